@@ -1,0 +1,65 @@
+"""The one error tree. Every message says what was asked, what was found and what to do.
+
+    PlannerError                      exit code 1
+    |- UsageError                     2   the request itself: an option, a value, a name
+    |  `- UnknownGpuError             2   no such card; near names are in the message
+    |- HardwareDatabaseError          1   a YAML record that cannot be used; names file and key
+    |- TargetError                    1   no model, several models, a file that is not there
+    |- ModelError                     1   the user's own code raised; carries the user's frames
+    |- UnsupportedPlatformError       1   no CUDA build of torch, no compiler, not Linux x86-64
+    |- BuildError                     1   the emulated device could not be built or cached
+    `- ChildError                     1   the child process failed: killed, aborted, garbled
+       `- ChildTimeoutError           1   the child did not answer within the time allowed
+
+Not fitting is a result, not an error (exit code 3 is given by the command line alone).
+"""
+
+from __future__ import annotations
+
+
+class PlannerError(Exception):
+    """Base of every error that planner raises on purpose."""
+
+    exit_code = 1
+
+
+class UsageError(PlannerError):
+    """The request cannot be understood: an unknown option value, a contradiction."""
+
+    exit_code = 2
+
+
+class UnknownGpuError(UsageError):
+    """A card that is not in the hardware database."""
+
+
+class HardwareDatabaseError(PlannerError):
+    """A hardware record that cannot be read or does not follow the schema."""
+
+
+class TargetError(PlannerError):
+    """The model file or module, or the model in it, cannot be found or is ambiguous."""
+
+
+class ModelError(PlannerError):
+    """The user's code raised. `frames` holds the user's own part of the traceback, as text."""
+
+    def __init__(self, message: str, frames: str = "") -> None:
+        super().__init__(message)
+        self.frames = frames
+
+
+class UnsupportedPlatformError(PlannerError):
+    """This machine or this torch cannot run the emulated device."""
+
+
+class BuildError(PlannerError):
+    """The emulated device could not be built, or its cache folder cannot be used."""
+
+
+class ChildError(PlannerError):
+    """The child process ended without delivering its result."""
+
+
+class ChildTimeoutError(ChildError):
+    """The child process was stopped because it did not answer in time."""

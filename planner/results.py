@@ -1,0 +1,182 @@
+"""What a caller gets: frozen records of an estimate, and their JSON form.
+
+In: figures of the runs and of the card. Out: Estimate. Sizes in bytes, counts in elements.
+The JSON form is a contract (schema_version 1): keys are added, never changed or removed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from planner.errors import UsageError
+from planner.trace import Counts
+from planner.workload import Scalar, StepConfig
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Versions:
+    """What the figures were made with: they move with each of these."""
+
+    torch: str
+    cuda: str
+    cudnn: str | None
+    python: str
+    planner: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuEstimate:
+    """One card's answer.
+
+    `device_total_bytes` = peak reserved + context overhead: what the driver would show.
+    `max_batch_size` is None when it was not searched and 0 when batch 1 does not fit;
+    `max_batch_is_bound` says that the search stopped at its bound with everything fitting.
+    """
+
+    requested: str
+    name: str
+    total_memory_bytes: int
+    usable_memory_bytes: int
+    context_overhead_bytes: int
+    reserve_bytes: int
+    peak_allocated_bytes: int
+    peak_reserved_bytes: int
+    fits: bool
+    max_batch_size: int | None = None
+    max_batch_is_bound: bool = False
+    attention_backends: tuple[str, ...] = ()
+    note: str | None = None
+
+    @property
+    def device_total_bytes(self) -> int:
+        """Peak reserved plus context overhead."""
+        return self.peak_reserved_bytes + self.context_overhead_bytes
+
+    @property
+    def missing_bytes(self) -> int:
+        """By how much the step exceeds the card; 0 when it fits."""
+        if self.fits:
+            return 0
+        return max(1, self.device_total_bytes + self.reserve_bytes - self.usable_memory_bytes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The entry of the JSON list `gpus`."""
+        return {
+            "name": self.name,
+            "requested": self.requested,
+            "total_memory_bytes": self.total_memory_bytes,
+            "usable_memory_bytes": self.usable_memory_bytes,
+            "context_overhead_bytes": self.context_overhead_bytes,
+            "reserve_bytes": self.reserve_bytes,
+            "peak_allocated_bytes": self.peak_allocated_bytes,
+            "peak_reserved_bytes": self.peak_reserved_bytes,
+            "device_total_bytes": self.device_total_bytes,
+            "fits": self.fits,
+            "missing_bytes": self.missing_bytes,
+            "max_batch_size": self.max_batch_size,
+            "max_batch_is_bound": self.max_batch_is_bound,
+            "attention_backends": list(self.attention_backends),
+            "note": self.note,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """The answer of `planner.estimate()` for one model on one or more cards."""
+
+    target: str
+    config: StepConfig
+    counts: Counts
+    gpus: tuple[GpuEstimate, ...]
+    versions: Versions
+    optimizer: str
+    build_on: str
+    assumptions: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    engine: str = "emulated"
+
+    def gpu(self, name: str | None = None) -> GpuEstimate:
+        """The entry of one card, by the name it was asked for or its full name; None: the first.
+
+        Raises:
+            UsageError: the card was not part of this estimate.
+        """
+        if name is None:
+            return self.gpus[0]
+        wanted = _folded(name)
+        for entry in self.gpus:
+            if wanted in (_folded(entry.requested), _folded(entry.name)):
+                return entry
+        known = ", ".join(entry.requested for entry in self.gpus)
+        raise UsageError(f"{name!r} is not in this estimate; it holds {known}")
+
+    @property
+    def total_bytes(self) -> int:
+        """Device total on the first card: peak reserved plus context overhead."""
+        return self.gpus[0].device_total_bytes
+
+    @property
+    def max_batch_size(self) -> int | None:
+        """Largest batch on the first card; None when it was not searched."""
+        return self.gpus[0].max_batch_size
+
+    def fits(self, gpu: str | None = None) -> bool:
+        """Whether the step fits on the card named (the first one when None).
+
+        Raises:
+            UsageError: the card was not part of this estimate.
+        """
+        return self.gpu(gpu).fits
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON document, in stable order, with plain types only."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "target": self.target,
+            "engine": self.engine,
+            "versions": {
+                "torch": self.versions.torch,
+                "cuda": self.versions.cuda,
+                "cudnn": self.versions.cudnn,
+                "python": self.versions.python,
+                "planner": self.versions.planner,
+            },
+            "config": _config_dict(self.config, self.optimizer, self.build_on),
+            "counts": {
+                "parameters": self.counts.parameters,
+                "trainable_parameters": self.counts.trainable_parameters,
+                "buffers": self.counts.buffers,
+            },
+            "gpus": [entry.to_dict() for entry in self.gpus],
+            "assumptions": list(self.assumptions),
+            "warnings": list(self.warnings),
+        }
+
+
+def _folded(name: str) -> str:
+    return "".join(character for character in name.lower() if character.isalnum())
+
+
+def _config_dict(config: StepConfig, optimizer: str, build_on: str) -> dict[str, Any]:
+    arguments: dict[str, Scalar] = dict(config.optimizer_arguments)
+    return {
+        "batch_size": config.batch_size,
+        "precision": config.precision.value,
+        "optimizer": optimizer,
+        "mode": config.mode.value,
+        "optimizer_arguments": arguments,
+        "accumulate": config.accumulate,
+        "channels_last": config.channels_last,
+        "checkpoint_activations": config.checkpoint_activations,
+        "set_to_none": config.set_to_none,
+        "steps": config.steps,
+        "build_on": build_on,
+        "alloc_conf": config.alloc_conf,
+        "inputs": [
+            {"name": spec.name, "shape": list(spec.shape), "dtype": spec.dtype}
+            for spec in config.inputs
+        ],
+    }

@@ -1,0 +1,177 @@
+"""What to run, as data: the target (whose model) and the step (how it is trained).
+
+In: words of the user, parsed here once. Out: frozen records that travel to the child as JSON.
+Convention: `None` means "not said": the model file decides, else a default that is reported.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+
+from planner.errors import UsageError
+
+Scalar = bool | int | float | str | None
+
+DTYPES = (
+    "float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool",
+)  # fmt: skip
+
+
+class Mode(str, Enum):
+    """What one step is."""
+
+    TRAIN = "train"  # forward, loss, backward, optimizer step
+    INFER = "infer"  # forward alone, under torch.inference_mode()
+
+
+class Precision(str, Enum):
+    """Dtype of weights and arithmetic."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"  # weights, gradients and optimizer state in float16
+    BF16 = "bf16"
+    AMP_FP16 = "amp-fp16"  # float32 weights, autocast to float16, GradScaler in training
+    AMP_BF16 = "amp-bf16"  # float32 weights, autocast to bfloat16
+
+
+class OptimizerName(str, Enum):
+    """Optimizers that can be asked for by name, with torch's defaults."""
+
+    SGD = "sgd"
+    SGD_MOMENTUM = "sgd-momentum"  # momentum 0.9
+    ADAM = "adam"
+    ADAMW = "adamw"
+    ADAFACTOR = "adafactor"
+    NONE = "none"  # gradients are computed, nothing is stepped
+
+
+class BuildOn(str, Enum):
+    """Where the model is constructed before it reaches the card."""
+
+    META = "meta"  # parameters without storage; the card gets them as .to(device) would place them
+    CPU = "cpu"  # ordinary construction in host memory, then .to(device)
+    DEVICE = "device"  # constructed on the card itself, and cast there
+
+
+class TargetKind(str, Enum):
+    """Where the model comes from."""
+
+    FILE = "file"  # a Python file of the user
+    MODULE = "module"  # an importable module: package.module:NAME
+    PICKLE = "pickle"  # live Python objects, sent by planner.estimate() itself
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Whose model: a file or module, the name in it, and arguments for it.
+
+    `location` is a path (FILE), a dotted module name (MODULE) or the path of the pickle (PICKLE).
+    """
+
+    kind: TargetKind
+    location: str
+    name: str | None = None
+    arguments: tuple[tuple[str, Scalar], ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The target as the user wrote it."""
+        return f"{self.location}:{self.name}" if self.name else self.location
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputSpec:
+    """One input tensor: `shape` without the batch, which leads."""
+
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepConfig:
+    """How the step is run. `batch_size` is one micro-batch; a step has `accumulate` of them."""
+
+    batch_size: int = 8
+    mode: Mode = Mode.TRAIN
+    precision: Precision = Precision.FP32
+    optimizer: OptimizerName | None = None
+    optimizer_arguments: tuple[tuple[str, Scalar], ...] = ()
+    inputs: tuple[InputSpec, ...] = ()
+    channels_last: bool = False
+    checkpoint_activations: bool = False
+    accumulate: int = 1
+    set_to_none: bool = True
+    steps: int = 3
+    build_on: BuildOn | None = None
+    alloc_conf: str | None = None
+
+    def __post_init__(self) -> None:
+        for field in ("batch_size", "accumulate", "steps"):
+            value = getattr(self, field)
+            if value < 1:
+                raise UsageError(f"{field} must be at least 1, not {value}")
+
+
+def parse_target(text: str, arguments: tuple[tuple[str, Scalar], ...] = ()) -> Target:
+    """`models/gpt2.py`, `FILE:NAME` or `package.module:NAME`.
+
+    Raises:
+        UsageError: the text is none of the three.
+    """
+    path, separator, name = text.rpartition(":")
+    if not separator or not name.isidentifier():
+        path, name = text, ""
+    if path.endswith(".py") or "/" in path:
+        return Target(
+            kind=TargetKind.FILE, location=path, name=name or None, arguments=arguments
+        )
+    if not path or not all(part.isidentifier() for part in path.split(".")):
+        raise UsageError(
+            f"{text!r} is neither a Python file nor package.module:NAME; "
+            "write models/gpt2.py, models/llama.py:llama_1b or torchvision.models:resnet50"
+        )
+    return Target(kind=TargetKind.MODULE, location=path, name=name or None, arguments=arguments)
+
+
+def parse_input(text: str) -> InputSpec:
+    """`3x224x224`, `ids=1024:int64` or `x=128x64:float16`; the batch is not written.
+
+    Raises:
+        UsageError: not of this form, or a dtype that is not one of DTYPES.
+    """
+    match = re.fullmatch(r"(?:([A-Za-z_]\w*)=)?(\d+(?:x\d+)*|scalar)(?::(\w+))?", text.strip())
+    if match is None:
+        raise UsageError(
+            f"input {text!r} is not of the form [NAME=]SHAPE[:DTYPE]; "
+            "write 3x224x224 or ids=1024:int64 (without the batch)"
+        )
+    name, shape, dtype = match.group(1), match.group(2), match.group(3) or "float32"
+    if dtype not in DTYPES:
+        raise UsageError(f"input {text!r}: dtype {dtype!r} is not one of {', '.join(DTYPES)}")
+    sizes = () if shape == "scalar" else tuple(int(part) for part in shape.split("x"))
+    if 0 in sizes:
+        raise UsageError(f"input {text!r}: a dimension of 0 holds no data")
+    return InputSpec(shape=sizes, dtype=dtype, name=name)
+
+
+def parse_argument(text: str) -> tuple[str, Scalar]:
+    """`k=v` with v read as int, float, true/false, none or else text.
+
+    Raises:
+        UsageError: there is no `=` or the key is not an identifier.
+    """
+    key, separator, value = text.partition("=")
+    if not separator or not key.isidentifier():
+        raise UsageError(f"{text!r} is not of the form KEY=VALUE")
+    words: dict[str, Scalar] = {"true": True, "false": False, "none": None}
+    if value.lower() in words:
+        return key, words[value.lower()]
+    for convert in (int, float):
+        try:
+            return key, convert(value)
+        except ValueError:
+            continue
+    return key, value
