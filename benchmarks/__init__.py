@@ -1,0 +1,1 @@
+"""Benchmarks of the product: accuracy against published measurements, and latency."""

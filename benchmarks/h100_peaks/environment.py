@@ -1,0 +1,49 @@
+"""The Python environment of the comparison, made once in the user's cache folder.
+
+In: which versions. Out: the path of an interpreter. Convention: transformers is always that of the
+measurement; torch and timm are today's ("current") or those of its time ("measured").
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+# The measured torch was a nightly build of October or November 2024 on the way to 2.6.0; timm
+# 1.0.11 and transformers 4.46.3 were the newest releases then (https://pypi.org).
+REQUIREMENTS = {
+    "current": ("torch", "torchvision", "timm", "transformers==4.46.3"),
+    "measured": ("torch==2.6.0", "torchvision==0.21.0", "timm==1.0.11", "transformers==4.46.3"),
+}
+
+
+def interpreter(versions: str) -> Path:
+    """The interpreter of an environment with these versions and this checkout installed.
+
+    An environment that is there and complete is used as it is.
+
+    Raises:
+        subprocess.CalledProcessError: pip or venv failed; their output says why.
+    """
+    folder = user_cache_path("vram-planner") / "benchmarks" / f"h100-peaks-{versions}"
+    python = folder / "bin" / "python"
+    complete = folder / "complete.txt"
+    content = "\n".join((sys.version, str(REPOSITORY), *REQUIREMENTS[versions]))
+    if complete.is_file() and complete.read_text() == content:
+        return python
+    print(f"making an environment in {folder} (several GB, some minutes)", file=sys.stderr)
+    _run(sys.executable, "-m", "venv", "--clear", str(folder))
+    _run(str(python), "-m", "pip", "install", *REQUIREMENTS[versions])
+    _run(str(python), "-m", "pip", "install", "-e", str(REPOSITORY))
+    complete.write_text(content)
+    return python
+
+
+def _run(*command: str) -> None:
+    """Run a command with its output on stderr: stdout is the report's."""
+    subprocess.run(command, check=True, stdout=sys.stderr)

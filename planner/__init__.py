@@ -1,0 +1,41 @@
+"""vram-planner: does a PyTorch model fit on a GPU, and how large a batch, without the GPU.
+
+    import planner
+    estimate = planner.estimate("models/resnet50.py", gpu="a100", batch_size=32)
+    estimate.fits(), estimate.total_bytes, estimate.max_batch_size
+
+Importing this package imports neither torch nor anything else that is slow.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from planner.errors import PlannerError as PlannerError
+    from planner.pipeline import estimate as estimate
+    from planner.results import Estimate as Estimate
+    from planner.results import GpuEstimate as GpuEstimate
+
+_HOMES = {
+    "estimate": "planner.pipeline",
+    "Estimate": "planner.results",
+    "GpuEstimate": "planner.results",
+    "PlannerError": "planner.errors",
+}
+
+__all__ = ["Estimate", "GpuEstimate", "PlannerError", "__version__", "estimate"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'planner' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

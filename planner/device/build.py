@@ -1,0 +1,219 @@
+"""Builds the emulated device for one torch, once, into the user's cache folder.
+
+In: TorchInstall and the sources in native/. Out: EmulatedDevice, a folder of shared libraries.
+Needs a C++ compiler and the headers of the wheels; no CUDA toolkit, no GPU, no driver.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from planner.device.cache import DeviceCache
+from planner.device.stubs import HEADERS, make_stubs
+from planner.device.symbols import CudaImports, read_cuda_imports
+from planner.device.torch_install import TorchInstall, package_version
+from planner.errors import BuildError, UnsupportedPlatformError
+
+NATIVE = Path(__file__).parent / "native"
+DEVICE_LIBRARY = "libplanner_device.so"
+BRIDGE_DRIVER_SOURCE = "bridge_driver.c"
+BRIDGE_DRIVER_LIBRARY = "bridge_driver.so"
+MANIFEST = "device.json"
+_COMPILERS = ("g++", "clang++", "c++")
+_OPTIONS = ("-std=c++17", "-O1", "-fPIC", "-fvisibility=hidden", "-w")
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmulatedDevice:
+    """Libraries to load, in this order, before torch is imported.
+
+    `driver_folder` holds a libcuda.so.1 for programs that look for the driver as a file (triton).
+    """
+
+    folder: Path
+    libraries: tuple[Path, ...]
+    bridge_driver: Path
+    driver_folder: Path
+
+
+def emulated_device(torch: TorchInstall, progress: Progress = lambda _: None) -> EmulatedDevice:
+    """The emulated device for `torch`, built if the cache has none yet.
+
+    Safe when several processes ask at once: one builds, the others wait.
+
+    Raises:
+        UnsupportedPlatformError: no C++ compiler.
+        BuildError: the cache folder cannot be used, the disk is full, or compiling failed.
+    """
+    cache = DeviceCache.open()
+    key = build_key(torch)
+    folder = cache.find(key)
+    if folder is None:
+        with cache.lock(key, progress):
+            folder = cache.find(key)
+            if folder is None:
+                progress(f"building the emulated device for torch {torch.version} (once)")
+                folder = cache.store(key, lambda work: _build(torch, work, progress))
+    return _load(folder)
+
+
+def build_key(torch: TorchInstall) -> str:
+    """Names the build: the version of torch and a hash of all that goes into it."""
+    digest = hashlib.sha256()
+    sources = sorted(path for path in NATIVE.rglob("*") if path.is_file())
+    for path in [*sources, *(Path(__file__).parent / name for name in _GENERATORS)]:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    for folder in torch.extension_folders:
+        digest.update(f"{folder.name} {package_version(folder)}\n".encode())
+    return f"torch-{torch.version}-{digest.hexdigest()[:16]}"
+
+
+_GENERATORS = ("build.py", "stubs.py", "symbols.py")
+
+
+def _load(folder: Path) -> EmulatedDevice:
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    return EmulatedDevice(
+        folder=folder,
+        libraries=tuple(folder / name for name in manifest["libraries"]),
+        bridge_driver=folder / BRIDGE_DRIVER_LIBRARY,
+        driver_folder=folder / "driver",
+    )
+
+
+def _build(torch: TorchInstall, work: Path, progress: Progress) -> None:
+    compiler = find_compiler()
+    include = [f"-I{NATIVE}", f"-I{NATIVE / 'compat'}"]
+    for path in torch.include_folders:
+        include += ["-isystem", str(path)]
+    with ThreadPoolExecutor(max_workers=2) as pool, tempfile.TemporaryDirectory() as scratch:
+        objects = Path(scratch)
+        sources = sorted(NATIVE.glob("*.cpp"))
+        imports_job = pool.submit(read_cuda_imports, torch)
+        headers_job = pool.submit(_preprocess, compiler, torch, include, objects)
+        compiled = list(
+            pool.map(lambda source: _compile(compiler, source, objects, include), sources)
+        )
+        imports = imports_job.result()
+        progress("building the emulated device: generating the remaining functions")
+        wanted = set(imports.functions) - _defined(compiled)
+        stubs = objects / "stubs.c"
+        stubs.write_text(make_stubs(wanted, headers_job.result()).source, encoding="utf-8")
+        compiled.append(objects / "stubs.o")
+        _run([*_c(compiler), "-O1", "-fPIC", "-w", "-fno-builtin", "-c", stubs, "-o", compiled[-1]])
+        _link_device(compiler, compiled, work)
+        libraries = _link_named_libraries(compiler, imports, objects, work)
+        _run(
+            [*_c(compiler), "-shared", "-O1", "-fPIC", "-w", "-Wl,-soname,libcuda.so.1",
+             NATIVE / BRIDGE_DRIVER_SOURCE, "-o", work / BRIDGE_DRIVER_LIBRARY]
+        )  # fmt: skip
+    (work / "driver").mkdir()
+    os.symlink(f"../{_file_name('libcuda.so.1')}", work / "driver" / "libcuda.so.1")
+    manifest = {"torch": torch.version, "libraries": [DEVICE_LIBRARY, *libraries]}
+    (work / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+
+
+def find_compiler() -> str:
+    """The C++ compiler: $CXX, g++, clang++ or c++.
+
+    Raises:
+        UnsupportedPlatformError: none was found; names the package to install.
+    """
+    for candidate in (os.environ.get("CXX", "").split() or [""])[:1] + list(_COMPILERS):
+        if candidate and shutil.which(candidate):
+            return candidate
+    raise UnsupportedPlatformError(
+        "no C++ compiler was found (looked for $CXX, g++, clang++, c++); it is needed once to build "
+        "the emulated device. Install one: apt-get install g++, dnf install gcc-c++, "
+        "or conda install -c conda-forge gxx"
+    )
+
+
+def _c(compiler: str) -> list[str]:
+    return [compiler, "-x", "c"]
+
+
+def _preprocess(compiler: str, torch: TorchInstall, include: list[str], scratch: Path) -> str:
+    present = [h for h in HEADERS if any((d / h).is_file() for d in torch.include_folders)]
+    source = scratch / "headers.h"
+    source.write_text("".join(f"#include <{name}>\n" for name in present), encoding="utf-8")
+    return _run([compiler, "-std=c++17", "-E", "-P", "-w", "-x", "c++", source, *include])
+
+
+def _compile(compiler: str, source: Path, objects: Path, include: list[str]) -> Path:
+    target = objects / f"{source.stem}.o"
+    _run([compiler, *_OPTIONS, "-c", source, "-o", target, *include])
+    return target
+
+
+def _defined(objects: Sequence[Path]) -> set[str]:
+    names = set()
+    for line in _run(["nm", "--defined-only", "-g", *objects]).splitlines():
+        parts = line.split()
+        if len(parts) == 3:
+            names.add(parts[2])
+    return names
+
+
+def _link_device(compiler: str, objects: Sequence[Path], work: Path) -> None:
+    command = [
+        compiler, "-shared", f"-Wl,-soname,{DEVICE_LIBRARY}", "-Wl,-Bsymbolic-functions",
+        "-o", work / DEVICE_LIBRARY, *objects, "-ldl", "-lpthread",
+    ]  # fmt: skip
+    try:
+        # A process whose libstdc++ is older than the compiler's (conda) must load this too.
+        _run([*command, "-static-libstdc++", "-static-libgcc"])
+    except BuildError:
+        _run(command)
+
+
+def _file_name(soname: str) -> str:
+    # Not the SONAME itself: torch preloads NVIDIA's own libraries when it sees "libcudart.so"
+    # among the files of the process (torch/__init__.py, _load_global_deps).
+    return "emulated_" + soname.removeprefix("lib").replace(".so", "")
+
+
+def _link_named_libraries(
+    compiler: str, imports: CudaImports, scratch: Path, work: Path
+) -> list[str]:
+    """Empty libraries with the SONAMEs and version nodes torch wants; the device is behind them."""
+    names = []
+    for soname, nodes in imports.version_nodes.items():
+        script, source = scratch / "nodes.map", scratch / "named.c"
+        marks = [f"planner_node_{index}" for index in range(max(1, len(nodes)))]
+        versions = sorted(nodes) or ["PLANNER"]
+        script.write_text(
+            "".join(f"{v} {{ global: {m}; }};\n" for v, m in zip(versions, marks, strict=True)),
+            encoding="utf-8",
+        )
+        source.write_text("".join(f"int {mark};\n" for mark in marks), encoding="utf-8")
+        names.append(_file_name(soname))
+        _run(
+            [*_c(compiler), "-shared", "-fPIC", f"-Wl,-soname,{soname}",
+             f"-Wl,--version-script={script}", "-o", work / names[-1], source,
+             "-x", "none", "-Wl,--no-as-needed", f"-L{work}", "-lplanner_device",
+             "-Wl,-rpath,$ORIGIN"]
+        )  # fmt: skip
+    return names
+
+
+def _run(command: Sequence[str | Path]) -> str:
+    words = [str(word) for word in command]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        text = (done.stderr or done.stdout).strip()
+        if "No space left on device" in text:
+            raise BuildError("the disk is full: the emulated device needs about 5 MB in the cache")
+        raise BuildError(f"building the emulated device failed: {' '.join(words[:3])} ...\n{text[:2000]}")
+    return done.stdout

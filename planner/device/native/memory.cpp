@@ -1,0 +1,271 @@
+// Accounting of device memory. An allocation reserves addresses that nothing may touch and is
+// charged in whole 2 MiB pages against the card's capacity; a full card is the only failure.
+#include "memory.h"
+
+#include <map>
+
+#include <sys/mman.h>
+
+#include "device.h"
+#include "status.h"
+
+namespace emulated {
+namespace {
+
+// One stretch of inaccessible addresses per device, handed out from the low end.
+class AddressSpace {
+ public:
+  uintptr_t take(size_t bytes) {
+    if (free_.empty()) reserve();
+    for (auto it = free_.begin(); it != free_.end(); ++it) {
+      if (it->second < bytes) continue;
+      const uintptr_t begin = it->first;
+      const size_t left = it->second - bytes;
+      free_.erase(it);
+      if (left) free_[begin + bytes] = left;
+      return begin;
+    }
+    return 0;
+  }
+
+  void give(uintptr_t begin, size_t bytes) {
+    auto next = free_.lower_bound(begin);
+    if (next != free_.begin()) {
+      auto previous = std::prev(next);
+      if (previous->first + previous->second == begin) {
+        begin = previous->first;
+        bytes += previous->second;
+        free_.erase(previous);
+      }
+    }
+    if (next != free_.end() && begin + bytes == next->first) {
+      bytes += next->second;
+      free_.erase(next);
+    }
+    free_[begin] = bytes;
+  }
+
+ private:
+  void reserve() {
+    // Far more than any card has: a run without a limit may ask for more than the card's memory,
+    // and expandable segments reserve 9/8 of it per stream. Halved where addresses are scarce.
+    for (size_t bytes = size_t{32} << 40; bytes >= GiB; bytes /= 2) {
+      void* at = mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+      if (at == MAP_FAILED) continue;
+      const uintptr_t begin = round_to_page(reinterpret_cast<uintptr_t>(at));
+      free_[begin] = (bytes - kPageBytes) / kPageBytes * kPageBytes;
+      return;
+    }
+  }
+
+  std::map<uintptr_t, size_t> free_;
+};
+
+struct DeviceMemory {
+  AddressSpace addresses;
+  size_t charged_bytes = 0;
+};
+
+DeviceMemory& device_memory(int device) {
+  static auto* all = new DeviceMemory[kMaxDevices];
+  return all[device];
+}
+
+std::map<uintptr_t, Range>& ranges() {
+  static auto* map = new std::map<uintptr_t, Range>();
+  return *map;
+}
+
+}  // namespace
+
+std::recursive_mutex& memory_mutex() {
+  static auto* mutex = new std::recursive_mutex();
+  return *mutex;
+}
+
+using Lock = std::lock_guard<std::recursive_mutex>;
+
+bool charge(int device, size_t bytes) {
+  Lock lock(memory_mutex());
+  DeviceMemory& memory = device_memory(device);
+  if (memory.charged_bytes + bytes > profile().capacity_bytes) return false;
+  memory.charged_bytes += bytes;
+  return true;
+}
+
+void discharge(int device, size_t bytes) {
+  Lock lock(memory_mutex());
+  device_memory(device).charged_bytes -= bytes;
+}
+
+size_t free_bytes(int device) {
+  Lock lock(memory_mutex());
+  const size_t used = device_memory(device).charged_bytes;
+  const size_t limit = profile().capacity_bytes < profile().total_memory_bytes
+                           ? profile().capacity_bytes
+                           : profile().total_memory_bytes;
+  return used < limit ? limit - used : 0;
+}
+
+uintptr_t take_addresses(int device, size_t bytes) {
+  Lock lock(memory_mutex());
+  return device_memory(device).addresses.take(bytes);
+}
+
+void give_addresses(int device, uintptr_t begin, size_t bytes) {
+  Lock lock(memory_mutex());
+  device_memory(device).addresses.give(begin, bytes);
+}
+
+void add_range(const Range& range) {
+  Lock lock(memory_mutex());
+  ranges()[range.begin] = range;
+}
+
+bool remove_range(uintptr_t begin, Range* removed) {
+  Lock lock(memory_mutex());
+  auto it = ranges().find(begin);
+  if (it == ranges().end()) return false;
+  if (removed) *removed = it->second;
+  ranges().erase(it);
+  return true;
+}
+
+bool find_range(const void* address, Range* found) {
+  Lock lock(memory_mutex());
+  const auto at = reinterpret_cast<uintptr_t>(address);
+  auto it = ranges().upper_bound(at);
+  if (it == ranges().begin()) return false;
+  --it;
+  if (at >= it->second.begin + it->second.size) return false;
+  if (found) *found = it->second;
+  return true;
+}
+
+bool on_device(const void* address) {
+  Range range;
+  if (!find_range(address, &range)) return false;
+  return range.kind == RangeKind::kDevice || range.kind == RangeKind::kReserved;
+}
+
+cudaError_t allocate(void** pointer, size_t bytes) {
+  if (!pointer) return report(cudaErrorInvalidValue);
+  *pointer = nullptr;
+  if (bytes == 0) return cudaSuccess;
+  Lock lock(memory_mutex());
+  const int device = current_device();
+  const size_t pages = round_to_page(bytes);
+  if (!charge(device, pages)) return report(cudaErrorMemoryAllocation);
+  const uintptr_t begin = take_addresses(device, pages);
+  if (!begin) {
+    discharge(device, pages);
+    return report(cudaErrorMemoryAllocation);
+  }
+  add_range({begin, pages, RangeKind::kDevice, device});
+  *pointer = reinterpret_cast<void*>(begin);
+  return cudaSuccess;
+}
+
+cudaError_t release(void* pointer) {
+  if (!pointer) return cudaSuccess;
+  Lock lock(memory_mutex());
+  Range range;
+  if (!remove_range(reinterpret_cast<uintptr_t>(pointer), &range)) return report(cudaErrorInvalidValue);
+  if (range.kind == RangeKind::kManaged) {
+    free(pointer);
+    return cudaSuccess;
+  }
+  give_addresses(range.device, range.begin, range.size);
+  discharge(range.device, range.size);
+  return cudaSuccess;
+}
+
+}  // namespace emulated
+
+using namespace emulated;
+
+EXPORT cudaError_t cudaMalloc(void** pointer, size_t bytes) { return allocate(pointer, bytes); }
+EXPORT cudaError_t cudaFree(void* pointer) { return release(pointer); }
+EXPORT cudaError_t cudaMallocAsync(void** pointer, size_t bytes, cudaStream_t) {
+  return allocate(pointer, bytes);
+}
+EXPORT cudaError_t cudaFreeAsync(void* pointer, cudaStream_t) { return release(pointer); }
+
+EXPORT cudaError_t cudaMemGetInfo(size_t* free_out, size_t* total_out) {
+  if (free_out) *free_out = free_bytes(current_device());
+  if (total_out) *total_out = profile().total_memory_bytes;
+  return cudaSuccess;
+}
+
+EXPORT cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* pointer) {
+  *attributes = {};
+  attributes->device = cudaInvalidDeviceId;
+  Range range;
+  void* address = const_cast<void*>(pointer);
+  if (!find_range(pointer, &range)) {
+    attributes->type = cudaMemoryTypeUnregistered;
+    attributes->hostPointer = address;
+    return cudaSuccess;
+  }
+  attributes->device = range.device;
+  attributes->devicePointer = address;
+  switch (range.kind) {
+    case RangeKind::kDevice:
+    case RangeKind::kReserved:
+      attributes->type = cudaMemoryTypeDevice;
+      break;
+    case RangeKind::kPinned:
+    case RangeKind::kRegistered:
+      attributes->type = cudaMemoryTypeHost;
+      attributes->hostPointer = address;
+      break;
+    case RangeKind::kManaged:
+      attributes->type = cudaMemoryTypeManaged;
+      attributes->hostPointer = address;
+      break;
+  }
+  return cudaSuccess;
+}
+
+// Memory pools, for PYTORCH_CUDA_ALLOC_CONF=backend:cudaMallocAsync. The pool keeps nothing back.
+namespace {
+int pool_device(cudaMemPool_t pool) {
+  const auto device = static_cast<int>(reinterpret_cast<uintptr_t>(pool)) - 0x1000;
+  return device >= 0 && device < kMaxDevices ? device : 0;
+}
+}  // namespace
+
+EXPORT cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t* pool, int device) {
+  *pool = reinterpret_cast<cudaMemPool_t>(static_cast<uintptr_t>(0x1000 + device));
+  return cudaSuccess;
+}
+
+EXPORT cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t pool, enum cudaMemPoolAttr attribute, void* value) {
+  note("memory-pool");
+  switch (attribute) {
+    case cudaMemPoolAttrReservedMemCurrent:
+    case cudaMemPoolAttrReservedMemHigh:
+    case cudaMemPoolAttrUsedMemCurrent:
+    case cudaMemPoolAttrUsedMemHigh:
+      *static_cast<uint64_t*>(value) = device_memory(pool_device(pool)).charged_bytes;
+      break;
+    case cudaMemPoolAttrReleaseThreshold:
+      *static_cast<uint64_t*>(value) = 0;
+      break;
+    default:
+      *static_cast<int*>(value) = 1;
+  }
+  return cudaSuccess;
+}
+
+EXPORT cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, enum cudaMemPoolAttr, void*) { return cudaSuccess; }
+EXPORT cudaError_t cudaMemPoolTrimTo(cudaMemPool_t, size_t) { return cudaSuccess; }
+EXPORT cudaError_t cudaMemPoolSetAccess(cudaMemPool_t, const cudaMemAccessDesc*, size_t) { return cudaSuccess; }
+EXPORT cudaError_t cudaDeviceGetGraphMemAttribute(int, enum cudaGraphMemAttributeType, void* value) {
+  *static_cast<uint64_t*>(value) = 0;
+  return cudaSuccess;
+}
+EXPORT cudaError_t cudaDeviceSetGraphMemAttribute(int, enum cudaGraphMemAttributeType, void*) { return cudaSuccess; }
+
+// What the emulated card holds now: for tests that compare it with PyTorch's own figures.
+EXPORT size_t planner_device_charged_bytes(int device) { return device_memory(device).charged_bytes; }

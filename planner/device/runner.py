@@ -1,0 +1,101 @@
+"""Runs of one target on emulated cards, whatever the user's code does while it is imported.
+
+In: the target and where torch is. Out: StepTraces. One child serves all runs where it can be
+forked cleanly; otherwise each run gets a child of its own.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+from types import TracebackType
+
+from planner.device.build import EmulatedDevice
+from planner.device.launcher import Child, delivered
+from planner.protocol import ChildVersions, LoadRequest
+from planner.trace import StepTrace
+from planner.workload import StepConfig, Target
+
+
+class Runner:
+    """Answers runs of one target; may be used by several threads. A context manager."""
+
+    def __init__(
+        self,
+        target: Target,
+        *,
+        device: EmulatedDevice,
+        profile: str,
+        timeout_s: float,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._request = LoadRequest(
+            target=target,
+            libraries=tuple(str(path) for path in device.libraries),
+            driver_folder=str(device.driver_folder),
+            profile=profile,
+            stack_file="",
+        )
+        self._timeout_s = timeout_s
+        self._environment = environment
+        self._one_at_a_time = threading.Lock()
+        self._child = self._start(profile)
+        self._unused: Child | None = None
+        self.single_run: str | None = None
+        self.warnings: list[str] = []
+
+    def _start(self, profile: str) -> Child:
+        return Child(
+            replace(self._request, profile=profile),
+            timeout_s=self._timeout_s,
+            environment=self._environment,
+        )
+
+    def __enter__(self) -> Runner:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._child.close()
+
+    def wait_loaded(self) -> ChildVersions:
+        """Waits until the user's code is imported.
+
+        Raises:
+            PlannerError: it could not be.
+        """
+        versions, self.single_run = self._child.wait_loaded()
+        self._unused = self._child
+        return versions
+
+    def run(self, profile: str, config: StepConfig) -> StepTrace:
+        """One run on the card of `profile`.
+
+        Raises:
+            ChildError: the run was killed before it delivered, or took too long.
+        """
+        if self.single_run is None:
+            trace, warning = delivered(self._child.run(profile, config))
+        else:
+            trace, warning = self._run_alone(profile, config)
+        if warning is not None:
+            self.warnings.append(warning)
+        return trace
+
+    def _run_alone(self, profile: str, config: StepConfig) -> tuple[StepTrace, str | None]:
+        with self._one_at_a_time:
+            child, self._unused = self._unused, None
+            if child is None or profile != self._request.profile:
+                # The user's code saw another card while it was imported, or has run already.
+                child = self._start(profile)
+                child.wait_loaded()
+            try:
+                return delivered(child.run(profile, config))
+            finally:
+                if child is not self._child:
+                    child.close()

@@ -1,0 +1,1 @@
+"""Cards as data: records (`specs`), the YAML database behind them (`database`)."""

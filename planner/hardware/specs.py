@@ -1,0 +1,281 @@
+"""What is known about one card, as frozen records: what the database hands to every other stage.
+
+In: values already checked by `gpu_record`. Out: GpuSpec and its parts. Bytes, Hz and FLOP/s
+inside; peaks are dense (no sparsity), tensor-core figures are those with FP32 accumulation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from enum import Enum
+from typing import Any
+
+from planner.errors import UsageError
+from planner.units import GIB, format_bytes
+
+
+class Vendor(str, Enum):
+    """Who makes the card; only NVIDIA cards can be emulated."""
+
+    NVIDIA = "nvidia"
+    AMD = "amd"
+    INTEL = "intel"
+
+
+class InlineEcc(str, Enum):
+    """Whether error correction is kept in the card's own memory, where it takes 1/16."""
+
+    NONE = "none"  # not offered, or kept beside the data at no cost (HBM)
+    ENABLED = "enabled"  # ships switched on; the usable memory is without that share
+    OPTIONAL = "optional"  # the owner chooses; the usable memory range may span both
+
+
+class Confidence(str, Enum):
+    """How well the record is supported."""
+
+    HIGH = "high"  # two or more sources agree
+    MEDIUM = "medium"  # one source, or computed from the chip's figures
+    LOW = "low"  # one weak source, or an estimate
+
+
+class ContextKind(str, Enum):
+    """Where the context overhead comes from."""
+
+    MEASURED = "measured"  # read from out-of-memory messages of this chip
+    MODEL = "model"  # 46 MiB + 2.174 MiB per 1000 resident threads
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmLimits:
+    """Per-SM limits of the compute capability, as cudaDeviceProp reports them."""
+
+    threads_per_sm: int
+    blocks_per_sm: int
+    shared_memory_per_sm_bytes: int
+    shared_memory_per_block_optin_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContextOverhead:
+    """Memory that one process takes before its first tensor; outside PyTorch's allocator.
+
+    `observed_bytes` is the range over public single-process figures, with more libraries loaded.
+    """
+
+    overhead_bytes: int
+    kind: ContextKind
+    observed_bytes: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArithmeticRates:
+    """Dense FLOP/s by number format (int8: operations/s). None: no hardware, or not known.
+
+    `fp16` and `bf16` accumulate in FP32, which is what PyTorch asks for;
+    `fp16_fp16_accumulate` needs torch.backends.cuda.matmul.allow_fp16_accumulation.
+    """
+
+    fp64: float | None = None
+    fp32: float | None = None
+    tf32: float | None = None
+    fp16: float | None = None
+    fp16_fp16_accumulate: float | None = None
+    bf16: float | None = None
+    fp8: float | None = None
+    int8: float | None = None
+
+    def to_dict(self) -> dict[str, float | None]:
+        """Rates by format, in FLOP/s."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """One price with its date: per hour of rent, or to buy."""
+
+    provider: str
+    date: str  # YYYY-MM or YYYY-MM-DD
+    usd_per_hour: float | None = None
+    usd_to_buy: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmulationProfile:
+    """What the emulated device answers for a card; every figure is known."""
+
+    name: str
+    compute_capability: tuple[int, int]
+    streaming_multiprocessors: int
+    limits: SmLimits
+    boost_clock_hz: int
+    l2_bytes: int
+    memory_bus_bits: int
+    memory_clock_hz: int
+    total_memory_bytes: int
+    context_overhead_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuSpec:
+    """One card. `usable_memory_bytes` is the least that PyTorch reports as total_memory on Linux.
+
+    On AMD cards a streaming multiprocessor is a compute unit, on Intel cards an Xe core.
+    `assumed_for` holds the short names that this card answers for, each with the other cards
+    it could have meant; `assumption` is said whenever the card is chosen.
+    """
+
+    id: str
+    name: str
+    aliases: tuple[str, ...]
+    assumed_for: tuple[tuple[str, tuple[str, ...]], ...]
+    assumption: str | None
+    vendor: Vendor
+    architecture: str
+    compute_capability: tuple[int, int] | None
+    streaming_multiprocessors: int
+    cuda_cores: int | None
+    tensor_cores: int | None
+    boost_clock_hz: int
+    tensor_peak_clock_hz: int | None
+    l2_bytes: int
+    limits: SmLimits | None
+    memory_type: str
+    nominal_memory_bytes: int
+    usable_memory_bytes: int
+    usable_memory_max_bytes: int
+    inline_ecc: InlineEcc
+    memory_bus_bits: int | None
+    memory_clock_hz: int | None
+    memory_bandwidth_bytes_per_s: float
+    context: ContextOverhead | None
+    peak_flops_per_s: ArithmeticRates
+    measured_matmul_flops_per_s: ArithmeticRates | None
+    pcie_generation: int | None
+    pcie_lanes: int | None
+    nvlink_bytes_per_s: float
+    tdp_w: int
+    prices: tuple[Price, ...]
+    sources: tuple[tuple[str, str], ...]
+    confidence: Confidence
+    note: str | None
+
+    @property
+    def emulatable(self) -> bool:
+        """Whether the emulated device can stand for this card: NVIDIA cards only."""
+        return self.vendor is Vendor.NVIDIA
+
+    @property
+    def profile(self) -> EmulationProfile:
+        """The card as the emulated device shows it, with the least usable memory.
+
+        Raises:
+            UsageError: the card cannot be emulated.
+        """
+        if (
+            self.compute_capability is None
+            or self.limits is None
+            or self.memory_bus_bits is None
+            or self.memory_clock_hz is None
+        ):
+            raise UsageError(self._cannot_be_emulated())
+        return EmulationProfile(
+            name=self.name,
+            compute_capability=self.compute_capability,
+            streaming_multiprocessors=self.streaming_multiprocessors,
+            limits=self.limits,
+            boost_clock_hz=self.boost_clock_hz,
+            l2_bytes=self.l2_bytes,
+            memory_bus_bits=self.memory_bus_bits,
+            memory_clock_hz=self.memory_clock_hz,
+            total_memory_bytes=self.usable_memory_bytes,
+            context_overhead_bytes=self.context_overhead_bytes,
+        )
+
+    @property
+    def context_overhead_bytes(self) -> int:
+        """Memory of the card that is gone before the first tensor.
+
+        Raises:
+            UsageError: the card cannot be emulated, so its context is not known.
+        """
+        if self.context is None:
+            raise UsageError(self._cannot_be_emulated())
+        return self.context.overhead_bytes
+
+    @property
+    def short_name(self) -> str:
+        """The name without the vendor, with the size where the name alone does not tell it."""
+        short = self.name.removeprefix("NVIDIA ").removeprefix("AMD ")
+        size = f"{self.nominal_memory_bytes / GIB:g}GB"
+        return short if size in short.replace(" ", "") else f"{short} {size}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The card in a JSON document: plain types, stable order."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "aliases": list(self.aliases),
+            "assumed_for": [short for short, _ in self.assumed_for],
+            "assumption": self.assumption,
+            "vendor": self.vendor.value,
+            "architecture": self.architecture,
+            "emulatable": self.emulatable,
+            "compute_capability": format_capability(self.compute_capability),
+            "streaming_multiprocessors": self.streaming_multiprocessors,
+            "cuda_cores": self.cuda_cores,
+            "tensor_cores": self.tensor_cores,
+            "boost_clock_hz": self.boost_clock_hz,
+            "tensor_peak_clock_hz": self.tensor_peak_clock_hz,
+            "l2_bytes": self.l2_bytes,
+            "limits": _plain(self.limits),
+            "memory_type": self.memory_type,
+            "nominal_memory_bytes": self.nominal_memory_bytes,
+            "usable_memory_bytes": self.usable_memory_bytes,
+            "usable_memory_max_bytes": self.usable_memory_max_bytes,
+            "inline_ecc": self.inline_ecc.value,
+            "memory_bus_bits": self.memory_bus_bits,
+            "memory_clock_hz": self.memory_clock_hz,
+            "memory_bandwidth_bytes_per_s": self.memory_bandwidth_bytes_per_s,
+            "context_overhead_bytes": self.context.overhead_bytes if self.context else None,
+            "context_overhead_kind": self.context.kind.value if self.context else None,
+            "peak_flops_per_s": self.peak_flops_per_s.to_dict(),
+            "measured_matmul_flops_per_s": (
+                self.measured_matmul_flops_per_s.to_dict()
+                if self.measured_matmul_flops_per_s
+                else None
+            ),
+            "pcie_generation": self.pcie_generation,
+            "pcie_lanes": self.pcie_lanes,
+            "nvlink_bytes_per_s": self.nvlink_bytes_per_s,
+            "tdp_w": self.tdp_w,
+            "prices": [_plain(price) for price in self.prices],
+            "sources": dict(self.sources),
+            "confidence": self.confidence.value,
+            "note": self.note,
+        }
+
+    def _cannot_be_emulated(self) -> str:
+        return (
+            f"{self.name} ({format_bytes(self.usable_memory_bytes)}) is listed but cannot be "
+            "emulated: only NVIDIA cards can; choose one with `planner gpus`"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuMatch:
+    """A card found by name. `note` says what was assumed, None when nothing was."""
+
+    spec: GpuSpec
+    requested: str
+    note: str | None = None
+
+
+def format_capability(capability: tuple[int, int] | None) -> str | None:
+    """(8, 0) as NVIDIA writes it: "8.0"."""
+    return None if capability is None else f"{capability[0]}.{capability[1]}"
+
+
+def _plain(record: SmLimits | Price | None) -> dict[str, Any] | None:
+    if record is None:
+        return None
+    return {field.name: getattr(record, field.name) for field in fields(record)}

@@ -1,0 +1,1 @@
+"""Memory without torch: the search for the largest batch."""

@@ -1,0 +1,173 @@
+"""The largest batch that fits, by trying batches: few tries when the first guess is good.
+
+In: a function that tries one batch. Out: Capacity. Convention: 0 means that batch 1 does not fit.
+Memory is nearly affine in the batch, so the first tries extrapolate; the last ones gallop away
+from the guess and bisect. Reserved memory is not monotone in the batch, so neighbours are tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+
+_MAX_EXTRAPOLATIONS = 8
+_CLOSE_ENOUGH = 64  # a guess within 1/64 of what fits is left to the climb
+# Beyond this nothing that trains is asked for; a model so small is bound by its data, not by memory.
+BATCH_BOUND = 1 << 24
+_FIRST_FACTOR = 4  # second try, when one figure is all there is to extrapolate from
+_LARGEST_FACTOR = 64  # never extrapolate further than this from what was seen to fit
+
+
+class Verdict(str, Enum):
+    """What a try of one batch showed."""
+
+    FITS = "fits"
+    OUT_OF_MEMORY = "oom"
+    ERROR = "error"  # fails for another reason than memory; counts as not fitting
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """One try. `total_bytes` is the memory it took, where it fits."""
+
+    batch_size: int
+    verdict: Verdict
+    total_bytes: int = 0
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capacity:
+    """The answer and the tries that led to it, in order."""
+
+    max_batch_size: int
+    is_bound: bool
+    probes: tuple[Probe, ...]
+
+    @property
+    def error(self) -> Probe | None:
+        """The try next above the answer, when it failed for another reason than memory."""
+        above = [p for p in self.probes if p.batch_size == self.max_batch_size + 1]
+        return above[0] if above and above[0].verdict is Verdict.ERROR else None
+
+
+@dataclass(slots=True)
+class _Search:
+    try_batch: Callable[[int], Probe]
+    limit_bytes: int
+    bound: int
+    probes: list[Probe] = field(default_factory=list)
+
+    def fits(self, batch_size: int) -> bool:
+        for probe in self.probes:
+            if probe.batch_size == batch_size:
+                return probe.verdict is Verdict.FITS
+        probe = self.try_batch(batch_size)
+        self.probes.append(probe)
+        return probe.verdict is Verdict.FITS
+
+    @property
+    def fitting(self) -> int:
+        return max((p.batch_size for p in self.probes if p.verdict is Verdict.FITS), default=0)
+
+    def extrapolated(self) -> int:
+        """The batch at which a line through the two largest fitting tries meets the limit."""
+        known = sorted(
+            {(p.batch_size, p.total_bytes) for p in self.probes if p.verdict is Verdict.FITS}
+        )[-2:]
+        largest, total = known[-1]
+        if len(known) == 1:
+            return largest * _FIRST_FACTOR
+        slope = (total - known[0][1]) / (largest - known[0][0])
+        if slope <= 0:
+            return largest * _LARGEST_FACTOR
+        reached = largest + int((self.limit_bytes - total) / slope)
+        return min(reached, largest * _LARGEST_FACTOR)
+
+
+def largest_batch(
+    try_batch: Callable[[int], Probe],
+    *,
+    limit_bytes: int,
+    known: tuple[Probe, ...] = (),
+    start: int = 1,
+    bound: int = BATCH_BOUND,
+) -> Capacity:
+    """The largest batch from 1 to `bound` that fits, with its upper neighbour tried and failing.
+
+    `known` are tries already made; `limit_bytes` is what `total_bytes` may reach, used for
+    guessing alone: only `try_batch` decides.
+    """
+    search = _Search(try_batch, limit_bytes, bound, list(known))
+    low = _approach(search, start)
+    if low == 0:
+        return Capacity(max_batch_size=0, is_bound=False, probes=tuple(search.probes))
+    answer = _climb(search, low)
+    # Not monotone: a batch two above may fit again although its lower neighbour does not.
+    while answer < bound - 1 and not search.fits(answer + 1) and search.fits(answer + 2):
+        answer = _climb(search, answer + 2)
+    return Capacity(
+        max_batch_size=answer, is_bound=answer >= bound, probes=tuple(search.probes)
+    )
+
+
+def _approach(search: _Search, start: int) -> int:
+    """A fitting batch near the limit; 0 when batch 1 does not fit."""
+    batch = max(1, min(start, search.bound))
+    while not search.fits(batch):
+        if batch == 1:
+            return 0
+        batch //= 2
+    for _ in range(_MAX_EXTRAPOLATIONS):
+        failing = min(
+            (p.batch_size for p in search.probes if p.verdict is not Verdict.FITS),
+            default=search.bound + 1,
+        )
+        guess = min(search.extrapolated(), search.bound, failing - 1)
+        if guess - search.fitting <= search.fitting // _CLOSE_ENOUGH:
+            break
+        if not search.fits(guess):
+            return _descend(search, guess)
+    return search.fitting
+
+
+def _descend(search: _Search, failing: int) -> int:
+    """A fitting batch below `failing`, by steps that double."""
+    step = 1
+    low = search.fitting
+    while failing - step > low:
+        if search.fits(failing - step):
+            return failing - step
+        step *= 2
+    return low
+
+
+def _climb(search: _Search, low: int) -> int:
+    """From a fitting batch to one whose upper neighbour fails (or the bound)."""
+    step = 1
+    high = _lowest_failing_above(search, low)
+    while high is None:
+        candidate = min(low + step, search.bound)
+        if candidate == low:
+            return low
+        if search.fits(candidate):
+            low, step = candidate, step * 2
+        else:
+            high = candidate
+    while high - low > 1:
+        middle = (low + high) // 2
+        if search.fits(middle):
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def _lowest_failing_above(search: _Search, low: int) -> int | None:
+    failing = [
+        p.batch_size
+        for p in search.probes
+        if p.verdict is not Verdict.FITS and p.batch_size > low
+    ]
+    return min(failing, default=None)

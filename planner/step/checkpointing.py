@@ -1,0 +1,123 @@
+"""Activation checkpointing: the model's own switch where it has one, else block by block.
+
+In: the model on the card. Out: the same model, checkpointed, and how it was done. Convention: only
+`forward` of a block is wrapped, so names in state_dict stay.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+_SWITCHES = ("checkpoint_activations", "gradient_checkpointing")
+# above this share of a block's parameters, the chain inside the block is what repeats
+_NESTED_SHARE = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notes:
+    """What was done, for the report."""
+
+    assumptions: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def checkpoint_activations(model: nn.Module) -> Notes:
+    """Switch activation checkpointing on in `model`."""
+    used = _own_switch(model)
+    if used is not None:
+        return Notes(assumptions=(f"activation checkpointing: {used}",))
+    blocks = repeated_blocks(model)
+    if not blocks:
+        return Notes(
+            warnings=(
+                "activation checkpointing was asked for, but the model has no switch for it and "
+                "no repeated blocks in an nn.Sequential or nn.ModuleList: nothing is checkpointed",
+            )
+        )
+    for block in blocks:
+        block.forward = _checkpointed(block.forward)  # type: ignore[method-assign]  # by design
+    kinds = Counter(type(block).__name__ for block in blocks)
+    listed = ", ".join(f"{number} x {name}" for name, number in kinds.items())
+    return Notes(assumptions=(f"activation checkpointing: per block ({listed})",))
+
+
+def repeated_blocks(model: nn.Module) -> list[nn.Module]:
+    """Modules of one class that follow each other, in order of the model's definition."""
+    blocks: list[nn.Module] = []
+    chain = _chain(model)
+    for child in model.children():
+        blocks += _within(child) if child in chain else repeated_blocks(child)
+    return list(dict.fromkeys(blocks))
+
+
+def _chain(module: nn.Module) -> list[nn.Module]:
+    """The children of a container whose class is there twice and that are worth a checkpoint."""
+    if not isinstance(module, (nn.Sequential, nn.ModuleList, nn.ModuleDict)):
+        return []
+    blocks = [child for child in module.children() if _matrices(child) > 1]
+    number = Counter(type(child) for child in blocks)
+    return [child for child in blocks if number[type(child)] > 1]
+
+
+def _matrices(module: nn.Module) -> int:
+    """Weights of two dimensions or more; with one alone, the input kept is all that is saved."""
+    return sum(parameter.dim() > 1 for parameter in module.parameters())
+
+
+def _within(item: nn.Module) -> list[nn.Module]:
+    """The block itself, or the blocks of the chain that makes up most of it (a stage)."""
+    nested = repeated_blocks(item)
+    if not _has_forward(item):
+        return nested
+    share = sum(_size(block) for block in nested)
+    return nested if share > _NESTED_SHARE * _size(item) else [item]
+
+
+def _size(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _has_forward(module: nn.Module) -> bool:
+    return type(module).forward is not nn.Module.forward
+
+
+def _own_switch(model: nn.Module) -> str | None:
+    """Use the model's own switch; its name, or None where there is none that works."""
+    try:
+        if callable(getattr(model, "gradient_checkpointing_enable", None)):
+            model.gradient_checkpointing_enable()  # type: ignore[operator]  # transformers
+            return "the model's gradient_checkpointing_enable()"
+        if callable(getattr(model, "set_grad_checkpointing", None)):
+            model.set_grad_checkpointing(True)  # type: ignore[operator]  # timm
+            return "the model's set_grad_checkpointing(True)"
+    except (AssertionError, NotImplementedError, TypeError, ValueError):
+        return None  # the class has the method, and this model does not support it
+    for name in _SWITCHES:
+        switch = getattr(model, name, None)
+        if callable(switch) and not isinstance(switch, nn.Module):
+            switch()
+            return f"the model's {name}()"
+        switched = [module for module in model.modules() if getattr(module, name, None) is False]
+        for module in switched:
+            setattr(module, name, True)
+        if switched or switch is True:
+            return f"the model's attribute {name}"
+    return None
+
+
+def _checkpointed(forward: Callable[..., Any]) -> Callable[..., Any]:
+    def checkpointed(*args: Any, **kwargs: Any) -> Any:
+        if not torch.is_grad_enabled():
+            return forward(*args, **kwargs)
+        # the recomputation must see a list as it is now, whatever the caller appends to it later
+        args = tuple(list(value) if type(value) is list else value for value in args)
+        return checkpoint(forward, *args, use_reentrant=False, **kwargs)
+
+    return checkpointed

@@ -1,0 +1,87 @@
+"""Keeps torch's compiler unloaded in a process that does not compile.
+
+In: nothing. Out: a stand-in for torch._dynamo in sys.modules, replaced by the real module at the
+first use that needs it. Convention: nothing is changed once torch._dynamo has been imported.
+
+Optimizers, random functions on meta and checkpointing import torch._dynamo (900 modules, more than
+a second) only to tell it that it shall not look at them: `disable` and `graph_break`.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import Any
+
+import torch
+
+_NAME = "torch._dynamo"
+
+
+def defer_compiler() -> None:
+    """Put the stand-in in place, unless the compiler has been imported already."""
+    if _NAME in sys.modules:
+        return
+    stand_in = _DeferredCompiler(_NAME)
+    sys.modules[_NAME] = stand_in
+    torch._dynamo = stand_in  # type: ignore[attr-defined]  # what `import torch._dynamo` binds
+
+
+def _options() -> ModuleType:
+    """torch._dynamo.config alone, which checkpointing reads; the real package will share it."""
+    name = f"{_NAME}.config"
+    if name in sys.modules:
+        return sys.modules[name]
+    path = Path(torch.__file__).parent / "_dynamo" / "config.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None, "a path ending in .py has a loader"
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+class _DeferredCompiler(ModuleType):
+    """torch._dynamo for those who do not compile; any other use brings the real one."""
+
+    def graph_break(self, msg: str = "") -> None:
+        """Nothing is traced, so there is nothing to break."""
+
+    def disable(self, fn: Any = None, recursive: bool = True, **options: Any) -> Any:
+        """Hide `fn` from the compiler as soon as there is one."""
+        if fn is None:
+            return functools.partial(self.disable, recursive=recursive, **options)
+        if not isinstance(fn, FunctionType):
+            return self._real().disable(fn, recursive, **options)
+        return self._hidden_later(fn, recursive, options)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "config" and sys.modules.get(_NAME) is self:
+            return _options()
+        return getattr(self._real(), name)
+
+    def _hidden_later(
+        self, function: Callable[..., Any], recursive: bool, options: dict[str, Any]
+    ) -> Callable[..., Any]:
+        hidden: Callable[..., Any] | None = None
+
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            nonlocal hidden
+            if hidden is None:
+                if sys.modules.get(_NAME) is self:
+                    return function(*args, **kwargs)
+                hidden = self._real().disable(function, recursive, **options)
+            return hidden(*args, **kwargs)
+
+        return call
+
+    def _real(self) -> ModuleType:
+        if sys.modules.get(_NAME) is self:
+            del sys.modules[_NAME]
+        return importlib.import_module(_NAME)

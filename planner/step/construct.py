@@ -1,0 +1,120 @@
+"""Builds the model and brings it to the card.
+
+In: ModelSource, StepConfig, device. Out: Built. Convention: the card sees the allocations of
+`model.to(dtype).to(device)`; the weights need no host memory unless the constructor reads them.
+"""
+
+from __future__ import annotations
+
+import gc
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from planner.errors import ModelError, UsageError
+from planner.step import meta, peaks, precision
+from planner.step.frames import first_line, user_frames
+from planner.step.initialisers import no_redraw_on_cuda
+from planner.step.source import ModelSource
+from planner.trace import Counts
+from planner.workload import BuildOn, StepConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """A model on the card, and where it was built."""
+
+    model: nn.Module
+    build_on: BuildOn
+    assumptions: tuple[str, ...] = ()
+
+
+def construct(source: ModelSource, config: StepConfig, device: torch.device) -> Built:
+    """Build as `config.build_on` says; None: without weights first, else on the CPU.
+
+    Raises:
+        ModelError: `build_on` is META and the constructor reads parameter values.
+        Exception: whatever the user's constructor raises on the CPU or on the device.
+    """
+    with no_redraw_on_cuda():
+        if config.build_on is BuildOn.DEVICE:
+            return Built(model=_on_device(source, config, device), build_on=BuildOn.DEVICE)
+        if config.build_on is BuildOn.CPU:
+            return _on_cpu(source, config, device)
+        try:
+            model = _without_weights(source, config, device)
+            return Built(model=model, build_on=BuildOn.META)
+        except (torch.OutOfMemoryError, UsageError):
+            raise
+        except Exception as error:
+            reason = _reason(error)
+            if config.build_on is BuildOn.META:
+                raise ModelError(
+                    f"the model cannot be built on meta, {reason}; use --build-on cpu",
+                    user_frames(error),
+                ) from error
+        peaks.release(device)
+        built = _on_cpu(source, config, device)
+        note = f"the model was built on the CPU, {reason}"
+        return Built(model=built.model, build_on=BuildOn.CPU, assumptions=(note,))
+
+
+def count(model: nn.Module) -> Counts:
+    """Elements of parameters and buffers; a tied tensor counts once."""
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    return Counts(
+        parameters=sum(size for size, _ in sizes),
+        trainable_parameters=sum(size for size, trainable in sizes if trainable),
+        buffers=sum(buffer.numel() for buffer in model.buffers()),
+    )
+
+
+def _without_weights(source: ModelSource, config: StepConfig, device: torch.device) -> nn.Module:
+    with meta.parameters_on_meta():
+        try:
+            model = source.build_model()
+        except (MemoryError, RuntimeError) as error:
+            if not _host_is_too_small(error):
+                raise
+            with torch.device("meta"):  # even one weight at a time is too much for this host
+                model = source.build_model()
+    precision.cast_model(model, config)
+    meta.to_device(model, device)
+    return model
+
+
+def _on_cpu(source: ModelSource, config: StepConfig, device: torch.device) -> Built:
+    model = source.build_model()
+    without_weights = meta.has_meta(model)  # a live module arrives so
+    precision.cast_model(model, config)
+    meta.to_device(model, device)
+    return Built(model=model, build_on=BuildOn.META if without_weights else BuildOn.CPU)
+
+
+def _on_device(source: ModelSource, config: StepConfig, device: torch.device) -> nn.Module:
+    with torch.device(device):
+        model = source.build_model()
+    meta.to_device(model, device)
+    precision.cast_model(model, config)
+    gc.collect()  # the constructor's garbage would hold blocks of the card
+    return model
+
+
+def _host_is_too_small(error: Exception) -> bool:
+    """Whether the CPU's allocator gave up (it has no exception class of its own)."""
+    return isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+def _reason(error: Exception) -> str:
+    """Why there must be weights, as the user can understand it."""
+    text = str(error)
+    if isinstance(error, meta.NotPlaceableError):
+        return f"because {text}"
+    if "set_data" in text:
+        return "because its constructor assigns to the .data of a parameter"
+    if "copy out of meta" in text:
+        return "because its constructor moves parameters, or reads their values"
+    if "meta" in text.lower() or isinstance(error, NotImplementedError):
+        return f"because its constructor reads parameter values ({first_line(error)})"
+    return f"because it could not be built without weights ({first_line(error)})"

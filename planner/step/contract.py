@@ -1,0 +1,105 @@
+"""The model-file contract: from a target to the user's callables.
+
+In: a Target (file, module or pickle). Out: ModelSource. Convention: nothing is built here; what
+is wrong with the file itself is a TargetError, what its code raises is a ModelError.
+"""
+
+from __future__ import annotations
+
+import gc
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from planner.errors import TargetError
+from planner.step import attention, transport
+from planner.step.compiler import defer_compiler
+from planner.step.imports import import_file, import_module
+from planner.step.lookup import find_model
+from planner.step.source import ModelSource
+from planner.workload import Target, TargetKind
+
+__all__ = ["ModelSource", "load"]
+
+# the optional functions of a model file, with the arguments they are called with
+_OPTIONAL = {
+    "build_batch": ("batch_size",),
+    "training_step": ("model", "batch"),
+    "build_optimizer": ("parameters",),
+}
+
+
+def load(target: Target) -> ModelSource:
+    """Import the user's file or module, or unpack the objects sent, and find the model in it.
+
+    Raises:
+        TargetError: no file, no model, several models, a name that is not there, arguments that
+            the model does not take; the message says what to write instead.
+        ModelError: the user's file raised while it was imported.
+    """
+    attention.install()
+    defer_compiler()
+    source = _load(target)
+    gc.freeze()  # later collections look at what the runs leave, not at every module imported
+    return source
+
+
+def _load(target: Target) -> ModelSource:
+    if target.kind is TargetKind.PICKLE:
+        return _from_pickle(target)
+    if target.kind is TargetKind.FILE:
+        module = import_file(Path(target.location))
+    else:
+        module = import_module(target.location)
+    given = {name: _optional(module, name) for name in _OPTIONAL}
+    return ModelSource(
+        build_model=find_model(module, target),
+        build_batch=given["build_batch"],
+        training_step=given["training_step"],
+        build_optimizer=given["build_optimizer"],
+        label=target.label,
+        path=module.__file__ if target.kind is TargetKind.FILE else None,
+    )
+
+
+def _optional(module: ModuleType, name: str) -> Callable[..., Any] | None:
+    function = getattr(module, name, None)
+    if function is None:
+        return None
+    return _checked(function, name, module.__name__)
+
+
+def _checked(function: object, name: str, where: str) -> Callable[..., Any]:
+    wanted = f"{name}({', '.join(_OPTIONAL[name])})"
+    if not callable(function):
+        raise TargetError(
+            f"{name} in {where} is a {type(function).__name__}; write a function {wanted}"
+        )
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return function
+    try:
+        signature.bind(*_OPTIONAL[name])
+    except TypeError as error:
+        raise TargetError(
+            f"{name}{signature} in {where} cannot be called as {wanted}: {error}"
+        ) from None
+    return function
+
+
+def _from_pickle(target: Target) -> ModelSource:
+    sent = transport.unpack(Path(target.location).read_bytes())
+    given = {
+        name: None if sent[name] is None else _checked(sent[name], name, "the call")
+        for name in _OPTIONAL
+    }
+    return ModelSource(
+        build_model=find_model(sent["model_or_builder"], target),
+        build_batch=given["build_batch"],
+        training_step=given["training_step"],
+        build_optimizer=given["build_optimizer"],
+        label=target.name or "model",
+    )

@@ -1,0 +1,83 @@
+"""Values for tensors without storage: none are drawn or filled in.
+
+In: a block of code. Out: the same shapes. Convention: only meta tensors are concerned.
+torch's own way fills in nothing either, but imports its symbolic shapes (half a second) for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.nn import init
+from torch.overrides import TorchFunctionMode
+
+from planner.step.layout import empty_as
+
+_IN_PLACE = {
+    torch.Tensor.normal_,
+    torch.Tensor.uniform_,
+    torch.Tensor.random_,
+    torch.Tensor.exponential_,
+    torch.Tensor.log_normal_,
+    torch.Tensor.cauchy_,
+    torch.Tensor.geometric_,
+    # these hand themselves to the mode, and hide what they call from it
+    init.normal_,
+    init.uniform_,
+    init.trunc_normal_,
+}
+_LIKE = {
+    torch.empty_like,
+    torch.zeros_like,
+    torch.ones_like,
+    torch.full_like,
+    torch.rand_like,
+    torch.randn_like,
+    torch.randint_like,
+}
+
+
+class DrawNothing(TorchFunctionMode):
+    """Within it, filling or imitating a meta tensor costs nothing.
+
+    `meta_by_default` says that the block runs under `torch.device("meta")`, where torch.randn and
+    its kin make meta tensors too.
+    """
+
+    def __init__(self, *, meta_by_default: bool = False) -> None:
+        super().__init__()
+        self._meta_by_default = meta_by_default
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Called by torch for every function in the block."""
+        kwargs = kwargs or {}
+        if func in _IN_PLACE:
+            tensor: torch.Tensor = args[0] if args else kwargs["tensor"]
+            if tensor.device.type == "meta":
+                return tensor
+        if func in _LIKE and args and args[0].device.type == "meta":
+            if kwargs.keys() <= {"dtype"}:
+                return empty_as(args[0], args[0].device, kwargs.get("dtype"))
+        elif self._meta_by_default and kwargs.get("device") is None and "out" not in kwargs:
+            if func is torch.randn or func is torch.rand:
+                return torch.empty(*args, **_without_generator(kwargs))
+            if func is torch.randint and args and isinstance(args[-1], (tuple, list)):
+                return _integers(args[-1], kwargs)
+        return func(*args, **kwargs)
+
+
+def _integers(size: Any, kwargs: dict[str, Any]) -> torch.Tensor:
+    kept = {k: v for k, v in _without_generator(kwargs).items() if k not in ("low", "high")}
+    return torch.empty(size, **{"dtype": torch.int64, **kept})
+
+
+def _without_generator(kwargs: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in kwargs.items() if key != "generator"}

@@ -1,0 +1,157 @@
+"""The emulated device as seen from inside the child: loading it, choosing the card, asking it.
+
+In: library paths and profile text from the parent. Out: attention backends, value reads and
+assumptions of a run. The libraries are loaded before torch and answer for the SONAMEs that torch
+wants; no environment variable is set that another process could inherit.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+import sysconfig
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from planner.trace import ValueRead
+
+_NOTES_BYTES = 1 << 16
+_ATTENTION = "attention-"
+# What the device noted, said as an assumption. Keys: note() in native/.
+_ASSUMPTIONS = {
+    "cudnn-model": "cuDNN convolution workspaces follow a model, because this torch brings no cuDNN "
+    "that can plan without a device (9.8 or newer); they may be off by hundreds of MiB",
+    "cudnn-rnn-model": "cuDNN's RNN workspace and reserve sizes follow a model, not cuDNN itself",
+    "nccl": "memory that NCCL takes outside PyTorch's allocator is not included",
+    "memory-pool": "cudaMallocAsync pools are emulated without their own caching",
+    "size-unknown-cufft": "cuFFT workspaces are taken as 0",
+    "size-unknown-cusolver": "cuSOLVER workspaces are taken as 256 bytes",
+    "size-unknown-cusparse": "cuSPARSE workspaces are taken as 256 bytes",
+}
+_STATE: dict[str, Any] = {}
+
+
+def load(libraries: Sequence[str]) -> None:
+    """Loads the emulated device; torch must not have been imported.
+
+    Raises:
+        RuntimeError: torch is there already, with whatever CUDA it found.
+        OSError: a library cannot be loaded.
+    """
+    if "torch" in sys.modules:
+        raise RuntimeError("the emulated device must be loaded before torch is imported")
+    handles = [ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL) for path in libraries]
+    _STATE["device"] = handles[0]
+    _STATE["libraries"] = handles
+
+
+def configure(profile: str) -> None:
+    """Makes the device the card that `profile` describes (see device/profile.py).
+
+    Raises:
+        ValueError: a line that the device does not understand.
+    """
+    line = _STATE["device"].planner_device_configure(profile.encode())
+    if line:
+        raise ValueError(f"the emulated device does not understand line {line} of its profile")
+
+
+def settle_architecture(profile: str) -> tuple[str, str | None]:
+    """Adds to a profile which of torch's kernels the card would load; and an assumption if none.
+
+    A driver loads the code of the highest architecture that is not above the card's.
+    """
+    import torch
+
+    values = dict(line.split("=", 1) for line in profile.splitlines() if line)
+    card = int(values["major"]) * 10 + int(values["minor"])
+    flags: str = torch._C._cuda_getArchFlags() or ""  # "sm_75 sm_80 ... compute_120"
+    architectures = sorted(
+        int("".join(filter(str.isdigit, flag.partition("_")[2])))
+        for flag in flags.split()
+        if flag.startswith(("sm_", "compute_"))
+    )
+    usable = [architecture for architecture in architectures if architecture <= card]
+    note = None
+    if architectures and not usable:
+        note = (
+            f"torch {torch.__version__} has no code for compute capability {card / 10:.1f} "
+            f"(its oldest is {architectures[0] / 10:.1f}) and would not start on this card; the "
+            "figures assume a build of the same version that does"
+        )
+    chosen = usable[-1] if usable else (architectures[0] if architectures else card)
+    return f"{profile}binary_version={chosen}\n", note
+
+
+def preload_cudnn() -> None:
+    """Loads cuDNN for planning before the first fork, so that each run need not."""
+    _STATE["device"].planner_cudnn_preload()
+
+
+def notes() -> tuple[str, ...]:
+    """What the device noted since the process started."""
+    buffer = ctypes.create_string_buffer(_NOTES_BYTES)
+    _STATE["device"].planner_device_notes(buffer, ctypes.c_size_t(_NOTES_BYTES))
+    return tuple(buffer.value.decode().split())
+
+
+def assumptions(found: Sequence[str]) -> tuple[str, ...]:
+    """The notes that a reader of the figures must know, as sentences."""
+    return tuple(_ASSUMPTIONS[key] for key in found if key in _ASSUMPTIONS)
+
+
+def attention_kernels(found: Sequence[str]) -> tuple[str, ...]:
+    """Fused attention kernels among the notes: flash, efficient, cudnn."""
+    return tuple(key.removeprefix(_ATTENTION) for key in found if key.startswith(_ATTENTION))
+
+
+class ReadCounter:
+    """Counts the places of the user's code that read values from the card while it is active."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str, int, str]] = Counter()
+        # Kept alive as long as the device may call it.
+        self._callback = ctypes.CFUNCTYPE(None, ctypes.c_size_t)(self._on_read)
+
+    def start(self) -> None:
+        """From now on reads are counted."""
+        _STATE["device"].planner_device_on_read(self._callback)
+
+    def stop(self) -> tuple[ValueRead, ...]:
+        """Ends counting; the places in order of first reading."""
+        _STATE["device"].planner_device_on_read(None)
+        return tuple(
+            ValueRead(file=file, line=line, function=function, count=count)
+            for (file, line, function), count in self._counts.items()
+        )
+
+    def _on_read(self, size_bytes: int) -> None:
+        frame = _nearest_outside(sys._getframe(1))
+        if frame is not None:
+            code = frame.f_code
+            self._counts[(code.co_filename, frame.f_lineno, code.co_name)] += 1
+
+
+def _nearest_outside(frame: FrameType | None) -> FrameType | None:
+    """The innermost frame that is neither torch's nor planner's nor the standard library's."""
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if not name.startswith(_INTERNAL) and not name.startswith("<"):
+            return frame
+        frame = frame.f_back
+    return None
+
+
+def _internal_prefixes() -> tuple[str, ...]:
+    packages = sysconfig.get_path("purelib")
+    return (
+        str(Path(__file__).resolve().parents[1]) + "/",
+        f"{packages}/torch/",
+        sysconfig.get_path("stdlib") + "/contextlib.py",
+    )
+
+
+_INTERNAL = _internal_prefixes()

@@ -1,0 +1,30 @@
+"""Tensors of the same layout elsewhere, as `.to(device)` would allocate them."""
+
+from __future__ import annotations
+
+import torch
+
+
+def empty_as(
+    tensor: torch.Tensor, device: torch.device, dtype: torch.dtype | None = None
+) -> torch.Tensor:
+    """An uninitialised tensor on `device` with the shape and, where dense, strides of `tensor`.
+
+    torch.empty_like, asked about a meta tensor, would import the compiler's symbolic shapes.
+    """
+    dtype = dtype or tensor.dtype
+    if not is_dense(tensor):
+        return torch.empty_like(tensor, dtype=dtype, device=device)
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=dtype, device=device)
+
+
+def is_dense(tensor: torch.Tensor) -> bool:
+    """Whether the strides leave no gap and no overlap, so that a copy keeps them."""
+    expected = 1
+    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if size == 1:
+            continue
+        if stride != expected:
+            return False
+        expected *= size
+    return True

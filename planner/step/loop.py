@@ -1,0 +1,117 @@
+"""The ordinary PyTorch loop, with the lifetimes that an ordinary loop has.
+
+In: StepPlan. Out: nothing; the allocator and the recorder have seen it. Convention: between steps
+the names `loss` and `output` live until the next forward binds them anew, and the batch until the
+loader's next one takes its name. Nothing else is kept.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from planner.step import forward
+from planner.step.loss import DefaultLoss, check_loss
+from planner.workload import StepConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepPlan:
+    """Everything that the steps need, ready on the device."""
+
+    model: nn.Module
+    make_batch: Callable[[], Any]
+    config: StepConfig
+    device: torch.device
+    required_inputs: int
+    autocast: Callable[[], AbstractContextManager[object]]
+    optimizer: Any | None = None
+    scaler: torch.amp.GradScaler | None = None
+    training_step: Callable[[nn.Module, Any], Any] | None = None
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Collect garbage, then keep the cyclic collector from running: its timing moves peaks."""
+    was_enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def train(plan: StepPlan, default_loss: DefaultLoss, on_step: Callable[[int], None]) -> None:
+    """Run the training steps; `on_step(number)` is called after each, from 1 on."""
+    origin = "the default loss" if plan.training_step is None else "training_step"
+    # output and loss are never read across steps: being bound keeps them alive, as in any loop
+    batch = target = output = loss = None
+    for number in range(1, plan.config.steps + 1):
+        for micro_batch in range(plan.config.accumulate):
+            batch = target = None  # the loader's next batch takes the name: the card's is freed
+            batch = plan.make_batch()
+            if micro_batch == 0:
+                _zero_grad(plan)
+            with plan.autocast():
+                if plan.training_step is not None:
+                    loss = plan.training_step(plan.model, batch)
+                else:
+                    target = default_loss.target_for(
+                        forward.target_of(batch, plan.required_inputs),
+                        plan.config.batch_size,
+                        plan.device,
+                    )
+                    output = forward.call(plan.model, batch, plan.required_inputs)
+                    loss, target = default_loss(output, target)
+            loss = check_loss(loss, origin)
+            if plan.config.accumulate > 1:
+                loss = loss / plan.config.accumulate
+            (loss if plan.scaler is None else plan.scaler.scale(loss)).backward()
+        _optimizer_step(plan)
+        on_step(number)
+        _collect_first(number)
+    del batch, target, output, loss
+
+
+def infer(plan: StepPlan, on_step: Callable[[int], None]) -> None:
+    """Run the forward alone, as often as there are steps."""
+    plan.model.eval()
+    batch = output = None
+    with torch.inference_mode():
+        for number in range(1, plan.config.steps + 1):
+            batch = None
+            batch = plan.make_batch()
+            with plan.autocast():
+                output = forward.call(plan.model, batch, plan.required_inputs)
+            on_step(number)
+            _collect_first(number)
+    del batch, output
+
+
+def _collect_first(number: int) -> None:
+    """Drop the garbage of the first step: what is imported in it leaves cycles through frames."""
+    if number == 1:
+        gc.collect()
+
+
+def _zero_grad(plan: StepPlan) -> None:
+    owner = plan.model if plan.optimizer is None else plan.optimizer
+    owner.zero_grad(set_to_none=plan.config.set_to_none)
+
+
+def _optimizer_step(plan: StepPlan) -> None:
+    if plan.optimizer is None:
+        return
+    if plan.scaler is None:
+        plan.optimizer.step()
+    else:
+        plan.scaler.step(plan.optimizer)
+        plan.scaler.update()

@@ -1,0 +1,172 @@
+"""One run in the child: build, place, step, and what the allocator saw.
+
+In: ModelSource, StepConfig, device. Out: StepTrace, also when memory ran out or the user's code
+raised. Convention: only torch.OutOfMemoryError is running out of memory; a text never is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from planner.errors import ModelError, TargetError, UsageError
+from planner.step import attention, forward, loop, meta, peaks, precision
+from planner.step.batch import BatchPlan, plan_batch
+from planner.step.checkpointing import checkpoint_activations
+from planner.step.construct import construct, count
+from planner.step.frames import user_frames
+from planner.step.loss import DefaultLoss
+from planner.step.optimizers import Chosen, choose
+from planner.step.source import ModelSource
+from planner.trace import Counts, Failure, Outcome, StepTrace
+from planner.workload import Mode, StepConfig
+
+
+@dataclass(slots=True)
+class _Log:
+    """What is known so far; it outlives a failure."""
+
+    during: str = "build"
+    build_on: str = ""
+    optimizer: str = ""
+    counts: Counts | None = None
+    assumptions: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def measure(source: ModelSource, config: StepConfig, device: torch.device) -> StepTrace:
+    """Build the model, run `config.steps` steps on `device` and report the peaks.
+
+    Raises:
+        TargetError: the target says nothing about its input.
+        UsageError: an option that cannot be used with this model or optimizer.
+    """
+    peaks.release(device)
+    attention.reset()
+    recorder = peaks.PeakRecorder(device)
+    log = _Log()
+    outcome, failure = Outcome.COMPLETED, None
+    try:
+        _run(source, config, device, recorder, log)
+    except (TargetError, UsageError):
+        raise
+    except (Exception, SystemExit) as error:
+        outcome = Outcome.OUT_OF_MEMORY if is_out_of_memory(error) else Outcome.MODEL_ERROR
+        failure = _failure(error, log.during)
+    recorder.finish()
+    return StepTrace(
+        outcome=outcome,
+        batch_size=config.batch_size,
+        peak_allocated_bytes=recorder.allocated_bytes,
+        peak_active_bytes=recorder.active_bytes,
+        peak_reserved_bytes=recorder.reserved_bytes,
+        step_peak_allocated_bytes=tuple(recorder.step_allocated_bytes),
+        alloc_retries=recorder.alloc_retries,
+        optimizer=log.optimizer,
+        build_on=log.build_on,
+        counts=log.counts,
+        attention_backends=attention.recorded(),
+        assumptions=tuple(log.assumptions),
+        warnings=tuple(log.warnings),
+        failure=failure,
+    )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether torch's allocator raised `error`, or what it was raised from or during."""
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        current = waiting.pop()
+        if current is None or id(current) in seen:
+            continue
+        if isinstance(current, torch.OutOfMemoryError):
+            return True
+        seen.add(id(current))
+        waiting += [current.__cause__, current.__context__]
+    return False
+
+
+def _run(
+    source: ModelSource,
+    config: StepConfig,
+    device: torch.device,
+    recorder: peaks.PeakRecorder,
+    log: _Log,
+) -> None:
+    built = construct(source, config, device)
+    model = built.model
+    log.build_on = built.build_on.value
+    log.assumptions += built.assumptions
+    _set_mode(model, config, log)
+    if config.checkpoint_activations:
+        notes = checkpoint_activations(model)
+        log.assumptions += notes.assumptions
+        log.warnings += notes.warnings
+    log.during = "batch"
+    batch = plan_batch(source, config, device)
+    log.assumptions += batch.assumptions
+    log.warnings += batch.warnings
+    _finish_lazy_modules(model, batch, log)
+    log.counts = count(model)
+    log.during = "optimizer"
+    chosen = Chosen(optimizer=None, name="none")
+    if config.mode is Mode.TRAIN:
+        chosen = choose(source, config, model)
+    log.optimizer = chosen.name
+    log.assumptions += chosen.assumptions
+    plan = loop.StepPlan(
+        model=model,
+        make_batch=batch.make,
+        config=config,
+        device=device,
+        required_inputs=forward.required_inputs(model),
+        autocast=precision.autocast(config, device),
+        optimizer=chosen.optimizer,
+        scaler=precision.grad_scaler(config, device),
+        training_step=source.training_step,
+    )
+    _run_steps(plan, recorder, log)
+
+
+def _run_steps(plan: loop.StepPlan, recorder: peaks.PeakRecorder, log: _Log) -> None:
+    def on_step(number: int) -> None:
+        recorder.end_step()
+        log.during = f"step {number + 1}"
+
+    default_loss = DefaultLoss()
+    log.during = "step 1"
+    try:
+        with loop.collector_paused():
+            recorder.start_steps()
+            if plan.config.mode is Mode.TRAIN:
+                loop.train(plan, default_loss, on_step)
+            else:
+                loop.infer(plan, on_step)
+    finally:
+        log.assumptions += default_loss.assumptions()
+
+
+def _set_mode(model: nn.Module, config: StepConfig, log: _Log) -> None:
+    if config.mode is Mode.TRAIN and not model.training:
+        model.train()
+        log.assumptions.append("model.train() was called: the model came in evaluation mode")
+
+
+def _finish_lazy_modules(model: nn.Module, batch: BatchPlan, log: _Log) -> None:
+    """Let lazy modules see an input before an optimizer needs their parameters."""
+    number = meta.lazy_parameters(model)
+    if not number:
+        return
+    with torch.no_grad():
+        forward.call(model, batch.make(), forward.required_inputs(model))
+    log.assumptions.append(f"{number} lazy parameters were shaped by one forward before step 1")
+
+
+def _failure(error: BaseException, during: str) -> Failure:
+    message: Any = str(error).strip()
+    frames = error.frames if isinstance(error, ModelError) else user_frames(error)
+    return Failure(kind=type(error).__name__, message=message, frames=frames, during=during)

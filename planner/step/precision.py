@@ -1,0 +1,62 @@
+"""Dtypes and memory formats of a run: casts of model and batch, autocast, GradScaler.
+
+In: StepConfig and the device. Out: the model or tensor cast, context managers. Convention: fp16
+and bf16 cast what is floating; amp-* leave the weights in float32.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import torch
+from torch import nn
+
+from planner.workload import Mode, Precision, StepConfig
+
+_WEIGHTS = {Precision.FP16: torch.float16, Precision.BF16: torch.bfloat16}
+_AUTOCAST = {Precision.AMP_FP16: torch.float16, Precision.AMP_BF16: torch.bfloat16}
+
+
+def cast_model(model: nn.Module, config: StepConfig) -> nn.Module:
+    """Cast floating parameters and buffers, and bring weights of convolutions to channels_last."""
+    dtype = _WEIGHTS.get(config.precision)
+    if dtype is not None:
+        model.to(dtype)
+    if config.channels_last:
+        model._apply(_channels_last)
+    return model
+
+
+def cast_tensor(tensor: torch.Tensor, config: StepConfig) -> torch.Tensor:
+    """The same for one tensor of the batch."""
+    dtype = _WEIGHTS.get(config.precision)
+    if dtype is not None and tensor.is_floating_point():
+        tensor = tensor.to(dtype)
+    return _channels_last(tensor) if config.channels_last else tensor
+
+
+def autocast(
+    config: StepConfig, device: torch.device
+) -> Callable[[], AbstractContextManager[object]]:
+    """A factory of the context around forward and loss: autocast for amp-*, else nothing."""
+    dtype = _AUTOCAST.get(config.precision)
+    if dtype is None:
+        return contextlib.nullcontext
+    return lambda: torch.autocast(device.type, dtype=dtype)
+
+
+def grad_scaler(config: StepConfig, device: torch.device) -> torch.amp.GradScaler | None:
+    """The GradScaler of amp-fp16 in training, None otherwise."""
+    if config.precision is Precision.AMP_FP16 and config.mode is Mode.TRAIN:
+        return torch.amp.GradScaler(device.type)
+    return None
+
+
+def _channels_last(tensor: torch.Tensor) -> torch.Tensor:
+    if tensor.dim() == 4:
+        return tensor.to(memory_format=torch.channels_last)
+    if tensor.dim() == 5:
+        return tensor.to(memory_format=torch.channels_last_3d)
+    return tensor
