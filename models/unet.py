@@ -54,8 +54,9 @@ class Attention(nn.Module):
         self.project = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        qkv = self.qkv(self.norm(x)).flatten(2).transpose(1, 2).unsqueeze(1)
-        query, key, value = qkv.chunk(3, dim=-1)
+        # Fused attention wants the channels of a pixel next to each other.
+        qkv = self.qkv(self.norm(x)).flatten(2).transpose(1, 2).contiguous()
+        query, key, value = qkv.unsqueeze(1).chunk(3, dim=-1)
         mixed = functional.scaled_dot_product_attention(query, key, value)
         return x + self.project(mixed.squeeze(1).transpose(1, 2).reshape(x.shape))
 

@@ -17,6 +17,7 @@ from planner.errors import ModelError
 from planner.memory.budget import MemoryBudget
 from planner.memory.capacity import Capacity, Probe, Verdict, largest_batch
 from planner.trace import Outcome, StepTrace
+from planner.units import format_bytes
 from planner.workload import StepConfig
 
 Progress = Callable[[str], None]
@@ -24,12 +25,16 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardAnswer:
-    """What was found for one card; `capacity` is None when no largest batch was asked for."""
+    """What was found for one card; `capacity` is None when no largest batch was asked for.
+
+    `batch_1` is the run of batch 1 without a limit, where no batch fits and another was asked for.
+    """
 
     budget: MemoryBudget
     trace: StepTrace
     fits: bool
     capacity: Capacity | None
+    batch_1: StepTrace | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,9 +82,12 @@ class CardRun:
         batch = self.config.batch_size
         self._say(f"batch {batch}")
         trace = self.runner.run(self.cards.unlimited(self.budget), self.config)
-        if trace.failure is not None:
+        if trace.outcome is Outcome.MODEL_ERROR:
             raise model_error(trace)
-        fits, trace = self._on_full_card(trace)
+        if trace.outcome is Outcome.OUT_OF_MEMORY:
+            fits, trace = False, _beyond_all_cards(trace)
+        else:
+            fits, trace = self._on_full_card(trace)
         known = Probe(
             batch_size=batch,
             verdict=Verdict.FITS if fits else Verdict.OUT_OF_MEMORY,
@@ -93,7 +101,21 @@ class CardRun:
                 known=(known,),
                 start=batch if fits else self._smaller_start(trace),
             )
-        return CardAnswer(budget=self.budget, trace=trace, fits=fits, capacity=capacity)
+        return CardAnswer(
+            budget=self.budget,
+            trace=trace,
+            fits=fits,
+            capacity=capacity,
+            batch_1=self._batch_1()
+            if capacity is not None and batch > 1 and not capacity.max_batch_size
+            else None,
+        )
+
+    def _batch_1(self) -> StepTrace | None:
+        """What the smallest batch takes; None when it fails for another reason than memory."""
+        config = replace(self.config, batch_size=1)
+        trace = self.runner.run(self.cards.unlimited(self.budget), config)
+        return trace if trace.outcome is Outcome.COMPLETED else None
 
     def _on_full_card(self, free: StepTrace) -> tuple[bool, StepTrace]:
         """Whether the step fits, and the trace that holds on this card."""
@@ -130,6 +152,15 @@ class CardRun:
 
     def _say(self, text: str) -> None:
         self.progress(f"{self.budget.requested}: {text}")
+
+
+def _beyond_all_cards(trace: StepTrace) -> StepTrace:
+    """The trace of a run that asked for more than there is to ask for."""
+    said = (
+        f"batch {trace.batch_size} needs more than the {format_bytes(UNLIMITED_BYTES)} that can be "
+        "measured; the peaks are those reached before the allocation that failed"
+    )
+    return replace(trace, warnings=(*trace.warnings, said))
 
 
 def model_error(trace: StepTrace) -> ModelError:

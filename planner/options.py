@@ -6,6 +6,8 @@ In: keyword options of planner.estimate() or of the command line. Out: StepConfi
 from __future__ import annotations
 
 import difflib
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import fields
 from enum import Enum
@@ -44,7 +46,9 @@ def step_config(options: Mapping[str, Any]) -> StepConfig:
     for name, value in options.items():
         if name not in NAMES:
             near = difflib.get_close_matches(name, NAMES, n=3)
-            hint = f"; did you mean {' or '.join(near)}?" if near else f"; known: {', '.join(NAMES)}"
+            hint = (
+                f"; did you mean {' or '.join(near)}?" if near else f"; known: {', '.join(NAMES)}"
+            )
             raise UsageError(f"there is no option {name!r}{hint}")
         values[name] = _value(name, value)
     return StepConfig(**values)
@@ -58,13 +62,21 @@ def _value(name: str, value: Any) -> Any:
     if name == "inputs":
         return _inputs(value)
     if name == "optimizer_arguments":
-        return _arguments(value)
+        return arguments(value, name)
+    if name == "alloc_conf" and not (isinstance(value, str) and _ALLOC_CONF.fullmatch(value)):
+        raise UsageError(
+            f"alloc_conf {value!r} is not of the form NAME:VALUE[,NAME:VALUE...], for example "
+            "expandable_segments:True or max_split_size_mb:128,garbage_collection_threshold:0.8"
+        )
     wanted: type = bool if name in _FLAGS else int if name in _COUNTS else str
     if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
         raise UsageError(f"{name} must be {_WORDS[wanted]}, not {value!r}")
     return value
 
 
+# What torch parses when it is imported, and aborts on: PYTORCH_CUDA_ALLOC_CONF.
+_ALLOC_ENTRY = r"\s*\w+\s*:\s*(?:\[[^\[\]]+\]|[^\s,:;\[\]]+)\s*"
+_ALLOC_CONF = re.compile(f"{_ALLOC_ENTRY}(?:,{_ALLOC_ENTRY})*")
 _WORDS: dict[type, str] = {bool: "True or False", int: "a whole number", str: "text"}
 
 
@@ -85,16 +97,43 @@ def choice(kind: type[_Choice], value: Any, name: str) -> _Choice:
 
 
 def _inputs(value: Any) -> tuple[InputSpec, ...]:
-    if isinstance(value, (str, InputSpec)):
+    given = (value,) if isinstance(value, (str, InputSpec)) else value
+    if not isinstance(given, (tuple, list)):
+        given = (value,)
+    wrong = [item for item in given if not isinstance(item, (str, InputSpec))]
+    if wrong:
+        raise UsageError(
+            f'inputs must be like "3x224x224" or a list of such, without the batch, not {value!r}'
+        )
+    return tuple(parse_input(item) if isinstance(item, str) else item for item in given)
+
+
+def arguments(value: Any, name: str) -> tuple[tuple[str, Scalar], ...]:
+    """Keyword arguments from a mapping, from "k=v" or from a list of "k=v" and (k, v).
+
+    Raises:
+        UsageError: another form, or a value that is not a number, text, True, False or None.
+    """
+    if isinstance(value, Mapping):
+        value = tuple(value.items())
+    elif isinstance(value, str):
         value = (value,)
     if not isinstance(value, (tuple, list)):
-        raise UsageError(f'inputs must be like "3x224x224" or a list of such, not {value!r}')
-    return tuple(item if isinstance(item, InputSpec) else parse_input(item) for item in value)
+        raise UsageError(f'{name} must be like {{"lr": 0.1}} or "lr=0.1", not {value!r}')
+    return tuple(_argument(item, name) for item in value)
 
 
-def _arguments(value: Any) -> tuple[tuple[str, Scalar], ...]:
-    if isinstance(value, Mapping):
-        return tuple((str(key), item) for key, item in value.items())
-    if isinstance(value, str):
-        value = (value,)
-    return tuple(parse_argument(item) if isinstance(item, str) else tuple(item) for item in value)
+def _argument(item: Any, name: str) -> tuple[str, Scalar]:
+    if isinstance(item, str):
+        return parse_argument(item)
+    if not (isinstance(item, (tuple, list)) and len(item) == 2 and isinstance(item[0], str)):
+        raise UsageError(f'{name} must hold pairs like ("lr", 0.1), not {item!r}')
+    key, value = item
+    if value is not None and not isinstance(value, (bool, int, float, str)):
+        raise UsageError(
+            f"{name}: {key} must be a number, text, True, False or None, not {value!r}; for "
+            "anything else write a function without arguments that passes it"
+        )
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f"{name}: {key} must be a finite number, not {value!r}")
+    return key, value

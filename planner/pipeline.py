@@ -1,9 +1,9 @@
 """estimate(): the only place where the stages are called, in order.
 
-    target, cards, options
-      -> the cards' budgets, and the emulated device for this torch (built once)
-      -> a child that loads the model; per card, side by side, its runs and search
-      -> Estimate
+target, cards, options
+  -> the cards' budgets, and the emulated device for this torch (built once)
+  -> a child that loads the model; per card, side by side, its runs and search
+  -> Estimate
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from planner.device.payload import ModelFunctions, child_target
 from planner.device.runner import Runner
 from planner.device.torch_install import find_torch
 from planner.memory.budget import memory_budgets
-from planner.options import step_config
+from planner.options import arguments, step_config
 from planner.results import Estimate, Versions
 from planner.summary import summarize
 from planner.workload import Scalar, Target
@@ -65,9 +65,9 @@ def estimate(
     functions = ModelFunctions(
         build_batch=build_batch, training_step=training_step, build_optimizer=build_optimizer
     )
-    arguments = tuple((model_arguments or {}).items())
+    given = arguments(model_arguments or {}, "model_arguments")
     torch = find_torch()
-    with child_target(target, functions, arguments) as named:
+    with child_target(target, functions, given) as named:
         cards = Cards(torch=torch, device=emulated_device(torch, progress))
         progress("importing torch and the model")
         with Runner(
@@ -86,9 +86,7 @@ def estimate(
                 planner=planner.__version__,
             )
             runs = [
-                CardRun(
-                    budget=budget, config=config, runner=runner, cards=cards, progress=progress
-                )
+                CardRun(budget=budget, config=config, runner=runner, cards=cards, progress=progress)
                 for budget in budgets
             ]
             answers = _side_by_side(runs, max_batch)
@@ -99,7 +97,9 @@ def estimate(
 
 def label(target: Any, named: Target) -> str:
     """The target as the caller knows it."""
-    return named.label if isinstance(target, (str, os.PathLike, Target)) else (named.name or "model")
+    if isinstance(target, (str, os.PathLike, Target)):
+        return named.label
+    return named.name or "model"
 
 
 def _side_by_side(runs: Sequence[CardRun], search: bool) -> list[CardAnswer]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -30,7 +29,6 @@ class LoadRequest:
     libraries: tuple[str, ...]
     driver_folder: str
     profile: str
-    stack_file: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,16 +86,22 @@ _KINDS: dict[str, type[Any]] = {
 _Record = TypeVar("_Record")
 
 
-@lru_cache(maxsize=None)
+_ADAPTERS: dict[str, TypeAdapter[Any]] = {}
+
+
 def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
+    """Made at the first use: each costs milliseconds, and no process needs all."""
+    if kind.__name__ not in _ADAPTERS:
+        _ADAPTERS[kind.__name__] = TypeAdapter(kind)
+    return _ADAPTERS[kind.__name__]
 
 
 def encode(record: Message) -> bytes:
     """One line that `decode` reads back."""
     kind = type(record)
-    body = _adapter(kind).dump_json(record).decode()
-    return f'{{"kind":{json.dumps(kind.__name__)},"body":{body}}}\n'.encode()
+    body = _adapter(kind).dump_python(record, mode="json")
+    # Escaped to ASCII: the text of an exception may hold what UTF-8 cannot (half a surrogate pair).
+    return json.dumps({"kind": kind.__name__, "body": body}).encode() + b"\n"
 
 
 def decode(line: bytes, expected: tuple[type[_Record], ...]) -> _Record:

@@ -34,6 +34,7 @@ class GpuEstimate:
     `device_total_bytes` = peak reserved + context overhead: what the driver would show.
     `max_batch_size` is None when it was not searched and 0 when batch 1 does not fit;
     `max_batch_is_bound` says that the search stopped at its bound with everything fitting.
+    `batch_1_missing_bytes` is by how much batch 1 exceeds the card, where it was found not to fit.
     """
 
     requested: str
@@ -47,6 +48,7 @@ class GpuEstimate:
     fits: bool
     max_batch_size: int | None = None
     max_batch_is_bound: bool = False
+    batch_1_missing_bytes: int | None = None
     attention_backends: tuple[str, ...] = ()
     note: str | None = None
 
@@ -78,6 +80,7 @@ class GpuEstimate:
             "missing_bytes": self.missing_bytes,
             "max_batch_size": self.max_batch_size,
             "max_batch_is_bound": self.max_batch_is_bound,
+            "batch_1_missing_bytes": self.batch_1_missing_bytes,
             "attention_backends": list(self.attention_backends),
             "note": self.note,
         }

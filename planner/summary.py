@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from planner.card_run import CardAnswer
@@ -54,9 +55,16 @@ def _gpu(answer: CardAnswer) -> GpuEstimate:
         fits=answer.fits,
         max_batch_size=None if capacity is None else capacity.max_batch_size,
         max_batch_is_bound=capacity is not None and capacity.is_bound,
+        batch_1_missing_bytes=_batch_1_missing(answer),
         attention_backends=trace.attention_backends,
         note=budget.note,
     )
+
+
+def _batch_1_missing(answer: CardAnswer) -> int | None:
+    if answer.batch_1 is None:
+        return None
+    return max(1, answer.batch_1.peak_reserved_bytes - answer.budget.capacity_bytes)
 
 
 def _shared(
@@ -74,7 +82,8 @@ def _shared(
 
 def _assumptions(answer: CardAnswer) -> tuple[str, ...]:
     note = answer.budget.note
-    return (*(() if note is None else (note,)), *answer.trace.assumptions, *_value_reads(answer.trace))
+    named = () if note is None else (note,)
+    return (*named, *answer.trace.assumptions, *_value_reads(answer.trace))
 
 
 def _value_reads(trace: StepTrace) -> tuple[str, ...]:
@@ -89,10 +98,8 @@ def _value_reads(trace: StepTrace) -> tuple[str, ...]:
 
 def _place(read: ValueRead) -> str:
     path = Path(read.file)
-    try:
+    with suppress(ValueError):  # not under the current folder: the whole path
         path = path.relative_to(Path.cwd())
-    except ValueError:
-        pass
     times = f", {read.count} times" if read.count > 1 else ""
     return f"{path}:{read.line} in {read.function}{times}"
 

@@ -1,12 +1,14 @@
-"""Bytes in and out of text: the only place that converts or formats a size.
+"""Sizes, counts and durations in and out of text: the only place that converts or formats them.
 
-Inside the planner a size is an int in bytes. GiB = 2**30; "GB" and "G" in user input mean
-GiB as PyTorch and nvidia-smi use them, because a card sold as 24 GB has 24 GiB.
+Inside the planner a size is an int in bytes, a duration a float in seconds. GiB = 2**30; "GB" and
+"G" in user input mean GiB as PyTorch and nvidia-smi use them, because a card sold as 24 GB has
+24 GiB.
 """
 
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 
 from planner.errors import UsageError
 
@@ -16,7 +18,13 @@ GIB = 1 << 30
 TIB = 1 << 40
 
 _FACTORS = {"": 1, "b": 1, "k": KIB, "m": MIB, "g": GIB, "t": TIB}
-_SIZE = re.compile(r"^\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([kmgt]?)(?:i?b)?\s*$", re.IGNORECASE)
+_NUMBER = r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
+_SIZE = re.compile(rf"\s*{_NUMBER}\s*([kmgt]?)(?:i?b)?\s*", re.IGNORECASE | re.ASCII)
+_LARGEST_BYTES = 1 << 60  # beyond any memory, and still exact in every number that holds a size
+
+_SECONDS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
+_DURATION = re.compile(rf"\s*{_NUMBER}\s*(s|m|min|h)?\s*", re.IGNORECASE | re.ASCII)
+_LONGEST_S = 30 * 24 * 3600  # a month; far below what the clocks of threads can wait
 
 
 def parse_bytes(text: str) -> int:
@@ -25,10 +33,11 @@ def parse_bytes(text: str) -> int:
     Raises:
         UsageError: the text is not a size.
     """
-    match = _SIZE.match(text)
-    if match is None:
+    match = _SIZE.fullmatch(text)
+    size = Decimal(match[1]) * _FACTORS[match[2].lower()] if match else None
+    if size is None or size > _LARGEST_BYTES:
         raise UsageError(f"{text!r} is not a size; write it like 24GiB, 500MiB or 1048576")
-    return int(float(match.group(1)) * _FACTORS[match.group(2).lower()])
+    return int(size)
 
 
 def parse_reserve(text: str, of_bytes: int) -> int:
@@ -49,20 +58,38 @@ def parse_reserve(text: str, of_bytes: int) -> int:
     return int(of_bytes * percent / 100)
 
 
+def parse_seconds(text: str) -> float:
+    """Seconds of "600", "90s", "10m" or "1.5h".
+
+    Raises:
+        UsageError: the text is not a duration, or not one from above 0 to 30 days.
+    """
+    match = _DURATION.fullmatch(text)
+    seconds = Decimal(match[1]) * _SECONDS[(match[2] or "").lower()] if match else None
+    if seconds is None or not 0 < seconds <= _LONGEST_S:
+        raise UsageError(f"{text!r} is not a duration; write it like 600, 90s, 10m or 1h")
+    return float(seconds)
+
+
 def format_bytes(size_bytes: int) -> str:
     """Three significant digits with a binary unit: 1.46 GiB, 512 MiB, 8 B."""
-    magnitude = abs(size_bytes)
     for factor, unit in ((TIB, "TiB"), (GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")):
-        if magnitude >= factor:
-            value = size_bytes / factor
-            digits = 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
+        value = size_bytes / factor
+        if abs(value) >= 1 - 0.5 / KIB:  # what would round to 1024 of the smaller unit
+            digits = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
             return f"{value:.{digits}f} {unit}"
     return f"{size_bytes} B"
 
 
 def format_count(count: int) -> str:
     """A count with a decimal prefix: 25.6 M, 70.6 B, 512."""
-    for factor, unit in ((10**12, " T"), (10**9, " B"), (10**6, " M"), (10**3, " k")):
-        if abs(count) >= factor:
-            return f"{count / factor:.1f}{unit}"
+    for factor, unit in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k")):
+        if abs(count) >= 0.99995 * factor:  # what would round to 1000.0 of the smaller unit
+            return f"{count / factor:.1f} {unit}"
     return str(count)
+
+
+def format_percent(part: float, whole: float) -> str:
+    """A share in whole percent, with a digit more below 10 %: 5.3 %, 112 %."""
+    percent = 100 * part / whole
+    return f"{percent:.0f} %" if percent >= 9.95 else f"{percent:.1f} %"

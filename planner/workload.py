@@ -6,6 +6,7 @@ Convention: `None` means "not said": the model file decides, else a default that
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from enum import Enum
@@ -125,9 +126,7 @@ def parse_target(text: str, arguments: tuple[tuple[str, Scalar], ...] = ()) -> T
     if not separator or not name.isidentifier():
         path, name = text, ""
     if path.endswith(".py") or "/" in path:
-        return Target(
-            kind=TargetKind.FILE, location=path, name=name or None, arguments=arguments
-        )
+        return Target(kind=TargetKind.FILE, location=path, name=name or None, arguments=arguments)
     if not path or not all(part.isidentifier() for part in path.split(".")):
         raise UsageError(
             f"{text!r} is neither a Python file nor package.module:NAME; "
@@ -169,9 +168,14 @@ def parse_argument(text: str) -> tuple[str, Scalar]:
     words: dict[str, Scalar] = {"true": True, "false": False, "none": None}
     if value.lower() in words:
         return key, words[value.lower()]
-    for convert in (int, float):
-        try:
-            return key, convert(value)
-        except ValueError:
-            continue
-    return key, value
+    try:
+        return key, int(value)
+    except ValueError:
+        pass
+    try:
+        number = float(value)
+    except ValueError:
+        return key, value
+    if not math.isfinite(number):  # JSON, which carries it to the child, has no such number
+        raise UsageError(f"{text!r}: {value} is not a finite number")
+    return key, number

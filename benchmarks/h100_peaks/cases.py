@@ -22,6 +22,8 @@ from torch.distributed._composable import checkpoint
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+transformers.logging.set_verbosity_error()  # it warns of what later versions will remove
+
 ATTENTION_BACKENDS = [
     SDPBackend.FLASH_ATTENTION,
     SDPBackend.CUDNN_ATTENTION,
@@ -106,7 +108,7 @@ def training_step(model: nn.Module, batch: Tensor) -> Tensor:
 
 
 def build_optimizer(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-    """Adam, foreach by default. (The ViT runs had no weight decay, which moves none of the peaks.)"""
+    """Adam, foreach by default. The ViT runs had no weight decay, which moves none of the peaks."""
     return torch.optim.Adam(parameters, lr=1e-4, weight_decay=1e-4, eps=1e-6)
 
 

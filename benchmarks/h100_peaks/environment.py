@@ -25,19 +25,20 @@ REQUIREMENTS = {
 def interpreter(versions: str) -> Path:
     """The interpreter of an environment with these versions and this checkout installed.
 
-    An environment that is there and complete is used as it is.
+    A complete environment is used as it is; one that was interrupted is completed.
 
     Raises:
         subprocess.CalledProcessError: pip or venv failed; their output says why.
     """
-    folder = user_cache_path("vram-planner") / "benchmarks" / f"h100-peaks-{versions}"
+    name = f"h100-peaks-{versions}-python{sys.version_info.major}.{sys.version_info.minor}"
+    folder = user_cache_path("vram-planner") / "benchmarks" / name
     python = folder / "bin" / "python"
     complete = folder / "complete.txt"
-    content = "\n".join((sys.version, str(REPOSITORY), *REQUIREMENTS[versions]))
+    content = "\n".join((str(REPOSITORY), *REQUIREMENTS[versions]))
     if complete.is_file() and complete.read_text() == content:
         return python
     print(f"making an environment in {folder} (several GB, some minutes)", file=sys.stderr)
-    _run(sys.executable, "-m", "venv", "--clear", str(folder))
+    _run(sys.executable, "-m", "venv", str(folder))
     _run(str(python), "-m", "pip", "install", *REQUIREMENTS[versions])
     _run(str(python), "-m", "pip", "install", "-e", str(REPOSITORY))
     complete.write_text(content)

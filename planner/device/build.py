@@ -6,9 +6,11 @@ Needs a C++ compiler and the headers of the wheels; no CUDA toolkit, no GPU, no 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -29,7 +31,25 @@ BRIDGE_DRIVER_SOURCE = "bridge_driver.c"
 BRIDGE_DRIVER_LIBRARY = "bridge_driver.so"
 MANIFEST = "device.json"
 _COMPILERS = ("g++", "clang++", "c++")
+_COMPILER_CACHES = ("ccache", "sccache", "distcc")
 _OPTIONS = ("-std=c++17", "-O1", "-fPIC", "-fvisibility=hidden", "-w")
+
+_WHEELS = "Install torch with pip, which brings these wheels; builds from conda or source do not"
+_REQUIRED_HEADERS = {
+    **dict.fromkeys(
+        (
+            "cuda_runtime_api.h",
+            "cuda.h",
+            "cublas_v2.h",
+            "cublasLt.h",
+            "cudnn.h",
+            "nccl.h",
+            "nvrtc.h",
+        ),
+        _WHEELS,
+    ),
+    "crt/host_defines.h": "Install the one that triton brings: pip install triton",
+}
 
 Progress = Callable[[str], None]
 
@@ -76,6 +96,7 @@ def build_key(torch: TorchInstall) -> str:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     for folder in torch.extension_folders:
         digest.update(f"{folder.name} {package_version(folder)}\n".encode())
+    digest.update(f"cudnn {torch.cudnn_version}\n".encode())
     return f"torch-{torch.version}-{digest.hexdigest()[:16]}"
 
 
@@ -94,10 +115,15 @@ def _load(folder: Path) -> EmulatedDevice:
 
 def _build(torch: TorchInstall, work: Path, progress: Progress) -> None:
     compiler = find_compiler()
+    _check_headers(torch)
     include = [f"-I{NATIVE}", f"-I{NATIVE / 'compat'}"]
     for path in torch.include_folders:
         include += ["-isystem", str(path)]
-    with ThreadPoolExecutor(max_workers=2) as pool, tempfile.TemporaryDirectory() as scratch:
+    with (
+        ThreadPoolExecutor(max_workers=2) as pool,
+        # In the cache: one disk that may be full, one folder that is removed.
+        tempfile.TemporaryDirectory(prefix="objects-", dir=work) as scratch,
+    ):
         objects = Path(scratch)
         sources = sorted(NATIVE.glob("*.cpp"))
         imports_job = pool.submit(read_cuda_imports, torch)
@@ -124,20 +150,35 @@ def _build(torch: TorchInstall, work: Path, progress: Progress) -> None:
     (work / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
 
 
+def _check_headers(torch: TorchInstall) -> None:
+    for header, package in _REQUIRED_HEADERS.items():
+        if not any((folder / header).is_file() for folder in torch.include_folders):
+            raise UnsupportedPlatformError(
+                f"the header {header} was not found beside torch {torch.version} ({torch.folder}); "
+                f"the emulated device is built with the headers of NVIDIA's wheels. {package}"
+            )
+
+
 def find_compiler() -> str:
     """The C++ compiler: $CXX, g++, clang++ or c++.
 
     Raises:
         UnsupportedPlatformError: none was found; names the package to install.
     """
-    for candidate in (os.environ.get("CXX", "").split() or [""])[:1] + list(_COMPILERS):
-        if candidate and shutil.which(candidate):
+    for candidate in (*_from_environment(), *_COMPILERS):
+        if shutil.which(candidate):
             return candidate
     raise UnsupportedPlatformError(
-        "no C++ compiler was found (looked for $CXX, g++, clang++, c++); it is needed once to build "
-        "the emulated device. Install one: apt-get install g++, dnf install gcc-c++, "
+        "no C++ compiler was found (looked for $CXX, g++, clang++, c++); it is needed once to "
+        "build the emulated device. Install one: apt-get install g++, dnf install gcc-c++, "
         "or conda install -c conda-forge gxx"
     )
+
+
+def _from_environment() -> list[str]:
+    """The compiler of $CXX; its options and a cache before it ("ccache g++ -m64") are left out."""
+    words = shlex.split(os.environ.get("CXX", ""))
+    return [word for word in words if Path(word).name not in _COMPILER_CACHES][:1]
 
 
 def _c(compiler: str) -> list[str]:
@@ -167,13 +208,14 @@ def _defined(objects: Sequence[Path]) -> set[str]:
 
 
 def _link_device(compiler: str, objects: Sequence[Path], work: Path) -> None:
-    command = [
+    command: list[str | Path] = [
         compiler, "-shared", f"-Wl,-soname,{DEVICE_LIBRARY}", "-Wl,-Bsymbolic-functions",
         "-o", work / DEVICE_LIBRARY, *objects, "-ldl", "-lpthread",
     ]  # fmt: skip
     try:
-        # A process whose libstdc++ is older than the compiler's (conda) must load this too.
-        _run([*command, "-static-libstdc++", "-static-libgcc"])
+        # A process whose libstdc++ is older than the compiler's (conda) must load this too; and
+        # what is linked in stays in, or torch would bind to it.
+        _run([*command, "-static-libstdc++", "-static-libgcc", "-Wl,--exclude-libs,ALL"])
     except BuildError:
         _run(command)
 
@@ -210,10 +252,18 @@ def _link_named_libraries(
 
 def _run(command: Sequence[str | Path]) -> str:
     words = [str(word) for word in command]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    folder = Path(words[words.index("-o") + 1]).parent if "-o" in words else None
+    environment = dict(os.environ, LC_ALL="C")  # messages that can be recognised
+    if folder is not None:
+        environment["TMPDIR"] = str(folder)
+    done = subprocess.run(
+        words, capture_output=True, text=True, errors="replace", check=False, env=environment
+    )
     if done.returncode != 0:
         text = (done.stderr or done.stdout).strip()
-        if "No space left on device" in text:
-            raise BuildError("the disk is full: the emulated device needs about 5 MB in the cache")
-        raise BuildError(f"building the emulated device failed: {' '.join(words[:3])} ...\n{text[:2000]}")
+        if "No space left on device" in text or "Disk quota exceeded" in text:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        raise BuildError(
+            f"building the emulated device failed: {' '.join(words[:3])} ...\n{text[:2000]}"
+        )
     return done.stdout

@@ -23,6 +23,7 @@ from planner.errors import BuildError
 
 VARIABLE = "VRAM_PLANNER_CACHE"
 _LOCK_WAIT_S = 300.0
+_NEEDED_MB = 20  # objects and headers while it is built; 2 MB remain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +51,10 @@ class DeviceCache:
             raise BuildError(_unusable(folder, "it is not a folder"))
         if found.st_uid != os.getuid():
             raise BuildError(_unusable(folder, f"it belongs to user {found.st_uid}, not to you"))
+        if found.st_mode & 0o022:
+            raise BuildError(
+                _unusable(folder, "others may write to it, and what it holds is loaded as code")
+            )
         if found.st_mode & 0o077:
             os.chmod(folder, 0o700)
         return DeviceCache(folder=folder)
@@ -88,26 +93,38 @@ class DeviceCache:
     def store(self, key: str, fill: Callable[[Path], None]) -> Path:
         """Runs `fill` on a fresh folder and moves it into place; a failure leaves nothing behind.
 
+        The caller holds the lock of this key.
+
         Raises:
             BuildError: the disk is full or the folder cannot be written.
         """
         target = self.folder / key
+        prefix = f".{key}-"
         work: Path | None = None
         try:
-            work = Path(tempfile.mkdtemp(prefix=".build-", dir=self.folder))
+            for abandoned in self.folder.glob(f"{prefix}*"):  # by a process that was killed
+                shutil.rmtree(abandoned, ignore_errors=True)
+            work = Path(tempfile.mkdtemp(prefix=prefix, dir=self.folder))
             fill(work)
             os.rename(work, target)
         except OSError as error:
-            if error.errno == errno.ENOSPC:
-                raise BuildError(
-                    f"the disk that holds {self.folder} is full: the emulated device needs about "
-                    f"5 MB there; free some or set {VARIABLE} to another folder"
-                ) from error
+            if target.is_dir():  # built meanwhile by a process that shares no locks with this one
+                return target
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise full_disk(self.folder) from error
             raise BuildError(_unusable(self.folder, error.strerror or str(error))) from error
         finally:
             if work is not None and work.exists():
                 shutil.rmtree(work, ignore_errors=True)
         return target
+
+
+def full_disk(folder: Path) -> BuildError:
+    """The error of a build that found no room."""
+    return BuildError(
+        f"the disk that holds {folder} is full: building the emulated device needs about "
+        f"{_NEEDED_MB} MB there; free some or set {VARIABLE} to another folder"
+    )
 
 
 def _unusable(folder: Path, reason: str) -> str:

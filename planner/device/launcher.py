@@ -10,19 +10,20 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Mapping
 from concurrent.futures import Future
-from dataclasses import replace
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import planner.errors
-from planner.device.processes import end_session
+from planner.device.child_command import child_command, child_environment
 from planner.errors import ChildError, ChildTimeoutError, ModelError, PlannerError
+from planner.processes import end_session, kill, session_members
 from planner.protocol import (
     ChildFailure,
     ChildVersions,
@@ -37,6 +38,9 @@ from planner.trace import StepTrace
 from planner.workload import StepConfig
 
 _STACK_WAIT_S = 1.0
+_STACK_LINES = 24
+_END_WAIT_S = 3.0
+_LOADING = "importing torch and the model's code"
 _Answer = TypeVar("_Answer")
 
 
@@ -44,7 +48,11 @@ class Child:
     """A running child that has loaded one target. Use as a context manager."""
 
     def __init__(
-        self, request: LoadRequest, *, timeout_s: float, environment: Mapping[str, str] | None = None
+        self,
+        request: LoadRequest,
+        *,
+        timeout_s: float,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self._timeout_s = timeout_s
         self._lock = threading.Lock()
@@ -52,26 +60,26 @@ class Child:
         self._number = 0
         self._broken: ChildError | None = None
         self._loaded: Future[Loaded] = Future()
-        self._folder = tempfile.TemporaryDirectory(prefix="vram-planner-")
-        self._stack_file = Path(self._folder.name) / "stack"
-        self._stack_file.touch(mode=0o600)
+        # Without a name: nothing to remove, however this process ends.
+        self._stack_file = tempfile.TemporaryFile()  # noqa: SIM115 # closed with the child
         try:
-            self._start(replace(request, stack_file=str(self._stack_file)), environment or {})
-        except BaseException:
-            self._folder.cleanup()
-            raise
+            self._start(request, environment or {})
+        except OSError as error:
+            self._stack_file.close()
+            raise ChildError(f"the child process cannot be started: {error}") from error
 
     def _start(self, request: LoadRequest, environment: Mapping[str, str]) -> None:
         requests_out, requests_in = os.pipe()
         answers_out, answers_in = os.pipe()
+        passed = (requests_out, answers_in, self._stack_file.fileno())
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "planner.step", str(requests_out), str(answers_in)],
+                child_command(passed),
                 stdin=subprocess.DEVNULL,
                 # What the user's model prints goes to stderr: stdout is the report alone.
                 stdout=2,
-                env=_child_environment(environment),
-                pass_fds=(requests_out, answers_in),
+                env=child_environment(environment),
+                pass_fds=passed,
                 start_new_session=True,
             )
         except OSError:
@@ -83,9 +91,9 @@ class Child:
             os.close(answers_in)
         self._requests = os.fdopen(requests_in, "wb", buffering=0)
         self._answers = os.fdopen(answers_out, "rb")
-        self._send(encode(request))
         self._reader = threading.Thread(target=self._read, name="planner-child", daemon=True)
         self._reader.start()
+        self._send(encode(request))
 
     def __enter__(self) -> Child:
         return self
@@ -100,11 +108,14 @@ class Child:
 
     def close(self) -> None:
         """Ends the child and everything it started; returns when they are gone."""
+        self._requests.close()  # its supervisor sees that and ends all
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=_END_WAIT_S)
         end_session(self._process)
-        self._requests.close()
-        self._reader.join(timeout=5)
-        self._answers.close()
-        self._folder.cleanup()
+        self._reader.join(timeout=_END_WAIT_S)
+        if not self._reader.is_alive():
+            self._answers.close()
+        self._stack_file.close()
 
     def wait_loaded(self) -> tuple[ChildVersions, str | None]:
         """Versions of the child, and why it can serve one run only (None: it can serve many).
@@ -113,7 +124,7 @@ class Child:
             PlannerError: what the child raised while it loaded the user's code.
             ChildError: it was killed; ChildTimeoutError: it took too long.
         """
-        loaded = self._wait(self._loaded, "importing torch and the model's code")
+        loaded = self._wait(self._loaded, _LOADING)
         if loaded.failure is not None:
             raise _raised_again(loaded.failure)
         assert loaded.versions is not None
@@ -128,11 +139,11 @@ class Child:
         """
         answer: Future[RunEnded] = Future()
         with self._lock:
+            if self._broken is not None:
+                raise self._broken
             self._number += 1
             number = self._number
             self._pending[number] = answer
-            if self._broken is not None:
-                raise self._broken
             self._send(encode(RunRequest(number=number, profile=profile, config=config)))
         ended = self._wait(answer, f"running the step with batch {config.batch_size}")
         if ended.failure is not None:
@@ -145,42 +156,45 @@ class Child:
         try:
             while line:
                 line = line[self._requests.write(line) :]
-        except BrokenPipeError:
-            pass  # the reader sees the end of the child and tells everybody who waits
+        except (BrokenPipeError, ValueError):
+            pass  # it has ended or was closed: the reader tells everybody who waits
 
     def _wait(self, future: Future[_Answer], doing: str) -> _Answer:
         try:
             return future.result(timeout=self._timeout_s)
-        except TimeoutError:
-            where = self._stack()
-            self.close()
-            raise ChildTimeoutError(
+        except FutureTimeoutError:
+            error = ChildTimeoutError(
                 f"{doing} did not end within {self._timeout_s:g} s and was stopped; "
-                f"allow more with --timeout, or look where it waits{where}"
-            ) from None
+                f"allow more with --timeout, or look where it waits{self._stack()}"
+            )
+            self._fail(error)  # before the end of the child tells the others less
+            self.close()
+            raise error from None
 
     def _stack(self) -> str:
         """Where the child is, by faulthandler: "" when it cannot say."""
+        for pid in session_members(self._process.pid):
+            kill(pid, signal.SIGUSR1)
+        threading.Event().wait(_STACK_WAIT_S)
         try:
-            os.killpg(self._process.pid, signal.SIGUSR1)
-            threading.Event().wait(_STACK_WAIT_S)
-            text = self._stack_file.read_text(encoding="utf-8", errors="replace").strip()
-        except OSError:
-            return ""
-        return f":\n{text[-1500:]}" if text else ""
+            size = os.fstat(self._stack_file.fileno()).st_size
+            text = os.pread(self._stack_file.fileno(), size, 0).decode(errors="replace")
+        except (OSError, ValueError):
+            return ""  # closed by another thread whose wait has ended as well
+        return _told_stack(text)
 
     def _read(self) -> None:
         try:
             for line in self._answers:
-                message = decode(line, (Loaded, RunEnded))
+                message = cast("Loaded | RunEnded", decode(line, (Loaded, RunEnded)))
                 if isinstance(message, Loaded):
                     self._loaded.set_result(message)
-                else:
-                    with self._lock:
-                        answer = self._pending.pop(message.number, None)
-                    if answer is not None:
-                        answer.set_result(message)
-            self._fail(ChildError(f"the child process ended early: {self._ending()}"))
+                    continue
+                with self._lock:
+                    answer = self._pending.pop(message.number, None)
+                if answer is not None:
+                    answer.set_result(message)
+            self._fail(ChildError(self._ending()))
         except ChildError as error:
             self._fail(error)
         except (OSError, ValueError):  # closed by us
@@ -188,32 +202,31 @@ class Child:
 
     def _ending(self) -> str:
         code = self._process.wait()
-        return f"killed by {_signal_name(-code)}" if code < 0 else f"exit code {code}"
+        doing = "before the run had a result" if self._loaded.done() else f"while {_LOADING}"
+        how = f"killed by {_signal_name(-code)}{_hint(-code)}" if code < 0 else f"exit code {code}"
+        return f"the child process ended {doing}: {how}"
 
     def _fail(self, error: ChildError) -> None:
         with self._lock:
-            self._broken = error
+            if self._broken is None:
+                self._broken = error
             waiting, self._pending = list(self._pending.values()), {}
         for answer in waiting:
-            answer.set_exception(error)
+            answer.set_exception(self._broken)
         if not self._loaded.done():
-            self._loaded.set_exception(error)
+            self._loaded.set_exception(self._broken)
 
 
-def _child_environment(extra: Mapping[str, str]) -> dict[str, str]:
-    environment = dict(os.environ)
-    # The emulated card is the only one that the child may see.
-    environment.pop("CUDA_VISIBLE_DEVICES", None)
-    # Out of memory is a result here, not a warning of the allocator on the terminal.
-    environment["TORCH_CPP_LOG_LEVEL"] = "ERROR"
-    environment["PYTHONHASHSEED"] = "0"  # the same run gives the same bytes
-    # torch.compile would start helpers that do not have the emulated device.
-    environment["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
-    package_root = str(Path(planner.errors.__file__).resolve().parent.parent)
-    path = environment.get("PYTHONPATH")
-    environment["PYTHONPATH"] = f"{package_root}{os.pathsep}{path}" if path else package_root
-    environment.update(extra)
-    return environment
+def _told_stack(text: str) -> str:
+    """The innermost frames of faulthandler's report that are not planner's own."""
+    own = f'"{Path(planner.errors.__file__).resolve().parent}{os.sep}'
+    kept = [line.rstrip() for line in text.splitlines() if line.strip() and own not in line]
+    told = [
+        line
+        for line, following in zip(kept, [*kept[1:], ""], strict=True)
+        if line.startswith("  ") or following.startswith("  ")  # not the head of an empty stack
+    ]
+    return ":\n" + "\n".join(told[:_STACK_LINES]) if told else ""
 
 
 def _raised_again(failure: ChildFailure) -> PlannerError:
@@ -236,12 +249,15 @@ def _death(ended: RunEnded, config: StepConfig) -> str:
     doing = f"the run with batch {config.batch_size} ended before it had a result"
     if ended.signal is None:
         return f"{doing}: the model's code left the process with exit code {ended.exit_code}"
-    hint = ""
-    if ended.signal == signal.SIGKILL:
-        hint = "; the usual cause is that the host ran out of RAM (dmesg tells)"
-    elif ended.signal in (signal.SIGSEGV, signal.SIGABRT):
-        hint = "; native code that the model calls crashed on the emulated device"
-    return f"{doing}: killed by {_signal_name(ended.signal)}{hint}"
+    return f"{doing}: killed by {_signal_name(ended.signal)}{_hint(ended.signal)}"
+
+
+def _hint(number: int) -> str:
+    if number == signal.SIGKILL:
+        return "; the usual cause is that the host ran out of RAM (dmesg tells)"
+    if number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL):
+        return "; native code that the model calls crashed on the emulated device"
+    return ""
 
 
 def delivered(ended: RunEnded) -> tuple[StepTrace, str | None]:

@@ -70,6 +70,4 @@ def child_target(
         path = Path(folder) / "target"
         path.write_bytes(payload)
         name = getattr(target, "__name__", type(target).__name__)
-        yield Target(
-            kind=TargetKind.PICKLE, location=str(path), name=name, arguments=arguments
-        )
+        yield Target(kind=TargetKind.PICKLE, location=str(path), name=name, arguments=arguments)

@@ -13,6 +13,7 @@ from types import TracebackType
 
 from planner.device.build import EmulatedDevice
 from planner.device.launcher import Child, delivered
+from planner.errors import ChildError
 from planner.protocol import ChildVersions, LoadRequest
 from planner.trace import StepTrace
 from planner.workload import StepConfig, Target
@@ -35,22 +36,34 @@ class Runner:
             libraries=tuple(str(path) for path in device.libraries),
             driver_folder=str(device.driver_folder),
             profile=profile,
-            stack_file="",
         )
         self._timeout_s = timeout_s
         self._environment = environment
         self._one_at_a_time = threading.Lock()
+        self._children_lock = threading.Lock()
+        self._children: set[Child] = set()
+        self._closed = False
         self._child = self._start(profile)
         self._unused: Child | None = None
         self.single_run: str | None = None
         self.warnings: list[str] = []
 
     def _start(self, profile: str) -> Child:
-        return Child(
-            replace(self._request, profile=profile),
-            timeout_s=self._timeout_s,
-            environment=self._environment,
-        )
+        with self._children_lock:
+            if self._closed:
+                raise ChildError("no further run is started: the estimate has been given up")
+            child = Child(
+                replace(self._request, profile=profile),
+                timeout_s=self._timeout_s,
+                environment=self._environment,
+            )
+            self._children.add(child)
+            return child
+
+    def _end(self, child: Child) -> None:
+        child.close()
+        with self._children_lock:
+            self._children.discard(child)
 
     def __enter__(self) -> Runner:
         return self
@@ -61,7 +74,11 @@ class Runner:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._child.close()
+        with self._children_lock:
+            self._closed = True
+            children = list(self._children)
+        for child in children:
+            self._end(child)
 
     def wait_loaded(self) -> ChildVersions:
         """Waits until the user's code is imported.
@@ -92,10 +109,11 @@ class Runner:
             child, self._unused = self._unused, None
             if child is None or profile != self._request.profile:
                 # The user's code saw another card while it was imported, or has run already.
+                if child is not None:
+                    self._end(child)
                 child = self._start(profile)
                 child.wait_loaded()
             try:
                 return delivered(child.run(profile, config))
             finally:
-                if child is not self._child:
-                    child.close()
+                self._end(child)

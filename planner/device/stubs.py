@@ -111,11 +111,12 @@ def _stub(name: str, return_type: str, parameters: list[str]) -> str:
             body.append(statement)
     result = "0"
     if "char" in return_type and "*" in return_type:
-        return f'EXPORT const char *{name}({", ".join(arguments) or "void"}) {{ return "emulated"; }}'
+        taken = ", ".join(arguments) or "void"
+        return f'EXPORT const char *{name}({taken}) {{ return "emulated"; }}'
     if name.startswith("cuptiSubscribe"):
         result = str(_CUPTI_NOT_SUPPORTED)
-    statements = " ".join(body)
-    return f"EXPORT long {name}({', '.join(arguments) or 'void'}) {{ {statements} return {result}; }}"
+    statements = " ".join([*body, f"return {result};"])
+    return f"EXPORT long {name}({', '.join(arguments) or 'void'}) {{ {statements} }}"
 
 
 def _output(function: str, parameter: str, index: int) -> str | None:
@@ -131,7 +132,8 @@ def _output(function: str, parameter: str, index: int) -> str | None:
         if re.search(r"size|workspace", function + last, re.IGNORECASE):
             value = 0 if "fft" in function else _UNKNOWN_SIZE_BYTES
             library = re.match(r"cu[a-z]+", function)
-            note = f'planner_device_note("size-unknown-{library.group(0) if library else function}");'
+            key = f"size-unknown-{library.group(0) if library else function}"
+            note = f'planner_device_note("{key}");'
             return f"if (p{index}) {{ *({_INTEGERS[base]} *)p{index} = {value}; {note} }}"
         if re.search(r"Create|Make", function):
             return f"if (p{index}) *({_INTEGERS[base]} *)p{index} = 1;"

@@ -40,7 +40,8 @@ def read_cuda_imports(torch: TorchInstall) -> CudaImports:
         BuildError: binutils is missing or a library cannot be read.
     """
     functions: set[str] = set()
-    nodes: dict[str, set[str]] = {"libcuda.so.1": set()}
+    # Opened by name at run time, so that no library lists them.
+    nodes: dict[str, set[str]] = {"libcuda.so.1": set(), "libnvidia-ml.so.1": set()}
     for library in _compiled_libraries(torch):
         header = _run(["readelf", "-W", "-d", "-V", str(library)])
         for soname in re.findall(r"Shared library: \[([^\]]+)\]", header):

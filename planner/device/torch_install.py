@@ -10,6 +10,7 @@ import importlib.util
 import platform
 import re
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +57,11 @@ def find_torch() -> TorchInstall:
     _check_platform()
     folder = _package_folder("torch")
     if folder is None:
+        hiding = _file_named("torch")
+        if hiding is not None:
+            raise UnsupportedPlatformError(
+                f"{hiding} hides the package torch; rename it or start from another folder"
+            )
         raise UnsupportedPlatformError(
             f"torch is not installed for {sys.executable}; run: pip install torch"
         )
@@ -63,12 +69,14 @@ def find_torch() -> TorchInstall:
     if cuda is None:
         raise UnsupportedPlatformError(
             f"torch {version} in {folder} is a build without CUDA; the emulated device runs the "
-            "CUDA build (no GPU and no driver needed). Install it with: pip install --force-reinstall "
-            "torch --index-url https://download.pytorch.org/whl/cu126"
+            "CUDA build (no GPU and no driver needed). Install it with: pip install "
+            "--force-reinstall torch --index-url https://download.pytorch.org/whl/cu126"
         )
     if _numbers(version)[:2] < MINIMUM_TORCH:
         wanted = ".".join(map(str, MINIMUM_TORCH))
-        raise UnsupportedPlatformError(f"torch {version} is too old; install torch>={wanted}")
+        raise UnsupportedPlatformError(
+            f"torch {version} in {folder} is too old; run: pip install 'torch>={wanted}'"
+        )
     nvidia = _namespace_folders("nvidia")
     triton = _package_folder("triton")
     includes = [include for root in nvidia for include in sorted(root.glob("*/include"))]
@@ -106,11 +114,12 @@ def _check_platform() -> None:
 
 
 def _torch_version(folder: Path) -> tuple[str, str | None]:
-    text = (folder / "version.py").read_text(encoding="utf-8")
+    file = folder / "version.py"
+    text = file.read_text(encoding="utf-8") if file.is_file() else ""
     version = re.search(r"^__version__\s*=\s*['\"]([^'\"]+)", text, re.MULTILINE)
     cuda = re.search(r"^cuda(?:\s*:[^=]*)?\s*=\s*['\"]([^'\"]+)", text, re.MULTILINE)
     if version is None:
-        raise UnsupportedPlatformError(f"{folder}/version.py names no version; reinstall torch")
+        raise UnsupportedPlatformError(f"{file} names no version of torch; reinstall torch")
     return version.group(1), cuda.group(1) if cuda else None
 
 
@@ -147,6 +156,15 @@ def _package_folder(name: str) -> Path | None:
     return Path(next(iter(spec.submodule_search_locations)))
 
 
+def _file_named(name: str) -> str | None:
+    """A module of that name that is a single file, where a package is wanted."""
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        return None
+    return None if spec is None else spec.origin
+
+
 def _namespace_folders(name: str) -> tuple[Path, ...]:
     try:
         spec = importlib.util.find_spec(name)
@@ -161,5 +179,5 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version.split("+")[0]))
 
 
-def _first(paths: object) -> Path | None:
-    return next(iter(paths), None)  # type: ignore[call-overload, no-any-return] # any iterable
+def _first(paths: Iterable[Path]) -> Path | None:
+    return next(iter(paths), None)

@@ -53,7 +53,7 @@ def memory_budgets(
         UnknownGpuError: no such card. UsageError: no card named, or no memory left.
     """
     if not names:
-        raise UsageError("say which card: gpu=\"a100\" or --gpu a100; `planner gpus` lists them")
+        raise UsageError('say which card: gpu="a100" or --gpu a100; `planner gpus` lists them')
     database = load_gpus(hardware_db)
     budgets = []
     for name in dict.fromkeys(names):

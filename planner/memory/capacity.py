@@ -13,7 +13,7 @@ from enum import Enum
 
 _MAX_EXTRAPOLATIONS = 8
 _CLOSE_ENOUGH = 64  # a guess within 1/64 of what fits is left to the climb
-# Beyond this nothing that trains is asked for; a model so small is bound by its data, not by memory.
+# Beyond this nothing that trains is asked for; a model so small is bound by its data.
 BATCH_BOUND = 1 << 24
 _FIRST_FACTOR = 4  # second try, when one figure is all there is to extrapolate from
 _LARGEST_FACTOR = 64  # never extrapolate further than this from what was seen to fit
@@ -67,6 +67,10 @@ class _Search:
         self.probes.append(probe)
         return probe.verdict is Verdict.FITS
 
+    def failed_otherwise(self, batch_size: int) -> bool:
+        """Whether that try has failed for another reason than memory."""
+        return any(p.batch_size == batch_size and p.verdict is Verdict.ERROR for p in self.probes)
+
     @property
     def fitting(self) -> int:
         return max((p.batch_size for p in self.probes if p.verdict is Verdict.FITS), default=0)
@@ -107,9 +111,7 @@ def largest_batch(
     # Not monotone: a batch two above may fit again although its lower neighbour does not.
     while answer < bound - 1 and not search.fits(answer + 1) and search.fits(answer + 2):
         answer = _climb(search, answer + 2)
-    return Capacity(
-        max_batch_size=answer, is_bound=answer >= bound, probes=tuple(search.probes)
-    )
+    return Capacity(max_batch_size=answer, is_bound=answer >= bound, probes=tuple(search.probes))
 
 
 def _approach(search: _Search, start: int) -> int:
@@ -117,13 +119,12 @@ def _approach(search: _Search, start: int) -> int:
     batch = max(1, min(start, search.bound))
     while not search.fits(batch):
         if batch == 1:
-            return 0
+            break
         batch //= 2
+    if search.fitting == 0 and not (search.failed_otherwise(1) and search.fits(2)):
+        return 0  # batch norm refuses a batch of 1, and 2 was not among the halves
     for _ in range(_MAX_EXTRAPOLATIONS):
-        failing = min(
-            (p.batch_size for p in search.probes if p.verdict is not Verdict.FITS),
-            default=search.bound + 1,
-        )
+        failing = _lowest_failing_above(search, search.fitting) or search.bound + 1
         guess = min(search.extrapolated(), search.bound, failing - 1)
         if guess - search.fitting <= search.fitting // _CLOSE_ENOUGH:
             break
@@ -166,8 +167,6 @@ def _climb(search: _Search, low: int) -> int:
 
 def _lowest_failing_above(search: _Search, low: int) -> int | None:
     failing = [
-        p.batch_size
-        for p in search.probes
-        if p.verdict is not Verdict.FITS and p.batch_size > low
+        p.batch_size for p in search.probes if p.verdict is not Verdict.FITS and p.batch_size > low
     ]
     return min(failing, default=None)

@@ -1,4 +1,4 @@
-"""The child process: `python -m planner.step REQUEST_FD ANSWER_FD`, started by the launcher."""
+"""The child process: REQUEST_FD ANSWER_FD STACK_FD as arguments, started by the launcher."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ import sys
 
 def main() -> int:
     """Serves requests from one pipe and answers on another until the parent is gone."""
-    if len(sys.argv) != 3:
+    if len(sys.argv) != 4:
         print("planner.step is started by planner itself; run: planner --help", file=sys.stderr)
         return 2
-    requests, answers = (int(argument) for argument in sys.argv[1:])
-    for descriptor in (requests, answers):
+    requests, answers, stack = (int(argument) for argument in sys.argv[1:])
+    del sys.argv[1:]  # the user's code may read its own arguments: there are none
+    for descriptor in (requests, answers, stack):
         os.set_inheritable(descriptor, False)
+    from planner.step.supervisor import run_supervised
+
+    run_supervised(requests, answers)
     from planner.step.server import serve
 
-    return serve(requests, answers)
+    return serve(requests, answers, stack)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,9 @@ import torch.nn.functional as F  # noqa: N812  # its usual name
 # torch.nn.attention.SDPBackend
 _NAMES = {0: "math", 1: "flash", 2: "efficient", 3: "cudnn", 4: "overrideable"}
 
+_DEVICE = "cuda"
+
+_backends: Any = torch.backends.cuda  # untyped in torch
 _original = F.scaled_dot_product_attention
 _seen: dict[tuple[Any, ...], str | None] = {}
 
@@ -77,7 +80,7 @@ def _record(
     scale: float | None,
     grouped: bool,
 ) -> None:
-    if query.device.type != "cuda":
+    if query.device.type != _DEVICE:
         return
     dtype = _dtype_after_autocast(query)
     call = (
@@ -87,10 +90,10 @@ def _record(
         scale,
         grouped,
         torch.is_grad_enabled(),
-        torch.backends.cuda.flash_sdp_enabled(),
-        torch.backends.cuda.mem_efficient_sdp_enabled(),
-        torch.backends.cuda.math_sdp_enabled(),
-        torch.backends.cuda.cudnn_sdp_enabled(),
+        _backends.flash_sdp_enabled(),
+        _backends.mem_efficient_sdp_enabled(),
+        _backends.math_sdp_enabled(),
+        _backends.cudnn_sdp_enabled(),
         *(_layout(tensor) for tensor in (query, key, value, mask)),
     )
     if call in _seen:
@@ -117,9 +120,9 @@ def _layout(tensor: torch.Tensor | None) -> tuple[Any, ...] | None:
 
 def _dtype_after_autocast(tensor: torch.Tensor) -> torch.dtype:
     """autocast casts the arguments below this function, where the choice is made."""
-    if not torch.is_autocast_enabled("cuda") or tensor.dtype is torch.float64:
+    if not torch.is_autocast_enabled(_DEVICE) or tensor.dtype is torch.float64:
         return tensor.dtype
-    return torch.get_autocast_dtype("cuda")
+    return torch.get_autocast_dtype(_DEVICE)
 
 
 def _as_dtype(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

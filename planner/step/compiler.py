@@ -29,7 +29,7 @@ def defer_compiler() -> None:
         return
     stand_in = _DeferredCompiler(_NAME)
     sys.modules[_NAME] = stand_in
-    torch._dynamo = stand_in  # type: ignore[attr-defined]  # what `import torch._dynamo` binds
+    setattr(torch, "_dynamo", stand_in)  # noqa: B010  # mypy knows the real module there
 
 
 def _options() -> ModuleType:
@@ -39,7 +39,8 @@ def _options() -> ModuleType:
         return sys.modules[name]
     path = Path(torch.__file__).parent / "_dynamo" / "config.py"
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None, "a path ending in .py has a loader"
+    assert spec is not None, "a path ending in .py has a spec"
+    assert spec.loader is not None, "and a loader"
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)

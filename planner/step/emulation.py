@@ -20,17 +20,28 @@ from planner.trace import ValueRead
 
 _NOTES_BYTES = 1 << 16
 _ATTENTION = "attention-"
-# What the device noted, said as an assumption. Keys: note() in native/.
+# What the device noted, in words. Keys: note() in native/.
 _ASSUMPTIONS = {
-    "cudnn-model": "cuDNN convolution workspaces follow a model, because this torch brings no cuDNN "
-    "that can plan without a device (9.8 or newer); they may be off by hundreds of MiB",
     "cudnn-rnn-model": "cuDNN's RNN workspace and reserve sizes follow a model, not cuDNN itself",
+    "cudnn-batch-norm-model": "cuDNN's batch-norm workspaces are taken as 0",
     "nccl": "memory that NCCL takes outside PyTorch's allocator is not included",
     "memory-pool": "cudaMallocAsync pools are emulated without their own caching",
     "size-unknown-cufft": "cuFFT workspaces are taken as 0",
     "size-unknown-cusolver": "cuSOLVER workspaces are taken as 256 bytes",
     "size-unknown-cusparse": "cuSPARSE workspaces are taken as 256 bytes",
 }
+_MODELLED = "cuDNN workspaces follow a model and may be off by hundreds of MiB: "
+_WARNINGS = {
+    "cudnn-model": _MODELLED + "this torch brings no cuDNN that can plan without a device "
+    "(9.8 or newer)",
+    "cudnn-library-not-loaded": _MODELLED + "the cuDNN of this torch could not be loaded",
+    "cudnn-library-too-old": _MODELLED + "the cuDNN of this torch is older than 9.8",
+    "cudnn-card-refused": _MODELLED + "the cuDNN of this torch does not plan for this card",
+}
+_BENCHMARK = (
+    "torch.backends.cudnn.benchmark is on: the first step tries every engine, and which one wins "
+    "depends on time, which the emulated card has not"
+)
 _STATE: dict[str, Any] = {}
 
 
@@ -103,6 +114,19 @@ def assumptions(found: Sequence[str]) -> tuple[str, ...]:
     return tuple(_ASSUMPTIONS[key] for key in found if key in _ASSUMPTIONS)
 
 
+def warnings(found: Sequence[str]) -> tuple[str, ...]:
+    """The notes that make a figure doubtful, the most telling one alone."""
+    reasons = [key for key in _WARNINGS if key in found]
+    return (_WARNINGS[reasons[-1]],) if reasons else ()
+
+
+def benchmark_note() -> tuple[str, ...]:
+    """What holds where the user's code has switched cuDNN's benchmark mode on."""
+    import torch
+
+    return (_BENCHMARK,) if torch.backends.cudnn.benchmark else ()
+
+
 def attention_kernels(found: Sequence[str]) -> tuple[str, ...]:
     """Fused attention kernels among the notes: flash, efficient, cudnn."""
     return tuple(key.removeprefix(_ATTENTION) for key in found if key.startswith(_ATTENTION))
@@ -129,7 +153,10 @@ class ReadCounter:
         )
 
     def _on_read(self, size_bytes: int) -> None:
-        frame = _nearest_outside(sys._getframe(1))
+        innermost = sys._getframe(1)
+        if innermost.f_code.co_filename.endswith(_READS_A_SEED):
+            return
+        frame = _nearest_outside(innermost)
         if frame is not None:
             code = frame.f_code
             self._counts[(code.co_filename, frame.f_lineno, code.co_name)] += 1
@@ -155,3 +182,5 @@ def _internal_prefixes() -> tuple[str, ...]:
 
 
 _INTERNAL = _internal_prefixes()
+# cuDNN's RNNs draw the seed of their dropout on the card: a value that steers nothing.
+_READS_A_SEED = "/torch/nn/modules/rnn.py"

@@ -23,6 +23,7 @@ from importlib.machinery import (
 )
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from planner.errors import ModelError, TargetError
 from planner.step.frames import describe, user_frames
@@ -154,7 +155,7 @@ def _is_part(missing: str, name: str) -> bool:
 class _Source(SourceFileLoader):
     """Reads source as usual and never writes bytecode."""
 
-    def set_data(self, path: str, data: bytes, *, _mode: int = 0o666) -> None:
+    def set_data(self, path: str, data: Any, *, _mode: int = 0o666) -> None:
         """Keep the user's folder as it is."""
 
 

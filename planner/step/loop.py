@@ -74,7 +74,7 @@ def train(plan: StepPlan, default_loss: DefaultLoss, on_step: Callable[[int], No
             loss = check_loss(loss, origin)
             if plan.config.accumulate > 1:
                 loss = loss / plan.config.accumulate
-            (loss if plan.scaler is None else plan.scaler.scale(loss)).backward()
+            _backward(loss, plan.scaler)
         _optimizer_step(plan)
         on_step(number)
         _collect_first(number)
@@ -105,6 +105,13 @@ def _collect_first(number: int) -> None:
 def _zero_grad(plan: StepPlan) -> None:
     owner = plan.model if plan.optimizer is None else plan.optimizer
     owner.zero_grad(set_to_none=plan.config.set_to_none)
+
+
+def _backward(loss: Any, scaler: torch.amp.GradScaler | None) -> None:
+    if scaler is None:
+        loss.backward()
+    else:
+        scaler.scale(loss).backward()
 
 
 def _optimizer_step(plan: StepPlan) -> None:

@@ -10,17 +10,20 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from planner.errors import PlannerError
 from planner.step.draws import DrawNothing
 from planner.step.layout import empty_as
+
+_UNINITIALIZED = (UninitializedParameter, UninitializedBuffer)  # nn.LazyLinear and its kin
 
 
 class NotPlaceableError(PlannerError):
@@ -70,7 +73,8 @@ def to_device(model: nn.Module, device: torch.device) -> None:
             raise NotPlaceableError(f"a parameter is referred to from elsewhere: {error}") from None
         return tensor.detach()
 
-    model._apply(bring)
+    apply: Any = model._apply  # untyped in torch
+    apply(bring)
     _check_attributes(model)
 
 
@@ -81,7 +85,7 @@ def has_meta(model: nn.Module) -> bool:
 
 def lazy_parameters(model: nn.Module) -> int:
     """Number of parameters whose shape the first forward will decide (nn.LazyLinear ...)."""
-    return sum(isinstance(tensor, UninitializedTensorMixin) for tensor in model.parameters())
+    return sum(isinstance(tensor, _UNINITIALIZED) for tensor in model.parameters())
 
 
 def _is_meta(tensor: torch.Tensor) -> bool:
@@ -89,7 +93,7 @@ def _is_meta(tensor: torch.Tensor) -> bool:
 
 
 def _drop_storage(module: nn.Module, name: str, parameter: nn.Parameter) -> None:
-    if parameter is None or isinstance(parameter, UninitializedTensorMixin):
+    if parameter is None or isinstance(parameter, _UNINITIALIZED):
         return
     if parameter.device.type != "cpu" or type(parameter.data) is not torch.Tensor:
         return
@@ -108,7 +112,8 @@ def _become(parameter: nn.Parameter, data: torch.Tensor) -> None:
     if type(parameter) is not nn.Parameter:
         other.__class__ = type(parameter)
     other.__dict__.update(parameter.__dict__)
-    torch.utils.swap_tensors(parameter, other)
+    swap: Any = torch.utils.swap_tensors  # untyped in torch
+    swap(parameter, other)
 
 
 def _check_hooks(model: nn.Module) -> None:
@@ -125,7 +130,7 @@ def _check_hooks(model: nn.Module) -> None:
 
 
 def _forget_computed(model: nn.Module) -> None:
-    """Cut the graphs of weights that are computed anew before each forward: they hold parameters."""
+    """Cut the graphs of weights that each forward computes anew: they hold parameters."""
     for module in model.modules():
         for key in _renewed(module):
             value = vars(module).get(key)

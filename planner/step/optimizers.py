@@ -16,10 +16,10 @@ from torch import nn
 
 from planner.errors import ModelError, UsageError
 from planner.step.source import ModelSource
-from planner.workload import OptimizerName, Scalar, StepConfig
+from planner.workload import OptimizerName, StepConfig
 
 # class and the arguments that torch has no default for, or that the name stands for
-_NAMED: dict[OptimizerName, tuple[type[torch.optim.Optimizer], dict[str, Scalar]]] = {
+_NAMED: dict[OptimizerName, tuple[Callable[..., torch.optim.Optimizer], dict[str, Any]]] = {
     OptimizerName.SGD: (torch.optim.SGD, {"lr": 0.01}),
     OptimizerName.SGD_MOMENTUM: (torch.optim.SGD, {"lr": 0.01, "momentum": 0.9}),
     OptimizerName.ADAM: (torch.optim.Adam, {}),
@@ -70,7 +70,7 @@ def choose(source: ModelSource, config: StepConfig, model: nn.Module) -> Chosen:
 def _by_name(
     name: OptimizerName, config: StepConfig, parameters: list[nn.Parameter], notes: tuple[str, ...]
 ) -> Chosen:
-    given = dict(config.optimizer_arguments)
+    given: dict[str, Any] = dict(config.optimizer_arguments)
     if name is OptimizerName.NONE:
         if given:
             raise UsageError("optimizer none takes no arguments")
@@ -89,7 +89,7 @@ def _by_name(
             raise
         shown = ", ".join(f"{key}={value!r}" for key, value in given.items())
         raise UsageError(f"optimizer {name.value} refuses {shown}: {error}") from None
-    return Chosen(optimizer=optimizer, name=kind.__name__, assumptions=notes)
+    return Chosen(optimizer=optimizer, name=type(optimizer).__name__, assumptions=notes)
 
 
 def _users(build: Callable[[Any], Any], parameters: list[nn.Parameter]) -> Any:

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import gc
 from contextlib import suppress
+from typing import Any
 
 import torch
+
+_cuda: Any = torch.cuda  # partly untyped in torch
 
 
 class PeakRecorder:
@@ -23,7 +26,7 @@ class PeakRecorder:
         self.step_allocated_bytes: list[int] = []
         self._retries_before = 0
         if device.type == "cuda":
-            torch.cuda.init()
+            _cuda.init()
             torch.cuda.reset_peak_memory_stats(device)
             self._retries_before = self._stats().get("num_alloc_retries", 0)
         self.alloc_retries = 0
@@ -59,7 +62,7 @@ class PeakRecorder:
 def release(device: torch.device) -> None:
     """Give back what an ended run left: garbage, cuBLAS workspaces, cached segments."""
     gc.collect()
-    if device.type != "cuda" or not torch.cuda.is_initialized():
+    if device.type != "cuda" or not _cuda.is_initialized():
         return
     with suppress(AttributeError):  # a private function; without it 8-32 MiB stay allocated
         torch._C._cuda_clearCublasWorkspaces()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 from torch import nn
@@ -25,7 +26,8 @@ def cast_model(model: nn.Module, config: StepConfig) -> nn.Module:
     if dtype is not None:
         model.to(dtype)
     if config.channels_last:
-        model._apply(_channels_last)
+        apply: Any = model._apply  # untyped in torch
+        apply(_channels_last)
     return model
 
 

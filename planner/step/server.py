@@ -8,7 +8,6 @@ be clean; the child then serves one run in its own process and says so.
 
 from __future__ import annotations
 
-import ctypes
 import faulthandler
 import os
 import selectors
@@ -16,9 +15,11 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import NoReturn, cast
 
-from planner.errors import ModelError, PlannerError
+from planner.errors import ChildError, ModelError, PlannerError, UnsupportedPlatformError
 from planner.protocol import (
     ChildFailure,
     ChildVersions,
@@ -30,10 +31,11 @@ from planner.protocol import (
     encode,
 )
 from planner.step import emulation
+from planner.step.supervisor import end_with_parent
 from planner.trace import StepTrace
 
-_PR_SET_PDEATHSIG = 1
 _POLL_S = 0.02
+_MESSAGE_LIMIT = 4000  # characters of an exception's text; some print whole tensors
 _Measure = Callable[[RunRequest], StepTrace]
 
 
@@ -45,14 +47,27 @@ class _Running:
     received: bytes = b""
 
 
-def serve(requests: int, answers: int) -> int:
+@dataclass(slots=True)
+class _Private:
+    """Descriptors that no process forked by the user's code may keep open."""
+
+    descriptors: list[int] = field(default_factory=list)
+
+    def close(self) -> None:
+        while self.descriptors:  # once: a process forked from that one has given them new uses
+            os.close(self.descriptors.pop())
+
+
+def serve(requests: int, answers: int, stack: int) -> int:
     """Answers until the parent closes its end; returns the exit code."""
+    private = _Private([requests, answers])
+    os.register_at_fork(after_in_child=private.close)
     lines = _Lines(requests)
     first = lines.wait()
     if first is None:
         return 0
     request = decode(first, (LoadRequest,))
-    _register_stack_dump(request.stack_file)
+    faulthandler.register(signal.SIGUSR1, file=stack, all_threads=True)
     loaded, measure = _load(request)
     _write(answers, encode(loaded))
     if measure is None:
@@ -62,33 +77,60 @@ def serve(requests: int, answers: int) -> int:
         if line is not None:
             _run_here(decode(line, (RunRequest,)), measure, answers)
         return 0
-    _serve_runs(lines, answers, measure)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would swallow how a run ended
+    faulthandler.unregister(signal.SIGUSR1)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # a run tells where it hangs, not its server
+    _Server(lines=lines, answers=answers, stack=stack, measure=measure, private=private).serve()
     return 0
 
 
 def _load(request: LoadRequest) -> tuple[Loaded, _Measure | None]:
     try:
-        emulation.load(request.libraries)
-        emulation.configure(request.profile)
-        os.environ["TRITON_LIBCUDA_PATH"] = request.driver_folder
+        _load_torch(request)
         from planner.step.session import Session
 
         session = Session(request.target)
         return Loaded(versions=_versions(), single_run=_why_single()), session.measure
-    except (PlannerError, OSError) as error:
+    except PlannerError as error:
         return Loaded(failure=_failure(error)), None
 
 
-def _failure(error: Exception) -> ChildFailure:
+def _load_torch(request: LoadRequest) -> None:
+    try:
+        emulation.load(request.libraries)
+        emulation.configure(request.profile)
+        os.environ["TRITON_LIBCUDA_PATH"] = request.driver_folder
+        import torch  # noqa: F401  # from here on, what fails is the user's code
+    except Exception as error:
+        raise UnsupportedPlatformError(
+            f"torch does not start on the emulated device: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _failure(error: PlannerError) -> ChildFailure:
     frames = error.frames if isinstance(error, ModelError) else ""
-    return ChildFailure(error=type(error).__name__, message=str(error), frames=frames)
+    return ChildFailure(
+        error=type(error).__name__, message=_printable(str(error)), frames=_printable(frames)
+    )
 
 
 def _outcome(request: RunRequest, measure: _Measure) -> StepTrace | ChildFailure:
     try:
-        return measure(request)
+        trace = measure(request)
     except PlannerError as error:
         return _failure(error)
+    failure = trace.failure
+    if failure is None:
+        return trace
+    told = replace(failure, message=_printable(failure.message), frames=_printable(failure.frames))
+    return replace(trace, failure=told)
+
+
+def _printable(text: str) -> str:
+    """What a terminal and JSON can take: no lone surrogates, not without end."""
+    if len(text) > _MESSAGE_LIMIT:
+        text = f"{text[:_MESSAGE_LIMIT]} ... ({len(text)} characters)"
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _versions() -> ChildVersions:
@@ -102,89 +144,119 @@ def _versions() -> ChildVersions:
 def _why_single() -> str | None:
     import torch
 
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call] # untyped in torch
         return "the model's code uses the card while it is imported"
     if threading.active_count() > 1:
         return "the model's code starts threads while it is imported"
     return None
 
 
-def _serve_runs(lines: _Lines, answers: int, measure: _Measure) -> None:
+@dataclass(slots=True, kw_only=True)
+class _Server:
     """Forks for each request and reports each end, until the parent is gone."""
-    running: list[_Running] = []
-    with selectors.DefaultSelector() as selector:
-        selector.register(lines.descriptor, selectors.EVENT_READ)
-        while True:
-            for key, _ in selector.select(_POLL_S if running else None):
-                if key.fd == lines.descriptor:
-                    arrived = lines.available()
+
+    lines: _Lines
+    answers: int
+    stack: int
+    measure: _Measure
+    private: _Private
+    running: list[_Running] = field(default_factory=list)
+
+    def serve(self) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.lines.descriptor, selectors.EVENT_READ)
+            while True:
+                for key, _ in selector.select(_POLL_S if self.running else None):
+                    if key.fd != self.lines.descriptor:
+                        _receive(key.data, selector)
+                        continue
+                    arrived = self.lines.available()
                     if arrived is None:
-                        _kill_all(running)
-                        return
+                        return  # the supervisor ends the runs
                     for line in arrived:
-                        run = _fork(decode(line, (RunRequest,)), measure, (lines.descriptor, answers))
-                        running.append(run)
+                        run = self._fork(decode(line, (RunRequest,)))
+                        self.running.append(run)
                         selector.register(run.pipe, selectors.EVENT_READ, run)
-                else:
-                    _receive(key.data, selector)
-            for run in [run for run in running if _has_ended(run, selector, answers)]:
-                running.remove(run)
+                for run in [run for run in self.running if self._has_ended(run, selector)]:
+                    self.running.remove(run)
+
+    def _fork(self, request: RunRequest) -> _Running:
+        read_end, write_end = os.pipe()
+        parent = os.getpid()
+        pid = os.fork()
+        if pid:
+            os.close(write_end)
+            os.set_blocking(read_end, False)
+            return _Running(number=request.number, pid=pid, pipe=read_end)
+        code = 1
+        try:
+            os.setpgid(0, 0)
+            end_with_parent(parent)
+            os.close(read_end)
+            for other in self.running:
+                os.close(other.pipe)
+            self.private.descriptors.append(write_end)  # for what the user's code forks
+            faulthandler.register(signal.SIGUSR1, file=self.stack, all_threads=True)
+            _write(write_end, encode(_outcome(request, self.measure)))
+            code = 0
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+        finally:
+            _leave(code)
+
+    def _has_ended(self, run: _Running, selector: selectors.BaseSelector) -> bool:
+        """Reports the end of a run. Judged by the process: a helper may keep the pipe open."""
+        if os.waitid(os.P_PID, run.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            return False
+        with suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGKILL)  # workers that it has left behind
+        _, status = os.waitpid(run.pid, 0)
+        _receive(run, selector)
+        if run.pipe in selector.get_map():
+            selector.unregister(run.pipe)
+        os.close(run.pipe)
+        delivered: StepTrace | ChildFailure | None = None
+        if run.received.endswith(b"\n"):
+            with suppress(ChildError):  # the user's code wrote to a descriptor that is not its own
+                delivered = cast(
+                    "StepTrace | ChildFailure", decode(run.received, (StepTrace, ChildFailure))
+                )
+        _write(self.answers, encode(_ended(run.number, delivered, status)))
+        return True
 
 
-def _fork(request: RunRequest, measure: _Measure, not_for_it: tuple[int, int]) -> _Running:
-    read_end, write_end = os.pipe()
-    parent = os.getpid()
-    pid = os.fork()
-    if pid:
-        os.close(write_end)
-        os.set_blocking(read_end, False)
-        return _Running(number=request.number, pid=pid, pipe=read_end)
+def _run_here(request: RunRequest, measure: _Measure, answers: int) -> None:
     code = 1
     try:
-        _end_with(parent)
-        for descriptor in (*not_for_it, read_end):
-            os.close(descriptor)
-        _write(write_end, encode(_outcome(request, measure)))
+        _write(answers, encode(_ended(request.number, _outcome(request, measure), status=0)))
         code = 0
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
-        # Not sys.exit: exit handlers of CUDA's users may abort on a device that is not there.
-        sys.stdout.flush()
-        sys.stderr.flush()
+        _leave(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """Ends the process, whatever the user's code has made of its streams.
+
+    Not sys.exit: exit handlers of CUDA's users may abort on a device that is not there.
+    """
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(Exception):
+                stream.flush()
+    finally:
         os._exit(code)
 
 
-def _run_here(request: RunRequest, measure: _Measure, answers: int) -> None:
-    _write(answers, encode(_ended(request.number, _outcome(request, measure), status=0)))
-    sys.stdout.flush()
-    os._exit(0)
-
-
-def _receive(run: _Running, selector: selectors.BaseSelector | None) -> None:
+def _receive(run: _Running, selector: selectors.BaseSelector) -> None:
     try:
         while data := os.read(run.pipe, 1 << 16):
             run.received += data
     except BlockingIOError:
         return
-    if selector is not None and run.pipe in selector.get_map():
-        selector.unregister(run.pipe)  # its end is closed; the process is about to end
-
-
-def _has_ended(run: _Running, selector: selectors.BaseSelector, answers: int) -> bool:
-    """Reports the end of a run. Judged by the process: a helper of it may keep the pipe open."""
-    pid, status = os.waitpid(run.pid, os.WNOHANG)
-    if pid == 0:
-        return False
-    _receive(run, selector)
     if run.pipe in selector.get_map():
-        selector.unregister(run.pipe)
-    os.close(run.pipe)
-    delivered = None
-    if run.received.endswith(b"\n"):
-        delivered = decode(run.received, (StepTrace, ChildFailure))
-    _write(answers, encode(_ended(run.number, delivered, status)))
-    return True
+        selector.unregister(run.pipe)  # its end is closed; the process is about to end
 
 
 def _ended(number: int, delivered: StepTrace | ChildFailure | None, status: int) -> RunEnded:
@@ -196,25 +268,6 @@ def _ended(number: int, delivered: StepTrace | ChildFailure | None, status: int)
         exit_code=code if code >= 0 else None,
         signal=-code if code < 0 else None,
     )
-
-
-def _kill_all(running: list[_Running]) -> None:
-    for run in running:
-        os.kill(run.pid, signal.SIGKILL)
-        os.waitpid(run.pid, 0)
-
-
-def _end_with(parent: int) -> None:
-    """The run must not outlive the server, however that ends."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
-
-
-def _register_stack_dump(path: str) -> None:
-    # Kept open for the life of the process: faulthandler writes to the descriptor in a signal.
-    file = open(path, "a")  # noqa: SIM115 # see above
-    faulthandler.register(signal.SIGUSR1, file=file, all_threads=False)
 
 
 def _write(descriptor: int, data: bytes) -> None:

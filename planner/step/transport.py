@@ -14,10 +14,10 @@ import sys
 from collections.abc import Callable
 from typing import Any, cast
 
-import cloudpickle
+import cloudpickle  # type: ignore[import-untyped]  # it has no type hints
 import torch
 from torch import nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from planner.errors import ModelError, TargetError
 from planner.step.frames import first_line
@@ -94,7 +94,9 @@ class _StructurePickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpick
         self._state_ids = {id(tensor) for tensor in state}
 
     def reducer_override(self, obj: Any) -> Any:
-        if not isinstance(obj, torch.Tensor) or isinstance(obj, UninitializedTensorMixin):
+        if not isinstance(obj, torch.Tensor) or isinstance(
+            obj, (UninitializedParameter, UninitializedBuffer)
+        ):
             return super().reducer_override(obj)
         if isinstance(obj, nn.Parameter):
             attributes = {key: v for key, v in vars(obj).items() if key not in _HOOK_STATE}

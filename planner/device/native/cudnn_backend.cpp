@@ -24,7 +24,7 @@ struct Entry {
   cudnnBackendDescriptorType_t type;
   bool bridged;
   bool attention;  // part of an attention graph, or made from one
-  void* handle;  // what was set as the descriptor's cuDNN handle; the real library gets none
+  void* handle;    // what was set as the descriptor's cuDNN handle; the real library gets none
   // Of a plan: its engine configuration, and whether it was put off to build it (see put_off).
   Descriptor configuration;
   bool put_off;
@@ -98,12 +98,17 @@ void mark_attention(const Descriptor* descriptors, int64_t count) {
   }
 }
 
-// Building an attention plan compiles its kernel, which takes 0.3 to 2 s and is never launched here.
-// The engine configuration knows the same workspace, so the plan is built only if somebody asks it
-// for something else. False where cuDNN does not tell: then the plan has to be built.
+// The real library crashes on a plan whose engine configuration is missing or something else.
+bool is_configuration(Descriptor descriptor) {
+  Entry entry;
+  return lookup(descriptor, entry) && entry.type == CUDNN_BACKEND_ENGINECFG_DESCRIPTOR;
+}
+
+// Building an attention plan compiles its kernel, which takes 0.3 to 2 s and is never launched. The
+// engine configuration knows the same workspace, so the plan is built only if somebody asks it for
+// something else. False where cuDNN does not tell: then the plan has to be built.
 bool put_off(Descriptor plan, const Entry& entry) {
-  Entry configuration;
-  if (!entry.bridged || !entry.attention || !lookup(entry.configuration, configuration)) return false;
+  if (!entry.attention || !is_configuration(entry.configuration)) return false;
   int64_t bytes = 0;
   int64_t count = 0;
   const cudnnStatus_t status = bridge::get(entry.configuration, kConfigurationWorkspace,
@@ -134,10 +139,11 @@ EXPORT cudnnStatus_t cudnnBackendCreateDescriptor(cudnnBackendDescriptorType_t t
                                                   Descriptor* descriptor) {
   if (!descriptor) return CUDNN_STATUS_BAD_PARAM;
   const bool bridged = bridge::available();
+  const bool attention = starts_attention(type);
+  if (bridged && attention) bridge::expect_attention();
   const cudnnStatus_t status =
       bridged ? bridge::create(type, descriptor) : model::create(type, descriptor);
   if (status != CUDNN_STATUS_SUCCESS) return status;
-  const bool attention = starts_attention(type);
   std::lock_guard<std::mutex> lock(registry_mutex());
   registry()[*descriptor] = Entry{type, bridged, attention, nullptr, nullptr, false, 0};
   return status;
@@ -160,7 +166,9 @@ EXPORT cudnnStatus_t cudnnBackendInitialize(Descriptor) { return CUDNN_STATUS_SU
 EXPORT cudnnStatus_t cudnnBackendFinalize(Descriptor descriptor) {
   Entry entry;
   if (!lookup(descriptor, entry)) return CUDNN_STATUS_BAD_PARAM;
-  if (!entry.bridged || put_off(descriptor, entry)) return CUDNN_STATUS_SUCCESS;
+  const bool plan = entry.type == CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR;
+  if (plan && !entry.configuration) return CUDNN_STATUS_BAD_PARAM;
+  if (!entry.bridged || (plan && put_off(descriptor, entry))) return CUDNN_STATUS_SUCCESS;
   return bridge::finalize(descriptor, entry.type);
 }
 
@@ -181,6 +189,7 @@ EXPORT cudnnStatus_t cudnnBackendSetAttribute(Descriptor descriptor,
     if (attention) mark_attention(&descriptor, 1);
     if (name == CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG && values && count > 0) {
       Descriptor configuration = *static_cast<const Descriptor*>(values);
+      if (!is_configuration(configuration)) return CUDNN_STATUS_BAD_PARAM;
       update(descriptor, [configuration](Entry& plan) { plan.configuration = configuration; });
     }
   }

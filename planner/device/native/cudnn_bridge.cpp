@@ -21,7 +21,10 @@ constexpr int kDevicePropertiesJson = 2702;       // CUDNN_ATTR_DEVICEPROP_JSON_
 constexpr int kHeuristicsDeviceProperties = 204;  // CUDNN_ATTR_ENGINEHEUR_DEVICEPROP
 constexpr int kPlanDeviceProperties = 407;        // CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP
 constexpr int kEngineDeviceProperties = 1307;     // CUDNN_ATTR_ENGINE_DEVICEPROP
-constexpr size_t kOldestVersion = 90800;
+
+// Plans without a device came with cuDNN 9.8. For compute capability 10, 9.10.2 crashes while it
+// looks for engines; 9.13, 9.15 and 9.24 do not.
+size_t oldest_version() { return profile().major == 10 ? 91300 : 90800; }
 
 // The keys are those that cuDNN's own serialization of a device writes; see openxla/xla,
 // xla/backends/gpu/target_config/cudnn_device_props.cc, for the list, and the *.txtpb files beside
@@ -101,13 +104,28 @@ const Library& real() {
 }  // namespace
 
 bool available() {
+  if (profile().cudnn_library.empty()) return false;
   const Library* found = library();
-  if (!found || found->version() < kOldestVersion || !description(*found)) return false;
+  const char* obstacle = nullptr;
+  if (!found) {
+    obstacle = "cudnn-library-not-loaded";
+  } else if (found->version() < oldest_version()) {
+    obstacle = "cudnn-library-too-old";
+  } else if (!description(*found)) {
+    obstacle = "cudnn-card-refused";
+  }
+  if (obstacle) {
+    note(obstacle);
+    return false;
+  }
   g_real.store(found);
   return true;
 }
 
+void expect_attention() { real().provide_compiler(); }
+
 cudnnStatus_t create(cudnnBackendDescriptorType_t type, cudnnBackendDescriptor_t* descriptor) {
+  real().provide_blas();
   return real().create(type, descriptor);
 }
 
@@ -116,8 +134,8 @@ cudnnStatus_t destroy(cudnnBackendDescriptor_t descriptor) { return real().destr
 cudnnStatus_t finalize(cudnnBackendDescriptor_t descriptor, cudnnBackendDescriptorType_t type) {
   if (const int attribute = device_attribute_of(type)) {
     cudnnBackendDescriptor_t card = description(real());
-    const cudnnStatus_t status = set(descriptor, static_cast<cudnnBackendAttributeName_t>(attribute),
-                                     CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &card);
+    const auto name = static_cast<cudnnBackendAttributeName_t>(attribute);
+    const cudnnStatus_t status = set(descriptor, name, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &card);
     if (status != CUDNN_STATUS_SUCCESS) return status;
   }
   return real().finalize(descriptor);

@@ -13,6 +13,9 @@ namespace emulated::cudnn::bridge {
 // the current profile's card. False also where no library is asked for.
 bool available();
 
+// To be called before the descriptors of an attention graph are created.
+void expect_attention();
+
 cudnnStatus_t create(cudnnBackendDescriptorType_t type, cudnnBackendDescriptor_t* descriptor);
 cudnnStatus_t destroy(cudnnBackendDescriptor_t descriptor);
 

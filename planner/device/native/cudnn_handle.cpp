@@ -196,8 +196,8 @@ EXPORT cudnnStatus_t cudnnGetFilterNdDescriptor(const cudnnFilterDescriptor_t de
 
 // ---- dropout and batch norm
 
-// Random states: one 48-byte Philox-like state per resident thread. Kept inside torch's allocator
-// once per device where a recurrent net uses dropout.
+// An estimate: 16 bytes of random state for every thread that the card holds at once. Taken once
+// per device, and only where a recurrent net has dropout.
 EXPORT cudnnStatus_t cudnnDropoutGetStatesSize(cudnnHandle_t, size_t* bytes) {
   if (!bytes) return CUDNN_STATUS_BAD_PARAM;
   const Profile& card = profile();

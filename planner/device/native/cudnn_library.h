@@ -24,6 +24,12 @@ struct Library {
   // namespace keeps its character tables per thread, and sets them up only for threads that it
   // starts itself; isspace() and the like crash in any other one, such as autograd's.
   void enter_thread() const;
+
+  // To be called before the first descriptor, and before the first one of a graph that cuDNN
+  // compiles at run time (attention). cuDNN asks for these libraries by name; not every version
+  // knows the way to them, since in an ordinary process torch has loaded them before.
+  void provide_blas() const;
+  void provide_compiler() const;
 };
 
 // The library that profile().cudnn_library names, loaded at the first call; null where none is

@@ -1,5 +1,5 @@
-// cuDNN's graph API without cuDNN: descriptors keep their attributes, the heuristics give one engine
-// configuration, and a plan's workspace is estimated from its operation and tensors.
+// cuDNN's graph API without cuDNN: descriptors keep their attributes, the heuristics give one
+// engine configuration, and a plan's workspace is estimated from its operation and tensors.
 #pragma once
 
 #include <cudnn.h>

@@ -113,8 +113,8 @@ void build_one_plan() {
 }  // namespace
 
 // Loads the library that the profile names and lets it build a plan, for whatever card the profile
-// has at the moment; a card set later gets a description of its own. Returns 1 where plans will come
-// from the library, 0 where the model answers.
+// has at the moment; a card set later gets a description of its own. Returns 1 where plans will
+// come from the library, 0 where the model answers.
 EXPORT int planner_cudnn_preload() {
   if (!cudnn::bridge::available()) return 0;
   build_one_plan();

@@ -1,7 +1,7 @@
 // cuDNN's recurrent nets (v8 API): descriptors, the packed weight layout, and a model of the sizes.
 //
-// The layout follows the documentation of cudnnGetRNNWeightParams: per pseudo-layer (a layer times a
-// direction) the input matrices of all gates, then the recurrent matrices, then the projection;
+// The layout follows the documentation of cudnnGetRNNWeightParams: per pseudo-layer (a layer times
+// a direction) the input matrices of all gates, then the recurrent matrices, then the projection;
 // after the last pseudo-layer all biases. What cuDNN asks for as workspace and reserve space cannot
 // be learned without a device and is estimated.
 #include <cudnn.h>

@@ -32,7 +32,7 @@ bool charge(int device, size_t bytes);
 void discharge(int device, size_t bytes);
 size_t free_bytes(int device);
 
-// Address space on the device: lowest free address first, so that runs repeat byte for byte.
+// Address space on the device: highest free address first, so that runs repeat byte for byte.
 uintptr_t take_addresses(int device, size_t bytes);
 void give_addresses(int device, uintptr_t begin, size_t bytes);
 

@@ -1,0 +1,147 @@
+"""How long planner takes, as a ratio to `python -c "import torch"` on the same machine.
+
+    python -m benchmarks.latency [--rounds 5]
+
+The commands take turns, so that a drift of the machine's speed meets all of them; the ratio is
+between medians. The emulated device must be built already (the first estimate builds it).
+Also: time and memory with batch 8 against 8192, and llama-70B with activation checkpointing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PLANNER = [sys.executable, "-m", "planner"]
+RESNET50 = [*PLANNER, "estimate", "models/resnet50.py", "--gpu"]
+BASE = "python -c 'import torch'"
+# command, and the ratio to `import torch` that it must stay below (None: printed for comparison)
+COMMANDS: dict[str, tuple[list[str], float | None]] = {
+    BASE: ([sys.executable, "-c", "import torch"], None),
+    "planner --help": ([*PLANNER, "--help"], 0.35),
+    "planner gpus": ([*PLANNER, "gpus"], 0.35),
+    "estimate resnet50, a100": ([*RESNET50, "a100"], 3.0),
+    "estimate resnet50, a100, no search": ([*RESNET50, "a100", "--no-max-batch"], 1.8),
+    "estimate resnet50, four cards": (
+        [*RESNET50, "t4", "--gpu", "rtx3090", "--gpu", "a100-40gb", "--gpu", "h100"],
+        None,
+    ),
+}
+ONE_STEP = [*RESNET50, "h100", "--no-max-batch", "--batch"]
+LLAMA_70B = [
+    *PLANNER, "estimate", "models/llama.py:llama_70b", "--gpu", "h100", "--batch", "1",
+    "--precision", "bf16", "--checkpoint-activations", "--no-max-batch",
+]  # fmt: skip
+LLAMA_SECONDS, LLAMA_BYTES = 30.0, 1.5 * 2**30
+BATCH_TOLERANCE = 0.10
+
+
+def main() -> int:
+    """Prints the figures; exit code 1 when one is beyond its limit."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    run([*RESNET50, "a100", "--no-max-batch"])  # builds the device, warms the file cache
+    good = ratios(rounds)
+    good &= batch_independence(rounds)
+    good &= large_model()
+    return 0 if good else 1
+
+
+def ratios(rounds: int) -> bool:
+    """Commands against `import torch`."""
+    times: dict[str, list[float]] = {name: [] for name in COMMANDS}
+    for _ in range(rounds):
+        for name, (command, _limit) in COMMANDS.items():
+            times[name].append(run(command))
+    base = statistics.median(times[BASE])
+    good = True
+    for name, (_command, limit) in COMMANDS.items():
+        median = statistics.median(times[name])
+        within = limit is None or median / base <= limit
+        good &= within
+        wanted = "" if limit is None else f"  (limit {limit:.2f}{'' if within else ', MISSED'})"
+        print(f"{name:38} {median:6.2f} s  {median / base:5.2f} x{wanted}")
+    return good
+
+
+def batch_independence(rounds: int) -> bool:
+    """Batch 8192 against batch 8: medians of wall time and of the largest process's memory."""
+    small, large = [], []
+    for _ in range(rounds):
+        small.append(watched([*ONE_STEP, "8"]))
+        large.append(watched([*ONE_STEP, "8192"]))
+    good = True
+    for index, (name, unit) in enumerate((("time", 1.0), ("host memory, MiB", 2.0**20))):
+        before = statistics.median(sample[index] for sample in small)
+        after = statistics.median(sample[index] for sample in large)
+        within = abs(after / before - 1) <= BATCH_TOLERANCE
+        good &= within
+        print(
+            f"resnet50, {name}: batch 8 {before / unit:.2f}, batch 8192 {after / unit:.2f}, "
+            f"ratio {after / before:.3f}{'' if within else '  MISSED'}"
+        )
+    return good
+
+
+def large_model() -> bool:
+    """llama-70B, sequence 4096, activation checkpointing."""
+    seconds, memory_bytes = watched(LLAMA_70B)
+    within = seconds <= LLAMA_SECONDS and memory_bytes <= LLAMA_BYTES
+    print(
+        f"llama-70B, sequence 4096, checkpointed: {seconds:.1f} s, "
+        f"{memory_bytes / 2**30:.2f} GiB of host memory{'' if within else '  MISSED'}"
+    )
+    return within
+
+
+def run(command: list[str]) -> float:
+    """Wall time in seconds."""
+    started = time.perf_counter()
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    elapsed = time.perf_counter() - started
+    check(command, done.returncode, done.stderr)
+    return elapsed
+
+
+def watched(command: list[str]) -> tuple[float, float]:
+    """Wall time in seconds, and the most bytes that the process and all below it held."""
+    started = time.perf_counter()
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    peak = 0
+    while process.poll() is None:
+        peak = max(peak, tree_bytes(process.pid))
+        time.sleep(0.05)
+    elapsed = time.perf_counter() - started
+    assert process.stderr is not None
+    check(command, process.returncode, process.stderr.read().decode())
+    return elapsed, float(peak)
+
+
+def check(command: list[str], code: int, errors: str) -> None:
+    """Ends the benchmark when a command failed; 3 (does not fit) is an answer."""
+    if code not in (0, 3):
+        sys.exit(f"{' '.join(command)} failed:\n{errors}")
+
+
+def tree_bytes(pid: int) -> int:
+    """Proportional memory (PSS) of a process and all below it; what is shared counts once."""
+    total = 0
+    try:
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        total += int(rollup.partition("Pss:")[2].split()[0]) * 1024
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                total += tree_bytes(int(child))
+    except (OSError, IndexError):
+        pass  # it ended while we looked
+    return total
+
+
+if __name__ == "__main__":
+    sys.exit(main())

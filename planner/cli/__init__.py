@@ -1,0 +1,1 @@
+"""The command line: flags to library call to report to exit code. No logic of its own."""

@@ -1,0 +1,204 @@
+"""`planner estimate TARGET --gpu NAME`: the answer as a table or as JSON on stdout."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import click
+
+import planner
+from planner.cli.exit_codes import exit_code
+from planner.cli.progress import shown_progress
+from planner.units import parse_seconds
+from planner.workload import (
+    BuildOn,
+    Mode,
+    OptimizerName,
+    Precision,
+    Scalar,
+    StepConfig,
+    parse_argument,
+)
+
+_DEFAULT = StepConfig()
+_AT_LEAST_1 = click.IntRange(min=1)
+_EXIT_CODES = """\b
+Exit codes:
+  0  done, and the step fits on every card asked for
+  1  error: the model's code, this machine, the build of the emulated device
+  2  wrong usage: an option, a value, an unknown card
+  3  done, and the step does not fit on at least one card asked for
+The report or the JSON goes to stdout: complete with 0 and 3, empty with 1 and 2.
+Progress, errors and whatever the model prints go to stderr.
+"""
+
+
+def _words(kind: type[Enum]) -> click.ParamType[Any]:
+    return click.Choice([member.value for member in kind], case_sensitive=False)
+
+
+def _arguments(
+    context: click.Context, parameter: click.Parameter, texts: Sequence[str]
+) -> dict[str, Scalar]:
+    return dict(parse_argument(text) for text in texts)
+
+
+def _seconds(context: click.Context, parameter: click.Parameter, text: str) -> float:
+    return parse_seconds(text)
+
+
+def _not(context: click.Context, parameter: click.Parameter, given: bool) -> bool:
+    return not given
+
+
+@click.command(epilog=_EXIT_CODES)
+@click.argument("target")
+@click.option(
+    "--gpu",
+    metavar="NAME",
+    multiple=True,
+    help="Card to ask about, like a100 or rtx4090; repeatable. `planner gpus` lists them.",
+)
+@click.option(
+    "--batch",
+    "batch_size",
+    metavar="N",
+    type=_AT_LEAST_1,
+    default=_DEFAULT.batch_size,
+    show_default=True,
+    help="Samples in a batch; with --accumulate, in one micro-batch.",
+)
+@click.option(
+    "--mode",
+    type=_words(Mode),
+    default=_DEFAULT.mode.value,
+    show_default=True,
+    help="A training step, or a forward pass alone.",
+)
+@click.option(
+    "--precision",
+    type=_words(Precision),
+    default=_DEFAULT.precision.value,
+    show_default=True,
+    help="Dtype of weights and arithmetic; amp-* is autocast over float32 weights.",
+)
+@click.option(
+    "--optimizer",
+    type=_words(OptimizerName),
+    help="In the place of the model file's build_optimizer; adamw if there is neither.",
+)
+@click.option(
+    "--optimizer-arg",
+    "optimizer_arguments",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Argument for --optimizer; repeatable.",
+)
+@click.option(
+    "--model-arg",
+    "model_arguments",
+    metavar="KEY=VALUE",
+    multiple=True,
+    callback=_arguments,
+    help="Argument for the function or class that builds the model; repeatable.",
+)
+@click.option(
+    "--input",
+    "inputs",
+    metavar="SPEC",
+    multiple=True,
+    help="Input without its batch dimension: 3x224x224 or ids=1024:int64; repeatable. "
+    "In the place of build_batch.",
+)
+@click.option("--channels-last", is_flag=True, help="Weights and images in channels_last.")
+@click.option(
+    "--checkpoint-activations",
+    is_flag=True,
+    help="Compute activations again in backward: the model's own switch, else per block.",
+)
+@click.option(
+    "--accumulate",
+    metavar="N",
+    type=_AT_LEAST_1,
+    default=_DEFAULT.accumulate,
+    show_default=True,
+    help="Micro-batches per optimizer step.",
+)
+@click.option(
+    "--no-set-to-none",
+    "set_to_none",
+    is_flag=True,
+    callback=_not,
+    help="zero_grad(set_to_none=False): gradients stay and are filled with zeros.",
+)
+@click.option(
+    "--steps",
+    metavar="N",
+    type=_AT_LEAST_1,
+    default=_DEFAULT.steps,
+    show_default=True,
+    help="Steps to run; the first ones take less memory than the later ones.",
+)
+@click.option(
+    "--build-on",
+    type=_words(BuildOn),
+    help="Where the model is constructed; by default where it costs no host memory.",
+)
+@click.option(
+    "--gpu-memory",
+    metavar="SIZE",
+    help="Memory of the card, like 24GiB, in the place of what its record says.",
+)
+@click.option(
+    "--reserve",
+    metavar="SIZE|%",
+    default="0",
+    help="Memory to keep free, like 1GiB or 5%.",
+)
+@click.option("--alloc-conf", metavar="TEXT", help="PYTORCH_CUDA_ALLOC_CONF for the run.")
+@click.option(
+    "--no-max-batch",
+    "max_batch",
+    is_flag=True,
+    callback=_not,
+    help="Do not search the largest batch.",
+)
+@click.option(
+    "--timeout",
+    "timeout_s",
+    metavar="TIME",
+    default="600",
+    show_default=True,
+    callback=_seconds,
+    help="Longest wait for loading the model and for each run: seconds, 10m or 1h.",
+)
+@click.option(
+    "--hardware-db",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Folder with your own card records (*.yaml), on top of the built-in ones.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON in the place of a table.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
+@click.pass_context
+def estimate(
+    context: click.Context, /, target: str, as_json: bool, quiet: bool, **options: Any
+) -> None:
+    """Say whether a training step of TARGET fits on a card, and how large a batch.
+
+    TARGET is a model file (models/gpt2.py), a function or class in it (models/llama.py:llama_1b)
+    or in an installed package (torchvision.models:resnet50, with --input 3x224x224).
+    """
+    with shown_progress(quiet) as progress:
+        found = planner.estimate(target, on_progress=progress, **options)
+    if as_json:
+        click.echo(json.dumps(found.to_dict(), indent=2))
+    else:
+        from planner.cli.output import print_report
+
+        print_report(found)
+    context.exit(exit_code(found))

@@ -1,0 +1,98 @@
+"""`planner`: the root command. Finds the commands, and is the one place where errors are caught.
+
+In: the words of the command line. Out: an exit code; messages on stderr. Convention: a command is
+imported when it is run, so that `planner --help` costs no more than click.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import click
+
+from planner import __version__
+from planner.cli.exit_codes import ExitCode
+from planner.errors import ModelError, PlannerError
+
+# name: (module, object in it, what it does); a test holds the last against the command's own help
+_COMMANDS = {
+    "estimate": (
+        "planner.cli.estimate",
+        "estimate",
+        "Say whether a training step of TARGET fits on a card, and how large a batch.",
+    ),
+    "gpus": (
+        "planner.cli.gpus",
+        "gpus",
+        "List the known cards; `planner gpus show CARD` shows one of them with its sources.",
+    ),
+}
+
+
+class Root(click.Group):
+    """A group whose commands are imported late and whose errors become messages and exit codes."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of the commands, in the order of the help."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, imported now; None when there is none."""
+        if cmd_name not in _COMMANDS:
+            return None
+        module, name, _ = _COMMANDS[cmd_name]
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands in the help, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, _, text) in _COMMANDS.items()])
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> Any:
+        """Runs the command line and ends the process (SystemExit) with the exit code."""
+        extra["standalone_mode"] = False
+        try:
+            code = super().main(args, *rest, **extra)
+            sys.stdout.flush()
+        except PlannerError as error:
+            _say_error(str(error), error.frames if isinstance(error, ModelError) else "")
+            code = error.exit_code
+        except click.UsageError as error:
+            command = error.ctx.command_path if error.ctx is not None else "planner"
+            _say_error(f"{error.format_message()}\nrun: {command} --help")
+            code = error.exit_code
+        except click.exceptions.Abort:
+            code = ExitCode.INTERRUPTED
+        except BrokenPipeError:
+            # The reader has left (| head). Python would complain at exit when it flushes.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = ExitCode.ERROR
+        except OSError as error:
+            _say_error(str(error))
+            code = ExitCode.ERROR
+        sys.exit(code or ExitCode.FITS)
+
+
+def _say_error(message: str, frames: str = "") -> None:
+    click.echo(f"error: {message}", err=True)
+    if frames:
+        click.echo(frames, err=True)
+
+
+@click.group(
+    cls=Root,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="planner", message="%(prog)s %(version)s")
+@click.pass_context
+def root(context: click.Context) -> None:
+    """Does a PyTorch model fit on a GPU, and how large a batch? Answered without the GPU."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        context.exit(ExitCode.USAGE)

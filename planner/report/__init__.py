@@ -1,0 +1,1 @@
+"""Reports: from an Estimate to what is shown. Nothing here prints."""

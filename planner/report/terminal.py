@@ -1,0 +1,146 @@
+"""An Estimate as a table for people, made with rich.
+
+In: Estimate. Out: a renderable. Convention: own words are plain ASCII and sizes are rounded;
+whoever needs bytes takes the JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+from planner.report.advice import advice
+from planner.results import Estimate, GpuEstimate
+from planner.units import format_bytes, format_count, format_percent
+from planner.workload import Mode
+
+_GAP = 2  # blanks between two columns
+_WIDEST_TABLE = 120  # more cards than fit go into a second table, also on a pipe
+_NOTHING = "-"
+_STEPS = {Mode.TRAIN: "training", Mode.INFER: "inference"}
+
+
+def render(estimate: Estimate) -> RenderableType:
+    """The whole report: what was run, the cards, what does not fit, assumptions, warnings."""
+    parts: list[RenderableType] = [_heading(estimate), Text(), _CardTables(estimate)]
+    for title, lines in (
+        ("does not fit", advice(estimate)),
+        ("warnings", estimate.warnings),
+        ("assumed", estimate.assumptions),
+    ):
+        if lines:
+            parts += [Text(), _list(title, lines)]
+    return Group(*parts)
+
+
+def _heading(estimate: Estimate) -> RenderableType:
+    versions = estimate.versions
+    software = [f"torch {versions.torch}", f"CUDA {versions.cuda}"]
+    if versions.cudnn is not None:
+        software.append(f"cuDNN {versions.cudnn}")
+    software += [f"Python {versions.python}", f"planner {versions.planner}"]
+    return Group(
+        Text(estimate.target, style="bold"), Text(_workload(estimate)), Text(", ".join(software))
+    )
+
+
+def _workload(estimate: Estimate) -> str:
+    config, counts = estimate.config, estimate.counts
+    parameters = f"{format_count(counts.parameters)} parameters"
+    if counts.trainable_parameters != counts.parameters:
+        parameters += f" ({format_count(counts.trainable_parameters)} trainable)"
+    words = [parameters, f"{_STEPS[config.mode]} with batch {config.batch_size}"]
+    if config.accumulate > 1:
+        words[-1] += f" x {config.accumulate} accumulated"
+    words.append(config.precision.value)
+    if config.mode is Mode.TRAIN:
+        words.append(f"optimizer {estimate.optimizer}")
+    if config.channels_last:
+        words.append("channels_last")
+    if config.checkpoint_activations:
+        words.append("activations checkpointed")
+    return ", ".join(words)
+
+
+class _CardTables:
+    """A column for each card, in as many tables as the width asks for."""
+
+    def __init__(self, estimate: Estimate) -> None:
+        self._columns = [(entry.requested, _cells(entry)) for entry in estimate.gpus]
+        # Rows that at least one card has something to say in.
+        self._labels = [
+            label
+            for label in self._columns[0][1]
+            if any(cells[label] for _, cells in self._columns)
+        ]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        limit = min(options.max_width, _WIDEST_TABLE)
+        label_width = max(len(label) for label in self._labels)
+        used, shown = label_width, list[tuple[str, dict[str, Text]]]()
+        for title, cells in self._columns:
+            width = _GAP + max(len(title), *(len(text) for text in cells.values()))
+            if shown and used + width > limit:
+                yield self._table(shown)
+                yield Text()
+                used, shown = label_width, []
+            shown.append((title, cells))
+            used += width
+        yield self._table(shown)
+
+    def _table(self, columns: Sequence[tuple[str, dict[str, Text]]]) -> Table:
+        table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
+        table.add_column(no_wrap=True)
+        for title, _ in columns:
+            table.add_column(Text(title), overflow="fold")
+        for label in self._labels:
+            table.add_row(label, *(cells[label] or _NOTHING for _, cells in columns))
+        return table
+
+
+def _cells(entry: GpuEstimate) -> dict[str, Text]:
+    """Label and value of each row for one card; empty where there is nothing to say."""
+    used_bytes = entry.device_total_bytes + entry.reserve_bytes
+    kept_free = format_bytes(entry.reserve_bytes) if entry.reserve_bytes else ""
+    return {
+        "card": Text(entry.name),
+        "fits": _verdict(entry),
+        "peak allocated": Text(format_bytes(entry.peak_allocated_bytes)),
+        "peak reserved": Text(format_bytes(entry.peak_reserved_bytes)),
+        "context overhead": Text(format_bytes(entry.context_overhead_bytes)),
+        "device total": Text(format_bytes(entry.device_total_bytes)),
+        "kept free": Text(kept_free),
+        "usable memory": Text(
+            f"{format_bytes(entry.usable_memory_bytes)}, "
+            f"{format_percent(used_bytes, entry.usable_memory_bytes)} taken"
+        ),
+        "largest batch": Text(_largest(entry)),
+        "attention": Text(", ".join(entry.attention_backends)),
+    }
+
+
+def _verdict(entry: GpuEstimate) -> Text:
+    if entry.fits:
+        return Text("yes", style="bold green")
+    return Text(f"no, {format_bytes(entry.missing_bytes)} over", style="bold red")
+
+
+def _largest(entry: GpuEstimate) -> str:
+    if entry.max_batch_size is None:
+        return ""
+    if entry.max_batch_size == 0:
+        return "none, not even 1"
+    more = " or more" if entry.max_batch_is_bound else ""
+    return f"{entry.max_batch_size}{more}"
+
+
+def _list(title: str, lines: Sequence[str]) -> RenderableType:
+    table = Table.grid(padding=(0, 1, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for line in lines:
+        table.add_row("-", Text(line))
+    return Group(Text(title, style="bold"), table)

@@ -1,0 +1,98 @@
+"""Shared by all tests: estimates made by hand, golden files and the flag that refreshes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from planner.results import Estimate, GpuEstimate, Versions
+from planner.trace import Counts
+from planner.units import GIB, MIB
+from planner.workload import StepConfig
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--refresh-golden",
+        action="store_true",
+        help="write tests/golden/* anew from what the code gives now; read the diff afterwards",
+    )
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """Compares a text with a file of tests/golden, or writes that file with --refresh-golden."""
+    refresh = bool(request.config.getoption("--refresh-golden"))
+
+    def check(name: str, text: str) -> None:
+        path = GOLDEN / name
+        if refresh:
+            path.write_text(text, encoding="utf-8")
+        assert path.is_file(), f"{path} is missing; write it with: pytest --refresh-golden"
+        assert text == path.read_text(encoding="utf-8")
+
+    return check
+
+
+@pytest.fixture
+def a100() -> GpuEstimate:
+    """A card on which the step fits."""
+    return GpuEstimate(
+        requested="a100",
+        name="NVIDIA A100-SXM4-80GB",
+        total_memory_bytes=81049 * MIB,
+        usable_memory_bytes=81049 * MIB,
+        context_overhead_bytes=512 * MIB,
+        reserve_bytes=0,
+        peak_allocated_bytes=20 * GIB,
+        peak_reserved_bytes=22 * GIB,
+        fits=True,
+        max_batch_size=57,
+        attention_backends=("flash",),
+        note="assuming A100-SXM4-80GB; also: a100-pcie-40gb",
+    )
+
+
+@pytest.fixture
+def t4() -> GpuEstimate:
+    """A card on which the step does not fit, but a smaller batch does."""
+    return GpuEstimate(
+        requested="t4",
+        name="Tesla T4",
+        total_memory_bytes=14909 * MIB,
+        usable_memory_bytes=14909 * MIB,
+        context_overhead_bytes=198 * MIB,
+        reserve_bytes=0,
+        peak_allocated_bytes=20 * GIB,
+        peak_reserved_bytes=22 * GIB,
+        fits=False,
+        max_batch_size=10,
+        attention_backends=("efficient",),
+    )
+
+
+@pytest.fixture
+def estimate(a100: GpuEstimate, t4: GpuEstimate) -> Estimate:
+    """GPT-2 on both cards."""
+    return Estimate(
+        target="models/gpt2.py",
+        config=StepConfig(batch_size=16),
+        counts=Counts(parameters=124_439_808, trainable_parameters=124_439_808, buffers=0),
+        gpus=(a100, t4),
+        versions=Versions(
+            torch="2.14.1+cu130", cuda="13.0", cudnn="9.24.0", python="3.11.7", planner="0.1.0"
+        ),
+        optimizer="AdamW",
+        build_on="meta",
+        assumptions=(
+            "a100: assuming A100-SXM4-80GB; also: a100-pcie-40gb",
+            "optimizer: AdamW (none was given)",
+            "values read from the card are zero here, and may steer the model: "
+            "models/gpt2.py:91 in forward, 12 times; models/gpt2.py:95 in forward",
+        ),
+        warnings=("a run ended with SIGSEGV after it had delivered its result",),
+    )

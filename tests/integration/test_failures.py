@@ -1,0 +1,287 @@
+"""What goes wrong in the user's code is told in words, and nothing stays behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import WriteModel
+
+import planner
+from planner.errors import ChildError, ChildTimeoutError, ModelError, PlannerError
+from planner.processes import living_processes
+
+pytestmark = pytest.mark.slow
+
+MODEL = """
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+
+{at_import}
+
+def build_model():
+    return nn.Linear(64, 64)
+
+def build_batch(batch_size):
+    return torch.randn(batch_size, 64)
+
+def training_step(model, batch):
+    loss = model(batch).mean()
+    {in_step}
+    return loss
+"""
+
+
+def model(write_model: WriteModel, in_step: str = "pass", at_import: str = "") -> str:
+    return write_model(MODEL.format(in_step=in_step, at_import=at_import))
+
+
+def run(path: str, **options: object) -> planner.Estimate:
+    return planner.estimate(
+        path, **{"gpu": "a100", "max_batch": False, "batch_size": 4, **options}
+    )
+
+
+def descendants() -> list[int]:
+    """Living processes below this one."""
+    entries = living_processes()
+    family = {os.getpid()}
+    for _ in entries:
+        family |= {entry.pid for entry in entries if entry.parent in family}
+    return sorted(family - {os.getpid()})
+
+
+@pytest.mark.parametrize(
+    ("in_step", "said"),
+    [
+        ("os.kill(os.getpid(), signal.SIGKILL)", "killed by SIGKILL; the usual cause is"),
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "killed by SIGSEGV; native code"),
+        ("ctypes.CDLL(None).abort()", "killed by SIGABRT; native code"),
+        ("os._exit(7)", "left the process with exit code 7"),
+    ],
+    ids=["SIGKILL", "SIGSEGV", "SIGABRT", "exit"],
+)
+def test_a_run_that_dies(write_model: WriteModel, in_step: str, said: str) -> None:
+    with pytest.raises(ChildError, match="ended before it had a result") as caught:
+        run(model(write_model, in_step))
+    assert said in str(caught.value)
+    assert "batch 4" in str(caught.value)
+    assert descendants() == []
+
+
+@pytest.mark.parametrize(
+    ("at_import", "said"),
+    [
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "killed by SIGSEGV"),
+        ("os._exit(0)", "exit code 0"),
+    ],
+    ids=["SIGSEGV", "exit"],
+)
+def test_a_file_that_dies_while_it_is_imported(
+    write_model: WriteModel, at_import: str, said: str
+) -> None:
+    with pytest.raises(ChildError, match="while importing torch and the model's code") as caught:
+        run(model(write_model, at_import=at_import))
+    assert said in str(caught.value)
+    assert descendants() == []
+
+
+def test_sys_exit_and_deep_recursion_are_errors_of_the_model(write_model: WriteModel) -> None:
+    with pytest.raises(ModelError, match="SystemExit: 3") as caught:
+        run(model(write_model, "sys.exit(3)"))
+    assert "user_model.py" in caught.value.frames
+    with pytest.raises(ModelError, match="RecursionError"):
+        run(model(write_model, "recurse = lambda n: recurse(n + 1); recurse(0)"))
+
+
+def test_the_text_of_an_error_is_cut_and_printable(write_model: WriteModel) -> None:
+    with pytest.raises(ModelError) as caught:
+        run(model(write_model, "raise ValueError('\\udcff' + 'x' * 10_000_000)"))
+    assert len(str(caught.value)) < 5000
+    assert str(caught.value).encode()  # no half of a surrogate pair
+    assert "10000001 characters" in str(caught.value)
+
+
+def test_a_crash_after_the_result_is_a_warning(write_model: WriteModel) -> None:
+    path = write_model(
+        MODEL.format(
+            in_step="sys.stdout = Bomb()",
+            at_import="class Bomb:\n    def flush(self):\n        os.kill(os.getpid(), signal.SIGABRT)",
+        )
+    )
+    estimate = run(path)
+    assert estimate.gpus[0].peak_allocated_bytes > 0
+    assert list(estimate.warnings) == [
+        "a run ended with SIGABRT after it had delivered its result"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("in_step", "place"),
+    [
+        ("while True: pass", "line 28 in training_step"),
+        ("ctypes.CDLL(None).sleep(1000)", "line 28 in training_step"),
+    ],
+    ids=["python", "c"],
+)
+def test_a_step_that_never_ends_is_told_with_its_place(
+    write_model: WriteModel, in_step: str, place: str
+) -> None:
+    path = model(write_model, in_step)
+    assert in_step in Path(path).read_text().splitlines()[27]
+    with pytest.raises(ChildTimeoutError, match="running the step with batch 4") as caught:
+        run(path, timeout_s=6.0)
+    assert f'user_model.py", {place}' in str(caught.value)
+    assert "planner/step" not in str(caught.value)
+    assert "--timeout" in str(caught.value)
+    assert descendants() == []
+
+
+def test_a_backward_that_never_ends_in_autograds_own_thread(write_model: WriteModel) -> None:
+    path = write_model(
+        """
+        import time
+
+        class Stuck(torch.autograd.Function):
+            @staticmethod
+            def forward(context, x):
+                return x.clone()
+
+            @staticmethod
+            def backward(context, gradient):
+                while True:
+                    time.sleep(0.01)
+
+        def build_model():
+            return nn.Linear(64, 64)
+
+        def build_batch(batch_size):
+            return torch.randn(batch_size, 64)
+
+        def training_step(model, batch):
+            return Stuck.apply(model(batch)).mean()
+        """
+    )
+    with pytest.raises(ChildTimeoutError) as caught:
+        run(path, timeout_s=6.0)
+    assert "line 14 in backward" in str(caught.value)
+
+
+def test_an_import_that_never_ends(write_model: WriteModel) -> None:
+    with pytest.raises(ChildTimeoutError, match="importing torch and the model's code") as caught:
+        run(model(write_model, at_import="time.sleep(1000)"), timeout_s=6.0)
+    assert "user_model.py" in str(caught.value)
+    assert descendants() == []
+
+
+def test_the_first_reason_is_told_when_one_of_two_cards_hangs(write_model: WriteModel) -> None:
+    hang = "T4 = 'T4' in torch.cuda.get_device_name()\n    while T4: time.sleep(0.01)"
+    hang += "\n    while True: time.sleep(0.01)"
+    with pytest.raises(ChildTimeoutError):
+        run(model(write_model, hang), gpu=["a100", "t4"], timeout_s=6.0)
+    assert descendants() == []
+
+
+def test_what_a_run_leaves_behind_ends_with_it(write_model: WriteModel, tmp_path: Path) -> None:
+    """Children that keep the pipes open, and daemons in sessions of their own."""
+    path = model(
+        write_model,
+        at_import="""
+def leave(name):
+    if os.fork() == 0:
+        os.setsid()
+        open(os.path.join(os.path.dirname(__file__), name), "w").write(str(os.getpid()))
+        time.sleep(1000)
+        os._exit(0)
+
+leave("imported")
+""",
+        in_step="leave('stepped'); subprocess.Popen(['sleep', '1000'])",
+    )
+    began = time.monotonic()
+    run(path)
+    assert time.monotonic() - began < 60
+    left = [int((tmp_path / name).read_text()) for name in ("imported", "stepped")]
+    assert not {entry.pid for entry in living_processes()} & set(left)
+    assert descendants() == []
+
+
+def test_ignored_children_do_not_confuse_the_server(write_model: WriteModel) -> None:
+    path = model(write_model, at_import="signal.signal(signal.SIGCHLD, signal.SIG_IGN)")
+    assert run(path).gpus[0].peak_allocated_bytes > 0
+
+
+def test_nothing_stays_open_or_behind(
+    write_model: WriteModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    path = model(write_model)
+    run(path)
+    before = sorted(os.listdir("/proc/self/fd"))
+    files = sorted(tmp_path.rglob("*"))
+    run(path)
+    with pytest.raises(PlannerError):
+        run(model(write_model, "raise ValueError('no')"))
+    assert sorted(os.listdir("/proc/self/fd")) == before
+    assert sorted(tmp_path.rglob("*")) == files
+    assert list(folder.iterdir()) == []
+    assert descendants() == []
+
+
+PARENT = """
+import sys
+sys.path.insert(0, {root!r})
+import planner
+planner.estimate(sys.argv[1], gpu=["a100", "t4"], batch_size=4, timeout_s=100.0)
+"""
+
+
+@pytest.mark.parametrize("where", ["import", "step"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_to_the_parent_ends_all(
+    write_model: WriteModel, tmp_path: Path, number: signal.Signals, where: str
+) -> None:
+    mark = tmp_path / "sessions"
+    hang = f"open({str(mark)!r}, 'a').write(str(os.getsid(0)) + '\\\\n'); "
+    hang += "subprocess.Popen(['sleep', '1000'], start_new_session=True); time.sleep(1000)"
+    path = model(write_model, **{"at_import" if where == "import" else "in_step": hang})
+    script = PARENT.format(root=str(Path(planner.__file__).parents[1]))
+    parent = subprocess.Popen(
+        [sys.executable, "-c", script, path], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    try:
+        _wait_for(lambda: mark.exists() and mark.read_text().endswith("\n"), 60)
+        time.sleep(0.3)  # the process that it starts next
+        entries = living_processes()
+        family = {parent.pid}
+        for _ in range(6):
+            family |= {entry.pid for entry in entries if entry.parent in family}
+        assert len(family) >= 4  # the supervisor, the server and a sleeper at least
+        parent.send_signal(number)
+        assert parent.wait(timeout=10) != 0
+        family.discard(parent.pid)
+        _wait_for(lambda: not family & {entry.pid for entry in living_processes()}, 2)
+    finally:
+        parent.kill()
+        parent.wait()
+        assert parent.stderr is not None
+        parent.stderr.close()
+
+
+def _wait_for(condition: object, seconds: float) -> None:
+    assert callable(condition)
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)

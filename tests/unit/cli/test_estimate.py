@@ -1,0 +1,261 @@
+"""`planner estimate`: options to call, result to stdout, error to message and exit code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+import planner
+from planner.cli.estimate import estimate as command
+from planner.cli.root import root
+from planner.errors import (
+    BuildError,
+    ChildTimeoutError,
+    ModelError,
+    PlannerError,
+    TargetError,
+    UnknownGpuError,
+)
+from planner.options import step_config
+from planner.results import Estimate, GpuEstimate
+from planner.workload import BuildOn, OptimizerName, Precision, StepConfig
+
+
+class Fake:
+    """Stands for planner.estimate: remembers the call, shows progress, returns or raises."""
+
+    def __init__(self, result: Estimate | BaseException) -> None:
+        self.result = result
+        self.target: Any = None
+        self.options: dict[str, Any] = {}
+
+    def __call__(
+        self, target: Any, *, on_progress: Callable[[str], None], **options: Any
+    ) -> Estimate:
+        self.target, self.options = target, options
+        on_progress("importing torch and the model")
+        for batch_size in (8, 64, 70):
+            on_progress(f"t4: searching the largest batch: trying {batch_size}")
+        if isinstance(self.result, BaseException):
+            raise self.result
+        return self.result
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch, estimate: Estimate) -> Fake:
+    """planner.estimate replaced by a function that answers at once."""
+    function = Fake(estimate)
+    monkeypatch.setattr(planner, "estimate", function)
+    return function
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(root, ["estimate", *words])
+
+
+def step(fake: Fake) -> StepConfig:
+    """The step that the options of the last call stand for."""
+    names = {field.name for field in fields(StepConfig)}
+    return step_config({key: value for key, value in fake.options.items() if key in names})
+
+
+def test_defaults_are_those_of_the_library(fake: Fake) -> None:
+    run("model.py", "--gpu", "t4")
+    assert fake.target == "model.py"
+    assert step(fake) == StepConfig()
+    others = {key: value for key, value in fake.options.items() if not hasattr(StepConfig, key)}
+    assert others == {
+        "gpu": ("t4",), "model_arguments": {}, "gpu_memory": None, "reserve": "0",
+        "max_batch": True, "timeout_s": 600.0, "hardware_db": None,
+    }  # fmt: skip
+
+
+def test_every_option_reaches_the_library(fake: Fake) -> None:
+    result = run(
+        "pkg.models:net", "--gpu", "a100", "--gpu", "t4", "--batch", "32", "--mode", "infer",
+        "--precision", "amp-bf16", "--optimizer", "sgd", "--optimizer-arg", "lr=0.1",
+        "--optimizer-arg", "nesterov=true", "--model-arg", "depth=12", "--model-arg", "name=big",
+        "--input", "3x224x224", "--input", "ids=1024:int64", "--channels-last",
+        "--checkpoint-activations", "--accumulate", "4", "--no-set-to-none", "--steps", "2",
+        "--build-on", "device", "--gpu-memory", "24GiB", "--reserve", "5%",
+        "--alloc-conf", "expandable_segments:True", "--no-max-batch", "--timeout", "10m",
+        "--hardware-db", "cards", "--json", "-q",
+    )  # fmt: skip
+    assert result.exit_code in (0, 3), result.output
+    config = step(fake)
+    assert (config.batch_size, config.mode.value, config.steps) == (32, "infer", 2)
+    assert config.precision is Precision.AMP_BF16
+    assert config.optimizer is OptimizerName.SGD
+    assert config.optimizer_arguments == (("lr", 0.1), ("nesterov", True))
+    assert [(spec.name, spec.shape, spec.dtype) for spec in config.inputs] == [
+        (None, (3, 224, 224), "float32"),
+        ("ids", (1024,), "int64"),
+    ]
+    assert config.channels_last
+    assert config.checkpoint_activations
+    assert not config.set_to_none
+    assert (config.accumulate, config.build_on) == (4, BuildOn.DEVICE)
+    assert config.alloc_conf == "expandable_segments:True"
+    assert fake.options["gpu"] == ("a100", "t4")
+    assert fake.options["model_arguments"] == {"depth": 12, "name": "big"}
+    assert (fake.options["gpu_memory"], fake.options["reserve"]) == ("24GiB", "5%")
+    assert fake.options["max_batch"] is False
+    assert fake.options["timeout_s"] == 600.0
+    assert str(fake.options["hardware_db"]) == "cards"
+
+
+def test_every_field_of_the_step_has_an_option() -> None:
+    parameters = {parameter.name for parameter in command.params}
+    assert {field.name for field in fields(StepConfig)} <= parameters
+
+
+def test_table_goes_to_stdout_and_progress_to_stderr(fake: Fake) -> None:
+    result = run("model.py", "--gpu", "t4")
+    assert result.stdout.startswith("models/gpt2.py\n124.4 M parameters")
+    assert "peak reserved" in result.stdout
+    assert "\x1b" not in result.stdout
+    assert result.stderr.splitlines() == [
+        "importing torch and the model",
+        "t4: searching the largest batch",
+    ]
+
+
+def test_json_is_the_document_of_the_library(fake: Fake, estimate: Estimate) -> None:
+    result = run("model.py", "--gpu", "t4", "--json")
+    assert result.stdout == json.dumps(estimate.to_dict(), indent=2) + "\n"
+    assert result.exit_code == 3
+
+
+@pytest.mark.parametrize("flag", ["-q", "--quiet"])
+def test_quiet_says_nothing_on_stderr(fake: Fake, flag: str) -> None:
+    result = run("model.py", "--gpu", "t4", flag)
+    assert result.stderr == ""
+    assert result.stdout
+
+
+@pytest.mark.parametrize(
+    ("fitting", "code"), [((True, True), 0), ((True, False), 3), ((False, False), 3)], ids=str
+)
+@pytest.mark.parametrize("form", [[], ["--json"]], ids=["table", "json"])
+def test_exit_code_is_0_only_when_it_fits_on_every_card(
+    fake: Fake,
+    estimate: Estimate,
+    a100: GpuEstimate,
+    fitting: tuple[bool, bool],
+    code: int,
+    form: list[str],
+) -> None:
+    cards = tuple(replace(a100, requested=f"card{n}", fits=fits) for n, fits in enumerate(fitting))
+    fake.result = replace(estimate, gpus=cards)
+    result = run("model.py", "--gpu", "card0", "--gpu", "card1", *form)
+    assert result.exit_code == code
+    assert result.stdout
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (TargetError("no model in model.py"), 1),
+        (BuildError("the disk is full"), 1),
+        (ChildTimeoutError("did not end within 5 s"), 1),
+        (UnknownGpuError("no card named 'a1000'; near names: a100"), 2),
+        (OSError(28, "No space left on device"), 1),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+@pytest.mark.parametrize("form", [[], ["--json"]], ids=["table", "json"])
+def test_an_error_is_one_message_on_stderr(
+    fake: Fake, error: Exception, code: int, form: list[str]
+) -> None:
+    fake.result = error
+    result = run("model.py", "--gpu", "t4", "-q", *form)
+    assert result.exit_code == code
+    assert result.stderr == f"error: {error}\n"
+    assert result.stdout == ""
+
+
+def test_an_error_of_the_model_shows_the_users_frames(fake: Fake) -> None:
+    frames = '  File "model.py", line 3, in forward\n    raise ValueError("bad")'
+    fake.result = ModelError("the model's code failed (step 1): ValueError: bad", frames)
+    result = run("model.py", "--gpu", "t4", "-q")
+    assert result.exit_code == 1
+    assert result.stderr == f"error: {fake.result}\n{frames}\n"
+
+
+def test_a_mistake_of_ours_is_not_hidden(fake: Fake) -> None:
+    fake.result = RuntimeError("a bug")
+    result = run("model.py", "--gpu", "t4")
+    assert result.exception is fake.result
+
+
+def test_interrupted(fake: Fake) -> None:
+    fake.result = KeyboardInterrupt()
+    result = run("model.py", "--gpu", "t4", "-q")
+    assert result.exit_code == 130
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "Missing argument 'TARGET'"),
+        (["m.py", "--batch", "0"], "'--batch'"),
+        (["m.py", "--batch", "many"], "'--batch'"),
+        (["m.py", "--precision", "fp8"], "'amp-bf16'"),
+        (["m.py", "--gpus", "t4"], "--gpu"),
+        (["m.py", "--timeout", "soon"], "is not a duration"),
+        (["m.py", "--model-arg", "depth"], "KEY=VALUE"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_usage_is_exit_code_2_and_starts_nothing(
+    fake: Fake, words: list[str], said: str
+) -> None:
+    result = run(*words)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: ")
+    assert said in result.stderr
+    assert result.stdout == ""
+    assert fake.target is None
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "say which card"),
+        (["--gpu", "a1000"], "a100"),
+        (["--gpu", "t4", "--optimizer-arg", "lr"], "KEY=VALUE"),
+        (["--gpu", "t4", "--input", "3,224,224"], "3x224x224"),
+        (["--gpu", "t4", "--gpu-memory", "big"], "24GiB"),
+        (["--gpu", "t4", "--reserve", "100%"], "leaves nothing"),
+        (["--gpu", "t4", "--hardware-db", "/nowhere"], "no such folder"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_the_library_checks_the_rest_before_it_starts_anything(
+    words: list[str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*arguments: Any, **options: Any) -> Any:
+        raise AssertionError("started")
+
+    monkeypatch.setattr("planner.pipeline.emulated_device", never)
+    monkeypatch.setattr("planner.pipeline.find_torch", never)
+    result = run("m.py", *words)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: ")
+    assert said in result.stderr
+
+
+def test_help_names_exit_codes_and_every_option() -> None:
+    text = run("--help").stdout
+    for option in command.params:
+        if isinstance(option, click.Option):
+            assert all(name in text for name in option.opts)
+    for code in (PlannerError.exit_code, UnknownGpuError.exit_code, 0, 3):
+        assert f"\n    {code}  " in text

@@ -1,0 +1,98 @@
+"""The root command: late imports, help, version, what happens when nobody reads."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+
+import planner
+from planner.cli.root import _COMMANDS, root
+
+
+def test_help_says_of_each_command_what_the_command_says_of_itself() -> None:
+    context = click.Context(root)
+    for name, (_, _, text) in _COMMANDS.items():
+        found = root.get_command(context, name)
+        assert found is not None
+        assert found.name == name
+        assert (found.help or "").partition("\n\n")[0].replace("\n", " ") == text
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help(flag: str) -> None:
+    result = CliRunner().invoke(root, [flag])
+    assert result.exit_code == 0
+    assert all(name in result.stdout for name in _COMMANDS)
+
+
+def test_version() -> None:
+    result = CliRunner().invoke(root, ["--version"])
+    assert (result.exit_code, result.stdout) == (0, f"planner {planner.__version__}\n")
+
+
+def test_without_a_command_help_goes_to_stderr() -> None:
+    result = CliRunner().invoke(root, [])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "Commands:" in result.stderr
+
+
+def test_unknown_command() -> None:
+    result = CliRunner().invoke(root, ["estimat"])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: No such command 'estimat'")
+
+
+def test_help_imports_no_command_and_nothing_slow() -> None:
+    code = (
+        "import sys\n"
+        "from planner.cli.root import root\n"
+        "try:\n"
+        "    root.main(['--help'], prog_name='planner')\n"
+        "except SystemExit:\n"
+        "    print(*sys.modules, file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in done.stderr.split()}
+    assert "click" in loaded
+    assert not loaded & {"torch", "rich", "yaml", "pydantic", "concurrent"}
+    assert "planner.cli.gpus" not in done.stderr.split()
+
+
+def test_module_is_the_command() -> None:
+    command = [sys.executable, "-m", "planner", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == f"planner {planner.__version__}\n"
+
+
+def test_a_reader_that_leaves_is_no_error() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "planner", "gpus", "--json"],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_output_that_cannot_be_written_is_an_error() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "planner", "gpus", "--json"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr

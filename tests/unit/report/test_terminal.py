@@ -1,0 +1,113 @@
+"""The report for people: golden files at several widths, and what must never happen to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from planner.report.terminal import render
+from planner.results import Estimate, GpuEstimate
+from planner.units import GIB, MIB
+from planner.workload import Mode, Precision, StepConfig
+
+Golden = Callable[[str, str], None]
+
+
+def shown(estimate: Estimate, width: int) -> str:
+    console = Console(width=width, force_terminal=False, no_color=True, highlight=False)
+    with console.capture() as captured:
+        console.print(render(estimate))
+    return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+
+
+def three_cards(estimate: Estimate) -> Estimate:
+    a100, t4 = estimate.gpus
+    third = replace(
+        a100,
+        requested="rtx-6000-ada",
+        name="NVIDIA RTX 6000 Ada Generation",
+        usable_memory_bytes=48510 * MIB,
+        reserve_bytes=GIB,
+        max_batch_size=1 << 24,
+        max_batch_is_bound=True,
+        attention_backends=("flash", "efficient", "math"),
+    )
+    return replace(estimate, gpus=(a100, t4, third))
+
+
+def small(estimate: Estimate) -> Estimate:
+    """Does not fit at batch 1, with as little as possible said beside it."""
+    t4 = replace(
+        estimate.gpus[1], max_batch_size=0, batch_1_missing_bytes=3 * GIB, attention_backends=()
+    )
+    config = StepConfig(
+        batch_size=16, precision=Precision.AMP_FP16, channels_last=True, accumulate=4
+    )
+    return replace(estimate, gpus=(t4,), config=config, assumptions=(), warnings=())
+
+
+def inference(estimate: Estimate) -> Estimate:
+    a100 = replace(estimate.gpus[0], max_batch_size=None)
+    config = StepConfig(batch_size=16, mode=Mode.INFER, precision=Precision.BF16)
+    counts = replace(estimate.counts, trainable_parameters=1000)
+    return replace(estimate, gpus=(a100,), config=config, counts=counts, warnings=())
+
+
+@pytest.mark.parametrize("width", [80, 100_000], ids=["terminal", "pipe"])
+@pytest.mark.parametrize(
+    "change",
+    [pytest.param(lambda estimate: estimate, id="two-cards"), three_cards, small, inference],
+    ids=lambda change: change.__name__,
+)
+def test_report_is_as_written(
+    estimate: Estimate,
+    golden: Golden,
+    change: Callable[[Estimate], Estimate],
+    width: int,
+    request: pytest.FixtureRequest,
+) -> None:
+    golden(f"report-{request.node.callspec.id}.txt", shown(change(estimate), width))
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_no_line_is_wider_than_the_terminal_and_nothing_is_cut(
+    estimate: Estimate, width: int
+) -> None:
+    text = shown(three_cards(estimate), width)
+    assert max(len(line) for line in text.splitlines()) <= width
+    assert "\N{HORIZONTAL ELLIPSIS}" not in text
+    words = " ".join(text.split())
+    for entry in three_cards(estimate).gpus:
+        assert entry.name in words
+        assert f" {entry.requested} " in words
+    for sentence in (*estimate.assumptions, *estimate.warnings):
+        assert sentence in words
+
+
+def test_on_a_pipe_every_sentence_is_one_line(estimate: Estimate) -> None:
+    lines = shown(estimate, 100_000).splitlines()
+    for sentence in (*estimate.assumptions, *estimate.warnings):
+        assert f"- {sentence}" in lines
+
+
+def test_own_words_are_ascii_and_text_of_the_user_is_not_markup(estimate: Estimate) -> None:
+    text = shown(replace(estimate, target="models/[red]gpt2.py[/red]"), 80)
+    assert text.isascii()
+    assert text.startswith("models/[red]gpt2.py[/red]\n")
+
+
+def test_colour_says_whether_it_fits(estimate: Estimate) -> None:
+    console = Console(width=80, force_terminal=True, color_system="standard", highlight=False)
+    with console.capture() as captured:
+        console.print(render(estimate))
+    assert "\x1b[1;32myes" in captured.get()
+    assert "\x1b[1;31mno, 7.63 GiB over" in captured.get()
+
+
+def test_cards_share_tables_only_where_they_fit(a100: GpuEstimate, estimate: Estimate) -> None:
+    many = replace(estimate, gpus=tuple(replace(a100, requested=f"a100-{n}") for n in range(9)))
+    at_80, piped = shown(many, 80), shown(many, 100_000)
+    assert [text.count("peak reserved") for text in (at_80, piped)] == [5, 3]

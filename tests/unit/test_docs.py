@@ -1,0 +1,240 @@
+"""README.md and CONTRIBUTING.md say what is: commands parse, names exist, examples run."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from inspect import Parameter, signature
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+import planner
+from planner.cli.exit_codes import ExitCode
+from planner.cli.root import root
+from planner.errors import PlannerError, UsageError
+from planner.options import NAMES, step_config
+from planner.report.terminal import render
+from planner.results import Estimate
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+DOCUMENTS = {"README.md": README, "CONTRIBUTING.md": CONTRIBUTING}
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def shell_commands(text: str) -> list[list[str]]:
+    return [
+        shlex.split(part)
+        for block in blocks(text, "bash")
+        for line in block.splitlines()
+        for part in line.split(" && ")
+    ]
+
+
+def planner_commands() -> list[list[str]]:
+    return [
+        words[1:] for text in DOCUMENTS.values() for words in shell_commands(text)
+        if words[0] == "planner"
+    ]  # fmt: skip
+
+
+def commands(group: click.Group, prefix: str = "") -> Iterator[tuple[str, click.Command]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        yield f"{prefix}{name}", command
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{prefix}{name} ")
+
+
+def options_of(command: click.Command) -> set[str]:
+    return {
+        name for option in command.params if isinstance(option, click.Option)
+        for name in (*option.opts, *option.secondary_opts)
+    }  # fmt: skip
+
+
+def section(title: str) -> str:
+    return README.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def test_readme_opens_with_the_two_commands_of_a_fresh_machine() -> None:
+    assert [block.strip() for block in blocks(README, "bash")[:2]] == [
+        "pip install -e . && planner estimate models/resnet50.py --gpu a100",
+        "pip install -e '.[test]' && pytest",
+    ]
+
+
+def test_ci_does_what_readme_says() -> None:
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    steps = [line.removeprefix("step ") for line in script.splitlines() if line.startswith("step ")]
+    promised = [
+        part for block in blocks(README, "bash")[:2] for part in block.strip().split(" && ")
+    ]
+    assert [step for step in steps if step in promised] == promised
+    for check in ("ruff check .", "ruff format --check .", "mypy --strict planner"):
+        assert check in steps
+    assert "set -euo pipefail" in script
+    assert (ROOT / ".ci" / "run").stat().st_mode & 0o111
+
+
+@pytest.mark.parametrize("words", planner_commands(), ids=" ".join)
+def test_commands_are_understood(words: list[str]) -> None:
+    if words[0] != "estimate":
+        result = CliRunner().invoke(root, words)
+        assert result.exit_code == 0, result.stderr
+        return
+    context = dict(commands(root))["estimate"].make_context("estimate", words[1:])
+    step_config({name: value for name, value in context.params.items() if name in NAMES})
+    file = context.params["target"].partition(":")[0]
+    assert not file.startswith("models/") or (ROOT / file).is_file()
+
+
+def test_every_option_named_exists() -> None:
+    known = {"--refresh-golden", "--check", "--strict"}
+    for _, command in commands(root):
+        known |= options_of(command)
+    for name, text in DOCUMENTS.items():
+        assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", text)) <= known, name
+
+
+def test_every_option_of_estimate_has_a_row() -> None:
+    rows = [line for line in section("More of it").splitlines() if line.startswith("| `-")]
+    named = {name for row in rows for name in re.findall(r"`(--?[a-z-]+)", row.split(" | ")[0])}
+    command = dict(commands(root))["estimate"]
+    assert named == options_of(command) - {"-h", "--help"}
+
+
+def test_choices_in_the_rows_are_those_of_the_command() -> None:
+    command = dict(commands(root))["estimate"]
+    for option in command.params:
+        if isinstance(option.type, click.Choice):
+            choices = "\\|".join(str(choice) for choice in option.type.choices)
+            assert f"| `{option.opts[0]} {choices}` |" in README
+
+
+def test_defaults_in_the_rows_are_those_of_the_command() -> None:
+    command = dict(commands(root))["estimate"]
+    for option in command.params:
+        if option.name in ("batch_size", "accumulate", "steps"):
+            (row,) = re.findall(rf"^\| `{option.opts[0]} N` \|(.*)\|$", README, re.MULTILINE)
+            assert f"({option.default})" in row
+
+
+def test_exit_codes_are_those_of_the_code() -> None:
+    rows = re.findall(r"^\| ([0-9, ]+) \| (.*) \|$", section("JSON and exit codes"), re.MULTILINE)
+    documented = {int(code) for codes, _ in rows for code in codes.split(",")}
+    assert documented == {int(code) for code in ExitCode}
+    assert {PlannerError.exit_code, UsageError.exit_code} <= documented
+    help_text = dict(commands(root))["estimate"].epilog or ""
+    for codes, meaning in rows:
+        if codes in ("0", "1", "2", "3"):
+            assert f"\n  {codes}  {meaning}\n" in help_text
+
+
+def test_json_keys_are_those_of_the_document(estimate: Estimate) -> None:
+    document = estimate.to_dict()
+    text = section("JSON and exit codes")
+    first, second = text.partition("| key of a card |")[::2]
+    in_rows = [
+        set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", part, re.MULTILINE))))
+        for part in (first, second)
+    ]
+    assert in_rows == [set(document), set(document["gpus"][0])]
+    for key in ("versions", "config", "counts"):
+        (row,) = re.findall(rf"^\| `{key}` \| (.*) \|$", first, re.MULTILINE)
+        assert set(re.findall(r"`(\w+)`", row)) == set(document[key])
+
+
+def test_every_public_name_is_mentioned() -> None:
+    text = section("In Python")
+    for name in planner.__all__:
+        assert f"planner.{name}" in text
+
+
+def test_every_option_of_the_library_is_named() -> None:
+    named = set(re.findall(r"`(\w+)`", section("In Python")))
+    own = {
+        name
+        for name, parameter in signature(planner.estimate).parameters.items()
+        if parameter.kind is Parameter.KEYWORD_ONLY
+    }
+    functions = {"build_batch", "training_step", "build_optimizer"}
+    assert {*own, *NAMES} - functions - {"gpu"} <= named
+
+
+def test_the_report_shown_has_the_rows_of_a_report(estimate: Estimate) -> None:
+    console = Console(width=100, no_color=True, force_terminal=False)
+    with console.capture() as captured:
+        console.print(render(estimate))
+
+    def labels(text: str) -> list[str]:
+        return re.findall(r"^([a-z]+(?: [a-z]+)?)  +\S", text, re.MULTILINE)
+
+    (shown,) = blocks(README, "text")
+    assert labels(shown) == [row for row in labels(captured.get()) if row != "attention"]
+    explained = set(re.findall(r"^\| ([a-z ]+) \| ", README.partition("\n## ")[0], re.MULTILINE))
+    assert {*labels(shown), "attention"} - {"card"} == explained - {"row"}
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_links_lead_somewhere(name: str) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", DOCUMENTS[name]):
+        assert target.startswith("https://") or (ROOT / target).exists(), target
+
+
+def test_the_map_names_every_module() -> None:
+    table = re.findall(r"^\| \d \| (.*?) \|", CONTRIBUTING, re.MULTILINE)
+    named = {path.rstrip("/") for cell in table for path in re.findall(r"`([\w./]+)`", cell)}
+    package = ROOT / "planner"
+    present = {path.name for path in package.glob("*.py")} - {"__init__.py"}
+    present |= {path.parent.name for path in package.glob("*/__init__.py")}
+    assert named == present
+
+
+@pytest.mark.slow
+def test_the_example_of_a_model_file_runs(tmp_path: Path) -> None:
+    (source,) = [block for block in blocks(README, "python") if "def build_model" in block]
+    (words,) = [words for words in planner_commands() if "my_model.py" in words]
+    (tmp_path / "my_model.py").write_text(source)
+    done = subprocess.run(
+        [sys.executable, "-m", "planner", *words, "--no-max-batch", "-q"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    parameters = 3 * 128 * 9 + 128 + 128 * 10 + 10
+    assert f"{parameters / 1000:.1f} k parameters, training with batch 512" in done.stdout
+    assert "optimizer SGD" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_examples_in_python_run() -> None:
+    examples = [block for block in blocks(README, "python") if "planner.estimate(" in block]
+    assert len(examples) == 2
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(examples)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr

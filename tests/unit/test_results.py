@@ -1,0 +1,89 @@
+"""Estimate: the figures that follow from others, names of cards, the JSON contract."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import FrozenInstanceError, replace
+
+import pytest
+
+from planner.errors import UsageError
+from planner.results import Estimate, GpuEstimate
+from planner.units import GIB, MIB
+from planner.workload import InputSpec, OptimizerName, StepConfig
+
+
+def test_device_total_is_reserved_plus_context(t4: GpuEstimate) -> None:
+    assert t4.device_total_bytes == 22 * GIB + 198 * MIB
+
+
+def test_missing_is_what_total_and_reserve_exceed_the_card_by(
+    a100: GpuEstimate, t4: GpuEstimate
+) -> None:
+    assert a100.missing_bytes == 0
+    assert t4.missing_bytes == 22 * GIB + 198 * MIB - 14909 * MIB
+    assert replace(t4, reserve_bytes=GIB).missing_bytes == t4.missing_bytes + GIB
+
+
+def test_what_does_not_fit_is_missing_something(t4: GpuEstimate) -> None:
+    """Also where the allocator fails although the sum would fit, by a fragment."""
+    assert replace(t4, peak_reserved_bytes=GIB).missing_bytes == 1
+
+
+def test_the_first_card_answers_unless_another_is_named(estimate: Estimate) -> None:
+    assert estimate.fits() is True
+    assert estimate.fits("t4") is False
+    assert estimate.total_bytes == estimate.gpus[0].device_total_bytes
+    assert estimate.max_batch_size == 57
+
+
+@pytest.mark.parametrize("name", ["t4", "T4", "Tesla T4", "tesla-t4"])
+def test_cards_by_any_spelling(estimate: Estimate, name: str) -> None:
+    assert estimate.gpu(name) is estimate.gpus[1]
+
+
+def test_a_card_that_was_not_asked_for(estimate: Estimate) -> None:
+    with pytest.raises(UsageError, match="it holds a100, t4"):
+        estimate.fits("h100")
+
+
+def test_an_estimate_cannot_be_changed(estimate: Estimate) -> None:
+    with pytest.raises(FrozenInstanceError):
+        estimate.target = "other"  # type: ignore[misc] # that is what is tested
+
+
+def test_json_document(estimate: Estimate, golden: Callable[[str, str], None]) -> None:
+    """The contract: a key may be added; a diff here that removes or renames one breaks users."""
+    config = StepConfig(
+        batch_size=16,
+        optimizer=OptimizerName.SGD,
+        optimizer_arguments=(("lr", 0.1), ("nesterov", True)),
+        inputs=(InputSpec(shape=(3, 224, 224)), InputSpec(shape=(8,), dtype="int64", name="ids")),
+    )
+    document = replace(estimate, config=config, optimizer="SGD").to_dict()
+    golden("estimate.json", json.dumps(document, indent=2) + "\n")
+
+
+def test_json_has_plain_types_only(estimate: Estimate) -> None:
+    document = estimate.to_dict()
+    assert json.loads(json.dumps(document)) == document
+
+
+def test_json_keys_that_users_were_promised(estimate: Estimate) -> None:
+    document = estimate.to_dict()
+    assert document["schema_version"] == 1
+    assert document["engine"] == "emulated"
+    assert set(document) >= {
+        "schema_version", "target", "engine", "versions", "config", "counts", "gpus",
+        "assumptions", "warnings",
+    }  # fmt: skip
+    assert set(document["versions"]) >= {"torch", "cuda", "planner"}
+    assert set(document["config"]) >= {"batch_size", "precision", "optimizer", "mode"}
+    assert set(document["counts"]) == {"parameters", "trainable_parameters", "buffers"}
+    for card in document["gpus"]:
+        assert set(card) >= {
+            "name", "requested", "usable_memory_bytes", "context_overhead_bytes",
+            "peak_allocated_bytes", "peak_reserved_bytes", "device_total_bytes", "fits",
+            "max_batch_size", "attention_backends",
+        }  # fmt: skip
