@@ -17,6 +17,77 @@ class Outcome(str, Enum):
     MODEL_ERROR = "model-error"  # the user's code, or PyTorch on its behalf, raised
 
 
+class EventKind(str, Enum):
+    """What the allocator was asked for."""
+
+    ALLOC = "alloc"
+    FREE = "free"
+
+
+class Phase(str, Enum):
+    """The part of a step in which something happened."""
+
+    BUILD = "build"  # before the first step: model, batch, optimizer
+    FORWARD = "forward"
+    LOSS = "loss"
+    BACKWARD = "backward"
+    OPTIMIZER_STEP = "optimizer step"
+    BETWEEN_STEPS = "between steps"  # moving the batch, zero_grad
+
+
+class TensorCategory(str, Enum):
+    """What memory is held for."""
+
+    PARAMETER = "parameter"
+    BUFFER = "buffer"
+    GRADIENT = "gradient"
+    OPTIMIZER_STATE = "optimizer state"
+    SAVED_ACTIVATION = "saved activation"  # made in forward or loss, needed by backward
+    TEMPORARY = "temporary"  # ends in the phase that made it
+    WORKSPACE = "workspace"  # asked for by cuBLAS or cuDNN
+    INPUT = "input"  # the batch
+    UNATTRIBUTED = "unattributed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where memory was asked for; "" where that is not known.
+
+    `module` is the dotted path in the model, `operator` as torch names it (aten::conv2d or the
+    name of an autograd node), `source` the user's FILE:LINE.
+    """
+
+    module: str = ""
+    operator: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllocationEvent:
+    """One request to the caching allocator, in order.
+
+    `block` numbers the allocation: an ALLOC and its FREE have the same. `size_bytes` is what was
+    asked for, before rounding. `origin` is an index into AllocationTrace.origins.
+    """
+
+    kind: EventKind
+    block: int
+    size_bytes: int
+    stream: int = 0
+    step: int = 0  # 0 is the build, steps count from 1
+    phase: Phase = Phase.BUILD
+    category: TensorCategory = TensorCategory.UNATTRIBUTED
+    origin: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllocationTrace:
+    """Every request of a run, from the first parameter to the end of the last step."""
+
+    events: tuple[AllocationEvent, ...]
+    origins: tuple[Origin, ...] = (Origin(),)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValueRead:
     """A place where a value on the card was read on the host; on the emulated device it is zero."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -74,9 +75,9 @@ def _start_allocator() -> None:
     Raises:
         UsageError: PyTorch refuses it.
     """
+    start: Any = torch.cuda.init  # untyped in torch
     try:
-        torch.cuda.empty_cache()
-        torch.cuda.memory_stats()
+        start()
     except (ValueError, RuntimeError) as error:
         given = os.environ.get(_ALLOC_CONF)
         if given is None:

@@ -253,7 +253,7 @@ def test_a_signal_to_the_parent_ends_all(
     write_model: WriteModel, tmp_path: Path, number: signal.Signals, where: str
 ) -> None:
     mark = tmp_path / "sessions"
-    hang = f"open({str(mark)!r}, 'a').write(str(os.getsid(0)) + '\\\\n'); "
+    hang = f"open({str(mark)!r}, 'a').write(str(os.getsid(0)) + '\\n'); "
     hang += "subprocess.Popen(['sleep', '1000'], start_new_session=True); time.sleep(1000)"
     path = model(write_model, **{"at_import" if where == "import" else "in_step": hang})
     script = PARENT.format(root=str(Path(planner.__file__).parents[1]))
