@@ -15,18 +15,24 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from planner.errors import PlannerError as PlannerError
+    from planner.inspection import Inspection as Inspection
     from planner.pipeline import estimate as estimate
+    from planner.pipeline import inspect as inspect
     from planner.results import Estimate as Estimate
     from planner.results import GpuEstimate as GpuEstimate
 
 _HOMES = {
     "estimate": "planner.pipeline",
+    "inspect": "planner.pipeline",
     "Estimate": "planner.results",
     "GpuEstimate": "planner.results",
+    "Inspection": "planner.inspection",
     "PlannerError": "planner.errors",
 }
 
-__all__ = ["Estimate", "GpuEstimate", "PlannerError", "__version__", "estimate"]
+__all__ = [
+    "Estimate", "GpuEstimate", "Inspection", "PlannerError", "__version__", "estimate", "inspect",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

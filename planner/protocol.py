@@ -1,18 +1,20 @@
 """What parent and child say to each other: one JSON document per line, on pipes of their own.
 
-Parent to child: LoadRequest once, then RunRequest for each run. Child to parent: Loaded, then for
-each run a RunEnded. Plain records; decoded strictly, so that garbage is an error and not a guess.
+Parent to child: LoadRequest once, then a RunRequest or an InspectRequest for each run. Child to
+parent: Loaded, then for each run a RunEnded. Plain records; decoded strictly, so that garbage is an
+error and not a guess.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
 from planner.errors import ChildError
+from planner.module_counts import ModelCounts
 from planner.trace import StepTrace
 from planner.workload import StepConfig, Target
 
@@ -68,21 +70,38 @@ class RunRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InspectRequest:
+    """One run that counts what a step costs, by module down to `depth` (0: the model alone)."""
+
+    number: int
+    profile: str
+    config: StepConfig
+    depth: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunEnded:
     """The end of a run: what it delivered, if anything, and how the process ended."""
 
     number: int
     trace: StepTrace | None = None
+    counts: ModelCounts | None = None
     failure: ChildFailure | None = None
     exit_code: int | None = None
     signal: int | None = None
 
 
-Message = LoadRequest | Loaded | RunRequest | RunEnded | StepTrace | ChildFailure
-_KINDS: dict[str, type[Any]] = {
-    kind.__name__: kind
-    for kind in (LoadRequest, Loaded, RunRequest, RunEnded, StepTrace, ChildFailure)
-}
+Message = (
+    LoadRequest
+    | Loaded
+    | RunRequest
+    | InspectRequest
+    | RunEnded
+    | StepTrace
+    | ModelCounts
+    | ChildFailure
+)
+_KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(Message)}
 _Record = TypeVar("_Record")
 
 

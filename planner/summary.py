@@ -12,6 +12,7 @@ from pathlib import Path
 
 from planner.card_run import CardAnswer
 from planner.memory.capacity import BATCH_BOUND
+from planner.module_counts import ModelCounts
 from planner.results import Estimate, GpuEstimate, Versions
 from planner.trace import Counts, StepTrace, ValueRead
 from planner.workload import StepConfig
@@ -83,10 +84,10 @@ def _shared(
 def _assumptions(answer: CardAnswer) -> tuple[str, ...]:
     note = answer.budget.note
     named = () if note is None else (note,)
-    return (*named, *answer.trace.assumptions, *_value_reads(answer.trace))
+    return (*named, *answer.trace.assumptions, *value_reads(answer.trace))
 
 
-def _value_reads(trace: StepTrace) -> tuple[str, ...]:
+def value_reads(trace: StepTrace | ModelCounts) -> tuple[str, ...]:
     """Reads of the user's code from the card: each may have steered the model with a zero."""
     reads = trace.value_reads
     if not reads:

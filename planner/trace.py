@@ -21,7 +21,10 @@ class EventKind(str, Enum):
     """What the allocator was asked for."""
 
     ALLOC = "alloc"
-    FREE = "free"
+    FREE = "free"  # given back, and free at once
+    FREE_REQUESTED = "free requested"  # given back, while another stream still uses it
+    FREE_COMPLETED = "free completed"  # the other stream is done
+    EMPTY_CACHE = "empty cache"  # the user's code gave cached segments back; of no block
 
 
 class Phase(str, Enum):
@@ -32,18 +35,18 @@ class Phase(str, Enum):
     LOSS = "loss"
     BACKWARD = "backward"
     OPTIMIZER_STEP = "optimizer step"
-    BETWEEN_STEPS = "between steps"  # moving the batch, zero_grad
+    BETWEEN_STEPS = "between steps"  # moving the batch, zero_grad; it opens a step
 
 
 class TensorCategory(str, Enum):
     """What memory is held for."""
 
     PARAMETER = "parameter"
-    BUFFER = "buffer"
+    BUFFER = "buffer"  # also what the model's code keeps from step to step
     GRADIENT = "gradient"
     OPTIMIZER_STATE = "optimizer state"
-    SAVED_ACTIVATION = "saved activation"  # made in forward or loss, needed by backward
-    TEMPORARY = "temporary"  # ends in the phase that made it
+    SAVED_ACTIVATION = "saved activation"  # made in forward or loss, alive when backward begins
+    TEMPORARY = "temporary"  # ends in the phase that made it, or with the next step
     WORKSPACE = "workspace"  # asked for by cuBLAS or cuDNN
     INPUT = "input"  # the batch
     UNATTRIBUTED = "unattributed"
@@ -53,11 +56,13 @@ class TensorCategory(str, Enum):
 class Origin:
     """Where memory was asked for; "" where that is not known.
 
-    `module` is the dotted path in the model, `operator` as torch names it (aten::conv2d or the
+    `module` is the dotted path in the model, `tensor` the name there of the parameter or buffer
+    that it is, or is a gradient or state of; `operator` as torch names it (aten::conv2d or the
     name of an autograd node), `source` the user's FILE:LINE.
     """
 
     module: str = ""
+    tensor: str = ""
     operator: str = ""
     source: str = ""
 
@@ -67,12 +72,14 @@ class AllocationEvent:
     """One request to the caching allocator, in order.
 
     `block` numbers the allocation: an ALLOC and its FREE have the same. `size_bytes` is what was
-    asked for, before rounding. `origin` is an index into AllocationTrace.origins.
+    asked for, before rounding; `block_bytes` what the allocator took for it, 0 where that is not
+    known. `origin` is an index into AllocationTrace.origins.
     """
 
     kind: EventKind
     block: int
     size_bytes: int
+    block_bytes: int = 0
     stream: int = 0
     step: int = 0  # 0 is the build, steps count from 1
     phase: Phase = Phase.BUILD

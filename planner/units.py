@@ -89,6 +89,16 @@ def format_count(count: int) -> str:
     return str(count)
 
 
+def format_flops(flops: int) -> str:
+    """A number of FLOPs with a decimal prefix: 8.27 GFLOPs, 563 TFLOPs, 512 FLOPs."""
+    for factor, unit in ((10**15, "P"), (10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k")):
+        value = flops / factor
+        if abs(value) >= 0.9995:  # what would round to 1000 of the smaller unit
+            digits = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
+            return f"{value:.{digits}f} {unit}FLOPs"
+    return f"{flops} FLOPs"
+
+
 def format_percent(part: float, whole: float) -> str:
     """A share in whole percent, with a digit more below 10 %: 5.3 %, 112 %."""
     percent = 100 * part / whole

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 import click
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from planner.report.terminal import render
 from planner.results import Estimate
@@ -15,6 +15,11 @@ _PIPED_WIDTH = 100_000  # no sentence is folded on a pipe, where grep and diff w
 
 def print_report(estimate: Estimate) -> None:
     """Prints the report of one estimate."""
+    print_renderable(render(estimate))
+
+
+def print_renderable(report: RenderableType) -> None:
+    """Prints what planner.report made."""
     is_terminal = sys.stdout.isatty()
     console = Console(
         width=None if is_terminal else _PIPED_WIDTH,
@@ -23,7 +28,7 @@ def print_report(estimate: Estimate) -> None:
         highlight=False,
     )
     with console.capture() as captured:
-        console.print(render(estimate))
+        console.print(report)
     text = "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
     encoding = sys.stdout.encoding or "ascii"
     click.echo(text.encode(encoding, errors="backslashreplace").decode(encoding), nl=False)

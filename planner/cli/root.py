@@ -25,6 +25,11 @@ _COMMANDS = {
         "estimate",
         "Say whether a training step of TARGET fits on a card, and how large a batch.",
     ),
+    "inspect": (
+        "planner.cli.inspect",
+        "inspect",
+        "Count what a training step of TARGET costs, module by module.",
+    ),
     "gpus": (
         "planner.cli.gpus",
         "gpus",

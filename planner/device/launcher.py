@@ -1,6 +1,7 @@
 """The child process: starts it, asks it for runs, and makes sure that nothing of it stays behind.
 
-In: a LoadRequest and RunRequests. Out: StepTraces, or an error that says how the child ended.
+In: a LoadRequest, RunRequests and InspectRequests. Out: StepTraces and ModelCounts, or an error
+that says how the child ended.
 One child imports torch and the user's code once and forks a fresh process for each run, so a run
 begins in a clean state and costs no second import. Runs may be asked for by several threads.
 """
@@ -16,6 +17,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar, cast
@@ -27,6 +29,7 @@ from planner.processes import end_session, kill, session_members
 from planner.protocol import (
     ChildFailure,
     ChildVersions,
+    InspectRequest,
     Loaded,
     LoadRequest,
     RunEnded,
@@ -137,19 +140,30 @@ class Child:
             PlannerError: what the child raised because the request cannot be carried out.
             ChildError: the run was killed before it delivered; ChildTimeoutError: too slow.
         """
+        ended = self._ask(RunRequest(number=0, profile=profile, config=config))
+        if ended.trace is None:
+            raise ChildError(_death(ended, config))
+        return ended
+
+    def inspect(self, profile: str, config: StepConfig, depth: int) -> RunEnded:
+        """One run that counts what a step costs; the counts are there. Raises as `run` does."""
+        request = InspectRequest(number=0, profile=profile, config=config, depth=depth)
+        ended = self._ask(request)
+        if ended.counts is None:
+            raise ChildError(_death(ended, config))
+        return ended
+
+    def _ask(self, request: RunRequest | InspectRequest) -> RunEnded:
         answer: Future[RunEnded] = Future()
         with self._lock:
             if self._broken is not None:
                 raise self._broken
             self._number += 1
-            number = self._number
-            self._pending[number] = answer
-            self._send(encode(RunRequest(number=number, profile=profile, config=config)))
-        ended = self._wait(answer, f"running the step with batch {config.batch_size}")
+            self._pending[self._number] = answer
+            self._send(encode(replace(request, number=self._number)))
+        ended = self._wait(answer, f"running the step with batch {request.config.batch_size}")
         if ended.failure is not None:
             raise _raised_again(ended.failure)
-        if ended.trace is None:
-            raise ChildError(_death(ended, config))
         return ended
 
     def _send(self, line: bytes) -> None:
@@ -169,7 +183,7 @@ class Child:
             )
             self._fail(error)  # before the end of the child tells the others less
             self.close()
-            raise error from None
+            raise self._broken or error from None  # every waiting thread tells the same
 
     def _stack(self) -> str:
         """Where the child is, by faulthandler: "" when it cannot say."""
@@ -263,7 +277,12 @@ def _hint(number: int) -> str:
 def delivered(ended: RunEnded) -> tuple[StepTrace, str | None]:
     """The trace of a run, and a warning if its process crashed after it had delivered it."""
     assert ended.trace is not None
+    return ended.trace, late_crash(ended)
+
+
+def late_crash(ended: RunEnded) -> str | None:
+    """A warning if the process of a run crashed after it had delivered; else None."""
     if ended.signal is None and ended.exit_code == 0:
-        return ended.trace, None
+        return None
     how = _signal_name(ended.signal) if ended.signal else f"exit code {ended.exit_code}"
-    return ended.trace, f"a run ended with {how} after it had delivered its result"
+    return f"a run ended with {how} after it had delivered its result"

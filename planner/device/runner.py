@@ -12,8 +12,9 @@ from dataclasses import replace
 from types import TracebackType
 
 from planner.device.build import EmulatedDevice
-from planner.device.launcher import Child, delivered
+from planner.device.launcher import Child, delivered, late_crash
 from planner.errors import ChildError
+from planner.module_counts import ModelCounts
 from planner.protocol import ChildVersions, LoadRequest
 from planner.trace import StepTrace
 from planner.workload import StepConfig, Target
@@ -103,6 +104,20 @@ class Runner:
         if warning is not None:
             self.warnings.append(warning)
         return trace
+
+    def inspect(self, profile: str, config: StepConfig, depth: int) -> ModelCounts:
+        """The one request of a Runner that does not run: counts by module down to `depth`.
+
+        Raises:
+            PlannerError: the user's code raised, or an option cannot be used with this model.
+            ChildError: the child was killed before it delivered, or took too long.
+        """
+        ended = self._child.inspect(profile, config, depth)
+        assert ended.counts is not None
+        warning = late_crash(ended)
+        if warning is not None:
+            self.warnings.append(warning)
+        return ended.counts
 
     def _run_alone(self, profile: str, config: StepConfig) -> tuple[StepTrace, str | None]:
         with self._one_at_a_time:

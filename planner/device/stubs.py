@@ -71,7 +71,10 @@ def find_prototypes(functions: set[str], headers: str) -> dict[str, tuple[str, l
         if not re.match(r"\s*(?:noexcept)?\s*;", text[end : end + 40]):
             continue
         start = max(text.rfind(mark, 0, match.start()) for mark in ";{}") + 1
-        found[name] = (text[start : match.start()], _parameters(text[match.end() : end - 1]))
+        before = text[start : match.start()].strip()
+        if not before or "=" in before or before.split()[0] == "return":
+            continue  # a call in an inline function
+        found[name] = (before, _parameters(text[match.end() : end - 1]))
     return found
 
 

@@ -75,6 +75,10 @@ class _Search:
     def fitting(self) -> int:
         return max((p.batch_size for p in self.probes if p.verdict is Verdict.FITS), default=0)
 
+    @property
+    def fitting_tries(self) -> int:
+        return sum(p.verdict is Verdict.FITS for p in self.probes)
+
     def extrapolated(self) -> int:
         """The batch at which a line through the two largest fitting tries meets the limit."""
         known = sorted(
@@ -125,6 +129,8 @@ def _approach(search: _Search, start: int) -> int:
         return 0  # batch norm refuses a batch of 1, and 2 was not among the halves
     for _ in range(_MAX_EXTRAPOLATIONS):
         failing = _lowest_failing_above(search, search.fitting) or search.bound + 1
+        if failing <= search.bound and search.fitting > 1 and search.fitting_tries == 1:
+            search.fits(search.fitting // 2)  # a second point, for a line towards the limit
         guess = min(search.extrapolated(), search.bound, failing - 1)
         if guess - search.fitting <= search.fitting // _CLOSE_ENOUGH:
             break
@@ -147,15 +153,15 @@ def _descend(search: _Search, failing: int) -> int:
 def _climb(search: _Search, low: int) -> int:
     """From a fitting batch to one whose upper neighbour fails (or the bound)."""
     step = 1
-    high = _lowest_failing_above(search, low)
-    while high is None:
-        candidate = min(low + step, search.bound)
+    while True:
+        high = _lowest_failing_above(search, low) or search.bound + 1
+        candidate = min(low + step, high - 1)
         if candidate == low:
             return low
-        if search.fits(candidate):
-            low, step = candidate, step * 2
-        else:
+        if not search.fits(candidate):
             high = candidate
+            break
+        low, step = candidate, step * 2
     while high - low > 1:
         middle = (low + high) // 2
         if search.fits(middle):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -18,6 +18,8 @@ from torch import nn
 
 from planner.step import forward
 from planner.step.loss import DefaultLoss, check_loss
+from planner.step.watch import Watch
+from planner.trace import Phase
 from planner.workload import StepConfig
 
 
@@ -34,6 +36,7 @@ class StepPlan:
     optimizer: Any | None = None
     scaler: torch.amp.GradScaler | None = None
     training_step: Callable[[nn.Module, Any], Any] | None = None
+    watch: Watch = field(default_factory=Watch)
 
 
 @contextmanager
@@ -56,12 +59,14 @@ def train(plan: StepPlan, default_loss: DefaultLoss, on_step: Callable[[int], No
     batch = target = output = loss = None
     for number in range(1, plan.config.steps + 1):
         for micro_batch in range(plan.config.accumulate):
+            plan.watch.enter(Phase.BETWEEN_STEPS)
             batch = target = None  # the loader's next batch takes the name: the card's is freed
             batch = plan.make_batch()
             if micro_batch == 0:
                 _zero_grad(plan)
             with plan.autocast():
                 if plan.training_step is not None:
+                    plan.watch.enter(Phase.FORWARD, inputs=batch)
                     loss = plan.training_step(plan.model, batch)
                 else:
                     target = default_loss.target_for(
@@ -69,12 +74,16 @@ def train(plan: StepPlan, default_loss: DefaultLoss, on_step: Callable[[int], No
                         plan.config.batch_size,
                         plan.device,
                     )
+                    plan.watch.enter(Phase.FORWARD, inputs=(batch, target))
                     output = forward.call(plan.model, batch, plan.required_inputs)
+                    plan.watch.enter(Phase.LOSS)
                     loss, target = default_loss(output, target)
             loss = check_loss(loss, origin)
             if plan.config.accumulate > 1:
                 loss = loss / plan.config.accumulate
+            plan.watch.enter(Phase.BACKWARD)
             _backward(loss, plan.scaler)
+        plan.watch.enter(Phase.OPTIMIZER_STEP)
         _optimizer_step(plan)
         on_step(number)
         _collect_first(number)
@@ -89,6 +98,7 @@ def infer(plan: StepPlan, on_step: Callable[[int], None]) -> None:
         for number in range(1, plan.config.steps + 1):
             batch = None
             batch = plan.make_batch()
+            plan.watch.enter(Phase.FORWARD, inputs=batch)
             with plan.autocast():
                 output = forward.call(plan.model, batch, plan.required_inputs)
             on_step(number)

@@ -20,8 +20,10 @@ from planner.step.construct import construct, count
 from planner.step.frames import user_frames
 from planner.step.loss import DefaultLoss
 from planner.step.optimizers import Chosen, choose
+from planner.step.recorder import Recorder
 from planner.step.source import ModelSource
-from planner.trace import Counts, Failure, Outcome, StepTrace
+from planner.step.watch import Watch
+from planner.trace import AllocationTrace, Counts, Failure, Outcome, StepTrace
 from planner.workload import Mode, StepConfig
 
 
@@ -44,18 +46,41 @@ def measure(source: ModelSource, config: StepConfig, device: torch.device) -> St
         TargetError: the target says nothing about its input.
         UsageError: an option that cannot be used with this model or optimizer.
     """
+    return _measure(source, config, device, Watch())
+
+
+def record(
+    source: ModelSource, config: StepConfig, device: torch.device
+) -> tuple[StepTrace, AllocationTrace]:
+    """The same run, and what each request to the allocator was for.
+
+    Raises:
+        TargetError: the target says nothing about its input.
+        UsageError: an option that cannot be used with this model or optimizer.
+    """
+    recorder = Recorder(device)
+    trace = _measure(source, config, device, recorder)
+    return trace, recorder.trace()
+
+
+def _measure(
+    source: ModelSource, config: StepConfig, device: torch.device, watch: Watch
+) -> StepTrace:
     peaks.release(device)
     attention.reset()
     recorder = peaks.PeakRecorder(device)
     log = _Log()
     outcome, failure = Outcome.COMPLETED, None
+    watch.begin()
     try:
-        _run(source, config, device, recorder, log)
+        _run(source, config, device, recorder, log, watch)
     except (TargetError, UsageError):
         raise
     except (Exception, SystemExit) as error:
         outcome = Outcome.OUT_OF_MEMORY if is_out_of_memory(error) else Outcome.MODEL_ERROR
         failure = _failure(error, log.during)
+    finally:
+        watch.end()
     recorder.finish()
     return StepTrace(
         outcome=outcome,
@@ -96,6 +121,7 @@ def _run(
     device: torch.device,
     recorder: peaks.PeakRecorder,
     log: _Log,
+    watch: Watch,
 ) -> None:
     built = construct(source, config, device)
     model = built.model
@@ -128,6 +154,7 @@ def _run(
         optimizer=chosen.optimizer,
         scaler=precision.grad_scaler(config, device),
         training_step=source.training_step,
+        watch=watch,
     )
     _run_steps(plan, recorder, log)
 
@@ -135,6 +162,7 @@ def _run(
 def _run_steps(plan: loop.StepPlan, recorder: peaks.PeakRecorder, log: _Log) -> None:
     def on_step(number: int) -> None:
         recorder.end_step()
+        plan.watch.end_step()
         log.during = f"step {number + 1}"
 
     default_loss = DefaultLoss()
@@ -142,11 +170,13 @@ def _run_steps(plan: loop.StepPlan, recorder: peaks.PeakRecorder, log: _Log) -> 
     try:
         with loop.collector_paused():
             recorder.start_steps()
+            plan.watch.built(plan.model, plan.optimizer, plan.scaler)
             if plan.config.mode is Mode.TRAIN:
                 loop.train(plan, default_loss, on_step)
             else:
                 loop.infer(plan, on_step)
     finally:
+        plan.watch.end_steps()
         log.assumptions += default_loss.assumptions()
 
 

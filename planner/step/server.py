@@ -1,7 +1,8 @@
 """Serves the parent: loads the user's code once, then forks a process for each run.
 
-In: LoadRequest and RunRequests, one JSON line each. Out: Loaded and RunEnded lines. A forked run
-starts with torch and the user's code imported and with CUDA untouched: a provably clean state.
+In: LoadRequest, then RunRequests and InspectRequests, one JSON line each. Out: Loaded and RunEnded
+lines. A forked run starts with torch and the user's code imported and with CUDA untouched: a
+provably clean state.
 Where the user's code has touched CUDA or started threads while it was imported, a fork would not
 be clean; the child then serves one run in its own process and says so.
 """
@@ -20,9 +21,11 @@ from dataclasses import dataclass, field, replace
 from typing import NoReturn, cast
 
 from planner.errors import ChildError, ModelError, PlannerError, UnsupportedPlatformError
+from planner.module_counts import ModelCounts
 from planner.protocol import (
     ChildFailure,
     ChildVersions,
+    InspectRequest,
     Loaded,
     LoadRequest,
     RunEnded,
@@ -36,7 +39,11 @@ from planner.trace import StepTrace
 
 _POLL_S = 0.02
 _MESSAGE_LIMIT = 4000  # characters of an exception's text; some print whole tensors
-_Measure = Callable[[RunRequest], StepTrace]
+_Request = RunRequest | InspectRequest
+_REQUESTS = (RunRequest, InspectRequest)
+_Delivered = StepTrace | ModelCounts | ChildFailure
+_DELIVERED = (StepTrace, ModelCounts, ChildFailure)
+_Measure = Callable[[_Request], StepTrace | ModelCounts]
 
 
 @dataclass(slots=True)
@@ -75,9 +82,8 @@ def serve(requests: int, answers: int, stack: int) -> int:
     if loaded.single_run is not None:
         line = lines.wait()
         if line is not None:
-            _run_here(decode(line, (RunRequest,)), measure, answers)
+            _run_here(_decoded(line), measure, answers)
         return 0
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would swallow how a run ended
     faulthandler.unregister(signal.SIGUSR1)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # a run tells where it hangs, not its server
     _Server(lines=lines, answers=answers, stack=stack, measure=measure, private=private).serve()
@@ -90,7 +96,8 @@ def _load(request: LoadRequest) -> tuple[Loaded, _Measure | None]:
         from planner.step.session import Session
 
         session = Session(request.target)
-        return Loaded(versions=_versions(), single_run=_why_single()), session.measure
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would swallow how a run ended
+        return Loaded(versions=_versions(), single_run=_why_single()), session.answer
     except PlannerError as error:
         return Loaded(failure=_failure(error)), None
 
@@ -114,14 +121,18 @@ def _failure(error: PlannerError) -> ChildFailure:
     )
 
 
-def _outcome(request: RunRequest, measure: _Measure) -> StepTrace | ChildFailure:
+def _decoded(line: bytes) -> _Request:
+    return cast("_Request", decode(line, _REQUESTS))
+
+
+def _outcome(request: _Request, measure: _Measure) -> _Delivered:
     try:
         trace = measure(request)
     except PlannerError as error:
         return _failure(error)
-    failure = trace.failure
-    if failure is None:
+    if isinstance(trace, ModelCounts) or trace.failure is None:
         return trace
+    failure = trace.failure
     told = replace(failure, message=_printable(failure.message), frames=_printable(failure.frames))
     return replace(trace, failure=told)
 
@@ -146,9 +157,21 @@ def _why_single() -> str | None:
 
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call] # untyped in torch
         return "the model's code uses the card while it is imported"
+    if _cuda_is_lost_by_a_fork():
+        return "the model's code asks for the card while it is imported"
     if threading.active_count() > 1:
         return "the model's code starts threads while it is imported"
     return None
+
+
+def _cuda_is_lost_by_a_fork() -> bool:
+    """Whether torch refuses CUDA in a forked process: it says so there alone."""
+    import torch
+
+    pid = os.fork()
+    if pid == 0:
+        os._exit(int(torch.cuda._is_in_bad_fork()))
+    return os.waitpid(pid, 0)[1] != 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -174,13 +197,13 @@ class _Server:
                     if arrived is None:
                         return  # the supervisor ends the runs
                     for line in arrived:
-                        run = self._fork(decode(line, (RunRequest,)))
+                        run = self._fork(_decoded(line))
                         self.running.append(run)
                         selector.register(run.pipe, selectors.EVENT_READ, run)
                 for run in [run for run in self.running if self._has_ended(run, selector)]:
                     self.running.remove(run)
 
-    def _fork(self, request: RunRequest) -> _Running:
+    def _fork(self, request: _Request) -> _Running:
         read_end, write_end = os.pipe()
         parent = os.getpid()
         pid = os.fork()
@@ -215,17 +238,15 @@ class _Server:
         if run.pipe in selector.get_map():
             selector.unregister(run.pipe)
         os.close(run.pipe)
-        delivered: StepTrace | ChildFailure | None = None
+        delivered: _Delivered | None = None
         if run.received.endswith(b"\n"):
             with suppress(ChildError):  # the user's code wrote to a descriptor that is not its own
-                delivered = cast(
-                    "StepTrace | ChildFailure", decode(run.received, (StepTrace, ChildFailure))
-                )
+                delivered = cast("_Delivered", decode(run.received, _DELIVERED))
         _write(self.answers, encode(_ended(run.number, delivered, status)))
         return True
 
 
-def _run_here(request: RunRequest, measure: _Measure, answers: int) -> None:
+def _run_here(request: _Request, measure: _Measure, answers: int) -> None:
     code = 1
     try:
         _write(answers, encode(_ended(request.number, _outcome(request, measure), status=0)))
@@ -259,11 +280,12 @@ def _receive(run: _Running, selector: selectors.BaseSelector) -> None:
         selector.unregister(run.pipe)  # its end is closed; the process is about to end
 
 
-def _ended(number: int, delivered: StepTrace | ChildFailure | None, status: int) -> RunEnded:
+def _ended(number: int, delivered: _Delivered | None, status: int) -> RunEnded:
     code = os.waitstatus_to_exitcode(status)
     return RunEnded(
         number=number,
         trace=delivered if isinstance(delivered, StepTrace) else None,
+        counts=delivered if isinstance(delivered, ModelCounts) else None,
         failure=delivered if isinstance(delivered, ChildFailure) else None,
         exit_code=code if code >= 0 else None,
         signal=-code if code < 0 else None,

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 
 from planner.errors import UsageError
-from planner.protocol import RunRequest
+from planner.module_counts import ModelCounts
+from planner.protocol import InspectRequest, RunRequest
 from planner.step import attention, emulation
 from planner.step.contract import load
 from planner.step.measure import measure
@@ -31,8 +32,7 @@ class Session:
         self._threads = torch.get_num_threads()
         torch.set_num_threads(1)
         started = _native_threads()
-        # torch would count the physical cards of this machine through NVML.
-        torch.cuda._device_count_nvml = lambda: -1
+        _count_one_card()
         attention.install()
         if target.kind is TargetKind.FILE:
             sys.argv[:] = [target.location]  # as `python FILE` would
@@ -69,6 +69,31 @@ class Session:
         )
 
 
+    def answer(self, request: RunRequest | InspectRequest) -> StepTrace | ModelCounts:
+        """What the request asks for."""
+        if isinstance(request, InspectRequest):
+            return self.inspect(request)
+        return self.measure(request)
+
+    def inspect(self, request: InspectRequest) -> ModelCounts:
+        """Counts what a step costs, on the card of the request."""
+        from planner.step.inspection import inspect_model  # with fvcore, which no run needs
+
+        torch.set_num_threads(self._threads)
+        profile, unsupported = emulation.settle_architecture(request.profile)
+        emulation.configure(profile)
+        _start_allocator()
+        reads = emulation.ReadCounter()
+        reads.start()
+        device = torch.device("cuda", 0)
+        found = inspect_model(self._source, request.config, device, request.depth)
+        return replace(
+            found,
+            value_reads=reads.stop(),
+            assumptions=(*found.assumptions, *((unsupported,) if unsupported else ())),
+        )
+
+
 def _start_allocator() -> None:
     """Let PyTorch read PYTORCH_CUDA_ALLOC_CONF.
 
@@ -83,6 +108,17 @@ def _start_allocator() -> None:
         if given is None:
             raise
         raise UsageError(f"torch refuses {_ALLOC_CONF}={given}: {error}") from error
+
+
+def _count_one_card() -> None:
+    """Answers "is there a card?", which model files ask while they are imported.
+
+    torch itself would count this machine's cards through NVML, or note that CUDA must not be used
+    any more after a fork; the emulated device can be.
+    """
+    private: Any = torch
+    private.cuda._device_count_nvml = lambda: -1
+    private._C._cuda_getDeviceCount = lambda: 1
 
 
 def _native_threads() -> int:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import WriteModel, traces
+from child_runs import WriteModel, traces
 
 import planner
 from planner.results import Estimate

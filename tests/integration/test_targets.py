@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import WriteModel
+from child_runs import WriteModel
 
 import planner
 from planner.results import Estimate
@@ -54,7 +54,7 @@ def build_batch(batch_size):
 
 model = Net()
 before = model.layer.weight.clone()
-for target in (model, Net, lambda: Net()):
+for target in (model, lambda: Net()):
     estimate = planner.estimate(
         target, gpu="a100", build_batch=build_batch, batch_size=4, max_batch=False,
         training_step=lambda model, batch: model(batch).mean(),
@@ -66,7 +66,7 @@ assert not torch.cuda.is_initialized()
     )
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == [f"{PARAMETERS} SGD"] * 3
+    assert done.stdout.splitlines() == [f"{PARAMETERS} SGD"] * 2
 
 
 def test_model_on_the_card_while_the_file_is_imported(write_model: WriteModel) -> None:
@@ -109,7 +109,8 @@ def test_the_child_sees_one_emulated_card_and_a_plain_environment(
             properties = torch.cuda.get_device_properties(0)
             assert properties.name.endswith("(emulated)"), properties.name
             assert "T4" in properties.name and (properties.major, properties.minor) == (7, 5)
-            assert properties.total_memory == 15_633_219_584 and properties.multi_processor_count == 40
+            assert properties.total_memory == 15_633_219_584
+            assert properties.multi_processor_count == 40
             free, total = torch.cuda.mem_get_info()
             assert 0 < free <= total == properties.total_memory
             return nn.Linear(64, 64)
@@ -119,6 +120,23 @@ def test_the_child_sees_one_emulated_card_and_a_plain_environment(
         """
     )
     assert run(path, gpu="t4").gpus[0].peak_allocated_bytes > 0
+
+
+def test_asking_for_a_card_while_the_file_is_imported(write_model: WriteModel) -> None:
+    """torch forbids CUDA in forks of a process that has asked; some ways are not intercepted."""
+    path = write_model(
+        """
+        DEVICE = "cuda" if torch.accelerator.is_available() else "cpu"
+        assert torch.accelerator.device_count() == 1 and torch.cuda.is_available()
+
+        def build_model():
+            return nn.Linear(64, 64).to(DEVICE)
+
+        def build_batch(batch_size):
+            return torch.randn(batch_size, 64)
+        """
+    )
+    assert run(path, max_batch=False).counts.parameters == PARAMETERS
 
 
 def test_a_process_started_by_the_model_does_not_get_the_card(write_model: WriteModel) -> None:
@@ -151,6 +169,7 @@ def test_unlucky_names_of_the_model_file(
         (tmp_path / f"{other}.py").write_text("raise RuntimeError('this is not the real one')\n")
     path = write_model(LINEAR, name)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONPATH", raising=False)  # "." in it would be meant so
     if name in ("torch.py", "types.py"):
         # as Python itself: the folder of the script comes first for what the script imports
         (tmp_path / "select.py").unlink()

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import WriteModel, traces
+from child_runs import WriteModel, traces
 
 import planner
 from planner.card_run import Cards
@@ -137,11 +137,11 @@ def test_host_memory_does_not_depend_on_the_batch(write_model: WriteModel) -> No
         """
     )
     root = str(Path(planner.__file__).parents[1])
+    script = f"import sys; sys.path.insert(0, {root!r})\n{RSS}"
     used = {}
     for batch in (8, 8192):
         done = subprocess.run(
-            [sys.executable, "-c", f"import sys; sys.path.insert(0, {root!r})\n{RSS}", path]
-            + [str(batch)],
+            [sys.executable, "-c", script, path, str(batch)],
             capture_output=True,
             text=True,
             check=True,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import WriteModel
+from child_runs import WriteModel
 
 import planner
 from planner.card_run import Cards

@@ -1,0 +1,122 @@
+"""Replays a list of requests: what would this program have needed on that card, so configured?
+
+In: requests in the order they were made. Out: ReplayResult. Convention: the replay ends at the
+first request that cannot be served, as a program ends with torch.OutOfMemoryError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+from planner.memory.allocator import CachingAllocator
+from planner.memory.allocator_settings import AllocatorSettings
+from planner.memory.blocks import Block
+from planner.trace import AllocationEvent, EventKind
+
+
+class RequestKind(Enum):
+    """What the program asks of the allocator."""
+
+    ALLOCATE = "allocate"
+    FREE = "free"  # let go of, and no other stream uses it
+    FREE_REQUESTED = "free-requested"  # let go of, but another stream still uses it
+    FREE_COMPLETED = "free-completed"  # the other stream is done
+    EMPTY_CACHE = "empty-cache"
+
+
+class Request(NamedTuple):
+    """One request. `block` is the caller's name for the memory, unique while it is live."""
+
+    kind: RequestKind
+    block: int = 0
+    size_bytes: int = 0
+    stream: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutOfMemory:
+    """The request that could not be served. `request_index` counts from 0."""
+
+    request_index: int
+    size_bytes: int
+    allocated_bytes: int
+    reserved_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayResult:
+    """Figures as torch.cuda.memory_stats() has them; `out_of_memory` None: all was served."""
+
+    peak_allocated_bytes: int
+    peak_active_bytes: int
+    peak_reserved_bytes: int
+    allocated_bytes: int
+    reserved_bytes: int
+    alloc_retries: int
+    out_of_memory: OutOfMemory | None
+
+
+def requests_of(events: Iterable[AllocationEvent]) -> list[Request]:
+    """The requests of a recorded run."""
+    kinds = {EventKind.ALLOC: RequestKind.ALLOCATE, EventKind.FREE: RequestKind.FREE}
+    return [
+        Request(kinds[event.kind], event.block, event.size_bytes, event.stream) for event in events
+    ]
+
+
+def replay(
+    requests: Iterable[Request],
+    settings: AllocatorSettings,
+    *,
+    capacity_bytes: int,
+    total_memory_bytes: int | None = None,
+) -> ReplayResult:
+    """Drives the allocator of `settings` on an empty card of `capacity_bytes` with `requests`.
+
+    Raises:
+        UsageError: the settings choose a backend that cannot be replayed.
+        ValueError: a block is freed that is not live, or allocated twice.
+    """
+    allocator = CachingAllocator(
+        settings, capacity_bytes=capacity_bytes, total_memory_bytes=total_memory_bytes
+    )
+    live: dict[int, Block] = {}
+    failure = None
+    for index, (kind, name, size_bytes, stream) in enumerate(requests):
+        if kind is RequestKind.ALLOCATE:
+            block = allocator.allocate(size_bytes, stream)
+            if block is None:
+                failure = OutOfMemory(
+                    request_index=index,
+                    size_bytes=size_bytes,
+                    allocated_bytes=allocator.allocated_bytes,
+                    reserved_bytes=allocator.reserved_bytes,
+                )
+                break
+            if live.setdefault(name, block) is not block:
+                raise ValueError(f"request {index} allocates block {name}, which is live")
+            continue
+        if kind is RequestKind.EMPTY_CACHE:
+            allocator.empty_cache()
+            continue
+        held = live.get(name) if kind is RequestKind.FREE_REQUESTED else live.pop(name, None)
+        if held is None:
+            raise ValueError(f"request {index} frees block {name}, which is not live")
+        if kind is RequestKind.FREE:
+            allocator.free(held)
+        elif kind is RequestKind.FREE_REQUESTED:
+            allocator.request_free(held)
+        else:
+            allocator.complete_free(held)
+    return ReplayResult(
+        peak_allocated_bytes=allocator.peak_allocated_bytes,
+        peak_active_bytes=allocator.peak_active_bytes,
+        peak_reserved_bytes=allocator.peak_reserved_bytes,
+        allocated_bytes=allocator.allocated_bytes,
+        reserved_bytes=allocator.reserved_bytes,
+        alloc_retries=allocator.alloc_retries,
+        out_of_memory=failure,
+    )

@@ -1,0 +1,130 @@
+"""FLOPs and activations of one forward, per module, counted by fvcore on a jit trace.
+
+In: a model and the inputs of one call. Out: ForwardCounts. Convention: fvcore counts a multiply-add
+as 1; it is doubled here and nowhere else. Activations are the elements that convolutions, matrix
+products, attention and recurrent layers give out.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from planner.step.operator_rules import ACTIVATIONS, flop_handles, free_operators
+from planner.step.tree import map_tensors, tensors_in
+
+with warnings.catch_warnings():
+    # fvcore scripts a loss when it is imported, which torch calls deprecated.
+    warnings.simplefilter("ignore")
+    from fvcore.nn import (  # type: ignore[import-untyped] # it has no type hints
+        ActivationCountAnalysis,
+        FlopCountAnalysis,
+    )
+    from fvcore.nn.jit_handles import generic_activation_jit  # type: ignore[import-untyped] # same
+
+FLOPS_PER_MULTIPLY_ADD = 2
+_PREFIX = "model"  # where the user's model hangs in the module that is traced
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCall:
+    """The inputs of one call of a model."""
+
+    arguments: tuple[Any, ...]
+    keywords: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForwardCounts:
+    """FLOPs and activations by module path; "" is the model. Operators without a rule by name."""
+
+    flops: Mapping[str, int]
+    activations: Mapping[str, int]
+    uncounted: Mapping[str, int]
+
+
+class NotTraceableError(Exception):
+    """The forward cannot be traced; the message says why."""
+
+
+def count_forward(model: nn.Module, call: ModelCall) -> ForwardCounts:
+    """Trace the forward and add up what its operators cost.
+
+    Raises:
+        NotTraceableError: torch.jit cannot trace this model or these inputs.
+    """
+    tensors = tuple(tensor for _, tensor in tensors_in((call.arguments, dict(call.keywords))))
+    if not tensors:
+        raise NotTraceableError("the model is called without a tensor")
+    traced = _Flat(model, call)
+    flops = FlopCountAnalysis(traced, tensors).set_op_handle(**flop_handles())
+    flops.set_op_handle(**dict.fromkeys(free_operators()))
+    activations = ActivationCountAnalysis(traced, tensors)
+    activations.set_op_handle(**{name: generic_activation_jit() for name in ACTIVATIONS})
+    try:
+        with _quiet():
+            multiply_adds, given_out = flops.by_module(), activations.by_module()
+    except Exception as error:
+        text = str(error).strip() or type(error).__name__
+        raise NotTraceableError(text.splitlines()[0]) from error
+    return ForwardCounts(
+        flops={
+            path: round(FLOPS_PER_MULTIPLY_ADD * count)
+            for path, count in _paths(multiply_adds).items()
+        },
+        activations={path: round(count) for path, count in _paths(given_out).items()},
+        uncounted={str(name): int(calls) for name, calls in flops.unsupported_ops().items()},
+    )
+
+
+class _Flat(nn.Module):
+    """A model as torch.jit traces it: tensors in, a tuple of tensors out."""
+
+    def __init__(self, model: nn.Module, call: ModelCall) -> None:
+        super().__init__()
+        self.add_module(_PREFIX, model)
+        self._call = call
+        self.training = model.training
+
+    def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        given: Iterator[torch.Tensor] = iter(tensors)
+        arguments, keywords = map_tensors(
+            (self._call.arguments, dict(self._call.keywords)), lambda _: next(given)
+        )
+        output = self.get_submodule(_PREFIX)(*arguments, **keywords)
+        return tuple(tensor for _, tensor in tensors_in(output))
+
+
+def _paths(by_module: Mapping[str, Any]) -> dict[str, Any]:
+    """Counts under the names that modules have in the user's model."""
+    return {
+        name.removeprefix(_PREFIX).removeprefix("."): count
+        for name, count in by_module.items()
+        if name == _PREFIX or name.startswith(f"{_PREFIX}.")
+    }
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What is not counted is a result here, and that tracing is deprecated no news to the user.
+
+    The fast path of nn.MultiheadAttention hides what it does in one operator without a rule.
+    """
+    log = logging.getLogger("fvcore.nn.jit_analysis")
+    disabled, fast = log.disabled, torch.backends.mha.get_fastpath_enabled()
+    log.disabled = True
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.disabled = disabled
+        torch.backends.mha.set_fastpath_enabled(fast)

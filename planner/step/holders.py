@@ -1,0 +1,96 @@
+"""Who holds memory at a moment: addresses of the storages of live tensors, with their names.
+
+In: the model, optimizer, scaler, batch. Out: Holdings. Convention: nothing is kept alive and no
+storage is touched; a tensor without memory on the card (meta, empty, exotic) is passed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from planner.step.tree import tensors_in
+from planner.trace import TensorCategory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holding:
+    """The storage at `address` belongs to `tensor` of `module`, as a `category`."""
+
+    address: int
+    category: TensorCategory
+    module: str = ""
+    tensor: str = ""
+
+
+class Holders:
+    """Names of a model's tensors, to be asked again and again during a run."""
+
+    def __init__(self, model: nn.Module, optimizer: Any | None, scaler: Any | None) -> None:
+        self._parameters = tuple(
+            (parameter, *_split(name)) for name, parameter in model.named_parameters()
+        )
+        self._modules = tuple(model.named_modules())
+        self._optimizer = optimizer
+        self._scaler = scaler
+        self._owners = {id(p): (module, tensor) for p, module, tensor in self._parameters}
+
+    def weights(self) -> Iterator[Holding]:
+        """Parameters and buffers."""
+        for parameter, module, tensor in self._parameters:
+            yield from _holding(parameter, TensorCategory.PARAMETER, module, tensor)
+        for module, owner in self._modules:
+            for tensor, buffer in owner._buffers.items():
+                yield from _holding(buffer, TensorCategory.BUFFER, module, tensor)
+
+    def gradients(self) -> Iterator[Holding]:
+        """What hangs on the parameters' .grad."""
+        for parameter, module, tensor in self._parameters:
+            yield from _holding(parameter.grad, TensorCategory.GRADIENT, module, tensor)
+
+    def optimizer_state(self) -> Iterator[Holding]:
+        """What the optimizer keeps for each parameter, its tensor options, and the GradScaler."""
+        state = getattr(self._optimizer, "state", None)
+        for key, kept in state.items() if isinstance(state, Mapping) else ():
+            module, tensor = self._owners.get(id(key), ("", ""))
+            yield from _state(kept, module, tensor)
+        for group in getattr(self._optimizer, "param_groups", ()):
+            yield from _state({k: v for k, v in group.items() if k != "params"}, "", "")
+        if self._scaler is not None:
+            yield from _state(vars(self._scaler), "", "")
+
+    @staticmethod
+    def inputs(batch: Any) -> Iterator[Holding]:
+        """The tensors of a batch."""
+        for path, tensor in tensors_in(batch):
+            yield from _holding(tensor, TensorCategory.INPUT, "", f"batch{path}")
+
+
+def _state(kept: Any, module: str, tensor: str) -> Iterator[Holding]:
+    for key, value in kept.items() if isinstance(kept, Mapping) else (("", kept),):
+        for path, found in tensors_in(value):
+            name = f"{tensor}.{key}{path}".strip(".")
+            yield from _holding(found, TensorCategory.OPTIMIZER_STATE, module, name)
+
+
+def _holding(
+    tensor: torch.Tensor | None, category: TensorCategory, module: str, name: str
+) -> Iterable[Holding]:
+    if tensor is None or tensor.device.type != "cuda":
+        return ()
+    try:
+        address = tensor.data_ptr() - tensor.storage_offset() * tensor.element_size()
+    except (RuntimeError, NotImplementedError):  # sparse, quantized or wrapped: no one storage
+        return ()
+    if address <= 0:
+        return ()
+    return (Holding(address=address, category=category, module=module, tensor=name),)
+
+
+def _split(name: str) -> tuple[str, str]:
+    module, _, tensor = name.rpartition(".")
+    return module, tensor

@@ -1,0 +1,174 @@
+"""One inspect run in the child: build, one training step that is counted, the table of modules.
+
+In: ModelSource, StepConfig, device, depth. Out: ModelCounts. Convention: the optimizer does not
+run; of a step that calls the model several times the table shows the first call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from planner.errors import ModelError, PlannerError
+from planner.module_counts import ModelCounts, OperatorCalls, StepCounts
+from planner.step import forward, loop, precision
+from planner.step.batch import plan_batch
+from planner.step.construct import construct, count
+from planner.step.counts import ModelCall
+from planner.step.frames import describe, user_frames
+from planner.step.loss import DefaultLoss
+from planner.step.module_path import ModulePath
+from planner.step.module_table import Forward, Table, module_table
+from planner.step.observer import OperatorObserver
+from planner.step.source import ModelSource
+from planner.step.tree import map_tensors
+from planner.workload import StepConfig
+
+
+@dataclass(slots=True)
+class _Log:
+    """What is known so far."""
+
+    during: str = "build"
+    assumptions: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def inspect_model(
+    source: ModelSource, config: StepConfig, device: torch.device, depth: int
+) -> ModelCounts:
+    """Count what one training step with `config.batch_size` samples costs.
+
+    Raises:
+        TargetError: the target says nothing about its input.
+        UsageError: an option that cannot be used with this model.
+        ModelError: the user's code, or PyTorch on its behalf, raised.
+    """
+    log = _Log()
+    once = replace(config, steps=1, accumulate=1)
+    try:
+        return _inspect(source, once, device, depth, log)
+    except PlannerError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise ModelError(
+            f"the model's code failed ({log.during}, batch {config.batch_size}): {describe(error)}",
+            user_frames(error),
+        ) from error
+
+
+def _inspect(
+    source: ModelSource, config: StepConfig, device: torch.device, depth: int, log: _Log
+) -> ModelCounts:
+    built = construct(source, config, device)
+    log.assumptions += built.assumptions
+    model = getattr(built.model, "_orig_mod", built.model)  # what torch.compile would hide
+    if not model.training:
+        model.train()
+        log.assumptions.append("model.train() was called: the model came in evaluation mode")
+    log.during = "batch"
+    batch = plan_batch(source, config, device)
+    log.assumptions += batch.assumptions
+    log.warnings += batch.warnings
+    plan = loop.StepPlan(
+        model=model,
+        make_batch=batch.make,
+        config=config,
+        device=device,
+        required_inputs=forward.required_inputs(model),
+        autocast=precision.autocast(config, device),
+        training_step=source.training_step,
+    )
+    log.during = "step 1"
+    step_flops, calls = _counted_step(plan, log)
+    log.during = "forward"
+    with plan.autocast():
+        table = module_table(_forward(plan, calls, log), depth)
+    log.assumptions += table.assumptions
+    return ModelCounts(
+        counts=count(model),
+        step=_step_counts(table, step_flops, config.batch_size),
+        modules=table.rows,
+        structure=table.structure,
+        flop_rules=table.flop_rules,
+        forward_flops_by_torch=table.flops_by_torch,
+        build_on=built.build_on.value,
+        assumptions=tuple(log.assumptions),
+        warnings=tuple(log.warnings),
+    )
+
+
+def _counted_step(plan: loop.StepPlan, log: _Log) -> tuple[int, list[ModelCall]]:
+    """FLOPs of one step, and how the model was called in it."""
+    observer = OperatorObserver(ModulePath(plan.model))
+    default_loss = DefaultLoss()
+    with _recorded_calls(plan.model) as calls, loop.collector_paused(), observer:
+        loop.train(plan, default_loss, lambda _: None)
+    log.assumptions += default_loss.assumptions()
+    plan.model.zero_grad(set_to_none=True)
+    return observer.total_flops, calls
+
+
+@contextmanager
+def _recorded_calls(model: nn.Module) -> Iterator[list[ModelCall]]:
+    calls: list[ModelCall] = []
+
+    def record(_: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+        calls.append(
+            ModelCall(
+                arguments=map_tensors(arguments, _cut_off), keywords=map_tensors(keywords, _cut_off)
+            )
+        )
+
+    handle = model.register_forward_pre_hook(record, with_kwargs=True)
+    try:
+        yield calls
+    finally:
+        handle.remove()
+
+
+def _cut_off(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor without what computed it, for a second forward."""
+    return tensor.detach().requires_grad_(tensor.requires_grad)
+
+
+def _forward(plan: loop.StepPlan, calls: list[ModelCall], log: _Log) -> Forward:
+    model = plan.model
+    if not calls:
+        step, batch = plan.training_step, plan.make_batch()
+        assert step is not None, "without a training_step the loop calls the model"
+        log.assumptions.append(
+            "training_step does not call the model as model(...): the table shows all of "
+            "training_step, with the loss"
+        )
+        return Forward(model=model, run=lambda: step(model, batch), inputs=batch, call=None)
+    if len(calls) > 1:
+        log.assumptions.append(
+            f"training_step calls the model {len(calls)} times: the table shows the first call, "
+            "step_flops has all of them"
+        )
+    call = calls[0]
+    return Forward(
+        model=model,
+        run=lambda: model(*call.arguments, **call.keywords),
+        inputs=(call.arguments, dict(call.keywords)),
+        call=call,
+    )
+
+
+def _step_counts(table: Table, step_flops: int, batch_size: int) -> StepCounts:
+    whole = table.rows[0]
+    ordered = sorted(table.uncounted.items(), key=lambda item: (-item[1], item[0]))
+    return StepCounts(
+        forward_flops_per_sample=round(whole.forward_flops / batch_size),
+        step_flops=step_flops,
+        activations_per_sample=None
+        if whole.activations is None
+        else round(whole.activations / batch_size),
+        uncounted_operators=tuple(OperatorCalls(name=name, calls=calls) for name, calls in ordered),
+    )

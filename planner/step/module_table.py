@@ -1,0 +1,170 @@
+"""Runs the model's forward once more, watched, and puts what it cost into one row for each module.
+
+In: a model and the inputs of one call. Out: rows, what they were built on, and notes. Convention:
+a row holds a module with all that is in it; a module that hangs in several places has one row.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from planner.module_counts import FlopRules, ModuleCounts, Structure
+from planner.step.counts import ForwardCounts, ModelCall, NotTraceableError, count_forward
+from planner.step.frames import first_line
+from planner.step.module_path import FxRun, ModulePath
+from planner.step.observer import OperatorObserver, SavedStorages
+from planner.step.tree import tensors_in
+
+# Beyond this, operators must be hidden from the trace: elementwise work alone makes fvcore's count
+# the greater one.
+_TOLERATED_FRACTION = 0.02
+_REASON_LIMIT = 100  # characters; torch.fx explains itself at length
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Rows to the depth asked for; the first is the model itself."""
+
+    rows: tuple[ModuleCounts, ...]
+    structure: Structure
+    flop_rules: FlopRules
+    flops_by_torch: int
+    uncounted: Mapping[str, int]
+    assumptions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forward:
+    """A forward to look at. `call` is None where the model is not called as a whole."""
+
+    model: nn.Module
+    run: Callable[[], Any]
+    inputs: Any
+    call: ModelCall | None
+
+
+@dataclass(slots=True, kw_only=True)
+class _Watched:
+    """One watched run of the forward."""
+
+    observer: OperatorObserver
+    saved: SavedStorages
+    structure: Structure
+    notes: list[str] = field(default_factory=list)
+
+
+def module_table(forward: Forward, depth: int) -> Table:
+    """Rows of all modules down to `depth` (0: the model alone).
+
+    Raises:
+        Exception: whatever the user's forward raises.
+    """
+    watched = _watch(forward)
+    notes = list(watched.notes)
+    counts, reason = _counted(forward)
+    own = watched.observer
+    if counts is not None and _hides_work(counts, own):
+        counts, reason = None, "its trace hides operators that the run showed"
+    if counts is None:
+        notes.append(
+            f"FLOPs: matrix products, convolutions and attention alone, by the formulas of "
+            f"torch.utils.flop_counter; fvcore could not count, because {reason}; activations "
+            "are not counted"
+        )
+    flops = _cumulated(own.flops) if counts is None else counts.flops
+    read, written = _cumulated(own.read_bytes), _cumulated(own.written_bytes)
+    rows = [
+        ModuleCounts(
+            path=path,
+            kind=type(module).__name__,
+            parameters=sum(tensor.numel() for tensor in module.parameters()),
+            trainable_parameters=sum(
+                tensor.numel() for tensor in module.parameters() if tensor.requires_grad
+            ),
+            forward_flops=flops.get(path, 0),
+            activations=None if counts is None else counts.activations.get(path, 0),
+            saved_bytes=watched.saved.size_bytes(path),
+            read_bytes=read[path],
+            written_bytes=written[path],
+        )
+        for path, module in _to_depth(forward.model, depth)
+    ]
+    return Table(
+        rows=tuple(rows),
+        structure=watched.structure,
+        flop_rules=FlopRules.TORCH if counts is None else FlopRules.FVCORE,
+        flops_by_torch=own.total_flops,
+        uncounted=own.without_formula if counts is None else counts.uncounted,
+        assumptions=tuple(notes),
+    )
+
+
+def _watch(forward: Forward) -> _Watched:
+    reason = "the model is not called as a whole"
+    if forward.call is not None:
+        try:
+            graph = FxRun(forward.model, forward.call.arguments, forward.call.keywords)
+            return _watched_run(forward, Structure.FX_GRAPH, graph)
+        except Exception as error:
+            reason = f"torch.fx cannot trace the model ({first_line(error, limit=_REASON_LIMIT)})"
+    watched = _watched_run(forward, Structure.MODULE_HOOKS, lambda _: forward.run())
+    watched.notes.append(f"modules were told by hooks, because {reason}")
+    return watched
+
+
+def _watched_run(
+    forward: Forward, structure: Structure, run: Callable[[ModulePath], Any]
+) -> _Watched:
+    model = forward.model
+    path = ModulePath(model)
+    observer = OperatorObserver(path)
+    inputs = [tensor for _, tensor in tensors_in(forward.inputs)]
+    saved = SavedStorages(path, [*model.parameters(), *model.buffers(), *inputs])
+    with path.hooked(), saved.watching(), observer, torch.enable_grad():
+        run(path)
+    return _Watched(observer=observer, saved=saved, structure=structure)
+
+
+def _counted(forward: Forward) -> tuple[ForwardCounts | None, str]:
+    if forward.call is None:
+        return None, "the model is not called as a whole"
+    try:
+        return count_forward(forward.model, forward.call), ""
+    except NotTraceableError as error:
+        return None, f"torch.jit cannot trace the model ({error})"
+
+
+def _hides_work(counts: ForwardCounts, observer: OperatorObserver) -> bool:
+    """Whether calls of the model's own autograd functions and the like hide products from fvcore.
+
+    They are opaque to a jit trace, and visible to the observer.
+    """
+    return counts.flops.get("", 0) < (1 - _TOLERATED_FRACTION) * observer.total_flops
+
+
+def _cumulated(own: Mapping[str, int]) -> Counter[str]:
+    """Sums of modules with all that is in them."""
+    total: Counter[str] = Counter()
+    for path, count in own.items():
+        for holder in _holders(path):
+            total[holder] += count
+    return total
+
+
+def _holders(path: str) -> Iterator[str]:
+    yield path
+    while path:
+        path = path.rpartition(".")[0]
+        yield path
+
+
+def _to_depth(model: nn.Module, depth: int) -> Iterator[tuple[str, nn.Module]]:
+    for path, module in model.named_modules():
+        if not path or path.count(".") < depth:
+            yield path, module

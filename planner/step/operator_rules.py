@@ -1,0 +1,125 @@
+"""Which formula belongs to which operator: the tables that counts.py hands to fvcore.
+
+In: nothing. Out: names of traced operators with their handles, and names of those that are no
+FLOPs. An operator in neither, and unknown to fvcore, is reported as uncounted.
+"""
+
+from __future__ import annotations
+
+from planner.step import operator_flops as formulas
+from planner.step.operator_flops import Handle
+
+# One operation an element; where the operator also works in place, with and without "_".
+_ELEMENTWISE = """
+    abs acos acosh add asin asinh atan atan2 atanh celu cos cosh div elu erf erfc erfinv exp exp2
+    expm1 fmod frac gelu hardsigmoid hardswish leaky_relu log log10 log1p log2 log_sigmoid
+    logaddexp logit mish mul multiply divide subtract neg pow prelu reciprocal rrelu rsqrt rsub
+    selu sigmoid silu sin sinh softplus softsign sqrt square sub tan tanh true_divide xlogy outer
+""".split()  # noqa: SIM905 # a list of words, not of lines
+# Several operations for each element of the output.
+_MORE = {"addcmul": 3, "addcdiv": 3, "lerp": 3, "glu": 2, "sinc": 2, "addr": 2}
+# Operations for each element of the input.
+_REDUCTIONS = {
+    "sum": 1, "mean": 1, "prod": 1, "cumsum": 1, "cumprod": 1, "nansum": 1,
+    "norm": 2, "frobenius_norm": 2, "linalg_vector_norm": 2, "var": 4, "std": 4, "var_mean": 4,
+    "std_mean": 4, "logsumexp": 3, "softmax": 4, "_softmax": 4, "log_softmax": 4,
+    "_log_softmax": 4, "softmin": 5, "adaptive_avg_pool1d": 1, "adaptive_avg_pool2d": 1,
+    "adaptive_avg_pool3d": 1, "cross_entropy_loss": 4, "mse_loss": 3, "l1_loss": 3,
+    "_weight_norm": 3, "cosine_similarity": 6,
+}  # fmt: skip
+
+_SPECIAL: dict[str, Handle] = {
+    "matmul": formulas.matmul,
+    "mm": formulas.matmul,
+    "bmm": formulas.matmul,
+    "mv": formulas.matmul,
+    "dot": formulas.matmul,
+    "vdot": formulas.matmul,
+    "inner": formulas.matmul,
+    "baddbmm": formulas.added_matmul,
+    "addbmm": formulas.added_matmul,
+    "addmv": formulas.added_matmul,
+    "einsum": formulas.einsum,
+    "tensordot": formulas.tensordot,
+    "bilinear": formulas.bilinear,
+    "cdist": formulas.distance,
+    "scaled_dot_product_attention": formulas.attention,
+    "batch_norm": formulas.batch_norm,
+    "group_norm": formulas.norm(2),
+    "layer_norm": formulas.norm(2),
+    "instance_norm": formulas.norm(1),
+    "rms_norm": formulas.rms_norm,
+    "avg_pool1d": formulas.average_pool,
+    "avg_pool2d": formulas.average_pool,
+    "avg_pool3d": formulas.average_pool,
+    # interpolation: a multiply-add for each neighbour
+    "upsample_linear1d": formulas.per_output(2 * 2),
+    "upsample_bilinear2d": formulas.per_output(2 * 4),
+    "upsample_trilinear3d": formulas.per_output(2 * 8),
+    "upsample_bicubic2d": formulas.per_output(2 * 16),
+    "conv1d": formulas.convolution,
+    "conv2d": formulas.convolution,
+    "conv3d": formulas.convolution,
+    **{kind: formulas.recurrent(kind) for kind in ("lstm", "gru", "rnn_tanh", "rnn_relu")},
+    **{
+        f"{kind}_cell": formulas.recurrent_cell(kind)
+        for kind in ("lstm", "gru", "rnn_tanh", "rnn_relu")
+    },
+}
+
+# Copies, indexing, comparisons, random numbers and questions about a tensor.
+_FREE = """
+    __getitem__ __lshift__ __not__ __or__ __rshift__ __xor__ _autocast_to_full_precision
+    _autocast_to_reduced_precision _cast_Float _cast_Half _conj _fused_sdp_choice
+    _pack_padded_sequence _pad_packed_sequence _shape_as_tensor _upsample_nearest_exact1d
+    _upsample_nearest_exact2d _upsample_nearest_exact3d adaptive_max_pool1d adaptive_max_pool2d
+    adaptive_max_pool3d adjoint alias all alpha_dropout amax amin aminmax any argmax argmin
+    argsort as_strided bernoulli bitwise_and bitwise_or bitwise_xor Bool broadcast_tensors
+    broadcast_to bucketize ceil channel_shuffle clamp_max clamp_min clone col2im column_stack
+    complex conj_physical constant copysign count_nonzero cummax cummin detach diag diag_embed
+    diagonal dim dropout dstack embedding embedding_renorm empty_like empty_strided expand_as
+    eye feature_alpha_dropout feature_dropout fill flip fliplr flipud Float FloatImplicit H
+    hardshrink hardtanh heaviside hstack im2col imag index_copy index_fill index_put
+    index_select IntImplicit is_floating_point is_nonzero isfinite isin isinf isnan item
+    kthvalue le len lift lift_fresh linspace logical_and logical_not logical_or logical_xor
+    logspace lt masked_scatter masked_select max_pool1d max_pool1d_with_indices max_pool2d
+    max_pool2d_with_indices max_pool3d max_pool3d_with_indices maximum median meshgrid mH min
+    minimum mode moveaxis movedim mT multinomial nan_to_num native_dropout ne new_ones new_zeros
+    normal numel numpy_T one_hot ones_like pack_padded_sequence pad pad_sequence pixel_shuffle
+    pixel_unshuffle polar rand rand_like randint randint_like randn randn_like randperm range
+    ravel real reflection_pad1d reflection_pad2d reflection_pad3d relu6 repeat repeat_interleave
+    replication_pad1d replication_pad2d replication_pad3d reshape_as resolve_conj resolve_neg
+    rot90 round scalar_tensor scatter searchsorted select_scatter set sgn sign slice_scatter
+    softshrink sort split_copy squeeze_multiple swapaxes swapdims T take take_along_dim tensor
+    tensor_split threshold tile topk tril tril_indices triu triu_indices trunc unflatten unfold
+    uniform unique_consecutive unsafe_chunk unsafe_split unsqueeze_copy upsample_nearest1d
+    upsample_nearest2d upsample_nearest3d view_as view_as_complex view_as_real vstack where zero
+""".split()  # noqa: SIM905 # a list of words, not of lines
+
+# What counts as an activation beyond fvcore's own list: conv, addmm, bmm, einsum, matmul, linear.
+ACTIVATIONS = tuple(
+    f"aten::{name}"
+    for name in (
+        "mm", "baddbmm", "addbmm", "bilinear", "tensordot", "scaled_dot_product_attention",
+        "conv1d", "conv2d", "conv3d", "lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell",
+        "gru_cell", "rnn_tanh_cell", "rnn_relu_cell",
+    )
+)  # fmt: skip
+
+
+def flop_handles() -> dict[str, Handle]:
+    """Operators by the name that a trace gives them, with their formulas."""
+    handles: dict[str, Handle] = {}
+    for name in _ELEMENTWISE:
+        handles[name] = handles[f"{name}_"] = formulas.per_output(1)
+    for name, flops in _MORE.items():
+        handles[name] = handles[f"{name}_"] = formulas.per_output(flops)
+    for name, flops in _REDUCTIONS.items():
+        handles[name] = formulas.per_input(flops)
+    handles.update(_SPECIAL)
+    return {f"aten::{name}": handle for name, handle in handles.items()}
+
+
+def free_operators() -> tuple[str, ...]:
+    """Operators that are no FLOPs, in place or not, in addition to those that fvcore ignores."""
+    return tuple(f"aten::{name}{mark}" for name in _FREE for mark in ("", "_"))

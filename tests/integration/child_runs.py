@@ -1,0 +1,34 @@
+"""Runs of model files on the emulated device, several in one child."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from planner.card_run import Cards
+from planner.device.build import emulated_device
+from planner.device.runner import Runner
+from planner.device.torch_install import find_torch
+from planner.memory.budget import memory_budgets
+from planner.options import step_config
+from planner.trace import StepTrace
+from planner.workload import parse_target
+
+WriteModel = Callable[..., str]
+
+
+def traces(path: str, *options: dict[str, Any], gpu: str = "a100") -> list[StepTrace]:
+    """Runs of one model file in one child, on a card without a limit: one for each `options`."""
+    torch = find_torch()
+    cards = Cards(torch=torch, device=emulated_device(torch))
+    (budget,) = memory_budgets([gpu], hardware_db=None, gpu_memory=None, reserve=0)
+    profile = cards.unlimited(budget)
+    with Runner(parse_target(path), device=cards.device, profile=profile, timeout_s=120) as runner:
+        runner.wait_loaded()
+        found = [
+            runner.run(profile, step_config({"batch_size": 4, **option})) for option in options
+        ]
+        assert not runner.warnings
+    for trace in found:
+        assert trace.failure is None, trace.failure
+    return found

@@ -1,0 +1,110 @@
+"""Prototypes as headers write them, and the C that answers them."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from planner.device.stubs import find_prototypes, make_stubs
+
+VOID = "EXPORT long {}(void) {{ return 0; }}"
+
+
+@pytest.mark.parametrize(
+    ("header", "stub"),
+    [
+        ("cudaError_t cudaNothing(void);", "long cudaNothing(void) { return 0; }"),
+        (
+            "cusolverStatus_t cusolverDnCreate(cusolverDnHandle_t *handle);",
+            "long cusolverDnCreate(void *p0) { if (p0) *(void **)p0 = calloc(1, 4096); return 0; }",
+        ),
+        (
+            "cublasStatus_t cublasSscal(cublasHandle_t h, int n, const float* alpha, float *x);",
+            "long cublasSscal(long p0, long p1, void *p2, void *p3) {  return 0; }",
+        ),
+        (
+            "cublasStatus_t cublasAxpyOne(float a, double b, long long c);",
+            "long cublasAxpyOne(float p0, double p1, long p2) {  return 0; }",
+        ),
+        (
+            "cusolverStatus_t cusolverDnX_bufferSize(cusolverDnHandle_t h, int m, int *lwork);",
+            "long cusolverDnX_bufferSize(long p0, long p1, void *p2) { if (p2) { *(int *)p2 = 256; "
+            'planner_device_note("size-unknown-cusolver"); } return 0; }',
+        ),
+        (
+            "cufftResult cufftMakePlan1d(cufftHandle plan, int nx, size_t *workSize);",
+            "long cufftMakePlan1d(long p0, long p1, void *p2) { if (p2) { *(long *)p2 = 0; "
+            'planner_device_note("size-unknown-cufft"); } return 0; }',
+        ),
+        (
+            "cufftResult cufftCreate(int * handle);",
+            "long cufftCreate(void *p0) { if (p0) *(int *)p0 = 1; return 0; }",
+        ),
+        (
+            "const char* cusparseGetErrorString(cusparseStatus_t status);",
+            'const char *cusparseGetErrorString(long p0) { return "emulated"; }',
+        ),
+        (
+            "CUptiResult cuptiSubscribe(CUpti_SubscriberHandle *s, CUpti_CallbackFunc f, void *d);",
+            "long cuptiSubscribe(void *p0, long p1, void *p2) {  return 15; }",
+        ),
+        (
+            "cublasStatus_t cublasByValue(cuComplex value, int n);",
+            "long cublasByValue(void) { return 0; }",
+        ),
+        (
+            "ncclResult_t ncclMany(const int sizes[8], int counts[], ncclComm_t* comms);",
+            "long ncclMany(void *p0, void *p1, void *p2) {  return 0; }",
+        ),
+        (
+            'extern __attribute__((visibility("default"))) cudaError_t\n  cudaSpread(int a,\n'
+            "   int b = 3) noexcept;",
+            "long cudaSpread(long p0, long p1) {  return 0; }",
+        ),
+    ],
+    ids=lambda text: text.split("(")[0].split()[-1],
+)
+def test_stub_of_a_prototype(header: str, stub: str) -> None:
+    name = stub.partition("(")[0].split()[-1].lstrip("*")
+    made = make_stubs({name}, header)
+    line = next(line for line in made.source.splitlines() if f"{name}(" in line)
+    assert " ".join(line.split()) == " ".join(f"EXPORT {stub}".split())
+    assert (made.with_prototype, made.without_prototype) == (1, 0)
+
+
+def test_a_call_in_an_inline_function_is_no_prototype() -> None:
+    text = (
+        "inline int f() { cudaThing(0); int x = cudaThing(2); return cudaThing(1); }\n"
+        "int cudaThing(int a) { return a; }\n"
+    )
+    assert find_prototypes({"cudaThing"}, text) == {}
+
+
+def test_the_first_declaration_counts_and_others_are_left_out() -> None:
+    text = "int cudaThing(int a); int cudaThing(int a, int b); int cudaOther(void);"
+    assert find_prototypes({"cudaThing"}, text) == {"cudaThing": ("int", ["int a"])}
+
+
+def test_what_no_header_declares_answers_0() -> None:
+    made = make_stubs({"cudaUnheard"}, "")
+    assert VOID.format("cudaUnheard") in made.source
+    assert (made.with_prototype, made.without_prototype) == (0, 1)
+
+
+def test_the_source_compiles_without_any_header(tmp_path: Path) -> None:
+    header = "float cublasF(float a, double *b); int cudaG(void (*callback)(int, int), int n);"
+    source = tmp_path / "stubs.c"
+    source.write_text(make_stubs({"cublasF", "cudaG", "cudaNone"}, header).source)
+    command = ["cc", "-Wall", "-Werror", "-fno-builtin", "-c", source, "-o", tmp_path / "stubs.o"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    names = subprocess.run(
+        ["nm", "--defined-only", tmp_path / "stubs.o"], capture_output=True, text=True, check=True
+    )
+    assert {line.split()[-1] for line in names.stdout.splitlines()} == {
+        "cublasF",
+        "cudaG",
+        "cudaNone",
+    }
