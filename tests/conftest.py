@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from planner.inspection import Inspection
+from planner.module_counts import (
+    FlopRules,
+    ModelCounts,
+    ModuleCounts,
+    OperatorCalls,
+    StepCounts,
+    Structure,
+)
 from planner.results import Estimate, GpuEstimate, Versions
 from planner.trace import Counts
 from planner.units import GIB, MIB
@@ -95,4 +105,63 @@ def estimate(a100: GpuEstimate, t4: GpuEstimate) -> Estimate:
             "models/gpt2.py:91 in forward, 12 times; models/gpt2.py:95 in forward",
         ),
         warnings=("a run ended with SIGSEGV after it had delivered its result",),
+    )
+
+
+@pytest.fixture
+def inspection() -> Inspection:
+    """A small net with two blocks that are alike."""
+
+    def row(path: str, kind: str, size: int, trainable: int, figures: int) -> ModuleCounts:
+        return ModuleCounts(
+            path=path,
+            kind=kind,
+            parameters=size,
+            trainable_parameters=trainable,
+            forward_flops=4000 * figures,
+            activations=32 * figures,
+            saved_bytes=1024 * figures,
+            read_bytes=1500 * figures,
+            written_bytes=500 * figures,
+        )
+
+    whole = row("", "Net", 30, 20, 2)
+    return Inspection(
+        target="models/net.py",
+        config=StepConfig(batch_size=8),
+        depth=2,
+        gpu="Tesla T4",
+        model=ModelCounts(
+            counts=Counts(parameters=30, trainable_parameters=20, buffers=0),
+            step=StepCounts(
+                forward_flops_per_sample=1250,
+                step_flops=30000,
+                activations_per_sample=8,
+                uncounted_operators=(
+                    OperatorCalls(name="aten::fft_rfft", calls=2),
+                    OperatorCalls(name="my::kernel", calls=1),
+                ),
+            ),
+            modules=(
+                replace(
+                    whole,
+                    forward_flops=10000,
+                    saved_bytes=3072,
+                    read_bytes=4000,
+                    written_bytes=1000,
+                ),
+                row("blocks", "ModuleList", 20, 20, 2),
+                row("blocks.0", "Block", 10, 10, 1),
+                row("blocks.1", "Block", 10, 10, 1),
+                row("flatten", "Flatten", 0, 0, 0),
+            ),
+            structure=Structure.MODULE_HOOKS,
+            flop_rules=FlopRules.FVCORE,
+            forward_flops_by_torch=9900,
+            build_on="meta",
+        ),
+        versions=Versions(
+            torch="2.14.1+cu130", cuda="13.0", cudnn="9.24.0", python="3.11.7", planner="0.1.0"
+        ),
+        assumptions=("modules were told by hooks, because torch.fx cannot trace the model",),
     )

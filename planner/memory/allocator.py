@@ -22,6 +22,15 @@ from planner.memory.garbage_collection import GarbageCollector
 _WITHOUT_LIMIT = 1 << 62
 
 
+class PendingFree:
+    """A block that the program let go of while another stream used it."""
+
+    __slots__ = ("block",)
+
+    def __init__(self, block: Block) -> None:
+        self.block = block
+
+
 class CachingAllocator:
     """The allocator of one card. `reserved_bytes` is what it holds of `capacity_bytes`.
 
@@ -57,7 +66,7 @@ class CachingAllocator:
             else None
         )
         self._homes: dict[tuple[bool, int], FreeBlocks] = {}
-        self._freeing: list[Block] = []  # freed by the program, still in use on another stream
+        self._pending: list[PendingFree] = []
         self._allowed_bytes = settings.allowed_bytes(total)
         self._reject_above_bytes = (
             total
@@ -99,21 +108,23 @@ class CachingAllocator:
         self.allocated_bytes -= block.size_bytes
         self._free(block)
 
-    def request_free(self, block: Block) -> None:
+    def request_free(self, block: Block) -> PendingFree:
         """The program lets go of a block that another stream still uses (record_stream)."""
         self.allocated_bytes -= block.size_bytes
-        self._freeing.append(block)
+        pending = PendingFree(block)
+        self._pending.append(pending)
+        return pending
 
-    def complete_free(self, block: Block) -> None:
-        """The other stream is done with a block of `request_free`."""
-        if block in self._freeing:  # else memory was short, and the allocator waited for it
-            self._freeing.remove(block)
-            self._free(block)
+    def complete_free(self, pending: PendingFree) -> None:
+        """The other stream is done. Nothing is left to do where the allocator waited for it."""
+        if pending in self._pending:
+            self._pending.remove(pending)
+            self._free(pending.block)
 
     def empty_cache(self) -> None:
         """Gives back to the card what no live block lies in, as torch.cuda.empty_cache()."""
-        while self._freeing:
-            self._free(self._freeing.pop())
+        while self._pending:  # the allocator waits until no other stream uses them
+            self._free(self._pending.pop().block)
         for home in self._homes.values():
             if self._expandable is not None:
                 self._expandable.unmap(list(home.blocks))

@@ -148,6 +148,8 @@ def _above_segment(settings: AllocatorSettings, name: str, value: Value) -> int:
 
 
 def _read_max_split(settings: AllocatorSettings, name: str, value: Value) -> AllocatorSettings:
+    if value == ["-1"]:  # as memory_stats() shows it where nothing is said
+        return replace(settings, max_split_bytes=None)
     return replace(settings, max_split_bytes=_above_segment(settings, name, value))
 
 

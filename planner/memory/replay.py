@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
-from planner.memory.allocator import CachingAllocator
+from planner.memory.allocator import CachingAllocator, PendingFree
 from planner.memory.allocator_settings import AllocatorSettings
 from planner.memory.blocks import Block
 from planner.trace import AllocationEvent, EventKind
@@ -84,33 +84,26 @@ def replay(
         settings, capacity_bytes=capacity_bytes, total_memory_bytes=total_memory_bytes
     )
     live: dict[int, Block] = {}
+    pending: dict[int, PendingFree] = {}
     failure = None
     for index, (kind, name, size_bytes, stream) in enumerate(requests):
         if kind is RequestKind.ALLOCATE:
             block = allocator.allocate(size_bytes, stream)
             if block is None:
-                failure = OutOfMemory(
-                    request_index=index,
-                    size_bytes=size_bytes,
-                    allocated_bytes=allocator.allocated_bytes,
-                    reserved_bytes=allocator.reserved_bytes,
-                )
+                failure = _out_of_memory(allocator, index, size_bytes)
                 break
             if live.setdefault(name, block) is not block:
                 raise ValueError(f"request {index} allocates block {name}, which is live")
-            continue
-        if kind is RequestKind.EMPTY_CACHE:
+        elif kind is RequestKind.EMPTY_CACHE:
             allocator.empty_cache()
-            continue
-        held = live.get(name) if kind is RequestKind.FREE_REQUESTED else live.pop(name, None)
-        if held is None:
+        elif name not in (pending if kind is RequestKind.FREE_COMPLETED else live):
             raise ValueError(f"request {index} frees block {name}, which is not live")
-        if kind is RequestKind.FREE:
-            allocator.free(held)
+        elif kind is RequestKind.FREE:
+            allocator.free(live.pop(name))
         elif kind is RequestKind.FREE_REQUESTED:
-            allocator.request_free(held)
+            pending[name] = allocator.request_free(live.pop(name))
         else:
-            allocator.complete_free(held)
+            allocator.complete_free(pending.pop(name))
     return ReplayResult(
         peak_allocated_bytes=allocator.peak_allocated_bytes,
         peak_active_bytes=allocator.peak_active_bytes,
@@ -119,4 +112,13 @@ def replay(
         reserved_bytes=allocator.reserved_bytes,
         alloc_retries=allocator.alloc_retries,
         out_of_memory=failure,
+    )
+
+
+def _out_of_memory(allocator: CachingAllocator, index: int, size_bytes: int) -> OutOfMemory:
+    return OutOfMemory(
+        request_index=index,
+        size_bytes=size_bytes,
+        allocated_bytes=allocator.allocated_bytes,
+        reserved_bytes=allocator.reserved_bytes,
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -26,6 +26,8 @@ _UNCOUNTED_SHOWN = 8
 _COLUMNS = (
     "module", "class", "parameters", "trainable", "forward", "activations", "saved", "FLOPs/byte",
 )  # fmt: skip
+_TEXT_COLUMNS = 2
+_LEFT_OUT_FIRST = (3, 5, 1, 7, 2)  # trainable, activations, class, FLOPs/byte, parameters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +59,7 @@ class _Node:
 
 def render(inspection: Inspection) -> RenderableType:
     """The whole report: totals, the modules, how it was counted, assumptions, warnings."""
-    parts: list[RenderableType] = [_heading(inspection), Text(), _table(inspection)]
+    parts: list[RenderableType] = [_heading(inspection), Text(), _ModuleTable(inspection)]
     for title, lines in (
         ("counted", _rules(inspection)),
         ("warnings", inspection.warnings),
@@ -87,16 +89,33 @@ def _heading(inspection: Inspection) -> RenderableType:
     )
 
 
-def _table(inspection: Inspection) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
-    for position, title in enumerate(_COLUMNS):
-        text = position < 2
-        table.add_column(
-            Text(title), justify="left" if text else "right", overflow="fold", no_wrap=not text
-        )
-    for row in _rows([_tree(inspection.modules)]):
-        table.add_row(*(Text(cell) for cell in _cells(row)))
-    return table
+class _ModuleTable:
+    """A line for each row; columns that a narrow terminal cannot hold are left out."""
+
+    def __init__(self, inspection: Inspection) -> None:
+        self._lines = [_cells(row) for row in _rows([_tree(inspection.modules)])]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        widths = [
+            max(len(_COLUMNS[position]), *(len(line[position]) for line in self._lines))
+            for position in range(len(_COLUMNS))
+        ]
+        kept = list(range(len(_COLUMNS)))
+        for position in _LEFT_OUT_FIRST:
+            if sum(widths[index] + _GAP for index in kept) - _GAP <= options.max_width:
+                break
+            kept.remove(position)
+        table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
+        for position in kept:
+            table.add_column(
+                Text(_COLUMNS[position]),
+                justify="left" if position < _TEXT_COLUMNS else "right",
+                no_wrap=position > 0,
+                overflow="fold",
+            )
+        for line in self._lines:
+            table.add_row(*(Text(line[position]) for position in kept))
+        yield table
 
 
 def _cells(row: _Row) -> tuple[str, ...]:

@@ -161,7 +161,8 @@ def _inherited(snapshot: dict[str, Any], index: int) -> Iterator[Request]:
 
 def _snapshot() -> dict[str, Any]:
     with _no_import_of_inductor():
-        snapshot: dict[str, Any] = torch._C._cuda_memorySnapshot(None)
+        take: Any = torch.cuda.memory._snapshot  # untyped in torch
+        snapshot: dict[str, Any] = take()
     return snapshot
 
 

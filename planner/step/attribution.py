@@ -85,6 +85,7 @@ class _Block:
     size_bytes: int
     block_bytes: int = 0
     source: str = ""
+    inherited: bool = False
     end: int | None = None
     holdings: list[Holding] = field(default_factory=list)
     seen: SiteRequest | None = None
@@ -95,13 +96,13 @@ def attribute(recording: Recording) -> AllocationTrace:
     history = recording.history
     stop = history.places[recording.end] if recording.end < len(history.places) else None
     requests = history.requests[:stop]
-    blocks = _blocks(requests)
+    blocks = _blocks(requests, history.inherited)
     _match_sites(blocks, recording)
     _apply_notes(requests, blocks, recording.notes)
     return _Meaning(recording).trace(requests, blocks)
 
 
-def _blocks(requests: Sequence[Request]) -> list[_Block | None]:
+def _blocks(requests: Sequence[Request], inherited: int) -> list[_Block | None]:
     """The block of each request; None for those without one."""
     live: dict[int, _Block] = {}
     found: list[_Block | None] = []
@@ -115,6 +116,7 @@ def _blocks(requests: Sequence[Request]) -> list[_Block | None]:
                 begin=position,
                 size_bytes=request.size_bytes,
                 source=request.source,
+                inherited=position < inherited,
             )
             number += 1
         elif request.kind is EventKind.FREE_REQUESTED:
@@ -230,6 +232,8 @@ class _Meaning:
             unclear = block.end is None and made.step == self._last_step
             if block.seen.scratch or stays or (unclear and block.size_bytes in _CUBLAS_BYTES):
                 return TensorCategory.WORKSPACE
+        if made.phase is Phase.BUILD and stays and not block.source and not block.inherited:
+            return TensorCategory.WORKSPACE  # torch itself keeps it: cuDNN's dropout state
         if made.phase in _FORWARD and stays:
             return TensorCategory.BUFFER  # the model's code keeps it without registering it
         if made.phase in _FORWARD and self._alive_in_backward(block, made):
@@ -259,7 +263,9 @@ class _Meaning:
         return Origin(
             module=_common([holding.module for holding in holdings])
             if holdings
-            else call.path if call else "",
+            else call.path
+            if call
+            else "",
             tensor=_shared([holding.tensor for holding in holdings]),
             operator=site.operator,
             source=next((line for line in lines if line), call.source if call else ""),

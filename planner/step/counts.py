@@ -116,10 +116,13 @@ def _quiet() -> Iterator[None]:
     """What is not counted is a result here, and that tracing is deprecated no news to the user.
 
     The fast path of nn.MultiheadAttention hides what it does in one operator without a rule.
+    Weights that autocast has kept in low precision are constants to a trace, which refuses them.
     """
     log = logging.getLogger("fvcore.nn.jit_analysis")
     disabled, fast = log.disabled, torch.backends.mha.get_fastpath_enabled()
-    log.disabled = True
+    log.disabled, cached = True, torch.is_autocast_cache_enabled()
+    torch.clear_autocast_cache()
+    torch.set_autocast_cache_enabled(False)
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         with warnings.catch_warnings(), torch.no_grad():
@@ -128,3 +131,4 @@ def _quiet() -> Iterator[None]:
     finally:
         log.disabled = disabled
         torch.backends.mha.set_fastpath_enabled(fast)
+        torch.set_autocast_cache_enabled(cached)

@@ -16,6 +16,8 @@ from torch import nn
 from planner.step.tree import tensors_in
 from planner.trace import TensorCategory
 
+_CARD = "cuda"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holding:
@@ -46,6 +48,13 @@ class Holders:
         for module, owner in self._modules:
             for tensor, buffer in owner._buffers.items():
                 yield from _holding(buffer, TensorCategory.BUFFER, module, tensor)
+
+    def attributes(self) -> Iterator[Holding]:
+        """Tensors that the model's code keeps without registering them."""
+        for module, owner in self._modules:
+            for name, value in vars(owner).items():
+                if isinstance(value, torch.Tensor):
+                    yield from _holding(value, TensorCategory.BUFFER, module, name)
 
     def gradients(self) -> Iterator[Holding]:
         """What hangs on the parameters' .grad."""
@@ -80,10 +89,10 @@ def _state(kept: Any, module: str, tensor: str) -> Iterator[Holding]:
 def _holding(
     tensor: torch.Tensor | None, category: TensorCategory, module: str, name: str
 ) -> Iterable[Holding]:
-    if tensor is None or tensor.device.type != "cuda":
+    if tensor is None or tensor.device.type != _CARD:
         return ()
     try:
-        address = tensor.data_ptr() - tensor.storage_offset() * tensor.element_size()
+        address = tensor.data_ptr() - int(tensor.storage_offset()) * tensor.element_size()
     except (RuntimeError, NotImplementedError):  # sparse, quantized or wrapped: no one storage
         return ()
     if address <= 0:

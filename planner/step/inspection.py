@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ from planner.step.construct import construct, count
 from planner.step.counts import ModelCall
 from planner.step.frames import describe, user_frames
 from planner.step.loss import DefaultLoss
-from planner.step.module_path import ModulePath
+from planner.step.module_path import ModulePath, takes_hooks
 from planner.step.module_table import Forward, Table, module_table
 from planner.step.observer import OperatorObserver
 from planner.step.source import ModelSource
@@ -117,6 +118,9 @@ def _counted_step(plan: loop.StepPlan, log: _Log) -> tuple[int, list[ModelCall]]
 @contextmanager
 def _recorded_calls(model: nn.Module) -> Iterator[list[ModelCall]]:
     calls: list[ModelCall] = []
+    if not takes_hooks(model):
+        yield calls
+        return
 
     def record(_: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         calls.append(
@@ -141,12 +145,14 @@ def _forward(plan: loop.StepPlan, calls: list[ModelCall], log: _Log) -> Forward:
     model = plan.model
     if not calls:
         step, batch = plan.training_step, plan.make_batch()
-        assert step is not None, "without a training_step the loop calls the model"
+        if step is None:  # the loop has called it, and it could not be watched
+            run = partial(forward.call, model, batch, plan.required_inputs)
+            return Forward(model=model, run=run, inputs=batch, call=None)
         log.assumptions.append(
             "training_step does not call the model as model(...): the table shows all of "
             "training_step, with the loss"
         )
-        return Forward(model=model, run=lambda: step(model, batch), inputs=batch, call=None)
+        return Forward(model=model, run=partial(step, model, batch), inputs=batch, call=None)
     if len(calls) > 1:
         log.assumptions.append(
             f"training_step calls the model {len(calls)} times: the table shows the first call, "

@@ -15,6 +15,11 @@ import torch
 from torch import fx, nn
 
 
+def takes_hooks(module: nn.Module) -> bool:
+    """Whether a module can be watched: a scripted one cannot."""
+    return not isinstance(module, torch.jit.ScriptModule)
+
+
 class ModulePath:
     """The path of the module that runs at this moment."""
 
@@ -53,7 +58,7 @@ class ModulePath:
 
         try:
             for name, module in self._model.named_modules():
-                if not isinstance(module, torch.jit.ScriptModule):  # it takes no such hooks
+                if takes_hooks(module):
                     watch(module, name)
             yield
         finally:

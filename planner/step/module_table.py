@@ -19,11 +19,13 @@ from planner.step.counts import ForwardCounts, ModelCall, NotTraceableError, cou
 from planner.step.frames import first_line
 from planner.step.module_path import FxRun, ModulePath
 from planner.step.observer import OperatorObserver, SavedStorages
+from planner.step.operator_rules import free_operators
 from planner.step.tree import tensors_in
 
 # Beyond this, operators must be hidden from the trace: elementwise work alone makes fvcore's count
 # the greater one.
 _TOLERATED_FRACTION = 0.02
+_NOT_CALLED = "no call of the whole model can be watched"
 _REASON_LIMIT = 100  # characters; torch.fx explains itself at length
 
 
@@ -70,7 +72,8 @@ def module_table(forward: Forward, depth: int) -> Table:
     counts, reason = _counted(forward)
     own = watched.observer
     if counts is not None and _hides_work(counts, own):
-        counts, reason = None, "its trace hides operators that the run showed"
+        hidden = ", ".join(counts.uncounted) or "inside of custom functions"
+        counts, reason = None, f"its trace lacks operators that the run showed ({hidden})"
     if counts is None:
         notes.append(
             f"FLOPs: matrix products, convolutions and attention alone, by the formulas of "
@@ -100,13 +103,13 @@ def module_table(forward: Forward, depth: int) -> Table:
         structure=watched.structure,
         flop_rules=FlopRules.TORCH if counts is None else FlopRules.FVCORE,
         flops_by_torch=own.total_flops,
-        uncounted=own.without_formula if counts is None else counts.uncounted,
+        uncounted=_computing(own.without_formula) if counts is None else counts.uncounted,
         assumptions=tuple(notes),
     )
 
 
 def _watch(forward: Forward) -> _Watched:
-    reason = "the model is not called as a whole"
+    reason = _NOT_CALLED
     if forward.call is not None:
         try:
             graph = FxRun(forward.model, forward.call.arguments, forward.call.keywords)
@@ -133,7 +136,7 @@ def _watched_run(
 
 def _counted(forward: Forward) -> tuple[ForwardCounts | None, str]:
     if forward.call is None:
-        return None, "the model is not called as a whole"
+        return None, _NOT_CALLED
     try:
         return count_forward(forward.model, forward.call), ""
     except NotTraceableError as error:
@@ -146,6 +149,12 @@ def _hides_work(counts: ForwardCounts, observer: OperatorObserver) -> bool:
     They are opaque to a jit trace, and visible to the observer.
     """
     return counts.flops.get("", 0) < (1 - _TOLERATED_FRACTION) * observer.total_flops
+
+
+def _computing(calls: Mapping[str, int]) -> dict[str, int]:
+    """Without those that only copy, look up or compare."""
+    free = set(free_operators())
+    return {name: number for name, number in calls.items() if name not in free}
 
 
 def _cumulated(own: Mapping[str, int]) -> Counter[str]:

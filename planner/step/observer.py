@@ -1,8 +1,8 @@
 """Watches operators as they are called: FLOPs, bytes moved and saved, by module.
 
 In: what runs within the contexts. Out: sums by module path. Convention: FLOPs follow the formulas
-of torch.utils.flop_counter (matrix products, convolutions, attention), and two more for the
-recurrent layers of cuDNN; a sum is that of the module itself, without what it holds.
+of torch.utils.flop_counter (matrix products, convolutions, attention) and a few more, see _OWN; a
+sum is that of the module itself, without what it holds.
 """
 
 from __future__ import annotations
@@ -23,6 +23,20 @@ from planner.step.traffic import is_view, moved_bytes
 _ATEN: Any = torch.ops.aten
 
 
+def _convolution_backward_flops(
+    grad_output: Any, input: Any, weight: Any, *rest: Any, **_: Any
+) -> int:
+    """As many as the forward, for the gradient of the input and again for that of the weight.
+
+    The formula of torch.utils.flop_counter leaves groups out of account: a depthwise convolution
+    with 512 channels would cost 512 times as much in backward as in forward.
+    """
+    transposed, output_mask = rest[4], rest[7]
+    positions = input if transposed else grad_output
+    forward = 2 * positions.numel() * prod(weight.shape[1:])
+    return int(forward * sum(output_mask[:2]))
+
+
 def _cudnn_rnn_flops(input: Any, weight: Any, *_: Any, **__: Any) -> int:
     """Every matrix of every layer and direction multiplies each time step of each sample."""
     matrices = sum(tensor.numel() for tensor in weight if tensor.dim() == 2)
@@ -34,10 +48,18 @@ def _cudnn_rnn_backward_flops(input: Any, weight: Any, *_: Any, **__: Any) -> in
     return 2 * _cudnn_rnn_flops(input, weight)
 
 
-_RECURRENT: dict[Any, Callable[..., int]] = {
+def _grouped_matmul_flops(left: Any, right: Any, *_: Any, **__: Any) -> int:
+    """Rows (T, K) that have one matrix of (E, K, N) each; or groups of (K, T) with (T, N)."""
+    return int(2 * left.numel() * right.shape[-1])
+
+
+_OWN: dict[Any, Callable[..., int]] = {
+    _ATEN.convolution_backward: _convolution_backward_flops,
     _ATEN._cudnn_rnn: _cudnn_rnn_flops,
     _ATEN._cudnn_rnn_backward: _cudnn_rnn_backward_flops,
 }
+if hasattr(_ATEN, "_grouped_mm"):  # from torch 2.8 on
+    _OWN[_ATEN._grouped_mm] = _grouped_matmul_flops
 
 
 class OperatorObserver(TorchDispatchMode):  # type: ignore[no-untyped-call] # untyped in torch
@@ -67,7 +89,7 @@ class OperatorObserver(TorchDispatchMode):  # type: ignore[no-untyped-call] # un
         if not isinstance(func, torch._ops.OpOverload):
             return func(*args, **kwargs)  # a control-flow operator: what is in it comes by itself
         packet = func._overloadpacket
-        formula = flop_registry.get(packet) or _RECURRENT.get(packet)
+        formula = _OWN.get(packet) or flop_registry.get(packet)
         if formula is None:
             with self:
                 parts = func.decompose(*args, **kwargs)
@@ -75,8 +97,8 @@ class OperatorObserver(TorchDispatchMode):  # type: ignore[no-untyped-call] # un
                 return parts
         out = func(*args, **kwargs)
         current = self._path.current
-        if packet in _RECURRENT:
-            self.flops[current] += _RECURRENT[packet](*args, **kwargs)
+        if packet in _OWN:
+            self.flops[current] += _OWN[packet](*args, **kwargs)
         elif formula is not None:
             self.flops[current] += formula(*args, **kwargs, out_val=out)
         elif not is_view(func, args, kwargs, out):

@@ -186,6 +186,15 @@ def recurrent(kind: str) -> Handle:
     return handle
 
 
+def fused_cell(kind: str, gates: int) -> Handle:
+    """The gates of a cell whose products were made before: (batch, gates x units)."""
+
+    def handle(inputs: Values, outputs: Values) -> float:
+        return _SINGLE * _CELL_FLOPS[kind] * prod(sizes(inputs[0])) / gates
+
+    return handle
+
+
 def recurrent_cell(kind: str) -> Handle:
     """nn.LSTMCell, nn.GRUCell, nn.RNNCell: one step of the same."""
 

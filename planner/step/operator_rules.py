@@ -60,6 +60,10 @@ _SPECIAL: dict[str, Handle] = {
     "conv1d": formulas.convolution,
     "conv2d": formulas.convolution,
     "conv3d": formulas.convolution,
+    "_convolution_mode": formulas.convolution,
+    "_grouped_mm": formulas.matmul,
+    "_thnn_fused_lstm_cell": formulas.fused_cell("lstm", gates=4),
+    "_thnn_fused_gru_cell": formulas.fused_cell("gru", gates=3),
     **{kind: formulas.recurrent(kind) for kind in ("lstm", "gru", "rnn_tanh", "rnn_relu")},
     **{
         f"{kind}_cell": formulas.recurrent_cell(kind)
@@ -71,29 +75,32 @@ _SPECIAL: dict[str, Handle] = {
 _FREE = """
     __getitem__ __lshift__ __not__ __or__ __rshift__ __xor__ _autocast_to_full_precision
     _autocast_to_reduced_precision _cast_Float _cast_Half _conj _fused_sdp_choice
-    _pack_padded_sequence _pad_packed_sequence _shape_as_tensor _upsample_nearest_exact1d
-    _upsample_nearest_exact2d _upsample_nearest_exact3d adaptive_max_pool1d adaptive_max_pool2d
-    adaptive_max_pool3d adjoint alias all alpha_dropout amax amin aminmax any argmax argmin
-    argsort as_strided bernoulli bitwise_and bitwise_or bitwise_xor Bool broadcast_tensors
-    broadcast_to bucketize ceil channel_shuffle clamp_max clamp_min clone col2im column_stack
-    complex conj_physical constant copysign count_nonzero cummax cummin detach diag diag_embed
-    diagonal dim dropout dstack embedding embedding_renorm empty_like empty_strided expand_as
-    eye feature_alpha_dropout feature_dropout fill flip fliplr flipud Float FloatImplicit H
-    hardshrink hardtanh heaviside hstack im2col imag index_copy index_fill index_put
-    index_select IntImplicit is_floating_point is_nonzero isfinite isin isinf isnan item
-    kthvalue le len lift lift_fresh linspace logical_and logical_not logical_or logical_xor
-    logspace lt masked_scatter masked_select max_pool1d max_pool1d_with_indices max_pool2d
-    max_pool2d_with_indices max_pool3d max_pool3d_with_indices maximum median meshgrid mH min
-    minimum mode moveaxis movedim mT multinomial nan_to_num native_dropout ne new_ones new_zeros
-    normal numel numpy_T one_hot ones_like pack_padded_sequence pad pad_sequence pixel_shuffle
-    pixel_unshuffle polar rand rand_like randint randint_like randn randn_like randperm range
-    ravel real reflection_pad1d reflection_pad2d reflection_pad3d relu6 repeat repeat_interleave
-    replication_pad1d replication_pad2d replication_pad3d reshape_as resolve_conj resolve_neg
-    rot90 round scalar_tensor scatter searchsorted select_scatter set sgn sign slice_scatter
-    softshrink sort split_copy squeeze_multiple swapaxes swapdims T take take_along_dim tensor
-    tensor_split threshold tile topk tril tril_indices triu triu_indices trunc unflatten unfold
-    uniform unique_consecutive unsafe_chunk unsafe_split unsqueeze_copy upsample_nearest1d
-    upsample_nearest2d upsample_nearest3d view_as view_as_complex view_as_real vstack where zero
+    _local_scalar_dense _pack_padded_sequence _pad_packed_sequence _shape_as_tensor _to_copy
+    _upsample_nearest_exact1d _upsample_nearest_exact2d _upsample_nearest_exact3d
+    adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d adjoint alias all alpha_dropout
+    amax amin aminmax any arange argmax argmin argsort as_strided bernoulli bincount bitwise_and
+    bitwise_or bitwise_xor Bool broadcast_tensors broadcast_to bucketize cat ceil
+    channel_shuffle clamp clamp_max clamp_min clone col2im column_stack complex conj_physical
+    constant constant_pad_nd copy copysign count_nonzero cummax cummin detach diag diag_embed
+    diagonal dim dropout dstack embedding embedding_renorm empty_like empty_strided eq expand_as
+    eye feature_alpha_dropout feature_dropout fill flip fliplr flipud Float FloatImplicit floor
+    full full_like gather ge gt H hardshrink hardtanh heaviside histc hstack im2col imag index
+    index_copy index_fill index_put index_select IntImplicit is_floating_point is_nonzero
+    isfinite isin isinf isnan item kthvalue le len lift lift_fresh linspace logical_and
+    logical_not logical_or logical_xor logspace lt masked_fill masked_scatter masked_select
+    max_pool1d max_pool1d_with_indices max_pool2d max_pool2d_with_indices max_pool3d
+    max_pool3d_with_indices maximum median meshgrid mH min minimum mode moveaxis movedim mT
+    multinomial nan_to_num native_dropout ne new_ones new_zeros normal numel numpy_T one_hot
+    ones ones_like pack_padded_sequence pad pad_sequence pixel_shuffle pixel_unshuffle polar
+    rand rand_like randint randint_like randn randn_like randperm range ravel real
+    reflection_pad1d reflection_pad2d reflection_pad3d relu relu6 remainder repeat
+    repeat_interleave replication_pad1d replication_pad2d replication_pad3d reshape_as
+    resolve_conj resolve_neg rot90 round scalar_tensor scatter searchsorted select_scatter set
+    sgn sign slice_scatter softshrink sort split_copy squeeze squeeze_multiple stack swapaxes
+    swapdims t T take take_along_dim tensor tensor_split threshold tile topk transpose tril
+    tril_indices triu triu_indices trunc unflatten unfold uniform unique_consecutive
+    unsafe_chunk unsafe_split unsqueeze_copy upsample_nearest1d upsample_nearest2d
+    upsample_nearest3d view_as view_as_complex view_as_real vstack where zero zeros zeros_like
 """.split()  # noqa: SIM905 # a list of words, not of lines
 
 # What counts as an activation beyond fvcore's own list: conv, addmm, bmm, einsum, matmul, linear.
@@ -101,7 +108,8 @@ ACTIVATIONS = tuple(
     f"aten::{name}"
     for name in (
         "mm", "baddbmm", "addbmm", "bilinear", "tensordot", "scaled_dot_product_attention",
-        "conv1d", "conv2d", "conv3d", "lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell",
+        "conv1d", "conv2d", "conv3d", "_convolution_mode", "_grouped_mm", "lstm", "gru",
+        "rnn_tanh", "rnn_relu", "lstm_cell",
         "gru_cell", "rnn_tanh_cell", "rnn_relu_cell",
     )
 )  # fmt: skip
@@ -121,5 +129,5 @@ def flop_handles() -> dict[str, Handle]:
 
 
 def free_operators() -> tuple[str, ...]:
-    """Operators that are no FLOPs, in place or not, in addition to those that fvcore ignores."""
+    """Operators that are no FLOPs, in place or not. fvcore ignores a few more of its own."""
     return tuple(f"aten::{name}{mark}" for name in _FREE for mark in ("", "_"))

@@ -1,6 +1,6 @@
 """Which operator asked for memory, from torch's own profiler: what it watches it does not change.
 
-In: a run between `start` and `stop`. Out: SiteRequests, one for each allocation, in the order of time.
+In: a run between `start` and `stop`. Out: a SiteRequest for each allocation, in order of time.
 Convention: the outermost operator counts, within the innermost of: a module's call, an autograd
 node, a range of the user's.
 """
@@ -68,6 +68,8 @@ class OperatorSites:
 
     def start(self) -> None:
         """From now on operators are seen, in this thread and in autograd's."""
+        if _profiler._profiler_enabled():
+            return  # the user's code profiles itself: one profiler at a time
         config = ProfilerConfig(
             ProfilerState.KINETO,
             False,  # shapes

@@ -6,7 +6,9 @@ without: only torch's own observers are used, and no tensor is kept alive.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
@@ -52,7 +54,8 @@ class Recorder(Watch):
         self._modules = ModuleCalls(model, self._on_root)
         self._sites_begin = self._history.position()
         self._built_bytes = self._history.block_bytes()
-        self._note(self._sites_begin, self._holders.weights())
+        held = chain(self._holders.weights(), self._holders.attributes())
+        self._note(self._sites_begin, held)
         self._step = 1
         self._enter(Phase.BETWEEN_STEPS)
         self._modules.start()
@@ -87,7 +90,8 @@ class Recorder(Watch):
             held = chain(self._holders.gradients(), self._holders.optimizer_state())
             self._note(self._end, held)
         self._modules.stop()
-        self._sites = self._operators.stop()
+        with _no_collection():
+            self._sites = self._operators.stop()
 
     def end(self) -> None:
         """The run is over, whatever became of it."""
@@ -100,18 +104,18 @@ class Recorder(Watch):
         history = self._recorded
         if history is None:
             return AllocationTrace(events=())
-        return attribute(
-            Recording(
-                history=history,
-                end=len(history.places) if self._end is None else self._end,
-                sites_begin=self._sites_begin,
-                built_bytes=self._built_bytes,
-                marks=self._marks,
-                notes=self._notes,
-                sites=self._sites,
-                calls=self._modules.calls if self._modules else (),
-            )
+        recording = Recording(
+            history=history,
+            end=len(history.places) if self._end is None else self._end,
+            sites_begin=self._sites_begin,
+            built_bytes=self._built_bytes,
+            marks=self._marks,
+            notes=self._notes,
+            sites=self._sites,
+            calls=self._modules.calls if self._modules else (),
         )
+        with _no_collection():
+            return attribute(recording)
 
     def _failed(self) -> bool:
         return self._phase is not Phase.BETWEEN_STEPS or self._end is None
@@ -133,3 +137,15 @@ class Recorder(Watch):
 
     def _note(self, position: int, holdings: Iterator[Holding]) -> None:
         self._notes.append(Note(position=position, holdings=tuple(holdings)))
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Records by the ten thousand, none of them garbage, would set the cyclic collector off."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

@@ -68,7 +68,6 @@ class Session:
             warnings=(*trace.warnings, *emulation.warnings(notes)),
         )
 
-
     def answer(self, request: RunRequest | InspectRequest) -> StepTrace | ModelCounts:
         """What the request asks for."""
         if isinstance(request, InspectRequest):

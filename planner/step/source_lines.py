@@ -47,7 +47,7 @@ def of_caller() -> str:
     return ""
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _is_users(filename: str) -> bool:
     if filename.startswith(("<", *_OWN)) or not filename:
         return False

@@ -38,7 +38,8 @@ def moved_bytes(
     if inputs and outputs and not written:
         return 0, 0  # a view
     written_bytes = sum(occupied_bytes(tensor) for tensor in written)
-    read = inputs[1:] if name in _OVERWRITING else inputs
+    unread = name in _OVERWRITING or name.startswith("new_") or name.endswith("_like")
+    read = inputs[1:] if unread else inputs
     read_bytes = sum(occupied_bytes(tensor) for tensor in read)
     if name in _TAKING and inputs:
         read_bytes -= max(0, occupied_bytes(inputs[0]) - written_bytes)

@@ -20,10 +20,10 @@ PACKAGE = Path(planner.__file__).parent
 FLOORS = {
     "errors": 1, "units": 1, "processes": 1,
     "workload": 2, "options": 2, "hardware": 2,
-    "trace": 3, "protocol": 3, "step": 3,
+    "trace": 3, "module_counts": 3, "protocol": 3, "step": 3,
     "device": 4,
     "memory": 5,
-    "results": 6,
+    "results": 6, "inspection": 6,
     "card_run": 7, "summary": 7,
     "report": 8, "pipeline": 8,
     "cli": 9, "__main__": 9,
@@ -34,6 +34,7 @@ OWNERS = {
     "torch": "planner/step/",
     "click": "planner/cli/",
     "yaml": "planner/hardware/database.py",
+    "fvcore": "planner/step/counts.py",
 }
 
 # Only where the caller has a live model, hence torch, already.
@@ -41,7 +42,8 @@ LATE_IMPORTS_OF_STEP = {("planner.device.payload", "planner.step.transport")}
 
 PARENT_SIDE = (
     "planner", "planner.pipeline", "planner.cli.root", "planner.cli.estimate", "planner.cli.gpus",
-    "planner.cli.output", "planner.report.terminal",
+    "planner.cli.inspect", "planner.cli.output", "planner.inspection", "planner.report.inspect",
+    "planner.report.terminal",
 )  # fmt: skip
 
 
@@ -114,7 +116,7 @@ def floor_breaks(found: tuple[Import, ...]) -> list[str]:
 
 
 def owner_breaks(found: tuple[Import, ...]) -> list[str]:
-    """Imports of torch, click and yaml outside the place that owns them."""
+    """Imports of torch, click, yaml and fvcore outside the place that owns them."""
     return [
         f"{item.path} imports {item.name}"
         for item in found
@@ -164,7 +166,7 @@ def test_imports_go_down(found: tuple[Import, ...]) -> None:
     assert floor_breaks(found) == []
 
 
-def test_torch_click_and_yaml_have_one_place_each(found: tuple[Import, ...]) -> None:
+def test_torch_click_yaml_and_fvcore_have_one_place_each(found: tuple[Import, ...]) -> None:
     assert owner_breaks(found) == []
     for owned in OWNERS:
         assert any(item.name.partition(".")[0] == owned for item in found), f"nobody uses {owned}"
@@ -201,6 +203,7 @@ def test_no_module_is_named_like_a_public_name() -> None:
         ("device/build.py", "def f():\n    from torch.cuda import device_count", owner_breaks),
         ("report/terminal.py", "import click", owner_breaks),
         ("hardware/specs.py", "import yaml", owner_breaks),
+        ("step/loop.py", "from fvcore.nn import flop_count", owner_breaks),
         ("pipeline.py", "from planner.step import loop", step_breaks),
         ("device/payload.py", "from planner.step.transport import pack", step_breaks),
         ("errors.py", "from planner.units import GIB", cycles),

@@ -14,6 +14,7 @@ from planner.units import (
     TIB,
     format_bytes,
     format_count,
+    format_flops,
     format_percent,
     parse_bytes,
     parse_reserve,
@@ -111,3 +112,19 @@ def test_format_count(count: int, text: str) -> None:
 )
 def test_format_percent(part: int, text: str) -> None:
     assert format_percent(part, 1000) == text
+
+
+@pytest.mark.parametrize(
+    ("flops", "text"),
+    [
+        (0, "0 FLOPs"),
+        (512, "512 FLOPs"),
+        (8_260_000_000, "8.26 GFLOPs"),
+        (66_100_000_000, "66.1 GFLOPs"),
+        (563_000_000_000_000, "563 TFLOPs"),
+        (999_960, "1.00 MFLOPs"),
+        (1_722_000_000_000_000, "1.72 PFLOPs"),
+    ],
+)
+def test_format_flops(flops: int, text: str) -> None:
+    assert format_flops(flops) == text

@@ -198,6 +198,13 @@ def test_blocks_above_max_split_are_neither_split_nor_given_to_small_requests() 
     target.free(small)
 
 
+def test_a_block_of_just_max_split_is_oversize() -> None:
+    target = allocator("max_split_size_mb:100")
+    target.free(allocate(target, 100 * MIB)[0])
+    allocate(target, 50 * MIB)
+    assert target.reserved_bytes == 150 * MIB
+
+
 def test_max_split_gives_back_one_oversize_block_that_is_large_enough() -> None:
     target = allocator("max_split_size_mb:100", capacity_bytes=1000 * MIB)
     blocks = allocate(target, 150 * MIB, 300 * MIB, 500 * MIB)
@@ -231,6 +238,16 @@ def test_garbage_collection_gives_back_the_oldest() -> None:
     assert target.reserved_bytes == (160 + 20 + 200 + 100) * MIB
 
 
+def test_small_requests_do_not_age_large_blocks() -> None:
+    target = allocator("garbage_collection_threshold:0.5", capacity_bytes=1000 * MIB, fraction=0.8)
+    first, second = allocate(target, 150 * MIB, 350 * MIB)
+    target.free(first)
+    allocate(target, *[512] * 10)
+    target.free(second)
+    allocate(target, 100 * MIB, stream=1)  # both are of average age, and 102 MiB too many
+    assert target.reserved_bytes == (2 + 100) * MIB
+
+
 @pytest.mark.parametrize(("torch", "reserved"), [("2.6.0", 80), ("2.14.1", 180)])
 def test_garbage_collection_needs_a_fraction(torch: str, reserved: int) -> None:
     """In new versions a fraction of 1 is no fraction."""
@@ -253,6 +270,9 @@ def test_a_fraction_is_a_limit_like_the_card() -> None:
     allocate(target, 400 * MIB)
     assert (target.reserved_bytes, target.alloc_retries) == (400 * MIB, 1)
     assert target.allocate(102 * MIB) is None
+    # Of a small request it is the segment that must be allowed.
+    assert allocator(capacity_bytes=1000 * MIB, fraction=0.02).allocate(2 * MIB) is not None
+    assert allocator(capacity_bytes=1000 * MIB, fraction=0.019).allocate(2 * MIB) is None
 
 
 def test_a_rejection_gives_nothing_back() -> None:
@@ -296,6 +316,23 @@ def test_expandable_segments_give_back_whole_pages_and_fill_the_gap() -> None:
     assert target.reserved_bytes == 0
 
 
+def test_a_block_that_can_grow_is_taken_last() -> None:
+    target = allocator("expandable_segments:True")
+    first, _ = allocate(target, 12 * MIB, 18 * MIB)  # 10 MiB are left at the end
+    begin = first.address
+    target.free(first)
+    (found,) = allocate(target, 8 * MIB)
+    assert (found.address, target.reserved_bytes) == (begin, 40 * MIB)
+
+
+def test_an_expandable_segment_has_addresses_for_nine_eighths_of_the_card() -> None:
+    settings = parse_alloc_conf("expandable_segments:True", TORCH)
+    target = CachingAllocator(settings, capacity_bytes=GIB, total_memory_bytes=100 * MIB)
+    first, second, third = allocate(target, 60 * MIB, 60 * MIB, 20 * MIB)  # 112.5, in whole pages
+    assert second.address == first.address + 60 * MIB
+    assert third.address == first.address - 120 * MIB
+
+
 def test_a_full_card_keeps_what_an_expandable_segment_has_mapped() -> None:
     target = allocator("expandable_segments:True", capacity_bytes=50 * MIB)
     (first,) = allocate(target, 30 * MIB)
@@ -307,23 +344,35 @@ def test_a_full_card_keeps_what_an_expandable_segment_has_mapped() -> None:
 def test_memory_in_use_on_another_stream_is_active_until_that_is_done() -> None:
     target = allocator(capacity_bytes=100 * MIB)
     (block,) = allocate(target, 60 * MIB)
-    target.request_free(block)
+    pending = target.request_free(block)
     assert (target.allocated_bytes, target.active_bytes) == (0, 60 * MIB)
     allocate(target, 30 * MIB)
     assert (target.reserved_bytes, target.peak_active_bytes) == (90 * MIB, 90 * MIB)
     assert target.peak_allocated_bytes == 60 * MIB
-    target.complete_free(block)
+    target.complete_free(pending)
     assert (target.active_bytes, target.reserved_bytes) == (30 * MIB, 90 * MIB)
 
 
 def test_when_memory_is_short_the_allocator_waits_for_other_streams() -> None:
     target = allocator(capacity_bytes=100 * MIB)
     (block,) = allocate(target, 60 * MIB)
-    target.request_free(block)
+    pending = target.request_free(block)
     allocate(target, 70 * MIB)
     assert (target.active_bytes, target.alloc_retries) == (70 * MIB, 1)
-    target.complete_free(block)  # is over already
+    target.complete_free(pending)  # is over already
     assert (target.active_bytes, target.reserved_bytes) == (70 * MIB, 70 * MIB)
+
+
+def test_a_late_completion_does_not_free_what_came_after() -> None:
+    target = allocator()
+    first, second = allocate(target, 512, 512)
+    late = target.request_free(first)
+    target.empty_cache()
+    (again,) = allocate(target, 512)  # in the place of the first
+    assert again.address == second.address - 512
+    target.request_free(again)
+    target.complete_free(late)
+    assert (target.allocated_bytes, target.active_bytes) == (512, 1024)
 
 
 def test_peaks_can_begin_anew() -> None:

@@ -51,6 +51,10 @@ def test_options_without_a_byte_on_the_card_are_taken() -> None:
         assert parse_alloc_conf(text, version) == parse_alloc_conf("", version)
 
 
+def test_minus_one_is_no_limit() -> None:
+    assert parse_alloc_conf("max_split_size_mb:-1", NEW).max_split_bytes is None
+
+
 def test_another_backend_is_a_setting() -> None:
     settings = parse_alloc_conf("backend:cudaMallocAsync", NEW)
     assert settings.backend is Backend.CUDA_MALLOC_ASYNC
@@ -65,7 +69,7 @@ def test_another_backend_is_a_setting() -> None:
         (NEW, "max_split_size_mb:", "has no value"),
         (NEW, "max_split_size_mb:128 expandable_segments:True", "comma"),
         (NEW, "max_split_size_mb:big", "whole number"),
-        (NEW, "max_split_size_mb:-1", "whole number"),
+        (NEW, "max_split_size_mb:-2", "whole number"),
         (NEW, "max_split_size_mb:19", "at least 20"),
         (OLD, "max_split_size_mb:20", "above 20"),
         (NEW, "max_non_split_rounding_mb:19", "at least 20"),
@@ -107,6 +111,7 @@ def test_a_trailing_comma_is_taken_as_torch_takes_it() -> None:
     ("size", "rounded"),
     [
         (100, 512),
+        (1300, 1536),
         (2048, 2048),
         (2049, 2560),  # four divisions start above 4 * 512 bytes
         (5 * KIB + 1, 6 * KIB),  # steps of 1 KiB between 4 and 8 KiB

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.memory.allocator import CachingAllocator
+from planner.memory.allocator import CachingAllocator, PendingFree
 from planner.memory.allocator_options import parse_alloc_conf
 from planner.memory.allocator_settings import AllocatorSettings, TorchVersion
 from planner.memory.blocks import Block
@@ -51,7 +52,7 @@ class Driven:
 
     allocator: CachingAllocator
     live: list[Block] = field(default_factory=list)
-    freeing: list[Block] = field(default_factory=list)
+    pending: list[PendingFree] = field(default_factory=list)
     tops: list[int] = field(default_factory=lambda: [0, 0, 0])
 
     def request(self, kind: str, number: int, stream: int) -> None:
@@ -62,14 +63,13 @@ class Driven:
                 self.live.append(block)
         elif kind == "empty":
             self.allocator.empty_cache()
-        elif kind == "complete" and self.freeing:
-            self.allocator.complete_free(self.freeing.pop(number % len(self.freeing)))
+        elif kind == "complete" and self.pending:
+            self.allocator.complete_free(self.pending.pop(number % len(self.pending)))
         elif kind == "free" and self.live:
             self.allocator.free(self.live.pop(number % len(self.live)))
         elif kind == "request" and self.live:
             block = self.live.pop(number % len(self.live))
-            self.allocator.request_free(block)
-            self.freeing.append(block)
+            self.pending.append(self.allocator.request_free(block))
         self.tops = [max(pair) for pair in zip(self.tops, self.figures(), strict=True)]
 
     def figures(self) -> tuple[int, int, int]:
@@ -96,10 +96,10 @@ def segments_of(allocator: CachingAllocator, live: list[Block]) -> list[list[Blo
 
 def check(driven: Driven) -> None:
     allocator = driven.allocator
-    held = [*driven.live, *(block for block in driven.freeing if block.in_use)]
+    held = [*driven.live, *(pending.block for pending in allocator._pending)]
     segments = segments_of(allocator, held)
     for segment in segments:
-        for before, after in zip(segment, segment[1:], strict=False):
+        for before, after in pairwise(segment):
             assert after.previous is before
             assert before.address + before.size_bytes == after.address
             # Free neighbours have joined, unless memory lies behind one of them alone.
@@ -107,7 +107,7 @@ def check(driven: Driven) -> None:
     blocks = sorted(
         (block for segment in segments for block in segment), key=lambda block: block.address
     )
-    for before, after in zip(blocks, blocks[1:], strict=False):
+    for before, after in pairwise(blocks):
         assert before.address + before.size_bytes <= after.address
     assert all(block.in_use and block.mapped for block in held)
     allocated, active, reserved = driven.figures()

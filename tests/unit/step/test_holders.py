@@ -1,0 +1,97 @@
+"""Names of live tensors; a CPU tensor stands in for one on the card."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from planner.step import holders
+from planner.step.holders import Holders, Holding
+from planner.trace import TensorCategory
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+        self.head = nn.Linear(4, 3)
+        self.head.weight = self.layer.weight
+        self.register_buffer("mask", torch.ones(3))
+        self.cache = torch.ones(2)
+
+    def forward(self, x: Any) -> Any:
+        return self.head(x) + self.layer(x) * self.mask
+
+
+@pytest.fixture(autouse=True)
+def _card(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(holders, "_CARD", "cpu")
+
+
+def names(holdings: Any) -> list[tuple[str, str, str]]:
+    return [(h.category.value, h.module, h.tensor) for h in holdings]
+
+
+def test_weights() -> None:
+    assert names(Holders(Net(), None, None).weights()) == [
+        ("parameter", "layer", "weight"),
+        ("parameter", "layer", "bias"),
+        ("parameter", "head", "bias"),
+        ("buffer", "", "mask"),
+    ]
+
+
+def test_attributes_that_are_not_registered() -> None:
+    assert names(Holders(Net(), None, None).attributes()) == [("buffer", "", "cache")]
+
+
+def test_gradients_are_those_that_are_there() -> None:
+    model = Net()
+    found = Holders(model, None, None)
+    assert list(found.gradients()) == []
+    model(torch.ones(2, 4)).sum().backward()
+    assert names(found.gradients())[-1] == ("gradient", "head", "bias")
+    assert len(names(found.gradients())) == 3
+
+
+def test_optimizer_state_belongs_to_its_parameter() -> None:
+    model = Net()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=torch.tensor(0.1), foreach=False)
+    scaler = torch.amp.GradScaler("cpu")
+    found = Holders(model, optimizer, scaler)
+    model(torch.ones(2, 4)).sum().backward()
+    scaler.scale(torch.ones(1))
+    optimizer.step()
+    state = names(found.optimizer_state())
+    assert ("optimizer state", "layer", "weight.exp_avg") in state
+    assert ("optimizer state", "head", "bias.exp_avg_sq") in state
+    assert ("optimizer state", "", "lr") in state
+    assert ("optimizer state", "", "_scale") in state
+
+
+def test_an_optimizer_of_any_make() -> None:
+    assert list(Holders(Net(), object(), None).optimizer_state()) == []
+
+
+def test_inputs_have_their_paths() -> None:
+    batch = {"ids": torch.ones(2), "more": [torch.ones(3), None]}
+    assert names(Holders.inputs(batch)) == [
+        ("input", "", "batch['ids']"),
+        ("input", "", "batch['more'][0]"),
+    ]
+
+
+def test_a_view_is_held_at_the_beginning_of_its_storage() -> None:
+    whole = torch.zeros(10)
+    (holding,) = Holders.inputs(whole[6:])
+    assert holding == Holding(
+        address=whole.data_ptr(), category=TensorCategory.INPUT, tensor="batch"
+    )
+
+
+def test_what_has_no_memory_of_its_own_is_passed_over() -> None:
+    tensors = [torch.empty(0), torch.zeros(3).to_sparse(), torch.empty(3, device="meta")]
+    assert list(Holders.inputs(tensors)) == []
