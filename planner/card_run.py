@@ -16,6 +16,7 @@ from planner.device.torch_install import TorchInstall
 from planner.errors import ModelError
 from planner.memory.budget import MemoryBudget
 from planner.memory.capacity import Capacity, Probe, Verdict, largest_batch
+from planner.memory.timeline import Breakdown, breakdown
 from planner.trace import Outcome, StepTrace
 from planner.units import format_bytes
 from planner.workload import StepConfig
@@ -27,13 +28,15 @@ Progress = Callable[[str], None]
 class CardAnswer:
     """What was found for one card; `capacity` is None when no largest batch was asked for.
 
-    `batch_1` is the run of batch 1 without a limit, where no batch fits and another was asked for.
+    `breakdown` is of the run in `trace`, None where that could not be recorded. `batch_1` is the
+    run of batch 1 without a limit, where no batch fits and another was asked for.
     """
 
     budget: MemoryBudget
     trace: StepTrace
     fits: bool
     capacity: Capacity | None
+    breakdown: Breakdown | None = None
     batch_1: StepTrace | None = None
 
 
@@ -63,6 +66,14 @@ class Cards:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Recorded:
+    """A run and what its peak is made of, where it was recorded to its end."""
+
+    trace: StepTrace
+    breakdown: Breakdown | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CardRun:
     """The runs of one card."""
 
@@ -81,13 +92,15 @@ class CardRun:
         """
         batch = self.config.batch_size
         self._say(f"batch {batch}")
-        trace = self.runner.run(self.cards.unlimited(self.budget), self.config)
+        recorded = self._record(self.cards.unlimited(self.budget))
+        trace = recorded.trace
         if trace.outcome is Outcome.MODEL_ERROR:
             raise model_error(trace)
         if trace.outcome is Outcome.OUT_OF_MEMORY:
-            fits, trace = False, _beyond_all_cards(trace)
+            fits, recorded = False, _Recorded(trace=_beyond_all_cards(trace), breakdown=None)
         else:
-            fits, trace = self._on_full_card(trace)
+            fits, recorded = self._on_full_card(recorded)
+        trace = recorded.trace
         known = Probe(
             batch_size=batch,
             verdict=Verdict.FITS if fits else Verdict.OUT_OF_MEMORY,
@@ -106,6 +119,7 @@ class CardRun:
             trace=trace,
             fits=fits,
             capacity=capacity,
+            breakdown=recorded.breakdown,
             batch_1=self._batch_1()
             if capacity is not None and batch > 1 and not capacity.max_batch_size
             else None,
@@ -117,14 +131,25 @@ class CardRun:
         trace = self.runner.run(self.cards.unlimited(self.budget), config)
         return trace if trace.outcome is Outcome.COMPLETED else None
 
-    def _on_full_card(self, free: StepTrace) -> tuple[bool, StepTrace]:
-        """Whether the step fits, and the trace that holds on this card."""
-        if free.peak_reserved_bytes <= self.budget.capacity_bytes:
+    def _record(self, profile: str) -> _Recorded:
+        trace, allocations = self.runner.record(profile, self.config)
+        if allocations is None or trace.outcome is not Outcome.COMPLETED:
+            return _Recorded(trace=trace, breakdown=None)
+        found = breakdown(
+            allocations,
+            peak_allocated_bytes=trace.peak_allocated_bytes,
+            peak_reserved_bytes=trace.peak_reserved_bytes,
+        )
+        return _Recorded(trace=trace, breakdown=found)
+
+    def _on_full_card(self, free: _Recorded) -> tuple[bool, _Recorded]:
+        """Whether the step fits, and the run that holds on this card."""
+        if free.trace.peak_reserved_bytes <= self.budget.capacity_bytes:
             return True, free  # no allocation of it would have failed: the same run
-        if free.peak_allocated_bytes > self.budget.capacity_bytes:
+        if free.trace.peak_allocated_bytes > self.budget.capacity_bytes:
             return False, free
-        full = self.runner.run(self.cards.limited(self.budget), self.config)
-        if full.outcome is Outcome.COMPLETED:
+        full = self._record(self.cards.limited(self.budget))
+        if full.trace.outcome is Outcome.COMPLETED:
             return True, full
         return False, free
 

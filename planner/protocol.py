@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from planner.errors import ChildError
 from planner.module_counts import ModelCounts
-from planner.trace import StepTrace
+from planner.trace import AllocationTrace, StepTrace
 from planner.workload import StepConfig, Target
 
 
@@ -62,11 +62,15 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
-    """One run: a card (`profile`, see device/profile.py) and a step."""
+    """One run: a card (`profile`, see device/profile.py) and a step.
+
+    With `record`, every request to the allocator is reported too; the figures are the same.
+    """
 
     number: int
     profile: str
     config: StepConfig
+    record: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,11 +84,20 @@ class InspectRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedRun:
+    """What a run with `record` delivers."""
+
+    trace: StepTrace
+    allocations: AllocationTrace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunEnded:
     """The end of a run: what it delivered, if anything, and how the process ended."""
 
     number: int
     trace: StepTrace | None = None
+    allocations: AllocationTrace | None = None
     counts: ModelCounts | None = None
     failure: ChildFailure | None = None
     exit_code: int | None = None
@@ -97,6 +110,7 @@ Message = (
     | RunRequest
     | InspectRequest
     | RunEnded
+    | RecordedRun
     | StepTrace
     | ModelCounts
     | ChildFailure

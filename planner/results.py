@@ -10,10 +10,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from planner.errors import UsageError
+from planner.memory.timeline import Breakdown, Held
 from planner.trace import Counts
 from planner.workload import Scalar, StepConfig
 
 SCHEMA_VERSION = 1
+_BREAKDOWN_KEYS = (
+    "breakdown_bytes", "peak_phase", "peak_step", "first_step_peak_bytes",
+    "steady_step_peak_bytes", "fragmentation_bytes", "module_bytes", "largest_tensors",
+)  # fmt: skip
+_MODULE_DEPTH = 2
+_LARGEST_TENSORS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +42,7 @@ class GpuEstimate:
     `max_batch_size` is None when it was not searched and 0 when batch 1 does not fit;
     `max_batch_is_bound` says that the search stopped at its bound with everything fitting.
     `batch_1_missing_bytes` is by how much batch 1 exceeds the card, where it was found not to fit.
+    `breakdown` says what the peak is made of; None where the run could not be recorded.
     """
 
     requested: str
@@ -51,6 +59,7 @@ class GpuEstimate:
     batch_1_missing_bytes: int | None = None
     attention_backends: tuple[str, ...] = ()
     note: str | None = None
+    breakdown: Breakdown | None = None
 
     @property
     def device_total_bytes(self) -> int:
@@ -83,6 +92,7 @@ class GpuEstimate:
             "batch_1_missing_bytes": self.batch_1_missing_bytes,
             "attention_backends": list(self.attention_backends),
             "note": self.note,
+            **_breakdown_dict(self.breakdown),
         }
 
 
@@ -126,6 +136,14 @@ class Estimate:
         """Largest batch on the first card; None when it was not searched."""
         return self.gpus[0].max_batch_size
 
+    def breakdown(self, gpu: str | None = None) -> Breakdown | None:
+        """What the peak is made of on the card named (the first one when None).
+
+        Raises:
+            UsageError: the card was not part of this estimate.
+        """
+        return self.gpu(gpu).breakdown
+
     def fits(self, gpu: str | None = None) -> bool:
         """Whether the step fits on the card named (the first one when None).
 
@@ -157,6 +175,40 @@ class Estimate:
             "assumptions": list(self.assumptions),
             "warnings": list(self.warnings),
         }
+
+
+def _breakdown_dict(found: Breakdown | None) -> dict[str, Any]:
+    if found is None:
+        return dict.fromkeys(_BREAKDOWN_KEYS)
+    return dict(
+        zip(
+            _BREAKDOWN_KEYS,
+            (
+                found.by_category(),
+                found.peak_phase.value,
+                found.peak_step,
+                found.first_step_peak_bytes,
+                found.steady_step_peak_bytes,
+                found.fragmentation_bytes,
+                found.by_module(_MODULE_DEPTH),
+                [_held_dict(block) for block in found.largest(_LARGEST_TENSORS)],
+            ),
+            strict=True,
+        )
+    )
+
+
+def _held_dict(block: Held) -> dict[str, Any]:
+    origin = block.origin
+    return {
+        "bytes": block.block_bytes,
+        "category": block.category.value,
+        "phase": block.phase.value,
+        "module": origin.module,
+        "tensor": origin.tensor,
+        "operator": origin.operator,
+        "source": origin.source,
+    }
 
 
 def _folded(name: str) -> str:

@@ -59,6 +59,7 @@ def _gpu(answer: CardAnswer) -> GpuEstimate:
         batch_1_missing_bytes=_batch_1_missing(answer),
         attention_backends=trace.attention_backends,
         note=budget.note,
+        breakdown=answer.breakdown,
     )
 
 

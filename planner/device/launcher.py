@@ -37,7 +37,6 @@ from planner.protocol import (
     decode,
     encode,
 )
-from planner.trace import StepTrace
 from planner.workload import StepConfig
 
 _STACK_WAIT_S = 1.0
@@ -133,14 +132,14 @@ class Child:
         assert loaded.versions is not None
         return loaded.versions, loaded.single_run
 
-    def run(self, profile: str, config: StepConfig) -> RunEnded:
-        """One run on the card of `profile`; the trace is there.
+    def run(self, profile: str, config: StepConfig, *, record: bool = False) -> RunEnded:
+        """One run on the card of `profile`; the trace is there, the allocations with `record`.
 
         Raises:
             PlannerError: what the child raised because the request cannot be carried out.
             ChildError: the run was killed before it delivered; ChildTimeoutError: too slow.
         """
-        ended = self._ask(RunRequest(number=0, profile=profile, config=config))
+        ended = self._ask(RunRequest(number=0, profile=profile, config=config, record=record))
         if ended.trace is None:
             raise ChildError(_death(ended, config))
         return ended
@@ -272,12 +271,6 @@ def _hint(number: int) -> str:
     if number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL):
         return "; native code that the model calls crashed on the emulated device"
     return ""
-
-
-def delivered(ended: RunEnded) -> tuple[StepTrace, str | None]:
-    """The trace of a run, and a warning if its process crashed after it had delivered it."""
-    assert ended.trace is not None
-    return ended.trace, late_crash(ended)
 
 
 def late_crash(ended: RunEnded) -> str | None:

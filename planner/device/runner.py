@@ -12,11 +12,11 @@ from dataclasses import replace
 from types import TracebackType
 
 from planner.device.build import EmulatedDevice
-from planner.device.launcher import Child, delivered, late_crash
+from planner.device.launcher import Child, late_crash
 from planner.errors import ChildError
 from planner.module_counts import ModelCounts
-from planner.protocol import ChildVersions, LoadRequest
-from planner.trace import StepTrace
+from planner.protocol import ChildVersions, LoadRequest, RunEnded
+from planner.trace import AllocationTrace, Outcome, StepTrace
 from planner.workload import StepConfig, Target
 
 
@@ -97,13 +97,32 @@ class Runner:
         Raises:
             ChildError: the run was killed before it delivered, or took too long.
         """
+        ended = self._run(profile, config, record=False)
+        assert ended.trace is not None, "a run without a trace is an error"
+        return ended.trace
+
+    def record(self, profile: str, config: StepConfig) -> tuple[StepTrace, AllocationTrace | None]:
+        """The same run with every request to the allocator; None where it could not be recorded.
+
+        Raises:
+            ChildError: the run was killed before it delivered, or took too long.
+        """
+        ended = self._run(profile, config, record=True)
+        assert ended.trace is not None, "a run without a trace is an error"
+        if ended.trace.outcome is Outcome.MODEL_ERROR:
+            # The user's code may use torch's profiler itself, and there is one only.
+            return self.run(profile, config), None
+        return ended.trace, ended.allocations
+
+    def _run(self, profile: str, config: StepConfig, *, record: bool) -> RunEnded:
         if self.single_run is None:
-            trace, warning = delivered(self._child.run(profile, config))
+            ended = self._child.run(profile, config, record=record)
         else:
-            trace, warning = self._run_alone(profile, config)
+            ended = self._run_alone(profile, config, record=record)
+        warning = late_crash(ended)
         if warning is not None:
             self.warnings.append(warning)
-        return trace
+        return ended
 
     def inspect(self, profile: str, config: StepConfig, depth: int) -> ModelCounts:
         """The one request of a Runner that does not run: counts by module down to `depth`.
@@ -119,7 +138,7 @@ class Runner:
             self.warnings.append(warning)
         return ended.counts
 
-    def _run_alone(self, profile: str, config: StepConfig) -> tuple[StepTrace, str | None]:
+    def _run_alone(self, profile: str, config: StepConfig, *, record: bool) -> RunEnded:
         with self._one_at_a_time:
             child, self._unused = self._unused, None
             if child is None or profile != self._request.profile:
@@ -129,6 +148,6 @@ class Runner:
                 child = self._start(profile)
                 child.wait_loaded()
             try:
-                return delivered(child.run(profile, config))
+                return child.run(profile, config, record=record)
             finally:
                 self._end(child)

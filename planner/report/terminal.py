@@ -12,8 +12,11 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
+from planner.memory.timeline import ROUNDING
 from planner.report.advice import advice
+from planner.report.breakdown import largest_tensors
 from planner.results import Estimate, GpuEstimate
+from planner.trace import TensorCategory
 from planner.units import format_bytes, format_count, format_percent
 from planner.workload import Mode
 
@@ -26,6 +29,8 @@ _STEPS = {Mode.TRAIN: "training", Mode.INFER: "inference"}
 def render(estimate: Estimate) -> RenderableType:
     """The whole report: what was run, the cards, what does not fit, assumptions, warnings."""
     parts: list[RenderableType] = [_heading(estimate), Text(), _CardTables(estimate)]
+    if estimate.gpus[0].breakdown is not None:
+        parts += [Text(), largest_tensors(estimate.gpus[0].requested, estimate.gpus[0].breakdown)]
     for title, lines in (
         ("does not fit", advice(estimate)),
         ("warnings", estimate.warnings),
@@ -119,6 +124,21 @@ def _cells(entry: GpuEstimate) -> dict[str, Text]:
         ),
         "largest batch": Text(_largest(entry)),
         "attention": Text(", ".join(entry.attention_backends)),
+        **_breakdown_cells(entry),
+    }
+
+
+def _breakdown_cells(entry: GpuEstimate) -> dict[str, Text]:
+    """What the peak allocated is made of, a row for each category that any card may have."""
+    found = entry.breakdown
+    sums = {} if found is None else found.by_category()
+    where = "" if found is None else f"step {found.peak_step}, {found.peak_phase.value}"
+    return {
+        "peak is in": Text(where),
+        **{
+            f"- {name}": Text(format_bytes(sums[name]) if sums.get(name) else "")
+            for name in (*(category.value for category in TensorCategory), ROUNDING)
+        },
     }
 
 

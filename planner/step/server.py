@@ -28,6 +28,7 @@ from planner.protocol import (
     InspectRequest,
     Loaded,
     LoadRequest,
+    RecordedRun,
     RunEnded,
     RunRequest,
     decode,
@@ -41,9 +42,10 @@ _POLL_S = 0.02
 _MESSAGE_LIMIT = 4000  # characters of an exception's text; some print whole tensors
 _Request = RunRequest | InspectRequest
 _REQUESTS = (RunRequest, InspectRequest)
-_Delivered = StepTrace | ModelCounts | ChildFailure
-_DELIVERED = (StepTrace, ModelCounts, ChildFailure)
-_Measure = Callable[[_Request], StepTrace | ModelCounts]
+_Answer = StepTrace | RecordedRun | ModelCounts
+_Delivered = _Answer | ChildFailure
+_DELIVERED = (StepTrace, RecordedRun, ModelCounts, ChildFailure)
+_Measure = Callable[[_Request], _Answer]
 
 
 @dataclass(slots=True)
@@ -127,12 +129,18 @@ def _decoded(line: bytes) -> _Request:
 
 def _outcome(request: _Request, measure: _Measure) -> _Delivered:
     try:
-        trace = measure(request)
+        answer = measure(request)
     except PlannerError as error:
         return _failure(error)
-    if isinstance(trace, ModelCounts) or trace.failure is None:
-        return trace
+    if isinstance(answer, RecordedRun):
+        return replace(answer, trace=_told(answer.trace))
+    return _told(answer) if isinstance(answer, StepTrace) else answer
+
+
+def _told(trace: StepTrace) -> StepTrace:
     failure = trace.failure
+    if failure is None:
+        return trace
     told = replace(failure, message=_printable(failure.message), frames=_printable(failure.frames))
     return replace(trace, failure=told)
 
@@ -282,9 +290,12 @@ def _receive(run: _Running, selector: selectors.BaseSelector) -> None:
 
 def _ended(number: int, delivered: _Delivered | None, status: int) -> RunEnded:
     code = os.waitstatus_to_exitcode(status)
+    recorded = delivered if isinstance(delivered, RecordedRun) else None
+    alone = delivered if isinstance(delivered, StepTrace) else None
     return RunEnded(
         number=number,
-        trace=delivered if isinstance(delivered, StepTrace) else None,
+        trace=recorded.trace if recorded else alone,
+        allocations=recorded.allocations if recorded else None,
         counts=delivered if isinstance(delivered, ModelCounts) else None,
         failure=delivered if isinstance(delivered, ChildFailure) else None,
         exit_code=code if code >= 0 else None,

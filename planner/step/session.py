@@ -14,11 +14,11 @@ import torch
 
 from planner.errors import UsageError
 from planner.module_counts import ModelCounts
-from planner.protocol import InspectRequest, RunRequest
+from planner.protocol import InspectRequest, RecordedRun, RunRequest
 from planner.step import attention, emulation
 from planner.step.contract import load
-from planner.step.measure import measure
-from planner.trace import StepTrace
+from planner.step.measure import measure, record
+from planner.trace import AllocationTrace, StepTrace
 from planner.workload import Target, TargetKind
 
 _ALLOC_CONF = "PYTORCH_CUDA_ALLOC_CONF"
@@ -42,7 +42,7 @@ class Session:
         if torch.get_num_threads() > 1 or _native_threads() > started:
             self._threads = 1
 
-    def measure(self, request: RunRequest) -> StepTrace:
+    def run(self, request: RunRequest) -> StepTrace | RecordedRun:
         """Runs the step on the card of the request."""
         torch.set_num_threads(self._threads)
         profile, unsupported = emulation.settle_architecture(request.profile)
@@ -51,11 +51,16 @@ class Session:
         attention.reset()
         reads = emulation.ReadCounter()
         reads.start()
-        trace = measure(self._source, request.config, torch.device("cuda", 0))
+        device = torch.device("cuda", 0)
+        allocations: AllocationTrace | None = None
+        if request.record:
+            trace, allocations = record(self._source, request.config, device)
+        else:
+            trace = measure(self._source, request.config, device)
         value_reads = reads.stop()
         notes = emulation.notes()
         backends = {*attention.recorded(), *emulation.attention_kernels(notes)}
-        return replace(
+        completed = replace(
             trace,
             value_reads=value_reads,
             attention_backends=tuple(sorted(backends)),
@@ -67,12 +72,15 @@ class Session:
             ),
             warnings=(*trace.warnings, *emulation.warnings(notes)),
         )
+        if allocations is None:
+            return completed
+        return RecordedRun(trace=completed, allocations=allocations)
 
-    def answer(self, request: RunRequest | InspectRequest) -> StepTrace | ModelCounts:
+    def answer(self, request: RunRequest | InspectRequest) -> StepTrace | RecordedRun | ModelCounts:
         """What the request asks for."""
         if isinstance(request, InspectRequest):
             return self.inspect(request)
-        return self.measure(request)
+        return self.run(request)
 
     def inspect(self, request: InspectRequest) -> ModelCounts:
         """Counts what a step costs, on the card of the request."""

@@ -241,3 +241,45 @@ def test_two_cards_side_by_side_give_what_each_gives_alone(write_model: WriteMod
     workspaces = 2 * ((32 << 20) - 8_519_680)  # the forward's and the backward's
     difference = both.gpu("h100").peak_allocated_bytes - both.gpu("t4").peak_allocated_bytes
     assert difference == workspaces
+
+
+def test_a_step_that_profiles_itself_adds_up_too(write_model: WriteModel) -> None:
+    path = write_model(
+        """
+        def build_model():
+            return nn.Linear(8, 8)
+
+        def build_batch(batch_size):
+            return torch.randn(batch_size, 8)
+
+        def training_step(model, batch):
+            with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]):
+                return model(batch).sum()
+        """
+    )
+    estimate = planner.estimate(path, gpu="a100", max_batch=False)
+    found = estimate.breakdown()
+    assert found is not None
+    assert found.total() == estimate.gpus[0].peak_allocated_bytes
+    assert found.unattributed_bytes == 0
+
+
+def test_the_breakdown_adds_up_to_the_peak(write_model: WriteModel) -> None:
+    path = write_model(
+        """
+        def build_model():
+            return nn.Sequential(nn.Linear(256, 1024), nn.ReLU(), nn.Linear(1024, 8))
+
+        def build_batch(batch_size):
+            return torch.randn(batch_size, 256)
+        """
+    )
+    estimate = planner.estimate(path, gpu="a100", optimizer="adam", max_batch=False)
+    found = estimate.breakdown()
+    assert found is not None
+    assert found.total() == estimate.gpus[0].peak_allocated_bytes
+    parameter_bytes = 4 * (256 * 1024 + 1024 + 1024 * 8) + 512  # 8 biases take a block of 512
+    sums = found.by_category()
+    assert sums["parameter"] == parameter_bytes
+    assert sums["optimizer state"] >= 2 * parameter_bytes
+    assert "unattributed" not in sums

@@ -20,9 +20,11 @@ import planner
 from planner.cli.exit_codes import ExitCode
 from planner.cli.root import root
 from planner.errors import PlannerError, UsageError
+from planner.memory.timeline import ROUNDING
 from planner.options import NAMES, step_config
 from planner.report.terminal import render
 from planner.results import Estimate
+from planner.trace import TensorCategory
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -187,7 +189,11 @@ def test_the_report_shown_has_the_rows_of_a_report(estimate: Estimate) -> None:
     (shown,) = blocks(README, "text")
     assert labels(shown) == [row for row in labels(captured.get()) if row != "attention"]
     explained = set(re.findall(r"^\| ([a-z ]+) \| ", README.partition("\n## ")[0], re.MULTILINE))
-    assert {*labels(shown), "attention"} - {"card"} == explained - {"row"}
+    assert {*labels(shown), "attention"} - {"card"} == explained - {"row", "peak is in"}
+    assert "\npeak is in" in shown
+    named = set(re.findall(r"^- ([a-z]+(?: [a-z]+)?)  +\S", shown, re.MULTILINE))
+    assert named <= {*(category.value for category in TensorCategory), ROUNDING}
+    assert "saved activation" in named
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

@@ -239,13 +239,14 @@ def test_garbage_collection_gives_back_the_oldest() -> None:
 
 
 def test_small_requests_do_not_age_large_blocks() -> None:
-    target = allocator("garbage_collection_threshold:0.5", capacity_bytes=1000 * MIB, fraction=0.8)
+    conf = "garbage_collection_threshold:0.501"
+    target = allocator(conf, capacity_bytes=1000 * MIB, fraction=1 - 2**-20)
     first, second = allocate(target, 150 * MIB, 350 * MIB)
     target.free(first)
-    allocate(target, *[512] * 10)
+    allocate(target, *[512] * 10)  # 502 MiB are reserved now, above 501
     target.free(second)
-    allocate(target, 100 * MIB, stream=1)  # both are of average age, and 102 MiB too many
-    assert target.reserved_bytes == (2 + 100) * MIB
+    allocate(target, 100 * MIB, stream=1)
+    assert target.reserved_bytes == (2 + 100) * MIB  # of one age, both go
 
 
 @pytest.mark.parametrize(("torch", "reserved"), [("2.6.0", 80), ("2.14.1", 180)])

@@ -111,7 +111,7 @@ def test_a_trailing_comma_is_taken_as_torch_takes_it() -> None:
     ("size", "rounded"),
     [
         (100, 512),
-        (1300, 1536),
+        (1100, 1536),
         (2048, 2048),
         (2049, 2560),  # four divisions start above 4 * 512 bytes
         (5 * KIB + 1, 6 * KIB),  # steps of 1 KiB between 4 and 8 KiB
