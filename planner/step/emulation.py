@@ -12,6 +12,7 @@ import sys
 import sysconfig
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -164,23 +165,24 @@ class ReadCounter:
 
 def _nearest_outside(frame: FrameType | None) -> FrameType | None:
     """The innermost frame that is neither torch's nor planner's nor the standard library's."""
+    internal = _internal_prefixes()
     while frame is not None:
         name = frame.f_code.co_filename
-        if not name.startswith(_INTERNAL) and not name.startswith("<"):
+        if not name.startswith(internal) and not name.startswith("<"):
             return frame
         frame = frame.f_back
     return None
 
 
+@cache
 def _internal_prefixes() -> tuple[str, ...]:
-    packages = sysconfig.get_path("purelib")
+    """Asked for at the first read: torch has been imported then, wherever it lies."""
     return (
         str(Path(__file__).resolve().parents[1]) + "/",
-        f"{packages}/torch/",
+        str(Path(str(sys.modules["torch"].__file__)).parent) + "/",
         sysconfig.get_path("stdlib") + "/contextlib.py",
     )
 
 
-_INTERNAL = _internal_prefixes()
 # cuDNN's RNNs draw the seed of their dropout on the card: a value that steers nothing.
 _READS_A_SEED = "/torch/nn/modules/rnn.py"
