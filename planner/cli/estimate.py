@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import click
 
 import planner
+from planner.cli import options as shared
 from planner.cli.exit_codes import exit_code
+from planner.cli.options import AT_LEAST_1, DEFAULTS, words
 from planner.cli.progress import shown_progress
-from planner.units import parse_seconds
 from planner.workload import (
     BuildOn,
     Mode,
     OptimizerName,
-    Precision,
-    Scalar,
-    StepConfig,
-    parse_argument,
 )
 
-_DEFAULT = StepConfig()
-_AT_LEAST_1 = click.IntRange(min=1)
 _EXIT_CODES = """\b
 Exit codes:
   0  done, and the step fits on every card asked for
@@ -35,20 +28,6 @@ Exit codes:
 The report or the JSON goes to stdout: complete with 0 and 3, empty with 1 and 2.
 Progress, errors and whatever the model prints go to stderr.
 """
-
-
-def _words(kind: type[Enum]) -> click.ParamType[Any]:
-    return click.Choice([member.value for member in kind], case_sensitive=False)
-
-
-def _arguments(
-    context: click.Context, parameter: click.Parameter, texts: Sequence[str]
-) -> dict[str, Scalar]:
-    return dict(parse_argument(text) for text in texts)
-
-
-def _seconds(context: click.Context, parameter: click.Parameter, text: str) -> float:
-    return parse_seconds(text)
 
 
 def _not(context: click.Context, parameter: click.Parameter, given: bool) -> bool:
@@ -63,32 +42,18 @@ def _not(context: click.Context, parameter: click.Parameter, given: bool) -> boo
     multiple=True,
     help="Card to ask about, like a100 or rtx4090; repeatable. `planner gpus` lists them.",
 )
-@click.option(
-    "--batch",
-    "batch_size",
-    metavar="N",
-    type=_AT_LEAST_1,
-    default=_DEFAULT.batch_size,
-    show_default=True,
-    help="Samples in a batch; with --accumulate, in one micro-batch.",
-)
+@shared.batch("Samples in a batch; with --accumulate, in one micro-batch.")
 @click.option(
     "--mode",
-    type=_words(Mode),
-    default=_DEFAULT.mode.value,
+    type=words(Mode),
+    default=DEFAULTS.mode.value,
     show_default=True,
     help="A training step, or a forward pass alone.",
 )
-@click.option(
-    "--precision",
-    type=_words(Precision),
-    default=_DEFAULT.precision.value,
-    show_default=True,
-    help="Dtype of weights and arithmetic; amp-* is autocast over float32 weights.",
-)
+@shared.precision("Dtype of weights and arithmetic; amp-* is autocast over float32 weights.")
 @click.option(
     "--optimizer",
-    type=_words(OptimizerName),
+    type=words(OptimizerName),
     help="In the place of the model file's build_optimizer; adamw if there is neither.",
 )
 @click.option(
@@ -98,22 +63,8 @@ def _not(context: click.Context, parameter: click.Parameter, given: bool) -> boo
     multiple=True,
     help="Argument for --optimizer; repeatable.",
 )
-@click.option(
-    "--model-arg",
-    "model_arguments",
-    metavar="KEY=VALUE",
-    multiple=True,
-    callback=_arguments,
-    help="Argument for the function or class that builds the model; repeatable.",
-)
-@click.option(
-    "--input",
-    "inputs",
-    metavar="SPEC",
-    multiple=True,
-    help="Input without its batch dimension: 3x224x224 or ids=1024:int64; repeatable. "
-    "In the place of build_batch.",
-)
+@shared.model_arg
+@shared.input_spec
 @click.option("--channels-last", is_flag=True, help="Weights and images in channels_last.")
 @click.option(
     "--checkpoint-activations",
@@ -123,8 +74,8 @@ def _not(context: click.Context, parameter: click.Parameter, given: bool) -> boo
 @click.option(
     "--accumulate",
     metavar="N",
-    type=_AT_LEAST_1,
-    default=_DEFAULT.accumulate,
+    type=AT_LEAST_1,
+    default=DEFAULTS.accumulate,
     show_default=True,
     help="Micro-batches per optimizer step.",
 )
@@ -138,14 +89,14 @@ def _not(context: click.Context, parameter: click.Parameter, given: bool) -> boo
 @click.option(
     "--steps",
     metavar="N",
-    type=_AT_LEAST_1,
-    default=_DEFAULT.steps,
+    type=AT_LEAST_1,
+    default=DEFAULTS.steps,
     show_default=True,
     help="Steps to run; the first ones take less memory than the later ones.",
 )
 @click.option(
     "--build-on",
-    type=_words(BuildOn),
+    type=words(BuildOn),
     help="Where the model is constructed; by default where it costs no host memory.",
 )
 @click.option(
@@ -167,23 +118,15 @@ def _not(context: click.Context, parameter: click.Parameter, given: bool) -> boo
     callback=_not,
     help="Do not search the largest batch.",
 )
-@click.option(
-    "--timeout",
-    "timeout_s",
-    metavar="TIME",
-    default="600",
-    show_default=True,
-    callback=_seconds,
-    help="Longest wait for loading the model and for each run: seconds, 10m or 1h.",
-)
+@shared.timeout("Longest wait for loading the model and for each run: seconds, 10m or 1h.")
 @click.option(
     "--hardware-db",
     metavar="DIR",
     type=click.Path(path_type=Path),
     help="Folder with your own card records (*.yaml), on top of the built-in ones.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON in the place of a table.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
+@shared.as_json
+@shared.quiet
 @click.pass_context
 def estimate(
     context: click.Context, /, target: str, as_json: bool, quiet: bool, **options: Any

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from planner.inspection import Inspection
 from planner.module_counts import FlopRules, ModuleCounts
+from planner.report.lists import titled_lists
 from planner.units import format_bytes, format_count, format_flops
 
 _GAP = 2  # blanks between two columns
@@ -60,14 +61,12 @@ class _Node:
 def render(inspection: Inspection) -> RenderableType:
     """The whole report: totals, the modules, how it was counted, assumptions, warnings."""
     parts: list[RenderableType] = [_heading(inspection), Text(), _ModuleTable(inspection)]
-    for title, lines in (
+    sections = (
         ("counted", _rules(inspection)),
         ("warnings", inspection.warnings),
         ("assumed", inspection.assumptions),
-    ):
-        if lines:
-            parts += [Text(), _list(title, lines)]
-    return Group(*parts)
+    )
+    return Group(*parts, *titled_lists(sections))
 
 
 def _heading(inspection: Inspection) -> RenderableType:
@@ -180,12 +179,3 @@ def _rules(inspection: Inspection) -> list[str]:
         rest = f" and {more} more" if more > 0 else ""
         lines.append(f"not counted, because there is no rule: {shown}{rest}")
     return lines
-
-
-def _list(title: str, lines: Sequence[str]) -> RenderableType:
-    table = Table.grid(padding=(0, 1, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for line in lines:
-        table.add_row("-", Text(line))
-    return Group(Text(title, style="bold"), table)

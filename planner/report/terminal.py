@@ -15,6 +15,7 @@ from rich.text import Text
 from planner.memory.timeline import ROUNDING
 from planner.report.advice import advice
 from planner.report.breakdown import largest_tensors
+from planner.report.lists import titled_lists
 from planner.results import Estimate, GpuEstimate
 from planner.trace import TensorCategory
 from planner.units import format_bytes, format_count, format_percent
@@ -31,14 +32,12 @@ def render(estimate: Estimate) -> RenderableType:
     parts: list[RenderableType] = [_heading(estimate), Text(), _CardTables(estimate)]
     if estimate.gpus[0].breakdown is not None:
         parts += [Text(), largest_tensors(estimate.gpus[0].requested, estimate.gpus[0].breakdown)]
-    for title, lines in (
+    sections = (
         ("does not fit", advice(estimate)),
         ("warnings", estimate.warnings),
         ("assumed", estimate.assumptions),
-    ):
-        if lines:
-            parts += [Text(), _list(title, lines)]
-    return Group(*parts)
+    )
+    return Group(*parts, *titled_lists(sections))
 
 
 def _heading(estimate: Estimate) -> RenderableType:
@@ -155,12 +154,3 @@ def _largest(entry: GpuEstimate) -> str:
         return "none, not even 1"
     more = " or more" if entry.max_batch_is_bound else ""
     return f"{entry.max_batch_size}{more}"
-
-
-def _list(title: str, lines: Sequence[str]) -> RenderableType:
-    table = Table.grid(padding=(0, 1, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for line in lines:
-        table.add_row("-", Text(line))
-    return Group(Text(title, style="bold"), table)

@@ -35,6 +35,7 @@ from planner.protocol import (
     encode,
 )
 from planner.step import emulation
+from planner.step.pipes import Lines, PrivateDescriptors, write
 from planner.step.supervisor import end_with_parent
 from planner.trace import StepTrace
 
@@ -56,29 +57,18 @@ class _Running:
     received: bytes = b""
 
 
-@dataclass(slots=True)
-class _Private:
-    """Descriptors that no process forked by the user's code may keep open."""
-
-    descriptors: list[int] = field(default_factory=list)
-
-    def close(self) -> None:
-        while self.descriptors:  # once: a process forked from that one has given them new uses
-            os.close(self.descriptors.pop())
-
-
 def serve(requests: int, answers: int, stack: int) -> int:
     """Answers until the parent closes its end; returns the exit code."""
-    private = _Private([requests, answers])
+    private = PrivateDescriptors([requests, answers])
     os.register_at_fork(after_in_child=private.close)
-    lines = _Lines(requests)
+    lines = Lines(requests)
     first = lines.wait()
     if first is None:
         return 0
     request = decode(first, (LoadRequest,))
     faulthandler.register(signal.SIGUSR1, file=stack, all_threads=True)
     loaded, measure = _load(request)
-    _write(answers, encode(loaded))
+    write(answers, encode(loaded))
     if measure is None:
         return 1
     if loaded.single_run is not None:
@@ -186,11 +176,11 @@ def _cuda_is_lost_by_a_fork() -> bool:
 class _Server:
     """Forks for each request and reports each end, until the parent is gone."""
 
-    lines: _Lines
+    lines: Lines
     answers: int
     stack: int
     measure: _Measure
-    private: _Private
+    private: PrivateDescriptors
     running: list[_Running] = field(default_factory=list)
 
     def serve(self) -> None:
@@ -228,7 +218,7 @@ class _Server:
                 os.close(other.pipe)
             self.private.descriptors.append(write_end)  # for what the user's code forks
             faulthandler.register(signal.SIGUSR1, file=self.stack, all_threads=True)
-            _write(write_end, encode(_outcome(request, self.measure)))
+            write(write_end, encode(_outcome(request, self.measure)))
             code = 0
         except BaseException:
             sys.excepthook(*sys.exc_info())
@@ -250,14 +240,14 @@ class _Server:
         if run.received.endswith(b"\n"):
             with suppress(ChildError):  # the user's code wrote to a descriptor that is not its own
                 delivered = cast("_Delivered", decode(run.received, _DELIVERED))
-        _write(self.answers, encode(_ended(run.number, delivered, status)))
+        write(self.answers, encode(_ended(run.number, delivered, status)))
         return True
 
 
 def _run_here(request: _Request, measure: _Measure, answers: int) -> None:
     code = 1
     try:
-        _write(answers, encode(_ended(request.number, _outcome(request, measure), status=0)))
+        write(answers, encode(_ended(request.number, _outcome(request, measure), status=0)))
         code = 0
     except BaseException:
         sys.excepthook(*sys.exc_info())
@@ -301,35 +291,3 @@ def _ended(number: int, delivered: _Delivered | None, status: int) -> RunEnded:
         exit_code=code if code >= 0 else None,
         signal=-code if code < 0 else None,
     )
-
-
-def _write(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
-class _Lines:
-    """Lines of a pipe, waited for or taken as far as they have arrived."""
-
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = descriptor
-        self._rest = b""
-
-    def wait(self) -> bytes | None:
-        """The next line; None at the end."""
-        while b"\n" not in self._rest:
-            data = os.read(self.descriptor, 1 << 16)
-            if not data:
-                return None
-            self._rest += data
-        line, _, self._rest = self._rest.partition(b"\n")
-        return line
-
-    def available(self) -> list[bytes] | None:
-        """Lines that have arrived, after the descriptor became readable; None at the end."""
-        data = os.read(self.descriptor, 1 << 16)
-        if not data:
-            return None
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        return lines
