@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,11 @@ from planner.units import GIB, MIB
 from planner.workload import StepConfig
 
 GOLDEN = Path(__file__).parent / "golden"
+
+# A shell starts background jobs with SIGINT ignored, and what they start inherits that: the tests
+# that press Ctrl-C need it to arrive.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
