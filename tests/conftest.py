@@ -25,8 +25,8 @@ from planner.workload import StepConfig
 
 GOLDEN = Path(__file__).parent / "golden"
 
-# A shell starts background jobs with SIGINT ignored, nohup with SIGHUP, and what they start inherits
-# that: the tests that send them need them to arrive.
+# A shell starts background jobs with SIGINT ignored, nohup with SIGHUP, and what they start
+# inherits that: the tests that send them need them to arrive.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
