@@ -7,10 +7,12 @@ enough, the next run tells.
 from __future__ import annotations
 
 from planner.results import Estimate, GpuEstimate
-from planner.units import format_bytes
+from planner.trace import TensorCategory
+from planner.units import MIB, format_bytes
 from planner.workload import Mode, Precision, StepConfig
 
 _FLOAT32_WEIGHTS = (Precision.FP32, Precision.AMP_FP16, Precision.AMP_BF16)
+_WORTH_BYTES = MIB  # below it there is nothing to save
 _TWO_STATES = ("Adam", "AdamW")  # classes of torch.optim that keep two values per parameter
 
 
@@ -65,11 +67,18 @@ def _is_fragmented(entry: GpuEstimate) -> bool:
     return needed <= entry.usable_memory_bytes
 
 
+def _holds_activations(estimate: Estimate) -> bool:
+    """Whether saved activations are in the peak of a card that is too small; if known."""
+    known = [e.breakdown for e in estimate.gpus if not e.fits and e.breakdown is not None]
+    name = TensorCategory.SAVED_ACTIVATION.value
+    return not known or any(b.by_category().get(name, 0) > _WORTH_BYTES for b in known)
+
+
 def _takes_less(estimate: Estimate) -> list[str]:
     config = estimate.config
     trains = config.mode is Mode.TRAIN
     found = []
-    if trains and not config.checkpoint_activations:
+    if trains and not config.checkpoint_activations and _holds_activations(estimate):
         found.append("--checkpoint-activations (computes them again in backward)")
     if config.precision in _FLOAT32_WEIGHTS:
         what = "weights, gradients and optimizer state" if trains else "weights"

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from planner.memory.timeline import Breakdown, Held
 from planner.report.advice import advice
 from planner.results import Estimate, GpuEstimate
+from planner.trace import Origin, Phase, TensorCategory
 from planner.units import GIB
 from planner.workload import Mode, Precision, StepConfig
 
@@ -117,3 +119,23 @@ def test_fragmentation(
 ) -> None:
     card = replace(t4, peak_allocated_bytes=14 * GIB, peak_reserved_bytes=15 * GIB)
     assert ("expandable_segments:True" in on(card, estimate, alloc_conf=alloc_conf)) is said
+
+
+@pytest.mark.parametrize(("held_bytes", "advised"), [(64 << 20, True), (512, False)])
+def test_checkpointing_is_for_a_peak_that_holds_activations(
+    estimate: Estimate, held_bytes: int, advised: bool
+) -> None:
+    held = Held(
+        size_bytes=held_bytes,
+        block_bytes=held_bytes,
+        category=TensorCategory.SAVED_ACTIVATION,
+        step=1,
+        phase=Phase.FORWARD,
+        origin=Origin(),
+    )
+    found = Breakdown(
+        held=(held,), peak_step=1, peak_phase=Phase.BACKWARD, step_peak_bytes=(held_bytes,)
+    )
+    small = replace(estimate.gpus[1], fits=False, breakdown=found)
+    said = " ".join(advice(replace(estimate, gpus=(small,))))
+    assert ("--checkpoint-activations" in said) is advised
