@@ -16,7 +16,8 @@ import sys
 import time
 
 from planner.memory.allocator_options import parse_alloc_conf
-from planner.memory.replay import Request, RequestKind, replay
+from planner.memory.replay import Request, replay
+from planner.trace import EventKind
 from planner.units import format_bytes
 
 LIMIT_S = 0.5
@@ -45,12 +46,12 @@ class Program:
     def allocate(self, size_bytes: int) -> int:
         """Asks for memory."""
         self._last += 1
-        self.requests.append(Request(RequestKind.ALLOCATE, self._last, size_bytes))
+        self.requests.append(Request(EventKind.ALLOC, self._last, size_bytes))
         return self._last
 
     def free(self, *blocks: int) -> None:
         """Lets go of it."""
-        self.requests.extend(Request(RequestKind.FREE, block) for block in blocks)
+        self.requests.extend(Request(EventKind.FREE, block) for block in blocks)
 
 
 def training(batch_size: int, steps: int) -> list[Request]:

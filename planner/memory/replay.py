@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import Enum
 from typing import NamedTuple
 
 from planner.memory.allocator import CachingAllocator, PendingFree
@@ -17,20 +16,10 @@ from planner.memory.blocks import Block
 from planner.trace import AllocationEvent, EventKind
 
 
-class RequestKind(Enum):
-    """What the program asks of the allocator."""
-
-    ALLOCATE = "allocate"
-    FREE = "free"  # let go of, and no other stream uses it
-    FREE_REQUESTED = "free-requested"  # let go of, but another stream still uses it
-    FREE_COMPLETED = "free-completed"  # the other stream is done
-    EMPTY_CACHE = "empty-cache"
-
-
 class Request(NamedTuple):
     """One request. `block` is the caller's name for the memory, unique while it is live."""
 
-    kind: RequestKind
+    kind: EventKind
     block: int = 0
     size_bytes: int = 0
     stream: int = 0
@@ -61,10 +50,7 @@ class ReplayResult:
 
 def requests_of(events: Iterable[AllocationEvent]) -> list[Request]:
     """The requests of a recorded run."""
-    kinds = {EventKind.ALLOC: RequestKind.ALLOCATE, EventKind.FREE: RequestKind.FREE}
-    return [
-        Request(kinds[event.kind], event.block, event.size_bytes, event.stream) for event in events
-    ]
+    return [Request(event.kind, event.block, event.size_bytes, event.stream) for event in events]
 
 
 def replay(
@@ -87,20 +73,20 @@ def replay(
     pending: dict[int, PendingFree] = {}
     failure = None
     for index, (kind, name, size_bytes, stream) in enumerate(requests):
-        if kind is RequestKind.ALLOCATE:
+        if kind is EventKind.ALLOC:
             block = allocator.allocate(size_bytes, stream)
             if block is None:
                 failure = _out_of_memory(allocator, index, size_bytes)
                 break
             if live.setdefault(name, block) is not block:
                 raise ValueError(f"request {index} allocates block {name}, which is live")
-        elif kind is RequestKind.EMPTY_CACHE:
+        elif kind is EventKind.EMPTY_CACHE:
             allocator.empty_cache()
-        elif name not in (pending if kind is RequestKind.FREE_COMPLETED else live):
+        elif name not in (pending if kind is EventKind.FREE_COMPLETED else live):
             raise ValueError(f"request {index} frees block {name}, which is not live")
-        elif kind is RequestKind.FREE:
+        elif kind is EventKind.FREE:
             allocator.free(live.pop(name))
-        elif kind is RequestKind.FREE_REQUESTED:
+        elif kind is EventKind.FREE_REQUESTED:
             pending[name] = allocator.request_free(live.pop(name))
         else:
             allocator.complete_free(pending.pop(name))

@@ -44,13 +44,8 @@ class Session:
 
     def run(self, request: RunRequest) -> StepTrace | RecordedRun:
         """Runs the step on the card of the request."""
-        torch.set_num_threads(self._threads)
-        profile, unsupported = emulation.settle_architecture(request.profile)
-        emulation.configure(profile)
-        _start_allocator()
+        unsupported, reads = self._prepare(request.profile)
         attention.reset()
-        reads = emulation.ReadCounter()
-        reads.start()
         device = torch.device("cuda", 0)
         allocations: AllocationTrace | None = None
         if request.record:
@@ -68,7 +63,7 @@ class Session:
                 *trace.assumptions,
                 *emulation.assumptions(notes),
                 *emulation.benchmark_note(),
-                *((unsupported,) if unsupported else ()),
+                *unsupported,
             ),
             warnings=(*trace.warnings, *emulation.warnings(notes)),
         )
@@ -86,19 +81,24 @@ class Session:
         """Counts what a step costs, on the card of the request."""
         from planner.step.inspection import inspect_model  # with fvcore, which no run needs
 
-        torch.set_num_threads(self._threads)
-        profile, unsupported = emulation.settle_architecture(request.profile)
-        emulation.configure(profile)
-        _start_allocator()
-        reads = emulation.ReadCounter()
-        reads.start()
+        unsupported, reads = self._prepare(request.profile)
         device = torch.device("cuda", 0)
         found = inspect_model(self._source, request.config, device, request.depth)
         return replace(
             found,
             value_reads=reads.stop(),
-            assumptions=(*found.assumptions, *((unsupported,) if unsupported else ())),
+            assumptions=(*found.assumptions, *unsupported),
         )
+
+    def _prepare(self, profile: str) -> tuple[tuple[str, ...], emulation.ReadCounter]:
+        """Makes the device this card; what that assumes, and the reads counted from now on."""
+        torch.set_num_threads(self._threads)
+        settled, unsupported = emulation.settle_architecture(profile)
+        emulation.configure(settled)
+        _start_allocator()
+        reads = emulation.ReadCounter()
+        reads.start()
+        return ((unsupported,) if unsupported else ()), reads
 
 
 def _start_allocator() -> None:

@@ -27,7 +27,8 @@ from planner.memory.allocator_options import parse_alloc_conf
 from planner.memory.allocator_settings import AllocatorSettings, TorchVersion
 from planner.memory.blocks import Block
 from planner.memory.budget import memory_budgets
-from planner.memory.replay import ReplayResult, Request, RequestKind, replay
+from planner.memory.replay import ReplayResult, Request, replay
+from planner.trace import EventKind
 from planner.units import KIB, MIB
 
 pytestmark = pytest.mark.slow
@@ -288,9 +289,9 @@ def test_random_requests(device: EmulatedDevice) -> None:
 def requests_from(entries: Iterable[list[Any]]) -> list[Request]:
     """The requests in an allocator history. Two live blocks never have one address."""
     kinds = {
-        "alloc": RequestKind.ALLOCATE,
-        "free_requested": RequestKind.FREE_REQUESTED,
-        "free_completed": RequestKind.FREE_COMPLETED,
+        "alloc": EventKind.ALLOC,
+        "free_requested": EventKind.FREE_REQUESTED,
+        "free_completed": EventKind.FREE_COMPLETED,
     }
     return [
         Request(kinds[action], address, size, stream)
@@ -368,15 +369,15 @@ def test_memory_that_another_stream_uses(device: EmulatedDevice) -> None:
     requests = requests_from(entries)
     # Back in the allocator only when it is asked again.
     kinds = [request.kind for request in requests]
-    assert kinds[-1] is RequestKind.FREE_REQUESTED
-    assert kinds.count(RequestKind.FREE_COMPLETED) > 100
+    assert kinds[-1] is EventKind.FREE_REQUESTED
+    assert kinds.count(EventKind.FREE_COMPLETED) > 100
     settings = parse_alloc_conf("", TORCH_VERSION)
     assert peaks_of(replay(requests, settings, capacity_bytes=1 << 44)) == peaks
     at_once = [
-        Request(RequestKind.FREE, request.block)
-        if request.kind is RequestKind.FREE_REQUESTED
+        Request(EventKind.FREE, request.block)
+        if request.kind is EventKind.FREE_REQUESTED
         else request
         for request in requests
-        if request.kind is not RequestKind.FREE_COMPLETED
+        if request.kind is not EventKind.FREE_COMPLETED
     ]
     assert peaks_of(replay(at_once, settings, capacity_bytes=1 << 44)) == peaks

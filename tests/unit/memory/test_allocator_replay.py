@@ -6,14 +6,7 @@ import pytest
 
 from planner.memory.allocator_options import parse_alloc_conf
 from planner.memory.device_memory import DeviceMemory
-from planner.memory.replay import (
-    OutOfMemory,
-    ReplayResult,
-    Request,
-    RequestKind,
-    replay,
-    requests_of,
-)
+from planner.memory.replay import OutOfMemory, ReplayResult, Request, replay, requests_of
 from planner.trace import AllocationEvent, EventKind
 from planner.units import GIB, MIB
 
@@ -21,10 +14,10 @@ SETTINGS = parse_alloc_conf("", "2.14.1")
 
 
 def allocate(block: int, size_mib: int, stream: int = 0) -> Request:
-    return Request(RequestKind.ALLOCATE, block, size_mib * MIB, stream)
+    return Request(EventKind.ALLOC, block, size_mib * MIB, stream)
 
 
-def free(block: int, kind: RequestKind = RequestKind.FREE) -> Request:
+def free(block: int, kind: EventKind = EventKind.FREE) -> Request:
     return Request(kind, block)
 
 
@@ -58,7 +51,7 @@ def test_the_replay_ends_where_memory_does() -> None:
 
 
 def test_emptying_the_cache() -> None:
-    requests = [allocate(1, 40), free(1), Request(RequestKind.EMPTY_CACHE), allocate(2, 60)]
+    requests = [allocate(1, 40), free(1), Request(EventKind.EMPTY_CACHE), allocate(2, 60)]
     result = replay(requests, SETTINGS, capacity_bytes=GIB)
     assert result.peak_reserved_bytes == result.reserved_bytes == 60 * MIB
 
@@ -66,9 +59,9 @@ def test_emptying_the_cache() -> None:
 def test_memory_that_another_stream_uses_is_freed_in_two_steps() -> None:
     requests = [
         allocate(1, 40),
-        free(1, RequestKind.FREE_REQUESTED),
+        free(1, EventKind.FREE_REQUESTED),
         allocate(2, 40),
-        free(1, RequestKind.FREE_COMPLETED),
+        free(1, EventKind.FREE_COMPLETED),
         allocate(3, 40),
     ]
     result = replay(requests, SETTINGS, capacity_bytes=GIB)
@@ -83,7 +76,7 @@ def test_events_of_a_trace_are_requests() -> None:
         AllocationEvent(kind=EventKind.ALLOC, block=8, size_bytes=30 * MIB),
     ]
     requests = requests_of(events)
-    assert requests[0] == Request(RequestKind.ALLOCATE, 7, 30 * MIB, 3)
+    assert requests[0] == Request(EventKind.ALLOC, 7, 30 * MIB, 3)
     result = replay(requests, SETTINGS, capacity_bytes=GIB)
     assert (result.peak_allocated_bytes, result.peak_reserved_bytes) == (30 * MIB, 60 * MIB)
 
@@ -114,3 +107,9 @@ def test_addresses_are_given_from_the_high_end_and_used_again() -> None:
     assert card.charged_bytes == 14 * MIB
     assert card.allocate(7 * MIB) is None
     assert card.allocate(6 * MIB) == third - 10 * MIB
+
+
+@pytest.mark.parametrize("kind", list(EventKind))
+def test_every_kind_of_event_is_a_request(kind: EventKind) -> None:
+    (request,) = requests_of([AllocationEvent(kind=kind, block=3, size_bytes=512, stream=1)])
+    assert request == Request(kind, 3, 512, 1)

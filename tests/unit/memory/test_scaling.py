@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from planner.memory.replay import Request, RequestKind
+from planner.memory.replay import Request
 from planner.memory.scaling import AffineRequests, Mismatch, fit
+from planner.trace import EventKind
 
 
 def step(batch: int) -> list[Request]:
     """A parameter, an activation of 400 bytes per sample and 8 more, both freed."""
     return [
-        Request(RequestKind.ALLOCATE, 0, 1000),
-        Request(RequestKind.ALLOCATE, 1, 8 + 400 * batch, stream=1),
-        Request(RequestKind.FREE, 1, stream=1),
-        Request(RequestKind.FREE, 0),
+        Request(EventKind.ALLOC, 0, 1000),
+        Request(EventKind.ALLOC, 1, 8 + 400 * batch, stream=1),
+        Request(EventKind.FREE, 1, stream=1),
+        Request(EventKind.FREE, 0),
     ]
 
 
@@ -32,8 +33,8 @@ def test_runs_further_apart() -> None:
 
 
 def test_a_size_that_shrinks_stays_a_size() -> None:
-    one = [Request(RequestKind.ALLOCATE, 0, 1000)]
-    other = [Request(RequestKind.ALLOCATE, 0, 600)]
+    one = [Request(EventKind.ALLOC, 0, 1000)]
+    other = [Request(EventKind.ALLOC, 0, 600)]
     found = fit(one, 2, other, 3)
     assert isinstance(found, AffineRequests)
     assert found.at(100)[0].size_bytes == 0
@@ -61,15 +62,15 @@ def test_another_stream_is_told() -> None:
 
 
 def test_more_requests_are_told() -> None:
-    found = fit(step(2), 2, [*step(3), Request(RequestKind.ALLOCATE, 2, 8)], 3)
+    found = fit(step(2), 2, [*step(3), Request(EventKind.ALLOC, 2, 8)], 3)
     assert isinstance(found, Mismatch)
     assert found.request_index == 4
     assert "4 requests at batch 2, 5 at batch 3" in found.reason
 
 
 def test_a_fraction_of_a_byte_per_sample_is_told() -> None:
-    one = [Request(RequestKind.ALLOCATE, 0, 100)]
-    other = [Request(RequestKind.ALLOCATE, 0, 101)]
+    one = [Request(EventKind.ALLOC, 0, 100)]
+    other = [Request(EventKind.ALLOC, 0, 101)]
     found = fit(one, 2, other, 4)
     assert isinstance(found, Mismatch)
     assert "not a whole number of bytes per sample" in found.reason
