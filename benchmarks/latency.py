@@ -4,7 +4,8 @@
 
 The commands take turns, so that a drift of the machine's speed meets all of them; the ratio is
 between medians. The emulated device must be built already (the first estimate builds it).
-Also: time and memory with batch 8 against 8192, and llama-70B with activation checkpointing.
+Also: time and memory with batch 8 against 8192, llama-70B with activation checkpointing, and how
+long a replay of llama-8B takes for one batch.
 """
 
 from __future__ import annotations
@@ -16,6 +17,16 @@ import sys
 import time
 from pathlib import Path
 
+from planner.device.build import emulated_device
+from planner.device.runner import Runner
+from planner.device.torch_install import find_torch
+from planner.estimation.step_runs import Cards, sample_of
+from planner.memory.allocator_options import parse_alloc_conf
+from planner.memory.budget import memory_budgets
+from planner.memory.forecast import Forecast
+from planner.memory.scaling import ScaledRequests, fit
+from planner.workload import Precision, StepConfig, parse_target
+
 ROOT = Path(__file__).resolve().parent.parent
 PLANNER = [sys.executable, "-m", "planner"]
 RESNET50 = [*PLANNER, "estimate", "models/resnet50.py", "--gpu"]
@@ -25,7 +36,8 @@ COMMANDS: dict[str, tuple[list[str], float | None]] = {
     BASE: ([sys.executable, "-c", "import torch"], None),
     "planner --help": ([*PLANNER, "--help"], 0.35),
     "planner gpus": ([*PLANNER, "gpus"], 0.35),
-    "estimate resnet50, a100": ([*RESNET50, "a100"], 3.0),
+    "estimate resnet50, a100": ([*RESNET50, "a100"], 2.5),
+    "estimate resnet50, all cards": ([*RESNET50, "all"], 4.0),
     "estimate resnet50, a100, no search": ([*RESNET50, "a100", "--no-max-batch"], 1.8),
     "estimate resnet50, four cards": (
         [*RESNET50, "t4", "--gpu", "rtx3090", "--gpu", "a100-40gb", "--gpu", "h100"],
@@ -39,6 +51,7 @@ LLAMA_70B = [
 ]  # fmt: skip
 LLAMA_SECONDS, LLAMA_BYTES = 30.0, 1.5 * 2**30
 BATCH_TOLERANCE = 0.10
+REPLAY_SECONDS = 0.5
 
 
 def main() -> int:
@@ -50,6 +63,7 @@ def main() -> int:
     good = ratios(rounds)
     good &= batch_independence(rounds)
     good &= large_model()
+    good &= replay_of_llama()
     return 0 if good else 1
 
 
@@ -96,6 +110,38 @@ def large_model() -> bool:
     print(
         f"llama-70B, sequence 4096, checkpointed: {seconds:.1f} s, "
         f"{memory_bytes / 2**30:.2f} GiB of host memory{'' if within else '  MISSED'}"
+    )
+    return within
+
+
+def replay_of_llama() -> bool:
+    """llama-8B, sequence 4096, bf16: from its recorded requests to the peaks at another batch."""
+    torch = find_torch()
+    cards = Cards(torch=torch, device=emulated_device(torch))
+    (budget,) = memory_budgets(["h100"], hardware_db=None, gpu_memory=None, reserve=0)
+    profile = cards.unlimited(budget)
+    target = parse_target(f"{ROOT}/models/llama.py:llama_8b")
+    with Runner(target, device=cards.device, profile=profile, timeout_s=600) as runner:
+        runner.wait_loaded()
+        samples = []
+        for batch_size in (2, 3):
+            config = StepConfig(batch_size=batch_size, precision=Precision.BF16)
+            _, log = runner.requests(profile, config)
+            assert log is not None, "on the emulated card there is a log"
+            samples.append(sample_of(batch_size, log))
+    scaled = fit(samples)
+    assert isinstance(scaled, ScaledRequests), scaled
+    forecast = Forecast(scaled, parse_alloc_conf("", torch.version))
+    times = []
+    for batch_size in range(4, 9):
+        started = time.perf_counter()
+        forecast.on_card(batch_size, capacity_bytes=1 << 44, total_memory_bytes=1 << 44)
+        times.append(time.perf_counter() - started)
+    median, count = statistics.median(times), len(samples[0].requests)
+    within = median <= REPLAY_SECONDS
+    print(
+        f"llama-8B, {count} requests: replayed in {median:.3f} s for one batch"
+        f"  (limit {REPLAY_SECONDS}{'' if within else ', MISSED'})"
     )
     return within
 

@@ -2,10 +2,12 @@
 
     python -m benchmarks.model_matrix [--cards t4,rtx3090,a100-40gb,h100] [--batch 4]
                                       [--models mlp,llama:llama_1b] [--csv FILE] [--no-search]
+                                      [--precisions fp32,amp-bf16] [--modes train,infer]
 
-One row per case: does the batch fit, the peaks, the largest batch, and whether the largest batch
-really runs and the next one really raises torch.OutOfMemoryError, each in a fresh process.
-Exit code 1 when a case fails for another reason than memory, or a largest batch is not confirmed.
+One row per case: does the batch fit, the peaks, the largest batch and how it was found, how many
+runs that took, and the largest batch again: by doubling and bisection alone, and by trying some
+batches below, each in a fresh process that runs to its end or raises torch.OutOfMemoryError.
+Exit code 1 when a case fails for another reason than memory, or the two largest batches differ.
 """
 
 from __future__ import annotations
@@ -15,16 +17,20 @@ import csv
 import itertools
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
-from planner.card_run import CardRun, Cards
 from planner.device.build import emulated_device
 from planner.device.runner import Runner
 from planner.device.torch_install import find_torch
 from planner.errors import PlannerError
+from planner.estimation.allocator_what_ifs import allocator_plan
+from planner.estimation.card_run import CardRun
+from planner.estimation.step_runs import Cards
 from planner.memory.budget import MemoryBudget, memory_budgets
+from planner.memory.forecast import below
 from planner.trace import Outcome
 from planner.workload import Mode, Precision, StepConfig, parse_target
 
@@ -32,7 +38,7 @@ MODELS = Path(__file__).resolve().parent.parent / "models"
 CARDS = "t4,rtx3090,a100-40gb,h100"
 FIELDS = (
     "model", "card", "precision", "mode", "batch_size", "outcome", "peak_allocated_bytes",
-    "peak_reserved_bytes", "max_batch_size", "confirmed", "seconds",
+    "peak_reserved_bytes", "max_batch_size", "method", "runs", "seconds", "bisected", "agree",
 )  # fmt: skip
 Row = dict[str, object]
 
@@ -45,6 +51,8 @@ def main() -> int:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--csv", type=Path)
     parser.add_argument("--no-search", action="store_true")
+    parser.add_argument("--precisions", default=",".join(kind.value for kind in Precision))
+    parser.add_argument("--modes", default=",".join(kind.value for kind in Mode))
     arguments = parser.parse_args()
     budgets = memory_budgets(
         arguments.cards.split(","), hardware_db=None, gpu_memory=None, reserve=0
@@ -52,7 +60,12 @@ def main() -> int:
     rows: list[Row] = []
     print(*FIELDS, sep="\t")
     for model in arguments.models.split(","):
-        for row in model_rows(model, budgets, arguments.batch, not arguments.no_search):
+        steps = [
+            StepConfig(batch_size=arguments.batch, precision=Precision(precision), mode=Mode(mode))
+            for precision in arguments.precisions.split(",")
+            for mode in arguments.modes.split(",")
+        ]
+        for row in model_rows(model, budgets, steps, not arguments.no_search):
             rows.append(row)
             print(*row.values(), sep="\t", flush=True)
     if arguments.csv:
@@ -60,13 +73,13 @@ def main() -> int:
             writer = csv.DictWriter(file, FIELDS)
             writer.writeheader()
             writer.writerows(rows)
-    bad = [row for row in rows if row["outcome"] == "error" or row["confirmed"] is False]
+    bad = [row for row in rows if row["outcome"] == "error" or row["agree"] is False]
     print(f"{len(rows)} cases, {len(bad)} bad", file=sys.stderr)
     return 1 if bad else 0
 
 
 def model_rows(
-    model: str, budgets: tuple[MemoryBudget, ...], batch_size: int, search: bool
+    model: str, budgets: tuple[MemoryBudget, ...], steps: Sequence[StepConfig], search: bool
 ) -> Iterator[Row]:
     """The cases of one model, all served by one child."""
     file, _, name = model.partition(":")
@@ -77,46 +90,74 @@ def model_rows(
         target, device=cards.device, profile=cards.unlimited(budgets[0]), timeout_s=600
     ) as runner:
         runner.wait_loaded()
-        for precision, mode, budget in itertools.product(Precision, Mode, budgets):
-            config = StepConfig(batch_size=batch_size, precision=precision, mode=mode)
+        for config, budget in itertools.product(steps, budgets):
+            runs: list[str] = []
             run = CardRun(
-                budget=budget, config=config, runner=runner, cards=cards, progress=lambda _: None
+                budget=budget,
+                config=config,
+                plan=allocator_plan((), torch.version),
+                runner=runner,
+                cards=cards,
+                progress=runs.append,
             )
-            started = time.perf_counter()
             row: Row = dict.fromkeys(FIELDS, "")
-            row.update(model=model, card=budget.requested, precision=precision.value)
-            row.update(mode=mode.value, batch_size=batch_size)
+            row.update(model=model, card=budget.requested, precision=config.precision.value)
+            row.update(mode=config.mode.value, batch_size=config.batch_size)
+            started = time.perf_counter()
             row.update(case(run, search))
             row["seconds"] = round(time.perf_counter() - started, 2)
+            row["runs"] = len(runs)
+            if isinstance(row["max_batch_size"], int):
+                row["bisected"] = bisected(run)
+                row["agree"] = row["bisected"] == row["max_batch_size"]
             yield row
 
 
 def case(run: CardRun, search: bool) -> Row:
-    """One card, precision and mode: the answer, confirmed by two more runs."""
+    """One card, precision and mode: what planner answers."""
     try:
         answer = run.answer(search)
     except PlannerError as error:
         message = str(error).splitlines()[0]
-        return {"outcome": "error", "max_batch_size": message, "confirmed": False}
-    largest = answer.capacity.max_batch_size if answer.capacity else None
+        return {"outcome": "error", "method": message, "max_batch_size": ""}
+    batch = answer.batch
     return {
         "outcome": "fits" if answer.fits else "does not fit",
         "peak_allocated_bytes": answer.trace.peak_allocated_bytes,
         "peak_reserved_bytes": answer.trace.peak_reserved_bytes,
-        "max_batch_size": "" if largest is None else largest,
-        "confirmed": "" if largest is None else confirmed(run, largest),
+        "max_batch_size": "" if batch is None else batch.capacity.largest,
+        "method": "" if batch is None else batch.method.value,
     }
 
 
-def confirmed(run: CardRun, largest: int) -> bool:
-    """Whether `largest` runs on the full card and the next batch runs out of memory."""
+def bisected(run: CardRun) -> int:
+    """The largest batch by runs on the full card: doubling until one fails, then halving."""
 
-    def outcome(batch_size: int) -> Outcome:
+    @cache
+    def fits(batch_size: int) -> bool:
         config = replace(run.config, batch_size=batch_size)
-        return run.runner.run(run.cards.limited(run.budget), config).outcome
+        trace = run.runner.run(run.cards.limited(run.budget), config)
+        # Batch norm refuses a batch of 1, which says nothing about larger ones.
+        assert trace.outcome is not Outcome.MODEL_ERROR or batch_size == 1, trace.failure
+        return trace.outcome is Outcome.COMPLETED or trace.outcome is Outcome.MODEL_ERROR
 
-    below = largest == 0 or outcome(largest) is Outcome.COMPLETED
-    return below and outcome(largest + 1) is Outcome.OUT_OF_MEMORY
+    def bisect(low: int, high: int) -> int:
+        while high - low > 1:
+            middle = (low + high) // 2
+            if fits(middle):
+                low = middle
+            else:
+                high = middle
+        return low
+
+    low, high = 0, 1
+    while fits(high):
+        low, high = high, 2 * high
+    answer = bisect(low, high)
+    # Reserved memory is not monotone: what is below the answer has to fit as well.
+    while pits := [value for value in below(answer) if value > 0 and not fits(value)]:
+        answer = bisect(0, min(pits))
+    return answer
 
 
 if __name__ == "__main__":

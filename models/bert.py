@@ -7,13 +7,22 @@ Source: Devlin, Chang, Lee, Toutanova 2018, https://arxiv.org/abs/1810.04805
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional
 
 VOCABULARY = 30522
 SEQUENCE = 512
 DROPOUT = 0.1
 EPSILON = 1e-12
+
+
+@fx.wrap  # torch.fx traces no condition
+def position_ids(ids: Tensor) -> Tensor:
+    """Positions (tokens,); told by the shape, because an embedding on the card checks no index."""
+    tokens = ids.shape[1]
+    if tokens > SEQUENCE:
+        raise ValueError(f"BERT has {SEQUENCE} positions; a sequence of {tokens} is too long")
+    return torch.arange(tokens, device=ids.device)
 
 
 class Block(nn.Module):
@@ -68,9 +77,8 @@ class BertForMaskedLM(nn.Module):
         self.decoder.weight = self.words.weight
 
     def forward(self, ids: Tensor) -> Tensor:
-        positions = torch.arange(ids.shape[1], device=ids.device)
         segments = torch.zeros_like(ids)
-        x = self.words(ids) + self.segments(segments) + self.positions(positions)
+        x = self.words(ids) + self.segments(segments) + self.positions(position_ids(ids))
         x = self.dropout(self.norm(x))
         for block in self.blocks:
             x = block(x)
@@ -90,7 +98,7 @@ def build_model() -> nn.Module:
 
 
 def build_batch(batch_size: int, sequence_length: int = SEQUENCE) -> Tensor:
-    """Token ids, (batch, sequence_length)."""
+    """Token ids, (batch, sequence_length), of at most 512 tokens."""
     return torch.randint(0, VOCABULARY, (batch_size, sequence_length))
 
 

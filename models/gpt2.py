@@ -71,7 +71,10 @@ class GPT2(nn.Module):
         self._checkpointed = enabled
 
     def forward(self, ids: Tensor) -> Tensor:
-        positions = torch.arange(ids.shape[1], device=ids.device)
+        tokens = ids.shape[1]
+        if tokens > SEQUENCE:  # told by the shape: an embedding on the card checks no index
+            raise ValueError(f"GPT-2 has {SEQUENCE} positions; a sequence of {tokens} is too long")
+        positions = torch.arange(tokens, device=ids.device)
         x = self.dropout(self.tokens(ids) + self.positions(positions))
         for block in self.blocks:
             if self._checkpointed and torch.is_grad_enabled():
@@ -94,7 +97,7 @@ def build_model() -> nn.Module:
 
 
 def build_batch(batch_size: int, sequence_length: int = SEQUENCE) -> Tensor:
-    """Token ids, (batch, sequence_length)."""
+    """Token ids, (batch, sequence_length), of at most 1024 tokens."""
     return torch.randint(0, VOCABULARY, (batch_size, sequence_length))
 
 

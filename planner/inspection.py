@@ -75,6 +75,7 @@ class Inspection:
                     {"name": spec.name, "shape": list(spec.shape), "dtype": spec.dtype}
                     for spec in self.config.inputs
                 ],
+                "sequence_length": self.config.sequence_length,
             },
             "counts": {
                 "parameters": counts.parameters,
@@ -86,6 +87,7 @@ class Inspection:
             "structure": self.model.structure.value,
             "flop_rules": self.model.flop_rules.value,
             "modules": [row.to_dict() for row in self.modules],
+            "operators": [record.to_dict() for record in self.model.operators],
             "assumptions": list(self.assumptions),
             "warnings": list(self.warnings),
         }

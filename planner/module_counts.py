@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from planner.trace import Counts, ValueRead
+from planner.trace import Counts, OperatorRecord, ValueRead
 
 
 class Structure(str, Enum):
     """How operators were told to modules."""
 
+    WHOLE_MODEL = "whole model"  # depth 0: there are no modules to tell apart
     FX_GRAPH = "torch.fx graph"  # the symbolically traced forward, run node by node
     MODULE_HOOKS = "module hooks"  # the module that was running when the operator was called
 
@@ -41,8 +42,8 @@ class StepCounts:
 
     `forward_flops_per_sample` and `activations_per_sample` are of the model's forward, divided by
     the batch; the latter is None where it could not be counted. `step_flops` is what one batch
-    takes from the forward to the end of backward: matrix products, convolutions, attention and
-    recurrent layers, counted as they were called.
+    takes from the forward to the end of backward (of inference, the forward alone): matrix
+    products, convolutions, attention and recurrent layers, counted as they were called.
     """
 
     forward_flops_per_sample: int
@@ -113,7 +114,9 @@ class ModelCounts:
     """All that was counted for one model; `modules` in the order of definition, outer first.
 
     `forward_flops_by_torch` are those of the same forward by the formulas of
-    torch.utils.flop_counter, where `flop_rules` is FVCORE a check of the total.
+    torch.utils.flop_counter, where `flop_rules` is FVCORE a check of the total. `operators` are
+    those of one step with one micro-batch, once the optimizer has its state; what moves the batch
+    and zero_grad are not among them.
     """
 
     counts: Counts
@@ -123,6 +126,7 @@ class ModelCounts:
     flop_rules: FlopRules
     forward_flops_by_torch: int
     build_on: str
+    operators: tuple[OperatorRecord, ...] = ()
     value_reads: tuple[ValueRead, ...] = ()
     assumptions: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()

@@ -30,9 +30,9 @@ _Choice = TypeVar("_Choice", bound=Enum)
 _CHOICES: dict[str, type[Enum]] = {
     "mode": Mode, "precision": Precision, "optimizer": OptimizerName, "build_on": BuildOn,
 }  # fmt: skip
-_MAY_BE_NONE = ("optimizer", "build_on", "alloc_conf")
+_MAY_BE_NONE = ("sequence_length", "optimizer", "build_on", "alloc_conf")
 _FLAGS = ("channels_last", "checkpoint_activations", "set_to_none")
-_COUNTS = ("batch_size", "accumulate", "steps")
+_COUNTS = ("batch_size", "sequence_length", "accumulate", "steps")
 NAMES = tuple(field.name for field in fields(StepConfig))
 
 
@@ -72,6 +72,21 @@ def _value(name: str, value: Any) -> Any:
     if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
         raise UsageError(f"{name} must be {_WORDS[wanted]}, not {value!r}")
     return value
+
+
+def texts(value: Any, name: str) -> tuple[str, ...]:
+    """One text, or several, as a tuple; None is none.
+
+    Raises:
+        UsageError: something else.
+    """
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        return (value,)
+    if isinstance(value, (tuple, list)) and all(isinstance(item, str) for item in value):
+        return tuple(value)
+    raise UsageError(f"{name} must be text or a list of texts, not {value!r}")
 
 
 # What torch parses when it is imported, and aborts on: PYTORCH_CUDA_ALLOC_CONF.

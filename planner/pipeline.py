@@ -2,34 +2,41 @@
 
 target, cards, options
   -> the cards' budgets, and the emulated device for this torch (built once)
-  -> a child that loads the model; per card, side by side, its runs and search
-  -> Estimate; of inspect(), one counted run and an Inspection
+  -> a child that loads the model; per card, side by side, its runs and search; beside them a
+     counted run
+  -> Estimate; of inspect(), the counted run alone and an Inspection
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import planner
-from planner.card_run import CardAnswer, CardRun, Cards, Progress
 from planner.device.build import emulated_device
 from planner.device.payload import ModelFunctions, child_target
 from planner.device.runner import Runner
 from planner.device.torch_install import TorchInstall, find_torch
-from planner.errors import UsageError
+from planner.errors import PlannerError, UsageError
+from planner.estimation.allocator_what_ifs import AllocatorPlan, allocator_plan
+from planner.estimation.card_run import CardAnswer, CardRun
+from planner.estimation.step_runs import Cards, Progress, side_by_side
+from planner.estimation.summary import summarize, value_reads
+from planner.estimation.survey import Survey
 from planner.inspection import Inspection
-from planner.memory.budget import memory_budgets
-from planner.options import arguments, step_config
+from planner.memory.budget import MemoryBudget, is_every_card, memory_budgets
+from planner.memory.largest import Card
+from planner.module_counts import ModelCounts
+from planner.options import arguments, step_config, texts
 from planner.protocol import ChildVersions
 from planner.results import Estimate, Versions
-from planner.summary import summarize, value_reads
-from planner.workload import Scalar, Target
+from planner.workload import Scalar, StepConfig, Target
 
-ALLOC_CONF = "PYTORCH_CUDA_ALLOC_CONF"
 # A recent data-centre card: flash attention and every dtype.
 INSPECT_GPU = "a100-sxm4-80gb"
 
@@ -38,13 +45,14 @@ def estimate(
     target: Any,
     *,
     gpu: str | Sequence[str],
-    build_batch: Callable[[int], Any] | None = None,
+    build_batch: Callable[..., Any] | None = None,
     training_step: Callable[[Any, Any], Any] | None = None,
     build_optimizer: Callable[[Any], Any] | None = None,
     model_arguments: Mapping[str, Scalar] | None = None,
     max_batch: bool = True,
     gpu_memory: str | int | None = None,
     reserve: str | int = 0,
+    alloc_conf: str | Sequence[str] | None = None,
     timeout_s: float = 600.0,
     hardware_db: str | os.PathLike[str] | None = None,
     on_progress: Progress | None = None,
@@ -53,16 +61,19 @@ def estimate(
     """Run the step on emulated cards: does it fit, what does it take, how large a batch.
 
     `target` is a model file, "FILE:NAME", "package.module:NAME", a live nn.Module or a function
-    that builds one. `options` are the fields of StepConfig, in words: batch_size=8,
-    precision="amp-bf16", inputs="3x224x224", optimizer="sgd" ...
+    that builds one. `gpu` is a card, a list of cards, or "all". Of several `alloc_conf` the first
+    is in force, the others are held against it by replay. `options` are the fields of StepConfig,
+    in words: batch_size=8, precision="amp-bf16", inputs="3x224x224", optimizer="sgd" ...
 
     Raises:
         PlannerError: see errors.py. A model that does not fit is a result, not an error.
     """
     progress = on_progress or (lambda _: None)
-    config = step_config(options)
+    settings = texts(alloc_conf, "alloc_conf")
+    config = step_config({**options, "alloc_conf": settings[0] if settings else None})
+    names = [gpu] if isinstance(gpu, str) else list(gpu)
     budgets = memory_budgets(
-        [gpu] if isinstance(gpu, str) else list(gpu),
+        names,
         hardware_db=Path(hardware_db) if hardware_db is not None else None,
         gpu_memory=gpu_memory,
         reserve=reserve,
@@ -72,25 +83,32 @@ def estimate(
     )
     given = arguments(model_arguments or {}, "model_arguments")
     torch = find_torch()
-    with child_target(target, functions, given) as named:
-        cards = Cards(torch=torch, device=emulated_device(torch, progress))
-        progress("importing torch and the model")
-        with Runner(
-            named,
-            device=cards.device,
-            profile=cards.unlimited(budgets[0]),
-            timeout_s=timeout_s,
-            environment={} if config.alloc_conf is None else {ALLOC_CONF: config.alloc_conf},
-        ) as runner:
-            versions = _versions(runner.wait_loaded(), torch)
-            runs = [
-                CardRun(budget=budget, config=config, runner=runner, cards=cards, progress=progress)
-                for budget in budgets
-            ]
-            answers = _side_by_side(runs, max_batch)
-            return summarize(
-                label(target, named), config, answers, versions, tuple(runner.warnings)
-            )
+    plan = allocator_plan(settings, torch.version)
+    with _opened(
+        target,
+        functions,
+        given,
+        torch=torch,
+        budget=budgets[0],
+        config=config,
+        timeout_s=timeout_s,
+        progress=progress,
+    ) as child:
+        counting = _beside(lambda: child.runner.count(child.cards.unlimited(budgets[0]), config))
+        answers = _answers(
+            child, config, plan, budgets, progress, search=max_batch, survey=is_every_card(names)
+        )
+        counted, trouble = _counted(counting)
+        return summarize(
+            child.label,
+            config,
+            answers,
+            child.versions,
+            (*child.runner.warnings, *trouble),
+            plan=plan,
+            counted=counted,
+            is_survey=is_every_card(names),
+        )
 
 
 def inspect(
@@ -98,7 +116,7 @@ def inspect(
     *,
     gpu: str = INSPECT_GPU,
     depth: int = 2,
-    build_batch: Callable[[int], Any] | None = None,
+    build_batch: Callable[..., Any] | None = None,
     training_step: Callable[[Any, Any], Any] | None = None,
     model_arguments: Mapping[str, Scalar] | None = None,
     timeout_s: float = 600.0,
@@ -108,8 +126,8 @@ def inspect(
 ) -> Inspection:
     """Count what a training step costs, by module: FLOPs, activations, what backward keeps.
 
-    `target` and `options` are those of estimate(); the optimizer does not run. `gpu` is the card
-    whose kernels are taken: it moves what they save, and no FLOPs.
+    `target` and `options` are those of estimate(). `gpu` is the card whose kernels are taken: it
+    moves what they save, and no FLOPs.
 
     Raises:
         PlannerError: see errors.py.
@@ -119,31 +137,133 @@ def inspect(
     if isinstance(depth, bool) or not isinstance(depth, int) or depth < 0:
         raise UsageError(f"depth must be a whole number from 0 (the model alone) on, not {depth!r}")
     database = Path(hardware_db) if hardware_db is not None else None
+    if is_every_card([gpu]):
+        raise UsageError("inspect takes one card, whose kernels it counts")
     (budget,) = memory_budgets([gpu], hardware_db=database, gpu_memory=None, reserve=0)
     functions = ModelFunctions(
         build_batch=build_batch, training_step=training_step, build_optimizer=None
     )
     given = arguments(model_arguments or {}, "model_arguments")
-    torch = find_torch()
+    with _opened(
+        target,
+        functions,
+        given,
+        torch=find_torch(),
+        budget=budget,
+        config=config,
+        timeout_s=timeout_s,
+        progress=progress,
+    ) as child:
+        progress("counting")
+        counts = child.runner.inspect(child.cards.unlimited(budget), config, depth)
+        note = () if budget.note is None else (budget.note,)
+        return Inspection(
+            target=child.label,
+            config=config,
+            depth=depth,
+            gpu=budget.card.name,
+            model=counts,
+            versions=child.versions,
+            assumptions=(*note, *counts.assumptions, *value_reads(counts)),
+            warnings=(*counts.warnings, *child.runner.warnings),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Opened:
+    """A child that has loaded the target. `label` is the target as the caller knows it."""
+
+    runner: Runner
+    cards: Cards
+    label: str
+    versions: Versions
+
+
+@contextmanager
+def _opened(
+    target: Any,
+    functions: ModelFunctions,
+    given: tuple[tuple[str, Scalar], ...],
+    *,
+    torch: TorchInstall,
+    budget: MemoryBudget,
+    config: StepConfig,
+    timeout_s: float,
+    progress: Progress,
+) -> Iterator[_Opened]:
     with child_target(target, functions, given) as named:
         cards = Cards(torch=torch, device=emulated_device(torch, progress))
         progress("importing torch and the model")
-        profile = cards.unlimited(budget)
-        with Runner(named, device=cards.device, profile=profile, timeout_s=timeout_s) as runner:
+        with Runner(
+            named,
+            device=cards.device,
+            profile=cards.unlimited(budget),
+            timeout_s=timeout_s,
+            alloc_conf=config.alloc_conf,
+        ) as runner:
             versions = _versions(runner.wait_loaded(), torch)
-            progress("counting")
-            counts = runner.inspect(profile, config, depth)
-            note = () if budget.note is None else (budget.note,)
-            return Inspection(
-                target=label(target, named),
+            yield _Opened(runner=runner, cards=cards, label=label(target, named), versions=versions)
+
+
+def _answers(
+    child: _Opened,
+    config: StepConfig,
+    plan: AllocatorPlan,
+    budgets: Sequence[MemoryBudget],
+    progress: Progress,
+    *,
+    search: bool,
+    survey: bool,
+) -> list[CardAnswer]:
+    """Answers in the order of the budgets, as many at a time as there are processors."""
+    if not survey:
+        runs = [
+            CardRun(
+                budget=budget,
                 config=config,
-                depth=depth,
-                gpu=budget.card.name,
-                model=counts,
-                versions=versions,
-                assumptions=(*note, *counts.assumptions, *value_reads(counts)),
-                warnings=(*counts.warnings, *runner.warnings),
+                plan=plan,
+                runner=child.runner,
+                cards=child.cards,
+                progress=progress,
             )
+            for budget in budgets
+        ]
+        return side_by_side(lambda run: run.answer(search), runs)
+    alike: dict[tuple[int, int], list[MemoryBudget]] = {}
+    for budget in budgets:
+        alike.setdefault(budget.card.compute_capability, []).append(budget)
+    answered: dict[Card, int] = {}
+    surveys = [
+        Survey(
+            budgets=tuple(group),
+            config=config,
+            plan=plan,
+            runner=child.runner,
+            cards=child.cards,
+            progress=progress,
+            answered=answered,
+        )
+        for group in alike.values()
+    ]
+    found = side_by_side(lambda group: group.answers(search), surveys)
+    by_name = {answer.budget.requested: answer for group in found for answer in group}
+    return [by_name[budget.requested] for budget in budgets]
+
+
+def _beside(count: Callable[[], ModelCounts]) -> Future[ModelCounts]:
+    """Counts in a thread of its own; closing the child ends it."""
+    pool = ThreadPoolExecutor(max_workers=1)
+    counting = pool.submit(count)
+    pool.shutdown(wait=False)
+    return counting
+
+
+def _counted(counting: Future[ModelCounts]) -> tuple[ModelCounts | None, tuple[str, ...]]:
+    """Counts are beside the point of an estimate: without them it says why, and goes on."""
+    try:
+        return counting.result(), ()
+    except PlannerError as error:
+        return None, (f"FLOPs and activations could not be counted: {error}",)
 
 
 def _versions(child: ChildVersions, torch: TorchInstall) -> Versions:
@@ -161,13 +281,3 @@ def label(target: Any, named: Target) -> str:
     if isinstance(target, (str, os.PathLike, Target)):
         return named.label
     return named.name or "model"
-
-
-def _side_by_side(runs: Sequence[CardRun], search: bool) -> list[CardAnswer]:
-    """Answers in order; as many at a time as there are processors. The first error ends all."""
-    workers = min(len(runs), len(os.sched_getaffinity(0)))
-    pool = ThreadPoolExecutor(max_workers=workers)
-    try:
-        return list(pool.map(lambda run: run.answer(search), runs))
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)

@@ -9,14 +9,47 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BeforeValidator, PlainSerializer, TypeAdapter, ValidationError
 
 from planner.errors import ChildError
 from planner.module_counts import ModelCounts
-from planner.trace import AllocationTrace, StepTrace
+from planner.trace import AllocationTrace, EventKind, Recording, RequestLog, StepTrace
 from planner.workload import StepConfig, Target
+
+# What torch reads its allocator's setting from: the first of these that is set, in 2.15; see
+# c10/core/AllocatorConfig.cpp. Others look in another order, and 2.6 knows the first alone.
+ALLOC_CONF = "PYTORCH_CUDA_ALLOC_CONF"
+ALLOC_CONF_VARIABLES = (ALLOC_CONF, "PYTORCH_HIP_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
+
+_LETTERS = {
+    EventKind.ALLOC: "a",
+    EventKind.FREE: "f",
+    EventKind.FREE_REQUESTED: "r",
+    EventKind.FREE_COMPLETED: "c",
+    EventKind.EMPTY_CACHE: "e",
+}
+_KINDS_BY_LETTER = {letter: kind for kind, letter in _LETTERS.items()}
+
+
+def _in_short(log: RequestLog) -> dict[str, Any]:
+    return {
+        "kinds": "".join([_LETTERS[kind] for kind in log.kinds]),
+        "blocks": log.blocks,
+        "sizes_bytes": log.sizes_bytes,
+        "streams": log.streams,
+        "workspace_sizes_bytes": log.workspace_sizes_bytes,
+    }
+
+
+def _at_length(short: Any) -> Any:
+    kinds = tuple([_KINDS_BY_LETTER[letter] for letter in short["kinds"]])
+    return {**short, "kinds": kinds}
+
+
+# A letter for each kind: thousands of enumeration members would take longer than all the rest.
+_ShortLog = Annotated[RequestLog, PlainSerializer(_in_short), BeforeValidator(_at_length)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,13 +57,15 @@ class LoadRequest:
     """What to load before the first run.
 
     `libraries` are the emulated device, in order; `profile` is the card to show while the user's
-    code is imported, because a module may ask for it.
+    code is imported, because a module may ask for it, and `alloc_conf` the allocator's setting
+    there, because a module may start the allocator.
     """
 
     target: Target
     libraries: tuple[str, ...]
     driver_folder: str
     profile: str
+    alloc_conf: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,15 +97,12 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
-    """One run: a card (`profile`, see device/profile.py) and a step.
-
-    With `record`, every request to the allocator is reported too; the figures are the same.
-    """
+    """One run: a card (`profile`, see device/profile.py), a step, and what to record of it."""
 
     number: int
     profile: str
     config: StepConfig
-    record: bool = False
+    recording: Recording = Recording.NOTHING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,10 +117,11 @@ class InspectRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedRun:
-    """What a run with `record` delivers."""
+    """What a recorded run delivers: the recording that was asked for, where it succeeded."""
 
     trace: StepTrace
-    allocations: AllocationTrace
+    allocations: AllocationTrace | None = None
+    requests: _ShortLog | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +131,7 @@ class RunEnded:
     number: int
     trace: StepTrace | None = None
     allocations: AllocationTrace | None = None
+    requests: _ShortLog | None = None
     counts: ModelCounts | None = None
     failure: ChildFailure | None = None
     exit_code: int | None = None

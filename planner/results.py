@@ -11,6 +11,7 @@ from typing import Any
 
 from planner.errors import UsageError
 from planner.memory.timeline import Breakdown, Held
+from planner.module_counts import StepCounts
 from planner.trace import Counts
 from planner.workload import Scalar, StepConfig
 
@@ -18,6 +19,9 @@ SCHEMA_VERSION = 1
 _BREAKDOWN_KEYS = (
     "breakdown_bytes", "peak_phase", "peak_step", "first_step_peak_bytes",
     "steady_step_peak_bytes", "fragmentation_bytes", "module_bytes", "largest_tensors",
+)  # fmt: skip
+_STEP_KEYS = (
+    "forward_flops_per_sample", "step_flops", "activations_per_sample", "uncounted_operators",
 )  # fmt: skip
 _MODULE_DEPTH = 2
 _LARGEST_TENSORS = 10
@@ -35,12 +39,41 @@ class Versions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WhatIf:
+    """The batch asked for under another setting of the allocator, by replay of the same run.
+
+    `alloc_conf` is None for torch's defaults; `max_batch_size` is None where it was not searched or
+    cannot be forecast.
+    """
+
+    alloc_conf: str | None
+    peak_allocated_bytes: int
+    peak_reserved_bytes: int
+    fits: bool
+    max_batch_size: int | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The entry of the JSON list `alloc_conf_what_ifs`."""
+        return {
+            "alloc_conf": self.alloc_conf,
+            "peak_allocated_bytes": self.peak_allocated_bytes,
+            "peak_reserved_bytes": self.peak_reserved_bytes,
+            "fits": self.fits,
+            "max_batch_size": self.max_batch_size,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GpuEstimate:
     """One card's answer.
 
     `device_total_bytes` = peak reserved + context overhead: what the driver would show.
     `max_batch_size` is None when it was not searched and 0 when batch 1 does not fit;
     `max_batch_is_bound` says that the search stopped at its bound with everything fitting.
+    `max_batch_confirmed`: it was run and fits, and the next one was run and does not; else it comes
+    from a replay alone. `max_batch_method` is "replay" or "runs". `max_sequence_length` is the
+    longest sequence at the batch asked for, a multiple of 128; None where no length was given.
+    `what_ifs` is the same step under other settings of the allocator.
     `batch_1_missing_bytes` is by how much batch 1 exceeds the card, where it was found not to fit.
     `breakdown` says what the peak is made of; None where the run could not be recorded.
     """
@@ -56,10 +89,15 @@ class GpuEstimate:
     fits: bool
     max_batch_size: int | None = None
     max_batch_is_bound: bool = False
+    max_batch_confirmed: bool | None = None
+    max_batch_method: str | None = None
+    max_sequence_length: int | None = None
+    max_sequence_confirmed: bool | None = None
     batch_1_missing_bytes: int | None = None
     attention_backends: tuple[str, ...] = ()
     note: str | None = None
     breakdown: Breakdown | None = None
+    what_ifs: tuple[WhatIf, ...] = ()
 
     @property
     def device_total_bytes(self) -> int:
@@ -89,16 +127,25 @@ class GpuEstimate:
             "missing_bytes": self.missing_bytes,
             "max_batch_size": self.max_batch_size,
             "max_batch_is_bound": self.max_batch_is_bound,
+            "max_batch_confirmed": self.max_batch_confirmed,
+            "max_batch_method": self.max_batch_method,
+            "max_sequence_length": self.max_sequence_length,
+            "max_sequence_confirmed": self.max_sequence_confirmed,
             "batch_1_missing_bytes": self.batch_1_missing_bytes,
             "attention_backends": list(self.attention_backends),
             "note": self.note,
             **_breakdown_dict(self.breakdown),
+            "alloc_conf_what_ifs": [found.to_dict() for found in self.what_ifs],
         }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """The answer of `planner.estimate()` for one model on one or more cards."""
+    """The answer of `planner.estimate()` for one model on one or more cards.
+
+    `step` holds FLOPs and activations, None where they could not be counted. `is_survey`: every
+    card in the database was asked for.
+    """
 
     target: str
     config: StepConfig
@@ -110,6 +157,8 @@ class Estimate:
     assumptions: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     engine: str = "emulated"
+    step: StepCounts | None = None
+    is_survey: bool = False
 
     def gpu(self, name: str | None = None) -> GpuEstimate:
         """The entry of one card, by the name it was asked for or its full name; None: the first.
@@ -170,11 +219,16 @@ class Estimate:
                 "parameters": self.counts.parameters,
                 "trainable_parameters": self.counts.trainable_parameters,
                 "buffers": self.counts.buffers,
+                **_step_dict(self.step),
             },
             "gpus": [entry.to_dict() for entry in self.gpus],
             "assumptions": list(self.assumptions),
             "warnings": list(self.warnings),
         }
+
+
+def _step_dict(step: StepCounts | None) -> dict[str, Any]:
+    return dict.fromkeys(_STEP_KEYS) if step is None else step.to_dict()
 
 
 def _breakdown_dict(found: Breakdown | None) -> dict[str, Any]:
@@ -234,4 +288,5 @@ def _config_dict(config: StepConfig, optimizer: str, build_on: str) -> dict[str,
             {"name": spec.name, "shape": list(spec.shape), "dtype": spec.dtype}
             for spec in config.inputs
         ],
+        "sequence_length": config.sequence_length,
     }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 
 class Outcome(str, Enum):
@@ -93,6 +94,94 @@ class AllocationTrace:
 
     events: tuple[AllocationEvent, ...]
     origins: tuple[Origin, ...] = (Origin(),)
+
+
+class Recording(str, Enum):
+    """What of a run is recorded; its figures are the same."""
+
+    NOTHING = "nothing"  # the figures alone
+    REQUESTS = "requests"  # a RequestLog: costs milliseconds
+    EVENTS = "events"  # an AllocationTrace: costs about as much as the run itself
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestLog:
+    """Every request of a run without its meaning: the events of AllocationTrace, in columns.
+
+    Entry i of each column belongs to request i. A block is numbered in order of allocation, and
+    its end has the number and size of its beginning; stream 0 is the default one.
+    `workspace_sizes_bytes` are the sizes that cuDNN has named for workspaces.
+    """
+
+    kinds: tuple[EventKind, ...]
+    blocks: tuple[int, ...]
+    sizes_bytes: tuple[int, ...]
+    streams: tuple[int, ...]
+    workspace_sizes_bytes: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        columns = (self.kinds, self.blocks, self.sizes_bytes, self.streams)
+        if len({len(column) for column in columns}) > 1:
+            raise ValueError(f"columns of {', '.join(str(len(c)) for c in columns)} entries")
+
+
+class FlopSource(str, Enum):
+    """What is known of the FLOPs of an operator."""
+
+    FORMULA = "formula"  # matrix products, convolutions, attention, recurrent layers
+    ELEMENTWISE = "elementwise"  # a few for each element or none: its time is that of its bytes
+    UNKNOWN = "unknown"  # no rule covers it: there may be any number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorShape:
+    """A tensor of an operator, or `number` alike ones of one of its lists of tensors."""
+
+    shape: tuple[int, ...]
+    dtype: str  # as in torch.bfloat16, without "torch."
+    number: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorRecord:
+    """`calls` alike calls of an operator on the card in one phase.
+
+    `name` as torch has it (aten::addmm). `flops`, `read_bytes` and `written_bytes` are of one
+    call; flops is None unless `flop_source` is FORMULA.
+    """
+
+    name: str
+    phase: Phase
+    inputs: tuple[TensorShape, ...]
+    outputs: tuple[TensorShape, ...]
+    calls: int
+    flops: int | None
+    flop_source: FlopSource
+    read_bytes: int
+    written_bytes: int
+
+    @property
+    def total_flops(self) -> int:
+        """FLOPs of all calls, as far as there is a formula."""
+        return self.calls * (self.flops or 0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The entry of the JSON list `operators`."""
+        return {
+            "name": self.name,
+            "phase": self.phase.value,
+            "inputs": [_as_dict(tensor) for tensor in self.inputs],
+            "outputs": [_as_dict(tensor) for tensor in self.outputs],
+            "calls": self.calls,
+            "flops": self.flops,
+            "flop_source": self.flop_source.value,
+            "read_bytes": self.read_bytes,
+            "written_bytes": self.written_bytes,
+        }
+
+
+def _as_dict(tensor: TensorShape) -> dict[str, Any]:
+    return {"shape": list(tensor.shape), "dtype": tensor.dtype, "number": tensor.number}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

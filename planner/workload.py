@@ -93,9 +93,13 @@ class InputSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepConfig:
-    """How the step is run. `batch_size` is one micro-batch; a step has `accumulate` of them."""
+    """How the step is run. `batch_size` is one micro-batch; a step has `accumulate` of them.
+
+    `sequence_length` is for a build_batch that takes one.
+    """
 
     batch_size: int = 8
+    sequence_length: int | None = None
     mode: Mode = Mode.TRAIN
     precision: Precision = Precision.FP32
     optimizer: OptimizerName | None = None
@@ -110,10 +114,16 @@ class StepConfig:
     alloc_conf: str | None = None
 
     def __post_init__(self) -> None:
-        for field in ("batch_size", "accumulate", "steps"):
+        for field in ("batch_size", "sequence_length", "accumulate", "steps"):
             value = getattr(self, field)
-            if value < 1:
+            if value is not None and value < 1:
                 raise UsageError(f"{field} must be at least 1, not {value}")
+        if self.sequence_length is not None and self.inputs:
+            raise UsageError(
+                f"a sequence length of {self.sequence_length} was given (--seq), and inputs "
+                "(--input) that have a shape of their own: leave the sequence length out, and put "
+                f"it into the shape, as in --input ids={self.sequence_length}:int64"
+            )
 
 
 def parse_target(text: str, arguments: tuple[tuple[str, Scalar], ...] = ()) -> Target:

@@ -24,7 +24,7 @@ Exit codes:
   0  done, and the step fits on every card asked for
   1  error: the model's code, this machine, the build of the emulated device
   2  wrong usage: an option, a value, an unknown card
-  3  done, and the step does not fit on at least one card asked for
+  3  done, and the step does not fit on at least one card asked for (--gpu all: on none)
 The report or the JSON goes to stdout: complete with 0 and 3, empty with 1 and 2.
 Progress, errors and whatever the model prints go to stderr.
 """
@@ -40,9 +40,10 @@ def _not(context: click.Context, parameter: click.Parameter, given: bool) -> boo
     "--gpu",
     metavar="NAME",
     multiple=True,
-    help="Card to ask about, like a100 or rtx4090; repeatable. `planner gpus` lists them.",
+    help="Card to ask about, like a100 or rtx4090; repeatable, or all. `planner gpus` lists them.",
 )
 @shared.batch("Samples in a batch; with --accumulate, in one micro-batch.")
+@shared.sequence_length
 @click.option(
     "--mode",
     type=words(Mode),
@@ -110,7 +111,12 @@ def _not(context: click.Context, parameter: click.Parameter, given: bool) -> boo
     default="0",
     help="Memory to keep free, like 1GiB or 5%.",
 )
-@click.option("--alloc-conf", metavar="TEXT", help="PYTORCH_CUDA_ALLOC_CONF for the run.")
+@click.option(
+    "--alloc-conf",
+    metavar="TEXT",
+    multiple=True,
+    help="PYTORCH_CUDA_ALLOC_CONF for the run; repeatable: others are compared without a run.",
+)
 @click.option(
     "--no-max-batch",
     "max_batch",

@@ -24,6 +24,10 @@ class ExitCode(IntEnum):
 
 
 def exit_code(estimate: Estimate) -> ExitCode:
-    """FITS only when the step fits on every card: who asks for three cards plans with three."""
-    fits = all(entry.fits for entry in estimate.gpus)
+    """FITS only when the step fits on every card: who asks for three cards plans with three.
+
+    Who asks for all looks for one.
+    """
+    every = [entry.fits for entry in estimate.gpus]
+    fits = any(every) if estimate.is_survey else all(every)
     return ExitCode.FITS if fits else ExitCode.DOES_NOT_FIT

@@ -15,6 +15,7 @@ from planner.cli.progress import shown_progress
 @click.command()
 @click.argument("target")
 @shared.batch("Samples in a batch.")
+@shared.sequence_length
 @click.option(
     "--depth",
     metavar="N",

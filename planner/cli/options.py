@@ -71,6 +71,13 @@ def timeout(help_text: str) -> Decorator:
     )
 
 
+sequence_length = click.option(
+    "--seq",
+    "sequence_length",
+    metavar="N",
+    type=AT_LEAST_1,
+    help="Length of a sequence, where build_batch takes a sequence_length; else its own default.",
+)
 model_arg = click.option(
     "--model-arg",
     "model_arguments",

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import planner
+from planner.protocol import ALLOC_CONF_VARIABLES
 
 # `python -m` and `python -c` search the working directory first: that entry goes. planner itself
 # is found by its place and not by sys.path, where another `planner` may come first.
@@ -31,9 +32,8 @@ spec.loader.exec_module(sys.modules["planner"])
 from planner.step.__main__ import main
 sys.exit(main())
 """
-# They would take PyTorch's allocator away or replace what --alloc-conf says.
+# They would take PyTorch's allocator away.
 _ALLOCATOR_SWITCHES = ("PYTORCH_NO_CUDA_MEMORY_CACHING", "PYTORCH_NO_HIP_MEMORY_CACHING")
-_ALLOC_CONF = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_HIP_ALLOC_CONF")
 
 
 def child_command(descriptors: tuple[int, ...]) -> list[str]:
@@ -51,8 +51,8 @@ def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
     environment.pop("CUDA_VISIBLE_DEVICES", None)
     for name in _ALLOCATOR_SWITCHES:
         environment.pop(name, None)
-    if any(name in extra for name in _ALLOC_CONF):
-        for name in _ALLOC_CONF:
+    if any(name in extra for name in ALLOC_CONF_VARIABLES):
+        for name in ALLOC_CONF_VARIABLES:
             environment.pop(name, None)
     # Out of memory is a result here, not a warning of the allocator on the terminal.
     environment["TORCH_CPP_LOG_LEVEL"] = "ERROR"

@@ -37,6 +37,7 @@ from planner.protocol import (
     decode,
     encode,
 )
+from planner.trace import Recording
 from planner.workload import StepConfig
 
 _STACK_WAIT_S = 1.0
@@ -132,20 +133,25 @@ class Child:
         assert loaded.versions is not None
         return loaded.versions, loaded.single_run
 
-    def run(self, profile: str, config: StepConfig, *, record: bool = False) -> RunEnded:
-        """One run on the card of `profile`; the trace is there, the allocations with `record`.
+    def run(
+        self, profile: str, config: StepConfig, recording: Recording = Recording.NOTHING
+    ) -> RunEnded:
+        """One run on the card of `profile`; the trace is there, and what was to be recorded.
 
         Raises:
             PlannerError: what the child raised because the request cannot be carried out.
             ChildError: the run was killed before it delivered; ChildTimeoutError: too slow.
         """
-        ended = self._ask(RunRequest(number=0, profile=profile, config=config, record=record))
+        ended = self._ask(RunRequest(number=0, profile=profile, config=config, recording=recording))
         if ended.trace is None:
             raise ChildError(_death(ended, config))
         return ended
 
     def inspect(self, profile: str, config: StepConfig, depth: int) -> RunEnded:
-        """One run that counts what a step costs; the counts are there. Raises as `run` does."""
+        """One run that counts what a step costs; the counts are there. Raises as `run` does.
+
+        Other runs go on where it takes too long.
+        """
         request = InspectRequest(number=0, profile=profile, config=config, depth=depth)
         ended = self._ask(request)
         if ended.counts is None:
@@ -160,7 +166,9 @@ class Child:
             self._number += 1
             self._pending[self._number] = answer
             self._send(encode(replace(request, number=self._number)))
-        ended = self._wait(answer, f"running the step with batch {request.config.batch_size}")
+        counts = isinstance(request, InspectRequest)
+        doing = f"{'counting' if counts else 'running'} the step with batch"
+        ended = self._wait(answer, f"{doing} {request.config.batch_size}", ends_all=not counts)
         if ended.failure is not None:
             raise _raised_again(ended.failure)
         return ended
@@ -172,14 +180,16 @@ class Child:
         except (BrokenPipeError, ValueError):
             pass  # it has ended or was closed: the reader tells everybody who waits
 
-    def _wait(self, future: Future[_Answer], doing: str) -> _Answer:
+    def _wait(self, future: Future[_Answer], doing: str, *, ends_all: bool = True) -> _Answer:
         try:
             return future.result(timeout=self._timeout_s)
         except FutureTimeoutError:
             error = ChildTimeoutError(
-                f"{doing} did not end within {self._timeout_s:g} s and was stopped; "
+                f"{doing} did not end within {self._timeout_s:g} s{' and was stopped' * ends_all}; "
                 f"allow more with --timeout, or look where it waits{self._stack()}"
             )
+            if not ends_all:
+                raise error from None
             self._fail(error)  # before the end of the child tells the others less
             self.close()
             raise self._broken or error from None  # every waiting thread tells the same

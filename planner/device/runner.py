@@ -6,17 +6,24 @@ forked cleanly; otherwise each run gets a child of its own.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from types import TracebackType
 
 from planner.device.build import EmulatedDevice
+from planner.device.child_command import child_environment
 from planner.device.launcher import Child, late_crash
 from planner.errors import ChildError
 from planner.module_counts import ModelCounts
-from planner.protocol import ChildVersions, LoadRequest, RunEnded
-from planner.trace import AllocationTrace, Outcome, StepTrace
+from planner.protocol import (
+    ALLOC_CONF_VARIABLES,
+    ChildVersions,
+    LoadRequest,
+    RunEnded,
+)
+from planner.trace import AllocationTrace, Outcome, Recording, RequestLog, StepTrace
 from planner.workload import StepConfig, Target
 
 
@@ -30,34 +37,35 @@ class Runner:
         device: EmulatedDevice,
         profile: str,
         timeout_s: float,
+        alloc_conf: str | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
+        """`alloc_conf` is the allocator's setting that most runs have, `environment` the child's
+        variables beside those of this process.
+        """
         self._request = LoadRequest(
             target=target,
             libraries=tuple(str(path) for path in device.libraries),
             driver_folder=str(device.driver_folder),
             profile=profile,
+            alloc_conf=alloc_conf,
         )
         self._timeout_s = timeout_s
-        self._environment = environment
+        self._environment = environment or {}
         self._one_at_a_time = threading.Lock()
         self._children_lock = threading.Lock()
         self._children: set[Child] = set()
         self._closed = False
-        self._child = self._start(profile)
+        self._child = self._start(self._request)
         self._unused: Child | None = None
         self.single_run: str | None = None
         self.warnings: list[str] = []
 
-    def _start(self, profile: str) -> Child:
+    def _start(self, request: LoadRequest) -> Child:
         with self._children_lock:
             if self._closed:
                 raise ChildError("no further run is started: the estimate has been given up")
-            child = Child(
-                replace(self._request, profile=profile),
-                timeout_s=self._timeout_s,
-                environment=self._environment,
-            )
+            child = Child(request, timeout_s=self._timeout_s, environment=self._environment)
             self._children.add(child)
             return child
 
@@ -88,7 +96,7 @@ class Runner:
             PlannerError: it could not be.
         """
         versions, self.single_run = self._child.wait_loaded()
-        self._unused = self._child
+        self._unused = None if self.single_run is None else self._child
         return versions
 
     def run(self, profile: str, config: StepConfig) -> StepTrace:
@@ -97,57 +105,102 @@ class Runner:
         Raises:
             ChildError: the run was killed before it delivered, or took too long.
         """
-        ended = self._run(profile, config, record=False)
+        ended = self._run(profile, config, Recording.NOTHING)
         assert ended.trace is not None, "a run without a trace is an error"
         return ended.trace
 
-    def record(self, profile: str, config: StepConfig) -> tuple[StepTrace, AllocationTrace | None]:
+    def requests(self, profile: str, config: StepConfig) -> tuple[StepTrace, RequestLog | None]:
         """The same run with every request to the allocator; None where it could not be recorded.
 
         Raises:
             ChildError: the run was killed before it delivered, or took too long.
         """
-        ended = self._run(profile, config, record=True)
+        ended = self._run(profile, config, Recording.REQUESTS)
+        assert ended.trace is not None, "a run without a trace is an error"
+        return ended.trace, ended.requests
+
+    def record(self, profile: str, config: StepConfig) -> tuple[StepTrace, AllocationTrace | None]:
+        """The same run with each request and what it was for; None as above.
+
+        Raises:
+            ChildError: the run was killed before it delivered, or took too long.
+        """
+        ended = self._run(profile, config, Recording.EVENTS)
         assert ended.trace is not None, "a run without a trace is an error"
         if ended.trace.outcome is Outcome.MODEL_ERROR:
             # The user's code may use torch's profiler itself, and there is one only.
             return self.run(profile, config), None
         return ended.trace, ended.allocations
 
-    def _run(self, profile: str, config: StepConfig, *, record: bool) -> RunEnded:
-        if self.single_run is None:
-            ended = self._child.run(profile, config, record=record)
+    def _run(self, profile: str, config: StepConfig, recording: Recording) -> RunEnded:
+        if self.single_run is None and self._has_its_backend(config):
+            ended = self._child.run(profile, config, recording)
         else:
-            ended = self._run_alone(profile, config, record=record)
+            ended = self._run_alone(profile, config, recording)
         warning = late_crash(ended)
         if warning is not None:
             self.warnings.append(warning)
         return ended
 
-    def inspect(self, profile: str, config: StepConfig, depth: int) -> ModelCounts:
-        """The one request of a Runner that does not run: counts by module down to `depth`.
+    def count(self, profile: str, config: StepConfig) -> ModelCounts:
+        """What a step costs, the model as a whole; also while other threads ask for runs.
 
         Raises:
             PlannerError: the user's code raised, or an option cannot be used with this model.
             ChildError: the child was killed before it delivered, or took too long.
         """
-        ended = self._child.inspect(profile, config, depth)
-        assert ended.counts is not None
+        if self.single_run is None and self._has_its_backend(config):
+            return self.inspect(profile, config, depth=0)
+        request = self._load_request(profile, config)
+        child = self._start(request)  # the one that is there may be running or wait for a run
+        try:
+            child.wait_loaded()
+            return self._counts(child.inspect(profile, config, depth=0))
+        finally:
+            self._end(child)
+
+    def inspect(self, profile: str, config: StepConfig, depth: int) -> ModelCounts:
+        """What a step costs, by module down to `depth`; of a single run, the only request.
+
+        Raises:
+            PlannerError: the user's code raised, or an option cannot be used with this model.
+            ChildError: the child was killed before it delivered, or took too long.
+        """
+        return self._counts(self._child.inspect(profile, config, depth))
+
+    def _counts(self, ended: RunEnded) -> ModelCounts:
+        assert ended.counts is not None, "without counts it is an error"
         warning = late_crash(ended)
         if warning is not None:
             self.warnings.append(warning)
         return ended.counts
 
-    def _run_alone(self, profile: str, config: StepConfig, *, record: bool) -> RunEnded:
+    def _run_alone(self, profile: str, config: StepConfig, recording: Recording) -> RunEnded:
         with self._one_at_a_time:
             child, self._unused = self._unused, None
-            if child is None or profile != self._request.profile:
-                # The user's code saw another card while it was imported, or has run already.
+            request = self._load_request(profile, config)
+            if child is None or request != self._request:
+                # The user's code saw another card or setting while it was imported, or has run.
                 if child is not None:
                     self._end(child)
-                child = self._start(profile)
+                child = self._start(request)
                 child.wait_loaded()
             try:
-                return child.run(profile, config, record=record)
+                return child.run(profile, config, recording)
             finally:
                 self._end(child)
+
+    def _load_request(self, profile: str, config: StepConfig) -> LoadRequest:
+        return replace(self._request, profile=profile, alloc_conf=config.alloc_conf)
+
+    def _has_its_backend(self, config: StepConfig) -> bool:
+        """Whether the first child has it: torch chooses the backend while it is imported."""
+        return self._backend(config.alloc_conf) == self._backend(self._request.alloc_conf)
+
+    def _backend(self, alloc_conf: str | None) -> str:
+        """The allocator's backend that a setting names; None is what the environment says."""
+        if alloc_conf is None:
+            given = child_environment(self._environment)
+            alloc_conf = next((given[name] for name in ALLOC_CONF_VARIABLES if name in given), "")
+        named = re.search(r"\bbackend\s*:\s*(\w+)", alloc_conf)
+        return named[1] if named else "native"

@@ -6,8 +6,9 @@ that names the option; what torch takes but memory does not depend on is checked
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -21,13 +22,22 @@ from planner.memory.allocator_settings import (
     Backend,
     TorchVersion,
 )
-from planner.units import MIB
+from planner.memory.option_values import (
+    Value,
+    is_power_of_two,
+    number,
+    pairs,
+    single,
+    split_options,
+    switch,
+    whole_number,
+)
+from planner.units import GIB, MIB
 
 _LARGE_SEGMENT = "large_segment_size_mb"
-_LARGEST_MB = 1 << 40  # beyond any memory; keeps sizes where torch's own arithmetic is exact
+_LARGEST_RESERVE = 1e9  # of either unit: beyond any card
 _MAX_REGISTER_THREADS = 128
 
-Value: TypeAlias = "list[str]"  # the tokens behind the colon; a list has more than one
 Reader: TypeAlias = Callable[[AllocatorSettings, str, Value], AllocatorSettings]
 
 
@@ -39,39 +49,13 @@ def parse_alloc_conf(text: str | None, torch_version: str) -> AllocatorSettings:
             options that contradict each other.
     """
     settings = AllocatorSettings(version=TorchVersion.parse(torch_version))
-    options = _options(text or "")
+    options = split_options(text or "")
     for name, _ in options:
         _check_known(name, settings.version)
     # As in torch, the segment size comes first wherever it stands: others are measured by it.
     for name, value in sorted(options, key=lambda option: option[0] != _LARGE_SEGMENT):
         settings = _READERS[name](settings, name, value)
     return _checked_together(settings)
-
-
-def _options(text: str) -> list[tuple[str, Value]]:
-    """Splits "name:value,name:[value:value,...]" at its marks."""
-    tokens = re.findall(r"[,:\[\]]|[^\s,:\[\]]+", re.sub(r"\s", "", text))
-    options: list[tuple[str, Value]] = []
-    at = 0
-    while at < len(tokens):
-        name = tokens[at]
-        if tokens[at + 1 : at + 2] != [":"] or at + 2 >= len(tokens):
-            raise UsageError(
-                f"allocator option {name!r} in {text!r} has no value; "
-                "write NAME:VALUE,NAME:VALUE as in max_split_size_mb:256,expandable_segments:True"
-            )
-        end = at + 3
-        if tokens[at + 2] == "[":
-            if "]" not in tokens[at:]:
-                raise UsageError(f"allocator option {name!r} in {text!r}: the list is not closed")
-            end = tokens.index("]", at) + 1
-        options.append((name, tokens[at + 2 : end]))
-        if end < len(tokens) and tokens[end] != ",":
-            raise UsageError(
-                f"allocator options {text!r}: a comma is missing before {tokens[end]!r}"
-            )
-        at = end + 1
-    return options
 
 
 def _check_known(name: str, version: TorchVersion) -> None:
@@ -94,38 +78,8 @@ def _checked_together(settings: AllocatorSettings) -> AllocatorSettings:
     return settings
 
 
-def _token(name: str, value: Value) -> str:
-    if len(value) != 1:
-        raise UsageError(f"allocator option {name} takes one value, not {''.join(value)!r}")
-    return value[0]
-
-
-def _integer(name: str, token: str) -> int:
-    if not re.fullmatch(r"\d+", token, re.ASCII):
-        raise UsageError(f"allocator option {name} takes a whole number, not {token!r}")
-    return min(int(token), _LARGEST_MB)
-
-
-def _number(name: str, token: str) -> float:
-    try:
-        return float(token)
-    except ValueError:
-        raise UsageError(f"allocator option {name} takes a number, not {token!r}") from None
-
-
-def _switch(name: str, value: Value) -> bool:
-    token = _token(name, value)
-    if token not in ("True", "False"):
-        raise UsageError(f"allocator option {name} is True or False, not {token!r}")
-    return token == "True"
-
-
-def _is_power_of_two(number: int) -> bool:
-    return number > 0 and number & (number - 1) == 0
-
-
 def _read_large_segment(settings: AllocatorSettings, name: str, value: Value) -> AllocatorSettings:
-    size_bytes = _integer(name, _token(name, value)) * MIB
+    size_bytes = whole_number(name, single(name, value)) * MIB
     if size_bytes <= LARGE_REQUEST_BYTES:
         raise UsageError(f"allocator option {name} must be above {LARGE_REQUEST_BYTES // MIB}")
     return replace(
@@ -135,7 +89,7 @@ def _read_large_segment(settings: AllocatorSettings, name: str, value: Value) ->
 
 def _above_segment(settings: AllocatorSettings, name: str, value: Value) -> int:
     """Bytes of an option in MiB that may not be below the size of a large segment."""
-    size_bytes = _integer(name, _token(name, value)) * MIB
+    size_bytes = whole_number(name, single(name, value)) * MIB
     least, strict = settings.large_segment_bytes, not settings.version.at_least(2, 10)
     if size_bytes < least or (strict and size_bytes == least):
         word = "above" if strict else "at least"
@@ -158,7 +112,7 @@ def _read_max_rounding(settings: AllocatorSettings, name: str, value: Value) -> 
 
 
 def _read_threshold(settings: AllocatorSettings, name: str, value: Value) -> AllocatorSettings:
-    threshold = _number(name, _token(name, value))
+    threshold = number(name, single(name, value))
     if not 0 < threshold < 1:
         raise UsageError(f"allocator option {name} must be above 0 and below 1, not {value[0]}")
     return replace(settings, garbage_collection_threshold=threshold)
@@ -166,8 +120,8 @@ def _read_threshold(settings: AllocatorSettings, name: str, value: Value) -> All
 
 def _read_roundup(settings: AllocatorSettings, name: str, value: Value) -> AllocatorSettings:
     if value[0] != "[":
-        divisions = _integer(name, _token(name, value))
-        if not _is_power_of_two(divisions):
+        divisions = whole_number(name, single(name, value))
+        if not is_power_of_two(divisions):
             raise UsageError(f"allocator option {name} takes a power of two, not {value[0]}")
         return replace(settings, roundup_divisions=(divisions,) * ROUNDUP_INTERVALS)
     return replace(settings, roundup_divisions=_roundup_list(settings, name, value))
@@ -178,35 +132,25 @@ def _roundup_list(settings: AllocatorSettings, name: str, value: Value) -> tuple
     divisions, last = [0] * ROUNDUP_INTERVALS, 0
     # Where ">" begins: before torch 2.10 it also overwrote the last bound named.
     beyond = 1 if settings.version.at_least(2, 10) else 0
-    for number, item in enumerate(_pairs(name, value)):
-        bound, count = item[0], _integer(name, item[1])
-        if count and not _is_power_of_two(count):
+    for index, item in enumerate(pairs(name, value, "[256:1,512:2,>:8]")):
+        bound, count = item[0], whole_number(name, item[1])
+        if count and not is_power_of_two(count):
             raise UsageError(f"allocator option {name}: {count} divisions; take a power of two")
         if bound == ">":
             divisions[last + beyond :] = [count] * (ROUNDUP_INTERVALS - last - beyond)
             continue
-        size = _integer(name, bound)
-        if not _is_power_of_two(size):
+        size = whole_number(name, bound)
+        if not is_power_of_two(size):
             raise UsageError(f"allocator option {name}: the bound {bound} is no power of two")
         last = min(size.bit_length() - 1, ROUNDUP_INTERVALS - 1)
-        if number == 0:
+        if index == 0:
             divisions[:last] = [count] * last
         divisions[last] = count
     return tuple(divisions)
 
 
-def _pairs(name: str, value: Value) -> list[Sequence[str]]:
-    text = "".join(value[1:-1])
-    items = [item.split(":") for item in text.split(",")] if text else []
-    if any(len(item) != 2 or not all(item) for item in items):
-        raise UsageError(
-            f"allocator option {name}: {''.join(value)!r} is not a list like [256:1,512:2,>:8]"
-        )
-    return list(items)
-
-
 def _read_backend(settings: AllocatorSettings, name: str, value: Value) -> AllocatorSettings:
-    token = _token(name, value)
+    token = single(name, value)
     try:
         return replace(settings, backend=Backend(token))
     except ValueError:
@@ -215,39 +159,66 @@ def _read_backend(settings: AllocatorSettings, name: str, value: Value) -> Alloc
 
 
 def _read_expandable(settings: AllocatorSettings, name: str, value: Value) -> AllocatorSettings:
-    return replace(settings, expandable_segments=_switch(name, value))
+    return replace(settings, expandable_segments=switch(name, value))
+
+
+def _read_addresses(settings: AllocatorSettings, name: str, value: Value) -> AllocatorSettings:
+    token = single(name, value)
+    reserve = _reserve(name, token)
+    if token[-1] in "Gg":
+        return replace(settings, addresses_bytes=int(reserve * GIB), addresses_fraction=None)
+    return replace(settings, addresses_bytes=None, addresses_fraction=reserve)
+
+
+def _ignored_classes(settings: AllocatorSettings, name: str, value: Value) -> AllocatorSettings:
+    """For streams that C++ code has put into a class: no Python program can."""
+    for _, token in pairs(name, value, "[serving:0.25,loading:8G]"):
+        _reserve(name, token)
+    return settings
+
+
+def _reserve(name: str, token: str) -> float:
+    """The number in a share of the card (0.5) or a size in GiB (40G)."""
+    if re.fullmatch(r"[+]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?G?", token, re.ASCII | re.IGNORECASE):
+        reserve = float(token.rstrip("Gg"))
+        if 0 < reserve < math.inf:
+            return min(reserve, _LARGEST_RESERVE)
+    raise UsageError(
+        f"allocator option {name} takes a share of the card like 0.5 or a size like 40G above 0; "
+        f"torch ignores {token!r}"
+    )
 
 
 def _read_fraction(settings: AllocatorSettings, name: str, value: Value) -> AllocatorSettings:
-    fraction = _number(name, _token(name, value))
+    fraction = number(name, single(name, value))
     if not 0 <= fraction <= 1:
         raise UsageError(f"allocator option {name} must be from 0 to 1, not {value[0]}")
     return replace(settings, memory_fraction=fraction)
 
 
 def _read_rejection(settings: AllocatorSettings, name: str, value: Value) -> AllocatorSettings:
-    return replace(settings, reject_above_fraction=_switch(name, value))
+    return replace(settings, reject_above_fraction=switch(name, value))
 
 
 def _ignored_switch(settings: AllocatorSettings, name: str, value: Value) -> AllocatorSettings:
-    _switch(name, value)
+    switch(name, value)
     return settings
 
 
 def _ignored_integer(settings: AllocatorSettings, name: str, value: Value) -> AllocatorSettings:
-    _integer(name, _token(name, value))
+    whole_number(name, single(name, value))
     return settings
 
 
 def _ignored_positive(settings: AllocatorSettings, name: str, value: Value) -> AllocatorSettings:
-    if _integer(name, _token(name, value)) == 0:
+    if whole_number(name, single(name, value)) == 0:
         raise UsageError(f"allocator option {name} must be above 0")
     return settings
 
 
 def _ignored_threads(settings: AllocatorSettings, name: str, value: Value) -> AllocatorSettings:
-    threads = _integer(name, _token(name, value))
-    if not _is_power_of_two(threads) or threads > _MAX_REGISTER_THREADS:
+    threads = whole_number(name, single(name, value))
+    if not is_power_of_two(threads) or threads > _MAX_REGISTER_THREADS:
         raise UsageError(
             f"allocator option {name} takes a power of two up to {_MAX_REGISTER_THREADS}, "
             f"not {value[0]}"
@@ -256,10 +227,11 @@ def _ignored_threads(settings: AllocatorSettings, name: str, value: Value) -> Al
 
 
 # Name, first version of torch that reads it (2.6 is the oldest supported), and how it is read.
-# From the strings of libc10.so and libc10_cuda.so in the wheels of 2.6 to 2.14.
+# From the strings of libc10.so and libc10_cuda.so in the wheels of 2.6 to 2.15.
 _OPTIONS: tuple[tuple[str, tuple[int, int], Reader], ...] = (
     ("backend", (2, 6), _read_backend),
     ("expandable_segments", (2, 6), _read_expandable),
+    ("expandable_segments_reserve", (2, 15), _read_addresses),
     ("garbage_collection_threshold", (2, 6), _read_threshold),
     ("max_non_split_rounding_mb", (2, 6), _read_max_rounding),
     ("max_split_size_mb", (2, 6), _read_max_split),
@@ -267,6 +239,7 @@ _OPTIONS: tuple[tuple[str, tuple[int, int], Reader], ...] = (
     (_LARGE_SEGMENT, (2, 11), _read_large_segment),
     ("per_process_memory_fraction", (2, 10), _read_fraction),
     ("throw_on_cudamalloc_oom", (2, 12), _read_rejection),
+    ("expandable_segments_reserve_by_class", (2, 15), _ignored_classes),
     # Host memory, locks and CUDA graphs: no byte on the card depends on these.
     ("graph_capture_record_stream_reuse", (2, 9), _ignored_switch),
     ("pinned_free_catch_all", (2, 12), _ignored_switch),

@@ -73,11 +73,15 @@ class AllocatorSettings:
     `max_split_bytes` None: every block may be split. `memory_fraction` is the share of the card
     that the process may reserve (torch.cuda.set_per_process_memory_fraction, or the option); None:
     no limit. `roundup_divisions`: one entry per power of two from 1 MiB on, 0 is off.
+    `addresses_fraction` (of the card) or `addresses_bytes` is what an expandable segment may grow
+    to; both None: torch's own.
     """
 
     version: TorchVersion
     backend: Backend = Backend.NATIVE
     expandable_segments: bool = False
+    addresses_fraction: float | None = None
+    addresses_bytes: int | None = None
     large_segment_bytes: int = DEFAULT_LARGE_SEGMENT_BYTES
     max_split_bytes: int | None = None
     max_non_split_rounding_bytes: int = DEFAULT_LARGE_SEGMENT_BYTES
@@ -122,3 +126,13 @@ class AllocatorSettings:
         if self.memory_fraction >= 1 and self.version.at_least(2, 10):
             return None
         return int(self.memory_fraction * total_memory_bytes)
+
+    def segment_addresses_bytes(self, total_memory_bytes: int) -> int:
+        """Addresses of an expandable segment on a card of this size: what it may grow to."""
+        # 9/8 of the card: room to map again elsewhere what was unmapped before.
+        most = total_memory_bytes + total_memory_bytes // 8
+        if self.addresses_bytes is not None:
+            return min(self.addresses_bytes, most)
+        if self.addresses_fraction is not None:
+            return min(int(self.addresses_fraction * total_memory_bytes), most)
+        return most

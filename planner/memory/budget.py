@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from planner.errors import UsageError
-from planner.hardware.database import load_gpus
-from planner.hardware.specs import EmulationProfile
+from planner.hardware.database import GpuDatabase, load_gpus
+from planner.hardware.specs import EmulationProfile, Vendor
 from planner.units import MIB, format_bytes, parse_bytes, parse_reserve
+
+ALL_CARDS = "all"  # every card in the database that can be emulated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +46,7 @@ def memory_budgets(
     gpu_memory: str | int | None,
     reserve: str | int,
 ) -> tuple[MemoryBudget, ...]:
-    """The cards asked for, each once, in the order asked.
+    """The cards asked for, each once, in the order asked; ALL_CARDS stands for the database.
 
     `gpu_memory` replaces the usable memory of every card (a slice, another driver's figure);
     `reserve` is kept free: bytes, a size like "1GiB" or a share like "5%".
@@ -56,7 +58,7 @@ def memory_budgets(
         raise UsageError('say which card: gpu="a100" or --gpu a100; `planner gpus` lists them')
     database = load_gpus(hardware_db)
     budgets = []
-    for name in dict.fromkeys(names):
+    for name in _names(names, database):
         match = database.find(name)
         card = match.spec.profile
         usable = card.total_memory_bytes if gpu_memory is None else _size(gpu_memory)
@@ -76,6 +78,19 @@ def memory_budgets(
             )
         budgets.append(budget)
     return tuple(budgets)
+
+
+def is_every_card(names: Sequence[str]) -> bool:
+    """Whether ALL_CARDS is among the names."""
+    return any(name.lower() == ALL_CARDS for name in names)
+
+
+def _names(names: Sequence[str], database: GpuDatabase) -> Sequence[str]:
+    if not is_every_card(names):
+        return tuple(dict.fromkeys(names))
+    if len(names) > 1:
+        raise UsageError(f"--gpu {ALL_CARDS} stands for every card: leave the others out")
+    return [card.id for card in database.all() if card.vendor is Vendor.NVIDIA]
 
 
 def _size(value: str | int) -> int:

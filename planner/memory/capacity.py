@@ -1,22 +1,31 @@
 """The largest batch that fits, by trying batches: few tries when the first guess is good.
 
-In: a function that tries one batch. Out: Capacity. Convention: 0 means that batch 1 does not fit.
-Memory is nearly affine in the batch, so the first tries extrapolate; the last ones gallop away
-from the guess and bisect. Reserved memory is not monotone in the batch, so neighbours are tried.
+In: a function that tries one value, a batch or a sequence length. Out: Capacity. Convention: 0
+means that 1 does not fit. Memory is nearly affine in the batch, so the first tries extrapolate; the
+last ones gallop away from the guess and bisect. Reserved memory is not monotone in the batch: some
+values below the answer are tried too, because whoever is told N takes it that less fits as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
 _MAX_EXTRAPOLATIONS = 8
 _CLOSE_ENOUGH = 64  # a guess within 1/64 of what fits is left to the climb
 # Beyond this nothing that trains is asked for; a model so small is bound by its data.
-BATCH_BOUND = 1 << 24
+BOUND = 1 << 24
 _FIRST_FACTOR = 4  # second try, when one figure is all there is to extrapolate from
 _LARGEST_FACTOR = 64  # never extrapolate further than this from what was seen to fit
+
+
+def _nothing_below(_: int) -> tuple[int, ...]:
+    return ()
+
+
+def _two_below(value: int) -> tuple[int, ...]:
+    return (value - 1, value - 2)
 
 
 class Verdict(str, Enum):
@@ -31,7 +40,7 @@ class Verdict(str, Enum):
 class Probe:
     """One try. `total_bytes` is the memory it took, where it fits."""
 
-    batch_size: int
+    value: int
     verdict: Verdict
     total_bytes: int = 0
     detail: str = ""
@@ -41,39 +50,39 @@ class Probe:
 class Capacity:
     """The answer and the tries that led to it, in order."""
 
-    max_batch_size: int
+    largest: int
     is_bound: bool
     probes: tuple[Probe, ...]
 
     @property
     def error(self) -> Probe | None:
         """The try next above the answer, when it failed for another reason than memory."""
-        above = [p for p in self.probes if p.batch_size == self.max_batch_size + 1]
+        above = [p for p in self.probes if p.value == self.largest + 1]
         return above[0] if above and above[0].verdict is Verdict.ERROR else None
 
 
 @dataclass(slots=True)
 class _Search:
-    try_batch: Callable[[int], Probe]
+    try_value: Callable[[int], Probe]
     limit_bytes: int
     bound: int
     probes: list[Probe] = field(default_factory=list)
 
     def fits(self, batch_size: int) -> bool:
         for probe in self.probes:
-            if probe.batch_size == batch_size:
+            if probe.value == batch_size:
                 return probe.verdict is Verdict.FITS
-        probe = self.try_batch(batch_size)
+        probe = self.try_value(batch_size)
         self.probes.append(probe)
         return probe.verdict is Verdict.FITS
 
     def failed_otherwise(self, batch_size: int) -> bool:
         """Whether that try has failed for another reason than memory."""
-        return any(p.batch_size == batch_size and p.verdict is Verdict.ERROR for p in self.probes)
+        return any(p.value == batch_size and p.verdict is Verdict.ERROR for p in self.probes)
 
     @property
     def fitting(self) -> int:
-        return max((p.batch_size for p in self.probes if p.verdict is Verdict.FITS), default=0)
+        return max((p.value for p in self.probes if p.verdict is Verdict.FITS), default=0)
 
     @property
     def fitting_tries(self) -> int:
@@ -82,7 +91,7 @@ class _Search:
     def extrapolated(self) -> int:
         """The batch at which a line through the two largest fitting tries meets the limit."""
         known = sorted(
-            {(p.batch_size, p.total_bytes) for p in self.probes if p.verdict is Verdict.FITS}
+            {(p.value, p.total_bytes) for p in self.probes if p.verdict is Verdict.FITS}
         )[-2:]
         largest, total = known[-1]
         if len(known) == 1:
@@ -94,28 +103,65 @@ class _Search:
         return min(reached, largest * _LARGEST_FACTOR)
 
 
-def largest_batch(
-    try_batch: Callable[[int], Probe],
+def largest_fitting(
+    try_value: Callable[[int], Probe],
     *,
     limit_bytes: int,
     known: tuple[Probe, ...] = (),
     start: int = 1,
-    bound: int = BATCH_BOUND,
+    bound: int = BOUND,
 ) -> Capacity:
     """The largest batch from 1 to `bound` that fits, with its upper neighbour tried and failing.
 
     `known` are tries already made; `limit_bytes` is what `total_bytes` may reach, used for
-    guessing alone: only `try_batch` decides.
+    guessing alone: only `try_value` decides.
     """
-    search = _Search(try_batch, limit_bytes, bound, list(known))
-    low = _approach(search, start)
-    if low == 0:
-        return Capacity(max_batch_size=0, is_bound=False, probes=tuple(search.probes))
-    answer = _climb(search, low)
-    # Not monotone: a batch two above may fit again although its lower neighbour does not.
-    while answer < bound - 1 and not search.fits(answer + 1) and search.fits(answer + 2):
-        answer = _climb(search, answer + 2)
-    return Capacity(max_batch_size=answer, is_bound=answer >= bound, probes=tuple(search.probes))
+    search = _Search(try_value, limit_bytes, bound, list(known))
+    return _settled(search, _approach(search, start), _two_below)
+
+
+def confirmed(
+    try_value: Callable[[int], Probe],
+    *,
+    answer: int,
+    known: tuple[Probe, ...] = (),
+    bound: int = BOUND,
+    below: Callable[[int], Iterable[int]] = _nothing_below,
+) -> Capacity:
+    """The largest batch, where `answer` is what another way has found: two tries if it is right.
+
+    From a wrong answer the search goes on up or down, by steps that double. `below(value)` are
+    smaller values that must fit as well.
+    """
+    search = _Search(try_value, 0, bound, list(known))
+    low = max(1, min(answer, bound))
+    if not search.fits(low):
+        low = _descend(search, low) or int(search.fits(1))
+        if low == 0 and search.failed_otherwise(1) and search.fits(2):
+            low = 2  # batch norm refuses a batch of 1
+    return _settled(search, low, below)
+
+
+def _settled(search: _Search, low: int, below: Callable[[int], Iterable[int]]) -> Capacity:
+    """From a fitting batch (0: none fits) to one whose next fails, and those below fit."""
+    answer = _climb(search, low) if low else 0
+    while pits := [value for value in below(answer) if value > 0 and not _passes(search, value)]:
+        answer = _climb(search, _descend_below(search, min(pits)))
+    is_bound = 0 < search.bound <= answer
+    return Capacity(largest=answer, is_bound=is_bound, probes=tuple(search.probes))
+
+
+def _passes(search: _Search, value: int) -> bool:
+    """Batch norm refuses a batch of 1, which says nothing of memory."""
+    return search.fits(value) or search.failed_otherwise(value)
+
+
+def _descend_below(search: _Search, failing: int) -> int:
+    """A fitting batch below one that fails among fitting ones; there is 1 at the least."""
+    step = 1
+    while failing - step > 1 and not search.fits(failing - step):
+        step *= 2
+    return max(1, failing - step)
 
 
 def _approach(search: _Search, start: int) -> int:
@@ -172,7 +218,5 @@ def _climb(search: _Search, low: int) -> int:
 
 
 def _lowest_failing_above(search: _Search, low: int) -> int | None:
-    failing = [
-        p.batch_size for p in search.probes if p.verdict is not Verdict.FITS and p.batch_size > low
-    ]
+    failing = [p.value for p in search.probes if p.verdict is not Verdict.FITS and p.value > low]
     return min(failing, default=None)

@@ -28,15 +28,17 @@ class ExpandableSegments:
         self._settings = settings
         self._device = device
         self._numbering = numbering
-        # 9/8 of the card: room to map again elsewhere what was unmapped before.
-        self._address_bytes = total_memory_bytes + total_memory_bytes // 8
+        self._address_bytes = settings.segment_addresses_bytes(total_memory_bytes)
 
     def grow(self, home: FreeBlocks, size_bytes: int) -> Block | None:
         """A free block of at least `size_bytes`, taken out of `home`; None: the card is full.
 
-        What was mapped before the card was full stays mapped.
+        What was mapped before the card was full stays mapped. None too where no segment may grow
+        that far: a block lies in one.
         """
         block = self._room(home, size_bytes)
+        if block is None:
+            return None
         if not block.mapped and not self._map(block, min(block.size_bytes, size_bytes)):
             return None
         while block.size_bytes < size_bytes:
@@ -57,7 +59,7 @@ class ExpandableSegments:
                 block.home.remove(block)
                 self._device.give_addresses(block.address, pages(block.size_bytes))
 
-    def _room(self, home: FreeBlocks, size_bytes: int) -> Block:
+    def _room(self, home: FreeBlocks, size_bytes: int) -> Block | None:
         """The first of adjacent free and unmapped blocks with room, lowest address first."""
         for block in home.unmapped:
             before = block.previous
@@ -66,6 +68,8 @@ class ExpandableSegments:
                 return first
         page = self._page_bytes(home)
         total = -(-self._address_bytes // page) * page
+        if total < size_bytes:
+            return None
         address = self._device.take_addresses(pages(total))
         block = Block(home, address, total, self._numbering.of_segment())
         block.mapped = False

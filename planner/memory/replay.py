@@ -6,14 +6,14 @@ first request that cannot be served, as a program ends with torch.OutOfMemoryErr
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from planner.memory.allocator import CachingAllocator, PendingFree
 from planner.memory.allocator_settings import AllocatorSettings
 from planner.memory.blocks import Block
-from planner.trace import AllocationEvent, EventKind
+from planner.trace import AllocationEvent, EventKind, RequestLog
 
 
 class Request(NamedTuple):
@@ -48,9 +48,13 @@ class ReplayResult:
     out_of_memory: OutOfMemory | None
 
 
-def requests_of(events: Iterable[AllocationEvent]) -> list[Request]:
+def requests_of(recorded: RequestLog | Iterable[AllocationEvent]) -> list[Request]:
     """The requests of a recorded run."""
-    return [Request(event.kind, event.block, event.size_bytes, event.stream) for event in events]
+    if isinstance(recorded, RequestLog):
+        log = recorded
+        rows = zip(log.kinds, log.blocks, log.sizes_bytes, log.streams, strict=True)
+        return [Request(kind, block, size, stream) for kind, block, size, stream in rows]
+    return [Request(event.kind, event.block, event.size_bytes, event.stream) for event in recorded]
 
 
 def replay(
@@ -59,8 +63,12 @@ def replay(
     *,
     capacity_bytes: int,
     total_memory_bytes: int | None = None,
+    optional: Collection[int] = (),
 ) -> ReplayResult:
     """Drives the allocator of `settings` on an empty card of `capacity_bytes` with `requests`.
+
+    `optional` are blocks that the program can do without: a library whose workspace cannot be
+    served takes a way that needs none.
 
     Raises:
         UsageError: the settings choose a backend that cannot be replayed.
@@ -72,9 +80,13 @@ def replay(
     live: dict[int, Block] = {}
     pending: dict[int, PendingFree] = {}
     failure = None
+    done_without: set[int] = set()
     for index, (kind, name, size_bytes, stream) in enumerate(requests):
         if kind is EventKind.ALLOC:
             block = allocator.allocate(size_bytes, stream)
+            if block is None and name in optional:
+                done_without.add(name)
+                continue
             if block is None:
                 failure = _out_of_memory(allocator, index, size_bytes)
                 break
@@ -82,6 +94,8 @@ def replay(
                 raise ValueError(f"request {index} allocates block {name}, which is live")
         elif kind is EventKind.EMPTY_CACHE:
             allocator.empty_cache()
+        elif name in done_without:
+            done_without.remove(name)
         elif name not in (pending if kind is EventKind.FREE_COMPLETED else live):
             raise ValueError(f"request {index} frees block {name}, which is not live")
         elif kind is EventKind.FREE:

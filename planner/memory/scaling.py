@@ -1,81 +1,276 @@
-"""From two recorded runs to every batch: requests whose sizes are affine in the batch.
+"""From a few recorded runs to every batch: requests whose sizes follow a line or a parabola.
 
-In: the requests of the same step at two batch sizes. Out: AffineRequests, or why there are none.
-From batch 2 on a model makes the same requests at every batch, and each size grows by the same
-number of bytes per sample; what breaks the rule (padding, a workspace chosen by size, code that
-looks at the batch) shows as a difference between the two runs, or between a prediction and a run.
+In: the requests of the same step at two or more values of an axis, the batch or the sequence
+length. Out: ScaledRequests, or why there are none. Convention: a step makes the same requests at
+every value, and each size is a polynomial in it. Scratch, memory that is given back by the very
+next request, is no part of that rule: libraries choose it anew for each size of a problem.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from math import lcm, prod
 
 from planner.memory.replay import Request
+from planner.trace import EventKind
 
-# Batch 1 gives tensors other strides, hence other requests.
-SMALLEST_BATCH = 2
+_NESTING = 2  # scratch within the time of other scratch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """The requests of one run. `workspaces` are blocks that a library asked for, where known."""
+
+    value: int
+    requests: tuple[Request, ...]
+    workspaces: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mismatch:
-    """The first request in which two runs differ by more than sizes; counted from 0."""
+    """The first request in which two runs differ by more than sizes and scratch, in words."""
 
-    request_index: int
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AffineRequests:
-    """Requests of one step for any batch: `size = fixed + per_sample * batch`.
+class Prediction:
+    """The requests at one value; a free has no size.
 
-    `requests` are those at `batch_size`; `per_sample_bytes` has one entry for each of them.
+    `optional` are blocks that the program can do without: a library without workspace goes
+    another way.
     """
 
-    batch_size: int
     requests: tuple[Request, ...]
-    per_sample_bytes: tuple[int, ...]
-
-    def at(self, batch_size: int) -> list[Request]:
-        """The requests at a batch of SMALLEST_BATCH or more; a size never falls below 0."""
-        assert batch_size >= SMALLEST_BATCH, "batch 1 makes other requests"
-        more = batch_size - self.batch_size
-        return [
-            request._replace(size_bytes=max(0, request.size_bytes + more * slope))
-            if slope
-            else request
-            for request, slope in zip(self.requests, self.per_sample_bytes, strict=True)
-        ]
+    optional: frozenset[int]
 
 
-def fit(
-    smaller: Sequence[Request], smaller_batch: int, larger: Sequence[Request], larger_batch: int
-) -> AffineRequests | Mismatch:
-    """The affine requests through two runs; a Mismatch where their sequences are not the same."""
-    assert SMALLEST_BATCH <= smaller_batch < larger_batch, "two different batches of 2 or more"
-    step = larger_batch - smaller_batch
-    slopes = []
-    for index, (one, other) in enumerate(zip(smaller, larger, strict=False)):
-        if (one.kind, one.block, one.stream) != (other.kind, other.block, other.stream):
-            return Mismatch(
-                request_index=index,
-                reason=f"{one.kind.value} of block {one.block} at batch {smaller_batch}, "
-                f"{other.kind.value} of block {other.block} at batch {larger_batch}",
-            )
-        slope, rest = divmod(other.size_bytes - one.size_bytes, step)
-        if rest:
-            return Mismatch(
-                request_index=index,
-                reason=f"{one.size_bytes} bytes at batch {smaller_batch} and {other.size_bytes} at "
-                f"batch {larger_batch} are not a whole number of bytes per sample",
-            )
-        slopes.append(slope)
-    if len(smaller) != len(larger):
-        return Mismatch(
-            request_index=min(len(smaller), len(larger)),
-            reason=f"{len(smaller)} requests at batch {smaller_batch}, "
-            f"{len(larger)} at batch {larger_batch}",
-        )
-    return AffineRequests(
-        batch_size=smaller_batch, requests=tuple(smaller), per_sample_bytes=tuple(slopes)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Layout:
+    """The requests of one sample.
+
+    `varying` are the indices of those that have not one size everywhere; `sizes_bytes` has a column
+    for each sample, with their sizes there.
+    """
+
+    value: int
+    requests: tuple[Request, ...]
+    varying: tuple[int, ...]
+    sizes_bytes: tuple[tuple[int, ...], ...]
+    optional: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScaledRequests:
+    """Requests of one step for any value; made by `fit`. A size is rounded up to whole bytes."""
+
+    degree: int
+    layouts: tuple[_Layout, ...]  # in rising order of value
+    has_scratch_of_its_own: bool  # which follows no rule: far from the samples it is a guess
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether no size depends on the value."""
+        return not self.layouts[0].varying
+
+    def at(self, value: int) -> Prediction:
+        """The requests at `value`: the order and the scratch are those of the nearest sample."""
+        chosen = self._nearest(value)
+        points = [self.layouts[index].value for index in chosen]
+        weights, whole = _weights(points, value)
+        layout = min((self.layouts[i] for i in chosen), key=lambda one: _distance(one.value, value))
+        columns = [layout.sizes_bytes[index] for index in chosen]
+        requests = list(layout.requests)
+        for index, size in zip(layout.varying, _mixed(columns, weights, whole), strict=True):
+            kind, block, _, stream = requests[index]
+            requests[index] = Request(kind, block, max(0, size), stream)
+        return Prediction(requests=tuple(requests), optional=layout.optional)
+
+    def _nearest(self, value: int) -> list[int]:
+        """Indices of the samples that the polynomial goes through, around `value` if possible."""
+        values = [layout.value for layout in self.layouts]
+        count = self.degree + 1
+        begin = bisect_left(values, value) - count // 2
+        begin = max(0, min(begin, len(values) - count))
+        return list(range(begin, begin + count))
+
+
+def fit(samples: Sequence[Sample], degree: int = 1) -> ScaledRequests | Mismatch:
+    """Polynomials of `degree` through the samples; a Mismatch where their requests differ.
+
+    With more than `degree` + 1 samples, those nearest to a value decide there.
+    """
+    ordered = sorted(samples, key=lambda sample: sample.value)
+    assert len(ordered) > degree, "a polynomial needs one sample more than its degree"
+    assert all(a.value < b.value for a, b in pairwise(ordered)), "samples at different values"
+    parts = [_Parts(sample) for sample in ordered]
+    for other in parts[1:]:
+        mismatch = parts[0].compared(other)
+        if mismatch is not None:
+            return mismatch
+    places = {place for part in parts for place in part.scratch}
+    ruled = _ruled_scratch(parts, degree)
+    return ScaledRequests(
+        degree=degree,
+        layouts=tuple(_layout(index, parts, ruled) for index in range(len(parts))),
+        has_scratch_of_its_own=ruled != places,
     )
+
+
+class _Parts:
+    """A sample taken apart: lasting requests, by which runs are compared, and scratch."""
+
+    def __init__(self, sample: Sample) -> None:
+        self.value = sample.value
+        self.requests = sample.requests
+        self.workspaces = sample.workspaces
+        self.scratch: dict[int, list[int]] = {}  # after so many lasting blocks: sizes
+        self.sizes: list[int] = []  # of lasting blocks
+        self.place: dict[int, tuple[int, int]] = {}  # scratch block: its place in `scratch`
+        self.lasting: list[tuple[str, int, int]] = []
+        self._number: dict[int, int] = {}
+        self._take_apart(_short_lived(sample.requests))
+        self._settle_frees()
+
+    def _take_apart(self, scratch: set[int]) -> None:
+        for request in self.requests:
+            block = request.block
+            if block in scratch:
+                if request.kind is EventKind.ALLOC:
+                    sizes = self.scratch.setdefault(len(self.sizes), [])
+                    self.place[block] = (len(self.sizes), len(sizes))
+                    sizes.append(request.size_bytes)
+                continue
+            if request.kind is EventKind.ALLOC:
+                self._number[block] = len(self.sizes)
+                self.sizes.append(request.size_bytes)
+            number = self._number.get(block, -1)
+            self.lasting.append((request.kind.value, number, request.stream))
+
+    def _settle_frees(self) -> None:
+        """Sorts frees that follow each other: their order moves nothing, and is that of a hash."""
+        begin = 0
+        for index, (kind, _, _) in enumerate([*self.lasting, ("", 0, 0)]):
+            if kind != EventKind.FREE.value:
+                self.lasting[begin:index] = sorted(self.lasting[begin:index])
+                begin = index + 1
+
+    def compared(self, other: _Parts) -> Mismatch | None:
+        """Where the lasting requests of two samples differ."""
+        for one, two in zip(self.lasting, other.lasting, strict=False):
+            if one != two:
+                return Mismatch(
+                    reason=f"{_told(one)} at {self.value}, {_told(two)} at {other.value}"
+                )
+        if len(self.lasting) != len(other.lasting):
+            return Mismatch(
+                reason=f"{len(self.lasting)} requests at {self.value}, "
+                f"{len(other.lasting)} at {other.value}"
+            )
+        return None
+
+    def number(self, block: int) -> int:
+        """Which of the lasting blocks this is."""
+        return self._number[block]
+
+
+def _short_lived(requests: Sequence[Request]) -> set[int]:
+    """Blocks that are gone before anything but scratch is asked for."""
+    scratch: set[int] = set()
+    for _ in range(_NESTING):
+        found: set[int] = set()
+        last = None
+        for request in requests:
+            if request.block in scratch:
+                continue
+            if request.kind is EventKind.ALLOC:
+                last = request.block
+            elif request.kind is not EventKind.FREE:
+                last = None
+            elif request.block == last:
+                found.add(request.block)
+                last = None
+        scratch |= found
+    return scratch
+
+
+def _told(request: tuple[str, int, int]) -> str:
+    kind, number, stream = request
+    return f"{kind} of block {number}" + (f" on stream {stream}" if stream else "")
+
+
+def _ruled_scratch(parts: Sequence[_Parts], degree: int) -> set[int]:
+    """Places at which scratch grows as other memory does: by a fixed part and a growing one."""
+    ruled = set()
+    for place, sizes in parts[0].scratch.items():
+        every = [part.scratch.get(place, []) for part in parts]
+        if all(len(other) == len(sizes) for other in every) and all(
+            small <= large and small * two.value**degree >= large * one.value**degree
+            for (one, lower), (two, upper) in pairwise(zip(parts, every, strict=True))
+            for small, large in zip(lower, upper, strict=True)
+        ):
+            ruled.add(place)
+    return ruled
+
+
+def _layout(index: int, parts: Sequence[_Parts], ruled: set[int]) -> _Layout:
+    own = parts[index]
+    libraries = {part.place[b][0] for part in parts for b in part.workspaces if b in part.place}
+    optional = set()
+    requests = list(own.requests)
+    varying: list[int] = []
+    rows: list[tuple[int, ...]] = []
+    for at, (kind, block, size_bytes, stream) in enumerate(own.requests):
+        if kind is not EventKind.ALLOC:
+            requests[at] = Request(kind, block, 0, stream)
+            continue
+        if block in own.place:
+            place, which = own.place[block]
+            sizes = tuple(part.scratch[place][which] for part in parts) if place in ruled else ()
+            if place in libraries:
+                optional.add(block)
+        else:
+            number = own.number(block)
+            sizes = tuple(part.sizes[number] for part in parts)
+        if any(size != size_bytes for size in sizes):
+            varying.append(at)
+            rows.append(sizes)
+    return _Layout(
+        value=own.value,
+        requests=tuple(requests),
+        varying=tuple(varying),
+        sizes_bytes=tuple(zip(*rows, strict=True)) if rows else ((),) * len(parts),
+        optional=frozenset(optional),
+    )
+
+
+def _weights(points: Sequence[int], value: int) -> tuple[list[int], int]:
+    """Lagrange's weights at `value`, as whole numbers over a common denominator."""
+    parts = [
+        (
+            prod(value - other for other in points if other != point),
+            prod(point - other for other in points if other != point),
+        )
+        for point in points
+    ]
+    whole = lcm(*(below for _, below in parts))
+    return [above * (whole // below) for above, below in parts], whole
+
+
+def _mixed(columns: Sequence[Sequence[int]], weights: Sequence[int], whole: int) -> list[int]:
+    """The weighted sums of each row, divided by `whole` and rounded up."""
+    if len(columns) == 2:  # twice as fast, and what every batch needs
+        low, high = weights
+        one, two = columns
+        return [-(-(low * a + high * b) // whole) for a, b in zip(one, two, strict=True)]
+    return [
+        -(-sum(weight * size for weight, size in zip(weights, row, strict=True)) // whole)
+        for row in zip(*columns, strict=True)
+    ]
+
+
+def _distance(one: int, other: int) -> float:
+    return max(one, other) / max(1, min(one, other))

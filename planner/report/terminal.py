@@ -15,10 +15,12 @@ from rich.text import Text
 from planner.memory.timeline import ROUNDING
 from planner.report.advice import advice
 from planner.report.breakdown import largest_tensors
+from planner.report.every_card import every_card
+from planner.report.largest import largest_batch, longest_sequence
 from planner.report.lists import titled_lists
 from planner.results import Estimate, GpuEstimate
 from planner.trace import TensorCategory
-from planner.units import format_bytes, format_count, format_percent
+from planner.units import format_bytes, format_count, format_flops, format_percent
 from planner.workload import Mode
 
 _GAP = 2  # blanks between two columns
@@ -29,11 +31,13 @@ _STEPS = {Mode.TRAIN: "training", Mode.INFER: "inference"}
 
 def render(estimate: Estimate) -> RenderableType:
     """The whole report: what was run, the cards, what does not fit, assumptions, warnings."""
-    parts: list[RenderableType] = [_heading(estimate), Text(), _CardTables(estimate)]
+    cards = every_card(estimate) if estimate.is_survey else _CardTables(estimate)
+    parts: list[RenderableType] = [_heading(estimate), Text(), cards]
     if estimate.gpus[0].breakdown is not None:
         parts += [Text(), largest_tensors(estimate.gpus[0].requested, estimate.gpus[0].breakdown)]
     sections = (
-        ("does not fit", advice(estimate)),
+        ("does not fit", () if estimate.is_survey else advice(estimate)),
+        ("under another allocator setting, by replay", _what_ifs(estimate)),
         ("warnings", estimate.warnings),
         ("assumed", estimate.assumptions),
     )
@@ -46,9 +50,8 @@ def _heading(estimate: Estimate) -> RenderableType:
     if versions.cudnn is not None:
         software.append(f"cuDNN {versions.cudnn}")
     software += [f"Python {versions.python}", f"planner {versions.planner}"]
-    return Group(
-        Text(estimate.target, style="bold"), Text(_workload(estimate)), Text(", ".join(software))
-    )
+    lines = [_workload(estimate), *_work(estimate), ", ".join(software)]
+    return Group(Text(estimate.target, style="bold"), *map(Text, lines))
 
 
 def _workload(estimate: Estimate) -> str:
@@ -59,6 +62,8 @@ def _workload(estimate: Estimate) -> str:
     words = [parameters, f"{_STEPS[config.mode]} with batch {config.batch_size}"]
     if config.accumulate > 1:
         words[-1] += f" x {config.accumulate} accumulated"
+    if config.sequence_length is not None:
+        words.append(f"sequence {config.sequence_length}")
     words.append(config.precision.value)
     if config.mode is Mode.TRAIN:
         words.append(f"optimizer {estimate.optimizer}")
@@ -67,6 +72,26 @@ def _workload(estimate: Estimate) -> str:
     if config.checkpoint_activations:
         words.append("activations checkpointed")
     return ", ".join(words)
+
+
+def _work(estimate: Estimate) -> tuple[str, ...]:
+    """How much there is to compute, where that could be counted."""
+    step = estimate.step
+    if step is None:
+        return ()
+    forward, whole = format_flops(step.forward_flops_per_sample), format_flops(step.step_flops)
+    of = "the forward" if estimate.config.mode is Mode.INFER else "forward and backward"
+    return (f"{forward} for a sample in forward, {whole} for {of} of the batch",)
+
+
+def _what_ifs(estimate: Estimate) -> tuple[str, ...]:
+    return tuple(
+        f"{entry.requested}, {found.alloc_conf or 'torch defaults'}: peak reserved "
+        f"{format_bytes(found.peak_reserved_bytes)}, {'fits' if found.fits else 'does not fit'}"
+        + ("" if found.max_batch_size is None else f", largest batch {found.max_batch_size}")
+        for entry in estimate.gpus
+        for found in entry.what_ifs
+    )
 
 
 class _CardTables:
@@ -121,7 +146,8 @@ def _cells(entry: GpuEstimate) -> dict[str, Text]:
             f"{format_bytes(entry.usable_memory_bytes)}, "
             f"{format_percent(used_bytes, entry.usable_memory_bytes)} taken"
         ),
-        "largest batch": Text(_largest(entry)),
+        "largest batch": Text(largest_batch(entry)),
+        "longest sequence": Text(longest_sequence(entry)),
         "attention": Text(", ".join(entry.attention_backends)),
         **_breakdown_cells(entry),
     }
@@ -145,12 +171,3 @@ def _verdict(entry: GpuEstimate) -> Text:
     if entry.fits:
         return Text("yes", style="bold green")
     return Text(f"no, {format_bytes(entry.missing_bytes)} over", style="bold red")
-
-
-def _largest(entry: GpuEstimate) -> str:
-    if entry.max_batch_size is None:
-        return ""
-    if entry.max_batch_size == 0:
-        return "none, not even 1"
-    more = " or more" if entry.max_batch_is_bound else ""
-    return f"{entry.max_batch_size}{more}"

@@ -6,10 +6,11 @@ served it. Convention: a position is the number of requests before it; sizes are
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import torch
 
@@ -17,11 +18,16 @@ from planner.step.source_lines import innermost
 from planner.trace import EventKind
 
 _ENDS = ("segment_free", "segment_unmap")
+_NO_ENTRY = {"action": "", "addr": 0}
+# What memory_stats() counts, a free when it begins.
+_COUNTED = (EventKind.ALLOC, EventKind.FREE, EventKind.FREE_REQUESTED)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """One request. `stream` 0 is the default stream, others count in order of appearance."""
+class Request(NamedTuple):
+    """One request. `stream` 0 is the default stream, others count in order of appearance.
+
+    A tuple, because a run has tens of thousands and a dataclass takes four times as long to make.
+    """
 
     kind: EventKind
     address: int = 0
@@ -43,23 +49,58 @@ class History:
     places: tuple[int, ...]
     inherited: int = 0
 
+    def until(self, position: int) -> tuple[Request, ...]:
+        """The requests before the one at `position`: all where there is none."""
+        if position >= len(self.places):
+            return self.requests
+        return self.requests[: self.places[position]]
+
+
+def block_numbers(requests: Iterable[Request]) -> Iterator[int | None]:
+    """The block of each request, numbered in order of allocation; None for those without one."""
+    live: dict[int, int] = {}
+    following = 0
+    for request in requests:
+        if request.kind is EventKind.ALLOC:
+            live[request.address] = following
+            yield following
+            following += 1
+        elif request.kind is EventKind.FREE_REQUESTED:
+            yield live.get(request.address)
+        elif request.kind is EventKind.EMPTY_CACHE:
+            yield None
+        else:
+            yield live.pop(request.address, None)
+
+
+def is_kept(device: torch.device) -> bool:
+    """Whether PyTorch's allocator keeps a history on `device`: cudaMallocAsync does not."""
+    if device.type != "cuda":
+        return False
+    backend: Any = torch.cuda.memory.get_allocator_backend  # untyped in torch
+    return bool(backend() == "native")
+
 
 class AllocatorHistory:
-    """Records between `start` and `stop`. Costs about a microsecond for each request."""
+    """Records between `start` and `stop`; with `lines`, where each request came from.
 
-    def __init__(self, device: torch.device) -> None:
+    Costs about a microsecond for each request, and another for its line.
+    """
+
+    def __init__(self, device: torch.device, *, lines: bool = False) -> None:
         self._device = device
+        self._lines = lines
         self._index = device.index or 0
         self._inherited: list[Request] = []
         self._start = 0
         self._retries = 0
 
     def start(self) -> None:
-        """From now on the allocator keeps each request, with the Python frames it came from."""
+        """From now on the allocator keeps each request."""
         if torch.cuda.memory_allocated(self._device):
             self._inherited = list(_inherited(_snapshot(), self._index))
         record: Any = torch.cuda.memory._record_memory_history  # untyped in torch
-        record("all", context="alloc", stacks="python")
+        record("all", context="alloc" if self._lines else None, stacks="python")
         self._start = self._count()
         self._retries = self._retry_count()
 
@@ -73,19 +114,21 @@ class AllocatorHistory:
             block["address"]: block["size"] for _, block in _blocks_in_use(_snapshot(), self._index)
         }
 
-    def stop(self) -> History:
-        """Ends the recording."""
+    def stop(self) -> History | None:
+        """Ends the recording; None where requests are missing in it.
+
+        The user's code can end torch's history, or begin one that forgets.
+        """
+        position = self.position()
         entries = _snapshot()["device_traces"][self._index]
         record: Any = torch.cuda.memory._record_memory_history  # untyped in torch
         record(None)
         emptied = self._retry_count() == self._retries  # else a request that failed did it
         requests = [*self._inherited, *_requests(entries, emptied)]
-        counted = (EventKind.ALLOC, EventKind.FREE, EventKind.FREE_REQUESTED)
-        return History(
-            requests=tuple(requests),
-            places=tuple(i for i, request in enumerate(requests) if request.kind in counted),
-            inherited=len(self._inherited),
-        )
+        places = tuple(i for i, request in enumerate(requests) if request.kind in _COUNTED)
+        if len(places) != position:
+            return None
+        return History(requests=tuple(requests), places=places, inherited=len(self._inherited))
 
     def _count(self) -> int:
         allocation = torch._C._cuda_memoryStats(self._index)["allocation"]["all"]
@@ -98,45 +141,31 @@ class AllocatorHistory:
 def _requests(entries: list[dict[str, Any]], emptied: bool) -> Iterator[Request]:
     streams = {0: 0}
     previous = ""
-    for index, entry in enumerate(entries):
+    completed = False  # whether the free before this entry ends with it, and was told as one
+    for entry, following in pairwise([*entries, _NO_ENTRY]):
         action = entry["action"]
         if action == "alloc":
-            yield _request(EventKind.ALLOC, entry, streams, innermost(entry["frames"]))
+            yield _request(EventKind.ALLOC, entry, streams, innermost(entry.get("frames", ())))
         elif action == "free_requested":
-            yield _request(_free_kind(entries, index), entry, streams)
-        elif action == "free_completed" and not _completes_at_once(entries, index - 1):
-            yield _request(EventKind.FREE_COMPLETED, entry, streams)
+            completed = (
+                following["action"] == "free_completed" and following["addr"] == entry["addr"]
+            )
+            kind = EventKind.FREE if completed else EventKind.FREE_REQUESTED
+            yield _request(kind, entry, streams)
+        elif action == "free_completed":
+            if not completed:
+                yield _request(EventKind.FREE_COMPLETED, entry, streams)
+            completed = False
         elif action in _ENDS and previous not in _ENDS and emptied:
-            yield Request(kind=EventKind.EMPTY_CACHE)
+            yield Request(EventKind.EMPTY_CACHE)
         previous = action
 
 
 def _request(
     kind: EventKind, entry: dict[str, Any], streams: dict[int, int], source: str = ""
 ) -> Request:
-    return Request(
-        kind=kind,
-        address=entry["addr"],
-        size_bytes=entry["size"],
-        stream=streams.setdefault(entry["stream"], len(streams)),
-        source=source,
-    )
-
-
-def _free_kind(entries: list[dict[str, Any]], index: int) -> EventKind:
-    return EventKind.FREE if _completes_at_once(entries, index) else EventKind.FREE_REQUESTED
-
-
-def _completes_at_once(entries: list[dict[str, Any]], index: int) -> bool:
-    """Whether the entry at `index` is a free, and its completion the next entry."""
-    if not 0 <= index < len(entries) - 1:
-        return False
-    request, completion = entries[index], entries[index + 1]
-    return bool(
-        request["action"] == "free_requested"
-        and completion["action"] == "free_completed"
-        and request["addr"] == completion["addr"]
-    )
+    stream = streams.setdefault(entry["stream"], len(streams))
+    return Request(kind, entry["addr"], entry["size"], stream, source)
 
 
 def _blocks_in_use(

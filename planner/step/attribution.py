@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from planner.step.allocator_history import History, Request
+from planner.step.allocator_history import History, Request, block_numbers
 from planner.step.holders import Holding
 from planner.step.module_calls import ModuleCall
 from planner.step.operator_sites import Site, SiteRequest
@@ -93,10 +93,8 @@ class _Block:
 
 def attribute(recording: Recording) -> AllocationTrace:
     """The trace of the run, each event with all that is known of it."""
-    history = recording.history
-    stop = history.places[recording.end] if recording.end < len(history.places) else None
-    requests = history.requests[:stop]
-    blocks = _blocks(requests, history.inherited)
+    requests = recording.history.until(recording.end)
+    blocks = _blocks(requests, recording.history.inherited)
     _match_sites(blocks, recording)
     _apply_notes(requests, blocks, recording.notes)
     return _Meaning(recording).trace(requests, blocks)
@@ -104,13 +102,12 @@ def attribute(recording: Recording) -> AllocationTrace:
 
 def _blocks(requests: Sequence[Request], inherited: int) -> list[_Block | None]:
     """The block of each request; None for those without one."""
-    live: dict[int, _Block] = {}
+    made: dict[int, _Block] = {}
     found: list[_Block | None] = []
-    position = number = 0
-    for request in requests:
-        block = None
-        if request.kind is EventKind.ALLOC:
-            block = live[request.address] = _Block(
+    position = 0
+    for request, number in zip(requests, block_numbers(requests), strict=True):
+        if number is not None and request.kind is EventKind.ALLOC:
+            made[number] = _Block(
                 number=number,
                 address=request.address,
                 begin=position,
@@ -118,11 +115,7 @@ def _blocks(requests: Sequence[Request], inherited: int) -> list[_Block | None]:
                 source=request.source,
                 inherited=position < inherited,
             )
-            number += 1
-        elif request.kind is EventKind.FREE_REQUESTED:
-            block = live.get(request.address)
-        elif request.kind is not EventKind.EMPTY_CACHE:
-            block = live.pop(request.address, None)
+        block = None if number is None else made[number]
         found.append(block)
         if request.kind in (EventKind.FREE, EventKind.FREE_REQUESTED) and block is not None:
             block.end = position

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from inspect import signature
 from typing import Any
 
 import torch
@@ -18,7 +20,12 @@ from planner.step.draws import DrawNothing
 from planner.step.frames import first_line
 from planner.step.layout import empty_as
 from planner.step.precision import cast_tensor
-from planner.step.source import ModelSource
+from planner.step.source import (
+    SEQUENCE_LENGTH,
+    ModelSource,
+    SequenceParameter,
+    sequence_parameter,
+)
 from planner.step.tree import map_tensors, tensors_in
 from planner.workload import InputSpec, StepConfig
 
@@ -38,15 +45,24 @@ def plan_batch(source: ModelSource, config: StepConfig, device: torch.device) ->
     Raises:
         TargetError: neither build_batch nor inputs were given.
         ModelError: build_batch returned no tensor.
-        UsageError: some of the inputs named on the command line have a name and some do not.
+        UsageError: some of the inputs named on the command line have a name and some do not; or a
+            sequence length that build_batch does not take, or one that it needs.
     """
     notes: tuple[str, ...] = ()
+    build: Callable[[], Any] | None = None
     if config.inputs:
         template = _from_inputs(config.inputs, config.batch_size)
         if source.build_batch is not None:
             notes = ("the inputs named in the call replace build_batch",)
     elif source.build_batch is not None:
-        template, notes = _from_function(source.build_batch, config.batch_size)
+        build = _with_sizes(source.build_batch, config, source.label)
+        template, notes = _from_function(build)
+    elif config.sequence_length is not None:
+        raise UsageError(
+            f"a sequence length of {config.sequence_length} was given (--seq), but {source.label} "
+            "has no build_batch that could take it; write `def build_batch(batch_size, "
+            f"sequence_length):`, or give --input ids={config.sequence_length}:int64 in its place"
+        )
     else:
         raise TargetError(
             f"{source.label} says nothing about its input; write `def build_batch(batch_size):` "
@@ -55,13 +71,47 @@ def plan_batch(source: ModelSource, config: StepConfig, device: torch.device) ->
         )
     _check(template)
     warnings = _leading_dimension_warnings(template, config.batch_size)
-    if any(tensor.device.type not in ("meta", "cpu") for _, tensor in tensors_in(template)):
+    places = {tensor.device.type for _, tensor in tensors_in(template)}
+    if build is not None and not places <= {"meta", "cpu"}:
         del template
-        make = _built_on_the_card(source, config, device)
+        make = _built_on_the_card(build, config, device)
     else:
         prepared = map_tensors(template, lambda tensor: cast_tensor(tensor, config))
         make = _moved(prepared, device)
     return BatchPlan(make=make, assumptions=notes, warnings=warnings)
+
+
+def _with_sizes(
+    build_batch: Callable[..., Any], config: StepConfig, label: str
+) -> Callable[[], Any]:
+    """build_batch with its arguments: the batch size, and the sequence length where one is given.
+
+    Raises:
+        UsageError: a sequence length is given and not taken, or needed and not given.
+    """
+    length, parameter = config.sequence_length, sequence_parameter(build_batch)
+    if length is None:
+        if parameter is SequenceParameter.REQUIRED:
+            raise UsageError(
+                f"build_batch of {label} needs a sequence_length, and none was given; give one, as "
+                "in --seq 512, or write a default: `def build_batch(batch_size, "
+                "sequence_length=512):`"
+            )
+        return partial(build_batch, config.batch_size)
+    if parameter is SequenceParameter.NONE:
+        raise UsageError(
+            f"a sequence length of {length} was given (--seq), but build_batch"
+            f"{_signature(build_batch)} of {label} has no parameter {SEQUENCE_LENGTH} that can be "
+            "passed by name; write `def build_batch(batch_size, sequence_length):`"
+        )
+    return partial(build_batch, config.batch_size, **{SEQUENCE_LENGTH: length})
+
+
+def _signature(function: Callable[..., Any]) -> str:
+    try:
+        return str(signature(function))
+    except (TypeError, ValueError):
+        return ""
 
 
 def _moved(prepared: Any, device: torch.device) -> Callable[[], Any]:
@@ -75,15 +125,12 @@ def _moved(prepared: Any, device: torch.device) -> Callable[[], Any]:
 
 
 def _built_on_the_card(
-    source: ModelSource, config: StepConfig, device: torch.device
+    build: Callable[[], Any], config: StepConfig, device: torch.device
 ) -> Callable[[], Any]:
     """For a build_batch that makes its tensors on the card itself, anew for each step."""
-    build = source.build_batch
 
     def make() -> Any:
-        assert build is not None, "a batch on the card comes from build_batch"
-        batch = build(config.batch_size)
-        return map_tensors(batch, lambda tensor: cast_tensor(tensor.to(device), config))
+        return map_tensors(build(), lambda tensor: cast_tensor(tensor.to(device), config))
 
     return make
 
@@ -105,10 +152,10 @@ def _from_inputs(inputs: tuple[InputSpec, ...], batch_size: int) -> Any:
     return named
 
 
-def _from_function(build: Callable[[int], Any], batch_size: int) -> tuple[Any, tuple[str, ...]]:
+def _from_function(build: Callable[[], Any]) -> tuple[Any, tuple[str, ...]]:
     try:
         with torch.device("meta"), DrawNothing(meta_by_default=True):
-            template = build(batch_size)
+            template = build()
     except torch.OutOfMemoryError:
         raise
     except Exception as error:
@@ -122,7 +169,7 @@ def _from_function(build: Callable[[int], Any], batch_size: int) -> tuple[Any, t
         f"build_batch was run on the CPU, because {reason}; "
         "its time and host memory grow with the batch"
     )
-    return build(batch_size), (note,)
+    return build(), (note,)
 
 
 def _check(template: Any) -> None:

@@ -18,12 +18,13 @@ from planner.step import attention, transport
 from planner.step.compiler import defer_compiler
 from planner.step.imports import import_file, import_module
 from planner.step.lookup import find_model
-from planner.step.source import ModelSource
+from planner.step.source import SEQUENCE_LENGTH, ModelSource
 from planner.workload import Target, TargetKind
 
 __all__ = ["ModelSource", "load"]
 
-# the optional functions of a model file, with the arguments they are called with
+# The optional functions of a model file, with the arguments they are called with; build_batch may
+# take a sequence_length beside.
 _OPTIONAL = {
     "build_batch": ("batch_size",),
     "training_step": ("model", "batch"),
@@ -72,7 +73,8 @@ def _optional(module: ModuleType, name: str) -> Callable[..., Any] | None:
 
 
 def _checked(function: object, name: str, where: str) -> Callable[..., Any]:
-    wanted = f"{name}({', '.join(_OPTIONAL[name])})"
+    arguments, keywords = _OPTIONAL[name], dict[str, str]()
+    wanted = f"{name}({', '.join(arguments)})"
     if not callable(function):
         raise TargetError(
             f"{name} in {where} is a {type(function).__name__}; write a function {wanted}"
@@ -81,13 +83,24 @@ def _checked(function: object, name: str, where: str) -> Callable[..., Any]:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
         return function
+    if name == "build_batch" and _requires(signature, SEQUENCE_LENGTH):
+        keywords, wanted = {SEQUENCE_LENGTH: ""}, f"{name}(batch_size, {SEQUENCE_LENGTH}=...)"
     try:
-        signature.bind(*_OPTIONAL[name])
+        signature.bind(*arguments, **keywords)
     except TypeError as error:
         raise TargetError(
             f"{name}{signature} in {where} cannot be called as {wanted}: {error}"
         ) from None
     return function
+
+
+def _requires(signature: inspect.Signature, name: str) -> bool:
+    """Whether the parameter has to be given beside what leads."""
+    behind_the_first = list(signature.parameters.values())[1:]
+    return any(
+        parameter.name == name and parameter.default is parameter.empty
+        for parameter in behind_the_first
+    )
 
 
 def _from_pickle(target: Target) -> ModelSource:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from planner.step.operator_flops import Handle, Values
 from planner.step.operator_rules import ACTIVATIONS, flop_handles, free_operators
 from planner.step.tree import map_tensors, tensors_in
 
@@ -30,6 +32,7 @@ with warnings.catch_warnings():
     from fvcore.nn.jit_handles import generic_activation_jit  # type: ignore[import-untyped] # same
 
 FLOPS_PER_MULTIPLY_ADD = 2
+_FLOPS, _ACTIVATIONS = "flops", "activations"
 _PREFIX = "model"  # where the user's model hangs in the module that is traced
 
 
@@ -64,24 +67,47 @@ def count_forward(model: nn.Module, call: ModelCall) -> ForwardCounts:
     if not tensors:
         raise NotTraceableError("the model is called without a tensor")
     traced = _Flat(model, call)
-    flops = FlopCountAnalysis(traced, tensors).set_op_handle(**flop_handles())
-    flops.set_op_handle(**dict.fromkeys(free_operators()))
-    activations = ActivationCountAnalysis(traced, tensors)
-    activations.set_op_handle(**{name: generic_activation_jit() for name in ACTIVATIONS})
+    analysis = _analysis(traced, tensors)
     try:
         with _quiet():
-            multiply_adds, given_out = flops.by_module(), activations.by_module()
+            found = _paths(analysis.by_module_and_operator())
     except Exception as error:
         text = str(error).strip() or type(error).__name__
         raise NotTraceableError(text.splitlines()[0]) from error
     return ForwardCounts(
-        flops={
-            path: round(FLOPS_PER_MULTIPLY_ADD * count)
-            for path, count in _paths(multiply_adds).items()
-        },
-        activations={path: round(count) for path, count in _paths(given_out).items()},
-        uncounted={str(name): int(calls) for name, calls in flops.unsupported_ops().items()},
+        flops={path: round(FLOPS_PER_MULTIPLY_ADD * item[_FLOPS]) for path, item in found.items()},
+        activations={path: round(item[_ACTIVATIONS]) for path, item in found.items()},
+        uncounted={str(name): int(calls) for name, calls in analysis.unsupported_ops().items()},
     )
+
+
+def _analysis(traced: nn.Module, tensors: tuple[torch.Tensor, ...]) -> Any:
+    """FLOPs and activations from one trace, which is most of the work."""
+    flops = FlopCountAnalysis(traced, tensors).set_op_handle(**flop_handles())
+    flops.set_op_handle(**dict.fromkeys(free_operators()))
+    activations = ActivationCountAnalysis(traced, tensors)._op_handles
+    activations |= {name: generic_activation_jit() for name in ACTIVATIONS}
+    both = {
+        name: _both(handle, activations.get(name)) for name, handle in flops._op_handles.items()
+    }
+    return flops.set_op_handle(**both)
+
+
+def _both(flops: Handle, activations: Handle | None) -> Callable[[Values, Values], Counter[str]]:
+    """A handle that gives both counts by name, as fvcore lets handles do."""
+
+    def handle(inputs: Values, outputs: Values) -> Counter[str]:
+        counted: Counter[str] = Counter({_FLOPS: _total(flops(inputs, outputs))})
+        if activations is not None:
+            counted[_ACTIVATIONS] = _total(activations(inputs, outputs))
+        return counted
+
+    return handle
+
+
+def _total(count: Any) -> Any:
+    """A count, or the sum of a handle's counts by name."""
+    return sum(count.values()) if isinstance(count, Mapping) else count
 
 
 class _Flat(nn.Module):

@@ -19,8 +19,9 @@ from typing import Any
 
 from planner.trace import ValueRead
 
-_NOTES_BYTES = 1 << 16
+_NOTES_BYTES = 1 << 20
 _ATTENTION = "attention-"
+_WORKSPACE = "cudnn-workspace-"
 # What the device noted, in words. Keys: note() in native/.
 _ASSUMPTIONS = {
     "cudnn-rnn-model": "cuDNN's RNN workspace and reserve sizes follow a model, not cuDNN itself",
@@ -126,6 +127,11 @@ def benchmark_note() -> tuple[str, ...]:
     import torch
 
     return (_BENCHMARK,) if torch.backends.cudnn.benchmark else ()
+
+
+def workspace_sizes(found: Sequence[str]) -> tuple[int, ...]:
+    """Bytes of the workspaces that cuDNN was asked about; a plan without one is not among them."""
+    return tuple(int(key.removeprefix(_WORKSPACE)) for key in found if key.startswith(_WORKSPACE))
 
 
 def attention_kernels(found: Sequence[str]) -> tuple[str, ...]:

@@ -1,13 +1,12 @@
-"""One inspect run in the child: build, one training step that is counted, the table of modules.
+"""One inspect run in the child: build, one step that is counted, the table of modules.
 
-In: ModelSource, StepConfig, device, depth. Out: ModelCounts. Convention: the optimizer does not
-run; of a step that calls the model several times the table shows the first call.
+In: ModelSource, StepConfig, device, depth. Out: ModelCounts. Convention: the step has one
+micro-batch; of a step that calls the model several times the table shows the first call.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -19,16 +18,15 @@ from planner.errors import ModelError, PlannerError
 from planner.module_counts import ModelCounts, OperatorCalls, StepCounts
 from planner.step import forward, loop, precision
 from planner.step.batch import plan_batch
+from planner.step.checkpointing import checkpoint_activations
 from planner.step.construct import construct, count
+from planner.step.counted_step import counted_step
 from planner.step.counts import ModelCall
 from planner.step.frames import describe, user_frames
-from planner.step.loss import DefaultLoss
-from planner.step.module_path import ModulePath, takes_hooks
 from planner.step.module_table import Forward, Table, module_table
-from planner.step.observer import OperatorObserver
+from planner.step.optimizers import choose
 from planner.step.source import ModelSource
-from planner.step.tree import map_tensors
-from planner.workload import StepConfig
+from planner.workload import Mode, StepConfig
 
 
 @dataclass(slots=True)
@@ -69,9 +67,7 @@ def _inspect(
     built = construct(source, config, device)
     log.assumptions += built.assumptions
     model = getattr(built.model, "_orig_mod", built.model)  # what torch.compile would hide
-    if not model.training:
-        model.train()
-        log.assumptions.append("model.train() was called: the model came in evaluation mode")
+    _prepared(model, config, log)
     log.during = "batch"
     batch = plan_batch(source, config, device)
     log.assumptions += batch.assumptions
@@ -83,71 +79,60 @@ def _inspect(
         device=device,
         required_inputs=forward.required_inputs(model),
         autocast=precision.autocast(config, device),
+        scaler=precision.grad_scaler(config, device),
         training_step=source.training_step,
     )
     log.during = "step 1"
-    step_flops, calls = _counted_step(plan, log)
+    step = counted_step(plan, partial(_optimizer, source, config, model, log))
+    log.assumptions += step.assumptions
     log.during = "forward"
     with plan.autocast():
-        table = module_table(_forward(plan, calls, log), depth)
+        # What tells no modules apart has been watched in the step itself.
+        watched = step.forward if depth == 0 else None
+        table = module_table(_forward(plan, step.calls, log), depth, watched)
     log.assumptions += table.assumptions
     return ModelCounts(
         counts=count(model),
-        step=_step_counts(table, step_flops, config.batch_size),
+        step=_step_counts(table, step.flops, config.batch_size),
         modules=table.rows,
         structure=table.structure,
         flop_rules=table.flop_rules,
         forward_flops_by_torch=table.flops_by_torch,
         build_on=built.build_on.value,
+        operators=step.operators,
         assumptions=tuple(log.assumptions),
         warnings=tuple(log.warnings),
     )
 
 
-def _counted_step(plan: loop.StepPlan, log: _Log) -> tuple[int, list[ModelCall]]:
-    """FLOPs of one step, and how the model was called in it."""
-    observer = OperatorObserver(ModulePath(plan.model))
-    default_loss = DefaultLoss()
-    with _recorded_calls(plan.model) as calls, loop.collector_paused(), observer:
-        loop.train(plan, default_loss, lambda _: None)
-    log.assumptions += default_loss.assumptions()
-    plan.model.zero_grad(set_to_none=True)
-    return observer.total_flops, calls
+def _prepared(model: nn.Module, config: StepConfig, log: _Log) -> None:
+    """Bring the model into the state in which its steps run."""
+    if config.mode is Mode.TRAIN and not model.training:
+        model.train()
+        log.assumptions.append("model.train() was called: the model came in evaluation mode")
+    if config.checkpoint_activations:
+        notes = checkpoint_activations(model)
+        log.assumptions += notes.assumptions
+        log.warnings += notes.warnings
 
 
-@contextmanager
-def _recorded_calls(model: nn.Module) -> Iterator[list[ModelCall]]:
-    calls: list[ModelCall] = []
-    if not takes_hooks(model):
-        yield calls
-        return
-
-    def record(_: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
-        calls.append(
-            ModelCall(
-                arguments=map_tensors(arguments, _cut_off), keywords=map_tensors(keywords, _cut_off)
-            )
-        )
-
-    handle = model.register_forward_pre_hook(record, with_kwargs=True)
-    try:
-        yield calls
-    finally:
-        handle.remove()
+def _optimizer(source: ModelSource, config: StepConfig, model: nn.Module, log: _Log) -> Any | None:
+    if config.mode is not Mode.TRAIN:
+        return None
+    log.during = "optimizer"
+    chosen = choose(source, config, model)
+    log.assumptions += chosen.assumptions
+    log.during = "step 2"
+    return chosen.optimizer
 
 
-def _cut_off(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor without what computed it, for a second forward."""
-    return tensor.detach().requires_grad_(tensor.requires_grad)
-
-
-def _forward(plan: loop.StepPlan, calls: list[ModelCall], log: _Log) -> Forward:
-    model = plan.model
+def _forward(plan: loop.StepPlan, calls: Sequence[ModelCall], log: _Log) -> Forward:
+    model, trains = plan.model, plan.config.mode is Mode.TRAIN
     if not calls:
         step, batch = plan.training_step, plan.make_batch()
-        if step is None:  # the loop has called it, and it could not be watched
+        if step is None or not trains:  # the loop has called it, and it could not be watched
             run = partial(forward.call, model, batch, plan.required_inputs)
-            return Forward(model=model, run=run, inputs=batch, call=None)
+            return Forward(model=model, run=run, inputs=batch, call=None, trains=trains)
         log.assumptions.append(
             "training_step does not call the model as model(...): the table shows all of "
             "training_step, with the loss"
@@ -164,6 +149,7 @@ def _forward(plan: loop.StepPlan, calls: list[ModelCall], log: _Log) -> Forward:
         run=lambda: model(*call.arguments, **call.keywords),
         inputs=(call.arguments, dict(call.keywords)),
         call=call,
+        trains=trains,
     )
 
 

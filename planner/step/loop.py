@@ -70,9 +70,7 @@ def train(plan: StepPlan, default_loss: DefaultLoss, on_step: Callable[[int], No
                     loss = plan.training_step(plan.model, batch)
                 else:
                     target = default_loss.target_for(
-                        forward.target_of(batch, plan.required_inputs),
-                        plan.config.batch_size,
-                        plan.device,
+                        forward.target_of(batch, plan.required_inputs), plan.device
                     )
                     plan.watch.enter(Phase.FORWARD, inputs=(batch, target))
                     output = forward.call(plan.model, batch, plan.required_inputs)

@@ -34,11 +34,12 @@ class DefaultLoss:
     def __init__(self) -> None:
         self.kind: LossKind | None = None
         self.target_unused = False
+        self._rows = 0  # of the first output: not the batch, where the model folds it
 
-    def target_for(self, given: Any | None, batch_size: int, device: torch.device) -> Any | None:
+    def target_for(self, given: Any | None, device: torch.device) -> Any | None:
         """The target that belongs to a new batch: the batch's own, or the one that is made."""
         if self.kind is LossKind.CROSS_ENTROPY_ZEROS:
-            return torch.zeros(batch_size, dtype=torch.int64, device=device)
+            return torch.zeros(self._rows, dtype=torch.int64, device=device)
         return given
 
     def __call__(self, output: Any, target: Any | None) -> tuple[torch.Tensor, Any | None]:
@@ -54,7 +55,8 @@ class DefaultLoss:
         if _is_logits(output):
             if target is None:
                 self.kind = LossKind.CROSS_ENTROPY_ZEROS
-                target = torch.zeros(output.shape[0], dtype=torch.int64, device=output.device)
+                self._rows = output.shape[0]
+                target = torch.zeros(self._rows, dtype=torch.int64, device=output.device)
             elif self.kind is None:
                 self.kind = LossKind.CROSS_ENTROPY
             return F.cross_entropy(output, target), target

@@ -21,9 +21,10 @@ from planner.step.frames import user_frames
 from planner.step.loss import DefaultLoss
 from planner.step.optimizers import Chosen, choose
 from planner.step.recorder import Recorder
+from planner.step.request_recorder import RequestRecorder
 from planner.step.source import ModelSource
 from planner.step.watch import Watch
-from planner.trace import AllocationTrace, Counts, Failure, Outcome, StepTrace
+from planner.trace import AllocationTrace, Counts, Failure, Outcome, RequestLog, StepTrace
 from planner.workload import Mode, StepConfig
 
 
@@ -49,10 +50,24 @@ def measure(source: ModelSource, config: StepConfig, device: torch.device) -> St
     return _measure(source, config, device, Watch())
 
 
+def record_requests(
+    source: ModelSource, config: StepConfig, device: torch.device
+) -> tuple[StepTrace, RequestLog | None]:
+    """The same run, and each request to the allocator; None where they could not be recorded.
+
+    Raises:
+        TargetError: the target says nothing about its input.
+        UsageError: an option that cannot be used with this model or optimizer.
+    """
+    recorder = RequestRecorder(device)
+    trace = _measure(source, config, device, recorder)
+    return trace, recorder.requests()
+
+
 def record(
     source: ModelSource, config: StepConfig, device: torch.device
-) -> tuple[StepTrace, AllocationTrace]:
-    """The same run, and what each request to the allocator was for.
+) -> tuple[StepTrace, AllocationTrace | None]:
+    """The same run, and what each request to the allocator was for; None as above.
 
     Raises:
         TargetError: the target says nothing about its input.

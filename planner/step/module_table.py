@@ -1,4 +1,4 @@
-"""Runs the model's forward once more, watched, and puts what it cost into one row for each module.
+"""Puts what the model's forward cost into one row for each module; runs it once more to tell them.
 
 In: a model and the inputs of one call. Out: rows, what they were built on, and notes. Convention:
 a row holds a module with all that is in it; a module that hangs in several places has one row.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from planner.module_counts import FlopRules, ModuleCounts, Structure
 from planner.step.counts import ForwardCounts, ModelCall, NotTraceableError, count_forward
 from planner.step.frames import first_line
 from planner.step.module_path import FxRun, ModulePath
-from planner.step.observer import OperatorObserver, SavedStorages
+from planner.step.observer import OperatorObserver, SavedStorages, Tally
 from planner.step.operator_rules import free_operators
 from planner.step.tree import tensors_in
 
@@ -43,34 +43,40 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forward:
-    """A forward to look at. `call` is None where the model is not called as a whole."""
+    """A forward to look at. `call` is None where the model is not called as a whole.
+
+    `trains` says whether autograd is to keep what backward needs.
+    """
 
     model: nn.Module
     run: Callable[[], Any]
     inputs: Any
     call: ModelCall | None
+    trains: bool = True
 
 
-@dataclass(slots=True, kw_only=True)
-class _Watched:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
     """One watched run of the forward."""
 
-    observer: OperatorObserver
+    tally: Tally
     saved: SavedStorages
     structure: Structure
-    notes: list[str] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
 
 
-def module_table(forward: Forward, depth: int) -> Table:
+def module_table(forward: Forward, depth: int, watched: Watched | None = None) -> Table:
     """Rows of all modules down to `depth` (0: the model alone).
+
+    `watched` spares a run of the forward, where one has been watched that tells enough.
 
     Raises:
         Exception: whatever the user's forward raises.
     """
-    watched = _watch(forward)
+    watched = watched or _watch(forward)
     notes = list(watched.notes)
     counts, reason = _counted(forward)
-    own = watched.observer
+    own = watched.tally
     if counts is not None and _hides_work(counts, own):
         hidden = ", ".join(counts.uncounted) or "inside of custom functions"
         counts, reason = None, f"its trace lacks operators that the run showed ({hidden})"
@@ -108,7 +114,7 @@ def module_table(forward: Forward, depth: int) -> Table:
     )
 
 
-def _watch(forward: Forward) -> _Watched:
+def _watch(forward: Forward) -> Watched:
     reason = _NOT_CALLED
     if forward.call is not None:
         try:
@@ -117,21 +123,21 @@ def _watch(forward: Forward) -> _Watched:
         except Exception as error:
             reason = f"torch.fx cannot trace the model ({first_line(error, limit=_REASON_LIMIT)})"
     watched = _watched_run(forward, Structure.MODULE_HOOKS, lambda _: forward.run())
-    watched.notes.append(f"modules were told by hooks, because {reason}")
-    return watched
+    return replace(watched, notes=(f"modules were told by hooks, because {reason}",))
 
 
 def _watched_run(
     forward: Forward, structure: Structure, run: Callable[[ModulePath], Any]
-) -> _Watched:
+) -> Watched:
     model = forward.model
     path = ModulePath(model)
     observer = OperatorObserver(path)
+    observer.tally = tally = Tally()
     inputs = [tensor for _, tensor in tensors_in(forward.inputs)]
     saved = SavedStorages(path, [*model.parameters(), *model.buffers(), *inputs])
-    with path.hooked(), saved.watching(), observer, torch.enable_grad():
+    with path.hooked(), saved.watching(), observer, torch.set_grad_enabled(forward.trains):
         run(path)
-    return _Watched(observer=observer, saved=saved, structure=structure)
+    return Watched(tally=tally, saved=saved, structure=structure)
 
 
 def _counted(forward: Forward) -> tuple[ForwardCounts | None, str]:
@@ -143,12 +149,12 @@ def _counted(forward: Forward) -> tuple[ForwardCounts | None, str]:
         return None, f"torch.jit cannot trace the model ({error})"
 
 
-def _hides_work(counts: ForwardCounts, observer: OperatorObserver) -> bool:
+def _hides_work(counts: ForwardCounts, tally: Tally) -> bool:
     """Whether calls of the model's own autograd functions and the like hide products from fvcore.
 
-    They are opaque to a jit trace, and visible to the observer.
+    They are opaque to a jit trace, and visible to an observer.
     """
-    return counts.flops.get("", 0) < (1 - _TOLERATED_FRACTION) * observer.total_flops
+    return counts.flops.get("", 0) < (1 - _TOLERATED_FRACTION) * tally.total_flops
 
 
 def _computing(calls: Mapping[str, int]) -> dict[str, int]:

@@ -1,82 +1,80 @@
-"""Watches operators as they are called: FLOPs, bytes moved and saved, by module.
+"""Watches operators as they are called: what they cost, by module and by phase of the step.
 
-In: what runs within the contexts. Out: sums by module path. Convention: FLOPs follow the formulas
-of torch.utils.flop_counter (matrix products, convolutions, attention) and a few more, see _OWN; a
-sum is that of the module itself, without what it holds.
+In: what runs within the contexts. Out: sums by module path, operator records, bytes that autograd
+keeps. Convention: a sum is that of the module itself, without what it holds.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from math import prod
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
+from planner.step.call_flops import has_formula
 from planner.step.module_path import ModulePath
-from planner.step.traffic import is_view, moved_bytes
-
-_ATEN: Any = torch.ops.aten
-
-
-def _convolution_backward_flops(
-    grad_output: Any, input: Any, weight: Any, *rest: Any, **_: Any
-) -> int:
-    """As many as the forward, for the gradient of the input and again for that of the weight.
-
-    The formula of torch.utils.flop_counter leaves groups out of account: a depthwise convolution
-    with 512 channels would cost 512 times as much in backward as in forward.
-    """
-    transposed, output_mask = rest[4], rest[7]
-    positions = input if transposed else grad_output
-    forward = 2 * positions.numel() * prod(weight.shape[1:])
-    return int(forward * sum(output_mask[:2]))
+from planner.step.operator_calls import OperatorCall, OperatorCosts, operator_records
+from planner.trace import OperatorRecord, Phase
 
 
-def _cudnn_rnn_flops(input: Any, weight: Any, *_: Any, **__: Any) -> int:
-    """Every matrix of every layer and direction multiplies each time step of each sample."""
-    matrices = sum(tensor.numel() for tensor in weight if tensor.dim() == 2)
-    return int(2 * prod(input.shape[:-1]) * matrices)
+@dataclass(slots=True)
+class Tally:
+    """Sums by module path; of operators without a formula, the calls by name."""
 
-
-def _cudnn_rnn_backward_flops(input: Any, weight: Any, *_: Any, **__: Any) -> int:
-    """As often again for the gradient of the input as for that of the weights."""
-    return 2 * _cudnn_rnn_flops(input, weight)
-
-
-def _grouped_matmul_flops(left: Any, right: Any, *_: Any, **__: Any) -> int:
-    """Rows (T, K) that have one matrix of (E, K, N) each; or groups of (K, T) with (T, N)."""
-    return int(2 * left.numel() * right.shape[-1])
-
-
-_OWN: dict[Any, Callable[..., int]] = {
-    _ATEN.convolution_backward: _convolution_backward_flops,
-    _ATEN._cudnn_rnn: _cudnn_rnn_flops,
-    _ATEN._cudnn_rnn_backward: _cudnn_rnn_backward_flops,
-}
-if hasattr(_ATEN, "_grouped_mm"):  # from torch 2.8 on
-    _OWN[_ATEN._grouped_mm] = _grouped_matmul_flops
-
-
-class OperatorObserver(TorchDispatchMode):  # type: ignore[no-untyped-call] # untyped in torch
-    """Adds up what operators cost while it is entered."""
-
-    def __init__(self, path: ModulePath) -> None:
-        super().__init__()  # type: ignore[no-untyped-call] # untyped in torch
-        self._path = path
-        self.flops: Counter[str] = Counter()
-        self.read_bytes: Counter[str] = Counter()
-        self.written_bytes: Counter[str] = Counter()
-        self.without_formula: Counter[str] = Counter()
+    flops: Counter[str] = field(default_factory=Counter)
+    read_bytes: Counter[str] = field(default_factory=Counter)
+    written_bytes: Counter[str] = field(default_factory=Counter)
+    without_formula: Counter[str] = field(default_factory=Counter)
 
     @property
     def total_flops(self) -> int:
         """FLOPs of every operator seen."""
         return sum(self.flops.values())
+
+    def add(self, path: str, call: OperatorCall) -> None:
+        """One call while the module at `path` ran."""
+        self.read_bytes[path] += call.read_bytes
+        self.written_bytes[path] += call.written_bytes
+        if call.flops is not None:
+            self.flops[path] += call.flops
+        elif call.computes:
+            self.without_formula[call.name] += 1
+
+
+_COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
+
+
+def _is_composite(func: Any) -> bool:
+    """Whether an operator is made of others where it runs: below autograd, in inference alone.
+
+    Not asked is func.decompose(), which would take Python's replacement for a kernel there is.
+    """
+    return bool(torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), _COMPOSITE))
+
+
+class OperatorObserver(TorchDispatchMode):  # type: ignore[no-untyped-call] # untyped in torch
+    """Adds up what operators cost while it is entered.
+
+    Every call goes to `tally`, where there is one, and those in a `phase` into records as well;
+    both may be changed at any time.
+    """
+
+    def __init__(self, path: ModulePath) -> None:
+        super().__init__()  # type: ignore[no-untyped-call] # untyped in torch
+        self.tally: Tally | None = None
+        self.phase: Phase | None = None
+        self._path = path
+        self._costs = OperatorCosts()
+        self._calls: list[tuple[Phase, OperatorCall]] = []
+        self._whole: set[Any] = set()  # operators that are not made of others
+
+    def records(self, device: torch.device) -> tuple[OperatorRecord, ...]:
+        """What ran on `device` in the phases, alike calls as one record."""
+        return operator_records(self._calls, device)
 
     def __torch_dispatch__(
         self,
@@ -88,25 +86,21 @@ class OperatorObserver(TorchDispatchMode):  # type: ignore[no-untyped-call] # un
         kwargs = kwargs or {}
         if not isinstance(func, torch._ops.OpOverload):
             return func(*args, **kwargs)  # a control-flow operator: what is in it comes by itself
-        packet = func._overloadpacket
-        formula = _OWN.get(packet) or flop_registry.get(packet)
-        if formula is None:
-            with self:
-                parts = func.decompose(*args, **kwargs)
-            if parts is not NotImplemented:
-                return parts
+        if func not in self._whole:
+            if not has_formula(func) and _is_composite(func):
+                with self:
+                    return func._op_dk(_COMPOSITE, *args, **kwargs)
+            self._whole.add(func)
         out = func(*args, **kwargs)
-        current = self._path.current
-        if packet in _OWN:
-            self.flops[current] += _OWN[packet](*args, **kwargs)
-        elif formula is not None:
-            self.flops[current] += formula(*args, **kwargs, out_val=out)
-        elif not is_view(func, args, kwargs, out):
-            self.without_formula[func._schema.name] += 1
-        read_bytes, written_bytes = moved_bytes(func, args, kwargs, out)
-        self.read_bytes[current] += read_bytes
-        self.written_bytes[current] += written_bytes
+        if self.tally is not None or self.phase is not None:
+            self._note(self._costs.of(func, args, kwargs, out))
         return out
+
+    def _note(self, call: OperatorCall) -> None:
+        if self.tally is not None:
+            self.tally.add(self._path.current, call)
+        if self.phase is not None:
+            self._calls.append((self.phase, call))
 
 
 class SavedStorages:

@@ -103,6 +103,23 @@ _FREE = """
     upsample_nearest3d view_as view_as_complex view_as_real vstack where zero zeros zeros_like
 """.split()  # noqa: SIM905 # a list of words, not of lines
 
+# Formulas of _SPECIAL that are a few operations for each element.
+_LIGHT = """
+    batch_norm group_norm layer_norm instance_norm rms_norm avg_pool1d avg_pool2d avg_pool3d
+    upsample_linear1d upsample_bilinear2d upsample_trilinear3d upsample_bicubic2d
+    thnn_fused_lstm_cell thnn_fused_gru_cell
+""".split()  # noqa: SIM905 # a list of words, not of lines
+# Only in backward, in an optimizer or in a GradScaler.
+_STEP_ONLY = """
+    nll_loss nll_loss2d binary_cross_entropy binary_cross_entropy_with_logits smooth_l1_loss
+    huber_loss threshold embedding_dense weight_norm_interface sgd adam adamw adagrad
+    non_finite_check_and_unscale amp_update_scale fused_dropout dropout masked_scale
+    exponential select slice
+""".split()  # noqa: SIM905 # a list of words, not of lines
+# Which variant of an operator a name tells.
+_PREFIXES = ("_", "foreach_", "fused_", "native_", "cudnn_", "amp_", "thnn_", "batch_norm_impl_")
+_SUFFIXES = ("_", "_backward", "_backward_data", "_forward", "_legit", "_with_update", "_dense")
+
 # What counts as an activation beyond fvcore's own list: conv, addmm, bmm, einsum, matmul, linear.
 ACTIVATIONS = tuple(
     f"aten::{name}"
@@ -131,3 +148,28 @@ def flop_handles() -> dict[str, Handle]:
 def free_operators() -> tuple[str, ...]:
     """Operators that are no FLOPs, in place or not. fvcore ignores a few more of its own."""
     return tuple(f"aten::{name}{mark}" for name in _FREE for mark in ("", "_"))
+
+
+_ELEMENT_BY_ELEMENT = frozenset((*_ELEMENTWISE, *_MORE, *_REDUCTIONS, *_FREE, *_LIGHT, *_STEP_ONLY))
+
+
+def is_elementwise(name: str) -> bool:
+    """Whether an operator costs no more than a few operations for each element.
+
+    `name` is that of an operator as it is called, below autograd: aten::_foreach_addcdiv_,
+    aten::native_layer_norm_backward.
+    """
+    namespace, _, plain = name.partition("::")
+    if namespace != "aten":
+        return False
+    waiting, seen = [plain], set[str]()
+    while waiting:
+        word = waiting.pop()
+        if word in _ELEMENT_BY_ELEMENT:
+            return True
+        if word in seen:
+            continue
+        seen.add(word)
+        waiting += [word.removeprefix(prefix) for prefix in _PREFIXES if word.startswith(prefix)]
+        waiting += [word.removesuffix(suffix) for suffix in _SUFFIXES if word.endswith(suffix)]
+    return False

@@ -34,7 +34,7 @@ from planner.protocol import (
     decode,
     encode,
 )
-from planner.step import emulation
+from planner.step import alloc_conf, emulation
 from planner.step.pipes import Lines, PrivateDescriptors, write
 from planner.step.supervisor import end_with_parent
 from planner.trace import StepTrace
@@ -99,6 +99,7 @@ def _load_torch(request: LoadRequest) -> None:
         emulation.load(request.libraries)
         emulation.configure(request.profile)
         os.environ["TRITON_LIBCUDA_PATH"] = request.driver_folder
+        alloc_conf.choose(request.alloc_conf)
         import torch  # noqa: F401  # from here on, what fails is the user's code
     except Exception as error:
         raise UnsupportedPlatformError(
@@ -155,21 +156,27 @@ def _why_single() -> str | None:
 
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call] # untyped in torch
         return "the model's code uses the card while it is imported"
-    if _cuda_is_lost_by_a_fork():
-        return "the model's code asks for the card while it is imported"
+    lost = _lost_by_a_fork()
+    if lost is not None:
+        return f"the model's code {lost} while it is imported"
     if threading.active_count() > 1:
         return "the model's code starts threads while it is imported"
     return None
 
 
-def _cuda_is_lost_by_a_fork() -> bool:
-    """Whether torch refuses CUDA in a forked process: it says so there alone."""
+def _lost_by_a_fork() -> str | None:
+    """What of the user's code makes a run in a forked process another one: seen there alone."""
     import torch
 
     pid = os.fork()
     if pid == 0:
-        os._exit(int(torch.cuda._is_in_bad_fork()))
-    return os.waitpid(pid, 0)[1] != 0
+        refused = torch.cuda._is_in_bad_fork()
+        os._exit(1 if refused else 2 if not alloc_conf.is_still_read() else 0)
+    status = os.waitpid(pid, 0)[1]
+    if status == 0:
+        return None
+    set_up = os.waitstatus_to_exitcode(status) == 2
+    return "sets the allocator up" if set_up else "asks for the card"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -286,6 +293,7 @@ def _ended(number: int, delivered: _Delivered | None, status: int) -> RunEnded:
         number=number,
         trace=recorded.trace if recorded else alone,
         allocations=recorded.allocations if recorded else None,
+        requests=recorded.requests if recorded else None,
         counts=delivered if isinstance(delivered, ModelCounts) else None,
         failure=delivered if isinstance(delivered, ChildFailure) else None,
         exit_code=code if code >= 0 else None,

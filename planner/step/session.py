@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -15,13 +16,11 @@ import torch
 from planner.errors import UsageError
 from planner.module_counts import ModelCounts
 from planner.protocol import InspectRequest, RecordedRun, RunRequest
-from planner.step import attention, emulation
+from planner.step import alloc_conf, attention, emulation
 from planner.step.contract import load
-from planner.step.measure import measure, record
-from planner.trace import AllocationTrace, StepTrace
+from planner.step.measure import measure, record, record_requests
+from planner.trace import AllocationTrace, Recording, RequestLog, StepTrace
 from planner.workload import Target, TargetKind
-
-_ALLOC_CONF = "PYTORCH_CUDA_ALLOC_CONF"
 
 
 class Session:
@@ -44,12 +43,15 @@ class Session:
 
     def run(self, request: RunRequest) -> StepTrace | RecordedRun:
         """Runs the step on the card of the request."""
-        unsupported, reads = self._prepare(request.profile)
+        unsupported, reads = self._prepare(request)
         attention.reset()
         device = torch.device("cuda", 0)
         allocations: AllocationTrace | None = None
-        if request.record:
+        requests: RequestLog | None = None
+        if request.recording is Recording.EVENTS:
             trace, allocations = record(self._source, request.config, device)
+        elif request.recording is Recording.REQUESTS:
+            trace, requests = record_requests(self._source, request.config, device)
         else:
             trace = measure(self._source, request.config, device)
         value_reads = reads.stop()
@@ -67,9 +69,12 @@ class Session:
             ),
             warnings=(*trace.warnings, *emulation.warnings(notes)),
         )
-        if allocations is None:
+        if request.recording is Recording.NOTHING:
             return completed
-        return RecordedRun(trace=completed, allocations=allocations)
+        if requests is not None:
+            sizes = emulation.workspace_sizes(notes)
+            requests = replace(requests, workspace_sizes_bytes=sizes)
+        return RecordedRun(trace=completed, allocations=allocations, requests=requests)
 
     def answer(self, request: RunRequest | InspectRequest) -> StepTrace | RecordedRun | ModelCounts:
         """What the request asks for."""
@@ -81,7 +86,7 @@ class Session:
         """Counts what a step costs, on the card of the request."""
         from planner.step.inspection import inspect_model  # with fvcore, which no run needs
 
-        unsupported, reads = self._prepare(request.profile)
+        unsupported, reads = self._prepare(request)
         device = torch.device("cuda", 0)
         found = inspect_model(self._source, request.config, device, request.depth)
         return replace(
@@ -90,31 +95,37 @@ class Session:
             assumptions=(*found.assumptions, *unsupported),
         )
 
-    def _prepare(self, profile: str) -> tuple[tuple[str, ...], emulation.ReadCounter]:
-        """Makes the device this card; what that assumes, and the reads counted from now on."""
+    def _prepare(
+        self, request: RunRequest | InspectRequest
+    ) -> tuple[tuple[str, ...], emulation.ReadCounter]:
+        """Makes the device the card; what that assumes, and the reads counted from now on."""
         torch.set_num_threads(self._threads)
-        settled, unsupported = emulation.settle_architecture(profile)
+        settled, unsupported = emulation.settle_architecture(request.profile)
         emulation.configure(settled)
-        _start_allocator()
+        with warnings.catch_warnings():
+            if unsupported:  # torch says at length what `unsupported` says in a sentence
+                warnings.simplefilter("ignore", UserWarning)
+            _start_allocator(request.config.alloc_conf)
         reads = emulation.ReadCounter()
         reads.start()
         return ((unsupported,) if unsupported else ()), reads
 
 
-def _start_allocator() -> None:
-    """Let PyTorch read PYTORCH_CUDA_ALLOC_CONF.
+def _start_allocator(setting: str | None) -> None:
+    """Lets PyTorch start its allocator with `setting`.
 
     Raises:
         UsageError: PyTorch refuses it.
     """
+    alloc_conf.choose(setting)
     start: Any = torch.cuda.init  # untyped in torch
     try:
         start()
     except (ValueError, RuntimeError) as error:
-        given = os.environ.get(_ALLOC_CONF)
+        given = alloc_conf.chosen()
         if given is None:
             raise
-        raise UsageError(f"torch refuses {_ALLOC_CONF}={given}: {error}") from error
+        raise UsageError(f"torch refuses {'='.join(given)}: {error}") from error
 
 
 def _count_one_card() -> None:

@@ -7,7 +7,7 @@ by indices only what is taken out is read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -27,37 +27,35 @@ def moved_bytes(
     func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
 ) -> tuple[int, int]:
     """Bytes read and bytes written by one call of the operator overload `func`."""
-    name = func._schema.name.rpartition("::")[2]
-    if name in _NOTHING_MOVED:
+    name = func._schema.name.rpartition("::")[2].removeprefix("_foreach_")
+    if name in _NOTHING_MOVED or torch.Tag.inplace_view in func.tags:
         return 0, 0
-    inputs = list({id(tensor): tensor for tensor in tensors_of((args, kwargs))}.values())
+    inputs = _unique(tensors_of((args, kwargs)))
     outputs = list(tensors_of(out))
+    changed, results = _changed(func, args, kwargs)
     known = {_storage(tensor) for tensor in inputs}
-    mutable = func._schema.is_mutable
-    written = [tensor for tensor in outputs if mutable or _storage(tensor) not in known]
+    written = _unique([*changed, *(item for item in outputs if _storage(item) not in known)])
     if inputs and outputs and not written:
         return 0, 0  # a view
-    written_bytes = sum(occupied_bytes(tensor) for tensor in written)
-    unread = name in _OVERWRITING or name.startswith("new_") or name.endswith("_like")
-    read = inputs[1:] if unread else inputs
-    read_bytes = sum(occupied_bytes(tensor) for tensor in read)
+    written_bytes = _sum_bytes(written)
+    unread = {id(tensor) for tensor in results}
+    if name in _OVERWRITING or name.startswith("new_") or name.endswith("_like"):
+        unread |= {id(tensor) for tensor in tensors_of(args[:1])}
+    # the weights of a recurrent layer are views of it
+    unread |= {id(tensor) for tensor in tensors_of(_argument("weight_buf", func, args, kwargs))}
+    read_bytes = _sum_bytes(tensor for tensor in inputs if id(tensor) not in unread)
     if name in _TAKING and inputs:
         read_bytes -= max(0, occupied_bytes(inputs[0]) - written_bytes)
     return read_bytes, written_bytes
 
 
-def is_view(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> bool:
-    """Whether an operator only looks at memory that is there: nothing is computed."""
-    return moved_bytes(func, args, kwargs, out) == (0, 0)
-
-
 def occupied_bytes(tensor: torch.Tensor) -> int:
     """Bytes behind the elements of a tensor; an expanded one has fewer than elements."""
-    size_bytes = tensor.numel() * tensor.element_size()
-    try:
-        return min(size_bytes, tensor.untyped_storage().nbytes())
-    except NotImplementedError:  # sparse and other tensors without one storage
-        return size_bytes
+    elements = tensor.numel()
+    if elements and tensor.layout is torch.strided:
+        steps = zip(tensor.shape, tensor.stride(), strict=True)
+        elements = min(elements, 1 + sum((size - 1) * stride for size, stride in steps))
+    return elements * tensor.element_size()
 
 
 def tensors_of(tree: Any) -> Iterator[torch.Tensor]:
@@ -72,8 +70,45 @@ def tensors_of(tree: Any) -> Iterator[torch.Tensor]:
             yield from tensors_of(item)
 
 
+def _changed(
+    func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Arguments that the operator writes to; and those of them that only take a result (out=)."""
+    changed: list[torch.Tensor] = []
+    results: list[torch.Tensor] = []
+    if not func._schema.is_mutable:
+        return changed, results
+    for argument in func._schema.arguments:
+        if argument.alias_info is None or not argument.alias_info.is_write:
+            continue
+        if argument.name == "grads" and kwargs.get("grad_scale") is None:
+            continue  # a fused optimizer writes to gradients where it has to unscale them
+        given = _argument(argument.name, func, args, kwargs)
+        changed += tensors_of(given)
+        if argument.is_out:
+            results += tensors_of(given)
+    return changed, results
+
+
+def _argument(name: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The argument of that name; None without one."""
+    names = [argument.name for argument in func._schema.arguments]
+    if name not in names:
+        return None
+    position = names.index(name)
+    return args[position] if position < len(args) else kwargs.get(name)
+
+
+def _unique(tensors: Iterable[torch.Tensor]) -> list[torch.Tensor]:
+    return list({id(tensor): tensor for tensor in tensors}.values())
+
+
+def _sum_bytes(tensors: Iterable[torch.Tensor]) -> int:
+    return sum(occupied_bytes(tensor) for tensor in tensors)
+
+
 def _storage(tensor: torch.Tensor) -> int:
     try:
         return int(tensor.untyped_storage()._cdata)
-    except NotImplementedError:
+    except NotImplementedError:  # sparse and other tensors without one storage
         return id(tensor)

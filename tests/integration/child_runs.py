@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from planner.card_run import Cards
 from planner.device.build import emulated_device
 from planner.device.runner import Runner
 from planner.device.torch_install import find_torch
+from planner.estimation.step_runs import Cards
+from planner.memory.allocator_settings import TorchVersion
 from planner.memory.budget import memory_budgets
 from planner.options import step_config
 from planner.trace import StepTrace
 from planner.workload import parse_target
 
 WriteModel = Callable[..., str]
+# Up to torch 2.14 each thread that calls cuBLAS keeps a workspace for good: the forward's thread
+# and autograd's. From 2.15 on a product has one while it is computed.
+CUBLAS_KEEPS_WORKSPACES = not TorchVersion.parse(find_torch().version).at_least(2, 15)
 
 
 def traces(path: str, *options: dict[str, Any], gpu: str = "a100") -> list[StepTrace]:

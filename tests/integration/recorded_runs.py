@@ -1,4 +1,5 @@
-"""Runs of measure() and record(), each in a process of its own as the product forks them.
+"""Runs that are measured, recorded in full and in short: each in a process of its own, forked as
+the product forks them.
 
 As a module: `recorded_runs`. As a script, in the child: runs from stdin, answers to stdout, JSON.
 """
@@ -10,9 +11,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from planner.device.build import EmulatedDevice
 from planner.device.profile import device_profile
@@ -22,6 +24,7 @@ from planner.memory.timeline import Breakdown, breakdown
 from planner.trace import AllocationEvent, AllocationTrace, EventKind, Origin, Phase, TensorCategory
 from planner.units import GIB
 
+Row: TypeAlias = "tuple[str, int, int, int]"  # kind, block, bytes, stream
 ROOT = Path(__file__).parents[2]
 
 
@@ -37,11 +40,13 @@ class Run:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """What both functions gave. The traces are StepTraces as dicts."""
+    """What the three functions gave. The traces are StepTraces as dicts."""
 
     measured: dict[str, Any]
     recorded: dict[str, Any]
+    logged: dict[str, Any]
     allocations: AllocationTrace
+    requests: list[Row]
     measure_s: float
     record_s: float
 
@@ -53,11 +58,30 @@ class Recorded:
             peak_reserved_bytes=self.recorded["peak_reserved_bytes"],
         )
 
+    def events_alone(self) -> list[Row]:
+        """The events without their meaning."""
+        return [
+            (event.kind.value, event.block, event.size_bytes, event.stream)
+            for event in self.allocations.events
+        ]
+
     def allocated(self) -> Iterator[tuple[AllocationEvent, Origin]]:
         """The allocations with their origins."""
         for event in self.allocations.events:
             if event.kind is EventKind.ALLOC:
                 yield event, self.allocations.origins[event.origin]
+
+
+def settled(rows: Iterable[Row]) -> list[Row]:
+    """The rows, each run of frees sorted.
+
+    Autocast drops its copies of the weights in an order that differs from process to process.
+    """
+    found: list[Row] = []
+    for is_free, run in groupby(rows, key=lambda row: row[0] == EventKind.FREE.value):
+        together = list(run)
+        found += sorted(together) if is_free else together
+    return found
 
 
 def recorded_runs(runs: Sequence[Run], device: EmulatedDevice) -> list[Recorded]:
@@ -111,6 +135,8 @@ def _recorded(answer: dict[str, Any]) -> Recorded:
     return Recorded(
         measured=answer["measured"],
         recorded=answer["recorded"],
+        logged=answer["logged"],
+        requests=[(kind, *numbers) for kind, *numbers in answer["requests"]],
         allocations=AllocationTrace(events=events, origins=origins),
         measure_s=answer["measure_s"],
         record_s=answer["record_s"],
@@ -129,7 +155,7 @@ def _main() -> None:
     torch.cuda._device_count_nvml = lambda: -1
     for run in request["runs"]:
         answer: dict[str, Any] = {}
-        for name in ("measure", "record"):
+        for name in ("measure", "requests", "record"):
             answer.update(_forked(run, name))
         print(json.dumps(answer), flush=True)
     sys.stdout.flush()
@@ -158,7 +184,7 @@ def _answer(run: dict[str, Any], name: str) -> dict[str, Any]:
     from planner.options import step_config
     from planner.step import emulation
     from planner.step.contract import load
-    from planner.step.measure import measure, record
+    from planner.step.measure import measure, record, record_requests
     from planner.workload import parse_target
 
     profile, _ = emulation.settle_architecture(run["profile"])
@@ -171,7 +197,16 @@ def _answer(run: dict[str, Any], name: str) -> dict[str, Any]:
     if name == "measure":
         trace = measure(source, config, card)
         return {"measured": dataclasses.asdict(trace), "measure_s": time.perf_counter() - begin}
+    if name == "requests":
+        trace, log = record_requests(source, config, card)
+        assert log is not None
+        kinds = [kind.value for kind in log.kinds]
+        return {
+            "logged": dataclasses.asdict(trace),
+            "requests": [*zip(kinds, log.blocks, log.sizes_bytes, log.streams, strict=True)],
+        }
     trace, allocations = record(source, config, card)
+    assert allocations is not None
     return {
         "recorded": dataclasses.asdict(trace),
         "record_s": time.perf_counter() - begin,

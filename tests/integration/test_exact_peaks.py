@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from child_runs import WriteModel, traces
+from child_runs import CUBLAS_KEEPS_WORKSPACES, WriteModel, traces
 
 import planner
-from planner.card_run import Cards
 from planner.device.build import EmulatedDevice
 from planner.device.torch_install import find_torch
+from planner.estimation.step_runs import Cards
 from planner.memory.budget import memory_budgets
 
 pytestmark = pytest.mark.slow
@@ -29,8 +29,7 @@ def training_step(model, batch):
     return model(batch).square().mean()
 """
 BATCH = 16
-# Every thread that calls cuBLAS has a handle of its own: the forward's and autograd's.
-WORKSPACES_BYTES = {"a100": 2 * 8_519_680, "h100": 2 * (32 << 20)}
+CUBLAS_BYTES = {"a100": 8_519_680, "h100": 32 << 20}
 
 
 def rounded(elements: int) -> int:
@@ -38,6 +37,7 @@ def rounded(elements: int) -> int:
     return -(-elements * 4 // 512) * 512
 
 
+FIRST_BIAS_BYTES = rounded(2048)
 PARAMETERS_BYTES = rounded(512 * 2048) + rounded(2048) + rounded(2048 * 1024) + rounded(1024)
 BATCH_BYTES = rounded(BATCH * 512)
 HIDDEN_BYTES = rounded(BATCH * 2048)
@@ -59,11 +59,18 @@ def test_mlp_equals_hand_arithmetic(write_model: WriteModel, gpu: str) -> None:
         ),
         gpu=gpu,
     )
-    always = WORKSPACES_BYTES[gpu] + BATCH_BYTES + SCALAR_BYTES  # the last is the loss
-    # In the optimizer step: parameters, gradients, two moments, and the foreach square roots.
-    assert adamw.peak_allocated_bytes == 5 * PARAMETERS_BYTES + always
+    in_optimizer = BATCH_BYTES + SCALAR_BYTES  # the last is the loss
     # In the backward of the first layer: the loss's gradient and that of the hidden activation.
-    in_backward = always + SCALAR_BYTES + HIDDEN_BYTES
+    in_backward = in_optimizer + SCALAR_BYTES + HIDDEN_BYTES
+    if CUBLAS_KEEPS_WORKSPACES:
+        in_optimizer += 2 * CUBLAS_BYTES[gpu]
+        in_backward += 2 * CUBLAS_BYTES[gpu]
+    else:  # it is highest in the product for the weight; the bias gets its gradient after that
+        in_backward += CUBLAS_BYTES[gpu] - FIRST_BIAS_BYTES
+    # In the optimizer step: parameters, gradients, two moments, and the foreach square roots.
+    assert adamw.peak_allocated_bytes == max(
+        5 * PARAMETERS_BYTES + in_optimizer, 4 * PARAMETERS_BYTES + in_backward
+    )
     assert momentum.peak_allocated_bytes == 3 * PARAMETERS_BYTES + in_backward
     assert plain.peak_allocated_bytes == 2 * PARAMETERS_BYTES + in_backward
     # Fused: no square roots, but a step counter on the card for each of the four parameters.

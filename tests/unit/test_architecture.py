@@ -24,7 +24,7 @@ FLOORS = {
     "device": 4,
     "memory": 5,
     "results": 6, "inspection": 6,
-    "card_run": 7, "summary": 7,
+    "estimation": 7,
     "report": 8, "pipeline": 8,
     "cli": 9, "__main__": 9,
 }  # fmt: skip
@@ -239,6 +239,19 @@ def test_the_parent_side_loads_no_torch(module: str) -> None:
     loaded = loaded_by((module,))
     assert "planner" in loaded
     assert not loaded & {"torch", "numpy", "fvcore", "torchvision"}
+
+
+@pytest.mark.parametrize("part", ["memory", "report", "estimation", "trace", "results"])
+def test_whole_parts_load_no_torch(part: str) -> None:
+    """Every module of the part, whatever imports it."""
+    files = [PACKAGE / f"{part}.py", *sorted((PACKAGE / part).glob("*.py"))]
+    modules = [
+        ".".join(("planner", *path.relative_to(PACKAGE).with_suffix("").parts))
+        for path in files
+        if path.exists() and path.stem != "__init__"
+    ]
+    assert len(modules) == (1 if part in ("trace", "results") else len(files) - 2)
+    assert not loaded_by(tuple(modules)) & {"torch", "numpy", "fvcore", "torchvision"}
 
 
 def test_a_torch_in_the_parent_would_be_seen(tmp_path: Path) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from planner.errors import UsageError
 from planner.inspection import Inspection
+from planner.trace import FlopSource, OperatorRecord, Phase, TensorShape
 
 
 def test_rows_by_path(inspection: Inspection) -> None:
@@ -22,7 +24,7 @@ def test_json_form(inspection: Inspection) -> None:
     document = json.loads(json.dumps(inspection.to_dict()))
     assert list(document) == [
         "schema_version", "target", "engine", "gpu", "versions", "config", "counts", "structure",
-        "flop_rules", "modules", "assumptions", "warnings",
+        "flop_rules", "modules", "operators", "assumptions", "warnings",
     ]  # fmt: skip
     assert document["counts"] == {
         "parameters": 30, "trainable_parameters": 20, "buffers": 0,
@@ -38,5 +40,35 @@ def test_json_form(inspection: Inspection) -> None:
     }  # fmt: skip
 
 
+def test_json_form_of_operators(inspection: Inspection) -> None:
+    record = OperatorRecord(
+        name="aten::relu",
+        phase=Phase.FORWARD,
+        inputs=(TensorShape(shape=(2, 3), dtype="float32"),),
+        outputs=(TensorShape(shape=(2, 3), dtype="float32"),),
+        calls=4,
+        flops=None,
+        flop_source=FlopSource.ELEMENTWISE,
+        read_bytes=24,
+        written_bytes=24,
+    )
+    counted = replace(inspection, model=replace(inspection.model, operators=(record,)))
+    assert json.loads(json.dumps(counted.to_dict()))["operators"] == [
+        {
+            "name": "aten::relu", "phase": "forward",
+            "inputs": [{"shape": [2, 3], "dtype": "float32", "number": 1}],
+            "outputs": [{"shape": [2, 3], "dtype": "float32", "number": 1}],
+            "calls": 4, "flops": None, "flop_source": "elementwise",
+            "read_bytes": 24, "written_bytes": 24,
+        }
+    ]  # fmt: skip
+
+
 def test_no_bytes_no_intensity(inspection: Inspection) -> None:
     assert inspection.module("flatten").arithmetic_intensity_flops_per_byte is None
+
+
+def test_the_sequence_length_is_in_the_json(inspection: Inspection) -> None:
+    assert inspection.to_dict()["config"]["sequence_length"] is None
+    longer = replace(inspection, config=replace(inspection.config, sequence_length=128))
+    assert longer.to_dict()["config"]["sequence_length"] == 128

@@ -57,6 +57,10 @@ def test_inputs_in_any_form(inputs: Any) -> None:
     )
 
 
+def test_a_sequence_length() -> None:
+    assert step_config({"sequence_length": 128}) == StepConfig(sequence_length=128)
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -68,7 +72,7 @@ def test_allocator_settings_as_torch_reads_them(text: str) -> None:
     assert step_config({"alloc_conf": text}).alloc_conf == text
 
 
-@pytest.mark.parametrize("name", ["optimizer", "build_on", "alloc_conf"])
+@pytest.mark.parametrize("name", ["sequence_length", "optimizer", "build_on", "alloc_conf"])
 def test_none_is_not_said(name: str) -> None:
     assert step_config({name: None}) == StepConfig()
 
@@ -84,6 +88,11 @@ def test_none_is_not_said(name: str) -> None:
         ({"batch_size": True}, "a whole number, not True"),
         ({"batch_size": 1.5}, "a whole number"),
         ({"batch_size": 0}, "at least 1"),
+        ({"sequence_length": "128"}, "a whole number, not '128'"),
+        ({"sequence_length": True}, "a whole number, not True"),
+        ({"sequence_length": 12.0}, "a whole number, not 12.0"),
+        ({"sequence_length": 0}, "at least 1"),
+        ({"sequence_length": 8, "inputs": "16:int64"}, "put it into the shape"),
         ({"channels_last": 1}, "True or False"),
         ({"alloc_conf": 3}, "NAME:VALUE"),
         ({"alloc_conf": "max_split_size_mb"}, "NAME:VALUE"),

@@ -10,18 +10,36 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.errors import ChildError
+from planner.module_counts import FlopRules, ModelCounts, StepCounts, Structure
 from planner.protocol import (
     ChildFailure,
     ChildVersions,
+    InspectRequest,
     Loaded,
     LoadRequest,
     Message,
+    RecordedRun,
     RunEnded,
     RunRequest,
     decode,
     encode,
 )
-from planner.trace import Counts, Failure, Outcome, StepTrace, ValueRead
+from planner.trace import (
+    AllocationEvent,
+    AllocationTrace,
+    Counts,
+    EventKind,
+    Failure,
+    FlopSource,
+    OperatorRecord,
+    Outcome,
+    Phase,
+    Recording,
+    RequestLog,
+    StepTrace,
+    TensorShape,
+    ValueRead,
+)
 from planner.workload import InputSpec, OptimizerName, Precision, StepConfig, Target, TargetKind
 
 TRACE = StepTrace(
@@ -44,6 +62,36 @@ CONFIG = StepConfig(
     inputs=(InputSpec(shape=(3, 4), dtype="int64", name="ids"), InputSpec(shape=())),
 )
 
+COUNTS = ModelCounts(
+    counts=Counts(parameters=1, trainable_parameters=1, buffers=0),
+    step=StepCounts(forward_flops_per_sample=1, step_flops=3, activations_per_sample=None),
+    modules=(),
+    structure=Structure.WHOLE_MODEL,
+    flop_rules=FlopRules.TORCH,
+    forward_flops_by_torch=1,
+    build_on="meta",
+    operators=(
+        OperatorRecord(
+            name="my::kernel",
+            phase=Phase.OPTIMIZER_STEP,
+            inputs=(TensorShape(shape=(), dtype="bool", number=2),),
+            outputs=(),
+            calls=3,
+            flops=None,
+            flop_source=FlopSource.UNKNOWN,
+            read_bytes=2,
+            written_bytes=1 << 45,
+        ),
+    ),
+)
+LOG = RequestLog(
+    kinds=tuple(EventKind),
+    blocks=tuple(range(len(EventKind))),
+    sizes_bytes=(1 << 45,) * len(EventKind),
+    streams=(0,) * (len(EventKind) - 1) + (3,),
+)
+EVENTS = tuple(AllocationEvent(kind=kind, block=1, size_bytes=2) for kind in EventKind)
+
 
 @pytest.mark.parametrize(
     "record",
@@ -57,8 +105,14 @@ CONFIG = StepConfig(
         Loaded(versions=ChildVersions(torch="2.6", cuda="12.4", python="3.10"), single_run="why"),
         Loaded(failure=ChildFailure(error="TargetError", message="no\nmodel")),
         RunRequest(number=7, profile="", config=CONFIG),
+        RunRequest(number=7, profile="", config=CONFIG, recording=Recording.REQUESTS),
         RunEnded(number=7, trace=TRACE, exit_code=0),
         RunEnded(number=8, signal=9),
+        RunEnded(number=9, trace=TRACE, requests=LOG, exit_code=0),
+        RecordedRun(trace=TRACE, requests=LOG),
+        RecordedRun(trace=TRACE, allocations=AllocationTrace(events=EVENTS)),
+        InspectRequest(number=9, profile="", config=CONFIG, depth=0),
+        RunEnded(number=9, counts=COUNTS, exit_code=0),
         TRACE,
     ],
     ids=lambda record: type(record).__name__,
@@ -111,6 +165,35 @@ def test_garbage_is_an_error_that_shows_it(line: bytes) -> None:
     with pytest.raises(ChildError, match="something unreadable") as caught:
         decode(line, (RunEnded, StepTrace))
     assert repr(line[:50])[2:20] in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kinds": "a" * len(EventKind) + "f"},
+        {"kinds": "?" * len(EventKind)},
+        {"kinds": 3},
+        {"blocks": ["x"] * len(EventKind)},
+        {"streams": []},
+    ],
+)
+def test_requests_that_cannot_be_are_an_error(change: dict[str, object]) -> None:
+    document = json.loads(encode(RecordedRun(trace=TRACE, requests=LOG)))
+    document["body"]["requests"].update(change)
+    with pytest.raises(ChildError, match="something unreadable"):
+        decode(json.dumps(document).encode(), (RecordedRun,))
+
+
+def test_requests_that_are_no_object_are_an_error() -> None:
+    document = json.loads(encode(RecordedRun(trace=TRACE, requests=LOG)))
+    document["body"]["requests"] = 7
+    with pytest.raises(ChildError, match="something unreadable"):
+        decode(json.dumps(document).encode(), (RecordedRun,))
+
+
+def test_columns_have_one_length() -> None:
+    with pytest.raises(ValueError, match="columns of 1, 2, 1, 1 entries"):
+        RequestLog(kinds=(EventKind.ALLOC,), blocks=(0, 1), sizes_bytes=(1,), streams=(0,))
 
 
 def test_a_record_out_of_turn_is_an_error() -> None:

@@ -80,7 +80,10 @@ def test_json_keys_that_users_were_promised(estimate: Estimate) -> None:
     }  # fmt: skip
     assert set(document["versions"]) >= {"torch", "cuda", "planner"}
     assert set(document["config"]) >= {"batch_size", "precision", "optimizer", "mode"}
-    assert set(document["counts"]) == {"parameters", "trainable_parameters", "buffers"}
+    assert set(document["counts"]) == {
+        "parameters", "trainable_parameters", "buffers", "forward_flops_per_sample", "step_flops",
+        "activations_per_sample", "uncounted_operators",
+    }  # fmt: skip
     for card in document["gpus"]:
         assert set(card) >= {
             "name", "requested", "usable_memory_bytes", "context_overhead_bytes",

@@ -93,9 +93,19 @@ def test_parse_argument_refuses(text: str) -> None:
         parse_argument(text)
 
 
-@pytest.mark.parametrize("field", ["batch_size", "accumulate", "steps"])
+@pytest.mark.parametrize("field", ["batch_size", "sequence_length", "accumulate", "steps"])
 @pytest.mark.parametrize("value", [0, -1])
 def test_step_config_counts_from_1(field: str, value: int) -> None:
     values: dict[str, Any] = {field: value}
     with pytest.raises(UsageError, match=f"{field} must be at least 1"):
         StepConfig(**values)
+
+
+def test_a_sequence_length_is_not_said_unless_it_is() -> None:
+    assert StepConfig().sequence_length is None
+    assert StepConfig(sequence_length=1).sequence_length == 1
+
+
+def test_inputs_have_their_length_in_their_shape() -> None:
+    with pytest.raises(UsageError, match=r"--input ids=128:int64"):
+        StepConfig(sequence_length=128, inputs=(InputSpec(shape=(64,), dtype="int64"),))

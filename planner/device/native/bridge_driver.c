@@ -101,6 +101,12 @@ EXPORT int cuLibraryGetKernel(void** kernel, void* library, const char* name) {
   return kSuccess;
 }
 
+/* Asked for since cuDNN 9.26. */
+EXPORT int cuKernelGetFunction(void** function, void* kernel) {
+  *function = kernel;
+  return kSuccess;
+}
+
 EXPORT int cuKernelGetAttribute(int* value, int attribute, void* kernel, int device) {
   (void)attribute;
   (void)kernel;

@@ -7,6 +7,7 @@
 #include <cudnn.h>
 
 #include <mutex>
+#include <string>
 #include <unordered_map>
 
 #include "cudnn_bridge.h"
@@ -197,10 +198,9 @@ EXPORT cudnnStatus_t cudnnBackendSetAttribute(Descriptor descriptor,
                        : model::set(descriptor, name, type, count, values);
 }
 
-EXPORT cudnnStatus_t cudnnBackendGetAttribute(const Descriptor descriptor,
-                                              cudnnBackendAttributeName_t name,
-                                              cudnnBackendAttributeType_t type, int64_t requested,
-                                              int64_t* count, void* values) {
+static cudnnStatus_t attribute_of(const Descriptor descriptor, cudnnBackendAttributeName_t name,
+                                  cudnnBackendAttributeType_t type, int64_t requested,
+                                  int64_t* count, void* values) {
   Entry entry;
   if (!lookup(descriptor, entry)) return CUDNN_STATUS_BAD_PARAM;
   if (is_handle(name)) return answer(entry.handle, requested, count, values);
@@ -219,6 +219,20 @@ EXPORT cudnnStatus_t cudnnBackendGetAttribute(const Descriptor descriptor,
   }
   return entry.bridged ? bridge::get(descriptor, name, type, requested, count, values)
                        : model::get(descriptor, name, type, requested, count, values);
+}
+
+// Which requests to PyTorch's allocator are workspaces shows by their sizes: they are noted.
+EXPORT cudnnStatus_t cudnnBackendGetAttribute(const Descriptor descriptor,
+                                              cudnnBackendAttributeName_t name,
+                                              cudnnBackendAttributeType_t type, int64_t requested,
+                                              int64_t* count, void* values) {
+  const cudnnStatus_t status = attribute_of(descriptor, name, type, requested, count, values);
+  if (status == CUDNN_STATUS_SUCCESS && name == CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE &&
+      values && requested > 0) {
+    const int64_t bytes = *static_cast<const int64_t*>(values);
+    if (bytes > 0) note(("cudnn-workspace-" + std::to_string(bytes)).c_str());
+  }
+  return status;
 }
 
 EXPORT cudnnStatus_t cudnnBackendExecute(cudnnHandle_t, Descriptor plan, Descriptor variant_pack) {

@@ -62,7 +62,8 @@ def run(*words: str) -> Result:
 def step(fake: Fake) -> StepConfig:
     """The step that the options of the last call stand for."""
     names = {field.name for field in fields(StepConfig)}
-    return step_config({key: value for key, value in fake.options.items() if key in names})
+    given = {key: value for key, value in fake.options.items() if key in names}
+    return step_config({**given, "alloc_conf": next(iter(given["alloc_conf"]), None)})
 
 
 def test_defaults_are_those_of_the_library(fake: Fake) -> None:
@@ -84,7 +85,8 @@ def test_every_option_reaches_the_library(fake: Fake) -> None:
         "--input", "3x224x224", "--input", "ids=1024:int64", "--channels-last",
         "--checkpoint-activations", "--accumulate", "4", "--no-set-to-none", "--steps", "2",
         "--build-on", "device", "--gpu-memory", "24GiB", "--reserve", "5%",
-        "--alloc-conf", "expandable_segments:True", "--no-max-batch", "--timeout", "10m",
+        "--alloc-conf", "expandable_segments:True", "--alloc-conf", "max_split_size_mb:64",
+        "--no-max-batch", "--timeout", "10m",
         "--hardware-db", "cards", "--json", "-q",
     )  # fmt: skip
     assert result.exit_code in (0, 3), result.output
@@ -102,12 +104,32 @@ def test_every_option_reaches_the_library(fake: Fake) -> None:
     assert not config.set_to_none
     assert (config.accumulate, config.build_on) == (4, BuildOn.DEVICE)
     assert config.alloc_conf == "expandable_segments:True"
+    assert fake.options["alloc_conf"] == ("expandable_segments:True", "max_split_size_mb:64")
     assert fake.options["gpu"] == ("a100", "t4")
     assert fake.options["model_arguments"] == {"depth": 12, "name": "big"}
     assert (fake.options["gpu_memory"], fake.options["reserve"]) == ("24GiB", "5%")
     assert fake.options["max_batch"] is False
     assert fake.options["timeout_s"] == 600.0
     assert str(fake.options["hardware_db"]) == "cards"
+
+
+def test_the_sequence_length_reaches_the_library(fake: Fake) -> None:
+    run("model.py", "--gpu", "t4", "--seq", "2048")
+    assert step(fake) == StepConfig(sequence_length=2048)
+
+
+@pytest.mark.parametrize("length", ["0", "-1", "2k", "1.5", ""])
+def test_a_sequence_length_is_a_whole_number_from_1(fake: Fake, length: str) -> None:
+    result = run("model.py", "--gpu", "t4", "--seq", length)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--seq" in result.stderr
+    assert fake.target is None
+
+
+def test_a_sequence_length_beside_inputs_is_wrong_usage() -> None:
+    result = run("model.py", "--gpu", "t4", "--seq", "64", "--input", "ids=32:int64")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--input ids=64:int64" in result.stderr
 
 
 def test_every_field_of_the_step_has_an_option() -> None:

@@ -120,3 +120,8 @@ def test_wrong_usage(fake: Fake, words: tuple[str, ...]) -> None:
 def test_the_library_refuses_such_a_depth(depth: Any) -> None:
     with pytest.raises(PlannerError, match="depth must be a whole number"):
         inspect("model.py", depth=depth)
+
+
+def test_the_sequence_length_reaches_the_library(fake: Fake) -> None:
+    run("model.py", "--seq", "2048")
+    assert fake.options["sequence_length"] == 2048

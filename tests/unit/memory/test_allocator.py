@@ -334,6 +334,18 @@ def test_an_expandable_segment_has_addresses_for_nine_eighths_of_the_card() -> N
     assert third.address == first.address - 120 * MIB
 
 
+def test_a_block_lies_in_one_expandable_segment() -> None:
+    conf = "expandable_segments:True,expandable_segments_reserve:0.1"
+    target = allocator(conf, capacity_bytes=500 * MIB, torch="2.15.0")  # 50 MiB: three pages of 20
+    first, second = allocate(target, 45 * MIB, 60 * MIB)
+    assert second.address == first.address - 60 * MIB
+    assert target.reserved_bytes == 120 * MIB
+    target.free(second)
+    assert target.allocate(61 * MIB) is None
+    assert target.alloc_retries == 1  # as after any other failure, cached memory went back first
+    assert target.reserved_bytes == 60 * MIB
+
+
 def test_a_full_card_keeps_what_an_expandable_segment_has_mapped() -> None:
     target = allocator("expandable_segments:True", capacity_bytes=50 * MIB)
     (first,) = allocate(target, 30 * MIB)

@@ -9,7 +9,7 @@ from planner.memory.allocator_options import parse_alloc_conf
 from planner.memory.allocator_settings import Backend
 from planner.units import GIB, KIB, MIB
 
-NEW, OLD = "2.14.1+cu130", "2.6.0+cu124"
+NEWEST, NEW, OLD = "2.15.0+cu132", "2.14.1+cu130", "2.6.0+cu124"
 
 
 @pytest.mark.parametrize("version", [NEW, OLD])
@@ -49,6 +49,40 @@ def test_options_without_a_byte_on_the_card_are_taken() -> None:
     )
     for version in (NEW, OLD):
         assert parse_alloc_conf(text, version) == parse_alloc_conf("", version)
+
+
+@pytest.mark.parametrize(
+    ("value", "addresses_bytes"),
+    [
+        (None, 90 * GIB),  # 9/8 of the card
+        ("0.5", 40 * GIB),
+        ("+.5", 40 * GIB),
+        ("5e-1", 40 * GIB),
+        ("0.1", 8 * GIB),
+        ("30G", 30 * GIB),
+        ("0.5g", GIB // 2),
+        ("1.2", 90 * GIB),  # never more than torch's own
+        ("1e9G", 90 * GIB),
+        ("1e300", 90 * GIB),
+    ],
+)
+def test_what_an_expandable_segment_may_grow_to(value: str | None, addresses_bytes: int) -> None:
+    text = "" if value is None else f"expandable_segments_reserve:{value}"
+    settings = parse_alloc_conf(text, NEWEST)
+    assert settings.segment_addresses_bytes(80 * GIB) == addresses_bytes
+
+
+def test_the_last_word_on_the_addresses_holds() -> None:
+    name = "expandable_segments_reserve"
+    size_last = parse_alloc_conf(f"{name}:0.5,{name}:30G", NEWEST)
+    share_last = parse_alloc_conf(f"{name}:30G,{name}:0.5", NEWEST)
+    assert size_last.segment_addresses_bytes(80 * GIB) == 30 * GIB
+    assert share_last.segment_addresses_bytes(80 * GIB) == 40 * GIB
+
+
+def test_classes_of_streams_are_checked_and_left_aside() -> None:
+    text = "expandable_segments_reserve_by_class:[serving:0.25,loading:8G]"
+    assert parse_alloc_conf(text, NEWEST) == parse_alloc_conf("", NEWEST)
 
 
 def test_minus_one_is_no_limit() -> None:
@@ -93,6 +127,18 @@ def test_another_backend_is_a_setting() -> None:
         (NEW, "pinned_num_register_threads:3", "power of two"),
         (NEW, "pinned_num_register_threads:256", "up to 128"),
         (NEW, "pinned_reserve_segment_size_mb:0", "above 0"),
+        (NEW, "expandable_segments_reserve:0.5", "it came with 2.15"),
+        (NEW, "expandable_segments_reserve_by_class:[a:0.5]", "it came with 2.15"),
+        (NEWEST, "expandable_segments_reserve:0", "above 0; torch ignores '0'"),
+        (NEWEST, "expandable_segments_reserve:-1", "torch ignores '-1'"),
+        (NEWEST, "expandable_segments_reserve:40M", "a size like 40G"),
+        (NEWEST, "expandable_segments_reserve:G", "torch ignores 'G'"),
+        (NEWEST, "expandable_segments_reserve:inf", "torch ignores 'inf'"),
+        (NEWEST, "expandable_segments_reserve:1e400", "torch ignores '1e400'"),
+        (NEWEST, "expandable_segments_reserve:[0.5]", "takes one value"),
+        (NEWEST, "expandable_segments_reserve_by_class:0.5", r"a list like \[serving:0.25"),
+        (NEWEST, "expandable_segments_reserve_by_class:[a]", r"a list like \[serving:0.25"),
+        (NEWEST, "expandable_segments_reserve_by_class:[a:0]", "torch ignores '0'"),
         (NEW, "backend:fast", "native or cudaMallocAsync"),
         (NEW, "expandable_segments:True,large_segment_size_mb:15", "contradicts"),
         ("new", "", "is not a version"),

@@ -7,7 +7,7 @@ import pytest
 from planner.memory.allocator_options import parse_alloc_conf
 from planner.memory.device_memory import DeviceMemory
 from planner.memory.replay import OutOfMemory, ReplayResult, Request, replay, requests_of
-from planner.trace import AllocationEvent, EventKind
+from planner.trace import AllocationEvent, EventKind, RequestLog
 from planner.units import GIB, MIB
 
 SETTINGS = parse_alloc_conf("", "2.14.1")
@@ -113,3 +113,17 @@ def test_addresses_are_given_from_the_high_end_and_used_again() -> None:
 def test_every_kind_of_event_is_a_request(kind: EventKind) -> None:
     (request,) = requests_of([AllocationEvent(kind=kind, block=3, size_bytes=512, stream=1)])
     assert request == Request(kind, 3, 512, 1)
+
+
+def test_a_log_gives_the_requests_of_its_events() -> None:
+    kinds = tuple(EventKind)
+    blocks, sizes, streams = (range(n, n + len(kinds)) for n in (1, 512, 0))
+    events = [
+        AllocationEvent(kind=kind, block=block, size_bytes=size, stream=stream)
+        for kind, block, size, stream in zip(kinds, blocks, sizes, streams, strict=True)
+    ]
+    log = RequestLog(
+        kinds=kinds, blocks=tuple(blocks), sizes_bytes=tuple(sizes), streams=tuple(streams)
+    )
+    assert requests_of(log) == requests_of(events)
+    assert requests_of(log)[0] == Request(kinds[0], 1, 512, 0)

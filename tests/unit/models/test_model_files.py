@@ -8,13 +8,14 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from functools import cache
+from inspect import signature
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 MODELS = Path(__file__).parents[3] / "models"
 FILES = sorted(path.stem for path in MODELS.glob("*.py"))
@@ -191,6 +192,48 @@ def test_real_step_on_the_cpu_is_finite(name: str, arguments: dict[str, int]) ->
     assert all(
         gradient is not None and bool(torch.isfinite(gradient).all()) for gradient in gradients
     )
+
+
+SEQUENCES = {"gpt2": 1024, "bert": 512, "llama": 4096, "t5": 512, "lstm": 35}
+
+
+def test_every_file_with_a_sequence_offers_its_length() -> None:
+    defaults = {
+        name: taken["sequence_length"].default
+        for name in FILES
+        if "sequence_length" in (taken := signature(load(name).build_batch).parameters)
+    }
+    assert defaults == SEQUENCES
+
+
+@pytest.mark.parametrize("name", SEQUENCES)
+def test_the_sequence_length_reaches_forward(name: str) -> None:
+    module = load(name)
+    model = on_meta(module.build_model)
+    with torch.device("meta"):
+        batch = module.build_batch(2, sequence_length=33)
+        assert all(leaf.shape == (2, 33) for leaf in tensors(batch))
+        assert forward(model, batch).shape[:2] == (2, 33)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "bert"])
+def test_a_sequence_beyond_the_learned_positions_is_refused(name: str) -> None:
+    module, longest = load(name), SEQUENCES[name]
+    model = on_meta(module.build_model)
+    with torch.device("meta"):
+        batch = module.build_batch(2, sequence_length=longest + 1)
+        said = f"has {longest} positions; a sequence of {longest + 1} is too long"
+        with pytest.raises(ValueError, match=said):
+            module.training_step(model, batch)
+
+
+def test_bert_can_be_traced_and_still_refuses() -> None:
+    module = load("bert")
+    graph = fx.symbolic_trace(on_meta(module.build_model))
+    with torch.device("meta"):
+        assert graph(module.build_batch(2, sequence_length=33)).shape[:2] == (2, 33)
+        with pytest.raises(ValueError, match="is too long"):
+            graph(module.build_batch(2, sequence_length=513))
 
 
 def small_llama() -> tuple[ModuleType, nn.Module]:

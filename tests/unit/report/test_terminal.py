@@ -111,3 +111,10 @@ def test_cards_share_tables_only_where_they_fit(a100: GpuEstimate, estimate: Est
     many = replace(estimate, gpus=tuple(replace(a100, requested=f"a100-{n}") for n in range(9)))
     at_80, piped = shown(many, 80), shown(many, 100_000)
     assert [text.count("peak reserved") for text in (at_80, piped)] == [5, 3]
+
+
+def test_the_sequence_length_is_said_where_one_was_given(estimate: Estimate) -> None:
+    config = StepConfig(batch_size=8, sequence_length=2048)
+    text = shown(replace(estimate, config=config), 100_000)
+    assert "training with batch 8, sequence 2048, fp32, " in text
+    assert "sequence" not in shown(estimate, 100_000)

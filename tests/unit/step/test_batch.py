@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -106,6 +107,105 @@ def test_inputs_replace_build_batch_and_say_so() -> None:
     planned = plan(lambda b: torch.zeros(b, 9), inputs=(InputSpec(shape=(5,)),))
     assert planned.make().shape == (4, 5)
     assert planned.assumptions == ("the inputs named in the call replace build_batch",)
+
+
+def required(batch_size: int, sequence_length: int) -> torch.Tensor:
+    return torch.zeros(batch_size, sequence_length)
+
+
+def keyword_only(batch_size: int, *, sequence_length: int) -> torch.Tensor:
+    return required(batch_size, sequence_length)
+
+
+def with_default(batch_size: int, sequence_length: int = 6) -> torch.Tensor:
+    return required(batch_size, sequence_length)
+
+
+def third(batch_size: int, dtype: Any = torch.float32, sequence_length: int = 6) -> torch.Tensor:
+    return torch.zeros(batch_size, sequence_length, dtype=dtype)
+
+
+class Callee:
+    def __call__(self, batch_size: int, sequence_length: int) -> torch.Tensor:
+        return required(batch_size, sequence_length)
+
+
+@pytest.mark.parametrize(
+    "build_batch",
+    [
+        required, keyword_only, with_default, third, Callee(), Callee().__call__,
+        partial(third, dtype=torch.float64), partial(required, sequence_length=3),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_sequence_length_reaches_build_batch(build_batch: Callable[..., Any]) -> None:
+    planned = plan(build_batch, sequence_length=11)
+    assert planned.make().shape == (4, 11)
+    assert (planned.assumptions, planned.warnings) == ((), ())
+
+
+def test_the_default_of_build_batch_needs_no_word() -> None:
+    planned = plan(with_default)
+    assert planned.make().shape == (4, 6)
+    assert (planned.assumptions, planned.warnings) == ((), ())
+
+
+def test_a_sequence_length_where_the_batch_is_built_on_the_cpu() -> None:
+    planned = plan(lambda b, sequence_length: torch.LongTensor([[1] * sequence_length] * b),
+                   sequence_length=5)  # fmt: skip
+    assert planned.make().shape == (4, 5)
+    assert planned.assumptions[0].startswith("build_batch was run on the CPU")
+
+
+def test_a_sequence_that_leads_is_not_the_batch() -> None:
+    planned = plan(lambda b, sequence_length: torch.zeros(sequence_length, b), sequence_length=5)
+    assert "batch has shape (5, 4)" in planned.warnings[0]
+    assert "not the batch size 4" in planned.warnings[0]
+
+
+def no_sequence(batch_size: int) -> torch.Tensor:
+    return torch.zeros(batch_size, 2)
+
+
+def by_position(batch_size: int, sequence_length: int = 6, /) -> torch.Tensor:
+    return required(batch_size, sequence_length)
+
+
+def alone(sequence_length: int) -> torch.Tensor:
+    return torch.zeros(sequence_length, 2)
+
+
+def any_keyword(batch_size: int, **keywords: Any) -> torch.Tensor:
+    return torch.zeros(batch_size, 2)
+
+
+@pytest.mark.parametrize(
+    "build_batch", [no_sequence, by_position, alone, any_keyword, torch.zeros], ids=str
+)
+def test_a_sequence_length_that_build_batch_does_not_take(build_batch: Callable[..., Any]) -> None:
+    assert plan(build_batch).make().shape[0] == 4
+    with pytest.raises(UsageError) as error:
+        plan(build_batch, sequence_length=11)
+    for words in ("sequence length of 11", "--seq", "models/net.py",
+                  "def build_batch(batch_size, sequence_length):"):  # fmt: skip
+        assert words in str(error.value)
+
+
+@pytest.mark.parametrize("build_batch", [required, keyword_only])
+def test_a_sequence_length_that_build_batch_needs(build_batch: Callable[..., Any]) -> None:
+    with pytest.raises(UsageError) as error:
+        plan(build_batch)
+    for words in ("models/net.py", "needs a sequence_length", "--seq 512", "sequence_length=512"):
+        assert words in str(error.value)
+
+
+def test_a_sequence_length_without_a_build_batch() -> None:
+    with pytest.raises(UsageError, match=r"models/net\.py has no build_batch"):
+        plan(None, sequence_length=11)
+
+
+def test_inputs_replace_also_a_build_batch_that_needs_a_sequence_length() -> None:
+    assert plan(required, inputs=(InputSpec(shape=(5,)),)).make().shape == (4, 5)
 
 
 @pytest.mark.parametrize("value", [None, [1, 2], iter(())], ids=["none", "numbers", "iterator"])

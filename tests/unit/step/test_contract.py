@@ -96,6 +96,22 @@ def test_the_optional_functions_are_found(write_model: WriteModel) -> None:
 
 
 @pytest.mark.parametrize(
+    "parameters",
+    [
+        "batch_size, sequence_length",
+        "batch_size, sequence_length=8",
+        "batch_size, *, sequence_length",
+        "batch_size, image_size=32, *, sequence_length=8",
+    ],
+)
+def test_build_batch_may_take_a_sequence_length(write_model: WriteModel, parameters: str) -> None:
+    text = f"{NET}\n    def build_batch({parameters}):\n        return sequence_length\n"
+    source = load(write_model(text))
+    assert source.build_batch is not None
+    assert source.build_batch(2, sequence_length=5) == 5
+
+
+@pytest.mark.parametrize(
     ("text", "options", "words"),
     [
         pytest.param("x = 1\n", {}, ["no model", "def build_model():", "model = ..."], id="none"),
@@ -127,6 +143,24 @@ def test_the_optional_functions_are_found(write_model: WriteModel) -> None:
             {},
             ["build_batch()", "build_batch(batch_size)"],
             id="build-batch-arguments",
+        ),
+        pytest.param(
+            NET + "\n    def build_batch(batch_size, image_size):\n        pass\n",
+            {},
+            ["cannot be called as build_batch(batch_size):", "'image_size'"],
+            id="build-batch-another-parameter",
+        ),
+        pytest.param(
+            NET + "\n    def build_batch(batch_size, sequence_length, width):\n        pass\n",
+            {},
+            ["cannot be called as build_batch(batch_size, sequence_length=...):", "'width'"],
+            id="build-batch-third-parameter",
+        ),
+        pytest.param(
+            NET + "\n    def build_batch(sequence_length, batch_size):\n        pass\n",
+            {},
+            ["cannot be called as build_batch(batch_size):", "'batch_size'"],
+            id="build-batch-order",
         ),
         pytest.param(
             NET + "\n    training_step = 3\n",

@@ -70,6 +70,7 @@ def test_what_a_training_step_passes_to_the_model(write_model: WriteModel) -> No
     assert found.modules[0].forward_flops == FORWARD
     assert found.step.step_flops == 2 * (FORWARD + BACKWARD)
     assert found.assumptions == (
+        "optimizer: AdamW (none was given)",
         "training_step calls the model 2 times: the table shows the first call, step_flops has "
         "all of them",
     )
@@ -88,7 +89,7 @@ def test_a_model_that_is_not_called_as_a_whole(write_model: WriteModel) -> None:
     assert {row.path: row.forward_flops for row in found.modules} == {
         "": 2 * B * 3 * 5, "a": 2 * B * 3 * 5, "b": 0,
     }  # fmt: skip
-    assert found.assumptions[0].startswith("training_step does not call the model")
+    assert found.assumptions[1].startswith("training_step does not call the model")
     assert found.step.activations_per_sample is None
 
 

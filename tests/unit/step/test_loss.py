@@ -57,10 +57,10 @@ def test_the_default_loss(output: Any, target: Any, value: Any, words: str | Non
 def test_a_made_target_belongs_to_later_batches() -> None:
     default = DefaultLoss()
     cpu = torch.device("cpu")
-    assert default.target_for(None, 2, cpu) is None
+    assert default.target_for(None, cpu) is None
     _, target = default(LOGITS, None)
     assert target is not None
-    later = default.target_for(None, 2, cpu)
+    later = default.target_for(None, cpu)
     assert later is not None
     assert later.dtype is torch.int64
     assert later.tolist() == [0, 0]

@@ -9,20 +9,21 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from planner.step.module_path import ModulePath
-from planner.step.observer import OperatorObserver, SavedStorages
+from planner.step.observer import OperatorObserver, SavedStorages, Tally
 
 B = 2
 F32 = 4  # bytes
 
 
-def observed(model: nn.Module, *inputs: Tensor, backward: bool = False) -> OperatorObserver:
+def observed(model: nn.Module, *inputs: Tensor, backward: bool = False) -> Tally:
     path = ModulePath(model)
     observer = OperatorObserver(path)
+    observer.tally = tally = Tally()
     with path.hooked(), observer:
         output = model(*inputs)
         if backward:
             output.sum().backward()
-    return observer
+    return tally
 
 
 @pytest.mark.parametrize("device", ["cpu", "meta"])

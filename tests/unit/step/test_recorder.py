@@ -9,11 +9,12 @@ import torch
 from torch import nn
 
 from planner.step import measure as measuring
-from planner.step.measure import measure, record
+from planner.step.measure import measure, record, record_requests
 from planner.step.recorder import Recorder
+from planner.step.request_recorder import RequestRecorder
 from planner.step.source import ModelSource
 from planner.step.watch import Watch
-from planner.trace import AllocationTrace, Outcome, Phase
+from planner.trace import Outcome, Phase
 from planner.workload import Mode, StepConfig
 
 CPU = torch.device("cpu")
@@ -109,11 +110,12 @@ def test_a_failure_before_the_steps() -> None:
 @pytest.mark.parametrize("steps", [1, 3])
 def test_on_a_cpu_there_is_nothing_to_record(steps: int) -> None:
     config = StepConfig(steps=steps)
-    trace, allocations = record(SOURCE, config, CPU)
-    assert trace == measure(SOURCE, config, CPU)
+    trace = measure(SOURCE, config, CPU)
     assert trace.outcome is Outcome.COMPLETED
-    assert allocations == AllocationTrace(events=())
+    assert record(SOURCE, config, CPU) == (trace, None)
+    assert record_requests(SOURCE, config, CPU) == (trace, None)
 
 
-def test_a_recorder_that_was_never_used() -> None:
-    assert Recorder(CPU).trace() == AllocationTrace(events=())
+def test_recorders_that_were_never_used() -> None:
+    assert Recorder(CPU).trace() is None
+    assert RequestRecorder(CPU).requests() is None

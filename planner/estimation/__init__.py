@@ -1,0 +1,1 @@
+"""From the runs of a step to the answer for each card: what fits, how large a batch."""

@@ -1,0 +1,153 @@
+"""One card's answer: the run without a limit, the run on the full card, the largest batch.
+
+In: the card's budget and a Runner. Out: CardAnswer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from planner.device.profile import UNLIMITED_BYTES
+from planner.device.runner import Runner
+from planner.errors import ModelError
+from planner.estimation.allocator_what_ifs import AllocatorPlan, what_ifs
+from planner.estimation.axis_search import AxisSearch, RecordedRun, recorded_run
+from planner.estimation.step_runs import Axis, Cards, Progress, StepRuns
+from planner.memory.budget import MemoryBudget
+from planner.memory.largest import Largest
+from planner.memory.replay import requests_of
+from planner.memory.timeline import Breakdown
+from planner.results import WhatIf
+from planner.trace import AllocationTrace, EventKind, Outcome, StepTrace
+from planner.units import format_bytes
+from planner.workload import StepConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardAnswer:
+    """What was found for one card; `batch` is None when no largest batch was asked for.
+
+    `sequence` is the longest sequence at the batch asked for, in units of Axis.SEQUENCE; None where
+    no length was given. `breakdown` is of the run in `trace`, None where that could not be
+    recorded. `batch_1` is the run of batch 1 without a limit, where no batch fits and another was
+    asked for. `empties_cache`: how often the model's code gave cached memory back.
+    """
+
+    budget: MemoryBudget
+    trace: StepTrace
+    fits: bool
+    batch: Largest | None = None
+    sequence: Largest | None = None
+    breakdown: Breakdown | None = None
+    batch_1: StepTrace | None = None
+    what_ifs: tuple[WhatIf, ...] = ()
+    empties_cache: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardRun:
+    """The runs of one card."""
+
+    budget: MemoryBudget
+    config: StepConfig
+    plan: AllocatorPlan
+    runner: Runner
+    cards: Cards
+    progress: Progress
+
+    def answer(self, search: bool) -> CardAnswer:
+        """Runs the step, and searches the largest batch if asked.
+
+        Raises:
+            ModelError: the user's code raised for the batch asked for.
+            ChildError: the run was killed or took too long.
+        """
+        self.progress(f"{self.budget.requested}: batch {self.config.batch_size}")
+        free = recorded_run(self.runner, self.cards.unlimited(self.budget), self.config)
+        if free.trace.outcome is Outcome.MODEL_ERROR:
+            raise model_error(free.trace)
+        if free.trace.outcome is Outcome.OUT_OF_MEMORY:
+            fits, held = False, RecordedRun(trace=beyond_all_cards(free.trace))
+        else:
+            fits, held = self._on_full_card(free)
+        batch = self._largest(Axis.BATCH, free, fits) if search else None
+        sequence = None
+        if search and self.config.sequence_length is not None:
+            sequence = self._largest(Axis.SEQUENCE, free, fits)
+        is_hopeless = batch is not None and not batch.capacity.largest
+        return CardAnswer(
+            budget=self.budget,
+            trace=held.trace,
+            fits=fits,
+            batch=batch,
+            sequence=sequence,
+            breakdown=held.breakdown,
+            batch_1=self._batch_1() if is_hopeless and self.config.batch_size > 1 else None,
+            what_ifs=self._what_ifs(free, batch),
+            empties_cache=_emptied(free.allocations),
+        )
+
+    def _batch_1(self) -> StepTrace | None:
+        """What the smallest batch takes; None when it fails for another reason than memory."""
+        config = replace(self.config, batch_size=1)
+        trace = self.runner.run(self.cards.unlimited(self.budget), config)
+        return trace if trace.outcome is Outcome.COMPLETED else None
+
+    def _largest(self, axis: Axis, free: RecordedRun, fits: bool) -> Largest:
+        runs = StepRuns(
+            budget=self.budget,
+            config=self.config,
+            axis=axis,
+            runner=self.runner,
+            cards=self.cards,
+            progress=self.progress,
+        )
+        return AxisSearch(runs=runs, plan=self.plan, recorded=free, fits=fits).largest()
+
+    def _on_full_card(self, free: RecordedRun) -> tuple[bool, RecordedRun]:
+        """Whether the step fits, and the run that holds on this card."""
+        if free.trace.peak_reserved_bytes <= self.budget.capacity_bytes:
+            return True, free  # no allocation of it would have failed: the same run
+        if free.trace.peak_allocated_bytes > self.budget.capacity_bytes:
+            return False, free
+        full = recorded_run(self.runner, self.cards.limited(self.budget), self.config)
+        if full.trace.outcome is Outcome.COMPLETED:
+            return True, full
+        return False, free
+
+    def _what_ifs(self, free: RecordedRun, batch: Largest | None) -> tuple[WhatIf, ...]:
+        if free.allocations is None:
+            return ()
+        return what_ifs(
+            self.plan.others,
+            requests_of(free.allocations.events),
+            None if batch is None else batch.scaled,
+            capacity_bytes=self.budget.capacity_bytes,
+            total_memory_bytes=self.budget.usable_memory_bytes,
+        )
+
+
+def _emptied(allocations: AllocationTrace | None) -> int:
+    events = () if allocations is None else allocations.events
+    return sum(event.kind is EventKind.EMPTY_CACHE for event in events)
+
+
+def beyond_all_cards(trace: StepTrace) -> StepTrace:
+    """The trace of a run that asked for more than there is to ask for."""
+    said = (
+        f"batch {trace.batch_size} needs more than the {format_bytes(UNLIMITED_BYTES)} that can be "
+        "measured; the peaks are those reached before the allocation that failed"
+    )
+    return replace(trace, warnings=(*trace.warnings, said))
+
+
+def model_error(trace: StepTrace) -> ModelError:
+    """The failure of a run as the error that tells the user."""
+    failure = trace.failure
+    assert failure is not None
+    kind = "" if failure.kind == "ModelError" else f"{failure.kind}: "
+    return ModelError(
+        f"the model's code failed ({failure.during}, batch {trace.batch_size}): "
+        f"{kind}{failure.message}",
+        failure.frames,
+    )

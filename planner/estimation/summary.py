@@ -1,0 +1,187 @@
+"""From the answers of the cards to the Estimate: figures, assumptions and warnings in one record.
+
+In: CardAnswers. Out: Estimate. An assumption that does not hold for every card names its card.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from planner.estimation.allocator_what_ifs import AllocatorPlan
+from planner.estimation.card_run import CardAnswer
+from planner.estimation.step_runs import Axis
+from planner.memory.capacity import BOUND
+from planner.memory.largest import Largest, Method
+from planner.module_counts import ModelCounts
+from planner.results import Estimate, GpuEstimate, Versions
+from planner.trace import Counts, StepTrace, ValueRead
+from planner.workload import StepConfig
+
+_READS_SHOWN = 5
+_NAMES_SHOWN = 4
+_NOT_RUN = (
+    "largest batches come from replays of a few runs for each compute capability; ask for a card "
+    "by its name to have its largest batch confirmed by runs"
+)
+
+
+def summarize(
+    target: str,
+    config: StepConfig,
+    answers: Sequence[CardAnswer],
+    versions: Versions,
+    run_warnings: Sequence[str],
+    *,
+    plan: AllocatorPlan | None = None,
+    counted: ModelCounts | None = None,
+    is_survey: bool = False,
+) -> Estimate:
+    """The Estimate of one target on all cards asked for."""
+    first = answers[0].trace
+    return Estimate(
+        target=target,
+        config=config,
+        counts=first.counts or Counts(parameters=0, trainable_parameters=0, buffers=0),
+        gpus=tuple(_gpu(answer) for answer in answers),
+        versions=versions,
+        optimizer=first.optimizer,
+        build_on=first.build_on,
+        assumptions=(
+            *_shared(answers, _assumptions),
+            *_environment(plan),
+            *((_NOT_RUN,) if is_survey and answers[0].batch is not None else ()),
+        ),
+        warnings=(*_shared(answers, _warnings), *dict.fromkeys(run_warnings)),
+        step=None if counted is None else counted.step,
+        is_survey=is_survey,
+    )
+
+
+def _gpu(answer: CardAnswer) -> GpuEstimate:
+    budget, trace, batch, sequence = answer.budget, answer.trace, answer.batch, answer.sequence
+    is_batch_known = batch is not None and not batch.has_no_limit
+    is_sequence_known = sequence is not None and not sequence.has_no_limit
+    return GpuEstimate(
+        requested=budget.requested,
+        name=budget.card.name,
+        total_memory_bytes=budget.card.total_memory_bytes,
+        usable_memory_bytes=budget.usable_memory_bytes,
+        context_overhead_bytes=budget.context_overhead_bytes,
+        reserve_bytes=budget.reserve_bytes,
+        peak_allocated_bytes=trace.peak_allocated_bytes,
+        peak_reserved_bytes=trace.peak_reserved_bytes,
+        fits=answer.fits,
+        max_batch_size=batch.capacity.largest if batch and is_batch_known else None,
+        max_batch_is_bound=bool(batch and is_batch_known and batch.capacity.is_bound),
+        max_batch_confirmed=batch.is_confirmed if batch and is_batch_known else None,
+        max_batch_method=batch.method.value if batch and is_batch_known else None,
+        max_sequence_length=sequence.capacity.largest * Axis.SEQUENCE.unit
+        if sequence and is_sequence_known
+        else None,
+        max_sequence_confirmed=sequence.is_confirmed if sequence and is_sequence_known else None,
+        batch_1_missing_bytes=_batch_1_missing(answer),
+        attention_backends=trace.attention_backends,
+        note=budget.note,
+        breakdown=answer.breakdown,
+        what_ifs=answer.what_ifs,
+    )
+
+
+def _batch_1_missing(answer: CardAnswer) -> int | None:
+    if answer.batch_1 is None:
+        return None
+    return max(1, answer.batch_1.peak_reserved_bytes - answer.budget.capacity_bytes)
+
+
+def _shared(
+    answers: Sequence[CardAnswer], texts: Callable[[CardAnswer], Sequence[str]]
+) -> tuple[str, ...]:
+    """Texts of all cards, once each; with the card's name where not every card has it."""
+    per_card = [(answer.budget.requested, texts(answer)) for answer in answers]
+    every = dict.fromkeys(text for _, found in per_card for text in found)
+    said: list[str] = []
+    for text in every:
+        holders = [name for name, found in per_card if text in found]
+        said.append(text if len(holders) == len(per_card) else f"{_listed(holders)}: {text}")
+    return tuple(said)
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _NAMES_SHOWN
+    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _assumptions(answer: CardAnswer) -> tuple[str, ...]:
+    note = answer.budget.note
+    named = () if note is None else (note,)
+    emptied = (
+        f"the model's code empties the allocator's cache ({answer.empties_cache} times); the "
+        "largest batch takes it into account",
+    )
+    return (
+        *named,
+        *answer.trace.assumptions,
+        *value_reads(answer.trace),
+        *(emptied if answer.empties_cache else ()),
+        *_by_runs(answer.batch, Axis.BATCH),
+        *_by_runs(answer.sequence, Axis.SEQUENCE),
+    )
+
+
+def _by_runs(found: Largest | None, axis: Axis) -> tuple[str, ...]:
+    if found is None or found.method is not Method.RUNS:
+        return ()
+    return (f"the largest {axis.label} was searched by runs: {found.reason}",)
+
+
+def value_reads(trace: StepTrace | ModelCounts) -> tuple[str, ...]:
+    """Reads of the user's code from the card: each may have steered the model with a zero."""
+    reads = trace.value_reads
+    if not reads:
+        return ()
+    shown = "; ".join(_place(read) for read in reads[:_READS_SHOWN])
+    more = f"; and {len(reads) - _READS_SHOWN} more places" if len(reads) > _READS_SHOWN else ""
+    return (f"values read from the card are zero here, and may steer the model: {shown}{more}",)
+
+
+def _place(read: ValueRead) -> str:
+    path = Path(read.file)
+    with suppress(ValueError):  # not under the current folder: the whole path
+        path = path.relative_to(Path.cwd())
+    times = f", {read.count} times" if read.count > 1 else ""
+    return f"{path}:{read.line} in {read.function}{times}"
+
+
+def _warnings(answer: CardAnswer) -> tuple[str, ...]:
+    return (
+        *answer.trace.warnings,
+        *_limits(answer.budget.requested, answer.batch, Axis.BATCH),
+        *_limits(answer.budget.requested, answer.sequence, Axis.SEQUENCE),
+    )
+
+
+def _limits(card: str, found: Largest | None, axis: Axis) -> Iterator[str]:
+    """What ends an axis where memory does not."""
+    if found is None:
+        return
+    if found.has_no_limit:
+        yield f"no memory of the step depends on the {axis.label}: there is no largest one"
+    elif found.capacity.is_bound:
+        yield (
+            f"{card}: the search for the largest {axis.label} stopped at its bound of "
+            f"{BOUND * axis.unit}; memory is not what limits it"
+        )
+    error = found.capacity.error
+    if error is not None:
+        yield (
+            f"{card}: {axis.label} {error.value * axis.unit} fails for another reason than "
+            f"memory: {error.detail}"
+        )
+
+
+def _environment(plan: AllocatorPlan | None) -> tuple[str, ...]:
+    if plan is None or plan.variable is None:
+        return ()
+    return (f"{plan.variable}={plan.text} of this environment is in force",)

@@ -1,0 +1,187 @@
+"""Many cards at once: the cards of one compute capability share their runs.
+
+In: budgets of cards that run the same kernels. Out: a CardAnswer for each. Convention: peaks are
+those of one recorded run, replayed on each card; largest batches come from replays and are not
+confirmed by runs. Where the requests follow no rule, each card is run by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from planner.device.runner import Runner
+from planner.estimation.allocator_what_ifs import AllocatorPlan
+from planner.estimation.card_run import CardAnswer, CardRun, beyond_all_cards, model_error
+from planner.estimation.step_runs import Axis, Cards, Progress, StepRuns, probe_of, sample_of
+from planner.memory.budget import MemoryBudget
+from planner.memory.capacity import Capacity, Probe, Verdict
+from planner.memory.largest import Beginning, Card, Largest, forecasts
+from planner.memory.replay import Request, replay
+from planner.memory.scaling import Sample
+from planner.trace import Outcome, StepTrace
+from planner.workload import StepConfig
+
+# Of each parameter: weight, gradient and two states of Adam in float32. For a guess alone.
+_BYTES_PER_PARAMETER = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """The cards of one compute capability; the runs are made on the one with most memory.
+
+    `answered` are the largest batches of all surveys so far: where another one may begin.
+    """
+
+    budgets: tuple[MemoryBudget, ...]
+    config: StepConfig
+    plan: AllocatorPlan
+    runner: Runner
+    cards: Cards
+    progress: Progress
+    answered: dict[Card, int]
+
+    def answers(self, search: bool) -> list[CardAnswer]:
+        """An answer for each card, in order.
+
+        Raises:
+            ModelError: the user's code raised for the batch asked for.
+            ChildError: a run was killed or took too long.
+        """
+        first = max(self.budgets, key=lambda budget: budget.capacity_bytes)
+        major, minor = first.card.compute_capability
+        self.progress(f"compute capability {major}.{minor}: batch {self.config.batch_size}")
+        trace, log = self.runner.requests(self.cards.unlimited(first), self.config)
+        if trace.outcome is Outcome.MODEL_ERROR:
+            raise model_error(trace)
+        if trace.outcome is Outcome.OUT_OF_MEMORY:
+            beyond = beyond_all_cards(trace)
+            return [CardAnswer(budget=b, trace=beyond, fits=False) for b in self.budgets]
+        if log is None or self.plan.in_force is None:
+            return self._one_by_one(search)
+        sample = sample_of(self.config.batch_size, log)
+        largest: Sequence[Largest | None] = [None] * len(self.budgets)
+        if search:
+            found = self._forecasts(first, sample, trace)
+            if found is None:
+                return self._one_by_one(search)
+            largest = found
+        batch_1 = None
+        if any(found is not None and not found.capacity.largest for found in largest):
+            batch_1 = self.runner.run(self.cards.unlimited(first), self._of_1())
+        return [
+            self._answer(budget, trace, sample.requests, batch, batch_1)
+            for budget, batch in zip(self.budgets, largest, strict=True)
+        ]
+
+    def _one_by_one(self, search: bool) -> list[CardAnswer]:
+        runs = [
+            CardRun(
+                budget=budget,
+                config=self.config,
+                plan=self.plan,
+                runner=self.runner,
+                cards=self.cards,
+                progress=self.progress,
+            )
+            for budget in self.budgets
+        ]
+        return [run.answer(search) for run in runs]
+
+    def _forecasts(
+        self, first: MemoryBudget, sample: Sample, trace: StepTrace
+    ) -> list[Largest] | None:
+        asked = max(2, self.config.batch_size)
+        cards = [
+            Card(
+                capacity_bytes=budget.capacity_bytes,
+                total_memory_bytes=budget.usable_memory_bytes,
+                settings=self.plan.in_force,
+            )
+            for budget in self.budgets
+        ]
+        beginning = Beginning(
+            values=(asked, self._second(asked, trace)),
+            sample=sample if sample.value == asked else None,
+            known=(),
+            start=asked,
+        )
+        found = forecasts(self._runs(first).tries(), cards, beginning, dict(self.answered))
+        if found is not None:
+            self.answered.update(
+                (card, one.capacity.largest) for card, one in zip(cards, found, strict=True)
+            )
+        return found
+
+    def _second(self, asked: int, trace: StepTrace) -> int:
+        """A batch that about fills the card in the middle, as the second one to sample."""
+        capacities = sorted(budget.capacity_bytes for budget in self.budgets)
+        middle = capacities[len(capacities) // 2]
+        parameters = 0 if trace.counts is None else trace.counts.parameters
+        fixed = min(_BYTES_PER_PARAMETER * parameters, trace.peak_allocated_bytes * 7 // 8)
+        growing = max(1, trace.peak_allocated_bytes - fixed)
+        guess = max(2, (middle - fixed) * self.config.batch_size // growing)
+        return guess if guess != asked else asked + 1
+
+    def _runs(self, budget: MemoryBudget) -> StepRuns:
+        return StepRuns(
+            budget=budget,
+            config=self.config,
+            axis=Axis.BATCH,
+            runner=self.runner,
+            cards=self.cards,
+            progress=self.progress,
+        )
+
+    def _answer(
+        self,
+        budget: MemoryBudget,
+        trace: StepTrace,
+        requests: Sequence[Request],
+        batch: Largest | None,
+        batch_1: StepTrace | None,
+    ) -> CardAnswer:
+        if batch is None or batch.capacity.largest or batch_1 is None:
+            batch_1 = None
+        else:
+            batch = self._smallest(budget, batch, batch_1)
+        full = self._on_full_card(budget, trace, requests)
+        return CardAnswer(
+            budget=budget, trace=full or trace, fits=full is not None, batch=batch, batch_1=batch_1
+        )
+
+    def _on_full_card(
+        self, budget: MemoryBudget, trace: StepTrace, requests: Sequence[Request]
+    ) -> StepTrace | None:
+        """The run as it is on this card; None where it does not fit."""
+        if trace.peak_reserved_bytes <= budget.capacity_bytes:
+            return trace
+        assert self.plan.in_force is not None, "else the cards are run one by one"
+        full = replay(
+            requests,
+            self.plan.in_force,
+            capacity_bytes=budget.capacity_bytes,
+            total_memory_bytes=budget.usable_memory_bytes,
+        )
+        if full.out_of_memory is not None:
+            return None
+        return replace(
+            trace,
+            peak_allocated_bytes=full.peak_allocated_bytes,
+            peak_active_bytes=full.peak_active_bytes,
+            peak_reserved_bytes=full.peak_reserved_bytes,
+        )
+
+    def _smallest(self, budget: MemoryBudget, batch: Largest, free: StepTrace) -> Largest:
+        """Batch 1 makes other requests than the batches that were sampled: it is run."""
+        probe = probe_of(1, free)
+        if free.outcome is Outcome.COMPLETED and free.peak_reserved_bytes > budget.capacity_bytes:
+            probe = Probe(value=1, verdict=Verdict.OUT_OF_MEMORY)
+            if free.peak_allocated_bytes <= budget.capacity_bytes:
+                probe = probe_of(1, self.runner.run(self.cards.limited(budget), self._of_1()))
+        fits = probe.verdict is Verdict.FITS
+        capacity = Capacity(largest=int(fits), is_bound=False, probes=(probe,))
+        return replace(batch, capacity=capacity, is_confirmed=not fits)
+
+    def _of_1(self) -> StepConfig:
+        return replace(self.config, batch_size=1)

@@ -1,0 +1,103 @@
+"""What a step takes at any batch, on any card: replays of its scaled requests.
+
+In: ScaledRequests and allocator settings. Out: peaks at a value, the largest value that fits. A
+replay costs milliseconds, and those of one value without a limit are kept for all cards.
+"""
+
+from __future__ import annotations
+
+from planner.memory.allocator_settings import AllocatorSettings
+from planner.memory.capacity import BOUND, Capacity, Probe, Verdict, confirmed
+from planner.memory.replay import ReplayResult, replay
+from planner.memory.scaling import ScaledRequests
+
+WITHOUT_LIMIT_BYTES = 1 << 60
+_NEXT = 4  # neighbours below an answer that are all replayed
+_FAR, _FAR_STEPS = 32, 8  # and as many down to 1/32 below it
+_MAX_EXTRAPOLATIONS = 6
+
+
+def below(value: int) -> tuple[int, ...]:
+    """Smaller values that have to fit where `value` does."""
+    far = value // _FAR
+    steps = (far * index // _FAR_STEPS for index in range(1, _FAR_STEPS + 1))
+    return tuple(dict.fromkeys(value - less for less in (*range(1, _NEXT + 1), *steps) if less))
+
+
+def _nothing_below(value: int) -> tuple[int, ...]:
+    return ()
+
+
+class Forecast:
+    """The replays of one step under one setting of the allocator."""
+
+    def __init__(self, scaled: ScaledRequests, settings: AllocatorSettings) -> None:
+        self.scaled = scaled
+        self._settings = settings
+        self._free: dict[int, int] = {}
+
+    def on_card(self, value: int, *, capacity_bytes: int, total_memory_bytes: int) -> ReplayResult:
+        """The step at `value` on a card that gives at most `capacity_bytes` to the allocator."""
+        predicted = self.scaled.at(value)
+        return replay(
+            predicted.requests,
+            self._settings,
+            capacity_bytes=capacity_bytes,
+            total_memory_bytes=total_memory_bytes,
+            optional=predicted.optional,
+        )
+
+    def largest(
+        self,
+        *,
+        capacity_bytes: int,
+        total_memory_bytes: int,
+        guess: int | None = None,
+        look_below: bool = True,
+    ) -> Capacity:
+        """The largest value that fits, with the next one replayed and failing.
+
+        With `look_below`, so that smaller ones fit as well, as far as some replays show. The nearer
+        the guess, the fewer replays.
+        """
+
+        def try_value(value: int) -> Probe:
+            found = self.on_card(
+                value, capacity_bytes=capacity_bytes, total_memory_bytes=total_memory_bytes
+            )
+            if found.out_of_memory is not None:
+                return Probe(value=value, verdict=Verdict.OUT_OF_MEMORY)
+            return Probe(value=value, verdict=Verdict.FITS, total_bytes=found.peak_allocated_bytes)
+
+        if guess is None:
+            guess = self._guess(capacity_bytes, total_memory_bytes)
+        smaller = below if look_below else _nothing_below
+        return confirmed(try_value, answer=guess, below=smaller)
+
+    def _guess(self, capacity_bytes: int, total_memory_bytes: int) -> int:
+        """Where the peak allocated meets the capacity: it follows a line, piece by piece.
+
+        Not the peak reserved: near its limit the allocator gives back what lies idle.
+        """
+        values = [layout.value for layout in self.scaled.layouts]
+        (one, two), seen = (values[0], values[-1]), set(values)
+        for _ in range(_MAX_EXTRAPOLATIONS):
+            low, high = (self._allocated(value, total_memory_bytes) for value in (one, two))
+            slope = (high - low) / (two - one)
+            if slope <= 0:
+                return BOUND
+            guess = max(1, min(two + int((capacity_bytes - high) / slope), BOUND))
+            if guess in seen:
+                return guess
+            seen.add(guess)
+            one, two = two, guess
+        return two
+
+    def _allocated(self, value: int, total_memory_bytes: int) -> int:
+        """Peak allocated without a limit; kept, because every card asks for the same values."""
+        if value not in self._free:
+            found = self.on_card(
+                value, capacity_bytes=WITHOUT_LIMIT_BYTES, total_memory_bytes=total_memory_bytes
+            )
+            self._free[value] = found.peak_allocated_bytes
+        return self._free[value]

@@ -1,0 +1,287 @@
+"""The largest batch or sequence of one card: forecast by replay, confirmed by runs.
+
+In: functions that run the step at some values. Out: Largest. Convention: what a run shows counts; a
+replay only says which runs to make. Where the requests of a step follow no rule, every try is a
+run, and the reason is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from planner.memory.allocator_settings import AllocatorSettings
+from planner.memory.capacity import BOUND, Capacity, Probe, Verdict, confirmed, largest_fitting
+from planner.memory.forecast import Forecast
+from planner.memory.scaling import Mismatch, Sample, ScaledRequests, fit
+
+_APART = 64  # samples near each other lie 1/64 apart
+_ALIGNED = 8  # multiples of it have kernels of their own: samples near each other agree in that
+_NEAR = 32  # what a sample shows of scratch holds up to 1/32 away from it
+_ROUNDS = 3
+_ATTEMPTS = 2  # to confirm a forecast, before the search goes on by runs
+
+
+class Method(str, Enum):
+    """How a largest batch was found."""
+
+    REPLAY = "replay"  # by a replay of recorded requests
+    RUNS = "runs"  # by trying batch after batch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Largest:
+    """`is_confirmed`: the answer was run and fits, and the next one was run and does not.
+
+    `reason` says why it was not found by replay. `scaled` are the requests at every value, None
+    where they follow no rule. `has_no_limit`: nothing that is asked for depends on the value.
+    """
+
+    capacity: Capacity
+    method: Method
+    is_confirmed: bool
+    reason: str = ""
+    scaled: ScaledRequests | None = None
+    has_no_limit: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """What the allocator finds; `settings` is how it is set up, None where that has no replay."""
+
+    capacity_bytes: int
+    total_memory_bytes: int
+    settings: AllocatorSettings | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tries:
+    """Runs of the step, several values side by side.
+
+    `samples` are runs without a limit, None where one failed; `probes` are runs on the card.
+    """
+
+    samples: Callable[[Sequence[int]], list[Sample | None]]
+    probes: Callable[[Sequence[int]], list[Probe]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beginning:
+    """What is known before the search.
+
+    `values` are where to sample, one more than the degree of the rule; `sample` is one of them if
+    it has been run; `known` is how the value asked for went; `start` where to try by runs.
+    """
+
+    values: tuple[int, ...]
+    sample: Sample | None
+    known: tuple[Probe, ...]
+    start: int
+    trouble: str = ""  # why there is no use in a replay
+
+
+def largest(tries: Tries, card: Card, beginning: Beginning) -> Largest:
+    """The largest value that fits on the card."""
+    if beginning.trouble or card.settings is None:
+        reason = beginning.trouble or "this allocator cannot be replayed"
+        return _by_runs(tries, card, beginning, reason)
+    rule = _Rule(tries, degree=len(beginning.values) - 1, sample=beginning.sample)
+    known = list(beginning.known)
+    try:
+        scaled = rule.learn(beginning.values)
+        for _ in range(_ATTEMPTS):
+            scaled, answer = _forecast(rule, scaled, card, min(beginning.values))
+            if scaled.is_constant:
+                return _without_runs(scaled, answer, beginning)
+            if _is_confirmed(tries, answer, known) or rule.is_sampled(answer):
+                break
+            scaled = rule.learn((max(answer, min(beginning.values)),))
+    except _NoRuleError as error:
+        if rule.answer is None:
+            return _by_runs(tries, card, beginning, str(error))
+        capacity, reason = _confirmed(tries, rule.answer, known), str(error)
+        return Largest(capacity=capacity, method=Method.RUNS, is_confirmed=True, reason=reason)
+    capacity = _confirmed(tries, answer, known)
+    right = capacity.largest == answer
+    return Largest(
+        capacity=capacity,
+        method=Method.REPLAY if right else Method.RUNS,
+        is_confirmed=True,
+        reason="" if right else f"a replay of the recorded requests had given {answer}",
+        scaled=scaled,
+    )
+
+
+def _confirmed(tries: Tries, answer: int, known: Sequence[Probe]) -> Capacity:
+    return confirmed(lambda value: tries.probes([value])[0], answer=answer, known=tuple(known))
+
+
+def _forecast(
+    rule: _Rule, scaled: ScaledRequests, card: Card, smallest: int
+) -> tuple[ScaledRequests, int]:
+    """The largest value by replay, of a rule that holds there as far as it can be had."""
+    answer = rule.largest(scaled, card)
+    for _ in range(_ROUNDS):
+        if answer < smallest or answer >= BOUND or rule.holds_at(answer, scaled):
+            break
+        scaled = rule.learn((answer,))
+        answer = rule.largest(scaled, card)
+    return scaled, answer
+
+
+def _is_confirmed(tries: Tries, answer: int, known: list[Probe]) -> bool:
+    """Runs the answer and the next value, as far as that has not been done: `known` grows."""
+    first = max(1, answer)
+    values = [first, first + 1] if 0 < answer < BOUND else [first]
+    tried = {probe.value for probe in known}
+    known += tries.probes([value for value in values if value not in tried])
+    shown = {probe.value: probe.verdict is Verdict.FITS for probe in known}
+    return all(shown[value] == (value <= answer) for value in values)
+
+
+def _without_runs(scaled: ScaledRequests, answer: int, beginning: Beginning) -> Largest:
+    """Where no request depends on the value, there is nothing to be run."""
+    return Largest(
+        capacity=Capacity(largest=answer, is_bound=answer >= BOUND, probes=beginning.known),
+        method=Method.REPLAY,
+        is_confirmed=False,
+        scaled=scaled,
+        has_no_limit=answer >= BOUND,
+    )
+
+
+def forecasts(
+    tries: Tries,
+    cards: Sequence[Card],
+    beginning: Beginning,
+    elsewhere: Mapping[Card, int] | None = None,
+) -> list[Largest] | None:
+    """The largest value for each of several cards that run the same kernels, by replay alone.
+
+    None where the requests follow no rule. 0 says that not even the smallest sample fits: whether
+    1 does, only a run can tell. `elsewhere` are answers of other cards: where to begin.
+    """
+    smallest = min(beginning.values)
+    rule = _Rule(tries, degree=len(beginning.values) - 1, sample=beginning.sample)
+    try:
+        scaled = rule.learn(beginning.values)
+    except _NoRuleError:
+        return None
+    answers: dict[Card, int] = {}
+    for card in sorted(set(cards), key=lambda one: one.capacity_bytes):
+        guess = _between(answers, card) or _between(elsewhere or {}, card)
+        answers[card] = rule.largest(scaled, card, guess, look_below=False)
+    return [
+        Largest(
+            capacity=Capacity(
+                largest=answers[card] if answers[card] >= smallest else 0,
+                is_bound=answers[card] >= BOUND,
+                probes=(),
+            ),
+            method=Method.REPLAY,
+            is_confirmed=False,
+            scaled=scaled,
+            has_no_limit=scaled.is_constant and answers[card] >= BOUND,
+        )
+        for card in cards
+    ]
+
+
+def _between(answers: Mapping[Card, int], card: Card) -> int | None:
+    """On the line through the smallest and the largest card so far, None where there is none."""
+    known = {one.capacity_bytes: answer for one, answer in answers.items() if answer < BOUND}
+    one, two = min(known, default=0), max(known, default=0)
+    if two == card.capacity_bytes:
+        return known[two]
+    if one == two:
+        return None
+    slope = (known[two] - known[one]) / (two - one)
+    return max(1, known[two] + round((card.capacity_bytes - two) * slope))
+
+
+def _by_runs(tries: Tries, card: Card, beginning: Beginning, reason: str) -> Largest:
+    capacity = largest_fitting(
+        lambda value: tries.probes([value])[0],
+        limit_bytes=card.capacity_bytes,
+        known=beginning.known,
+        start=beginning.start,
+    )
+    return Largest(capacity=capacity, method=Method.RUNS, is_confirmed=True, reason=reason)
+
+
+class _NoRuleError(Exception):
+    """The requests of the step follow no rule that could be found."""
+
+
+class _Rule:
+    """What the samples have in common.
+
+    Kernels are chosen by size: far samples may ask for other scratch, or make other requests. Those
+    near each other do not, so that the rule is learnt anew where an answer is expected.
+    """
+
+    def __init__(self, tries: Tries, *, degree: int, sample: Sample | None) -> None:
+        self._tries = tries
+        self._degree = degree
+        self._samples = {} if sample is None else {sample.value: sample}
+        self._is_local = False
+        self._forecast: Forecast | None = None
+        self.answer: int | None = None  # the last one
+
+    def learn(self, values: Sequence[int]) -> ScaledRequests:
+        """Fits the samples at `values` and all before; where they differ, some around the last.
+
+        Raises:
+            _NoRuleError: a sample failed, or those near each other differ too.
+        """
+        self._take(values)
+        found = fit(list(self._samples.values()), self._degree)
+        if isinstance(found, Mismatch):
+            self._is_local = True
+            step = max(1, values[-1] // _APART)
+            if values[-1] >= _ALIGNED * _ALIGNED:
+                step = -(-step // _ALIGNED) * _ALIGNED
+            near = [values[-1] + step * index for index in range(self._degree + 1)]
+            self._take(near)
+            found = fit([self._samples[value] for value in near], self._degree)
+        if isinstance(found, Mismatch):
+            raise _NoRuleError(f"the requests of the step are not alike: {found.reason}")
+        return found
+
+    def holds_at(self, value: int, scaled: ScaledRequests) -> bool:
+        """Whether nothing new is to be learnt at `value`."""
+        if not self._is_local and not scaled.has_scratch_of_its_own:
+            return True
+        return any(abs(value - known) * _NEAR <= value for known in self._samples)
+
+    def largest(
+        self,
+        scaled: ScaledRequests,
+        card: Card,
+        guess: int | None = None,
+        look_below: bool = True,
+    ) -> int:
+        """The largest value on a card by replay."""
+        assert card.settings is not None
+        if self._forecast is None or self._forecast.scaled is not scaled:
+            self._forecast = Forecast(scaled, card.settings)
+        capacity = self._forecast.largest(
+            capacity_bytes=card.capacity_bytes,
+            total_memory_bytes=card.total_memory_bytes,
+            guess=guess,
+            look_below=look_below,
+        )
+        self.answer = capacity.largest
+        return capacity.largest
+
+    def is_sampled(self, value: int) -> bool:
+        """Whether there is a sample at `value` itself."""
+        return value in self._samples
+
+    def _take(self, values: Sequence[int]) -> None:
+        missing = [value for value in values if value not in self._samples]
+        for value, sample in zip(missing, self._tries.samples(missing), strict=True):
+            if sample is None:
+                raise _NoRuleError(f"the step fails at {value}, for another reason than memory")
+            self._samples[value] = sample

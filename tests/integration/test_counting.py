@@ -1,0 +1,97 @@
+"""Counting beside runs: what a Runner counts of a step, also where a child serves one run only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from child_runs import WriteModel
+
+from planner.device.build import emulated_device
+from planner.device.profile import UNLIMITED_BYTES, device_profile
+from planner.device.runner import Runner
+from planner.device.torch_install import find_torch
+from planner.errors import ModelError
+from planner.memory.budget import memory_budgets
+from planner.trace import Outcome, Phase
+from planner.workload import Mode, Precision, StepConfig, parse_target
+
+MODELS = Path(__file__).parents[2] / "models"
+LINEAR = """
+def build_model():
+    return nn.Linear(3, 5)
+
+def build_batch(batch_size):
+    return torch.rand(batch_size, 3)
+"""
+FORWARD = 2 * 3 * 5  # FLOPs of a sample
+
+
+@contextmanager
+def running(path: str) -> Iterator[tuple[Runner, str]]:
+    torch = find_torch()
+    device = emulated_device(torch)
+    (budget,) = memory_budgets(["a100"], hardware_db=None, gpu_memory=None, reserve=0)
+    profile = device_profile(
+        budget.card,
+        torch=torch,
+        device=device,
+        total_memory_bytes=budget.usable_memory_bytes,
+        capacity_bytes=UNLIMITED_BYTES,
+    )
+    with Runner(parse_target(path), device=device, profile=profile, timeout_s=120) as runner:
+        runner.wait_loaded()
+        yield runner, profile
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "import_time", ["", 'torch.zeros(1, device="cuda")'], ids=["forked", "one run in each child"]
+)
+def test_a_count_beside_runs(write_model: WriteModel, import_time: str) -> None:
+    with (
+        running(write_model(import_time + LINEAR)) as (runner, profile),
+        ThreadPoolExecutor() as pool,
+    ):
+        config = StepConfig(batch_size=4)
+        counting = pool.submit(runner.count, profile, config)
+        runs = [runner.run(profile, config).outcome for _ in range(2)]
+        assert counting.result().step.step_flops == 2 * 4 * FORWARD  # no gradient of the input
+        assert runs == [Outcome.COMPLETED] * 2
+        assert (runner.single_run is None) == (not import_time)
+
+
+@pytest.mark.slow
+def test_a_count_that_fails_leaves_runs_alone(write_model: WriteModel) -> None:
+    with running(write_model(LINEAR.replace("batch_size, 3", "batch_size, 7"))) as (runner, card):
+        with pytest.raises(ModelError, match="step 1, batch 4"):
+            runner.count(card, StepConfig(batch_size=4))
+        assert runner.run(card, StepConfig(batch_size=4)).outcome is Outcome.MODEL_ERROR
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", sorted(path.name for path in MODELS.glob("*.py")))
+def test_records_hold_all_flops_and_every_operator_has_a_rule(target: str) -> None:
+    with running(str(MODELS / target)) as (runner, profile):
+        counts = runner.count(profile, StepConfig(batch_size=2, precision=Precision.AMP_FP16))
+        inferred = runner.count(profile, StepConfig(batch_size=2, mode=Mode.INFER))
+    flops = {
+        phase: sum(record.total_flops for record in counts.operators if record.phase is phase)
+        for phase in Phase
+    }
+    assert flops[Phase.FORWARD] == counts.forward_flops_by_torch == inferred.step.step_flops
+    assert sum(flops.values()) - flops[Phase.OPTIMIZER_STEP] == counts.step.step_flops
+    assert [item.name for item in counts.operators if item.flop_source.value == "unknown"] == []
+    assert Phase.OPTIMIZER_STEP in {record.phase for record in counts.operators}
+
+
+@pytest.mark.slow
+def test_a_batch_that_no_host_holds() -> None:
+    with running(str(MODELS / "resnet50.py")) as (runner, profile):
+        one, many = (
+            runner.count(profile, StepConfig(batch_size=size)).step for size in (1, 1 << 14)
+        )
+    assert many.step_flops == one.step_flops << 14

@@ -1,0 +1,191 @@
+"""From the answers of the cards to one Estimate."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from planner.estimation.allocator_what_ifs import AllocatorPlan
+from planner.estimation.card_run import CardAnswer
+from planner.estimation.summary import summarize
+from planner.memory.budget import memory_budgets
+from planner.memory.capacity import BOUND, Capacity, Probe, Verdict
+from planner.memory.largest import Largest, Method
+from planner.results import Estimate, Versions
+from planner.trace import Counts, Outcome, StepTrace, ValueRead
+from planner.units import GIB, MIB
+from planner.workload import StepConfig
+
+VERSIONS = Versions(torch="2.14.1", cuda="13.0", cudnn=None, python="3.11.7", planner="0.1.0")
+TRACE = StepTrace(
+    outcome=Outcome.COMPLETED,
+    batch_size=8,
+    peak_allocated_bytes=5 * GIB,
+    peak_active_bytes=5 * GIB,
+    peak_reserved_bytes=6 * GIB,
+    optimizer="AdamW",
+    build_on="meta",
+    counts=Counts(parameters=10, trainable_parameters=9, buffers=1),
+    attention_backends=("flash",),
+)
+
+
+def answer(
+    card: str = "t4",
+    batch: Largest | None = None,
+    sequence: Largest | None = None,
+    empties_cache: int = 0,
+    **trace: Any,
+) -> CardAnswer:
+    (budget,) = memory_budgets([card], hardware_db=None, gpu_memory=None, reserve="1GiB")
+    return CardAnswer(
+        budget=budget,
+        trace=replace(TRACE, **trace),
+        fits=True,
+        batch=batch,
+        sequence=sequence,
+        empties_cache=empties_cache,
+    )
+
+
+def largest(value: int, *probes: Probe, **more: Any) -> Largest:
+    capacity = Capacity(largest=value, is_bound=value == BOUND, probes=probes)
+    given = {"method": Method.REPLAY, "is_confirmed": True, **more}
+    return Largest(capacity=capacity, **given)
+
+
+def summary(*answers: CardAnswer, run_warnings: tuple[str, ...] = (), **config: Any) -> Estimate:
+    return summarize("net.py", StepConfig(**config), answers, VERSIONS, run_warnings)
+
+
+def test_figures_come_from_trace_and_card() -> None:
+    found = summary(answer(), answer("rtx3090", peak_reserved_bytes=7 * GIB))
+    assert (found.target, found.optimizer, found.build_on) == ("net.py", "AdamW", "meta")
+    assert (found.counts, found.versions) == (TRACE.counts, VERSIONS)
+    t4, rtx3090 = found.gpus
+    assert (t4.requested, t4.name) == ("t4", "Tesla T4")
+    assert (t4.usable_memory_bytes, t4.context_overhead_bytes) == (14909 * MIB, 198 * MIB)
+    assert (t4.peak_allocated_bytes, t4.peak_reserved_bytes) == (5 * GIB, 6 * GIB)
+    assert t4.reserve_bytes == GIB
+    assert t4.attention_backends == ("flash",)
+    assert (t4.max_batch_size, t4.max_batch_is_bound) == (None, False)
+    assert rtx3090.peak_reserved_bytes == 7 * GIB
+
+
+def test_what_a_name_was_taken_for_is_an_assumption() -> None:
+    found = summary(answer("a100"), answer("t4"))
+    note = found.gpus[0].note
+    assert note is not None
+    assert found.assumptions == (f"a100: {note}",)
+
+
+def test_texts_of_all_cards_are_said_once_others_name_their_card() -> None:
+    found = summary(
+        answer("t4", assumptions=("everywhere", "here"), warnings=("on both",)),
+        answer("rtx3090", assumptions=("everywhere",), warnings=("on both",)),
+    )
+    assert found.assumptions == ("everywhere", "t4: here")
+    assert found.warnings == ("on both",)
+
+
+def test_values_read_name_their_places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    reads = [
+        ValueRead(file=str(tmp_path / "net.py"), line=3, function="forward", count=2),
+        ValueRead(file="/elsewhere/loss.py", line=9, function="loss", count=1),
+    ]
+    (text,) = summary(answer(value_reads=tuple(reads))).assumptions
+    assert text.endswith("net.py:3 in forward, 2 times; /elsewhere/loss.py:9 in loss")
+    assert str(tmp_path) not in text
+
+
+def test_many_values_read_are_counted() -> None:
+    read = ValueRead(file="/net.py", line=1, function="forward", count=1)
+    reads = tuple(replace(read, line=line) for line in range(1, 9))
+    (text,) = summary(answer(value_reads=reads)).assumptions
+    assert "/net.py:5 in forward; and 3 more places" in text
+    assert "/net.py:6" not in text
+
+
+def test_a_largest_batch_comes_with_how_it_was_found() -> None:
+    found = summary(answer(batch=largest(12)))
+    card = found.gpus[0]
+    assert (card.max_batch_size, card.max_batch_confirmed, card.max_batch_method) == (
+        12, True, "replay",
+    )  # fmt: skip
+    assert (card.max_sequence_length, card.max_sequence_confirmed) == (None, None)
+    assert (found.assumptions, found.warnings) == ((), ())
+
+
+def test_a_longest_sequence_is_in_tokens() -> None:
+    (card,) = summary(answer(batch=largest(12), sequence=largest(5))).gpus
+    assert (card.max_sequence_length, card.max_sequence_confirmed) == (640, True)
+
+
+def test_why_a_search_took_runs_is_said() -> None:
+    batch = largest(12, method=Method.RUNS, reason="the run could not be recorded")
+    (text,) = summary(answer(batch=batch)).assumptions
+    assert text == "the largest batch was searched by runs: the run could not be recorded"
+
+
+def test_a_search_that_met_its_bound_warns() -> None:
+    found = summary(answer(batch=largest(BOUND)))
+    assert found.max_batch_size == BOUND
+    assert found.gpus[0].max_batch_is_bound
+    (warning,) = found.warnings
+    assert warning.startswith("t4: the search for the largest batch stopped at its bound of 16777")
+
+
+def test_a_step_without_a_batch_axis_has_no_largest_batch() -> None:
+    found = summary(answer(batch=largest(BOUND, has_no_limit=True, is_confirmed=False)))
+    card = found.gpus[0]
+    assert (card.max_batch_size, card.max_batch_confirmed) == (None, None)
+    assert not card.max_batch_is_bound
+    assert found.warnings == (
+        "no memory of the step depends on the batch: there is no largest one",
+    )
+
+
+def test_a_batch_that_fails_for_another_reason_warns() -> None:
+    probe = Probe(value=5, verdict=Verdict.ERROR, detail="ValueError: odd")
+    found = summary(answer(batch=largest(4, probe)))
+    assert found.warnings == ("t4: batch 5 fails for another reason than memory: ValueError: odd",)
+
+
+def test_a_cache_that_the_model_empties_is_said() -> None:
+    (text,) = summary(answer(empties_cache=3)).assumptions
+    assert text.startswith("the model's code empties the allocator's cache (3 times)")
+
+
+def test_of_every_card_it_is_said_that_batches_were_not_run() -> None:
+    batch = largest(12, is_confirmed=False)
+    found = summarize("net.py", StepConfig(), [answer(batch=batch)], VERSIONS, (), is_survey=True)
+    (text,) = found.assumptions
+    assert text.startswith("largest batches come from replays")
+    assert found.is_survey
+
+
+def test_many_cards_are_not_all_named() -> None:
+    cards = ["t4", "l4", "a10", "a30", "a40", "h100"]
+    found = summary(answer("rtx3090"), *(answer(card, warnings=("old",)) for card in cards))
+    assert found.warnings == ("t4, l4, a10, a30 and 2 more: old",)
+
+
+def test_warnings_of_the_runs_are_said_once() -> None:
+    text = "a run ended with SIGSEGV after it had delivered its result"
+    assert summary(answer(), run_warnings=(text, text)).warnings == (text,)
+
+
+def test_allocator_settings_of_the_environment_are_said() -> None:
+    plan = AllocatorPlan(
+        text="expandable_segments:True", variable="PYTORCH_CUDA_ALLOC_CONF", in_force=None
+    )
+    found = summarize("net.py", StepConfig(), [answer()], VERSIONS, (), plan=plan)
+    assert found.assumptions == (
+        "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True of this environment is in force",
+    )
+    given = replace(plan, variable=None)
+    assert summarize("net.py", StepConfig(), [answer()], VERSIONS, (), plan=given).assumptions == ()
