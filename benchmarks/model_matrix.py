@@ -28,7 +28,7 @@ from planner.device.torch_install import find_torch
 from planner.errors import PlannerError
 from planner.estimation.allocator_what_ifs import allocator_plan
 from planner.estimation.card_run import CardRun
-from planner.estimation.step_runs import Cards
+from planner.estimation.step_setup import Cards, StepSetup
 from planner.memory.budget import MemoryBudget, memory_budgets
 from planner.memory.forecast import below
 from planner.trace import Outcome
@@ -92,14 +92,14 @@ def model_rows(
         runner.wait_loaded()
         for config, budget in itertools.product(steps, budgets):
             runs: list[str] = []
-            run = CardRun(
-                budget=budget,
+            setup = StepSetup(
                 config=config,
                 plan=allocator_plan((), torch.version),
                 runner=runner,
                 cards=cards,
                 progress=runs.append,
             )
+            run = CardRun(setup=setup, budget=budget)
             row: Row = dict.fromkeys(FIELDS, "")
             row.update(model=model, card=budget.requested, precision=config.precision.value)
             row.update(mode=config.mode.value, batch_size=config.batch_size)
@@ -135,8 +135,9 @@ def bisected(run: CardRun) -> int:
 
     @cache
     def fits(batch_size: int) -> bool:
-        config = replace(run.config, batch_size=batch_size)
-        trace = run.runner.run(run.cards.limited(run.budget), config)
+        setup = run.setup
+        config = replace(setup.config, batch_size=batch_size)
+        trace = setup.runner.run(setup.cards.limited(run.budget), config)
         # Batch norm refuses a batch of 1, which says nothing about larger ones.
         assert trace.outcome is not Outcome.MODEL_ERROR or batch_size == 1, trace.failure
         return trace.outcome is Outcome.COMPLETED or trace.outcome is Outcome.MODEL_ERROR

@@ -30,7 +30,7 @@ OPTIONS = (
     "large_segment_size_mb:64",
     "garbage_collection_threshold:0.8,per_process_memory_fraction:0.9",
 )
-VERSIONS = ("2.6.0", "2.14.1")
+VERSIONS = ("2.6.0", "2.15.0")
 
 LAYERS, HIDDEN, FEED_FORWARD, KEY_VALUE, VOCABULARY = 32, 4096, 14336, 1024, 128256
 SEQUENCE, BYTES = 4096, 2

@@ -23,9 +23,9 @@ from planner.device.payload import ModelFunctions, child_target
 from planner.device.runner import Runner
 from planner.device.torch_install import TorchInstall, find_torch
 from planner.errors import PlannerError, UsageError
-from planner.estimation.allocator_what_ifs import AllocatorPlan, allocator_plan
+from planner.estimation.allocator_what_ifs import allocator_plan
 from planner.estimation.card_run import CardAnswer, CardRun
-from planner.estimation.step_runs import Cards, Progress, side_by_side
+from planner.estimation.step_setup import Cards, Progress, StepSetup, side_by_side
 from planner.estimation.summary import summarize, value_reads
 from planner.estimation.survey import Survey
 from planner.inspection import Inspection
@@ -95,9 +95,11 @@ def estimate(
         progress=progress,
     ) as child:
         counting = _beside(lambda: child.runner.count(child.cards.unlimited(budgets[0]), config))
-        answers = _answers(
-            child, config, plan, budgets, progress, search=max_batch, survey=is_every_card(names)
+        setup = StepSetup(
+            config=config, plan=plan, runner=child.runner, cards=child.cards, progress=progress
         )
+        answer = _survey if is_every_card(names) else _card_by_card
+        answers = answer(setup, budgets, search=max_batch)
         counted, trouble = _counted(counting)
         return summarize(
             child.label,
@@ -205,45 +207,22 @@ def _opened(
             yield _Opened(runner=runner, cards=cards, label=label(target, named), versions=versions)
 
 
-def _answers(
-    child: _Opened,
-    config: StepConfig,
-    plan: AllocatorPlan,
-    budgets: Sequence[MemoryBudget],
-    progress: Progress,
-    *,
-    search: bool,
-    survey: bool,
+def _card_by_card(
+    setup: StepSetup, budgets: Sequence[MemoryBudget], *, search: bool
 ) -> list[CardAnswer]:
     """Answers in the order of the budgets, as many at a time as there are processors."""
-    if not survey:
-        runs = [
-            CardRun(
-                budget=budget,
-                config=config,
-                plan=plan,
-                runner=child.runner,
-                cards=child.cards,
-                progress=progress,
-            )
-            for budget in budgets
-        ]
-        return side_by_side(lambda run: run.answer(search), runs)
+    runs = [CardRun(setup=setup, budget=budget) for budget in budgets]
+    return side_by_side(lambda run: run.answer(search), runs)
+
+
+def _survey(setup: StepSetup, budgets: Sequence[MemoryBudget], *, search: bool) -> list[CardAnswer]:
+    """The same, of cards that share their runs with those of their compute capability."""
     alike: dict[tuple[int, int], list[MemoryBudget]] = {}
     for budget in budgets:
         alike.setdefault(budget.card.compute_capability, []).append(budget)
     answered: dict[Card, int] = {}
     surveys = [
-        Survey(
-            budgets=tuple(group),
-            config=config,
-            plan=plan,
-            runner=child.runner,
-            cards=child.cards,
-            progress=progress,
-            answered=answered,
-        )
-        for group in alike.values()
+        Survey(setup=setup, budgets=tuple(group), answered=answered) for group in alike.values()
     ]
     found = side_by_side(lambda group: group.answers(search), surveys)
     by_name = {answer.budget.requested: answer for group in found for answer in group}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from planner.errors import UsageError
 from planner.memory.allocator_options import parse_alloc_conf
 from planner.memory.allocator_settings import AllocatorSettings, Backend
-from planner.memory.forecast import Forecast
+from planner.memory.forecast import WITHOUT_LIMIT_BYTES, Forecast
 from planner.memory.replay import Request, replay
 from planner.memory.scaling import ScaledRequests
 from planner.protocol import ALLOC_CONF_VARIABLES
@@ -83,7 +83,10 @@ def what_ifs(
     found = []
     for text, settings in others:
         free = replay(
-            requests, settings, capacity_bytes=1 << 60, total_memory_bytes=total_memory_bytes
+            requests,
+            settings,
+            capacity_bytes=WITHOUT_LIMIT_BYTES,
+            total_memory_bytes=total_memory_bytes,
         )
         full = replay(
             requests,

@@ -8,12 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from planner.device.runner import Runner
-from planner.estimation.allocator_what_ifs import AllocatorPlan
 from planner.estimation.step_runs import Axis, StepRuns
 from planner.memory.capacity import Probe, Verdict
 from planner.memory.forecast import WITHOUT_LIMIT_BYTES
-from planner.memory.largest import Beginning, Card, Largest, largest
-from planner.memory.replay import replay, requests_of
+from planner.memory.largest import Beginning, Largest, largest
+from planner.memory.replay import Request, replay, requests_of
 from planner.memory.scaling import Sample
 from planner.memory.timeline import Breakdown, breakdown
 from planner.trace import AllocationTrace, Outcome, StepTrace, TensorCategory
@@ -33,6 +32,7 @@ class RecordedRun:
 
     trace: StepTrace
     allocations: AllocationTrace | None = None
+    requests: tuple[Request, ...] = ()
     breakdown: Breakdown | None = None
 
 
@@ -46,7 +46,12 @@ def recorded_run(runner: Runner, profile: str, config: StepConfig) -> RecordedRu
         peak_allocated_bytes=trace.peak_allocated_bytes,
         peak_reserved_bytes=trace.peak_reserved_bytes,
     )
-    return RecordedRun(trace=trace, allocations=allocations, breakdown=found)
+    return RecordedRun(
+        trace=trace,
+        allocations=allocations,
+        requests=tuple(requests_of(allocations.events)),
+        breakdown=found,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,22 +63,16 @@ class AxisSearch:
     """
 
     runs: StepRuns
-    plan: AllocatorPlan
     recorded: RecordedRun
     fits: bool
 
     def largest(self) -> Largest:
         """The largest value that fits on the card."""
-        budget = self.runs.budget
         asked, values = self._asked(), self._values()
         sample = self._sample() if asked in values else None
         return largest(
             self.runs.tries(),
-            Card(
-                capacity_bytes=budget.capacity_bytes,
-                total_memory_bytes=budget.usable_memory_bytes,
-                settings=self.plan.in_force,
-            ),
+            self.runs.setup.replayed_card(self.runs.budget),
             Beginning(
                 values=values,
                 sample=sample,
@@ -89,7 +88,7 @@ class AxisSearch:
         return None if size % unit else size // unit
 
     def _size(self) -> int:
-        config = self.runs.config
+        config = self.runs.setup.config
         if self.runs.axis is Axis.BATCH:
             return config.batch_size
         assert config.sequence_length is not None, "the axis needs a length that was asked for"
@@ -109,7 +108,7 @@ class AxisSearch:
             return None
         return Sample(
             value=asked,
-            requests=tuple(requests_of(allocations.events)),
+            requests=self.recorded.requests,
             workspaces=frozenset(
                 event.block
                 for event in allocations.events
@@ -128,7 +127,7 @@ class AxisSearch:
 
     def _guess(self) -> int:
         """The batch at which the memory that grows with it would fill the card."""
-        found, batch = self.recorded.breakdown, self.runs.config.batch_size
+        found, batch = self.recorded.breakdown, self.runs.setup.config.batch_size
         if found is None:
             return _WITHOUT_BREAKDOWN * batch
         sums = found.by_category()
@@ -148,13 +147,14 @@ class AxisSearch:
     def _trouble(self) -> str:
         """Why a replay of this run would not be this run; "" where it is."""
         allocations, trace = self.recorded.allocations, self.recorded.trace
-        if self.plan.in_force is None:
-            return f"the allocator's setting {self.plan.text} cannot be replayed"
+        plan = self.runs.setup.plan
+        if plan.in_force is None:
+            return f"the allocator's setting {plan.text} cannot be replayed"
         if allocations is None:
             return "the run could not be recorded"
         again = replay(
-            requests_of(allocations.events),
-            self.plan.in_force,
+            self.recorded.requests,
+            plan.in_force,
             capacity_bytes=WITHOUT_LIMIT_BYTES,
             total_memory_bytes=self.runs.budget.usable_memory_bytes,
         )

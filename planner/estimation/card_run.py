@@ -1,6 +1,6 @@
 """One card's answer: the run without a limit, the run on the full card, the largest batch.
 
-In: the card's budget and a Runner. Out: CardAnswer.
+In: the card's budget and the step's setup. Out: CardAnswer.
 """
 
 from __future__ import annotations
@@ -8,19 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from planner.device.profile import UNLIMITED_BYTES
-from planner.device.runner import Runner
 from planner.errors import ModelError
-from planner.estimation.allocator_what_ifs import AllocatorPlan, what_ifs
+from planner.estimation.allocator_what_ifs import what_ifs
 from planner.estimation.axis_search import AxisSearch, RecordedRun, recorded_run
-from planner.estimation.step_runs import Axis, Cards, Progress, StepRuns
+from planner.estimation.step_runs import Axis, StepRuns
+from planner.estimation.step_setup import StepSetup
 from planner.memory.budget import MemoryBudget
 from planner.memory.largest import Largest
-from planner.memory.replay import requests_of
 from planner.memory.timeline import Breakdown
 from planner.results import WhatIf
 from planner.trace import AllocationTrace, EventKind, Outcome, StepTrace
 from planner.units import format_bytes
-from planner.workload import StepConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,12 +46,8 @@ class CardAnswer:
 class CardRun:
     """The runs of one card."""
 
+    setup: StepSetup
     budget: MemoryBudget
-    config: StepConfig
-    plan: AllocatorPlan
-    runner: Runner
-    cards: Cards
-    progress: Progress
 
     def answer(self, search: bool) -> CardAnswer:
         """Runs the step, and searches the largest batch if asked.
@@ -62,8 +56,9 @@ class CardRun:
             ModelError: the user's code raised for the batch asked for.
             ChildError: the run was killed or took too long.
         """
-        self.progress(f"{self.budget.requested}: batch {self.config.batch_size}")
-        free = recorded_run(self.runner, self.cards.unlimited(self.budget), self.config)
+        setup = self.setup
+        setup.progress(f"{self.budget.requested}: batch {setup.config.batch_size}")
+        free = recorded_run(setup.runner, setup.cards.unlimited(self.budget), setup.config)
         if free.trace.outcome is Outcome.MODEL_ERROR:
             raise model_error(free.trace)
         if free.trace.outcome is Outcome.OUT_OF_MEMORY:
@@ -72,7 +67,7 @@ class CardRun:
             fits, held = self._on_full_card(free)
         batch = self._largest(Axis.BATCH, free, fits) if search else None
         sequence = None
-        if search and self.config.sequence_length is not None:
+        if search and setup.config.sequence_length is not None:
             sequence = self._largest(Axis.SEQUENCE, free, fits)
         is_hopeless = batch is not None and not batch.capacity.largest
         return CardAnswer(
@@ -82,27 +77,21 @@ class CardRun:
             batch=batch,
             sequence=sequence,
             breakdown=held.breakdown,
-            batch_1=self._batch_1() if is_hopeless and self.config.batch_size > 1 else None,
+            batch_1=self._batch_1() if is_hopeless and setup.config.batch_size > 1 else None,
             what_ifs=self._what_ifs(free, batch),
             empties_cache=_emptied(free.allocations),
         )
 
     def _batch_1(self) -> StepTrace | None:
         """What the smallest batch takes; None when it fails for another reason than memory."""
-        config = replace(self.config, batch_size=1)
-        trace = self.runner.run(self.cards.unlimited(self.budget), config)
+        setup = self.setup
+        config = replace(setup.config, batch_size=1)
+        trace = setup.runner.run(setup.cards.unlimited(self.budget), config)
         return trace if trace.outcome is Outcome.COMPLETED else None
 
     def _largest(self, axis: Axis, free: RecordedRun, fits: bool) -> Largest:
-        runs = StepRuns(
-            budget=self.budget,
-            config=self.config,
-            axis=axis,
-            runner=self.runner,
-            cards=self.cards,
-            progress=self.progress,
-        )
-        return AxisSearch(runs=runs, plan=self.plan, recorded=free, fits=fits).largest()
+        runs = StepRuns(setup=self.setup, budget=self.budget, axis=axis)
+        return AxisSearch(runs=runs, recorded=free, fits=fits).largest()
 
     def _on_full_card(self, free: RecordedRun) -> tuple[bool, RecordedRun]:
         """Whether the step fits, and the run that holds on this card."""
@@ -110,7 +99,8 @@ class CardRun:
             return True, free  # no allocation of it would have failed: the same run
         if free.trace.peak_allocated_bytes > self.budget.capacity_bytes:
             return False, free
-        full = recorded_run(self.runner, self.cards.limited(self.budget), self.config)
+        setup = self.setup
+        full = recorded_run(setup.runner, setup.cards.limited(self.budget), setup.config)
         if full.trace.outcome is Outcome.COMPLETED:
             return True, full
         return False, free
@@ -119,8 +109,8 @@ class CardRun:
         if free.allocations is None:
             return ()
         return what_ifs(
-            self.plan.others,
-            requests_of(free.allocations.events),
+            self.setup.plan.others,
+            free.requests,
             None if batch is None else batch.scaled,
             capacity_bytes=self.budget.capacity_bytes,
             total_memory_bytes=self.budget.usable_memory_bytes,

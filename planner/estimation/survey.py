@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from planner.device.runner import Runner
-from planner.estimation.allocator_what_ifs import AllocatorPlan
 from planner.estimation.card_run import CardAnswer, CardRun, beyond_all_cards, model_error
-from planner.estimation.step_runs import Axis, Cards, Progress, StepRuns, probe_of, sample_of
+from planner.estimation.step_runs import Axis, StepRuns, probe_of, sample_of
+from planner.estimation.step_setup import StepSetup
 from planner.memory.budget import MemoryBudget
 from planner.memory.capacity import Capacity, Probe, Verdict
 from planner.memory.largest import Beginning, Card, Largest, forecasts
@@ -33,12 +32,8 @@ class Survey:
     `answered` are the largest batches of all surveys so far: where another one may begin.
     """
 
+    setup: StepSetup
     budgets: tuple[MemoryBudget, ...]
-    config: StepConfig
-    plan: AllocatorPlan
-    runner: Runner
-    cards: Cards
-    progress: Progress
     answered: dict[Card, int]
 
     def answers(self, search: bool) -> list[CardAnswer]:
@@ -50,16 +45,17 @@ class Survey:
         """
         first = max(self.budgets, key=lambda budget: budget.capacity_bytes)
         major, minor = first.card.compute_capability
-        self.progress(f"compute capability {major}.{minor}: batch {self.config.batch_size}")
-        trace, log = self.runner.requests(self.cards.unlimited(first), self.config)
+        setup, asked = self.setup, self.setup.config.batch_size
+        setup.progress(f"compute capability {major}.{minor}: batch {asked}")
+        trace, log = setup.runner.requests(setup.cards.unlimited(first), setup.config)
         if trace.outcome is Outcome.MODEL_ERROR:
             raise model_error(trace)
         if trace.outcome is Outcome.OUT_OF_MEMORY:
             beyond = beyond_all_cards(trace)
             return [CardAnswer(budget=b, trace=beyond, fits=False) for b in self.budgets]
-        if log is None or self.plan.in_force is None:
+        if log is None or setup.plan.in_force is None:
             return self._one_by_one(search)
-        sample = sample_of(self.config.batch_size, log)
+        sample = sample_of(asked, log)
         largest: Sequence[Largest | None] = [None] * len(self.budgets)
         if search:
             found = self._forecasts(first, sample, trace)
@@ -68,45 +64,29 @@ class Survey:
             largest = found
         batch_1 = None
         if any(found is not None and not found.capacity.largest for found in largest):
-            batch_1 = self.runner.run(self.cards.unlimited(first), self._of_1())
+            batch_1 = setup.runner.run(setup.cards.unlimited(first), self._of_1())
         return [
             self._answer(budget, trace, sample.requests, batch, batch_1)
             for budget, batch in zip(self.budgets, largest, strict=True)
         ]
 
     def _one_by_one(self, search: bool) -> list[CardAnswer]:
-        runs = [
-            CardRun(
-                budget=budget,
-                config=self.config,
-                plan=self.plan,
-                runner=self.runner,
-                cards=self.cards,
-                progress=self.progress,
-            )
-            for budget in self.budgets
-        ]
+        runs = [CardRun(setup=self.setup, budget=budget) for budget in self.budgets]
         return [run.answer(search) for run in runs]
 
     def _forecasts(
         self, first: MemoryBudget, sample: Sample, trace: StepTrace
     ) -> list[Largest] | None:
-        asked = max(2, self.config.batch_size)
-        cards = [
-            Card(
-                capacity_bytes=budget.capacity_bytes,
-                total_memory_bytes=budget.usable_memory_bytes,
-                settings=self.plan.in_force,
-            )
-            for budget in self.budgets
-        ]
+        asked = max(2, self.setup.config.batch_size)
+        cards = [self.setup.replayed_card(budget) for budget in self.budgets]
         beginning = Beginning(
             values=(asked, self._second(asked, trace)),
             sample=sample if sample.value == asked else None,
             known=(),
             start=asked,
         )
-        found = forecasts(self._runs(first).tries(), cards, beginning, dict(self.answered))
+        runs = StepRuns(setup=self.setup, budget=first, axis=Axis.BATCH)
+        found = forecasts(runs.tries(), cards, beginning, dict(self.answered))
         if found is not None:
             self.answered.update(
                 (card, one.capacity.largest) for card, one in zip(cards, found, strict=True)
@@ -120,18 +100,8 @@ class Survey:
         parameters = 0 if trace.counts is None else trace.counts.parameters
         fixed = min(_BYTES_PER_PARAMETER * parameters, trace.peak_allocated_bytes * 7 // 8)
         growing = max(1, trace.peak_allocated_bytes - fixed)
-        guess = max(2, (middle - fixed) * self.config.batch_size // growing)
+        guess = max(2, (middle - fixed) * self.setup.config.batch_size // growing)
         return guess if guess != asked else asked + 1
-
-    def _runs(self, budget: MemoryBudget) -> StepRuns:
-        return StepRuns(
-            budget=budget,
-            config=self.config,
-            axis=Axis.BATCH,
-            runner=self.runner,
-            cards=self.cards,
-            progress=self.progress,
-        )
 
     def _answer(
         self,
@@ -156,10 +126,11 @@ class Survey:
         """The run as it is on this card; None where it does not fit."""
         if trace.peak_reserved_bytes <= budget.capacity_bytes:
             return trace
-        assert self.plan.in_force is not None, "else the cards are run one by one"
+        settings = self.setup.plan.in_force
+        assert settings is not None, "else the cards are run one by one"
         full = replay(
             requests,
-            self.plan.in_force,
+            settings,
             capacity_bytes=budget.capacity_bytes,
             total_memory_bytes=budget.usable_memory_bytes,
         )
@@ -178,10 +149,11 @@ class Survey:
         if free.outcome is Outcome.COMPLETED and free.peak_reserved_bytes > budget.capacity_bytes:
             probe = Probe(value=1, verdict=Verdict.OUT_OF_MEMORY)
             if free.peak_allocated_bytes <= budget.capacity_bytes:
-                probe = probe_of(1, self.runner.run(self.cards.limited(budget), self._of_1()))
+                limited = self.setup.cards.limited(budget)
+                probe = probe_of(1, self.setup.runner.run(limited, self._of_1()))
         fits = probe.verdict is Verdict.FITS
         capacity = Capacity(largest=int(fits), is_bound=False, probes=(probe,))
         return replace(batch, capacity=capacity, is_confirmed=not fits)
 
     def _of_1(self) -> StepConfig:
-        return replace(self.config, batch_size=1)
+        return replace(self.setup.config, batch_size=1)

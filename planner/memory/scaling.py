@@ -2,8 +2,8 @@
 
 In: the requests of the same step at two or more values of an axis, the batch or the sequence
 length. Out: ScaledRequests, or why there are none. Convention: a step makes the same requests at
-every value, and each size is a polynomial in it. Scratch, memory that is given back by the very
-next request, is no part of that rule: libraries choose it anew for each size of a problem.
+every value, and each size is a polynomial in it. Scratch, memory that is given back before anything
+else is asked for, is no part of that rule: libraries choose it anew for each size of a problem.
 """
 
 from __future__ import annotations

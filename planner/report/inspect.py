@@ -77,11 +77,13 @@ def _heading(inspection: Inspection) -> RenderableType:
     if step.activations_per_sample is not None:
         totals.append(f"{format_count(step.activations_per_sample)} activations a sample")
     parameters = f"{format_count(model.counts.parameters)} parameters"
+    length = config.sequence_length
+    sequence = "" if length is None else f"sequence {length}, "
     return Group(
         Text(inspection.target, style="bold"),
         Text(
             f"{parameters}, one training step with batch {config.batch_size}, "
-            f"{config.precision.value}, as on {inspection.gpu}"
+            f"{sequence}{config.precision.value}, as on {inspection.gpu}"
         ),
         Text(", ".join(totals)),
         Text(f"torch {versions.torch}, Python {versions.python}, planner {versions.planner}"),

@@ -34,7 +34,7 @@ _PRECEDENCE = (
     TensorCategory.GRADIENT,
     TensorCategory.INPUT,
 )
-# What torch gives cuBLAS for good: below compute capability 9, and from there on.
+# What torch gives cuBLAS, up to 2.14 for good: below compute capability 9, and from there on.
 _CUBLAS_BYTES = (8_519_680, 32 << 20)
 _FORWARD = (Phase.FORWARD, Phase.LOSS)
 
@@ -57,7 +57,7 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recording:
+class Observed:
     """All that one run has left.
 
     `end` is the position at the last step's end, `sites_begin` the one from which on `sites` holds
@@ -91,7 +91,7 @@ class _Block:
     seen: SiteRequest | None = None
 
 
-def attribute(recording: Recording) -> AllocationTrace:
+def attribute(recording: Observed) -> AllocationTrace:
     """The trace of the run, each event with all that is known of it."""
     requests = recording.history.until(recording.end)
     blocks = _blocks(requests, recording.history.inherited)
@@ -123,7 +123,7 @@ def _blocks(requests: Sequence[Request], inherited: int) -> list[_Block | None]:
     return found
 
 
-def _match_sites(blocks: Sequence[_Block | None], recording: Recording) -> None:
+def _match_sites(blocks: Sequence[_Block | None], recording: Observed) -> None:
     """Both saw the same blocks at an address in the same order; else the address is left out."""
     there: dict[int, list[_Block]] = defaultdict(list)
     for block in dict.fromkeys(blocks):
@@ -171,7 +171,7 @@ def _apply_notes(
 class _Meaning:
     """Names the blocks of one recording."""
 
-    def __init__(self, recording: Recording) -> None:
+    def __init__(self, recording: Observed) -> None:
         self._end = recording.end
         self._calls = recording.calls
         self._marks = sorted(recording.marks, key=lambda mark: mark.position)

@@ -17,6 +17,7 @@ from torch import nn
 
 from planner.module_counts import Structure
 from planner.step import loop
+from planner.step.collector import collector_paused
 from planner.step.counts import ModelCall
 from planner.step.loss import DefaultLoss
 from planner.step.module_path import ModulePath, takes_hooks
@@ -54,7 +55,7 @@ def counted_step(plan: loop.StepPlan, choose_optimizer: Callable[[], Any | None]
     default_loss = DefaultLoss()
     observer = OperatorObserver(ModulePath(plan.model))
     watch = _StepWatch(plan.model, observer)
-    with loop.collector_paused():
+    with collector_paused():
         _run(plan, default_loss)
         optimizer = choose_optimizer()
         if optimizer is not None:

@@ -8,8 +8,8 @@ loader's next one takes its name. Nothing else is kept.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,19 +37,6 @@ class StepPlan:
     scaler: torch.amp.GradScaler | None = None
     training_step: Callable[[nn.Module, Any], Any] | None = None
     watch: Watch = field(default_factory=Watch)
-
-
-@contextmanager
-def collector_paused() -> Iterator[None]:
-    """Collect garbage, then keep the cyclic collector from running: its timing moves peaks."""
-    was_enabled = gc.isenabled()
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def train(plan: StepPlan, default_loss: DefaultLoss, on_step: Callable[[int], None]) -> None:

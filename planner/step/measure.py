@@ -16,6 +16,7 @@ from planner.errors import ModelError, TargetError, UsageError
 from planner.step import attention, forward, loop, meta, peaks, precision
 from planner.step.batch import BatchPlan, plan_batch
 from planner.step.checkpointing import checkpoint_activations
+from planner.step.collector import collector_paused
 from planner.step.construct import construct, count
 from planner.step.frames import user_frames
 from planner.step.loss import DefaultLoss
@@ -183,7 +184,7 @@ def _run_steps(plan: loop.StepPlan, recorder: peaks.PeakRecorder, log: _Log) -> 
     default_loss = DefaultLoss()
     log.during = "step 1"
     try:
-        with loop.collector_paused():
+        with collector_paused():
             recorder.start_steps()
             plan.watch.built(plan.model, plan.optimizer, plan.scaler)
             if plan.config.mode is Mode.TRAIN:

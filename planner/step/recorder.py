@@ -13,11 +13,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from planner.step.attribution import Mark, Note, Recording, attribute
+from planner.step.attribution import Mark, Note, Observed, attribute
+from planner.step.collector import collector_stopped
 from planner.step.holders import Holders, Holding
 from planner.step.module_calls import ModuleCalls
 from planner.step.operator_sites import OperatorSites, SiteRequest
-from planner.step.request_recorder import RequestRecorder, no_collection
+from planner.step.request_recorder import RequestRecorder
 from planner.trace import AllocationTrace, Phase
 
 
@@ -85,7 +86,7 @@ class Recorder(RequestRecorder):
             held = chain(self._holders.gradients(), self._holders.optimizer_state())
             self._note(self._position(), held)
         self._modules.stop()
-        with no_collection():
+        with collector_stopped():
             self._sites = self._operators.stop()
 
     def end(self) -> None:
@@ -98,7 +99,7 @@ class Recorder(RequestRecorder):
         history = self._recorded
         if history is None:
             return None
-        recording = Recording(
+        recording = Observed(
             history=history,
             end=self._end_of(history),
             sites_begin=self._sites_begin,
@@ -108,7 +109,7 @@ class Recorder(RequestRecorder):
             sites=self._sites,
             calls=self._modules.calls if self._modules else (),
         )
-        with no_collection():
+        with collector_stopped():
             return attribute(recording)
 
     def _on_root(self, begins: bool) -> None:

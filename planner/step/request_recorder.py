@@ -6,15 +6,13 @@ built, and ends with the last step that ended or where one failed.
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
 
 from planner.step.allocator_history import AllocatorHistory, History, block_numbers, is_kept
+from planner.step.collector import collector_stopped
 from planner.step.watch import Watch
 from planner.trace import EventKind, Phase, RequestLog
 
@@ -54,14 +52,14 @@ class RequestRecorder(Watch):
     def end(self) -> None:
         """The run is over, whatever became of it."""
         if self._history is not None:
-            with no_collection():
+            with collector_stopped():
                 self._recorded = self._history.stop()
 
     def requests(self) -> RequestLog | None:
         """All that was asked for; None where that could not be recorded."""
         if self._recorded is None:
             return None
-        with no_collection():
+        with collector_stopped():
             return _log(self._recorded, self._end_of(self._recorded))
 
     def _has_failed(self) -> bool:
@@ -88,15 +86,3 @@ def _log(history: History, end: int) -> RequestLog:
         # Without a number it frees what was there before the recording: no request of this run.
     kinds, blocks, sizes, streams = zip(*rows, strict=True) if rows else ((), (), (), ())
     return RequestLog(kinds=kinds, blocks=blocks, sizes_bytes=sizes, streams=streams)
-
-
-@contextmanager
-def no_collection() -> Iterator[None]:
-    """Records by the ten thousand, none of them garbage, would set the cyclic collector off."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

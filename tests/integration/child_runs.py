@@ -8,7 +8,7 @@ from typing import Any
 from planner.device.build import emulated_device
 from planner.device.runner import Runner
 from planner.device.torch_install import find_torch
-from planner.estimation.step_runs import Cards
+from planner.estimation.step_setup import Cards
 from planner.memory.allocator_settings import TorchVersion
 from planner.memory.budget import memory_budgets
 from planner.options import step_config

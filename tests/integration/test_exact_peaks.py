@@ -13,7 +13,7 @@ from child_runs import CUBLAS_KEEPS_WORKSPACES, WriteModel, traces
 import planner
 from planner.device.build import EmulatedDevice
 from planner.device.torch_install import find_torch
-from planner.estimation.step_runs import Cards
+from planner.estimation.step_setup import Cards
 from planner.memory.budget import memory_budgets
 
 pytestmark = pytest.mark.slow

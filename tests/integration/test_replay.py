@@ -21,7 +21,7 @@ import planner
 from planner.device.build import EmulatedDevice
 from planner.device.child_command import child_environment
 from planner.device.torch_install import find_torch
-from planner.estimation.step_runs import Cards
+from planner.estimation.step_setup import Cards
 from planner.memory.allocator import CachingAllocator
 from planner.memory.allocator_options import parse_alloc_conf
 from planner.memory.allocator_settings import AllocatorSettings, TorchVersion

@@ -15,7 +15,7 @@ from planner.device.build import EmulatedDevice
 from planner.device.runner import Runner
 from planner.device.torch_install import find_torch
 from planner.errors import UsageError
-from planner.estimation.step_runs import Cards
+from planner.estimation.step_setup import Cards
 from planner.memory.budget import memory_budgets
 from planner.options import step_config
 from planner.trace import Outcome

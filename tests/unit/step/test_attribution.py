@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from planner.step.allocator_history import History, Request
-from planner.step.attribution import Mark, Note, Recording, attribute
+from planner.step.attribution import Mark, Note, Observed, attribute
 from planner.step.holders import Holding
 from planner.step.module_calls import ModuleCall
 from planner.step.operator_sites import Site, SiteRequest
@@ -37,7 +37,7 @@ def attributed(
     counted = (EventKind.ALLOC, EventKind.FREE, EventKind.FREE_REQUESTED)
     places = tuple(i for i, request in enumerate(requests) if request.kind in counted)
     return attribute(
-        Recording(
+        Observed(
             history=History(requests=tuple(requests), places=places, inherited=inherited),
             end=len(places) if end is None else end,
             marks=[Mark(position=at, step=step, phase=phase) for at, step, phase in marks],

@@ -10,7 +10,8 @@ from torch import nn
 
 from planner.errors import ModelError
 from planner.step import forward, loop
-from planner.step.loop import StepPlan, collector_paused
+from planner.step.collector import collector_paused
+from planner.step.loop import StepPlan
 from planner.step.loss import DefaultLoss
 from planner.step.precision import autocast, grad_scaler
 from planner.workload import Mode, Precision, StepConfig
