@@ -20,7 +20,8 @@ from pathlib import Path
 from planner.device.build import emulated_device
 from planner.device.runner import Runner
 from planner.device.torch_install import find_torch
-from planner.estimation.step_setup import Cards, sample_of
+from planner.estimation.step_runs import sample_of
+from planner.estimation.step_setup import Cards
 from planner.memory.allocator_options import parse_alloc_conf
 from planner.memory.budget import memory_budgets
 from planner.memory.forecast import Forecast

@@ -12,8 +12,10 @@ from planner.memory.replay import ReplayResult, replay
 from planner.memory.scaling import ScaledRequests
 
 WITHOUT_LIMIT_BYTES = 1 << 60
-_NEXT = 4  # neighbours below an answer that are all replayed
-_FAR, _FAR_STEPS = 32, 8  # and as many down to 1/32 below it
+# Below an answer all neighbours are replayed down to 1/64, and some down to 1/32. Fewer would leave
+# it to the path of the search on which side of a gap it ends.
+_NEAR, _LEAST_NEAR, _MOST_NEAR = 64, 4, 64
+_FAR, _FAR_STEPS = 32, 8
 _MAX_EXTRAPOLATIONS = 6
 
 
@@ -21,7 +23,8 @@ def below(value: int) -> tuple[int, ...]:
     """Smaller values that have to fit where `value` does."""
     far = value // _FAR
     steps = (far * index // _FAR_STEPS for index in range(1, _FAR_STEPS + 1))
-    return tuple(dict.fromkeys(value - less for less in (*range(1, _NEXT + 1), *steps) if less))
+    near = min(max(value // _NEAR, _LEAST_NEAR), _MOST_NEAR)
+    return tuple(dict.fromkeys(value - less for less in (*range(1, near + 1), *steps) if less))
 
 
 def _nothing_below(value: int) -> tuple[int, ...]:

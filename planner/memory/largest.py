@@ -94,15 +94,15 @@ def largest(tries: Tries, card: Card, beginning: Beginning) -> Largest:
             scaled, answer = _forecast(rule, scaled, card, min(beginning.values))
             if scaled.is_constant:
                 return _without_runs(scaled, answer, beginning)
-            if _is_confirmed(tries, answer, known) or rule.is_sampled(answer):
+            if _is_confirmed(tries, answer, known, scaled) or rule.is_sampled(answer):
                 break
             scaled = rule.learn((max(answer, min(beginning.values)),))
     except _NoRuleError as error:
         if rule.answer is None:
             return _by_runs(tries, card, beginning, str(error))
-        capacity, reason = _confirmed(tries, rule.answer, known), str(error)
+        capacity, reason = _confirmed(tries, rule.answer, known, None), str(error)
         return Largest(capacity=capacity, method=Method.RUNS, is_confirmed=True, reason=reason)
-    capacity = _confirmed(tries, answer, known)
+    capacity = _confirmed(tries, answer, known, scaled)
     right = capacity.largest == answer
     return Largest(
         capacity=capacity,
@@ -113,8 +113,20 @@ def largest(tries: Tries, card: Card, beginning: Beginning) -> Largest:
     )
 
 
-def _confirmed(tries: Tries, answer: int, known: Sequence[Probe]) -> Capacity:
-    return confirmed(lambda value: tries.probes([value])[0], answer=answer, known=tuple(known))
+def _confirmed(
+    tries: Tries, answer: int, known: Sequence[Probe], scaled: ScaledRequests | None
+) -> Capacity:
+    return confirmed(
+        lambda value: tries.probes([value])[0],
+        answer=answer,
+        known=tuple(known),
+        below=lambda value: _run_below(value, scaled),
+    )
+
+
+def _run_below(value: int, scaled: ScaledRequests | None) -> tuple[int, ...]:
+    """The neighbour below has scratch of its own, which no replay knows: it is run as well."""
+    return (value - 1,) if value > 1 and scaled is not None and scaled.has_scratch_of_its_own else ()
 
 
 def _forecast(
@@ -130,10 +142,10 @@ def _forecast(
     return scaled, answer
 
 
-def _is_confirmed(tries: Tries, answer: int, known: list[Probe]) -> bool:
-    """Runs the answer and the next value, as far as that has not been done: `known` grows."""
+def _is_confirmed(tries: Tries, answer: int, known: list[Probe], scaled: ScaledRequests) -> bool:
+    """Runs the answer and its neighbours, as far as that has not been done: `known` grows."""
     first = max(1, answer)
-    values = [first, first + 1] if 0 < answer < BOUND else [first]
+    values = [first, first + 1, *_run_below(answer, scaled)] if 0 < answer < BOUND else [first]
     tried = {probe.value for probe in known}
     known += tries.probes([value for value in values if value not in tried])
     shown = {probe.value: probe.verdict is Verdict.FITS for probe in known}

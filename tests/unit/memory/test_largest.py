@@ -8,7 +8,7 @@ import pytest
 
 from planner.memory.allocator_options import parse_alloc_conf
 from planner.memory.capacity import BOUND, Probe, Verdict
-from planner.memory.forecast import Forecast
+from planner.memory.forecast import Forecast, below
 from planner.memory.largest import (
     Beginning,
     Card,
@@ -121,7 +121,29 @@ def test_scratch_that_jumps_is_sampled_again_near_the_answer() -> None:
     found = bench.search()
     assert found.capacity.largest == truth(bench, 4000) > 1500
     assert found.method is Method.REPLAY
-    assert len(bench.sampled) + len(bench.probed) <= 7
+    assert len(bench.sampled) + len(bench.probed) <= 8  # one of them the neighbour below
+
+
+def test_a_gap_below_the_answer_that_no_replay_shows_is_found_by_a_run() -> None:
+    """At every fourth batch a library needs less scratch: 2,745 fits, 2,744 does not."""
+
+    def program(batch: int) -> list[Request]:
+        return net(batch, lambda n: 3 * MIB if n % 4 == 1 else 1500 * MIB)
+
+    bench = Bench(program, card())
+    found = bench.search(values=(9, 101))
+    answer = found.capacity.largest
+    assert bench.fits(answer)
+    assert bench.fits(answer - 1)
+    assert not bench.fits(answer + 1)
+    assert answer == min(n for n in range(1, 4000) if not bench.fits(n)) - 1
+
+
+def test_what_lies_near_below_an_answer_is_all_looked_at() -> None:
+    assert below(10) == (9, 8, 7, 6)
+    assert below(640)[:10] == tuple(range(639, 629, -1))
+    assert set(below(640)[10:]) == {640 - 20 * n // 8 for n in range(1, 9)} - set(range(630, 640))
+    assert len(below(1 << 24)) <= 64 + 8
 
 
 def test_requests_that_differ_far_away_are_learnt_where_the_answer_is() -> None:
