@@ -126,7 +126,9 @@ def _confirmed(
 
 def _run_below(value: int, scaled: ScaledRequests | None) -> tuple[int, ...]:
     """The neighbour below has scratch of its own, which no replay knows: it is run as well."""
-    return (value - 1,) if value > 1 and scaled is not None and scaled.has_scratch_of_its_own else ()
+    return (
+        (value - 1,) if value > 1 and scaled is not None and scaled.has_scratch_of_its_own else ()
+    )
 
 
 def _forecast(
