@@ -24,7 +24,7 @@ FLOORS = {
     "device": 4,
     "memory": 5,
     "results": 6, "inspection": 6,
-    "estimation": 7,
+    "estimation": 7, "verification": 7,
     "report": 8, "pipeline": 8,
     "cli": 9, "__main__": 9,
 }  # fmt: skip
