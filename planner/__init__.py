@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from planner.pipeline import inspect as inspect
     from planner.results import Estimate as Estimate
     from planner.results import GpuEstimate as GpuEstimate
+    from planner.verification.records import Verification as Verification
+    from planner.verifying import verify as verify
 
 _HOMES = {
     "estimate": "planner.pipeline",
@@ -28,10 +30,13 @@ _HOMES = {
     "GpuEstimate": "planner.results",
     "Inspection": "planner.inspection",
     "PlannerError": "planner.errors",
+    "Verification": "planner.verification.records",
+    "verify": "planner.verifying",
 }
 
 __all__ = [
-    "Estimate", "GpuEstimate", "Inspection", "PlannerError", "__version__", "estimate", "inspect",
+    "Estimate", "GpuEstimate", "Inspection", "PlannerError", "Verification", "__version__",
+    "estimate", "inspect", "verify",
 ]  # fmt: skip
 
 

@@ -28,6 +28,7 @@ from planner.estimation.card_run import CardAnswer, CardRun
 from planner.estimation.step_setup import Cards, Progress, StepSetup, side_by_side
 from planner.estimation.summary import summarize, value_reads
 from planner.estimation.survey import Survey
+from planner.host_estimate import caller_label, estimate_on_host
 from planner.inspection import Inspection
 from planner.memory.budget import MemoryBudget, is_every_card, memory_budgets
 from planner.memory.largest import Card
@@ -35,7 +36,7 @@ from planner.module_counts import ModelCounts
 from planner.options import arguments, step_config, texts
 from planner.protocol import ChildVersions
 from planner.results import Estimate, Versions
-from planner.workload import Scalar, StepConfig, Target
+from planner.workload import Scalar, StepConfig
 
 # A recent data-centre card: flash attention and every dtype.
 INSPECT_GPU = "a100-sxm4-80gb"
@@ -44,7 +45,9 @@ INSPECT_GPU = "a100-sxm4-80gb"
 def estimate(
     target: Any,
     *,
-    gpu: str | Sequence[str],
+    gpu: str | Sequence[str] = (),
+    device: str | None = None,
+    memory: str | int | None = None,
     build_batch: Callable[..., Any] | None = None,
     training_step: Callable[[Any, Any], Any] | None = None,
     build_optimizer: Callable[[Any], Any] | None = None,
@@ -61,9 +64,10 @@ def estimate(
     """Run the step on emulated cards: does it fit, what does it take, how large a batch.
 
     `target` is a model file, "FILE:NAME", "package.module:NAME", a live nn.Module or a function
-    that builds one. `gpu` is a card, a list of cards, or "all". Of several `alloc_conf` the first
-    is in force, the others are held against it by replay. `options` are the fields of StepConfig,
-    in words: batch_size=8, precision="amp-bf16", inputs="3x224x224", optimizer="sgd" ...
+    that builds one. `gpu` is a card, a list of cards, or "all"; device="cpu" goes in its place,
+    with at most `memory` of RAM. Of several `alloc_conf` the first is in force, the others are held
+    against it by replay. `options` are the fields of StepConfig, in words: batch_size=8,
+    precision="amp-bf16", inputs="3x224x224", optimizer="sgd" ...
 
     Raises:
         PlannerError: see errors.py. A model that does not fit is a result, not an error.
@@ -72,16 +76,29 @@ def estimate(
     settings = texts(alloc_conf, "alloc_conf")
     config = step_config({**options, "alloc_conf": settings[0] if settings else None})
     names = [gpu] if isinstance(gpu, str) else list(gpu)
+    functions = ModelFunctions(
+        build_batch=build_batch, training_step=training_step, build_optimizer=build_optimizer
+    )
+    given = arguments(model_arguments or {}, "model_arguments")
+    if device is not None or memory is not None:
+        _check_host(device, names, gpu_memory=gpu_memory, alloc_conf=alloc_conf)
+        return estimate_on_host(
+            target,
+            functions,
+            given,
+            config=config,
+            memory=memory,
+            reserve=reserve,
+            search=max_batch,
+            timeout_s=timeout_s,
+            progress=progress,
+        )
     budgets = memory_budgets(
         names,
         hardware_db=Path(hardware_db) if hardware_db is not None else None,
         gpu_memory=gpu_memory,
         reserve=reserve,
     )
-    functions = ModelFunctions(
-        build_batch=build_batch, training_step=training_step, build_optimizer=build_optimizer
-    )
-    given = arguments(model_arguments or {}, "model_arguments")
     torch = find_torch()
     plan = allocator_plan(settings, torch.version)
     with _opened(
@@ -171,6 +188,21 @@ def inspect(
         )
 
 
+def _check_host(device: str | None, names: Sequence[str], **of_a_card: object) -> None:
+    """Raises UsageError where what was said of the CPU cannot be meant."""
+    if device != "cpu":
+        raise UsageError(
+            f"device {device!r} cannot be estimated: say cpu, or a card with gpu"
+            if device is not None
+            else "memory is the limit of a run on the CPU: say device cpu with it"
+        )
+    if names:
+        raise UsageError(f"say either gpu {', '.join(names)} or device cpu, not both")
+    for name, value in of_a_card.items():
+        if value:
+            raise UsageError(f"{name} is a matter of a card: leave it out with device cpu")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Opened:
     """A child that has loaded the target. `label` is the target as the caller knows it."""
@@ -204,7 +236,9 @@ def _opened(
             alloc_conf=config.alloc_conf,
         ) as runner:
             versions = _versions(runner.wait_loaded(), torch)
-            yield _Opened(runner=runner, cards=cards, label=label(target, named), versions=versions)
+            yield _Opened(
+                runner=runner, cards=cards, label=caller_label(target, named), versions=versions
+            )
 
 
 def _card_by_card(
@@ -253,10 +287,3 @@ def _versions(child: ChildVersions, torch: TorchInstall) -> Versions:
         python=child.python,
         planner=planner.__version__,
     )
-
-
-def label(target: Any, named: Target) -> str:
-    """The target as the caller knows it."""
-    if isinstance(target, (str, os.PathLike, Target)):
-        return named.label
-    return named.name or "model"

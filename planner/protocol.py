@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from enum import Enum
 from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import BeforeValidator, PlainSerializer, TypeAdapter, ValidationError
@@ -52,20 +53,29 @@ def _at_length(short: Any) -> Any:
 _ShortLog = Annotated[RequestLog, PlainSerializer(_in_short), BeforeValidator(_at_length)]
 
 
+class Engine(str, Enum):
+    """What the steps run on."""
+
+    EMULATED = "emulated"  # the emulated device
+    CUDA = "cuda"  # the first physical GPU that the child sees
+    CPU = "cpu"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadRequest:
     """What to load before the first run.
 
     `libraries` are the emulated device, in order; `profile` is the card to show while the user's
     code is imported, because a module may ask for it, and `alloc_conf` the allocator's setting
-    there, because a module may start the allocator.
+    there, because a module may start the allocator. Another engine needs none of the three.
     """
 
     target: Target
-    libraries: tuple[str, ...]
-    driver_folder: str
-    profile: str
+    libraries: tuple[str, ...] = ()
+    driver_folder: str = ""
+    profile: str = ""
     alloc_conf: str | None = None
+    engine: Engine = Engine.EMULATED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +107,7 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
-    """One run: a card (`profile`, see device/profile.py), a step, and what to record of it."""
+    """One run: what it has (`profile`, see device/profile.py), a step, and what to record of it."""
 
     number: int
     profile: str

@@ -14,8 +14,9 @@ class Outcome(str, Enum):
     """How a run ended when the child lived to say so."""
 
     COMPLETED = "completed"
-    OUT_OF_MEMORY = "oom"  # torch.OutOfMemoryError from PyTorch's own allocator, nothing else
+    OUT_OF_MEMORY = "oom"  # PyTorch's own allocator said so (on the CPU: malloc), nothing else
     MODEL_ERROR = "model-error"  # the user's code, or PyTorch on its behalf, raised
+    CUDA_ERROR = "cuda-error"  # a kernel or a library of a physical card failed
 
 
 class EventKind(str, Enum):
@@ -214,10 +215,41 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CardReading:
+    """What a physical card and this process held when the last step had ended.
+
+    `used_bytes` is of all processes: total - free as cudaMemGetInfo says; `reserved_bytes` is what
+    PyTorch's allocator had reserved at that moment.
+    """
+
+    used_bytes: int
+    total_bytes: int
+    reserved_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostReading:
+    """What the process of a run on the CPU held in RAM, as /proc/self/status tells it.
+
+    `base_bytes` is resident before the model is built, `peak_bytes` the most that ever was. At the
+    end of the last step `file_bytes` of it are pages of files, code above all, and
+    `untouched_bytes` are private memory that is mapped and was never written. `data_bytes` is all
+    private memory that was mapped before the model was built: what RLIMIT_DATA counts.
+    """
+
+    base_bytes: int
+    peak_bytes: int
+    file_bytes: int
+    untouched_bytes: int
+    data_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepTrace:
     """Figures of one run: `torch.cuda.memory_stats()` of the child, byte for byte.
 
-    `step_peak_allocated_bytes` has one entry for each step that ended.
+    `step_peak_allocated_bytes` has one entry for each step that ended, `step_s` too where the run
+    was timed. `card` is there on a physical GPU alone, `host` on the CPU.
     """
 
     outcome: Outcome
@@ -226,6 +258,9 @@ class StepTrace:
     peak_active_bytes: int
     peak_reserved_bytes: int
     step_peak_allocated_bytes: tuple[int, ...] = ()
+    step_s: tuple[float, ...] = ()
+    card: CardReading | None = None
+    host: HostReading | None = None
     alloc_retries: int = 0
     optimizer: str = ""  # what stepped: a class name, "none"
     build_on: str = ""  # where the model was built in the end: meta, cpu or device

@@ -40,12 +40,14 @@ def parse_bytes(text: str) -> int:
     return int(size)
 
 
-def parse_reserve(text: str, of_bytes: int) -> int:
-    """Bytes of a size ("1GiB") or of a share of `of_bytes` ("5%").
+def parse_reserve(text: str | int, of_bytes: int) -> int:
+    """Bytes of a size ("1GiB") or of a share of `of_bytes` ("5%"); a number is bytes already.
 
     Raises:
         UsageError: neither a size nor a percentage from 0 to below 100.
     """
+    if isinstance(text, int):
+        return text
     stripped = text.strip()
     if not stripped.endswith("%"):
         return parse_bytes(stripped)
@@ -56,6 +58,22 @@ def parse_reserve(text: str, of_bytes: int) -> int:
     if not 0 <= percent < 100:
         raise UsageError(f"a reserve of {text!r} leaves nothing; give 0% to below 100%")
     return int(of_bytes * percent / 100)
+
+
+def parse_fraction(value: str | float, name: str) -> float:
+    """0.03 of "3%", "0.03" or 0.03.
+
+    Raises:
+        UsageError: not a number, or not one from 0 to below 1.
+    """
+    text = str(value).strip()
+    try:
+        fraction = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        raise UsageError(f"{name} {value!r} is not a share; write it like 3% or 0.03") from None
+    if not 0 <= fraction < 1:
+        raise UsageError(f"{name} {value!r} is not a share from 0% to below 100%")
+    return fraction
 
 
 def parse_seconds(text: str) -> float:

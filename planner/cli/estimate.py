@@ -11,13 +11,7 @@ import click
 import planner
 from planner.cli import options as shared
 from planner.cli.exit_codes import exit_code
-from planner.cli.options import AT_LEAST_1, DEFAULTS, words
 from planner.cli.progress import shown_progress
-from planner.workload import (
-    BuildOn,
-    Mode,
-    OptimizerName,
-)
 
 _EXIT_CODES = """\b
 Exit codes:
@@ -30,10 +24,6 @@ Progress, errors and whatever the model prints go to stderr.
 """
 
 
-def _not(context: click.Context, parameter: click.Parameter, given: bool) -> bool:
-    return not given
-
-
 @click.command(epilog=_EXIT_CODES)
 @click.argument("target")
 @click.option(
@@ -42,64 +32,21 @@ def _not(context: click.Context, parameter: click.Parameter, given: bool) -> boo
     multiple=True,
     help="Card to ask about, like a100 or rtx4090; repeatable, or all. `planner gpus` lists them.",
 )
+@click.option(
+    "--device",
+    type=click.Choice(["cpu"]),
+    help="cpu in the place of a card: some small steps are run on this CPU.",
+)
+@click.option(
+    "--memory",
+    metavar="SIZE",
+    help="With --device cpu: the RAM that the process may take, like 16GiB; else what is free.",
+)
 @shared.batch("Samples in a batch; with --accumulate, in one micro-batch.")
 @shared.sequence_length
-@click.option(
-    "--mode",
-    type=words(Mode),
-    default=DEFAULTS.mode.value,
-    show_default=True,
-    help="A training step, or a forward pass alone.",
-)
-@shared.precision("Dtype of weights and arithmetic; amp-* is autocast over float32 weights.")
-@click.option(
-    "--optimizer",
-    type=words(OptimizerName),
-    help="In the place of the model file's build_optimizer; adamw if there is neither.",
-)
-@click.option(
-    "--optimizer-arg",
-    "optimizer_arguments",
-    metavar="KEY=VALUE",
-    multiple=True,
-    help="Argument for --optimizer; repeatable.",
-)
+@shared.step_options
 @shared.model_arg
 @shared.input_spec
-@click.option("--channels-last", is_flag=True, help="Weights and images in channels_last.")
-@click.option(
-    "--checkpoint-activations",
-    is_flag=True,
-    help="Compute activations again in backward: the model's own switch, else per block.",
-)
-@click.option(
-    "--accumulate",
-    metavar="N",
-    type=AT_LEAST_1,
-    default=DEFAULTS.accumulate,
-    show_default=True,
-    help="Micro-batches per optimizer step.",
-)
-@click.option(
-    "--no-set-to-none",
-    "set_to_none",
-    is_flag=True,
-    callback=_not,
-    help="zero_grad(set_to_none=False): gradients stay and are filled with zeros.",
-)
-@click.option(
-    "--steps",
-    metavar="N",
-    type=AT_LEAST_1,
-    default=DEFAULTS.steps,
-    show_default=True,
-    help="Steps to run; the first ones take less memory than the later ones.",
-)
-@click.option(
-    "--build-on",
-    type=words(BuildOn),
-    help="Where the model is constructed; by default where it costs no host memory.",
-)
 @click.option(
     "--gpu-memory",
     metavar="SIZE",
@@ -121,7 +68,7 @@ def _not(context: click.Context, parameter: click.Parameter, given: bool) -> boo
     "--no-max-batch",
     "max_batch",
     is_flag=True,
-    callback=_not,
+    callback=shared.inverted,
     help="Do not search the largest batch.",
 )
 @shared.timeout("Longest wait for loading the model and for each run: seconds, 10m or 1h.")

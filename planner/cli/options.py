@@ -12,7 +12,15 @@ from typing import Any
 import click
 
 from planner.units import parse_seconds
-from planner.workload import Precision, Scalar, StepConfig, parse_argument
+from planner.workload import (
+    BuildOn,
+    Mode,
+    OptimizerName,
+    Precision,
+    Scalar,
+    StepConfig,
+    parse_argument,
+)
 
 DEFAULTS = StepConfig()
 AT_LEAST_1 = click.IntRange(min=1)
@@ -69,6 +77,76 @@ def timeout(help_text: str) -> Decorator:
         callback=_seconds,
         help=help_text,
     )
+
+
+def inverted(context: click.Context, parameter: click.Parameter, given: bool) -> bool:
+    """For a flag that switches something off."""
+    return not given
+
+
+_STEP_OPTIONS: tuple[Decorator, ...] = (
+    click.option(
+        "--mode",
+        type=words(Mode),
+        default=DEFAULTS.mode.value,
+        show_default=True,
+        help="A training step, or a forward pass alone.",
+    ),
+    precision("Dtype of weights and arithmetic; amp-* is autocast over float32 weights."),
+    click.option(
+        "--optimizer",
+        type=words(OptimizerName),
+        help="In the place of the model file's build_optimizer; adamw if there is neither.",
+    ),
+    click.option(
+        "--optimizer-arg",
+        "optimizer_arguments",
+        metavar="KEY=VALUE",
+        multiple=True,
+        help="Argument for --optimizer; repeatable.",
+    ),
+    click.option("--channels-last", is_flag=True, help="Weights and images in channels_last."),
+    click.option(
+        "--checkpoint-activations",
+        is_flag=True,
+        help="Compute activations again in backward: the model's own switch, else per block.",
+    ),
+    click.option(
+        "--accumulate",
+        metavar="N",
+        type=AT_LEAST_1,
+        default=DEFAULTS.accumulate,
+        show_default=True,
+        help="Micro-batches per optimizer step.",
+    ),
+    click.option(
+        "--no-set-to-none",
+        "set_to_none",
+        is_flag=True,
+        callback=inverted,
+        help="zero_grad(set_to_none=False): gradients stay and are filled with zeros.",
+    ),
+    click.option(
+        "--steps",
+        metavar="N",
+        type=AT_LEAST_1,
+        default=DEFAULTS.steps,
+        show_default=True,
+        help="Steps to run; the first ones take less memory than the later ones.",
+    ),
+    click.option(
+        "--build-on",
+        type=words(BuildOn),
+        help="Where the model is constructed; by default where it costs no host memory.",
+    ),
+)
+
+
+def step_options(command: Any) -> Any:
+    """The options of a step that estimate and verify share."""
+    for option in reversed(_STEP_OPTIONS):
+        command = option(command)
+    return command
 
 
 sequence_length = click.option(

@@ -25,6 +25,11 @@ _COMMANDS = {
         "estimate",
         "Say whether a training step of TARGET fits on a card, and how large a batch.",
     ),
+    "verify": (
+        "planner.cli.verify",
+        "verify",
+        "Search the largest batch of TARGET for real and compare it with the prediction.",
+    ),
     "inspect": (
         "planner.cli.inspect",
         "inspect",

@@ -1,6 +1,7 @@
-"""A card as the emulated device wants it: lines of key=value, see native/device.h.
+"""What a run has, as lines of key=value: a card for the emulated device, or a limit.
 
-In: the card's record and how much its allocations may take. Out: text for the child.
+In: the card's record and how much its allocations may take (see native/device.h); or the limit of a
+run on real hardware (see step/real_engines.py). Out: text for the child.
 """
 
 from __future__ import annotations
@@ -46,3 +47,12 @@ def device_profile(
         "bridge_driver_library": device.bridge_driver if bridged else "",
     }
     return "".join(f"{key}={value}\n" for key, value in values.items())
+
+
+def limit_profile(**limits: int | float | None) -> str:
+    """The limits of a run on real hardware; what is None is left out.
+
+    `data_limit_bytes`: RLIMIT_DATA of a run on the CPU. `memory_fraction`: the share of a physical
+    card that PyTorch's allocator may take.
+    """
+    return "".join(f"{key}={value}\n" for key, value in limits.items() if value is not None)

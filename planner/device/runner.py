@@ -1,7 +1,7 @@
-"""Runs of one target on emulated cards, whatever the user's code does while it is imported.
+"""Runs of one target on one engine, whatever the user's code does while it is imported.
 
-In: the target and where torch is. Out: StepTraces. One child serves all runs where it can be
-forked cleanly; otherwise each run gets a child of its own.
+In: the target, and the emulated device or an engine of real hardware. Out: StepTraces. One child
+serves all runs where it can be forked cleanly; otherwise each run gets a child of its own.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from planner.module_counts import ModelCounts
 from planner.protocol import (
     ALLOC_CONF_VARIABLES,
     ChildVersions,
+    Engine,
     LoadRequest,
     RunEnded,
 )
@@ -34,22 +35,17 @@ class Runner:
         self,
         target: Target,
         *,
-        device: EmulatedDevice,
-        profile: str,
+        device: EmulatedDevice | Engine,
+        profile: str = "",
         timeout_s: float,
         alloc_conf: str | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        """`alloc_conf` is the allocator's setting that most runs have, `environment` the child's
-        variables beside those of this process.
+        """`device` is the emulated device, or an engine of real hardware. `alloc_conf` is the
+        allocator's setting that most runs have, `environment` the child's variables beside those
+        of this process.
         """
-        self._request = LoadRequest(
-            target=target,
-            libraries=tuple(str(path) for path in device.libraries),
-            driver_folder=str(device.driver_folder),
-            profile=profile,
-            alloc_conf=alloc_conf,
-        )
+        self._request = _load_request(target, device, profile, alloc_conf)
         self._timeout_s = timeout_s
         self._environment = environment or {}
         self._one_at_a_time = threading.Lock()
@@ -100,7 +96,7 @@ class Runner:
         return versions
 
     def run(self, profile: str, config: StepConfig) -> StepTrace:
-        """One run on the card of `profile`.
+        """One run on the card, or under the limits, of `profile`.
 
         Raises:
             ChildError: the run was killed before it delivered, or took too long.
@@ -204,3 +200,17 @@ class Runner:
             alloc_conf = next((given[name] for name in ALLOC_CONF_VARIABLES if name in given), "")
         named = re.search(r"\bbackend\s*:\s*(\w+)", alloc_conf)
         return named[1] if named else "native"
+
+
+def _load_request(
+    target: Target, device: EmulatedDevice | Engine, profile: str, alloc_conf: str | None
+) -> LoadRequest:
+    if isinstance(device, Engine):
+        return LoadRequest(target=target, engine=device, alloc_conf=alloc_conf)
+    return LoadRequest(
+        target=target,
+        libraries=tuple(str(path) for path in device.libraries),
+        driver_folder=str(device.driver_folder),
+        profile=profile,
+        alloc_conf=alloc_conf,
+    )

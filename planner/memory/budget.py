@@ -62,7 +62,7 @@ def memory_budgets(
         match = database.find(name)
         card = match.spec.profile
         usable = card.total_memory_bytes if gpu_memory is None else _size(gpu_memory)
-        kept = parse_reserve(reserve, usable) if isinstance(reserve, str) else reserve
+        kept = parse_reserve(reserve, usable)
         budget = MemoryBudget(
             requested=name,
             card=card,

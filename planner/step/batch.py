@@ -39,8 +39,10 @@ class BatchPlan:
     warnings: tuple[str, ...] = ()
 
 
-def plan_batch(source: ModelSource, config: StepConfig, device: torch.device) -> BatchPlan:
-    """Find out once what a batch looks like.
+def plan_batch(
+    source: ModelSource, config: StepConfig, device: torch.device, *, real_values: bool = False
+) -> BatchPlan:
+    """Find out once what a batch looks like; with `real_values` each has those of build_batch.
 
     Raises:
         TargetError: neither build_batch nor inputs were given.
@@ -72,7 +74,13 @@ def plan_batch(source: ModelSource, config: StepConfig, device: torch.device) ->
     _check(template)
     warnings = _leading_dimension_warnings(template, config.batch_size)
     places = {tensor.device.type for _, tensor in tensors_in(template)}
-    if build is not None and not places <= {"meta", "cpu"}:
+    if real_values:
+        if build is None:
+            make = _built_on_the_card(partial(map_tensors, template, _drawn), config, device)
+        else:
+            make, notes = _built_on_the_card(build, config, device), ()
+        del template
+    elif build is not None and not places <= {"meta", "cpu"}:
         del template
         make = _built_on_the_card(build, config, device)
     else:
@@ -133,6 +141,12 @@ def _built_on_the_card(
         return map_tensors(build(), lambda tensor: cast_tensor(tensor.to(device), config))
 
     return make
+
+
+def _drawn(tensor: torch.Tensor) -> torch.Tensor:
+    """Values for an input named on the command line: noise, or zeros, which any table holds."""
+    made = torch.zeros(tensor.shape, dtype=tensor.dtype)
+    return made.normal_() if made.is_floating_point() else made
 
 
 def _from_inputs(inputs: tuple[InputSpec, ...], batch_size: int) -> Any:

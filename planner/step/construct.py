@@ -30,8 +30,12 @@ class Built:
     assumptions: tuple[str, ...] = ()
 
 
-def construct(source: ModelSource, config: StepConfig, device: torch.device) -> Built:
+def construct(
+    source: ModelSource, config: StepConfig, device: torch.device, *, real_values: bool = False
+) -> Built:
     """Build as `config.build_on` says; None: without weights first, else on the CPU.
+
+    With `real_values`, None means on the CPU.
 
     Raises:
         ModelError: `build_on` is META and the constructor reads parameter values.
@@ -40,7 +44,7 @@ def construct(source: ModelSource, config: StepConfig, device: torch.device) -> 
     with no_redraw_on_cuda():
         if config.build_on is BuildOn.DEVICE:
             return Built(model=_on_device(source, config, device), build_on=BuildOn.DEVICE)
-        if config.build_on is BuildOn.CPU:
+        if config.build_on is BuildOn.CPU or (config.build_on is None and real_values):
             return _on_cpu(source, config, device)
         try:
             model = _without_weights(source, config, device)

@@ -18,6 +18,7 @@ from planner.step.batch import BatchPlan, plan_batch
 from planner.step.checkpointing import checkpoint_activations
 from planner.step.collector import collector_paused
 from planner.step.construct import construct, count
+from planner.step.failures import is_cuda_error, is_out_of_host_memory, is_out_of_memory
 from planner.step.frames import user_frames
 from planner.step.loss import DefaultLoss
 from planner.step.optimizers import Chosen, choose
@@ -41,14 +42,23 @@ class _Log:
     warnings: list[str] = field(default_factory=list)
 
 
-def measure(source: ModelSource, config: StepConfig, device: torch.device) -> StepTrace:
+def measure(
+    source: ModelSource,
+    config: StepConfig,
+    device: torch.device,
+    watch: Watch | None = None,
+    *,
+    real_values: bool = False,
+) -> StepTrace:
     """Build the model, run `config.steps` steps on `device` and report the peaks.
+
+    With `real_values` weights and batches hold what the user's code gives them.
 
     Raises:
         TargetError: the target says nothing about its input.
         UsageError: an option that cannot be used with this model or optimizer.
     """
-    return _measure(source, config, device, Watch())
+    return _measure(source, config, device, watch or Watch(), real_values)
 
 
 def record_requests(
@@ -80,7 +90,11 @@ def record(
 
 
 def _measure(
-    source: ModelSource, config: StepConfig, device: torch.device, watch: Watch
+    source: ModelSource,
+    config: StepConfig,
+    device: torch.device,
+    watch: Watch,
+    real_values: bool = False,
 ) -> StepTrace:
     peaks.release(device)
     attention.reset()
@@ -89,11 +103,11 @@ def _measure(
     outcome, failure = Outcome.COMPLETED, None
     watch.begin()
     try:
-        _run(source, config, device, recorder, log, watch)
+        _run(source, config, device, recorder, log, watch, real_values)
     except (TargetError, UsageError):
         raise
     except (Exception, SystemExit) as error:
-        outcome = Outcome.OUT_OF_MEMORY if is_out_of_memory(error) else Outcome.MODEL_ERROR
+        outcome = _outcome(error, device, is_real=real_values)
         failure = _failure(error, log.during)
     finally:
         watch.end()
@@ -116,19 +130,15 @@ def _measure(
     )
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether torch's allocator raised `error`, or what it was raised from or during."""
-    seen: set[int] = set()
-    waiting: list[BaseException | None] = [error]
-    while waiting:
-        current = waiting.pop()
-        if current is None or id(current) in seen:
-            continue
-        if isinstance(current, torch.OutOfMemoryError):
-            return True
-        seen.add(id(current))
-        waiting += [current.__cause__, current.__context__]
-    return False
+def _outcome(error: BaseException, device: torch.device, *, is_real: bool) -> Outcome:
+    if is_out_of_memory(error):
+        return Outcome.OUT_OF_MEMORY
+    # On an emulated card these are a matter of this machine, or of the model's code.
+    if is_real and device.type == "cpu" and is_out_of_host_memory(error):
+        return Outcome.OUT_OF_MEMORY
+    if is_real and device.type == "cuda" and is_cuda_error(error):
+        return Outcome.CUDA_ERROR
+    return Outcome.MODEL_ERROR
 
 
 def _run(
@@ -138,8 +148,9 @@ def _run(
     recorder: peaks.PeakRecorder,
     log: _Log,
     watch: Watch,
+    real_values: bool,
 ) -> None:
-    built = construct(source, config, device)
+    built = construct(source, config, device, real_values=real_values)
     model = built.model
     log.build_on = built.build_on.value
     log.assumptions += built.assumptions
@@ -149,7 +160,7 @@ def _run(
         log.assumptions += notes.assumptions
         log.warnings += notes.warnings
     log.during = "batch"
-    batch = plan_batch(source, config, device)
+    batch = plan_batch(source, config, device, real_values=real_values)
     log.assumptions += batch.assumptions
     log.warnings += batch.warnings
     _finish_lazy_modules(model, batch, log)

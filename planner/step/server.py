@@ -25,6 +25,7 @@ from planner.module_counts import ModelCounts
 from planner.protocol import (
     ChildFailure,
     ChildVersions,
+    Engine,
     InspectRequest,
     Loaded,
     LoadRequest,
@@ -87,7 +88,7 @@ def _load(request: LoadRequest) -> tuple[Loaded, _Measure | None]:
         _load_torch(request)
         from planner.step.session import Session
 
-        session = Session(request.target)
+        session = Session(request.target, request.engine)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would swallow how a run ended
         return Loaded(versions=_versions(), single_run=_why_single()), session.answer
     except PlannerError as error:
@@ -96,14 +97,15 @@ def _load(request: LoadRequest) -> tuple[Loaded, _Measure | None]:
 
 def _load_torch(request: LoadRequest) -> None:
     try:
-        emulation.load(request.libraries)
-        emulation.configure(request.profile)
-        os.environ["TRITON_LIBCUDA_PATH"] = request.driver_folder
+        if request.engine is Engine.EMULATED:
+            emulation.load(request.libraries)
+            emulation.configure(request.profile)
+            os.environ["TRITON_LIBCUDA_PATH"] = request.driver_folder
         alloc_conf.choose(request.alloc_conf)
         import torch  # noqa: F401  # from here on, what fails is the user's code
     except Exception as error:
         raise UnsupportedPlatformError(
-            f"torch does not start on the emulated device: {type(error).__name__}: {error}"
+            f"torch does not start ({request.engine.value}): {type(error).__name__}: {error}"
         ) from error
 
 

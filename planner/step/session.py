@@ -1,4 +1,4 @@
-"""One loaded target in the child: from a RunRequest to a StepTrace on the emulated card.
+"""One loaded target in the child: from a RunRequest to a StepTrace on its engine.
 
 In: the target, then run requests. Out: traces, completed with what only the device knows.
 """
@@ -15,10 +15,11 @@ import torch
 
 from planner.errors import UsageError
 from planner.module_counts import ModelCounts
-from planner.protocol import InspectRequest, RecordedRun, RunRequest
+from planner.protocol import Engine, InspectRequest, RecordedRun, RunRequest
 from planner.step import alloc_conf, attention, emulation
 from planner.step.contract import load
 from planner.step.measure import measure, record, record_requests
+from planner.step.real_engines import run_on_card, run_on_cpu
 from planner.trace import AllocationTrace, Recording, RequestLog, StepTrace
 from planner.workload import Target, TargetKind
 
@@ -26,23 +27,34 @@ from planner.workload import Target, TargetKind
 class Session:
     """The user's code, imported once. Forked processes inherit it."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, engine: Engine) -> None:
+        self._engine = engine
         # A forked process hangs in OpenMP's threads if its parent had started any.
         self._threads = torch.get_num_threads()
         torch.set_num_threads(1)
         started = _native_threads()
-        _count_one_card()
-        attention.install()
+        if engine is Engine.EMULATED:
+            _count_one_card()
+            attention.install()
         if target.kind is TargetKind.FILE:
             sys.argv[:] = [target.location]  # as `python FILE` would
             sys.path.append(os.getcwd())
         self._source = load(target)
-        emulation.preload_cudnn()
+        if engine is Engine.EMULATED:
+            emulation.preload_cudnn()
         if torch.get_num_threads() > 1 or _native_threads() > started:
             self._threads = 1
 
     def run(self, request: RunRequest) -> StepTrace | RecordedRun:
-        """Runs the step on the card of the request."""
+        """Runs the step on what the request says."""
+        if self._engine is Engine.CPU:
+            return run_on_cpu(self._source, request, self._threads)
+        if self._engine is Engine.CUDA:
+            torch.set_num_threads(self._threads)
+            return run_on_card(self._source, request)
+        return self._run_emulated(request)
+
+    def _run_emulated(self, request: RunRequest) -> StepTrace | RecordedRun:
         unsupported, reads = self._prepare(request)
         attention.reset()
         device = torch.device("cuda", 0)

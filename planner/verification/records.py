@@ -121,7 +121,7 @@ class Verification:
     warnings: tuple[str, ...] = ()
 
     def errors(self) -> dict[str, float | None]:
-        """Signed relative error of each figure in COMPARED; None where one of the two is missing."""
+        """Signed relative error of each figure in COMPARED; None where one of two is missing."""
         return {
             name: relative_error(getattr(self.predicted, name), getattr(self.measured, name))
             for name in COMPARED

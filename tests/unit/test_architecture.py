@@ -25,7 +25,7 @@ FLOORS = {
     "memory": 5,
     "results": 6, "inspection": 6,
     "estimation": 7, "verification": 7,
-    "report": 8, "pipeline": 8,
+    "report": 8, "pipeline": 8, "host_estimate": 8, "verifying": 8,
     "cli": 9, "__main__": 9,
 }  # fmt: skip
 
@@ -42,7 +42,8 @@ LATE_IMPORTS_OF_STEP = {("planner.device.payload", "planner.step.transport")}
 
 PARENT_SIDE = (
     "planner", "planner.pipeline", "planner.cli.root", "planner.cli.estimate", "planner.cli.gpus",
-    "planner.cli.inspect", "planner.cli.output", "planner.inspection", "planner.report.inspect",
+    "planner.cli.inspect", "planner.cli.verify", "planner.verifying", "planner.report.verification",
+    "planner.cli.output", "planner.inspection", "planner.report.inspect",
     "planner.report.terminal",
 )  # fmt: skip
 

@@ -10,7 +10,8 @@ from torch import nn
 
 from planner.errors import TargetError, UsageError
 from planner.step.contract import load
-from planner.step.measure import is_out_of_memory, measure
+from planner.step.failures import is_out_of_memory
+from planner.step.measure import measure
 from planner.step.source import ModelSource
 from planner.trace import Counts, Outcome, StepTrace
 from planner.workload import (

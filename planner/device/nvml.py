@@ -1,0 +1,154 @@
+"""The physical cards of this machine, as NVIDIA's management library tells them.
+
+In: nothing. Out: PhysicalCards, and what is used of one. Convention: only looked at, never touched;
+no CUDA context is made, so the card's memory is as it was. The package nvidia-ml-py is imported at
+the first use.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from planner.errors import UnsupportedPlatformError, UsageError
+
+_EMULATED_HINT = "planner verify FILE --emulated a100 and --device cpu need none"
+_MILLIWATTS = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhysicalCard:
+    """One card. `usable_memory_bytes` is what the driver leaves of it; None: not told."""
+
+    index: int
+    uuid: str
+    name: str
+    driver: str
+    usable_memory_bytes: int
+    ecc: bool | None
+    power_limit_w: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardUser:
+    """A process on the card; `used_bytes` is None where the driver does not tell."""
+
+    pid: int
+    used_bytes: int | None
+
+
+class Nvml:
+    """An open connection to the library; see `opened`."""
+
+    def __init__(self, library: Any) -> None:
+        self._library = library
+
+    def cards(self) -> tuple[PhysicalCard, ...]:
+        """All cards of the machine, in the order of their PCI buses."""
+        count = self._library.nvmlDeviceGetCount()
+        return tuple(self._card(index) for index in range(count))
+
+    def used_bytes(self, card: PhysicalCard) -> int:
+        """What all processes together hold of the card now, their contexts included."""
+        return int(self._memory(self._handle(card.index)).used)
+
+    def users(self, card: PhysicalCard) -> tuple[CardUser, ...]:
+        """The processes that have a context on the card now."""
+        running = self._library.nvmlDeviceGetComputeRunningProcesses(self._handle(card.index))
+        return tuple(CardUser(pid=one.pid, used_bytes=one.usedGpuMemory) for one in running)
+
+    def _card(self, index: int) -> PhysicalCard:
+        handle, library = self._handle(index), self._library
+        memory = self._memory(handle)
+        ecc = power = None
+        with suppress(library.NVMLError):  # consumer cards have none
+            ecc = bool(library.nvmlDeviceGetEccMode(handle)[0])
+        with suppress(library.NVMLError):
+            power = library.nvmlDeviceGetPowerManagementLimit(handle) / _MILLIWATTS
+        return PhysicalCard(
+            index=index,
+            uuid=_text(library.nvmlDeviceGetUUID(handle)),
+            name=_text(library.nvmlDeviceGetName(handle)),
+            driver=_text(library.nvmlSystemGetDriverVersion()),
+            usable_memory_bytes=int(memory.total - getattr(memory, "reserved", 0)),
+            ecc=ecc,
+            power_limit_w=power,
+        )
+
+    def _handle(self, index: int) -> Any:
+        return self._library.nvmlDeviceGetHandleByIndex(index)
+
+    def _memory(self, handle: Any) -> Any:
+        """Version 2 tells what the driver keeps for itself; older drivers know only version 1."""
+        library = self._library
+        try:
+            return library.nvmlDeviceGetMemoryInfo(handle, version=library.nvmlMemory_v2)
+        except library.NVMLError:
+            return library.nvmlDeviceGetMemoryInfo(handle)
+
+
+@contextmanager
+def opened(library: Any = None) -> Iterator[Nvml]:
+    """The library, open within the context; `library` stands in for the real one in tests.
+
+    Raises:
+        UnsupportedPlatformError: there is no driver on this machine, or it does not answer.
+    """
+    if library is None:
+        library = import_module("pynvml")
+    try:
+        library.nvmlInit()
+    except library.NVMLError as error:
+        raise UnsupportedPlatformError(
+            f"no NVIDIA driver answers on this machine ({error}), so there is no physical GPU to "
+            f"verify on; {_EMULATED_HINT}"
+        ) from error
+    try:
+        yield Nvml(library)
+    finally:
+        with suppress(library.NVMLError):
+            library.nvmlShutdown()
+
+
+def chosen_card(
+    cards: Sequence[PhysicalCard], device: str, visible: str | None = None
+) -> PhysicalCard:
+    """The card that "cuda" or "cuda:N" means, where `visible` is CUDA_VISIBLE_DEVICES.
+
+    Raises:
+        UsageError: another text, or a number that no card has.
+    """
+    kind, _, number = device.partition(":")
+    if kind != "cuda" or (number and not number.isdigit()):
+        raise UsageError(f"device {device!r} is not one of cpu, cuda, cuda:0, cuda:1 ...")
+    seen = _visible(cards, os.environ.get("CUDA_VISIBLE_DEVICES") if visible is None else visible)
+    index = int(number or 0)
+    if index >= len(seen):
+        known = ", ".join(f"cuda:{i} {card.name}" for i, card in enumerate(seen)) or "none"
+        raise UsageError(f"there is no {device} on this machine; visible cards: {known}")
+    return seen[index]
+
+
+def _visible(cards: Sequence[PhysicalCard], visible: str | None) -> list[PhysicalCard]:
+    """As CUDA does it: up to the first entry that names no card."""
+    if visible is None:
+        return list(cards)
+    found = []
+    for entry in (part.strip() for part in visible.split(",")):
+        match = [
+            card
+            for card in cards
+            if entry and (str(card.index) == entry or card.uuid.startswith(entry))
+        ]
+        if not match:
+            break
+        found.append(match[0])
+    return found
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value

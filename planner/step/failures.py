@@ -1,0 +1,64 @@
+"""Why a run failed: memory, the card, or the user's code.
+
+In: the exception that ended it. Out: yes or no. Convention: a class decides wherever PyTorch has
+one. Where it has none, the text that its own source writes at that place decides, and never a word
+that any message may hold.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+
+import torch
+
+# c10/core/impl/alloc_cpu.cpp: malloc has returned nothing.
+_NO_HOST_MEMORY = "DefaultCPUAllocator: can't allocate memory"
+# The what() of std::bad_alloc, which torch passes on as RuntimeError where oneDNN or MKL raise it.
+_BAD_ALLOC = ("std::bad_alloc", "bad allocation")
+# c10/cuda/CUDAException.cpp, ATen/cuda/Exceptions.h, ATen/cudnn/Exceptions.h: how they begin.
+_CUDA_ERRORS = ("CUDA error: ", "cuDNN error: ", "CUDA driver error: ", "CUDA kernel errors")
+
+
+def chain(error: BaseException) -> Iterator[BaseException]:
+    """`error`, and what it was raised from or during, each once."""
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        current = waiting.pop()
+        if current is None or id(current) in seen:
+            continue
+        yield current
+        seen.add(id(current))
+        waiting += [current.__cause__, current.__context__]
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether PyTorch's allocator of the card raised it, or what it was raised from or during."""
+    return any(isinstance(one, torch.OutOfMemoryError) for one in chain(error))
+
+
+def is_out_of_host_memory(error: BaseException) -> bool:
+    """Whether the kernel refused memory to this process."""
+    return any(_refused(one) for one in chain(error))
+
+
+def is_cuda_error(error: BaseException) -> bool:
+    """Whether a kernel or a library of the card failed."""
+    own = getattr(torch, "AcceleratorError", None)  # from torch 2.8 on
+    return any(
+        (own is not None and isinstance(one, own))
+        or (isinstance(one, RuntimeError) and str(one).startswith(_CUDA_ERRORS))
+        for one in chain(error)
+    )
+
+
+def _refused(error: BaseException) -> bool:
+    if isinstance(error, MemoryError):
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    if not isinstance(error, RuntimeError):
+        return False
+    text = str(error)
+    return _NO_HOST_MEMORY in text or text.strip() in _BAD_ALLOC

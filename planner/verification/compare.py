@@ -1,0 +1,113 @@
+"""Predicted and measured side by side.
+
+In: what estimate() says, and what the search found. Out: Verification. Convention: the figures on
+both sides are those of the largest batch that was measured; only the largest batch itself is what
+was predicted before the search.
+"""
+
+from __future__ import annotations
+
+import platform
+
+import planner
+from planner.device.torch_install import find_torch
+from planner.results import Estimate, Versions
+from planner.verification.records import (
+    DeviceKind,
+    Figures,
+    ProbeOutcome,
+    ProbeRecord,
+    Verification,
+    VerifiedDevice,
+)
+from planner.verification.search import Searched
+from planner.workload import StepConfig
+
+
+def compare(
+    *,
+    target: str,
+    config: StepConfig,
+    device: VerifiedDevice,
+    searched: Searched,
+    first: Estimate | None,
+    at: Estimate | None,
+    tolerance: float,
+    warnings: tuple[str, ...] = (),
+) -> Verification:
+    """`first` is the estimate before the search, `at` the one at the batch that was measured.
+
+    Either is None where nothing can be predicted for this device.
+    """
+    known = at or first
+    return Verification(
+        target=target,
+        config=config,
+        optimizer="" if known is None else known.optimizer,
+        device=device,
+        predicted=_predicted(first, at, device.kind),
+        measured=_measured(searched.largest, last_fitting(searched)),
+        probes=searched.probes,
+        versions=_versions() if known is None else known.versions,
+        tolerance=tolerance,
+        stopped=searched.stopped,
+        bound=searched.bound,
+        assumptions=() if known is None else known.assumptions,
+        warnings=(*warnings, *(() if known is None else known.warnings)),
+    )
+
+
+def last_fitting(searched: Searched) -> ProbeRecord | None:
+    """The last probe of the largest batch; None where there is none that fits."""
+    fitting = [
+        probe
+        for probe in searched.probes
+        if probe.batch_size == searched.largest and probe.outcome is ProbeOutcome.FITS
+    ]
+    return fitting[-1] if fitting else None
+
+
+def _predicted(first: Estimate | None, at: Estimate | None, kind: DeviceKind) -> Figures:
+    largest = None if first is None else first.gpus[0].max_batch_size
+    if at is None:
+        return Figures(max_batch_size=largest)
+    entry = at.gpus[0]
+    # On the CPU there is no allocator whose figures could be compared: only the process as a whole.
+    has_allocator = kind is not DeviceKind.CPU
+    return Figures(
+        max_batch_size=largest,
+        batch_size=at.config.batch_size,
+        peak_allocated_bytes=entry.peak_allocated_bytes,
+        peak_reserved_bytes=entry.peak_reserved_bytes if has_allocator else None,
+        context_overhead_bytes=entry.context_overhead_bytes,
+        device_total_bytes=entry.device_total_bytes,
+    )
+
+
+def _measured(largest: int | None, probe: ProbeRecord | None) -> Figures:
+    if probe is None:
+        return Figures(max_batch_size=largest)
+    total_bytes = probe.peak_device_bytes
+    if probe.peak_reserved_bytes is not None and probe.context_overhead_bytes is not None:
+        # Without what other processes hold of the card.
+        total_bytes = probe.peak_reserved_bytes + probe.context_overhead_bytes
+    return Figures(
+        max_batch_size=largest,
+        batch_size=probe.batch_size,
+        peak_allocated_bytes=probe.peak_allocated_bytes,
+        peak_reserved_bytes=probe.peak_reserved_bytes,
+        context_overhead_bytes=probe.context_overhead_bytes,
+        device_total_bytes=total_bytes,
+        step_s=probe.step_s,
+    )
+
+
+def _versions() -> Versions:
+    torch = find_torch()
+    return Versions(
+        torch=torch.version,
+        cuda="",
+        cudnn=torch.cudnn_version,
+        python=platform.python_version(),
+        planner=planner.__version__,
+    )

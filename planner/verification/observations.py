@@ -1,0 +1,86 @@
+"""What a run held, as each kind of device tells it.
+
+In: a StepTrace, and what was looked at from outside. Out: Readings.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from planner.device.nvml import Nvml, PhysicalCard
+from planner.trace import StepTrace
+from planner.verification.probes import Observation, Reading
+
+_PERIOD_S = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmulatedObservation(Observation):
+    """The context is what planner takes it for: there is no driver that could tell."""
+
+    context_overhead_bytes: int
+
+    def reading(self, trace: StepTrace) -> Reading:
+        """PyTorch's own figures, and the context on top."""
+        return Reading(
+            peak_allocated_bytes=trace.peak_allocated_bytes,
+            peak_reserved_bytes=trace.peak_reserved_bytes,
+            peak_device_bytes=trace.peak_reserved_bytes + self.context_overhead_bytes,
+            context_overhead_bytes=self.context_overhead_bytes,
+        )
+
+
+class HostObservation(Observation):
+    """The process's peak resident memory, as the kernel kept it."""
+
+    def reading(self, trace: StepTrace) -> Reading:
+        """There is no caching allocator, so nothing is reserved."""
+        return Reading(peak_device_bytes=None if trace.host is None else trace.host.peak_bytes)
+
+
+class CardObservation(Observation):
+    """The use of the whole card by NVML: before the run, and the most during it."""
+
+    def __init__(self, nvml: Nvml, card: PhysicalCard) -> None:
+        self._nvml, self._card = nvml, card
+        self._before_bytes = self._peak_bytes = nvml.used_bytes(card)
+        self._ended = threading.Event()
+
+    def watch(self) -> None:
+        """Looks until `end`; a peak shorter than the period may be missed."""
+        while not self._ended.wait(_PERIOD_S):
+            self._peak_bytes = max(self._peak_bytes, self._nvml.used_bytes(self._card))
+
+    def end(self) -> None:
+        """Nothing more is looked at."""
+        self._ended.set()
+
+    def reading(self, trace: StepTrace) -> Reading:
+        """The context is what the card holds beside others' and what PyTorch has reserved."""
+        context_bytes, held = None, trace.card
+        if held is not None:
+            context_bytes = max(0, held.used_bytes - self._before_bytes - held.reserved_bytes)
+        at_end = 0 if held is None else held.used_bytes
+        return Reading(
+            peak_allocated_bytes=trace.peak_allocated_bytes,
+            peak_reserved_bytes=trace.peak_reserved_bytes,
+            peak_device_bytes=max(self._peak_bytes, at_end),
+            device_before_bytes=self._before_bytes,
+            context_overhead_bytes=context_bytes,
+        )
+
+
+@contextmanager
+def watched_card(nvml: Nvml, card: PhysicalCard) -> Iterator[CardObservation]:
+    """An observation of the card while the context is open."""
+    observation = CardObservation(nvml, card)
+    watcher = threading.Thread(target=observation.watch, name="planner-nvml", daemon=True)
+    watcher.start()
+    try:
+        yield observation
+    finally:
+        observation.end()
+        watcher.join()

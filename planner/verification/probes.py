@@ -1,0 +1,144 @@
+"""Probes: one run of the step each, in a process of its own, and how it ended.
+
+In: a function that opens a runner, and what a trace means on the device. Out: ProbeRecords.
+Convention: a process that was killed, hung or crashed is a record like any other; the next probe
+then gets a child of its own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from statistics import median
+from typing import Any
+
+from planner.device.runner import Runner
+from planner.errors import ChildError, ChildTimeoutError
+from planner.trace import Outcome, StepTrace
+from planner.units import format_bytes
+from planner.verification.records import ProbeOutcome, ProbeRecord
+from planner.workload import StepConfig
+
+_OUTCOMES = {
+    Outcome.COMPLETED: ProbeOutcome.FITS,
+    Outcome.OUT_OF_MEMORY: ProbeOutcome.OOM,
+    Outcome.CUDA_ERROR: ProbeOutcome.CUDA_ERROR,
+    Outcome.MODEL_ERROR: ProbeOutcome.MODEL_ERROR,
+}
+LEAST_STEPS = 3  # optimizer state is born in the first; the third is as all that follow
+_TIMED_STEPS = 8  # of the last look at the answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What a device tells of a run that fits; see ProbeRecord."""
+
+    peak_allocated_bytes: int | None = None
+    peak_reserved_bytes: int | None = None
+    peak_device_bytes: int | None = None
+    device_before_bytes: int | None = None
+    context_overhead_bytes: int | None = None
+
+
+class Observation:
+    """What is seen from outside while a run goes on; this one sees nothing."""
+
+    def reading(self, trace: StepTrace) -> Reading:
+        """What the run held."""
+        return Reading(
+            peak_allocated_bytes=trace.peak_allocated_bytes,
+            peak_reserved_bytes=trace.peak_reserved_bytes,
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class Lab:
+    """Runs probes of one step on one device.
+
+    `profile` is what a run has (see device/profile.py); `observe` is open around each run.
+    """
+
+    open_runner: Callable[[], Runner]
+    profile: str
+    config: StepConfig
+    progress: Callable[[str], None]
+    observe: Callable[[], AbstractContextManager[Observation]] = lambda: nullcontext(Observation())
+    is_timed: bool = False
+    traces: dict[int, StepTrace] = field(default_factory=dict)  # of batches that fit
+    _stack: ExitStack = field(default_factory=ExitStack)
+    _runner: Runner | None = None
+
+    def __enter__(self) -> Lab:
+        return self
+
+    def __exit__(self, *details: Any) -> None:
+        self._stack.close()
+
+    def probe(self, batch_size: int, again: bool) -> ProbeRecord:
+        """One run; the last look at a batch takes more steps, for their time."""
+        steps = max(LEAST_STEPS, self.config.steps)
+        if again and self.is_timed:
+            steps = max(_TIMED_STEPS, steps)
+        config = replace(self.config, batch_size=batch_size, steps=steps)
+        self.progress(f"probe: trying {batch_size}")
+        begun = time.perf_counter()
+        record = self._record(config, begun)
+        self.progress(_told(record))
+        return record
+
+    def _record(self, config: StepConfig, begun: float) -> ProbeRecord:
+        try:
+            with self.observe() as observation:
+                trace = self._opened().run(self.profile, config)
+        except ChildError as error:
+            self._close()
+            late = isinstance(error, ChildTimeoutError)
+            return ProbeRecord(
+                batch_size=config.batch_size,
+                outcome=ProbeOutcome.TIME_OUT if late else ProbeOutcome.KILLED,
+                seconds=time.perf_counter() - begun,
+                detail=str(error).splitlines()[0],
+            )
+        outcome, failure = _OUTCOMES[trace.outcome], trace.failure
+        detail = "" if failure is None else f"{failure.kind}: {failure.message}".splitlines()[0]
+        reading = Reading()
+        if outcome is ProbeOutcome.FITS:
+            reading = observation.reading(trace)
+            self.traces[config.batch_size] = trace
+        return ProbeRecord(
+            batch_size=config.batch_size,
+            outcome=outcome,
+            seconds=time.perf_counter() - begun,
+            peak_allocated_bytes=reading.peak_allocated_bytes,
+            peak_reserved_bytes=reading.peak_reserved_bytes,
+            peak_device_bytes=reading.peak_device_bytes,
+            device_before_bytes=reading.device_before_bytes,
+            context_overhead_bytes=reading.context_overhead_bytes,
+            step_s=median(trace.step_s[1:]) if len(trace.step_s) > 1 else None,
+            detail=detail,
+        )
+
+    def _opened(self) -> Runner:
+        if self._runner is None:
+            self._runner = self._stack.enter_context(self.open_runner())
+            self._runner.wait_loaded()
+        return self._runner
+
+    def _close(self) -> None:
+        self._runner = None
+        self._stack.close()
+
+
+@contextmanager
+def observed(observation: Observation) -> Iterator[Observation]:
+    """An observation that needs neither a beginning nor an end."""
+    yield observation
+
+
+def _told(record: ProbeRecord) -> str:
+    said = f"batch {record.batch_size}: {record.outcome.value}, {record.seconds:.1f} s"
+    if record.peak_device_bytes is not None:
+        said += f", {format_bytes(record.peak_device_bytes)}"
+    return said
