@@ -11,8 +11,9 @@ from planner.estimation.card_run import CardAnswer
 from planner.memory.allocator_settings import AllocatorSettings
 from planner.memory.forecast import Forecast
 from planner.memory.largest import Largest
+from planner.memory.replay import replay
 from planner.memory.spread import NoSpread, Spread
-from planner.trace import Outcome
+from planner.trace import Outcome, StepTrace
 from planner.units import format_percent
 
 
@@ -53,13 +54,33 @@ def outlook(
     budget, trace = answer.budget, answer.trace
     capacity_bytes = spread.capacity_bytes(budget)
     batch = _suggested(answer, capacity_bytes, settings) if suggest else None
+    low_bytes, high_bytes = spread.interval_bytes(budget, trace.peak_reserved_bytes)
+    if _fits_in(answer, capacity_bytes, settings):
+        # What is beyond the card lies idle: the allocator gives it back before it fails.
+        high_bytes = min(high_bytes, budget.usable_memory_bytes - budget.reserve_bytes)
     return Outlook(
         basis=spread.basis,
-        interval_bytes=spread.interval_bytes(budget, trace.peak_reserved_bytes),
+        interval_bytes=(low_bytes, high_bytes),
         coverage=spread.coverage,
         suggested_batch_size=batch,
         suggested_margin_bytes=None if batch is None else budget.capacity_bytes - capacity_bytes,
     )
+
+
+def _fits_in(answer: CardAnswer, capacity_bytes: int, settings: AllocatorSettings | None) -> bool:
+    """Whether the step runs where the allocator may reserve `capacity_bytes`."""
+    trace = answer.trace
+    if trace.peak_reserved_bytes <= capacity_bytes:
+        return True
+    if trace.peak_allocated_bytes > capacity_bytes or not answer.requests or settings is None:
+        return False
+    found = replay(
+        answer.requests,
+        settings,
+        capacity_bytes=capacity_bytes,
+        total_memory_bytes=answer.budget.usable_memory_bytes,
+    )
+    return found.out_of_memory is None
 
 
 def _suggested(
@@ -84,8 +105,17 @@ def _suggested(
     )
     smallest = min(layout.value for layout in largest.scaled.layouts)
     if found.largest < smallest:
-        return 0 if smallest == 1 else None
+        return _below_samples(answer.trace, smallest, capacity_bytes)
     return min(found.largest, largest.capacity.largest)
+
+
+def _below_samples(trace: StepTrace, smallest: int, capacity_bytes: int) -> int | None:
+    """Batch 1 makes other requests, so that it is no sample; but it may be the one that was run."""
+    if smallest == 1:
+        return 0
+    if (trace.batch_size, smallest) == (1, 2):
+        return int(trace.peak_reserved_bytes <= capacity_bytes)
+    return None
 
 
 def _guess(answer: CardAnswer, largest: Largest, capacity_bytes: int) -> int | None:

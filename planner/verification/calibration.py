@@ -1,7 +1,8 @@
 """What past verifications on a card say about it, to correct the next estimate for it.
 
 In: HistoryEntries of one card. Out: the entries that compare with this run, and a Calibration.
-Convention: medians, so that one odd run moves nothing; the runs most like this one count alone.
+Convention: medians, so that one odd run moves nothing; the runs most like this one count alone; of
+one model in one precision the last run counts, because its errors say little of another model's.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from planner.memory.budget import Calibration
 from planner.memory.spread import median
 from planner.verification.history import HistoryEntry
 
-LEAST_FOR_OFFSET = 3  # one model's workspaces are no rule for the next
+LEAST_FOR_OFFSET = 3  # models: the workspaces of one are no rule for the next
 _DRIVER_FILE = Path("/proc/driver/nvidia/version")
 _DRIVER = re.compile(r"\b(\d{3,}\.\d+(?:\.\d+)?)\b")
 
@@ -67,9 +68,19 @@ def calibrate(runs: Sequence[HistoryEntry]) -> Calibration | None:
 
 
 def reserved_offset(runs: Sequence[HistoryEntry]) -> int | None:
-    """Median of measured - predicted peak reserved; None with fewer than LEAST_FOR_OFFSET."""
-    offsets = [measured - predicted for one in runs for predicted, measured in reserved_pairs(one)]
+    """Median of measured - predicted peak reserved; None of fewer models than LEAST_FOR_OFFSET."""
+    offsets = [
+        measured - predicted
+        for one in last_of_each_model([one for one in runs if reserved_pairs(one)])
+        for predicted, measured in reserved_pairs(one)
+    ]
     return round(median(offsets)) if len(offsets) >= LEAST_FOR_OFFSET else None
+
+
+def last_of_each_model(runs: Sequence[HistoryEntry]) -> tuple[HistoryEntry, ...]:
+    """The last run of each target in each mode and precision."""
+    last = {(one.target, one.mode, one.precision): one for one in runs}
+    return tuple(last.values())
 
 
 def reserved_pairs(entry: HistoryEntry) -> tuple[tuple[int, int], ...]:

@@ -1,8 +1,8 @@
 """How far predictions for a card have been off: by its own history, else by published figures.
 
 In: HistoryEntries that compare with this run. Out: Spread, or why there is none. Convention: own
-figures count from LEAST_OWN on, for the peak reserved and the context overhead each by itself; each
-is held against what the others would have predicted, so that no figure judges itself.
+figures count from LEAST_OWN models on, for the peak reserved and the context overhead each by
+itself; each is held against what the others would have predicted, so that no figure judges itself.
 """
 
 from __future__ import annotations
@@ -13,7 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from planner.memory.spread import NoSpread, Ratios, Spread, median, spread
-from planner.verification.calibration import context_bytes, reserved_offset, reserved_pairs
+from planner.verification.calibration import (
+    context_bytes,
+    last_of_each_model,
+    reserved_offset,
+    reserved_pairs,
+)
 from planner.verification.history import HistoryEntry
 from planner.workload import Mode
 
@@ -29,14 +34,14 @@ def card_spread(runs: Sequence[HistoryEntry], mode: Mode) -> Spread | NoSpread:
     if reserved is None:
         return NoSpread(
             reason=f"no interval of device total: no measured peaks of {mode.value} steps are "
-            f"known, and fewer than {LEAST_OWN} own verifications"
+            f"known, neither published nor of {LEAST_OWN} models verified on this card"
         )
     return spread(reserved, _own_context(runs) or published_context())
 
 
 def _own_reserved(runs: Sequence[HistoryEntry]) -> Ratios | None:
     """Measured over predicted peak reserved, with the correction that the other runs give."""
-    known = [one for one in runs if reserved_pairs(one)]
+    known = last_of_each_model([one for one in runs if reserved_pairs(one)])
     if len(known) < LEAST_OWN:
         return None
     values = []
@@ -45,13 +50,14 @@ def _own_reserved(runs: Sequence[HistoryEntry]) -> Ratios | None:
         ((predicted, measured),) = reserved_pairs(one)
         values.append(measured / max(1, predicted + offset))
     return Ratios(
-        values=tuple(values), source=f"{len(known)} verifications on this card (peak reserved)"
+        values=tuple(values), source=f"{len(known)} models verified on this card (peak reserved)"
     )
 
 
 def _own_context(runs: Sequence[HistoryEntry]) -> Ratios | None:
     """Measured context overheads over the median of the others."""
-    known = [bytes_ for one in runs if (bytes_ := context_bytes(one)) is not None]
+    last = last_of_each_model([one for one in runs if context_bytes(one)])
+    known = [bytes_ for one in last if (bytes_ := context_bytes(one)) is not None]
     if len(known) < LEAST_OWN:
         return None
     values = (
@@ -59,7 +65,7 @@ def _own_context(runs: Sequence[HistoryEntry]) -> Ratios | None:
         for index, measured in enumerate(known)
     )
     return Ratios(
-        values=tuple(values), source=f"{len(known)} verifications on this card (context overhead)"
+        values=tuple(values), source=f"{len(known)} models verified on this card (context overhead)"
     )
 
 

@@ -107,6 +107,54 @@ def test_without_a_replay_or_below_all_samples_nothing_is_suggested() -> None:
     assert outlook(far, SPREAD, SETTINGS).suggested_batch_size is None
 
 
+@pytest.mark.parametrize(("reserved", "suggested"), [(7875 * MIB, 1), (7876 * MIB, 0)])
+def test_batch_1_is_known_from_its_own_run(reserved: int, suggested: int) -> None:
+    """Batch 2 takes 9 GiB, which the upper end does not leave."""
+    one = answer(largest=2, asked=1)
+    assert one.batch is not None
+    samples = [
+        Sample(value=value, requests=(Request(EventKind.ALLOC, 0, 9 * GIB + 40 * MIB * value),))
+        for value in (2, 3)
+    ]
+    rule = fit(samples)
+    assert isinstance(rule, ScaledRequests)
+    batch = replace(one.batch, scaled=rule)
+    run = replace(one.trace, peak_reserved_bytes=reserved)
+    found = outlook(replace(one, batch=batch, trace=run), SPREAD, SETTINGS)
+    assert found.suggested_batch_size == suggested
+
+
+@pytest.mark.parametrize(
+    ("first_mib", "second_mib", "is_tight"),
+    [(3000, 6000, False), (3000, 7000, False), (3000, 7900, True)],
+)
+def test_what_lies_idle_does_not_make_it_tight(
+    first_mib: int, second_mib: int, is_tight: bool
+) -> None:
+    """The first block is freed before the second is taken: both are reserved unless it is full.
+
+    With 9000 and 10000 MiB reserved the upper end, 1.25 times that, is beyond the card of 10240;
+    but of the 7875 MiB that its card at the upper end leaves, 6000 and 7000 are taken.
+    """
+    one = answer()
+    requests = (
+        Request(EventKind.ALLOC, 0, first_mib * MIB),
+        Request(EventKind.FREE, 0),
+        Request(EventKind.ALLOC, 1, second_mib * MIB),
+    )
+    peak = {
+        "peak_allocated_bytes": second_mib * MIB,
+        "peak_reserved_bytes": (first_mib + second_mib) * MIB,
+    }
+    run = replace(one, requests=requests, trace=replace(one.trace, **peak))
+    found = outlook(run, SPREAD, SETTINGS)
+    assert found.interval_bytes is not None
+    assert (found.interval_bytes[1] > 10 * GIB) == is_tight
+    unrecorded = outlook(replace(run, requests=()), SPREAD, SETTINGS)
+    assert unrecorded.interval_bytes is not None
+    assert unrecorded.interval_bytes[1] == round(peak["peak_reserved_bytes"] * 1.25) + 396 * MIB
+
+
 def test_without_errors_there_is_no_interval() -> None:
     reason = "no interval of device total: nothing is known"
     found = outlook(answer(), NoSpread(reason=reason), SETTINGS)

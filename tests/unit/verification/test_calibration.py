@@ -15,8 +15,8 @@ from planner.verification.history import HistoryEntry
 
 
 def kept(make: Any, *given: dict[str, Any]) -> tuple[HistoryEntry, ...]:
-    for one in given:
-        history.add(make(**one))
+    for number, one in enumerate(given):
+        history.add(make(**{"target": f"net{number}.py", **one}))
     return history.entries()
 
 
@@ -46,6 +46,19 @@ def test_two_runs_correct_the_context_alone(make: Any) -> None:
     assert found.reserved_offset_bytes == 0
     assert found.context_overhead_bytes == 150 * MIB + MIB // 2
     assert found.step_time_ratio is None
+
+
+@pytest.mark.usefixtures("store")
+def test_of_one_model_the_last_run_counts(make: Any) -> None:
+    """Its workspaces are no rule for others: three runs of it correct no peak."""
+    same = {"target": "net.py"}
+    runs = kept(make, *({"reserved_mib": mib, **same} for mib in (1010, 1020, 1090)))
+    found = calibrate(runs)
+    assert found is not None
+    assert (found.runs, found.reserved_offset_bytes) == (3, 0)
+    found = calibrate(kept(make, {"reserved_mib": 1000}, {"reserved_mib": 1050}))
+    assert found is not None
+    assert (found.runs, found.reserved_offset_bytes) == (5, 50 * MIB)  # of 90, 0 and 50
 
 
 @pytest.mark.usefixtures("store")

@@ -22,8 +22,8 @@ ROOT = Path(__file__).parents[3]
 
 
 def spread_of(make: Any, *given: dict[str, Any], mode: Mode = Mode.TRAIN) -> Spread:
-    for one in given:
-        history.add(make(**one))
+    for number, one in enumerate(given):
+        history.add(make(**{"target": f"net{number}.py", **one}))
     found = card_spread(history.entries(), mode)
     assert isinstance(found, Spread)
     return found
@@ -45,8 +45,8 @@ def test_own_errors_from_five_on_each_held_against_the_others(make: Any) -> None
     assert found.reserved == pytest.approx((1000 / 1025, 1040 / 1015))
     assert found.coverage == pytest.approx(1 - 2 / 6)
     assert found.basis == (
-        "5 verifications on this card (peak reserved) and "
-        "5 verifications on this card (context overhead)"
+        "5 models verified on this card (peak reserved) and "
+        "5 models verified on this card (context overhead)"
     )
 
 
@@ -54,7 +54,17 @@ def test_own_errors_from_five_on_each_held_against_the_others(make: Any) -> None
 def test_four_are_too_few(make: Any) -> None:
     found = spread_of(make, *[{}] * 4)
     assert found == card_spread((), Mode.TRAIN)
-    assert "verifications" not in found.basis
+    assert "verified" not in found.basis
+
+
+@pytest.mark.usefixtures("store")
+def test_of_one_model_the_last_run_counts(make: Any) -> None:
+    many = [{"target": "net.py"}] * 20
+    assert spread_of(make, *many) == card_spread((), Mode.TRAIN)
+    others = [{"target": f"other{number}.py", "context_mib": 150} for number in range(4)]
+    found = spread_of(make, {"target": "net.py", "context_mib": 300}, *others)
+    assert found.context == pytest.approx((150 / 150, 300 / 150))
+    assert found.coverage == pytest.approx(1 - 2 / 6)
 
 
 @pytest.mark.usefixtures("store")
@@ -62,14 +72,14 @@ def test_peaks_and_contexts_count_each_by_itself(make: Any) -> None:
     found = spread_of(make, *[{"reserved_mib": None}] * 5)
     assert found.basis == (
         "19 training runs on an H100 80GB (peak reserved) and "
-        "5 verifications on this card (context overhead)"
+        "5 models verified on this card (context overhead)"
     )
 
 
 @pytest.mark.usefixtures("store")
 def test_runs_of_another_mode_do_not_count_for_peaks(make: Any) -> None:
     found = spread_of(make, *[{"mode": Mode.INFER}] * 5, mode=Mode.INFER)
-    assert found.basis.startswith("5 verifications on this card (peak reserved)")
+    assert found.basis.startswith("5 models verified on this card (peak reserved)")
     trained = card_spread(history.entries(), Mode.TRAIN)
     assert isinstance(trained, Spread)
     assert trained.basis.startswith("19 training runs")
@@ -135,8 +145,8 @@ def learn(*cards: str, from_history: bool = True) -> Learnt:
 
 @pytest.mark.usefixtures("store")
 def test_only_the_card_of_the_runs_is_corrected(make: Any) -> None:
-    for _ in range(3):
-        history.add(make(context_mib=150, reserved_mib=1100))
+    for number in range(3):
+        history.add(make(context_mib=150, reserved_mib=1100, target=f"net{number}.py"))
     found = learn("t4", "l4")
     t4, l4 = found.budgets
     assert t4.context_overhead_bytes == 150 * MIB
@@ -151,8 +161,8 @@ def test_only_the_card_of_the_runs_is_corrected(make: Any) -> None:
 
 @pytest.mark.usefixtures("store")
 def test_without_calibration_the_history_is_not_read(make: Any) -> None:
-    for _ in range(6):
-        history.add(make(context_mib=150))
+    for number in range(6):
+        history.add(make(context_mib=150, target=f"net{number}.py"))
     found = learn("t4", from_history=False)
     assert found.budgets[0].context_overhead_bytes == 198 * MIB
     assert found.spreads == (card_spread((), Mode.TRAIN),)
