@@ -8,6 +8,7 @@
     |- ModelError                     1   the user's own code raised; carries the user's frames
     |- UnsupportedPlatformError       1   no CUDA build of torch, no compiler, not Linux x86-64
     |- BuildError                     1   the emulated device could not be built or cached
+    |- HistoryError                   1   the store of verifications cannot be read or written
     `- ChildError                     1   the child process failed: killed, aborted, garbled
        `- ChildTimeoutError           1   the child did not answer within the time allowed
 
@@ -55,6 +56,10 @@ class UnsupportedPlatformError(PlannerError):
 
 class BuildError(PlannerError):
     """The emulated device could not be built, or its cache folder cannot be used."""
+
+
+class HistoryError(PlannerError):
+    """The store of verifications is damaged, of another kind, newer, locked, or cannot grow."""
 
 
 class ChildError(PlannerError):

@@ -36,6 +36,7 @@ from planner.module_counts import ModelCounts
 from planner.options import arguments, step_config, texts
 from planner.protocol import ChildVersions
 from planner.results import Estimate, Versions
+from planner.verification.learnt import learnt
 from planner.workload import Scalar, StepConfig
 
 # A recent data-centre card: flash attention and every dtype.
@@ -56,6 +57,7 @@ def estimate(
     gpu_memory: str | int | None = None,
     reserve: str | int = 0,
     alloc_conf: str | Sequence[str] | None = None,
+    calibration: bool = True,
     timeout_s: float = 600.0,
     hardware_db: str | os.PathLike[str] | None = None,
     on_progress: Progress | None = None,
@@ -66,8 +68,8 @@ def estimate(
     `target` is a model file, "FILE:NAME", "package.module:NAME", a live nn.Module or a function
     that builds one. `gpu` is a card, a list of cards, or "all"; device="cpu" goes in its place,
     with at most `memory` of RAM. Of several `alloc_conf` the first is in force, the others are held
-    against it by replay. `options` are the fields of StepConfig, in words: batch_size=8,
-    precision="amp-bf16", inputs="3x224x224", optimizer="sgd" ...
+    against it by replay. With `calibration`, past verifications on a card correct what is said of
+    it. `options` are the fields of StepConfig: batch_size=8, precision="amp-bf16" ...
 
     Raises:
         PlannerError: see errors.py. A model that does not fit is a result, not an error.
@@ -100,32 +102,35 @@ def estimate(
         reserve=reserve,
     )
     torch = find_torch()
+    known = learnt(budgets, torch=torch.version, mode=config.mode, from_history=calibration)
     plan = allocator_plan(settings, torch.version)
     with _opened(
         target,
         functions,
         given,
         torch=torch,
-        budget=budgets[0],
+        budget=known.budgets[0],
         config=config,
         timeout_s=timeout_s,
         progress=progress,
     ) as child:
-        counting = _beside(lambda: child.runner.count(child.cards.unlimited(budgets[0]), config))
+        unlimited = child.cards.unlimited(known.budgets[0])
+        counting = _beside(lambda: child.runner.count(unlimited, config))
         setup = StepSetup(
             config=config, plan=plan, runner=child.runner, cards=child.cards, progress=progress
         )
         answer = _survey if is_every_card(names) else _card_by_card
-        answers = answer(setup, budgets, search=max_batch)
+        answers = answer(setup, known.budgets, search=max_batch)
         counted, trouble = _counted(counting)
         return summarize(
             child.label,
             config,
             answers,
             child.versions,
-            (*child.runner.warnings, *trouble),
+            (*child.runner.warnings, *trouble, *known.warnings),
             plan=plan,
             counted=counted,
+            spreads=known.spreads,
             is_survey=is_every_card(names),
         )
 

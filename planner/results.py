@@ -7,6 +7,7 @@ The JSON form is a contract (schema_version 1): keys are added, never changed or
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from planner.errors import UsageError
@@ -63,11 +64,25 @@ class WhatIf:
         }
 
 
+class FitVerdict(str, Enum):
+    """Whether a step fits, with what is known of the error of such predictions."""
+
+    FITS = "fits"  # also at the upper end of the interval, where there is one
+    TIGHT = "tight"  # what is predicted fits, the upper end of the interval does not
+    DOES_NOT_FIT = "does not fit"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuEstimate:
     """One card's answer.
 
-    `device_total_bytes` = peak reserved + context overhead: what the driver would show.
+    `device_total_bytes` = peak reserved + context overhead: what the driver would show. Past runs
+    on the card may have corrected it, as `calibration` says: by a measured context overhead, and by
+    `reserved_offset_bytes`. `device_total_interval_bytes` is where it will lie in a share
+    `interval_coverage` of cases, by the errors that `interval_basis` names; None where there are no
+    such errors, as `interval_basis` then says. `suggested_batch_size` is the largest batch at whose
+    upper end of the interval the step still fits: with `suggested_margin_bytes` of peak reserved
+    kept free. None where it is not known.
     `max_batch_size` is None when it was not searched and 0 when batch 1 does not fit;
     `max_batch_is_bound` says that the search stopped at its bound with everything fitting.
     `max_batch_confirmed`: it was run and fits, and the next one was run and does not; else it comes
@@ -98,11 +113,28 @@ class GpuEstimate:
     note: str | None = None
     breakdown: Breakdown | None = None
     what_ifs: tuple[WhatIf, ...] = ()
+    reserved_offset_bytes: int = 0
+    calibration: str | None = None
+    device_total_interval_bytes: tuple[int, int] | None = None
+    interval_coverage: float | None = None
+    interval_basis: str | None = None
+    suggested_batch_size: int | None = None
+    suggested_margin_bytes: int | None = None
 
     @property
     def device_total_bytes(self) -> int:
-        """Peak reserved plus context overhead."""
-        return self.peak_reserved_bytes + self.context_overhead_bytes
+        """Peak reserved plus context overhead, with what past runs on the card correct in it."""
+        return self.peak_reserved_bytes + self.reserved_offset_bytes + self.context_overhead_bytes
+
+    @property
+    def verdict(self) -> FitVerdict:
+        """Whether it fits, and whether it does at the upper end of the interval too."""
+        if not self.fits:
+            return FitVerdict.DOES_NOT_FIT
+        if self.device_total_interval_bytes is None:
+            return FitVerdict.FITS
+        most_bytes = self.device_total_interval_bytes[1] + self.reserve_bytes
+        return FitVerdict.FITS if most_bytes <= self.usable_memory_bytes else FitVerdict.TIGHT
 
     @property
     def missing_bytes(self) -> int:
@@ -136,6 +168,20 @@ class GpuEstimate:
             "note": self.note,
             **_breakdown_dict(self.breakdown),
             "alloc_conf_what_ifs": [found.to_dict() for found in self.what_ifs],
+            **self._interval_dict(),
+        }
+
+    def _interval_dict(self) -> dict[str, Any]:
+        interval = self.device_total_interval_bytes
+        return {
+            "verdict": self.verdict.value,
+            "device_total_interval_bytes": None if interval is None else list(interval),
+            "interval_coverage": self.interval_coverage,
+            "interval_basis": self.interval_basis,
+            "suggested_batch_size": self.suggested_batch_size,
+            "suggested_margin_bytes": self.suggested_margin_bytes,
+            "calibration": self.calibration,
+            "reserved_offset_bytes": self.reserved_offset_bytes,
         }
 
 

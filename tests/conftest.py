@@ -33,6 +33,13 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
+@pytest.fixture(autouse=True)
+def no_history(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test reads or writes the history of the user: the folder is not there."""
+    folder = tmp_path_factory.getbasetemp() / "no-history"
+    monkeypatch.setenv("VRAM_PLANNER_DATA", str(folder))
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--refresh-golden",
@@ -72,6 +79,11 @@ def a100() -> GpuEstimate:
         max_batch_size=57,
         attention_backends=("flash",),
         note="assuming A100-SXM4-80GB; also: a100-pcie-40gb",
+        device_total_interval_bytes=(22 * GIB, 24 * GIB),
+        interval_coverage=0.9,
+        interval_basis="19 runs (peak reserved) and 30 figures (context overhead)",
+        suggested_batch_size=54,
+        suggested_margin_bytes=3 * GIB,
     )
 
 

@@ -71,6 +71,13 @@ Progress, errors and whatever the model prints go to stderr.
     callback=shared.inverted,
     help="Do not search the largest batch.",
 )
+@click.option(
+    "--no-calibration",
+    "calibration",
+    is_flag=True,
+    callback=_not,
+    help="Do not correct the figures by past verifications (`planner history`).",
+)
 @shared.timeout("Longest wait for loading the model and for each run: seconds, 10m or 1h.")
 @click.option(
     "--hardware-db",

@@ -35,6 +35,11 @@ _COMMANDS = {
         "inspect",
         "Count what a training step of TARGET costs, module by module.",
     ),
+    "history": (
+        "planner.cli.history",
+        "history",
+        "List the verifications kept on this machine; show, export or delete them.",
+    ),
     "gpus": (
         "planner.cli.gpus",
         "gpus",

@@ -15,6 +15,7 @@ from planner.estimation.step_runs import Axis, StepRuns
 from planner.estimation.step_setup import StepSetup
 from planner.memory.budget import MemoryBudget
 from planner.memory.largest import Largest
+from planner.memory.replay import Request
 from planner.memory.timeline import Breakdown
 from planner.results import WhatIf
 from planner.trace import AllocationTrace, EventKind, Outcome, StepTrace
@@ -27,8 +28,9 @@ class CardAnswer:
 
     `sequence` is the longest sequence at the batch asked for, in units of Axis.SEQUENCE; None where
     no length was given. `breakdown` is of the run in `trace`, None where that could not be
-    recorded. `batch_1` is the run of batch 1 without a limit, where no batch fits and another was
-    asked for. `empties_cache`: how often the model's code gave cached memory back.
+    recorded. `requests` are what the run without a limit asked of the allocator, none where it
+    could not be recorded. `batch_1` is the run of batch 1 without a limit, where no batch fits and
+    another was asked for. `empties_cache`: how often the model's code gave cached memory back.
     """
 
     budget: MemoryBudget
@@ -37,6 +39,7 @@ class CardAnswer:
     batch: Largest | None = None
     sequence: Largest | None = None
     breakdown: Breakdown | None = None
+    requests: tuple[Request, ...] = ()
     batch_1: StepTrace | None = None
     what_ifs: tuple[WhatIf, ...] = ()
     empties_cache: int = 0
@@ -77,6 +80,7 @@ class CardRun:
             batch=batch,
             sequence=sequence,
             breakdown=held.breakdown,
+            requests=free.requests,
             batch_1=self._batch_1() if is_hopeless and setup.config.batch_size > 1 else None,
             what_ifs=self._what_ifs(free, batch),
             empties_cache=_emptied(free.allocations),

@@ -11,13 +11,19 @@ from pathlib import Path
 
 from planner.estimation.allocator_what_ifs import AllocatorPlan
 from planner.estimation.card_run import CardAnswer
+from planner.estimation.outlook import Outlook, outlook
 from planner.estimation.step_runs import Axis
+from planner.memory.budget import Calibration
 from planner.memory.capacity import BOUND
 from planner.memory.largest import Largest, Method
+from planner.memory.spread import NoSpread, Spread
 from planner.module_counts import ModelCounts
 from planner.results import Estimate, GpuEstimate, Versions
 from planner.trace import Counts, StepTrace, ValueRead
+from planner.units import format_bytes
 from planner.workload import StepConfig
+
+_View = tuple[CardAnswer, Outlook | None]
 
 _READS_SHOWN = 5
 _NAMES_SHOWN = 4
@@ -36,30 +42,41 @@ def summarize(
     *,
     plan: AllocatorPlan | None = None,
     counted: ModelCounts | None = None,
+    spreads: Sequence[Spread | NoSpread] = (),
     is_survey: bool = False,
 ) -> Estimate:
-    """The Estimate of one target on all cards asked for."""
+    """The Estimate of one target on all cards asked for; `spreads` are in the order of answers.
+
+    Of every card in the database no batch is suggested: that would take longer than its runs.
+    """
     first = answers[0].trace
+    settings = None if plan is None else plan.in_force
+    views: list[_View] = [(answer, None) for answer in answers]
+    if spreads:
+        views = [
+            (answer, outlook(answer, spread, settings, suggest=not is_survey))
+            for answer, spread in zip(answers, spreads, strict=True)
+        ]
     return Estimate(
         target=target,
         config=config,
         counts=first.counts or Counts(parameters=0, trainable_parameters=0, buffers=0),
-        gpus=tuple(_gpu(answer) for answer in answers),
+        gpus=tuple(_gpu(answer, seen) for answer, seen in views),
         versions=versions,
         optimizer=first.optimizer,
         build_on=first.build_on,
         assumptions=(
-            *_shared(answers, _assumptions),
+            *_shared(views, _assumptions),
             *_environment(plan),
             *((_NOT_RUN,) if is_survey and answers[0].batch is not None else ()),
         ),
-        warnings=(*_shared(answers, _warnings), *dict.fromkeys(run_warnings)),
+        warnings=(*_shared(views, _warnings), *dict.fromkeys(run_warnings)),
         step=None if counted is None else counted.step,
         is_survey=is_survey,
     )
 
 
-def _gpu(answer: CardAnswer) -> GpuEstimate:
+def _gpu(answer: CardAnswer, seen: Outlook | None) -> GpuEstimate:
     budget, trace, batch, sequence = answer.budget, answer.trace, answer.batch, answer.sequence
     is_batch_known = batch is not None and not batch.has_no_limit
     is_sequence_known = sequence is not None and not sequence.has_no_limit
@@ -86,6 +103,13 @@ def _gpu(answer: CardAnswer) -> GpuEstimate:
         note=budget.note,
         breakdown=answer.breakdown,
         what_ifs=answer.what_ifs,
+        reserved_offset_bytes=budget.reserved_offset_bytes,
+        calibration=None if budget.calibration is None else budget.calibration.basis,
+        device_total_interval_bytes=None if seen is None else seen.interval_bytes,
+        interval_coverage=None if seen is None else seen.coverage,
+        interval_basis=None if seen is None else seen.basis,
+        suggested_batch_size=None if seen is None else seen.suggested_batch_size,
+        suggested_margin_bytes=None if seen is None else seen.suggested_margin_bytes,
     )
 
 
@@ -96,10 +120,10 @@ def _batch_1_missing(answer: CardAnswer) -> int | None:
 
 
 def _shared(
-    answers: Sequence[CardAnswer], texts: Callable[[CardAnswer], Sequence[str]]
+    views: Sequence[_View], texts: Callable[[CardAnswer, Outlook | None], Sequence[str]]
 ) -> tuple[str, ...]:
     """Texts of all cards, once each; with the card's name where not every card has it."""
-    per_card = [(answer.budget.requested, texts(answer)) for answer in answers]
+    per_card = [(answer.budget.requested, texts(answer, seen)) for answer, seen in views]
     every = dict.fromkeys(text for _, found in per_card for text in found)
     said: list[str] = []
     for text in every:
@@ -113,7 +137,7 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
-def _assumptions(answer: CardAnswer) -> tuple[str, ...]:
+def _assumptions(answer: CardAnswer, seen: Outlook | None) -> tuple[str, ...]:
     note = answer.budget.note
     named = () if note is None else (note,)
     emptied = (
@@ -122,12 +146,26 @@ def _assumptions(answer: CardAnswer) -> tuple[str, ...]:
     )
     return (
         *named,
+        *_calibration(answer.budget.calibration),
+        *(() if seen is None else (seen.said,)),
         *answer.trace.assumptions,
         *value_reads(answer.trace),
         *(emptied if answer.empties_cache else ()),
         *_by_runs(answer.batch, Axis.BATCH),
         *_by_runs(answer.sequence, Axis.SEQUENCE),
     )
+
+
+def _calibration(found: Calibration | None) -> tuple[str, ...]:
+    if found is None:
+        return ()
+    figures = []
+    if found.context_overhead_bytes is not None:
+        figures.append(f"context overhead {format_bytes(found.context_overhead_bytes)}")
+    if found.reserved_offset_bytes:
+        sign = "+" if found.reserved_offset_bytes > 0 else ""
+        figures.append(f"peak reserved {sign}{format_bytes(found.reserved_offset_bytes)}")
+    return (": ".join([found.basis, *([", ".join(figures)] if figures else [])]),)
 
 
 def _by_runs(found: Largest | None, axis: Axis) -> tuple[str, ...]:
@@ -154,7 +192,7 @@ def _place(read: ValueRead) -> str:
     return f"{path}:{read.line} in {read.function}{times}"
 
 
-def _warnings(answer: CardAnswer) -> tuple[str, ...]:
+def _warnings(answer: CardAnswer, _: Outlook | None) -> tuple[str, ...]:
     return (
         *answer.trace.warnings,
         *_limits(answer.budget.requested, answer.batch, Axis.BATCH),

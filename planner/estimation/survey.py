@@ -117,7 +117,12 @@ class Survey:
             batch = self._smallest(budget, batch, batch_1)
         full = self._on_full_card(budget, trace, requests)
         return CardAnswer(
-            budget=budget, trace=full or trace, fits=full is not None, batch=batch, batch_1=batch_1
+            budget=budget,
+            trace=full or trace,
+            fits=full is not None,
+            batch=batch,
+            requests=tuple(requests),
+            batch_1=batch_1,
         )
 
     def _on_full_card(

@@ -7,7 +7,7 @@ that any driver was seen to report, because an estimate too low costs a crashed 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from planner.errors import UsageError
@@ -15,7 +15,26 @@ from planner.hardware.database import GpuDatabase, load_gpus
 from planner.hardware.specs import EmulationProfile, Vendor
 from planner.units import MIB, format_bytes, parse_bytes, parse_reserve
 
+_LEAST_BYTES = 2 * MIB  # the allocator's smallest segment
 ALL_CARDS = "all"  # every card in the database that can be emulated
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """What runs on a physical card have shown about it.
+
+    `context_overhead_bytes` is the median of the measured ones, None where none was measured.
+    `reserved_offset_bytes` is by how much measured peaks reserved exceed the predicted ones, in the
+    median; 0 where too few are known. `step_time_ratio` is the median of measured over predicted
+    step time. `basis` says in words what it rests on.
+    """
+
+    card: str
+    runs: int
+    context_overhead_bytes: int | None
+    reserved_offset_bytes: int
+    step_time_ratio: float | None
+    basis: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,16 +46,24 @@ class MemoryBudget:
     usable_memory_bytes: int
     reserve_bytes: int
     note: str | None
+    calibration: Calibration | None = None
 
     @property
     def context_overhead_bytes(self) -> int:
-        """Taken by the CUDA context before the first tensor."""
-        return self.card.context_overhead_bytes
+        """Taken by the CUDA context before the first tensor: measured, else of the record."""
+        measured = None if self.calibration is None else self.calibration.context_overhead_bytes
+        return self.card.context_overhead_bytes if measured is None else measured
+
+    @property
+    def reserved_offset_bytes(self) -> int:
+        """What the physical card was seen to reserve beyond a prediction; may be negative."""
+        return 0 if self.calibration is None else self.calibration.reserved_offset_bytes
 
     @property
     def capacity_bytes(self) -> int:
-        """What PyTorch's allocator may reserve: usable memory - context overhead - reserve."""
-        return self.usable_memory_bytes - self.context_overhead_bytes - self.reserve_bytes
+        """What a predicted peak reserved may reach: usable memory - all that others take."""
+        others_bytes = self.context_overhead_bytes + self.reserve_bytes
+        return self.usable_memory_bytes - others_bytes - self.reserved_offset_bytes
 
 
 def memory_budgets(
@@ -70,14 +97,27 @@ def memory_budgets(
             reserve_bytes=kept,
             note=match.note,
         )
-        if kept < 0 or budget.capacity_bytes < 2 * MIB:
-            raise UsageError(
-                f"{name}: of {format_bytes(usable)} nothing is left for tensors after "
-                f"{format_bytes(budget.context_overhead_bytes)} of CUDA context and a reserve of "
-                f"{format_bytes(kept)}"
-            )
-        budgets.append(budget)
+        budgets.append(_checked(budget))
     return tuple(budgets)
+
+
+def calibrated(budget: MemoryBudget, calibration: Calibration | None) -> MemoryBudget:
+    """The same card with what was measured on it.
+
+    Raises:
+        UsageError: no memory is left.
+    """
+    return _checked(replace(budget, calibration=calibration))
+
+
+def _checked(budget: MemoryBudget) -> MemoryBudget:
+    if budget.reserve_bytes < 0 or budget.capacity_bytes < _LEAST_BYTES:
+        raise UsageError(
+            f"{budget.requested}: of {format_bytes(budget.usable_memory_bytes)} nothing is left "
+            f"for tensors after {format_bytes(budget.context_overhead_bytes)} of CUDA context and "
+            f"a reserve of {format_bytes(budget.reserve_bytes)}"
+        )
+    return budget
 
 
 def is_every_card(names: Sequence[str]) -> bool:

@@ -63,7 +63,8 @@ def _same_samples(config: StepConfig, largest: int) -> str:
 
 
 def _is_fragmented(entry: GpuEstimate) -> bool:
-    needed = entry.peak_allocated_bytes + entry.context_overhead_bytes + entry.reserve_bytes
+    beside = entry.context_overhead_bytes + entry.reserve_bytes + entry.reserved_offset_bytes
+    needed = entry.peak_allocated_bytes + beside
     return needed <= entry.usable_memory_bytes
 
 

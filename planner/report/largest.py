@@ -1,4 +1,4 @@
-"""The largest batch and the longest sequence of a card, in words.
+"""The largest batch, the suggested one and the longest sequence of a card, in words.
 
 In: GpuEstimate. Out: text, "" where nothing was searched.
 """
@@ -6,6 +6,7 @@ In: GpuEstimate. Out: text, "" where nothing was searched.
 from __future__ import annotations
 
 from planner.results import GpuEstimate
+from planner.units import format_bytes
 
 _NONE = "none, not even 1"
 
@@ -17,6 +18,17 @@ def largest_batch(entry: GpuEstimate) -> str:
     if entry.max_batch_size == 0:
         return _NONE
     return f"{entry.max_batch_size}{' or more' if entry.max_batch_is_bound else ''}"
+
+
+def suggested_batch(entry: GpuEstimate) -> str:
+    """How many samples fit at the upper end of the interval too, and the margin to the largest."""
+    if entry.suggested_batch_size is None:
+        return ""
+    if entry.suggested_batch_size == 0:
+        return "none"
+    kept = entry.suggested_margin_bytes
+    margin = "" if kept is None else f", margin {format_bytes(kept)}"
+    return f"{entry.suggested_batch_size}{margin}"
 
 
 def longest_sequence(entry: GpuEstimate) -> str:

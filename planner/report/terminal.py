@@ -16,9 +16,9 @@ from planner.memory.timeline import ROUNDING
 from planner.report.advice import advice
 from planner.report.breakdown import largest_tensors
 from planner.report.every_card import every_card
-from planner.report.largest import largest_batch, longest_sequence
+from planner.report.largest import largest_batch, longest_sequence, suggested_batch
 from planner.report.lists import titled_lists
-from planner.results import Estimate, GpuEstimate
+from planner.results import Estimate, FitVerdict, GpuEstimate
 from planner.trace import TensorCategory
 from planner.units import format_bytes, format_count, format_flops, format_percent
 from planner.workload import Mode
@@ -141,12 +141,14 @@ def _cells(entry: GpuEstimate) -> dict[str, Text]:
         "peak reserved": Text(format_bytes(entry.peak_reserved_bytes)),
         "context overhead": Text(format_bytes(entry.context_overhead_bytes)),
         "device total": Text(format_bytes(entry.device_total_bytes)),
+        "interval": Text(_interval(entry)),
         "kept free": Text(kept_free),
         "usable memory": Text(
             f"{format_bytes(entry.usable_memory_bytes)}, "
             f"{format_percent(used_bytes, entry.usable_memory_bytes)} taken"
         ),
         "largest batch": Text(largest_batch(entry)),
+        "suggested batch": Text(suggested_batch(entry)),
         "longest sequence": Text(longest_sequence(entry)),
         "attention": Text(", ".join(entry.attention_backends)),
         **_breakdown_cells(entry),
@@ -167,7 +169,20 @@ def _breakdown_cells(entry: GpuEstimate) -> dict[str, Text]:
     }
 
 
+def _interval(entry: GpuEstimate) -> str:
+    """Where the device total will lie, and in how many cases."""
+    if entry.device_total_interval_bytes is None:
+        return ""
+    low, high = map(format_bytes, entry.device_total_interval_bytes)
+    covered = (
+        "" if entry.interval_coverage is None else f", {format_percent(entry.interval_coverage, 1)}"
+    )
+    return f"{low} to {high}{covered}"
+
+
 def _verdict(entry: GpuEstimate) -> Text:
-    if entry.fits:
+    if entry.verdict is FitVerdict.FITS:
         return Text("yes", style="bold green")
+    if entry.verdict is FitVerdict.TIGHT:
+        return Text("yes, tight", style="bold yellow")
     return Text(f"no, {format_bytes(entry.missing_bytes)} over", style="bold red")

@@ -42,9 +42,9 @@ LATE_IMPORTS_OF_STEP = {("planner.device.payload", "planner.step.transport")}
 
 PARENT_SIDE = (
     "planner", "planner.pipeline", "planner.cli.root", "planner.cli.estimate", "planner.cli.gpus",
-    "planner.cli.inspect", "planner.cli.verify", "planner.verifying", "planner.report.verification",
-    "planner.cli.output", "planner.inspection", "planner.report.inspect",
-    "planner.report.terminal",
+    "planner.cli.history", "planner.cli.inspect", "planner.cli.output", "planner.cli.verify",
+    "planner.inspection", "planner.report.history", "planner.report.inspect",
+    "planner.report.terminal", "planner.report.verification", "planner.verifying",
 )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from dataclasses import FrozenInstanceError, replace
 import pytest
 
 from planner.errors import UsageError
-from planner.results import Estimate, GpuEstimate
+from planner.results import Estimate, FitVerdict, GpuEstimate
 from planner.units import GIB, MIB
 from planner.workload import InputSpec, OptimizerName, StepConfig
 
@@ -29,6 +29,32 @@ def test_missing_is_what_total_and_reserve_exceed_the_card_by(
 def test_what_does_not_fit_is_missing_something(t4: GpuEstimate) -> None:
     """Also where the allocator fails although the sum would fit, by a fragment."""
     assert replace(t4, peak_reserved_bytes=GIB).missing_bytes == 1
+
+
+def test_device_total_holds_what_past_runs_correct(t4: GpuEstimate) -> None:
+    corrected = replace(t4, reserved_offset_bytes=-64 * MIB)
+    assert corrected.device_total_bytes == 22 * GIB + (198 - 64) * MIB
+    assert corrected.missing_bytes == t4.missing_bytes - 64 * MIB
+
+
+@pytest.mark.parametrize(
+    ("upper_bytes", "reserve_bytes", "verdict"),
+    [
+        (None, 0, FitVerdict.FITS),
+        (81049 * MIB, 0, FitVerdict.FITS),
+        (81049 * MIB + 1, 0, FitVerdict.TIGHT),
+        (80 * 1000 * MIB, 1049 * MIB, FitVerdict.FITS),
+        (80 * 1000 * MIB, 1050 * MIB, FitVerdict.TIGHT),
+    ],
+)
+def test_it_is_tight_where_only_the_upper_end_does_not_fit(
+    a100: GpuEstimate, upper_bytes: int | None, reserve_bytes: int, verdict: FitVerdict
+) -> None:
+    interval = None if upper_bytes is None else (20 * GIB, upper_bytes)
+    entry = replace(a100, device_total_interval_bytes=interval, reserve_bytes=reserve_bytes)
+    assert entry.verdict is verdict
+    assert entry.to_dict()["verdict"] == verdict.value
+    assert replace(entry, fits=False).verdict is FitVerdict.DOES_NOT_FIT
 
 
 def test_the_first_card_answers_unless_another_is_named(estimate: Estimate) -> None:

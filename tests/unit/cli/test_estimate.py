@@ -73,7 +73,7 @@ def test_defaults_are_those_of_the_library(fake: Fake) -> None:
     others = {key: value for key, value in fake.options.items() if not hasattr(StepConfig, key)}
     assert others == {
         "gpu": ("t4",), "model_arguments": {}, "gpu_memory": None, "reserve": "0",
-        "max_batch": True, "timeout_s": 600.0, "hardware_db": None,
+        "max_batch": True, "calibration": True, "timeout_s": 600.0, "hardware_db": None,
     }  # fmt: skip
 
 
@@ -86,7 +86,7 @@ def test_every_option_reaches_the_library(fake: Fake) -> None:
         "--checkpoint-activations", "--accumulate", "4", "--no-set-to-none", "--steps", "2",
         "--build-on", "device", "--gpu-memory", "24GiB", "--reserve", "5%",
         "--alloc-conf", "expandable_segments:True", "--alloc-conf", "max_split_size_mb:64",
-        "--no-max-batch", "--timeout", "10m",
+        "--no-max-batch", "--no-calibration", "--timeout", "10m",
         "--hardware-db", "cards", "--json", "-q",
     )  # fmt: skip
     assert result.exit_code in (0, 3), result.output
@@ -109,6 +109,7 @@ def test_every_option_reaches_the_library(fake: Fake) -> None:
     assert fake.options["model_arguments"] == {"depth": 12, "name": "big"}
     assert (fake.options["gpu_memory"], fake.options["reserve"]) == ("24GiB", "5%")
     assert fake.options["max_batch"] is False
+    assert fake.options["calibration"] is False
     assert fake.options["timeout_s"] == 600.0
     assert str(fake.options["hardware_db"]) == "cards"
 

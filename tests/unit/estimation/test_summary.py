@@ -11,9 +11,10 @@ import pytest
 from planner.estimation.allocator_what_ifs import AllocatorPlan
 from planner.estimation.card_run import CardAnswer
 from planner.estimation.summary import summarize
-from planner.memory.budget import memory_budgets
+from planner.memory.budget import Calibration, calibrated, memory_budgets
 from planner.memory.capacity import BOUND, Capacity, Probe, Verdict
 from planner.memory.largest import Largest, Method
+from planner.memory.spread import NoSpread, Spread
 from planner.results import Estimate, Versions
 from planner.trace import Counts, Outcome, StepTrace, ValueRead
 from planner.units import GIB, MIB
@@ -189,3 +190,51 @@ def test_allocator_settings_of_the_environment_are_said() -> None:
     )
     given = replace(plan, variable=None)
     assert summarize("net.py", StepConfig(), [answer()], VERSIONS, (), plan=given).assumptions == ()
+
+
+def test_what_runs_on_the_card_have_shown_is_said() -> None:
+    known = Calibration(
+        card="Tesla T4",
+        runs=4,
+        context_overhead_bytes=150 * MIB,
+        reserved_offset_bytes=-20 * MIB,
+        step_time_ratio=None,
+        basis="calibrated on 4 runs on this card (driver 550, torch 2.14)",
+    )
+    one = answer()
+    found = summary(replace(one, budget=calibrated(one.budget, known)), answer("l4"))
+    t4, l4 = found.gpus
+    assert found.assumptions == (
+        "t4: calibrated on 4 runs on this card (driver 550, torch 2.14): context overhead 150 MiB, "
+        "peak reserved -20.0 MiB",
+    )
+    assert (t4.context_overhead_bytes, t4.reserved_offset_bytes) == (150 * MIB, -20 * MIB)
+    assert t4.device_total_bytes == 6 * GIB + 150 * MIB - 20 * MIB
+    assert t4.calibration == known.basis
+    assert (l4.calibration, l4.reserved_offset_bytes) == (None, 0)
+
+
+def test_the_interval_and_what_it_rests_on() -> None:
+    spread = Spread(reserved=(0.9, 1.1), context=(0.5, 2.0), coverage=0.9, basis="19 runs")
+    none = NoSpread(reason="no interval of device total: nothing is known")
+    answers = [answer(), answer("l4")]
+    found = summarize("net.py", StepConfig(), answers, VERSIONS, (), spreads=[spread, none])
+    t4, l4 = found.gpus
+    assert t4.device_total_interval_bytes == (
+        round(5.4 * GIB) + 99 * MIB, round(6.6 * GIB) + 396 * MIB,
+    )  # fmt: skip
+    assert (t4.interval_coverage, t4.interval_basis) == (0.9, "19 runs")
+    assert (l4.device_total_interval_bytes, l4.interval_coverage) == (None, None)
+    assert l4.interval_basis == none.reason
+    assert found.assumptions == (
+        "t4: interval of device total: 90 % of such cases at the least, by the errors of 19 runs",
+        f"l4: {none.reason}",
+    )
+
+
+def test_what_was_measured_before_a_failure_has_no_interval() -> None:
+    spread = Spread(reserved=(0.9, 1.1), context=(0.5, 2.0), coverage=0.9, basis="19 runs")
+    beyond = answer(outcome=Outcome.OUT_OF_MEMORY)
+    found = summarize("net.py", StepConfig(), [beyond], VERSIONS, (), spreads=[spread])
+    assert found.gpus[0].device_total_interval_bytes is None
+    assert "did not come to its end" in (found.gpus[0].interval_basis or "")

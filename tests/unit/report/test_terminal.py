@@ -50,7 +50,12 @@ def small(estimate: Estimate) -> Estimate:
 
 
 def inference(estimate: Estimate) -> Estimate:
-    a100 = replace(estimate.gpus[0], max_batch_size=None)
+    a100 = replace(
+        estimate.gpus[0],
+        max_batch_size=None,
+        suggested_batch_size=None,
+        suggested_margin_bytes=None,
+    )
     config = StepConfig(batch_size=16, mode=Mode.INFER, precision=Precision.BF16)
     counts = replace(estimate.counts, trainable_parameters=1000)
     return replace(estimate, gpus=(a100,), config=config, counts=counts, warnings=())
@@ -105,6 +110,18 @@ def test_colour_says_whether_it_fits(estimate: Estimate) -> None:
         console.print(render(estimate))
     assert "\x1b[1;32myes" in captured.get()
     assert "\x1b[1;31mno, 7.63 GiB over" in captured.get()
+
+
+def test_tight_is_said_and_coloured(estimate: Estimate, a100: GpuEstimate) -> None:
+    tight = replace(a100, device_total_interval_bytes=(70 * GIB, 80 * GIB), suggested_batch_size=0)
+    found = replace(estimate, gpus=(tight,))
+    assert "\nfits              yes, tight\n" in shown(found, 80)
+    assert "\ninterval          70.0 GiB to 80.0 GiB, 90 %\n" in shown(found, 80)
+    assert "\nsuggested batch   none\n" in shown(found, 80)
+    console = Console(width=80, force_terminal=True, color_system="standard", highlight=False)
+    with console.capture() as captured:
+        console.print(render(found))
+    assert "\x1b[1;33myes, tight" in captured.get()
 
 
 def test_cards_share_tables_only_where_they_fit(a100: GpuEstimate, estimate: Estimate) -> None:

@@ -1,0 +1,121 @@
+"""`planner history`: the verifications kept on this machine, as a table or as JSON on stdout."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import click
+
+from planner.cli import options as shared
+from planner.errors import UsageError
+from planner.results import SCHEMA_VERSION
+from planner.verification import history as kept
+
+_EXIT_CODES = """\b
+Exit codes:
+  0  done
+  1  error: the history cannot be read or written
+  2  wrong usage: an option, an id that is not there
+"""
+_IDS = click.argument("ids", metavar="ID...", nargs=-1, type=click.IntRange(min=1))
+
+
+@click.group(invoke_without_command=True, epilog=_EXIT_CODES)
+@click.option("--card", metavar="NAME", help="Only of this card, by the name that torch gives it.")
+@click.option("--target", metavar="TARGET", help="Only of this target.")
+@shared.as_json
+@click.pass_context
+def history(context: click.Context, card: str | None, target: str | None, as_json: bool) -> None:
+    """List the verifications kept on this machine; show, export or delete them."""
+    if context.invoked_subcommand is not None:
+        return
+    found = kept.entries(card=card, target=target)
+    if as_json:
+        _print_json({"entries": [one.to_dict() for one in found]})
+        return
+    from planner.cli.output import print_renderable
+    from planner.report.history import history_table
+
+    print_renderable(history_table(found))
+
+
+@history.command()
+@click.argument("number", metavar="ID", type=click.IntRange(min=1))
+@shared.as_json
+def show(number: int, as_json: bool) -> None:
+    """Show one verification: each figure, predicted and measured."""
+    found = kept.entry(number)
+    if as_json:
+        _print_json(found.to_dict())
+        return
+    from planner.cli.output import print_renderable
+    from planner.report.history import history_entry
+
+    print_renderable(history_entry(found))
+
+
+@history.command()
+@click.argument("file", required=False, type=click.Path(dir_okay=False, path_type=Path))
+def export(file: Path | None) -> None:
+    """Write all verifications as JSON, one on a line, to FILE or to stdout."""
+    lines = [f"{line}\n" for line in kept.exported(kept.entries())]
+    if file is None or str(file) == "-":
+        click.echo("".join(lines), nl=False)
+    else:
+        _write(file, "".join(lines))
+
+
+@history.command()
+@_IDS
+@click.option("--all", "everything", is_flag=True, help="Delete every verification.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+def delete(ids: Sequence[int], everything: bool, yes: bool) -> None:
+    """Delete verifications: those with the ids given, or all."""
+    if bool(ids) == everything:
+        raise UsageError("say which: planner history delete ID..., or planner history delete --all")
+    count = len(kept.ids_kept())
+    if everything and not count:
+        click.echo("the history is empty", err=True)
+        return
+    kept.check_ids(ids)
+    what = f"all {_counted(count)}" if everything else _named(ids)
+    if not yes:
+        click.confirm(f"delete {what}?", abort=True, err=True)
+    if everything:
+        kept.delete_all()
+    else:
+        kept.delete(ids)
+    click.echo(f"deleted {what}", err=True)
+
+
+def _counted(count: int) -> str:
+    return f"{count} verification{'' if count == 1 else 's'}"
+
+
+def _named(ids: Sequence[int]) -> str:
+    numbers = ", ".join(map(str, dict.fromkeys(ids)))
+    return f"verification{'' if len(set(ids)) == 1 else 's'} {numbers}"
+
+
+def _print_json(document: dict[str, object]) -> None:
+    click.echo(json.dumps({"schema_version": SCHEMA_VERSION, **document}, indent=2))
+
+
+def _write(file: Path, text: str) -> None:
+    """All of it or nothing: what was there before stays until the new file is complete."""
+    handle, name = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)
+    try:
+        with open(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(name, file)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(name)
+        raise

@@ -1,0 +1,132 @@
+"""Where the device total of a card will lie, and the largest batch that fits there too.
+
+In: CardAnswer and the Spread of predictions for that card. Out: Outlook.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from planner.estimation.card_run import CardAnswer
+from planner.memory.allocator_settings import AllocatorSettings
+from planner.memory.forecast import Forecast
+from planner.memory.largest import Largest
+from planner.memory.replay import replay
+from planner.memory.spread import NoSpread, Spread
+from planner.trace import Outcome, StepTrace
+from planner.units import format_percent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """`basis` says what the interval rests on, or why there is none. The fields of GpuEstimate."""
+
+    basis: str
+    interval_bytes: tuple[int, int] | None = None
+    coverage: float | None = None
+    suggested_batch_size: int | None = None
+    suggested_margin_bytes: int | None = None
+
+    @property
+    def said(self) -> str:
+        """The basis as a sentence of the report."""
+        if self.coverage is None:
+            return self.basis
+        covered = format_percent(self.coverage, 1)
+        return (
+            f"interval of device total: {covered} of such cases at the least, by the errors of "
+            f"{self.basis}"
+        )
+
+
+def outlook(
+    answer: CardAnswer,
+    spread: Spread | NoSpread,
+    settings: AllocatorSettings | None,
+    *,
+    suggest: bool = True,
+) -> Outlook:
+    """The interval; with `suggest`, the batch that fits at its upper end, by replay."""
+    if isinstance(spread, NoSpread):
+        return Outlook(basis=spread.reason)
+    if answer.trace.outcome is Outcome.OUT_OF_MEMORY:
+        return Outlook(basis="no interval of device total: the run did not come to its end")
+    budget, trace = answer.budget, answer.trace
+    capacity_bytes = spread.capacity_bytes(budget)
+    batch = _suggested(answer, capacity_bytes, settings) if suggest else None
+    low_bytes, high_bytes = spread.interval_bytes(budget, trace.peak_reserved_bytes)
+    if _fits_in(answer, capacity_bytes, settings):
+        # What is beyond the card lies idle: the allocator gives it back before it fails.
+        high_bytes = min(high_bytes, budget.usable_memory_bytes - budget.reserve_bytes)
+    return Outlook(
+        basis=spread.basis,
+        interval_bytes=(low_bytes, high_bytes),
+        coverage=spread.coverage,
+        suggested_batch_size=batch,
+        suggested_margin_bytes=None if batch is None else budget.capacity_bytes - capacity_bytes,
+    )
+
+
+def _fits_in(answer: CardAnswer, capacity_bytes: int, settings: AllocatorSettings | None) -> bool:
+    """Whether the step runs where the allocator may reserve `capacity_bytes`."""
+    trace = answer.trace
+    if trace.peak_reserved_bytes <= capacity_bytes:
+        return True
+    if trace.peak_allocated_bytes > capacity_bytes or not answer.requests or settings is None:
+        return False
+    found = replay(
+        answer.requests,
+        settings,
+        capacity_bytes=capacity_bytes,
+        total_memory_bytes=answer.budget.usable_memory_bytes,
+    )
+    return found.out_of_memory is None
+
+
+def _suggested(
+    answer: CardAnswer, capacity_bytes: int, settings: AllocatorSettings | None
+) -> int | None:
+    """The largest batch on a card that gives `capacity_bytes` to the allocator; 0: none.
+
+    None where nothing limits it, where no replay can tell, or where it lies below all samples.
+    """
+    largest = answer.batch
+    if largest is None or largest.has_no_limit:
+        return None
+    if not largest.capacity.largest or capacity_bytes <= 0:
+        return 0
+    if largest.scaled is None or settings is None:
+        return None
+    found = Forecast(largest.scaled, settings).largest(
+        capacity_bytes=capacity_bytes,
+        total_memory_bytes=answer.budget.usable_memory_bytes,
+        guess=_guess(answer, largest, capacity_bytes),
+        look_below=False,
+    )
+    smallest = min(layout.value for layout in largest.scaled.layouts)
+    if found.largest < smallest:
+        return _below_samples(answer.trace, smallest, capacity_bytes)
+    return min(found.largest, largest.capacity.largest)
+
+
+def _below_samples(trace: StepTrace, smallest: int, capacity_bytes: int) -> int | None:
+    """Batch 1 makes other requests, so that it is no sample; but it may be the one that was run."""
+    if smallest == 1:
+        return 0
+    if (trace.batch_size, smallest) == (1, 2):
+        return int(trace.peak_reserved_bytes <= capacity_bytes)
+    return None
+
+
+def _guess(answer: CardAnswer, largest: Largest, capacity_bytes: int) -> int | None:
+    """On the line from the batch that was run to the largest one, which fills the card.
+
+    None where these two are one, so that there is no line.
+    """
+    asked, most = answer.trace.batch_size, largest.capacity.largest
+    full_bytes = answer.budget.capacity_bytes
+    rise_bytes = full_bytes - answer.trace.peak_reserved_bytes
+    if most == asked or not rise_bytes:
+        return None
+    less = (full_bytes - capacity_bytes) * (most - asked) / rise_bytes
+    return max(1, min(most, round(most - less)))

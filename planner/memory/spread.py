@@ -1,0 +1,95 @@
+"""How far off predictions have been, and the interval that follows for a new one.
+
+In: ratios measured / predicted of past runs. Out: Spread. Convention: distribution-free, by order
+statistics: with n past ratios and a new one that is exchangeable with them, the new one lies below
+the j-th smallest with a probability of at most j / (n + 1) (conformal prediction, Vovk et al. 2005;
+Lei et al. 2018, https://arxiv.org/abs/1604.04173).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from planner.memory.budget import MemoryBudget
+
+COVERAGE_PERCENT = 90  # what is aimed at; too few ratios cover less, which is then said
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ratios:
+    """measured / predicted of past runs; `source` says in words whose they are."""
+
+    values: tuple[float, ...]
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoSpread:
+    """Nothing is known that an interval could rest on; `reason` says why."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """Factors, least and greatest, between what is predicted and what will be measured.
+
+    `coverage` is the share of cases inside, at the least: 0.9 for 90 %.
+    """
+
+    reserved: tuple[float, float]
+    context: tuple[float, float]
+    coverage: float
+    basis: str
+
+    def interval_bytes(self, budget: MemoryBudget, peak_reserved_bytes: int) -> tuple[int, int]:
+        """Device total, least and greatest; what is predicted is always inside."""
+        reserved = peak_reserved_bytes + budget.reserved_offset_bytes
+        context = budget.context_overhead_bytes
+        low = reserved * self.reserved[0] + context * self.context[0]
+        high = reserved * self.reserved[1] + context * self.context[1]
+        predicted = reserved + context
+        return min(predicted, round(low)), max(predicted, round(high))
+
+    def capacity_bytes(self, budget: MemoryBudget) -> int:
+        """Up to which predicted peak reserved the upper end fits on the card."""
+        free_bytes = budget.usable_memory_bytes - budget.reserve_bytes
+        for_tensors = free_bytes - budget.context_overhead_bytes * self.context[1]
+        upper = int(for_tensors / self.reserved[1]) - budget.reserved_offset_bytes
+        return min(upper, budget.capacity_bytes)
+
+
+def spread(reserved: Ratios, context: Ratios) -> Spread:
+    """Of the peak reserved and of the context overhead, whose errors do not depend on each other.
+
+    A sum that is beyond both k-th ratios from the end needs one of its parts to be beyond its own;
+    of n sums at most 2 (k - 1) are, so the (2 k - 1)-th sum from the end is not. Hence, of the
+    ratios of each part the k-th from the end, with 2 k - 1 <= j and j the rank that the coverage
+    asks of a single list. With k = 1 it is the least and the greatest ratio seen.
+    """
+    count = min(len(reserved.values), len(context.values))
+    assert count > 0, "no spread without ratios"
+    rank = (count + 1) * (100 - COVERAGE_PERCENT) // 200  # from each end
+    inner = max(1, (rank + 1) // 2)
+    coverage = max(0.0, 1 - 2 * (2 * inner - 1) / (count + 1))
+    return Spread(
+        reserved=_ends(reserved.values, inner),
+        context=_ends(context.values, inner),
+        coverage=coverage,
+        basis=f"{reserved.source} and {context.source}",
+    )
+
+
+def _ends(values: Sequence[float], rank: int) -> tuple[float, float]:
+    """The `rank`-th smallest and the `rank`-th greatest."""
+    ordered = sorted(values)
+    return ordered[rank - 1], ordered[-rank]
+
+
+def median(values: Sequence[float]) -> float:
+    """The middle one, or the mean of the two in the middle; the module statistics loads slowly."""
+    ordered, middle = sorted(values), len(values) // 2
+    if len(ordered) % 2:
+        return ordered[middle]
+    return (ordered[middle - 1] + ordered[middle]) / 2

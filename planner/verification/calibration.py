@@ -1,0 +1,119 @@
+"""What past verifications on a card say about it, to correct the next estimate for it.
+
+In: HistoryEntries of one card. Out: the entries that compare with this run, and a Calibration.
+Convention: medians, so that one odd run moves nothing; the runs most like this one count alone; of
+one model in one precision the last run counts, because its errors say little of another model's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from planner.memory.budget import Calibration
+from planner.memory.spread import median
+from planner.verification.history import HistoryEntry
+
+LEAST_FOR_OFFSET = 3  # models: the workspaces of one are no rule for the next
+_DRIVER_FILE = Path("/proc/driver/nvidia/version")
+_DRIVER = re.compile(r"\b(\d{3,}\.\d+(?:\.\d+)?)\b")
+
+
+def installed_driver() -> str | None:
+    """The NVIDIA driver of this machine, like "550.54.15"; None where there is none."""
+    with suppress(OSError):
+        found = _DRIVER.search(_DRIVER_FILE.read_text(encoding="utf-8", errors="replace"))
+        return found[1] if found else None
+    return None
+
+
+def comparable(
+    entries: Sequence[HistoryEntry], *, torch: str, driver: str | None
+) -> tuple[HistoryEntry, ...]:
+    """The runs of the card most like this one.
+
+    Those with the same driver (its first number) and torch (its first two), else with the same
+    torch, else all of the card.
+    """
+    same_torch = [one for one in entries if torch_minor(one.torch) == torch_minor(torch)]
+    same_driver = [
+        one
+        for one in same_torch
+        if driver is not None and one.driver and driver_major(one.driver) == driver_major(driver)
+    ]
+    return tuple(same_driver or same_torch or entries)
+
+
+def calibrate(runs: Sequence[HistoryEntry]) -> Calibration | None:
+    """The Calibration from runs of one card; None where they have measured nothing of use."""
+    context = [bytes_ for one in runs if (bytes_ := context_bytes(one)) is not None]
+    offset = reserved_offset(runs)
+    times = [
+        one.measured.step_s / one.predicted.step_s
+        for one in runs
+        if one.measured.step_s and one.predicted.step_s
+    ]
+    if not context and not times and offset is None:
+        return None
+    return Calibration(
+        card=runs[0].card,
+        runs=len(runs),
+        context_overhead_bytes=round(median(context)) if context else None,
+        reserved_offset_bytes=offset or 0,
+        step_time_ratio=median(times) if times else None,
+        basis=f"calibrated on {_runs(len(runs))} on this card ({_software(runs)})",
+    )
+
+
+def reserved_offset(runs: Sequence[HistoryEntry]) -> int | None:
+    """Median of measured - predicted peak reserved; None of fewer models than LEAST_FOR_OFFSET."""
+    offsets = [
+        measured - predicted
+        for one in last_of_each_model([one for one in runs if reserved_pairs(one)])
+        for predicted, measured in reserved_pairs(one)
+    ]
+    return round(median(offsets)) if len(offsets) >= LEAST_FOR_OFFSET else None
+
+
+def last_of_each_model(runs: Sequence[HistoryEntry]) -> tuple[HistoryEntry, ...]:
+    """The last run of each target in each mode and precision."""
+    last = {(one.target, one.mode, one.precision): one for one in runs}
+    return tuple(last.values())
+
+
+def reserved_pairs(entry: HistoryEntry) -> tuple[tuple[int, int], ...]:
+    """Predicted and measured peak reserved at one batch; empty where they are not both known."""
+    predicted, measured = entry.predicted, entry.measured
+    if not predicted.peak_reserved_bytes or not measured.peak_reserved_bytes:
+        return ()
+    if predicted.batch_size != measured.batch_size:
+        return ()
+    return ((predicted.peak_reserved_bytes, measured.peak_reserved_bytes),)
+
+
+def context_bytes(entry: HistoryEntry) -> int | None:
+    """The measured context overhead; None also for the 0 of a driver that does not tell."""
+    return entry.measured.context_overhead_bytes or None
+
+
+def torch_minor(version: str) -> str:
+    """2.14 of 2.14.1+cu130."""
+    return ".".join(version.partition("+")[0].split(".")[:2])
+
+
+def driver_major(version: str) -> str:
+    """550 of 550.54.15."""
+    return version.partition(".")[0]
+
+
+def _software(runs: Sequence[HistoryEntry]) -> str:
+    drivers = dict.fromkeys(driver_major(one.driver) for one in runs if one.driver)
+    torches = dict.fromkeys(torch_minor(one.torch) for one in runs)
+    parts = [f"driver {' and '.join(drivers)}"] if drivers else []
+    return ", ".join([*parts, f"torch {' and '.join(torches)}"])
+
+
+def _runs(count: int) -> str:
+    return f"{count} run{'' if count == 1 else 's'}"

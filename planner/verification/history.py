@@ -1,0 +1,213 @@
+"""Verifications of the past: kept, found, deleted, exported.
+
+In: Verifications on a physical device. Out: HistoryEntries, in the order in which they were kept.
+Convention: the whole JSON document is kept; columns beside it are for finding it again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from planner.errors import HistoryError, UsageError
+from planner.verification.records import DeviceKind, Figures, Verification
+from planner.verification.store import history_file, reading, writing
+
+if TYPE_CHECKING:
+    import sqlite3
+
+_COLUMNS = (
+    "id", "recorded_at", "card", "driver", "torch", "target", "precision", "batch_size", "document",
+)  # fmt: skip
+_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM verifications"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryEntry:
+    """One verification as it was kept.
+
+    `recorded_at` is UTC, like 2026-11-24T22:30:05Z. `card`, `driver` and `torch` are as the
+    device and PyTorch name them; `driver` is None where it was not known. `mode` is that of the
+    step. `document` is the JSON text of the Verification.
+    """
+
+    id: int
+    recorded_at: str
+    card: str
+    driver: str | None
+    torch: str
+    target: str
+    precision: str
+    batch_size: int
+    mode: str
+    predicted: Figures
+    measured: Figures
+    confirmed: bool
+    document: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """`id`, `recorded_at` and the keys of the verification."""
+        return {"id": self.id, "recorded_at": self.recorded_at, **json.loads(self.document)}
+
+
+def add(verification: Verification, *, recorded_at: datetime | None = None) -> int:
+    """Keeps a verification, and gives its id. `recorded_at` is now unless it is given.
+
+    Raises:
+        UsageError: it did not run on a physical device: it says nothing about one.
+        HistoryError: the store cannot be written; what it held is unchanged.
+    """
+    device = verification.device
+    if device.kind is not DeviceKind.PHYSICAL:
+        raise UsageError(
+            f"only verifications on a physical device are kept; this one ran on {device.name} "
+            f"({device.kind.value})"
+        )
+    time = (recorded_at or datetime.now(timezone.utc)).astimezone(timezone.utc)
+    row = (
+        time.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        device.name,
+        device.driver,
+        verification.versions.torch,
+        verification.target,
+        verification.config.precision.value,
+        verification.config.batch_size,
+        json.dumps(verification.to_dict()),
+    )
+    names, marks = ", ".join(_COLUMNS[1:]), ", ".join("?" * len(row))
+    with writing() as connection:
+        done = connection.execute(f"INSERT INTO verifications ({names}) VALUES ({marks})", row)
+        assert done.lastrowid is not None
+        return done.lastrowid
+
+
+def entries(
+    *, card: str | None = None, target: str | None = None, ids: Sequence[int] | None = None
+) -> tuple[HistoryEntry, ...]:
+    """The entries of a card, of a target, or with these ids, from the oldest on; else all.
+
+    Raises:
+        HistoryError: the store cannot be read. One that is not there has no entries.
+    """
+    asked: list[tuple[str, tuple[str | int, ...]]] = []
+    if card is not None:
+        asked.append(("card = ?", (card,)))
+    if target is not None:
+        asked.append(("target = ?", (target,)))
+    if ids is not None:
+        asked.append((f"id IN ({', '.join('?' * len(ids))})", tuple(ids)))
+    where = f" WHERE {' AND '.join(text for text, _ in asked)}" if asked else ""
+    values = [value for _, given in asked for value in given]
+    with reading() as connection:
+        if connection is None:
+            return ()
+        rows = connection.execute(f"{_SELECT}{where} ORDER BY id", values).fetchall()
+    return tuple(_entry(dict(zip(_COLUMNS, row, strict=True))) for row in rows)
+
+
+def entry(entry_id: int) -> HistoryEntry:
+    """The entry with that id.
+
+    Raises:
+        UsageError: there is none. HistoryError: the store cannot be read.
+    """
+    found = entries(ids=[entry_id])
+    if not found:
+        raise _unknown([entry_id])
+    return found[0]
+
+
+def ids_kept() -> tuple[int, ...]:
+    """The ids of all entries, also of those that cannot be read any more.
+
+    Raises:
+        HistoryError: the store cannot be read.
+    """
+    with reading() as connection:
+        if connection is None:
+            return ()
+        rows = connection.execute("SELECT id FROM verifications ORDER BY id").fetchall()
+    return tuple(number for (number,) in rows)
+
+
+def delete(ids: Iterable[int]) -> None:
+    """Deletes these entries: all of them, or none where one is not there.
+
+    Raises:
+        UsageError: an id that is not there. HistoryError: the store cannot be written.
+    """
+    wanted = sorted(set(ids))
+    check_ids(wanted)  # also, so that nothing is created where there is no store
+    with writing() as connection:
+        missing = [number for number in wanted if not _delete(connection, number)]
+        if missing:  # takes back what was deleted before
+            raise _unknown(missing)
+
+
+def check_ids(ids: Iterable[int]) -> None:
+    """Whether the entries are there.
+
+    Raises:
+        UsageError: an id that is not there. HistoryError: the store cannot be read.
+    """
+    missing = sorted(set(ids) - set(ids_kept()))
+    if missing:
+        raise _unknown(missing)
+
+
+def _delete(connection: sqlite3.Connection, number: int) -> bool:
+    done = connection.execute("DELETE FROM verifications WHERE id = ?", (number,))
+    return done.rowcount > 0
+
+
+def delete_all() -> int:
+    """Deletes every entry, and says how many there were.
+
+    Raises:
+        HistoryError: the store cannot be written.
+    """
+    if not ids_kept():
+        return 0
+    with writing() as connection:
+        return connection.execute("DELETE FROM verifications").rowcount
+
+
+def exported(found: Iterable[HistoryEntry]) -> Iterator[str]:
+    """A line of JSON for each entry, without its line break."""
+    for one in found:
+        yield json.dumps(one.to_dict())
+
+
+def _unknown(ids: Sequence[int]) -> UsageError:
+    numbers = ", ".join(map(str, ids))
+    noun = "entry" if len(ids) == 1 else "entries"
+    return UsageError(f"the history has no {noun} {numbers}; `planner history` lists them")
+
+
+def _entry(row: Mapping[str, Any]) -> HistoryEntry:
+    try:
+        document = json.loads(row["document"])
+        return HistoryEntry(
+            **row,
+            mode=str(document["config"]["mode"]),
+            predicted=_figures(document["predicted"]),
+            measured=_figures(document["measured"]),
+            confirmed=bool(document["confirmed"]),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise HistoryError(
+            f"entry {row['id']} of the history {history_file()} cannot be read ({error!r}); "
+            f"delete it with: planner history delete {row['id']}"
+        ) from error
+
+
+def _figures(document: Mapping[str, Any]) -> Figures:
+    """Figures of a later planner may have more keys: those are for it alone."""
+    given = {field.name: document.get(field.name) for field in fields(Figures)}
+    for name, value in given.items():
+        if not (value is None or isinstance(value, int | float)):
+            raise TypeError(f"{name} is {value!r}, not a number")
+    return Figures(**given)

@@ -1,0 +1,104 @@
+"""How far predictions for a card have been off: by its own history, else by published figures.
+
+In: HistoryEntries that compare with this run. Out: Spread, or why there is none. Convention: own
+figures count from LEAST_OWN models on, for the peak reserved and the context overhead each by
+itself; each is held against what the others would have predicted, so that no figure judges itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from planner.memory.spread import NoSpread, Ratios, Spread, median, spread
+from planner.verification.calibration import (
+    context_bytes,
+    last_of_each_model,
+    reserved_offset,
+    reserved_pairs,
+)
+from planner.verification.history import HistoryEntry
+from planner.workload import Mode
+
+LEAST_OWN = 5
+_PUBLISHED = Path(__file__).with_name("published_errors.json")
+
+
+def card_spread(runs: Sequence[HistoryEntry], mode: Mode) -> Spread | NoSpread:
+    """The spread for a step of that mode on the card of `runs`."""
+    reserved = _own_reserved([one for one in runs if one.mode == mode.value])
+    if reserved is None:
+        reserved = published_reserved(mode)
+    if reserved is None:
+        return NoSpread(
+            reason=f"no interval of device total: no measured peaks of {mode.value} steps are "
+            f"known, neither published nor of {LEAST_OWN} models verified on this card"
+        )
+    return spread(reserved, _own_context(runs) or published_context())
+
+
+def _own_reserved(runs: Sequence[HistoryEntry]) -> Ratios | None:
+    """Measured over predicted peak reserved, with the correction that the other runs give."""
+    known = last_of_each_model([one for one in runs if reserved_pairs(one)])
+    if len(known) < LEAST_OWN:
+        return None
+    values = []
+    for index, one in enumerate(known):
+        offset = reserved_offset([*known[:index], *known[index + 1 :]]) or 0
+        ((predicted, measured),) = reserved_pairs(one)
+        values.append(measured / max(1, predicted + offset))
+    return Ratios(
+        values=tuple(values), source=f"{len(known)} models verified on this card (peak reserved)"
+    )
+
+
+def _own_context(runs: Sequence[HistoryEntry]) -> Ratios | None:
+    """Measured context overheads over the median of the others."""
+    last = last_of_each_model([one for one in runs if context_bytes(one)])
+    known = [bytes_ for one in last if (bytes_ := context_bytes(one)) is not None]
+    if len(known) < LEAST_OWN:
+        return None
+    values = (
+        measured / median([*known[:index], *known[index + 1 :]])
+        for index, measured in enumerate(known)
+    )
+    return Ratios(
+        values=tuple(values), source=f"{len(known)} models verified on this card (context overhead)"
+    )
+
+
+def published_reserved(mode: Mode) -> Ratios | None:
+    """Measured over predicted, of the published runs; None for a mode that has none."""
+    found = _published()["peak_reserved"]
+    if mode.value != found["mode"]:
+        return None
+    return Ratios(
+        values=tuple(one["measured_bytes"] / one["predicted_bytes"] for one in found["figures"]),
+        source=f"{found['said']} (peak reserved)",
+    )
+
+
+def published_context() -> Ratios:
+    """Observed over modelled, of the published context overheads."""
+    found = _published()["context_overhead"]
+    return Ratios(
+        values=tuple(
+            one["observed_mib"] / _modelled_mib(found["model"], one) for one in found["figures"]
+        ),
+        source=f"{found['said']} (context overhead)",
+    )
+
+
+def _modelled_mib(model: dict[str, float], card: dict[str, Any]) -> float:
+    """The model of hardware_db: a constant, and so much for each resident thread of the card."""
+    threads = card["streaming_multiprocessors"] * card["threads_per_sm"]
+    mib: float = model["fixed_mib"] + model["mib_per_1000_threads"] * threads / 1000
+    return mib
+
+
+def _published() -> dict[str, Any]:
+    """The figures that come with planner, each with its source."""
+    document: dict[str, Any] = json.loads(_PUBLISHED.read_text(encoding="utf-8"))
+    return document

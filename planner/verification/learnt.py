@@ -1,0 +1,63 @@
+"""What is known about the cards of an estimate from runs on physical ones.
+
+In: budgets, and the history. Out: Learnt: corrected budgets, spreads, warnings. Convention: an
+estimate does not fail because of the history; it says so and goes on without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from planner.errors import HistoryError
+from planner.memory.budget import MemoryBudget, calibrated
+from planner.memory.spread import NoSpread, Spread
+from planner.verification.calibration import calibrate, comparable, installed_driver
+from planner.verification.history import HistoryEntry, entries
+from planner.verification.intervals import card_spread
+from planner.workload import Mode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learnt:
+    """`budgets` as they were asked for, corrected; a spread for each, in their order."""
+
+    budgets: tuple[MemoryBudget, ...]
+    spreads: tuple[Spread | NoSpread, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def learnt(
+    budgets: Sequence[MemoryBudget], *, torch: str, mode: Mode, from_history: bool
+) -> Learnt:
+    """What past runs say; without `from_history`, only published ones.
+
+    Raises:
+        UsageError: with the measured context overhead, nothing is left for tensors.
+    """
+    kept, warnings = _kept() if from_history else ((), ())
+    driver = installed_driver() if kept else None
+    by_card = {
+        card: comparable([one for one in kept if one.card == card], torch=torch, driver=driver)
+        for card in {one.card for one in kept}
+    }
+    runs = [by_card.get(budget.card.name, ()) for budget in budgets]
+    spreads: dict[tuple[HistoryEntry, ...], Spread | NoSpread] = {}
+    for own in runs:
+        if own not in spreads:
+            spreads[own] = card_spread(own, mode)
+    return Learnt(
+        budgets=tuple(
+            calibrated(budget, calibrate(own)) if own else budget
+            for budget, own in zip(budgets, runs, strict=True)
+        ),
+        spreads=tuple(spreads[own] for own in runs),
+        warnings=warnings,
+    )
+
+
+def _kept() -> tuple[tuple[HistoryEntry, ...], tuple[str, ...]]:
+    try:
+        return entries(), ()
+    except HistoryError as error:
+        return (), (f"nothing was learnt from past verifications: {error}",)
