@@ -20,7 +20,7 @@ from planner.device.payload import ModelFunctions, child_target
 from planner.device.profile import limit_profile
 from planner.device.runner import Runner
 from planner.device.torch_install import find_torch
-from planner.errors import UnknownGpuError, UsageError
+from planner.errors import HistoryError, UnknownGpuError, UsageError
 from planner.estimation.step_setup import Cards
 from planner.host_estimate import (
     CPU_ENVIRONMENT,
@@ -39,6 +39,7 @@ from planner.protocol import Engine
 from planner.results import Estimate, GpuEstimate
 from planner.trace import TensorCategory
 from planner.units import format_bytes, parse_fraction, parse_reserve
+from planner.verification import history
 from planner.verification.bounds import search_bound
 from planner.verification.compare import compare, last_fitting
 from planner.verification.observations import (
@@ -187,7 +188,12 @@ def _on_card(job: _Job, nvml: Nvml, card: PhysicalCard) -> Verification:
     used_bytes, users = nvml.used_bytes(card), nvml.users(card)
     usable_bytes = card.usable_memory_bytes
     kept_bytes = parse_reserve(job.safety, usable_bytes)
-    free = {"gpu_memory": usable_bytes - used_bytes, "reserve": kept_bytes}
+    # What was learnt from runs on this card is left out: it is to be learnt from this one.
+    free = {
+        "gpu_memory": usable_bytes - used_bytes,
+        "reserve": kept_bytes,
+        "calibration": False,
+    }
     notes = []
     if users:
         notes.append(
@@ -232,7 +238,7 @@ def _on_card(job: _Job, nvml: Nvml, card: PhysicalCard) -> Verification:
     predicted = None
     if first is not None:
         predicted = partial(job.predicted, card.name, max_batch=False, **free)
-    return _compared(job, verified, first, found, predicted, tuple(notes))
+    return _kept(_compared(job, verified, first, found, predicted, tuple(notes)))
 
 
 def _on_cpu(job: _Job, memory_bytes: int) -> Verification:
@@ -341,3 +347,15 @@ def _compared(
         tolerance=job.tolerance,
         warnings=warnings,
     )
+
+
+def _kept(verification: Verification) -> Verification:
+    """Keeps a verification in the history; one that cannot be kept is worth no less to the user."""
+    if verification.measured.max_batch_size is None:
+        return verification
+    try:
+        history.add(verification)
+    except HistoryError as error:
+        said = f"this verification could not be kept: {error}"
+        return replace(verification, warnings=(*verification.warnings, said))
+    return verification

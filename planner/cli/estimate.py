@@ -75,7 +75,7 @@ Progress, errors and whatever the model prints go to stderr.
     "--no-calibration",
     "calibration",
     is_flag=True,
-    callback=_not,
+    callback=shared.inverted,
     help="Do not correct the figures by past verifications (`planner history`).",
 )
 @shared.timeout("Longest wait for loading the model and for each run: seconds, 10m or 1h.")
