@@ -1,7 +1,7 @@
 """Python environments of the comparisons with published figures, made in the user's cache folder.
 
 In: the name of a set of requirements. Out: the path of an interpreter. Convention: transformers is
-that of the measurements; torch and timm are today's ("current") or those of their time ("measured").
+that of the measurements; torch and timm are today's ("current") or of their time ("measured").
 """
 
 from __future__ import annotations

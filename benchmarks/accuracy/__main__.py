@@ -61,9 +61,7 @@ def _predict(cases: Sequence[Case], path: Path, jobs: int) -> None:
         return
     versions = versions_of(SOURCES[cases[0].source].environment)
     missing = [
-        case
-        for case in cases
-        if known.get((case.source, case.name), (None, ""))[1] != versions
+        case for case in cases if known.get((case.source, case.name), (None, ""))[1] != versions
     ]
     print(
         f"{cases[0].source}: {len(cases)} cases, {len(cases) - len(missing)} known",
@@ -72,9 +70,7 @@ def _predict(cases: Sequence[Case], path: Path, jobs: int) -> None:
     for number, result in enumerate(run(missing, jobs=jobs), start=1):
         results.append(path, result)
         trouble = result.prediction.trouble
-        print(
-            f"{number}/{len(missing)} {result.case.name} {trouble or 'done'}", file=sys.stderr
-        )
+        print(f"{number}/{len(missing)} {result.case.name} {trouble or 'done'}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -55,9 +55,7 @@ def _or_not_run(result: Result, judge_one: Callable[[Result], Judged]) -> Judged
 def _absolute(result: Result) -> Judged:
     case, prediction = result.case, result.prediction
     is_reserved = case.quantity is Quantity.PEAK_RESERVED
-    predicted = (
-        prediction.peak_reserved_bytes if is_reserved else prediction.peak_allocated_bytes
-    )
+    predicted = prediction.peak_reserved_bytes if is_reserved else prediction.peak_allocated_bytes
     return _against(result, predicted, H100_BOUNDS[case.quantity])
 
 

@@ -1,1 +1,2 @@
-def page(judged): return ''
+def page(judged):
+    return ""

@@ -17,12 +17,15 @@ from benchmarks.accuracy.sources import BRACKET_TOLERANCE_FRACTION, Source
 from benchmarks.h100_peaks.measurements import read_measurements
 from benchmarks.h100_peaks.run import predict as predict_h100
 from planner.device.build import emulated_device
+from planner.device.profile import UNLIMITED_BYTES
 from planner.device.runner import Runner
 from planner.device.torch_install import find_torch
 from planner.errors import PlannerError
+from planner.estimation.allocator_what_ifs import allocator_plan
 from planner.estimation.step_setup import Cards
 from planner.memory.budget import MemoryBudget, memory_budgets
-from planner.trace import Outcome, StepTrace
+from planner.memory.replay import replay, requests_of
+from planner.trace import Outcome, RequestLog, StepTrace
 from planner.workload import InputSpec, Mode, Precision, StepConfig, Target, TargetKind
 
 _TIMEOUT_S = 400.0
@@ -63,11 +66,29 @@ class _Model:
     def _figure(self, case: Case) -> Prediction:
         """The peaks on the card as it is; without its limit, where the step does not fit."""
         budget, config = self._budget(case), _config(self.source, case)
-        trace = self.runner.run(self.cards.limited(budget), config)
-        if trace.outcome is Outcome.OUT_OF_MEMORY:
-            free = self.runner.run(self.cards.unlimited(budget), config)
-            return replace(_prediction(case, free), fits=False)
-        return replace(_prediction(case, trace), fits=True)
+        trace, log = self.runner.requests(self.cards.limited(budget), config)
+        fits = trace.outcome is not Outcome.OUT_OF_MEMORY
+        if not fits:
+            trace, log = self.runner.requests(self.cards.unlimited(budget), config)
+        return replace(
+            _prediction(case, trace),
+            fits=fits,
+            without_workspaces_bytes=self._without_workspaces(log),
+        )
+
+    def _without_workspaces(self, log: RequestLog | None) -> int | None:
+        """Peak reserved had no plan of cuDNN taken a workspace: how much of an error is theirs?
+
+        A request is taken for a workspace by its size, which cuDNN has named.
+        """
+        if log is None:
+            return None
+        named = frozenset(log.workspace_sizes_bytes)
+        requests = requests_of(log)
+        blocks = {one.block for one in requests if one.size_bytes in named}
+        rest = [one for one in requests if one.block not in blocks]
+        settings = allocator_plan((), self.cards.torch.version).in_force
+        return replay(rest, settings, capacity_bytes=UNLIMITED_BYTES).peak_reserved_bytes
 
     def _bracketed(self, case: Case) -> Prediction:
         """Whether the batch fits; where that is wrong, what it would need."""

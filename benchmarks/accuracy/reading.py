@@ -17,7 +17,7 @@ from planner.units import MIB
 from planner.workload import Scalar
 
 # The parts of a row that change the step, and how they are read.
-_SETTINGS = ("image_size", "precision", "tf32")
+_SETTINGS = ("image_size", "precision", "tf32", "half_images")
 _YES = {"yes": True, "no": False}
 H100_QUANTITIES = (Quantity.PEAK_ALLOCATED, Quantity.PEAK_RESERVED)
 

@@ -62,6 +62,7 @@ class Prediction:
 
     `peak_*_bytes` are of the run that completed, else of one without a limit. `fits` is of the card
     as it is, None where that was not asked; `fits_smaller` of a card smaller by the tolerance.
+    `without_workspaces_bytes` is the peak reserved had no plan of cuDNN taken a workspace.
     `trouble` says why nothing was predicted.
     """
 
@@ -70,6 +71,7 @@ class Prediction:
     peak_reserved_bytes: int | None = None
     fits: bool | None = None
     fits_smaller: bool | None = None
+    without_workspaces_bytes: int | None = None
     largest_elements: int | None = None  # of one tensor, where that was asked
     seconds: float = 0.0
     trouble: str = ""

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.accuracy.worker`: predicts one group of cases in the environment it runs in.
+"""`python -m benchmarks.accuracy.worker`: predicts a group of cases in its own environment.
 
 In: on stdin the source's name and its cases, one JSON document. Out: on stdout a JSON line for each
 prediction, as soon as it is there.
@@ -32,9 +32,7 @@ def encoded(case: Case) -> dict[str, Any]:
 def decoded(document: dict[str, Any]) -> Case:
     """What `encoded` made of a case."""
     settings = tuple((key, value) for key, value in document["settings"])
-    return Case(
-        **{**document, "quantity": Quantity(document["quantity"]), "settings": settings}
-    )
+    return Case(**{**document, "quantity": Quantity(document["quantity"]), "settings": settings})
 
 
 def prediction_of(line: str) -> Prediction:

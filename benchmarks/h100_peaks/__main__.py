@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.environments import REQUIREMENTS, REPOSITORY, interpreter
+from benchmarks.environments import REPOSITORY, REQUIREMENTS, interpreter
 
 
 def main() -> int:

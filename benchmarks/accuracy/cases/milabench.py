@@ -26,7 +26,7 @@ _name = ""
 _half_images = False
 
 
-def build_model(name: str, tf32: bool, half_images: bool = False) -> nn.Module:
+def build_model(name: str, tf32: bool, half_images: bool) -> nn.Module:
     """`bert-base` or `convnext_large`; TF32 moves the workspaces of convolutions alone."""
     global _name, _half_images  # build_batch is told the size of the batch alone
     _name, _half_images = name, half_images
