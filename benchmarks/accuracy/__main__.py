@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 
 from benchmarks.accuracy import page, results
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     judged = judge_all(options.csv)
     results.write(options.csv, judged)
     options.page.parent.mkdir(parents=True, exist_ok=True)
-    options.page.write_text(page.page(judged), encoding="utf-8")
+    options.page.write_text(page.page(judged, options.date), encoding="utf-8")
     print(f"{len(judged)} cases in {options.csv}; {options.page} written", file=sys.stderr)
     exact = [one for one in judged if one.result.case.source == "h100-peaks"]
     return 1 if any(one.verdict is Verdict.BEYOND for one in exact) else 0
@@ -88,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=int, default=2, help="worker processes (2)")
     parser.add_argument("--csv", type=Path, default=CSV_FILE, help="the cases, one row each")
     parser.add_argument("--page", type=Path, default=PAGE, help="the record, in Markdown")
+    parser.add_argument("--date", default=date.today().isoformat(), help="on the page (today)")
     parser.add_argument(
         "--judge-only", action="store_true", help="run nothing: judge what the CSV file holds"
     )

@@ -7,6 +7,7 @@ measured - predicted over one half of the models, a half drawn by a seed; that h
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from statistics import median
 
 from benchmarks.accuracy.reading import fitting_half
@@ -38,6 +39,21 @@ def offsets(source: Source, results: Sequence[Result], fitted: frozenset[str]) -
         if fit_key(source, result) in fitted and measured is not None and predicted is not None:
             gaps.setdefault(result.case.card, []).append(measured - predicted)
     return {card: round(median(found)) for card, found in gaps.items()}
+
+
+def offsets_of(source: Source, judged: Sequence[Judged]) -> Offsets:
+    """The constants that verdicts were given with."""
+    fitted = [one.result for one in judged if one.verdict is Verdict.FITTED]
+    return offsets(source, fitted, frozenset(fit_key(source, one) for one in fitted))
+
+
+def without_workspaces(results: Sequence[Result]) -> list[Result]:
+    """The results as they were had no plan of cuDNN taken a workspace, where that is known."""
+    return [
+        replace(one, prediction=replace(one.prediction, peak_reserved_bytes=other))
+        for one in results
+        if (other := one.prediction.without_workspaces_bytes) is not None
+    ]
 
 
 def fit_key(source: Source, result: Result) -> str:
@@ -72,7 +88,11 @@ def _with_offset(
             note = "the measured figure is the size of the card, not that of the step"
             return Judged(result=result, verdict=Verdict.LEFT_OUT, note=note)
         reserved = result.prediction.peak_reserved_bytes
-        predicted = None if reserved is None else reserved + constants[result.case.card]
+        constant = constants.get(result.case.card)
+        if constant is None or reserved is None:
+            note = "no case of this card is in the half that its constant would be fitted on"
+            return Judged(result=result, verdict=Verdict.LEFT_OUT, note=note)
+        predicted = reserved + constant
         judged = _against(result, predicted, source.bound)
         if fit_key(source, result) in fitted:
             return Judged(
