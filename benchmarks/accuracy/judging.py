@@ -16,6 +16,7 @@ from benchmarks.accuracy.sources import (
     BRACKET_TOLERANCE_FRACTION,
     H100_BOUNDS,
     INDEX_LIMIT_ELEMENTS,
+    SAME_NETWORK_FRACTION,
     Judging,
     Source,
 )
@@ -59,6 +60,17 @@ def without_workspaces(results: Sequence[Result]) -> list[Result]:
 def fit_key(source: Source, result: Result) -> str:
     """What the halves are drawn from: models; where a source has few of them, single cases."""
     return result.case.name if source.halves_by_case else result.case.model
+
+
+def another_network(result: Result) -> str:
+    """Why the network of this name is not the one that was measured; "" where it is."""
+    published, built = result.case.parameters_millions, result.prediction.parameters
+    if published is None or built is None:
+        return ""
+    # Published with two digits: up to 0.005 off.
+    if abs(built / 1e6 - published) <= 0.006 + SAME_NETWORK_FRACTION * published:
+        return ""
+    return f"another network: {published:.2f} M parameters when measured, {built / 1e6:.2f} M here"
 
 
 def _or_not_run(result: Result, judge_one: Callable[[Result], Judged]) -> Judged:
@@ -117,6 +129,9 @@ def _against(result: Result, predicted: int | None, bound: float) -> Judged:
 
 def _bracket(result: Result) -> Judged:
     prediction = result.prediction
+    other = another_network(result)
+    if other:
+        return Judged(result=result, verdict=Verdict.LEFT_OUT, note=other)
     if (prediction.largest_elements or 0) > INDEX_LIMIT_ELEMENTS:
         note = "a tensor has more elements than 32-bit indices reach: the failure may be that"
         return Judged(result=result, verdict=Verdict.LEFT_OUT, note=note)

@@ -179,6 +179,7 @@ def _prediction(case: Case, trace: StepTrace) -> Prediction:
         case=case.name,
         peak_allocated_bytes=trace.peak_allocated_bytes,
         peak_reserved_bytes=trace.peak_reserved_bytes,
+        parameters=None if trace.counts is None else trace.counts.parameters,
         warning="" if not trace.warnings else trace.warnings[0][:200],
     )
 

@@ -67,7 +67,7 @@ def fitting_half(models: Iterable[str], seed: int) -> frozenset[str]:
 
 
 def _case(source: Source, row: Mapping[str, str]) -> Case:
-    measured = row.get("measured_mib")
+    measured, parameters = row.get("measured_mib"), row.get("parameters_millions")
     return Case(
         source=source.name,
         name=row["case"],
@@ -78,6 +78,7 @@ def _case(source: Source, row: Mapping[str, str]) -> Case:
         quantity=Quantity(row["quantity"]),
         measured_bytes=None if measured is None else round(float(measured) * MIB),
         settings=tuple(_settings(row)),
+        parameters_millions=None if parameters is None else float(parameters),
     )
 
 

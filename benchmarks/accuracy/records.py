@@ -38,6 +38,8 @@ class Case:
     """One published figure. `settings` are those of its source, by name.
 
     `measured_bytes` is None where the figure is that a batch fits, or does not.
+    `parameters_millions` is the size of the network as published, rounded to two digits behind the
+    point; None where it was not.
     """
 
     source: str
@@ -49,6 +51,7 @@ class Case:
     quantity: Quantity
     measured_bytes: int | None = None
     settings: tuple[tuple[str, Scalar], ...] = ()
+    parameters_millions: float | None = None
 
     @property
     def group(self) -> tuple[object, ...]:
@@ -72,6 +75,7 @@ class Prediction:
     fits: bool | None = None
     fits_smaller: bool | None = None
     without_workspaces_bytes: int | None = None
+    parameters: int | None = None
     largest_elements: int | None = None  # of one tensor, where that was asked
     seconds: float = 0.0
     trouble: str = ""

@@ -15,8 +15,8 @@ from benchmarks.accuracy.records import Case, Judged, Prediction, Quantity, Resu
 FIELDS = (
     "source", "case", "family", "model", "batch_size", "card", "quantity", "measured", "predicted",
     "error", "verdict", "peak_allocated_bytes", "peak_reserved_bytes", "fits", "fits_smaller",
-    "without_workspaces_bytes", "largest_elements", "seconds", "note", "warning", "trouble",
-    "versions",
+    "without_workspaces_bytes", "parameters", "largest_elements", "seconds", "note", "warning",
+    "trouble", "versions",
 )  # fmt: skip
 _IN_WORDS = {True: "yes", False: "no", None: ""}
 _FROM_WORDS = {words: value for value, words in _IN_WORDS.items()}
@@ -69,6 +69,7 @@ def _row(result: Result) -> dict[str, object]:
         "fits_smaller": _IN_WORDS[prediction.fits_smaller],
         "seconds": f"{prediction.seconds:.2f}",
         "without_workspaces_bytes": _known(prediction.without_workspaces_bytes),
+        "parameters": _known(prediction.parameters),
         "largest_elements": _known(prediction.largest_elements),
         "warning": prediction.warning,
         "trouble": prediction.trouble,
@@ -108,6 +109,7 @@ def _prediction(row: dict[str, str]) -> Prediction:
         fits=_FROM_WORDS[row["fits"]],
         fits_smaller=_FROM_WORDS[row["fits_smaller"]],
         without_workspaces_bytes=number("without_workspaces_bytes"),
+        parameters=number("parameters"),
         largest_elements=number("largest_elements"),
         seconds=float(row["seconds"] or 0),
         trouble=row["trouble"],

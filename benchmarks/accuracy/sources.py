@@ -24,6 +24,10 @@ BRACKET_TOLERANCE_FRACTION = 0.03
 # Beyond it some kernels of PyTorch and cuDNN refuse: their indices have 32 bits and a sign.
 INDEX_LIMIT_ELEMENTS = 2**31
 
+# Networks of one name that differ by no more than this in their parameters are taken for the same:
+# later versions of timm have moved a bias here and there.
+SAME_NETWORK_FRACTION = 0.005
+
 # Of a single row, without sign; as benchmarks/h100_peaks holds them.
 H100_BOUNDS = {
     Quantity.PEAK_ALLOCATED: ACTIVE_BOUNDS.row,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from accuracy_cases import bracket, figure
 
@@ -71,6 +73,23 @@ def test_the_fitted_half_is_not_judged() -> None:
     found = error_statistics(judged)
     assert found is not None
     assert (found.number, found.worst) == (2, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("built", "expected"),
+    [
+        (15_411_000, Verdict.WRONG),
+        (15_480_000, Verdict.WRONG),  # a bias here and there
+        (25_030_000, Verdict.LEFT_OUT),
+        (None, Verdict.WRONG),
+    ],
+)
+def test_a_network_that_has_changed_is_left_out(built: int | None, expected: Verdict) -> None:
+    result = bracket(ran=True, fits=False)
+    case = replace(result.case, parameters_millions=15.41)
+    prediction = replace(result.prediction, parameters=built)
+    (one,) = judge(TRAIN, [replace(result, case=case, prediction=prediction)], frozenset())
+    assert one.verdict is expected
 
 
 def test_a_full_card_is_left_out() -> None:
