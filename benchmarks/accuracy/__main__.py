@@ -31,8 +31,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     judged: list[Judged] = []
     if not options.judge_only:
         for name in names:
-            cases = sample(read_cases(SOURCES[name]), options.sample, options.seed)
-            _predict(cases, options.csv, options.jobs)
+            cases = [
+                case
+                for case in read_cases(SOURCES[name])
+                if not options.model or case.model in options.model
+            ]
+            _predict(sample(cases, options.sample, options.seed), options.csv, options.jobs)
     judged = judge_all(options.csv)
     results.write(options.csv, judged)
     options.page.parent.mkdir(parents=True, exist_ok=True)
@@ -82,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--source", action="append", choices=tuple(SOURCES), help="only this one (repeatable)"
     )
+    parser.add_argument("--model", action="append", help="only this one (repeatable)")
     parser.add_argument(
         "--sample", type=int, help="whole models of each source, until there are N cases"
     )
