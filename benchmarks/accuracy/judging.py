@@ -1,7 +1,7 @@
 """Verdicts: predictions held against what was measured.
 
 In: Results of one source. Out: Judged, in the same order. Convention: a constant is the median of
-measured - predicted over one half of the models, a half drawn by a seed; that half is not judged.
+measured - predicted over about half of the models, drawn by a seed; these are not judged.
 """
 
 from __future__ import annotations

@@ -112,8 +112,8 @@ def _how_judged(source: Source) -> str:
         unit = "cases" if source.halves_by_case else "models"
         return (
             "The driver's figure holds the CUDA context and the libraries' own memory beside the "
-            f"peak reserved. One constant per card, the median difference over one half of the "
-            f"{unit}, stands for them; the other half is judged. Bound of a row: "
+            f"peak reserved. One constant per card, the median difference over about half of the "
+            f"{unit}, stands for them; the others are judged. Bound of a row: "
             f"{source.bound:.0%}."
         )
     return (

@@ -39,7 +39,7 @@ class Judging(Enum):
     """How predictions of a source are compared."""
 
     ABSOLUTE = "the figure itself"
-    OFFSET = "with one constant, fitted on one half of the models and judged on the other"
+    OFFSET = "with one constant, fitted on about half of the models and judged on the others"
     BRACKET = "whether a batch fits"
 
 

@@ -8,6 +8,7 @@ import pytest
 from accuracy_cases import bracket, figure
 
 from benchmarks.accuracy.judging import judge, offsets, offsets_of, without_workspaces
+from benchmarks.accuracy.reading import fitting_half
 from benchmarks.accuracy.records import Quantity, Result, Verdict
 from benchmarks.accuracy.sources import SOURCES
 from benchmarks.accuracy.statistics import bracket_statistics, error_statistics, percentile
@@ -66,13 +67,17 @@ def test_a_constant_is_the_median_difference_of_each_card() -> None:
 
 def test_the_fitted_half_is_not_judged() -> None:
     results = [figure(name, 120, 100) for name in "abcd"]
+    fitted = fitting_half("abcd", A100.half_seed)
+    assert 0 < len(fitted) < 4
     judged = judge(A100, results, frozenset())
-    assert sorted(one.verdict.value for one in judged) == ["fitted"] * 2 + ["within"] * 2
+    assert [one.verdict for one in judged] == [
+        Verdict.FITTED if name in fitted else Verdict.WITHIN for name in "abcd"
+    ]
     assert {one.predicted_bytes for one in judged} == {120}
     assert offsets_of(A100, judged) == {"h100": 20}
     found = error_statistics(judged)
     assert found is not None
-    assert (found.number, found.worst) == (2, 0.0)
+    assert (found.number, found.worst) == (4 - len(fitted), 0.0)
 
 
 @pytest.mark.parametrize(
