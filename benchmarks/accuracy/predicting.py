@@ -81,13 +81,13 @@ class _Model:
 
         A request is taken for a workspace by its size, which cuDNN has named.
         """
-        if log is None:
+        settings = allocator_plan((), self.cards.torch.version).in_force
+        if log is None or settings is None:
             return None
         named = frozenset(log.workspace_sizes_bytes)
         requests = requests_of(log)
         blocks = {one.block for one in requests if one.size_bytes in named}
         rest = [one for one in requests if one.block not in blocks]
-        settings = allocator_plan((), self.cards.torch.version).in_force
         return replay(rest, settings, capacity_bytes=UNLIMITED_BYTES).peak_reserved_bytes
 
     def _bracketed(self, case: Case) -> Prediction:

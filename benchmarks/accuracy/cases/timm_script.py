@@ -9,6 +9,8 @@ https://github.com/huggingface/pytorch-image-models (train.py and timm/data/load
 
 from __future__ import annotations
 
+from typing import Any
+
 import timm
 import torch
 from timm.loss import LabelSmoothingCrossEntropy
@@ -24,7 +26,8 @@ def build_model(name: str) -> nn.Module:
     global _shape  # build_batch is told the size of the batch alone
     network = timm.create_model(name, pretrained=False)
     assert isinstance(network, nn.Module)
-    _shape = network.pretrained_cfg["input_size"]
+    configuration: Any = network.pretrained_cfg
+    _shape = configuration["input_size"]
     return network
 
 
