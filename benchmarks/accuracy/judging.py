@@ -90,30 +90,23 @@ def _absolute(result: Result) -> Judged:
 def _with_offset(
     source: Source, results: Sequence[Result], left_out: frozenset[str]
 ) -> list[Judged]:
-    usable = [one for one in results if one.case.name not in left_out]
+    reasons = {one.case.name: another_network(one) for one in results}
+    reasons |= dict.fromkeys(left_out, "the figure is the size of the card, not that of the step")
+    usable = [one for one in results if not reasons[one.case.name]]
     fitted = fitting_half((fit_key(source, one) for one in usable), source.half_seed)
     constants = offsets(source, usable, fitted)
 
     def one(result: Result) -> Judged:
-        name = result.case.name
-        if name in left_out:
-            note = "the measured figure is the size of the card, not that of the step"
-            return Judged(result=result, verdict=Verdict.LEFT_OUT, note=note)
         reserved = result.prediction.peak_reserved_bytes
         constant = constants.get(result.case.card)
-        if constant is None or reserved is None:
-            note = "no case of this card is in the half that its constant would be fitted on"
-            return Judged(result=result, verdict=Verdict.LEFT_OUT, note=note)
-        predicted = reserved + constant
-        judged = _against(result, predicted, source.bound)
-        if fit_key(source, result) in fitted:
-            return Judged(
-                result=result,
-                verdict=Verdict.FITTED,
-                predicted_bytes=predicted,
-                error=judged.error,
-            )
-        return judged
+        reason = reasons[result.case.name]
+        if not reason and (constant is None or reserved is None):
+            reason = "no case of this card is in the half that its constant would be fitted on"
+        if reason or constant is None or reserved is None:
+            return Judged(result=result, verdict=Verdict.LEFT_OUT, note=reason)
+        judged = _against(result, reserved + constant, source.bound)
+        is_fitted = fit_key(source, result) in fitted
+        return replace(judged, verdict=Verdict.FITTED) if is_fitted else judged
 
     return [_or_not_run(result, one) for result in results]
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from benchmarks.accuracy.records import Case, Quantity
-from benchmarks.accuracy.sources import Source
+from benchmarks.accuracy.sources import PARAMETERS_MILLIONS_THEN, Source
 from planner.units import MIB
 from planner.workload import Scalar
 
@@ -79,7 +79,9 @@ def _case(source: Source, row: Mapping[str, str]) -> Case:
         quantity=Quantity(row["quantity"]),
         measured_bytes=None if measured is None else round(float(measured) * MIB),
         settings=tuple(_settings(row)),
-        parameters_millions=None if parameters is None else float(parameters),
+        parameters_millions=(
+            PARAMETERS_MILLIONS_THEN.get(row["model"]) if parameters is None else float(parameters)
+        ),
     )
 
 

@@ -103,6 +103,17 @@ def test_a_full_card_is_left_out() -> None:
     assert judged[0].verdict is Verdict.LEFT_OUT
 
 
+def test_a_changed_network_moves_no_constant() -> None:
+    results = [figure(name, 120, 100) for name in "abcd"]
+    changed = figure("e", 500, 100)
+    case = replace(changed.case, parameters_millions=1.0)
+    prediction = replace(changed.prediction, parameters=2_000_000)
+    results.append(replace(changed, case=case, prediction=prediction))
+    judged = judge(A100, results, frozenset())
+    assert judged[-1].verdict is Verdict.LEFT_OUT
+    assert offsets_of(A100, judged) == {"h100": 20}
+
+
 def test_a_card_without_a_constant_is_left_out() -> None:
     (one,) = judge(A100, [figure("a", 120, None)], frozenset())
     assert one.verdict is Verdict.LEFT_OUT
