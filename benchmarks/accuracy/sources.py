@@ -21,8 +21,8 @@ MODEL_FILES = Path(__file__).with_name("cases")
 # processes on the card are not known better than that.
 BRACKET_TOLERANCE_FRACTION = 0.03
 
-# Beyond it some kernels of PyTorch and cuDNN refuse: their indices have 32 bits and a sign.
-INDEX_LIMIT_ELEMENTS = 2**31
+# With more some kernels of PyTorch and cuDNN refuse: their indices have 32 bits and a sign.
+INDEX_LIMIT_ELEMENTS = 2**31 - 1
 
 # Networks of one name that differ by no more than this in their parameters are taken for the same:
 # later versions of timm have moved a bias here and there.

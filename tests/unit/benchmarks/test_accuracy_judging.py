@@ -24,8 +24,8 @@ H100, TRAIN, A100 = SOURCES["h100-peaks"], SOURCES["timm-train"], SOURCES["gpume
         (bracket(ran=False, fits=False), Verdict.RIGHT),
         (bracket(ran=False, fits=True, fits_smaller=True), Verdict.WRONG),
         (bracket(ran=False, fits=True, fits_smaller=False), Verdict.RIGHT),
-        (bracket(ran=False, fits=True, largest_elements=2**31 + 1), Verdict.LEFT_OUT),
-        (bracket(ran=False, fits=False, largest_elements=2**31), Verdict.RIGHT),
+        (bracket(ran=False, fits=True, largest_elements=2**31), Verdict.LEFT_OUT),
+        (bracket(ran=False, fits=False, largest_elements=2**31 - 1), Verdict.RIGHT),
     ],
     ids=["ran", "said oom", "failed", "said fits", "within tolerance", "too many elements", "many"],
 )  # fmt: skip
