@@ -133,6 +133,6 @@ def _bracket(result: Result) -> Judged:
     note = ""
     if not is_right and not ran and prediction.fits_smaller is False:
         is_right = True
-        note = f"fails on a card {BRACKET_TOLERANCE_FRACTION:.0%} smaller"
+        note = f"fails on a card smaller by {BRACKET_TOLERANCE_FRACTION:.2f} of its memory"
     verdict = Verdict.RIGHT if is_right else Verdict.WRONG
     return Judged(result=result, verdict=verdict, note=note)

@@ -106,7 +106,9 @@ def _section(source: Source, judged: Sequence[Judged]) -> Iterator[str]:
 
 def _how_judged(source: Source) -> str:
     if source.judging is Judging.ABSOLUTE:
-        bounds = ", ".join(f"{name.value} {bound:.1%}" for name, bound in H100_BOUNDS.items())
+        bounds = ", ".join(
+            f"{name.value} {_percent(bound, '.1')}" for name, bound in H100_BOUNDS.items()
+        )
         return f"Judged figure by figure; bounds of a row: {bounds}."
     if source.judging is Judging.OFFSET:
         unit = "cases" if source.halves_by_case else "models"
@@ -114,11 +116,11 @@ def _how_judged(source: Source) -> str:
             "The driver's figure holds the CUDA context and the libraries' own memory beside the "
             f"peak reserved. One constant per card, the median difference over about half of the "
             f"{unit}, stands for them; the others are judged. Bound of a row: "
-            f"{source.bound:.0%}."
+            f"{_percent(source.bound, '.0')}."
         )
     return (
         "A batch that ran has to fit. One that failed has to fail, on the card or on one "
-        f"{BRACKET_TOLERANCE_FRACTION:.0%} smaller."
+        f"{_percent(BRACKET_TOLERANCE_FRACTION, '.0')} smaller."
     )
 
 
@@ -177,7 +179,7 @@ def _miss(one: Judged) -> tuple[str, ...]:
         *front,
         f"{case.measured_bytes / GIB:.2f} GiB",
         f"{(one.predicted_bytes or 0) / GIB:.2f} GiB",
-        f"{one.error or 0:+.2%}",
+        _percent(one.error or 0, "+.2"),
     )
 
 
@@ -218,10 +220,10 @@ def _error_row(name: str, group: Iterable[Judged]) -> Iterator[tuple[str, ...]]:
 def _error_cells(found: ErrorStatistics) -> tuple[str, ...]:
     return (
         str(found.number),
-        f"{found.median:.3%}",
-        f"{found.p95:.2%}",
-        f"{found.worst:+.2%}",
-        f"{found.under_fraction:.0%}",
+        _percent(found.median, ".3"),
+        _percent(found.p95, ".2"),
+        _percent(found.worst, "+.2"),
+        _percent(found.under_fraction, ".0"),
     )
 
 
@@ -231,8 +233,13 @@ def _bracket_cells(found: BracketStatistics) -> tuple[str, ...]:
         str(found.ran_right),
         str(found.failed),
         str(found.failed_right),
-        f"{found.right_fraction:.1%}",
+        _percent(found.right_fraction, ".1"),
     )
+
+
+def _percent(fraction: float, form: str) -> str:
+    """`form` is the sign and the digits of a format specification."""
+    return f"{fraction:{form}%}".replace("%", " %")
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:

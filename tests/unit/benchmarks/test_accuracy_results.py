@@ -69,9 +69,9 @@ def test_rows_say_what_was_measured_and_predicted(tmp_path: Path) -> None:
 def test_the_page_names_every_miss() -> None:
     text = page(judged_cases(), "2000-01-01")
     assert "Date: 2000-01-01" in text
-    assert "| h100-peaks, peak allocated | 1 | 0.000% | 0.00% | +0.00% | 0% |" in text
-    assert "| timm-train | 1 | 1 | 1 | 0 | 50.0% |" in text
-    assert "| gpt2 | 8 | h100 | 0.93 GiB | 1.86 GiB | +100.00% |" in text
+    assert "| h100-peaks, peak allocated | 1 | 0.000 % | 0.00 % | +0.00 % | 0 % |" in text
+    assert "| timm-train | 1 | 1 | 1 | 0 | 50.0 % |" in text
+    assert "| gpt2 | 8 | h100 | 0.93 GiB | 1.86 GiB | +100.00 % |" in text
     assert "- 1 of c: no / such model" in text
     assert text == page(judged_cases(), "2000-01-01")
 
