@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.accuracy.judging import judge, offsets_of, without_workspaces
+from benchmarks.accuracy.reading import read_cases
 from benchmarks.accuracy.records import Judged, Verdict
 from benchmarks.accuracy.sources import (
     BRACKET_TOLERANCE_FRACTION,
@@ -91,7 +92,7 @@ def _section(source: Source, judged: Sequence[Judged]) -> Iterator[str]:
     yield ""
     yield f"{source.title}. {_how_judged(source)}"
     yield ""
-    yield f"{_counts(mine)}."
+    yield f"{_counts(source, mine)}."
     yield ""
     if source.judging is Judging.OFFSET:
         yield from _constants(source, mine)
@@ -197,10 +198,10 @@ def _not_run(mine: Sequence[Judged]) -> Iterator[str]:
     yield ""
 
 
-def _counts(mine: Sequence[Judged]) -> str:
+def _counts(source: Source, mine: Sequence[Judged]) -> str:
     groups = by(lambda one: one.verdict.value, mine)
     listed = ", ".join(f"{len(group)} {name}" for name, group in groups.items())
-    return f"{len(mine)} cases: {listed}"
+    return f"{len(mine)} of {len(read_cases(source))} published cases: {listed}"
 
 
 def _of(source: Source, judged: Iterable[Judged]) -> list[Judged]:
