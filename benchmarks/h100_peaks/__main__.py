@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.h100_peaks.environment import REPOSITORY, REQUIREMENTS, interpreter
+from benchmarks.environments import REPOSITORY, REQUIREMENTS, interpreter
 
 
 def main() -> int:

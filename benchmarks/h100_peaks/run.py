@@ -1,4 +1,4 @@
-"""Predicts every published run on the emulated H100; needs the environment of environment.py.
+"""Predicts every published run on the emulated H100; needs an environment of environments.py.
 
 In: case names (all when none). Out: a table on stdout, a CSV file, exit code 1 beyond a bound.
 """

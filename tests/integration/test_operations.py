@@ -381,3 +381,30 @@ def test_compiled_model(write_model: WriteModel) -> None:
     weights_bytes = 4 * (256 * 256 + 256 + 256 * 8 + 8)
     assert estimate.counts.parameters * 4 == weights_bytes
     assert estimate.gpus[0].peak_allocated_bytes > 4 * weights_bytes
+
+
+def test_environment_variables_set_after_cudnn_was_loaded(write_model: WriteModel) -> None:
+    """cuDNN reads variables by a C library of its own; setting one here moves the array of all."""
+    path = write_model(
+        """
+        import os
+        from torch.nn.attention import SDPBackend, sdpa_kernel
+
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.conv = nn.Conv2d(8, 8, 3, padding=1)
+
+            def forward(self, images):
+                for number in range(200):
+                    os.environ[f"PLANNER_TEST_{number}"] = "1"
+                self.reused = [b"1" * size for size in range(512, 8192, 8)]
+                heads = self.conv(images).flatten(2).unsqueeze(1).half()
+                with sdpa_kernel([SDPBackend.CUDNN_ATTENTION]):
+                    return nn.functional.scaled_dot_product_attention(heads, heads, heads)
+
+        def build_batch(batch_size):
+            return torch.randn(batch_size, 8, 8, 8)
+        """
+    )
+    assert run(path, gpu="h100").gpus[0].attention_backends == ("cudnn",)

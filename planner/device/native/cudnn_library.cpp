@@ -11,8 +11,10 @@
 #include <glob.h>
 #include <pthread.h>
 
+#include <cstring>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "cudnn_bridge_host.h"
 #include "device.h"
@@ -24,6 +26,17 @@ template <typename Function>
 bool resolve(void* library, const char* name, Function& function) {
   function = reinterpret_cast<Function>(dlsym(library, name));
   return function != nullptr;
+}
+
+// The namespace's C library has begun with a pointer to this process's array of environment
+// variables, which a later setenv() here moves and frees. It gets a copy of its own, never freed.
+void keep_environment(void* handle) {
+  char*** theirs = nullptr;
+  if (!resolve(handle, "environ", theirs) || !*theirs) return;
+  auto* copy = new std::vector<char*>();
+  for (char** variable = *theirs; *variable; variable++) copy->push_back(strdup(*variable));
+  copy->push_back(nullptr);
+  *theirs = copy->data();
 }
 
 // Opens the namespace with the driver in it; false where that fails.
@@ -72,7 +85,9 @@ bool load(const std::string& path, const std::string& driver_path, Library& entr
   if (driver_path.empty() || !open_namespace(driver_path, space)) return false;
   g_namespace = new Namespace{space, path};
   void* handle = dlmopen(space, path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  return handle && resolve(handle, "cudnnBackendCreateDescriptor", entry.create) &&
+  if (!handle) return false;
+  keep_environment(handle);
+  return resolve(handle, "cudnnBackendCreateDescriptor", entry.create) &&
          resolve(handle, "cudnnBackendDestroyDescriptor", entry.destroy) &&
          resolve(handle, "cudnnBackendFinalize", entry.finalize) &&
          resolve(handle, "cudnnBackendSetAttribute", entry.set) &&

@@ -1,7 +1,7 @@
-"""The Python environment of the comparison, made once in the user's cache folder.
+"""Python environments of the comparisons with published figures, made in the user's cache folder.
 
-In: which versions. Out: the path of an interpreter. Convention: transformers is always that of the
-measurement; torch and timm are today's ("current") or those of its time ("measured").
+In: the name of a set of requirements. Out: the path of an interpreter. Convention: transformers is
+that of the measurements; torch and timm are today's ("current") or of their time ("measured").
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[1]
 
-# The measured torch was a nightly build of October or November 2024 on the way to 2.6.0; timm
-# 1.0.11 and transformers 4.46.3 were the newest releases then (https://pypi.org).
+# The H100 peaks were measured with a nightly build of October or November 2024 on the way to 2.6.0,
+# milabench with 2.6.0; timm 1.0.11 and transformers 4.46.3 were the newest releases in November
+# 2024 (https://pypi.org).
 REQUIREMENTS = {
     "current": ("torch", "torchvision", "timm", "transformers==4.46.3"),
     "measured": ("torch==2.6.0", "torchvision==0.21.0", "timm==1.0.11", "transformers==4.46.3"),
@@ -30,7 +31,7 @@ def interpreter(versions: str) -> Path:
     Raises:
         subprocess.CalledProcessError: pip or venv failed; their output says why.
     """
-    name = f"h100-peaks-{versions}-python{sys.version_info.major}.{sys.version_info.minor}"
+    name = f"{versions}-python{sys.version_info.major}.{sys.version_info.minor}"
     folder = user_cache_path("vram-planner") / "benchmarks" / name
     python = folder / "bin" / "python"
     complete = folder / "complete.txt"

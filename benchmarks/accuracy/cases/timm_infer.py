@@ -1,0 +1,35 @@
+"""Model file of timm's inference benchmark: float32 weights, autocast to fp16, float32 images.
+
+The forward runs under torch.inference_mode() (the step's mode), within autocast here, as the
+benchmark entered it around the model alone. Attention is fused, as in timm of 2025, and so are the
+parts of networks that can be (timm.utils.reparameterize_model): the published parameter counts are
+those of fused networks. Source of the procedure:
+https://github.com/huggingface/pytorch-image-models (benchmark.py)
+"""
+
+from __future__ import annotations
+
+import timm
+import torch
+from timm.utils import reparameterize_model
+from torch import Tensor, nn
+
+
+class Autocast(nn.Module):
+    """A network whose forward runs in float16 where autocast says so."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The network's output."""
+        with torch.autocast("cuda", torch.float16):
+            output: Tensor = self.network(images)
+        return output
+
+
+def build_model(name: str) -> nn.Module:
+    """The network of this name, with its own number of classes, fused where it can be."""
+    network = timm.create_model(name, pretrained=False)
+    return Autocast(reparameterize_model(network.eval(), inplace=True))

@@ -1,0 +1,167 @@
+"""Verdicts, constants and statistics, against arithmetic by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from accuracy_cases import bracket, figure
+
+from benchmarks.accuracy.judging import judge, offsets, offsets_of, without_workspaces
+from benchmarks.accuracy.reading import fitting_half
+from benchmarks.accuracy.records import Quantity, Result, Verdict
+from benchmarks.accuracy.sources import SOURCES
+from benchmarks.accuracy.statistics import bracket_statistics, error_statistics, percentile
+
+H100, TRAIN, A100 = SOURCES["h100-peaks"], SOURCES["timm-train"], SOURCES["gpumemnet"]
+
+
+@pytest.mark.parametrize(
+    ("result", "expected"),
+    [
+        (bracket(ran=True, fits=True), Verdict.RIGHT),
+        (bracket(ran=True, fits=False), Verdict.WRONG),
+        (bracket(ran=False, fits=False), Verdict.RIGHT),
+        (bracket(ran=False, fits=True, fits_smaller=True), Verdict.WRONG),
+        (bracket(ran=False, fits=True, fits_smaller=False), Verdict.RIGHT),
+        (bracket(ran=False, fits=True, largest_elements=2**31), Verdict.LEFT_OUT),
+        (bracket(ran=False, fits=False, largest_elements=2**31 - 1), Verdict.RIGHT),
+    ],
+    ids=["ran", "said oom", "failed", "said fits", "within tolerance", "too many elements", "many"],
+)  # fmt: skip
+def test_a_bracket(result: Result, expected: Verdict) -> None:
+    assert judge(TRAIN, [result], frozenset())[0].verdict is expected
+
+
+@pytest.mark.parametrize(
+    ("quantity", "predicted", "expected"),
+    [
+        (Quantity.PEAK_ALLOCATED, 1_002, Verdict.WITHIN),
+        (Quantity.PEAK_ALLOCATED, 1_003, Verdict.BEYOND),
+        (Quantity.PEAK_RESERVED, 1_040, Verdict.WITHIN),
+        (Quantity.PEAK_RESERVED, 959, Verdict.BEYOND),
+    ],
+)
+def test_exact_figures_have_bounds(quantity: Quantity, predicted: int, expected: Verdict) -> None:
+    result = figure("t5", 1_000, predicted, quantity=quantity, source="h100-peaks")
+    (one,) = judge(H100, [result], frozenset())
+    assert one.verdict is expected
+    assert one.error == pytest.approx((predicted - 1_000) / 1_000)
+
+
+def test_what_was_not_run_is_a_row_with_its_reason() -> None:
+    (one,) = judge(A100, [figure("net", 100, None, trouble="no such model")], frozenset())
+    assert (one.verdict, one.note) == (Verdict.NOT_RUN, "no such model")
+
+
+def test_a_constant_is_the_median_difference_of_each_card() -> None:
+    results = [
+        figure("a", 110, 100),
+        figure("b", 230, 200),
+        figure("c", 320, 300),
+        figure("d", 1_000, 500),  # not among the fitted
+        figure("a", 107, 100, card="l40s"),
+    ]
+    assert offsets(A100, results, frozenset("abc")) == {"h100": 20, "l40s": 7}
+
+
+def test_the_fitted_half_is_not_judged() -> None:
+    results = [figure(name, 120, 100) for name in "abcd"]
+    fitted = fitting_half("abcd", A100.half_seed)
+    assert 0 < len(fitted) < 4
+    judged = judge(A100, results, frozenset())
+    assert [one.verdict for one in judged] == [
+        Verdict.FITTED if name in fitted else Verdict.WITHIN for name in "abcd"
+    ]
+    assert {one.predicted_bytes for one in judged} == {120}
+    assert offsets_of(A100, judged) == {"h100": 20}
+    found = error_statistics(judged)
+    assert found is not None
+    assert (found.number, found.worst) == (4 - len(fitted), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("built", "expected"),
+    [
+        (15_411_000, Verdict.WRONG),
+        (15_480_000, Verdict.WRONG),  # a bias here and there
+        (25_030_000, Verdict.LEFT_OUT),
+        (None, Verdict.WRONG),
+    ],
+)
+def test_a_network_that_has_changed_is_left_out(built: int | None, expected: Verdict) -> None:
+    result = bracket(ran=True, fits=False)
+    case = replace(result.case, parameters_millions=15.41)
+    prediction = replace(result.prediction, parameters=built)
+    (one,) = judge(TRAIN, [replace(result, case=case, prediction=prediction)], frozenset())
+    assert one.verdict is expected
+
+
+def test_a_full_card_is_left_out() -> None:
+    results = [figure(name, 120, 100) for name in "abc"]
+    judged = judge(A100, results, frozenset({results[0].case.name}))
+    assert judged[0].verdict is Verdict.LEFT_OUT
+
+
+def test_a_changed_network_moves_no_constant() -> None:
+    results = [figure(name, 120, 100) for name in "abcd"]
+    changed = figure("e", 500, 100)
+    case = replace(changed.case, parameters_millions=1.0)
+    prediction = replace(changed.prediction, parameters=2_000_000)
+    results.append(replace(changed, case=case, prediction=prediction))
+    judged = judge(A100, results, frozenset())
+    assert judged[-1].verdict is Verdict.LEFT_OUT
+    assert offsets_of(A100, judged) == {"h100": 20}
+
+
+def test_a_card_without_a_constant_is_left_out() -> None:
+    (one,) = judge(A100, [figure("a", 120, None)], frozenset())
+    assert one.verdict is Verdict.LEFT_OUT
+
+
+def test_figures_without_workspaces() -> None:
+    results = [figure("a", 120, 100, without_workspaces=90), figure("b", 120, 100)]
+    (other,) = without_workspaces(results)
+    assert other.prediction.peak_reserved_bytes == 90
+
+
+def test_percentile_is_one_of_the_values() -> None:
+    assert percentile(range(1, 21), 0.95) == 19
+    assert percentile([3.0], 0.95) == 3.0
+    assert percentile([1.0, 2.0], 0.95) == 2.0
+
+
+def test_error_statistics() -> None:
+    predicted = (1_000, 1_001, 998, 960)  # errors 0, +0.1 %, -0.2 %, -4 %
+    results = [
+        figure(f"n{size}", 1_000, size, quantity=Quantity.PEAK_RESERVED, source="h100-peaks")
+        for size in predicted
+    ]
+    found = error_statistics(judge(H100, results, frozenset()))
+    assert found is not None
+    assert found.number == 4
+    assert found.median == pytest.approx(0.0015)
+    assert found.p95 == pytest.approx(0.04)
+    assert found.worst == pytest.approx(-0.04)
+    assert found.under_fraction == 0.5
+    assert found.within_fraction == 1.0
+
+
+def test_bracket_statistics() -> None:
+    results = [
+        bracket(ran=True, fits=True),
+        bracket(ran=True, fits=False),
+        bracket(ran=False, fits=False),
+        bracket(ran=False, fits=True, fits_smaller=True),
+        bracket(ran=False, fits=False, largest_elements=2**32),
+    ]
+    found = bracket_statistics(judge(TRAIN, results, frozenset()))
+    assert found is not None
+    assert (found.ran, found.ran_right, found.failed, found.failed_right) == (2, 1, 2, 1)
+    assert found.right_fraction == 0.5
+    assert found.under_fraction == 0.25
+
+
+def test_statistics_of_nothing() -> None:
+    assert error_statistics([]) is None
+    assert bracket_statistics([]) is None
