@@ -41,8 +41,8 @@ _WARNINGS = {
     "cudnn-card-refused": _MODELLED + "the cuDNN of this torch does not plan for this card",
 }
 _BENCHMARK = (
-    "torch.backends.cudnn.benchmark is on: the first step tries every engine, and which one wins "
-    "depends on time, which the emulated card has not"
+    "torch.backends.cudnn.benchmark is on: the first step tries every engine, and the one with the "
+    "least workspace is taken to win; on a card it is the fastest"
 )
 _STATE: dict[str, Any] = {}
 

@@ -16,4 +16,7 @@ struct Stream {
 // null for the default streams, which are small integers rather than objects.
 Stream* stream_object(cudaStream_t stream);
 
+// Work that takes `ms` has been queued: events recorded from now on are later by so much.
+void spend(double ms);
+
 }  // namespace emulated
