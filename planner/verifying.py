@@ -8,6 +8,7 @@ target, device, options
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -112,7 +113,12 @@ def verify(
     if device == "cpu":
         return _on_cpu(job, memory_limit(memory))
     with opened() as nvml:
-        return _on_card(job, nvml, chosen_card(nvml.cards(), device or "cuda"))
+        return _on_card(job, nvml, chosen_card(nvml.cards(), device or _own_device()))
+
+
+def _own_device() -> str:
+    """The first card; under torchrun, which names the place of each process, that one's own."""
+    return f"cuda:{os.environ.get('LOCAL_RANK') or 0}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

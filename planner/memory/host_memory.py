@@ -21,8 +21,8 @@ from planner.trace import EventKind, HostReading
 MMAP_THRESHOLD_BYTES = 128 * 1024
 MALLOC_SETTING = ("MALLOC_MMAP_THRESHOLD_", str(MMAP_THRESHOLD_BYTES))
 _PAGE_BYTES = 4096
-# What a process holds beside its tensors differed by up to 2.7 MiB between runs of an MLP with batch
-# 8 to 8000 (torch 2.14.1, 2 threads): the largest batch keeps a little more than that free.
+# What a process holds beside its tensors differed by up to 2.7 MiB between runs of an MLP with
+# batch 8 to 8000 (torch 2.14.1, 2 threads): the largest batch keeps a little more than that free.
 KEPT_FREE_BYTES = 4 << 20
 # Between runs of one batch, and with what is imported when: growth below it is none.
 _NOISE_BYTES = 16 << 20

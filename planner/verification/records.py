@@ -144,12 +144,10 @@ class Verification:
         return tuple(found)
 
     def _is_off(self, error: float) -> bool:
-        """On the CPU too much is none: it is predicted as if every page of a tensor were written."""
-        return (
-            -error > self.tolerance
-            if self.device.kind is DeviceKind.CPU
-            else (abs(error) > self.tolerance)
-        )
+        """On the CPU too much is none: every page of a tensor is taken to be written."""
+        if self.device.kind is DeviceKind.CPU:
+            return -error > self.tolerance
+        return abs(error) > self.tolerance
 
     @property
     def is_confirmed(self) -> bool:

@@ -95,19 +95,21 @@ def test_ci_does_what_readme_says() -> None:
 
 @pytest.mark.parametrize("words", planner_commands(), ids=" ".join)
 def test_commands_are_understood(words: list[str]) -> None:
-    if words[0] not in ("estimate", "inspect"):  # what runs a model is only parsed
+    if words[0] not in ("estimate", "inspect", "verify"):  # what runs a model is only parsed
         result = CliRunner().invoke(root, words)
         assert result.exit_code == 0, result.stderr
         return
     context = dict(commands(root))[words[0]].make_context(words[0], words[1:])
     given = {name: value for name, value in context.params.items() if name in NAMES}
-    step_config({**given, "alloc_conf": next(iter(given.get("alloc_conf") or ()), None)})
+    alloc_conf = given.get("alloc_conf") or ()
+    first = alloc_conf if isinstance(alloc_conf, str) else next(iter(alloc_conf), None)
+    step_config({**given, "alloc_conf": first})
     file = context.params["target"].partition(":")[0]
     assert not file.startswith("models/") or (ROOT / file).is_file()
 
 
 def test_every_option_named_exists() -> None:
-    known = {"--refresh-golden", "--check", "--strict"}
+    known = {"--refresh-golden", "--check", "--strict", "--sample", "--seed"}
     for _, command in commands(root):
         known |= options_of(command)
     for name, text in DOCUMENTS.items():
@@ -119,6 +121,12 @@ def test_every_option_of_estimate_has_a_row() -> None:
     named = {name for row in rows for name in re.findall(r"`(--?[a-z-]+)", row.split(" | ")[0])}
     command = dict(commands(root))["estimate"]
     assert named == options_of(command) - {"-h", "--help"}
+
+
+def test_every_option_of_verify_has_a_row_here_or_there() -> None:
+    here = set(re.findall(r"^\| `(--[a-z-]+)", section("Verify: the largest batch for real"), re.M))
+    there = set(re.findall(r"`(--?[a-z-]+)", section("More of it")))
+    assert options_of(dict(commands(root))["verify"]) - {"-h", "--help"} <= here | there
 
 
 def test_choices_in_the_rows_are_those_of_the_command() -> None:
@@ -142,7 +150,9 @@ def test_exit_codes_are_those_of_the_code() -> None:
     documented = {int(code) for codes, _ in rows for code in codes.split(",")}
     assert documented == {int(code) for code in ExitCode}
     assert {PlannerError.exit_code, UsageError.exit_code} <= documented
-    help_text = dict(commands(root))["estimate"].epilog or ""
+    known = dict(commands(root))
+    help_text = known["estimate"].epilog or ""
+    assert "\n  4  " in (known["verify"].epilog or "")
     for codes, meaning in rows:
         if codes in ("0", "1", "2", "3"):
             assert f"\n  {codes}  {meaning}\n" in help_text
