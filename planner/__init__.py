@@ -15,11 +15,11 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from planner.errors import PlannerError as PlannerError
+    from planner.gpu_estimate import GpuEstimate as GpuEstimate
     from planner.inspection import Inspection as Inspection
     from planner.pipeline import estimate as estimate
     from planner.pipeline import inspect as inspect
     from planner.results import Estimate as Estimate
-    from planner.results import GpuEstimate as GpuEstimate
     from planner.verification.records import Verification as Verification
     from planner.verifying import verify as verify
 
@@ -27,7 +27,7 @@ _HOMES = {
     "estimate": "planner.pipeline",
     "inspect": "planner.pipeline",
     "Estimate": "planner.results",
-    "GpuEstimate": "planner.results",
+    "GpuEstimate": "planner.gpu_estimate",
     "Inspection": "planner.inspection",
     "PlannerError": "planner.errors",
     "Verification": "planner.verification.records",

@@ -22,9 +22,10 @@ from planner.device.runner import Runner
 from planner.device.torch_install import find_torch
 from planner.errors import UsageError
 from planner.estimation.host_run import HostAnswer, host_answer
+from planner.gpu_estimate import GpuEstimate
 from planner.memory.host_memory import MALLOC_SETTING
 from planner.protocol import Engine
-from planner.results import Estimate, GpuEstimate, Versions
+from planner.results import Estimate, Versions
 from planner.trace import Counts
 from planner.units import format_bytes, parse_bytes, parse_reserve
 from planner.workload import Scalar, StepConfig, Target

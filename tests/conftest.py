@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from planner.gpu_estimate import GpuEstimate
 from planner.inspection import Inspection
 from planner.module_counts import (
     FlopRules,
@@ -18,7 +19,7 @@ from planner.module_counts import (
     StepCounts,
     Structure,
 )
-from planner.results import Estimate, GpuEstimate, Versions
+from planner.results import Estimate, Versions
 from planner.trace import Counts
 from planner.units import GIB, MIB
 from planner.workload import StepConfig

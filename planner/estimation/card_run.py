@@ -13,11 +13,11 @@ from planner.estimation.allocator_what_ifs import what_ifs
 from planner.estimation.axis_search import AxisSearch, RecordedRun, recorded_run
 from planner.estimation.step_runs import Axis, StepRuns
 from planner.estimation.step_setup import StepSetup
+from planner.gpu_estimate import WhatIf
 from planner.memory.budget import MemoryBudget
 from planner.memory.largest import Largest
 from planner.memory.replay import Request
 from planner.memory.timeline import Breakdown
-from planner.results import WhatIf
 from planner.trace import AllocationTrace, EventKind, Outcome, StepTrace
 from planner.units import format_bytes
 

@@ -13,12 +13,13 @@ from planner.estimation.allocator_what_ifs import AllocatorPlan
 from planner.estimation.card_run import CardAnswer
 from planner.estimation.outlook import Outlook, outlook
 from planner.estimation.step_runs import Axis
+from planner.gpu_estimate import GpuEstimate
 from planner.memory.budget import Calibration
 from planner.memory.capacity import BOUND
 from planner.memory.largest import Largest, Method
 from planner.memory.spread import NoSpread, Spread
 from planner.module_counts import ModelCounts
-from planner.results import Estimate, GpuEstimate, Versions
+from planner.results import Estimate, Versions
 from planner.trace import Counts, StepTrace, ValueRead
 from planner.units import format_bytes
 from planner.workload import StepConfig

@@ -6,7 +6,8 @@ enough, the next run tells.
 
 from __future__ import annotations
 
-from planner.results import Estimate, GpuEstimate
+from planner.gpu_estimate import GpuEstimate
+from planner.results import Estimate
 from planner.trace import TensorCategory
 from planner.units import MIB, format_bytes
 from planner.workload import Mode, Precision, StepConfig

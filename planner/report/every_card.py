@@ -9,8 +9,9 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from planner.gpu_estimate import GpuEstimate
 from planner.report.largest import largest_batch
-from planner.results import Estimate, GpuEstimate
+from planner.results import Estimate
 from planner.units import format_bytes, format_percent
 
 _HEADINGS = ("card", "usable memory", "device total", "taken", "fits", "largest batch")

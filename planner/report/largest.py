@@ -5,7 +5,7 @@ In: GpuEstimate. Out: text, "" where nothing was searched.
 
 from __future__ import annotations
 
-from planner.results import GpuEstimate
+from planner.gpu_estimate import GpuEstimate
 from planner.units import format_bytes
 
 _NONE = "none, not even 1"

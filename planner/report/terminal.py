@@ -12,13 +12,14 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
+from planner.gpu_estimate import FitVerdict, GpuEstimate
 from planner.memory.timeline import ROUNDING
 from planner.report.advice import advice
 from planner.report.breakdown import largest_tensors
 from planner.report.every_card import every_card
 from planner.report.largest import largest_batch, longest_sequence, suggested_batch
 from planner.report.lists import titled_lists
-from planner.results import Estimate, FitVerdict, GpuEstimate
+from planner.results import Estimate
 from planner.trace import TensorCategory
 from planner.units import format_bytes, format_count, format_flops, format_percent
 from planner.workload import Mode

@@ -9,7 +9,8 @@ import pytest
 from child_runs import WriteModel
 
 import planner
-from planner.results import FitVerdict, Versions
+from planner.gpu_estimate import FitVerdict
+from planner.results import Versions
 from planner.units import GIB, MIB
 from planner.verification import history
 from planner.verification.records import DeviceKind, Figures, Verification, VerifiedDevice

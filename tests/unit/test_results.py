@@ -9,7 +9,8 @@ from dataclasses import FrozenInstanceError, replace
 import pytest
 
 from planner.errors import UsageError
-from planner.results import Estimate, FitVerdict, GpuEstimate
+from planner.gpu_estimate import FitVerdict, GpuEstimate
+from planner.results import Estimate
 from planner.units import GIB, MIB
 from planner.workload import InputSpec, OptimizerName, StepConfig
 

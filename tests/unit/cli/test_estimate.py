@@ -22,8 +22,9 @@ from planner.errors import (
     TargetError,
     UnknownGpuError,
 )
+from planner.gpu_estimate import GpuEstimate
 from planner.options import step_config
-from planner.results import Estimate, GpuEstimate
+from planner.results import Estimate
 from planner.workload import BuildOn, OptimizerName, Precision, StepConfig
 
 

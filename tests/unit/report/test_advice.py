@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from planner.gpu_estimate import GpuEstimate
 from planner.memory.timeline import Breakdown, Held
 from planner.report.advice import advice
-from planner.results import Estimate, GpuEstimate
+from planner.results import Estimate
 from planner.trace import Origin, Phase, TensorCategory
 from planner.units import GIB
 from planner.workload import Mode, Precision, StepConfig

@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from planner.gpu_estimate import GpuEstimate
 from planner.report.terminal import render
-from planner.results import Estimate, GpuEstimate
+from planner.results import Estimate
 from planner.units import GIB, MIB
 from planner.workload import Mode, Precision, StepConfig
 

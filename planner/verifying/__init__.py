@@ -1,0 +1,90 @@
+"""verify(): the largest batch searched for real, held against what estimate() predicts.
+
+target, device, options
+  -> estimate() for that device: the predicted largest batch
+  -> a child on the engine of the device; probes, each in a process of its own, until memory is out
+  -> estimate() at the batch that was measured; Verification
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from planner.device.nvml import chosen_card, opened
+from planner.device.payload import ModelFunctions
+from planner.errors import UsageError
+from planner.host_estimate import memory_limit
+from planner.options import arguments, step_config
+from planner.units import parse_fraction
+from planner.verification.records import Verification
+from planner.verifying.cpu import on_cpu
+from planner.verifying.emulated_card import on_emulated_card
+from planner.verifying.job import Job, Progress
+from planner.verifying.physical_card import on_physical_card
+
+DEFAULT_TOLERANCE = "3%"
+
+
+def verify(
+    target: Any,
+    *,
+    emulated: str | None = None,
+    device: str | None = None,
+    memory: str | int | None = None,
+    safety: str | int = 0,
+    tolerance: str | float = DEFAULT_TOLERANCE,
+    max_batch: int | None = None,
+    build_batch: Callable[..., Any] | None = None,
+    training_step: Callable[[Any, Any], Any] | None = None,
+    build_optimizer: Callable[[Any], Any] | None = None,
+    model_arguments: Mapping[str, Any] | None = None,
+    timeout_s: float = 600.0,
+    hardware_db: str | Path | None = None,
+    on_progress: Progress | None = None,
+    **options: Any,
+) -> Verification:
+    """Search the largest batch for real and compare it with the prediction.
+
+    `target` and `options` are those of estimate(). The device is a physical card ("cuda", "cuda:1";
+    the default), "cpu" with at most `memory` of RAM, or with `emulated` a card that is not there.
+    `safety` is kept free, like "1GiB" or "5%"; `tolerance` is the share by which the device total
+    may be off.
+
+    Raises:
+        PlannerError: see errors.py. Not fitting, and a prediction that is off, are results.
+    """
+    if emulated is not None and device is not None:
+        raise UsageError(f"say either emulated {emulated!r} or device {device!r}, not both")
+    if memory is not None and device != "cpu":
+        raise UsageError("memory is the limit of a run on the CPU: say device cpu with it")
+    if max_batch is not None and max_batch < 1:
+        raise UsageError(f"max_batch must be at least 1, not {max_batch}")
+    job = Job(
+        target=target,
+        functions=ModelFunctions(
+            build_batch=build_batch, training_step=training_step, build_optimizer=build_optimizer
+        ),
+        given=arguments(model_arguments or {}, "model_arguments"),
+        config=step_config(options),
+        options=options,
+        safety=safety,
+        tolerance=parse_fraction(tolerance, "tolerance"),
+        max_batch=max_batch,
+        timeout_s=timeout_s,
+        hardware_db=None if hardware_db is None else Path(hardware_db),
+        progress=on_progress or (lambda _: None),
+    )
+    if emulated is not None:
+        return on_emulated_card(job, emulated)
+    if device == "cpu":
+        return on_cpu(job, memory_limit(memory))
+    with opened() as nvml:
+        return on_physical_card(job, nvml, chosen_card(nvml.cards(), device or _own_device()))
+
+
+def _own_device() -> str:
+    """The first card; under torchrun, which names the place of each process, that one's own."""
+    return f"cuda:{os.environ.get('LOCAL_RANK') or 0}"

@@ -1,0 +1,73 @@
+"""verify() on the CPU: real memory of this machine, under a limit that the kernel enforces.
+
+In: Job, the RAM that a run may take. Out: Verification.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from planner.device.profile import limit_profile
+from planner.device.runner import Runner
+from planner.host_estimate import (
+    CPU_ENVIRONMENT,
+    caller_label,
+    cpu_name,
+    host_estimate,
+    opened_host,
+)
+from planner.protocol import Engine
+from planner.results import Estimate
+from planner.units import format_bytes, parse_reserve
+from planner.verification.observations import HostObservation
+from planner.verification.probes import Lab, observed
+from planner.verification.records import DeviceKind, Verification, VerifiedDevice
+from planner.verifying.job import Job, compared, searched
+
+_RESOLUTION = 256  # the search is exact to 1/256 of the prediction: a probe is slow
+
+
+def on_cpu(job: Job, memory_bytes: int) -> Verification:
+    kept_bytes = parse_reserve(job.safety, memory_bytes)
+    limit_bytes = memory_bytes - kept_bytes
+    with opened_host(
+        job.target,
+        job.functions,
+        job.given,
+        config=job.config,
+        memory_bytes=limit_bytes,
+        search=True,
+        timeout_s=job.timeout_s,
+        progress=job.progress,
+    ) as host:
+        name = caller_label(job.target, host.named)
+        first = host_estimate(name, job.config, host, limit_bytes)
+        data_bytes = host.answer.forecast.data_limit_bytes(limit_bytes)
+        open_runner = partial(
+            Runner,
+            host.named,
+            device=Engine.CPU,
+            timeout_s=job.timeout_s,
+            environment=CPU_ENVIRONMENT,
+        )
+        with Lab(
+            open_runner=open_runner,
+            profile=limit_profile(data_limit_bytes=data_bytes),
+            config=job.config,
+            progress=job.progress,
+            observe=lambda: observed(HostObservation()),
+        ) as lab:
+            found = searched(job, lab, first, host_bytes=None, resolution=_RESOLUTION)
+
+        def predicted(*, batch_size: int) -> Estimate:
+            config = replace(job.config, batch_size=batch_size)
+            return host_estimate(name, config, host, limit_bytes)
+
+        verified = VerifiedDevice(
+            name=cpu_name(),
+            kind=DeviceKind.CPU,
+            memory_bytes=limit_bytes,
+            limit=f"RLIMIT_DATA of {format_bytes(data_bytes)}, enforced by the kernel",
+        )
+        return compared(job, verified, first, found, predicted)

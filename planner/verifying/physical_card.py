@@ -1,0 +1,92 @@
+"""verify() on a physical card, and what is kept of it.
+
+In: Job, a card as NVML tells it. Out: Verification, which is added to the history.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from planner.device.nvml import Nvml, PhysicalCard
+from planner.device.payload import child_target
+from planner.device.profile import limit_profile
+from planner.device.runner import Runner
+from planner.errors import HistoryError, UnknownGpuError
+from planner.host_estimate import available_memory_bytes
+from planner.protocol import Engine
+from planner.units import format_bytes, parse_reserve
+from planner.verification import history
+from planner.verification.observations import watched_card
+from planner.verification.probes import Lab
+from planner.verification.records import DeviceKind, Verification, VerifiedDevice
+from planner.verifying.job import Job, compared, searched
+
+
+def on_physical_card(job: Job, nvml: Nvml, card: PhysicalCard) -> Verification:
+    used_bytes, users = nvml.used_bytes(card), nvml.users(card)
+    usable_bytes = card.usable_memory_bytes
+    kept_bytes = parse_reserve(job.safety, usable_bytes)
+    # What was learnt from runs on this card is left out: it is to be learnt from this one.
+    free = {
+        "gpu_memory": usable_bytes - used_bytes,
+        "reserve": kept_bytes,
+        "calibration": False,
+    }
+    notes = []
+    if users:
+        notes.append(
+            f"{len(users)} other processes hold {format_bytes(used_bytes)} of the card: "
+            f"{', '.join(str(user.pid) for user in users)}; the prediction leaves it to them"
+        )
+    first = None
+    try:
+        first = job.predicted(card.name, max_batch=True, **free)
+    except UnknownGpuError as error:
+        notes.append(f"nothing is predicted: {error}")
+    fraction = (usable_bytes - kept_bytes) / usable_bytes if kept_bytes else None
+    environment = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": card.uuid}
+    with child_target(job.target, job.functions, job.given) as named:
+        open_runner = partial(
+            Runner,
+            named,
+            device=Engine.CUDA,
+            timeout_s=job.timeout_s,
+            alloc_conf=job.config.alloc_conf,
+            environment=environment,
+        )
+        with Lab(
+            open_runner=open_runner,
+            profile=limit_profile(memory_fraction=fraction),
+            config=job.config,
+            progress=job.progress,
+            observe=lambda: watched_card(nvml, card),
+            is_timed=True,
+        ) as lab:
+            found = searched(job, lab, first, host_bytes=available_memory_bytes())
+    verified = VerifiedDevice(
+        name=card.name,
+        kind=DeviceKind.PHYSICAL,
+        memory_bytes=usable_bytes,
+        limit="the card itself" if fraction is None else f"{fraction:.1%} of the card, by PyTorch",
+        driver=card.driver,
+        ecc=card.ecc,
+        power_limit_w=card.power_limit_w,
+        other_processes_bytes=used_bytes,
+    )
+    predicted = None
+    if first is not None:
+        predicted = partial(job.predicted, card.name, max_batch=False, **free)
+    return _kept(compared(job, verified, first, found, predicted, tuple(notes)))
+
+
+def _kept(verification: Verification) -> Verification:
+    """Keeps a verification in the history; one that cannot be kept is worth no less to the user."""
+    if verification.measured.max_batch_size is None:
+        return verification
+    try:
+        history.add(verification)
+    except HistoryError as error:
+        said = f"this verification could not be kept: {error}"
+        return replace(verification, warnings=(*verification.warnings, said))
+    return verification
