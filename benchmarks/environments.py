@@ -2,6 +2,7 @@
 
 In: the name of a set of requirements. Out: the path of an interpreter. Convention: transformers is
 that of the measurements; torch and timm are today's ("current") or of their time ("measured").
+"torch-VERSION" has that torch alone, with the cuDNN that it brings.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 REQUIREMENTS = {
     "current": ("torch", "torchvision", "timm", "transformers==4.46.3"),
     "measured": ("torch==2.6.0", "torchvision==0.21.0", "timm==1.0.11", "transformers==4.46.3"),
+    "torch-2.8.0": ("torch==2.8.0",),
+    "torch-2.9.1": ("torch==2.9.1",),
 }
 
 

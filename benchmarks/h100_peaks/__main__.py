@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.environments import REPOSITORY, REQUIREMENTS, interpreter
+from benchmarks.environments import REPOSITORY, interpreter
 
 
 def main() -> int:
@@ -20,7 +20,7 @@ def main() -> int:
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument(
         "--versions",
-        choices=tuple(REQUIREMENTS),
+        choices=("current", "measured"),
         default="current",
         help="torch and timm of today (default) or of the time of the measurement",
     )
