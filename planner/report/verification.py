@@ -14,7 +14,13 @@ from rich.text import Text
 
 from planner.report.lists import titled_lists
 from planner.units import format_bytes
-from planner.verification.records import DeviceKind, ProbeOutcome, ProbeRecord, Verification
+from planner.verification.records import (
+    DeviceKind,
+    ProbeOutcome,
+    ProbeRecord,
+    Verification,
+    relative_error,
+)
 
 _GAP = 2  # blanks between two columns
 _NOTHING = "-"
@@ -85,6 +91,14 @@ def _sides(verification: Verification) -> Table:
         error = errors[name]
         cells = [_NOTHING if value is None else formatted(value) for value in sides]
         table.add_row(title, *cells, _NOTHING if error is None else f"{error:+.2%}")
+    predicted = dict(verification.predicted_categories)
+    for name, measured in verification.measured_categories:
+        if measured or predicted.get(name):
+            error = relative_error(predicted.get(name, 0), measured)
+            cells = [format_bytes(predicted.get(name, 0)), format_bytes(measured)]
+            table.add_row(f"- {name}", *cells, _NOTHING if error is None else f"{error:+.2%}")
+    if verification.max_batch_of_all_ranks is not None:
+        table.add_row("of all ranks", "", str(verification.max_batch_of_all_ranks), "")
     return table
 
 

@@ -76,7 +76,11 @@ def record_requests(
 
 
 def record(
-    source: ModelSource, config: StepConfig, device: torch.device
+    source: ModelSource,
+    config: StepConfig,
+    device: torch.device,
+    *,
+    real_values: bool = False,
 ) -> tuple[StepTrace, AllocationTrace | None]:
     """The same run, and what each request to the allocator was for; None as above.
 
@@ -85,7 +89,7 @@ def record(
         UsageError: an option that cannot be used with this model or optimizer.
     """
     recorder = Recorder(device)
-    trace = _measure(source, config, device, recorder)
+    trace = _measure(source, config, device, recorder, real_values)
     return trace, recorder.trace()
 
 

@@ -15,7 +15,7 @@ from planner.errors import UnsupportedPlatformError
 from planner.protocol import RecordedRun, RunRequest
 from planner.step import alloc_conf
 from planner.step.host_recorder import HostRecorder
-from planner.step.measure import measure
+from planner.step.measure import measure, record
 from planner.step.meters import CardMeter, HostMeter
 from planner.step.source import ModelSource
 from planner.trace import Recording, StepTrace
@@ -23,8 +23,8 @@ from planner.trace import Recording, StepTrace
 _WARM_UP = 1 << 18  # elements: enough for every thread to get a share
 
 
-def run_on_card(source: ModelSource, request: RunRequest) -> StepTrace:
-    """Runs the step on the physical GPU, with times and what the card held.
+def run_on_card(source: ModelSource, request: RunRequest) -> StepTrace | RecordedRun:
+    """Runs the step on the physical GPU, with times and what the card held; or it is recorded.
 
     Raises:
         UnsupportedPlatformError: this process sees no GPU that torch can use.
@@ -39,6 +39,9 @@ def run_on_card(source: ModelSource, request: RunRequest) -> StepTrace:
     fraction = _limits(request.profile).get("memory_fraction")
     if fraction is not None:
         torch.cuda.set_per_process_memory_fraction(fraction, device)
+    if request.recording is Recording.EVENTS:
+        trace, allocations = record(source, request.config, device, real_values=True)
+        return RecordedRun(trace=trace, allocations=allocations)
     meter = CardMeter(device)
     trace = measure(source, request.config, device, meter, real_values=True)
     return replace(trace, step_s=meter.step_s, card=meter.reading)

@@ -13,6 +13,7 @@ import planner
 from planner.device.torch_install import find_torch
 from planner.results import Estimate, Versions
 from planner.verification.records import (
+    Categories,
     DeviceKind,
     Figures,
     ProbeOutcome,
@@ -33,11 +34,13 @@ def compare(
     first: Estimate | None,
     at: Estimate | None,
     tolerance: float,
+    categories: Categories = (),
     warnings: tuple[str, ...] = (),
 ) -> Verification:
     """`first` is the estimate before the search, `at` the one at the batch that was measured.
 
-    Either is None where nothing can be predicted for this device.
+    Either is None where nothing can be predicted for this device. `categories` are those that were
+    measured.
     """
     known = at or first
     return Verification(
@@ -47,6 +50,8 @@ def compare(
         device=device,
         predicted=_predicted(first, at, device.kind),
         measured=_measured(searched.largest, last_fitting(searched)),
+        predicted_categories=_categories(at) if categories else (),
+        measured_categories=categories,
         probes=searched.probes,
         versions=_versions() if known is None else known.versions,
         tolerance=tolerance,
@@ -65,6 +70,11 @@ def last_fitting(searched: Searched) -> ProbeRecord | None:
         if probe.batch_size == searched.largest and probe.outcome is ProbeOutcome.FITS
     ]
     return fitting[-1] if fitting else None
+
+
+def _categories(at: Estimate | None) -> Categories:
+    found = None if at is None else at.gpus[0].breakdown
+    return () if found is None else tuple(found.by_category().items())
 
 
 def _predicted(first: Estimate | None, at: Estimate | None, kind: DeviceKind) -> Figures:

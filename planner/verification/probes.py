@@ -16,9 +16,10 @@ from typing import Any
 
 from planner.device.runner import Runner
 from planner.errors import ChildError, ChildTimeoutError
+from planner.memory.timeline import breakdown
 from planner.trace import Outcome, StepTrace
 from planner.units import format_bytes
-from planner.verification.records import ProbeOutcome, ProbeRecord
+from planner.verification.records import Categories, ProbeOutcome, ProbeRecord
 from planner.workload import StepConfig
 
 _OUTCOMES = {
@@ -57,7 +58,8 @@ class Observation:
 class Lab:
     """Runs probes of one step on one device.
 
-    `profile` is what a run has (see device/profile.py); `observe` is open around each run.
+    `profile` is what a run has (see device/profile.py); `observe` is open around each run, and
+    `judge` has the last word on how it ended.
     """
 
     open_runner: Callable[[], Runner]
@@ -66,7 +68,7 @@ class Lab:
     progress: Callable[[str], None]
     observe: Callable[[], AbstractContextManager[Observation]] = lambda: nullcontext(Observation())
     is_timed: bool = False
-    traces: dict[int, StepTrace] = field(default_factory=dict)  # of batches that fit
+    judge: Callable[[ProbeRecord], ProbeRecord] = lambda record: record
     _stack: ExitStack = field(default_factory=ExitStack)
     _runner: Runner | None = None
 
@@ -84,9 +86,29 @@ class Lab:
         config = replace(self.config, batch_size=batch_size, steps=steps)
         self.progress(f"probe: trying {batch_size}")
         begun = time.perf_counter()
-        record = self._record(config, begun)
+        record = self.judge(self._record(config, begun))
         self.progress(_told(record))
         return record
+
+    def categories(self, batch_size: int) -> Categories:
+        """What the peak at a batch that fits is made of; nothing where it cannot be recorded."""
+        config = replace(
+            self.config, batch_size=batch_size, steps=max(LEAST_STEPS, self.config.steps)
+        )
+        self.progress(f"recording batch {batch_size}")
+        try:
+            trace, allocations = self._opened().record(self.profile, config)
+        except ChildError:
+            self._close()
+            return ()
+        if allocations is None or trace.outcome is not Outcome.COMPLETED:
+            return ()
+        found = breakdown(
+            allocations,
+            peak_allocated_bytes=trace.peak_allocated_bytes,
+            peak_reserved_bytes=trace.peak_reserved_bytes,
+        )
+        return tuple(found.by_category().items())
 
     def _record(self, config: StepConfig, begun: float) -> ProbeRecord:
         try:
@@ -106,7 +128,6 @@ class Lab:
         reading = Reading()
         if outcome is ProbeOutcome.FITS:
             reading = observation.reading(trace)
-            self.traces[config.batch_size] = trace
         return ProbeRecord(
             batch_size=config.batch_size,
             outcome=outcome,

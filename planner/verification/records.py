@@ -91,6 +91,9 @@ class Figures:
     step_s: float | None = None
 
 
+# Bytes of the peak allocated by category, as TensorCategory names it; empty where not recorded.
+Categories = tuple[tuple[str, int], ...]
+
 COMPARED = (
     "max_batch_size", "peak_allocated_bytes", "peak_reserved_bytes", "context_overhead_bytes",
     "device_total_bytes", "step_s",
@@ -103,7 +106,8 @@ class Verification:
 
     `stopped` says why the search ended before it had an answer, "" where it has one. `bound` says
     what other than memory ended it. `tolerance` is the largest share by which the device total may
-    be off.
+    be off. `max_batch_of_all_ranks` is the least answer of the processes that torchrun has started
+    on this machine; None without it.
     """
 
     target: str
@@ -115,6 +119,9 @@ class Verification:
     probes: tuple[ProbeRecord, ...]
     versions: Versions
     tolerance: float
+    predicted_categories: Categories = ()
+    measured_categories: Categories = ()
+    max_batch_of_all_ranks: int | None = None
     stopped: str = ""
     bound: str = ""
     assumptions: tuple[str, ...] = ()
@@ -170,8 +177,9 @@ class Verification:
                 "accumulate": self.config.accumulate,
                 "alloc_conf": self.config.alloc_conf,
             },
-            "predicted": asdict(self.predicted),
-            "measured": asdict(self.measured),
+            "predicted": _side(self.predicted, self.predicted_categories),
+            "measured": _side(self.measured, self.measured_categories),
+            "max_batch_of_all_ranks": self.max_batch_of_all_ranks,
             "error": self.errors(),
             "tolerance": self.tolerance,
             "confirmed": self.is_confirmed,
@@ -183,6 +191,10 @@ class Verification:
             "assumptions": list(self.assumptions),
             "warnings": list(self.warnings),
         }
+
+
+def _side(figures: Figures, categories: Categories) -> dict[str, Any]:
+    return {**asdict(figures), "breakdown_bytes": dict(categories) or None}
 
 
 def relative_error(predicted: float | None, measured: float | None) -> float | None:

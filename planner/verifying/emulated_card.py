@@ -46,6 +46,7 @@ def on_emulated_card(job: Job, card: str) -> Verification:
             observe=lambda: observed(observation),
         ) as lab:
             found = searched(job, lab, first, host_bytes=None)
+            categories = lab.categories(found.largest) if found.largest else ()
     verified = VerifiedDevice(
         name=budget.card.name,
         kind=DeviceKind.EMULATED,
@@ -53,4 +54,4 @@ def on_emulated_card(job: Job, card: str) -> Verification:
         limit=f"the emulated card gives PyTorch's allocator {format_bytes(budget.capacity_bytes)}",
     )
     predicted = partial(job.predicted, card, max_batch=False, reserve=job.safety)
-    return compared(job, verified, first, found, predicted)
+    return compared(job, verified, first, found, predicted, categories)

@@ -19,7 +19,7 @@ from planner.trace import TensorCategory
 from planner.verification.bounds import search_bound
 from planner.verification.compare import compare, last_fitting
 from planner.verification.probes import Lab
-from planner.verification.records import Verification, VerifiedDevice
+from planner.verification.records import Categories, Verification, VerifiedDevice
 from planner.verification.search import Searched, SearchPlan, search
 from planner.workload import StepConfig
 
@@ -104,6 +104,7 @@ def compared(
     first: Estimate | None,
     searched: Searched,
     predict: Callable[..., Estimate] | None,
+    categories: Categories = (),
     warnings: tuple[str, ...] = (),
 ) -> Verification:
     """The search held against the prediction, whose figures are those of the measured batch."""
@@ -120,5 +121,6 @@ def compared(
         first=first,
         at=at,
         tolerance=job.tolerance,
+        categories=categories,
         warnings=warnings,
     )

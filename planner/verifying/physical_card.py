@@ -19,7 +19,9 @@ from planner.units import format_bytes, parse_reserve
 from planner.verification import history
 from planner.verification.observations import watched_card
 from planner.verification.probes import Lab
+from planner.verification.ranks import smallest_of_ranks
 from planner.verification.records import DeviceKind, Verification, VerifiedDevice
+from planner.verification.spill import SpillGuard, no_spill, runs_in_wsl
 from planner.verifying.job import Job, compared, searched
 
 
@@ -62,8 +64,10 @@ def on_physical_card(job: Job, nvml: Nvml, card: PhysicalCard) -> Verification:
             progress=job.progress,
             observe=lambda: watched_card(nvml, card),
             is_timed=True,
+            judge=SpillGuard(usable_bytes).judge if runs_in_wsl() else no_spill,
         ) as lab:
             found = searched(job, lab, first, host_bytes=available_memory_bytes())
+            categories = lab.categories(found.largest) if found.largest else ()
     verified = VerifiedDevice(
         name=card.name,
         kind=DeviceKind.PHYSICAL,
@@ -77,7 +81,8 @@ def on_physical_card(job: Job, nvml: Nvml, card: PhysicalCard) -> Verification:
     predicted = None
     if first is not None:
         predicted = partial(job.predicted, card.name, max_batch=False, **free)
-    return _kept(compared(job, verified, first, found, predicted, tuple(notes)))
+    done = compared(job, verified, first, found, predicted, categories, tuple(notes))
+    return _kept(replace(done, max_batch_of_all_ranks=smallest_of_ranks(found.largest)))
 
 
 def _kept(verification: Verification) -> Verification:

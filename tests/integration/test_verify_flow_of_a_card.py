@@ -22,7 +22,7 @@ from planner.device.runner import Runner
 from planner.device.torch_install import find_torch
 from planner.estimation.step_setup import Cards
 from planner.memory.budget import memory_budgets
-from planner.trace import CardReading, StepTrace
+from planner.trace import AllocationTrace, CardReading, StepTrace
 from planner.units import GIB, MIB
 from planner.verification import history
 from planner.verification.records import ProbeOutcome
@@ -79,6 +79,9 @@ class StandInRunner(Runner):
         options.update(device=cards.device, profile=cards.unlimited(budget))
         super().__init__(target, **options)
 
+    def record(self, profile: str, config: StepConfig) -> tuple[StepTrace, AllocationTrace | None]:
+        return super().record(self._limited, config)
+
     def run(self, profile: str, config: StepConfig) -> StepTrace:
         StandInRunner.timed_steps.append(config.steps)
         trace = super().run(self._limited, config)
@@ -123,6 +126,9 @@ def test_a_card_is_searched_compared_and_learnt_from(write_model: WriteModel) ->
         f"the predicted largest batch {found.predicted.max_batch_size} lies above the measured "
         f"{answer}",
     )
+
+    assert dict(found.measured_categories) == dict(found.predicted_categories)
+    assert dict(found.measured_categories)["saved activation"] > GIB
 
     (kept,) = history.entries(card="Tesla T4")
     assert kept.measured.max_batch_size == answer

@@ -101,9 +101,9 @@ def test_the_json_document() -> None:
     )
     document = json.loads(json.dumps(found.to_dict()))
     assert list(document) == [
-        "schema_version", "target", "device", "config", "predicted", "measured", "error",
-        "tolerance", "confirmed", "complaints", "stopped", "bound", "probes", "versions",
-        "assumptions", "warnings",
+        "schema_version", "target", "device", "config", "predicted", "measured",
+        "max_batch_of_all_ranks", "error", "tolerance", "confirmed", "complaints", "stopped",
+        "bound", "probes", "versions", "assumptions", "warnings",
     ]  # fmt: skip
     assert document["device"]["kind"] == "physical"
     assert document["error"]["max_batch_size"] == 0

@@ -1,0 +1,75 @@
+"""The least answer of all processes that torchrun has started on this machine.
+
+In: this process's answer. Out: the least. Convention: each rank leaves its answer as a file in a
+folder that is theirs alone, and waits for the others; the last one to have read removes it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from planner.errors import ChildTimeoutError
+
+_WAIT_S = 3600.0  # the others may be busy with a larger card
+_PAUSE_S = 0.05
+
+
+def smallest_of_ranks(
+    answer: int | None,
+    *,
+    environment: Mapping[str, str] | None = None,
+    agent: int | None = None,
+    wait_s: float = _WAIT_S,
+) -> int | None:
+    """The least answer; None without torchrun, or where a rank has none.
+
+    `agent` is the process that has started all ranks, this one's parent.
+
+    Raises:
+        ChildTimeoutError: another rank has left no answer in time.
+    """
+    given = os.environ if environment is None else environment
+    count = int(given.get("LOCAL_WORLD_SIZE") or 1)
+    if count < 2 or "LOCAL_RANK" not in given:
+        return None
+    folder = _folder(agent or os.getppid(), given.get("TORCHELASTIC_RUN_ID", "none"))
+    _leave(folder, f"answer-{given['LOCAL_RANK']}", "" if answer is None else str(answer))
+    answers = [int(text) if text else None for text in _wait(folder, "answer-*", count, wait_s)]
+    _leave(folder, f"read-{given['LOCAL_RANK']}", "")
+    if len(list(folder.glob("read-*"))) == count:
+        shutil.rmtree(folder, ignore_errors=True)
+    known = [one for one in answers if one is not None]
+    return min(known) if len(known) == count else None
+
+
+def _folder(agent: int, run: str) -> Path:
+    name = "".join(letter for letter in run if letter.isalnum())
+    folder = Path(tempfile.gettempdir()) / f"vram-planner-ranks-{os.getuid()}-{agent}-{name}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def _leave(folder: Path, name: str, text: str) -> None:
+    """Whole or not at all: the others read as soon as it is there."""
+    with suppress(FileNotFoundError):  # the last one has removed the folder already
+        draft = folder / f".{name}"
+        draft.write_text(text)
+        draft.rename(folder / name)
+
+
+def _wait(folder: Path, pattern: str, count: int, wait_s: float) -> list[str]:
+    deadline = time.monotonic() + wait_s
+    while len(found := list(folder.glob(pattern))) < count:
+        if time.monotonic() > deadline:
+            raise ChildTimeoutError(
+                f"of {count} ranks {len(found)} have found their largest batch after {wait_s:g} s; "
+                "look what the others say"
+            )
+        time.sleep(_PAUSE_S)
+    return [path.read_text() for path in found]
