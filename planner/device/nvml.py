@@ -114,22 +114,30 @@ def opened(library: Any = None) -> Iterator[Nvml]:
             library.nvmlShutdown()
 
 
-def chosen_card(
-    cards: Sequence[PhysicalCard], device: str, visible: str | None = None
-) -> PhysicalCard:
-    """The card that "cuda" or "cuda:N" means, where `visible` is CUDA_VISIBLE_DEVICES.
+def device_index(device: str) -> int:
+    """N of "cuda:N"; 0 of "cuda".
 
     Raises:
-        UsageError: another text, or a number that no card has.
+        UsageError: another text.
     """
     kind, _, number = device.partition(":")
     if kind != "cuda" or (number and not number.isdigit()):
         raise UsageError(f"device {device!r} is not one of cpu, cuda, cuda:0, cuda:1 ...")
+    return int(number or 0)
+
+
+def chosen_card(
+    cards: Sequence[PhysicalCard], index: int, visible: str | None = None
+) -> PhysicalCard:
+    """The card that CUDA gives this number, where `visible` is CUDA_VISIBLE_DEVICES.
+
+    Raises:
+        UsageError: no card has it.
+    """
     seen = _visible(cards, os.environ.get("CUDA_VISIBLE_DEVICES") if visible is None else visible)
-    index = int(number or 0)
     if index >= len(seen):
         known = ", ".join(f"cuda:{i} {card.name}" for i, card in enumerate(seen)) or "none"
-        raise UsageError(f"there is no {device} on this machine; visible cards: {known}")
+        raise UsageError(f"there is no cuda:{index} on this machine; visible cards: {known}")
     return seen[index]
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from planner.device.nvml import chosen_card, opened
+from planner.device.nvml import chosen_card, device_index, opened
 from planner.device.payload import ModelFunctions
 from planner.errors import UsageError
 from planner.host_estimate import memory_limit
@@ -81,8 +81,9 @@ def verify(
         return on_emulated_card(job, emulated)
     if device == "cpu":
         return on_cpu(job, memory_limit(memory))
+    index = device_index(device or _own_device())
     with opened() as nvml:
-        return on_physical_card(job, nvml, chosen_card(nvml.cards(), device or _own_device()))
+        return on_physical_card(job, nvml, chosen_card(nvml.cards(), index))
 
 
 def _own_device() -> str:

@@ -148,6 +148,7 @@ def test_a_bound_of_the_caller_is_said(write_model: WriteModel) -> None:
         ({"emulated": "t4", "max_batch": 0}, "max_batch must be at least 1"),
         ({"emulated": "t4", "tolerance": "200%"}, "tolerance '200%'"),
         ({"emulated": "no-such-card"}, "no card named"),
+        ({"device": "tpu"}, "is not one of cpu, cuda"),
         ({"device": "cpu", "memory": "0"}, "memory must be more than 0"),
     ],
 )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from planner.device.nvml import PhysicalCard, chosen_card, opened
+from planner.device.nvml import PhysicalCard, chosen_card, device_index, opened
 from planner.errors import UnsupportedPlatformError, UsageError
 from planner.units import GIB
 
@@ -94,36 +94,41 @@ def test_no_driver_is_said_and_what_needs_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("device", "visible", "index"),
+    ("number", "visible", "index"),
     [
-        ("cuda", None, 0),
-        ("cuda:1", None, 1),
-        ("cuda", "1", 1),
-        ("cuda:1", "1,0", 0),
-        ("cuda", "GPU-bbbb", 1),
-        ("cuda:0", "0,7,1", 0),
+        (0, None, 0),
+        (1, None, 1),
+        (0, "1", 1),
+        (1, "1,0", 0),
+        (0, "GPU-bbbb", 1),
+        (0, "0,7,1", 0),
     ],
 )
 def test_a_device_is_numbered_as_cuda_numbers_what_it_sees(
-    device: str, visible: str | None, index: int, monkeypatch: pytest.MonkeyPatch
+    number: int, visible: str | None, index: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert chosen_card(cards(), device, visible).index == index
+    assert chosen_card(cards(), number, visible).index == index
 
 
 @pytest.mark.parametrize(
-    ("device", "visible", "said"),
+    ("number", "visible", "said"),
     [
-        ("cuda:2", None, "visible cards: cuda:0 NVIDIA A100"),
-        ("cuda:1", "0,7,1", "there is no cuda:1"),
-        ("cuda", "", "visible cards: none"),
-        ("gpu1", None, "is not one of cpu, cuda"),
-        ("cuda:x", None, "is not one of cpu, cuda"),
+        (2, None, "visible cards: cuda:0 NVIDIA A100"),
+        (1, "0,7,1", "there is no cuda:1"),
+        (0, "", "visible cards: none"),
     ],
 )
 def test_a_device_that_is_not_there(
-    device: str, visible: str | None, said: str, monkeypatch: pytest.MonkeyPatch
+    number: int, visible: str | None, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     with pytest.raises(UsageError, match=said):
-        chosen_card(cards(), device, visible)
+        chosen_card(cards(), number, visible)
+
+
+def test_the_names_of_devices() -> None:
+    assert (device_index("cuda"), device_index("cuda:0"), device_index("cuda:12")) == (0, 0, 12)
+    for text in ("gpu1", "cuda:x", "tpu", "cuda:-1", ""):
+        with pytest.raises(UsageError, match="is not one of cpu, cuda"):
+            device_index(text)
