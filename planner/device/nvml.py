@@ -28,6 +28,7 @@ class PhysicalCard:
     uuid: str
     name: str
     driver: str
+    is_partitioned: bool
     usable_memory_bytes: int
     ecc: bool | None
     power_limit_w: float | None
@@ -57,14 +58,20 @@ class Nvml:
         return int(self._memory(self._handle(card.index)).used)
 
     def users(self, card: PhysicalCard) -> tuple[CardUser, ...]:
-        """The processes that have a context on the card now."""
-        running = self._library.nvmlDeviceGetComputeRunningProcesses(self._handle(card.index))
+        """The processes that have a context on the card now, as far as the driver tells."""
+        try:
+            running = self._library.nvmlDeviceGetComputeRunningProcesses(self._handle(card.index))
+        except self._library.NVMLError:
+            return ()  # WSL does not tell
         return tuple(CardUser(pid=one.pid, used_bytes=one.usedGpuMemory) for one in running)
 
     def _card(self, index: int) -> PhysicalCard:
         handle, library = self._handle(index), self._library
         memory = self._memory(handle)
         ecc = power = None
+        is_partitioned = False
+        with suppress(library.NVMLError):  # only the cards that can be partitioned tell
+            is_partitioned = bool(library.nvmlDeviceGetMigMode(handle)[0])
         with suppress(library.NVMLError):  # consumer cards have none
             ecc = bool(library.nvmlDeviceGetEccMode(handle)[0])
         with suppress(library.NVMLError):
@@ -74,6 +81,7 @@ class Nvml:
             uuid=_text(library.nvmlDeviceGetUUID(handle)),
             name=_text(library.nvmlDeviceGetName(handle)),
             driver=_text(library.nvmlSystemGetDriverVersion()),
+            is_partitioned=is_partitioned,
             usable_memory_bytes=int(memory.total - getattr(memory, "reserved", 0)),
             ecc=ecc,
             power_limit_w=power,
@@ -109,6 +117,11 @@ def opened(library: Any = None) -> Iterator[Nvml]:
         ) from error
     try:
         yield Nvml(library)
+    except library.NVMLError as error:
+        raise UnsupportedPlatformError(
+            f"the NVIDIA driver does not tell of its cards what verify has to know ({error}); "
+            f"{_EMULATED_HINT}"
+        ) from error
     finally:
         with suppress(library.NVMLError):
             library.nvmlShutdown()
@@ -132,13 +145,32 @@ def chosen_card(
     """The card that CUDA gives this number, where `visible` is CUDA_VISIBLE_DEVICES.
 
     Raises:
-        UsageError: no card has it.
+        UsageError: no card has it, or which one has it depends on speed.
+        UnsupportedPlatformError: the card is partitioned.
     """
-    seen = _visible(cards, os.environ.get("CUDA_VISIBLE_DEVICES") if visible is None else visible)
+    if visible is None:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    seen = _visible(cards, visible)
+    _check_order(cards, visible)
     if index >= len(seen):
         known = ", ".join(f"cuda:{i} {card.name}" for i, card in enumerate(seen)) or "none"
         raise UsageError(f"there is no cuda:{index} on this machine; visible cards: {known}")
+    if seen[index].is_partitioned:
+        raise UnsupportedPlatformError(
+            f"cuda:{index}, {seen[index].name}, is partitioned (MIG): verify takes whole cards"
+        )
     return seen[index]
+
+
+def _check_order(cards: Sequence[PhysicalCard], visible: str | None) -> None:
+    """CUDA numbers the fastest card first, unless it is told otherwise; NVML cannot say which."""
+    by_number = visible is None or visible.replace(",", "").replace(" ", "").isdigit()
+    mixed = len({card.name for card in cards}) > 1
+    if mixed and by_number and os.environ.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID":
+        raise UsageError(
+            "the cards of this machine differ, and CUDA numbers the fastest first: set "
+            "CUDA_DEVICE_ORDER=PCI_BUS_ID, or choose with CUDA_VISIBLE_DEVICES=GPU-..."
+        )
 
 
 def _visible(cards: Sequence[PhysicalCard], visible: str | None) -> list[PhysicalCard]:

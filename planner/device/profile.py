@@ -49,10 +49,10 @@ def device_profile(
     return "".join(f"{key}={value}\n" for key, value in values.items())
 
 
-def limit_profile(**limits: int | float | None) -> str:
+def limit_profile(**limits: int | None) -> str:
     """The limits of a run on real hardware; what is None is left out.
 
-    `data_limit_bytes`: RLIMIT_DATA of a run on the CPU. `memory_fraction`: the share of a physical
-    card that PyTorch's allocator may take.
+    `data_limit_bytes`: RLIMIT_DATA of a run on the CPU. `kept_bytes`: what PyTorch's allocator has
+    to leave free of a physical card.
     """
     return "".join(f"{key}={value}\n" for key, value in limits.items() if value is not None)

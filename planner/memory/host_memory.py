@@ -95,7 +95,7 @@ class HostForecast:
         resident = data - untouched + files.
         """
         reading = self.samples[-1].reading
-        return memory_bytes - reading.file_bytes + reading.untouched_bytes
+        return max(0, memory_bytes - reading.file_bytes + reading.untouched_bytes)
 
 
 def peak_live_bytes(requests: Sequence[Request]) -> int:

@@ -17,6 +17,7 @@ _NO_HOST_MEMORY = "DefaultCPUAllocator: can't allocate memory"
 # The what() of std::bad_alloc, which torch passes on as RuntimeError where oneDNN or MKL raise it.
 _BAD_ALLOC = ("std::bad_alloc", "bad allocation")
 # c10/cuda/CUDAException.cpp, ATen/cuda/Exceptions.h, ATen/cudnn/Exceptions.h: how they begin.
+_CUDA_MEMORY_ALLOCATION = 2  # cudaErrorMemoryAllocation: modules, graphs and streams ask for some
 _CUDA_ERRORS = ("CUDA error: ", "cuDNN error: ", "CUDA driver error: ", "CUDA kernel errors")
 
 
@@ -34,8 +35,14 @@ def chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether PyTorch's allocator of the card raised it, or what it was raised from or during."""
-    return any(isinstance(one, torch.OutOfMemoryError) for one in chain(error))
+    """Whether the card's memory was out for PyTorch's allocator, or for CUDA itself.
+
+    Of `error`, or of what it was raised from or during.
+    """
+    return any(
+        isinstance(one, torch.OutOfMemoryError) or _cuda_code(one) == _CUDA_MEMORY_ALLOCATION
+        for one in chain(error)
+    )
 
 
 def is_out_of_host_memory(error: BaseException) -> bool:
@@ -45,12 +52,19 @@ def is_out_of_host_memory(error: BaseException) -> bool:
 
 def is_cuda_error(error: BaseException) -> bool:
     """Whether a kernel or a library of the card failed."""
-    own = getattr(torch, "AcceleratorError", None)  # from torch 2.8 on
     return any(
-        (own is not None and isinstance(one, own))
+        _cuda_code(one) is not None
         or (isinstance(one, RuntimeError) and str(one).startswith(_CUDA_ERRORS))
         for one in chain(error)
     )
+
+
+def _cuda_code(error: BaseException) -> int | None:
+    """The cudaError_t of an AcceleratorError, 0 where it has none; None for any other error."""
+    own = getattr(torch, "AcceleratorError", None)  # from torch 2.8 on
+    if own is None or not isinstance(error, own):
+        return None
+    return int(getattr(error, "error_code", None) or 0)
 
 
 def _refused(error: BaseException) -> bool:

@@ -1,5 +1,7 @@
 """Meters of a run on real hardware: the time of each step, and what the run held at its end.
 
+A step's time is that from its forward to the end of the optimizer's step, without making the batch.
+
 In: the marks of a run (Watch). Out: seconds and readings. Convention: a meter asks for nothing that
 the step would have to wait for, but at its end.
 """
@@ -11,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from planner.step.watch import Watch
-from planner.trace import CardReading, HostReading
+from planner.trace import CardReading, HostReading, Phase
 
 _KIB = 1024
 _STATUS = Path("/proc/self/status")
@@ -27,21 +28,23 @@ class CardMeter(Watch):
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._events: list[Any] = []
+        self._begun: list[Any] = []
+        self._ended: list[Any] = []
         self.step_s: tuple[float, ...] = ()
         self.reading: CardReading | None = None
 
-    def built(self, model: nn.Module, optimizer: Any | None, scaler: Any | None) -> None:
-        """The first step begins."""
-        self._record()
+    def enter(self, phase: Phase, inputs: Any = None) -> None:
+        """The first forward of a step begins its time: the batch is there then."""
+        if phase is Phase.FORWARD and len(self._begun) == len(self._ended):
+            self._begun.append(_event())
 
     def end_step(self) -> None:
         """A step is over as far as this process has asked for it."""
-        self._record()
+        self._ended.append(_event())
 
     def end_steps(self) -> None:
         """No step follows: what was measured is read."""
-        if len(self._events) < 2:
+        if not self._ended:
             return
         try:
             torch.cuda.synchronize(self._device)
@@ -53,13 +56,15 @@ class CardMeter(Watch):
             total_bytes=total_bytes,
             reserved_bytes=torch.cuda.memory_reserved(self._device),
         )
-        pairs = zip(self._events, self._events[1:], strict=False)
+        pairs = zip(self._begun, self._ended, strict=False)
         self.step_s = tuple(begin.elapsed_time(end) / 1000 for begin, end in pairs)
 
-    def _record(self) -> None:
-        event: Any = torch.cuda.Event  # untyped in torch
-        self._events.append(event(enable_timing=True))
-        self._events[-1].record()
+
+def _event() -> Any:
+    event: Any = torch.cuda.Event  # untyped in torch
+    made = event(enable_timing=True)
+    made.record()
+    return made
 
 
 class HostMeter(Watch):
@@ -67,6 +72,7 @@ class HostMeter(Watch):
 
     def __init__(self) -> None:
         self._begun: list[float] = []
+        self._ended: list[float] = []
         self._base = {"VmRSS": 0, "VmData": 0}
         self.step_s: tuple[float, ...] = ()
         self.reading: HostReading | None = None
@@ -76,17 +82,18 @@ class HostMeter(Watch):
         _SMAPS.write_text(_RESET_PEAK)
         self._base = host_status()
 
-    def built(self, model: nn.Module, optimizer: Any | None, scaler: Any | None) -> None:
-        """The first step begins."""
-        self._begun.append(time.perf_counter())
+    def enter(self, phase: Phase, inputs: Any = None) -> None:
+        """The first forward of a step begins its time: the batch is there then."""
+        if phase is Phase.FORWARD and len(self._begun) == len(self._ended):
+            self._begun.append(time.perf_counter())
 
     def end_step(self) -> None:
         """A step is over."""
-        self._begun.append(time.perf_counter())
+        self._ended.append(time.perf_counter())
 
     def end_steps(self) -> None:
         """No step follows: what was measured is read."""
-        pairs = zip(self._begun, self._begun[1:], strict=False)
+        pairs = zip(self._begun, self._ended, strict=False)
         self.step_s = tuple(end - begin for begin, end in pairs)
         now = host_status()
         self.reading = HostReading(

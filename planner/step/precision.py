@@ -52,7 +52,9 @@ def autocast(
 def grad_scaler(config: StepConfig, device: torch.device) -> torch.amp.GradScaler | None:
     """The GradScaler of amp-fp16 in training, None otherwise."""
     if config.precision is Precision.AMP_FP16 and config.mode is Mode.TRAIN:
-        return torch.amp.GradScaler(device.type)
+        # Real gradients overflow under the default of 65536: their steps are skipped, and the
+        # optimizer's state is born some steps later. The memory is the same.
+        return torch.amp.GradScaler(device.type, init_scale=1.0)
     return None
 
 

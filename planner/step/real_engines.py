@@ -36,15 +36,24 @@ def run_on_card(source: ModelSource, request: RunRequest) -> StepTrace | Recorde
             f"driver is new enough for CUDA {torch.version.cuda}"
         )
     device = torch.device("cuda", 0)
-    fraction = _limits(request.profile).get("memory_fraction")
-    if fraction is not None:
-        torch.cuda.set_per_process_memory_fraction(fraction, device)
+    _open_card(device, _limits(request.profile).get("kept_bytes", 0.0))
     if request.recording is Recording.EVENTS:
         trace, allocations = record(source, request.config, device, real_values=True)
         return RecordedRun(trace=trace, allocations=allocations)
     meter = CardMeter(device)
     trace = measure(source, request.config, device, meter, real_values=True)
     return replace(trace, step_s=meter.step_s, card=meter.reading)
+
+
+def _open_card(device: torch.device, kept_bytes: float) -> None:
+    """Makes the context, and lets PyTorch take what is free then but for `kept_bytes`."""
+    try:
+        free_bytes, total_bytes = torch.cuda.mem_get_info(device)
+    except RuntimeError as error:
+        raise UnsupportedPlatformError(f"the card cannot be used: {error}") from error
+    if kept_bytes:
+        share = max(0.0, (free_bytes - kept_bytes) / total_bytes)
+        torch.cuda.set_per_process_memory_fraction(share, device)
 
 
 def run_on_cpu(source: ModelSource, request: RunRequest, threads: int) -> StepTrace | RecordedRun:

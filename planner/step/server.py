@@ -158,12 +158,23 @@ def _why_single() -> str | None:
 
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call] # untyped in torch
         return "the model's code uses the card while it is imported"
+    if _holds_a_card():
+        return "the model's code opens the card while it is imported"
     lost = _lost_by_a_fork()
     if lost is not None:
         return f"the model's code {lost} while it is imported"
     if threading.active_count() > 1:
         return "the model's code starts threads while it is imported"
     return None
+
+
+def _holds_a_card() -> bool:
+    """Whether anything in this process, not only torch, has started CUDA on a physical card."""
+    held = []
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(OSError):
+            held.append(os.readlink(f"/proc/self/fd/{name}"))
+    return any(place.startswith("/dev/nvidia") for place in held)
 
 
 def _lost_by_a_fork() -> str | None:

@@ -63,11 +63,12 @@ def compare(
 
 
 def last_fitting(searched: Searched) -> ProbeRecord | None:
-    """The last probe of the largest batch; None where there is none that fits."""
+    """The last probe of the largest batch that has fitted; None where none has."""
+    largest = searched.fitted if searched.largest is None else searched.largest
     fitting = [
         probe
         for probe in searched.probes
-        if probe.batch_size == searched.largest and probe.outcome is ProbeOutcome.FITS
+        if probe.batch_size == largest and probe.outcome is ProbeOutcome.FITS
     ]
     return fitting[-1] if fitting else None
 

@@ -52,7 +52,11 @@ class CardObservation(Observation):
     def watch(self) -> None:
         """Looks until `end`; a peak shorter than the period may be missed."""
         while not self._ended.wait(_PERIOD_S):
-            self._peak_bytes = max(self._peak_bytes, self._nvml.used_bytes(self._card))
+            try:
+                used_bytes = self._nvml.used_bytes(self._card)
+            except Exception:  # the library's own class, not known here: the peak so far stays
+                return
+            self._peak_bytes = max(self._peak_bytes, used_bytes)
 
     def end(self) -> None:
         """Nothing more is looked at."""

@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,18 +18,17 @@ from planner.errors import ChildTimeoutError
 
 _WAIT_S = 3600.0  # the others may be busy with a larger card
 _PAUSE_S = 0.05
+# What tells one start of the ranks from another.
+_NAMES = ("TORCHELASTIC_RUN_ID", "MASTER_PORT", "TORCHELASTIC_RESTART_COUNT")
 
 
 def smallest_of_ranks(
     answer: int | None,
     *,
     environment: Mapping[str, str] | None = None,
-    agent: int | None = None,
     wait_s: float = _WAIT_S,
 ) -> int | None:
     """The least answer; None without torchrun, or where a rank has none.
-
-    `agent` is the process that has started all ranks, this one's parent.
 
     Raises:
         ChildTimeoutError: another rank has left no answer in time.
@@ -38,7 +37,7 @@ def smallest_of_ranks(
     count = int(given.get("LOCAL_WORLD_SIZE") or 1)
     if count < 2 or "LOCAL_RANK" not in given:
         return None
-    folder = _folder(agent or os.getppid(), given.get("TORCHELASTIC_RUN_ID", "none"))
+    folder = _folder([given.get(name, "") for name in _NAMES])
     _leave(folder, f"answer-{given['LOCAL_RANK']}", "" if answer is None else str(answer))
     answers = [int(text) if text else None for text in _wait(folder, "answer-*", count, wait_s)]
     _leave(folder, f"read-{given['LOCAL_RANK']}", "")
@@ -48,9 +47,9 @@ def smallest_of_ranks(
     return min(known) if len(known) == count else None
 
 
-def _folder(agent: int, run: str) -> Path:
-    name = "".join(letter for letter in run if letter.isalnum())
-    folder = Path(tempfile.gettempdir()) / f"vram-planner-ranks-{os.getuid()}-{agent}-{name}"
+def _folder(parts: Sequence[str]) -> Path:
+    name = "-".join("".join(filter(str.isalnum, part)) for part in parts)
+    folder = Path(tempfile.gettempdir()) / f"vram-planner-ranks-{os.getuid()}-{name}"
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder
 

@@ -129,17 +129,24 @@ class Verification:
 
     def errors(self) -> dict[str, float | None]:
         """Signed relative error of each figure in COMPARED; None where one of two is missing."""
-        return {
+        found = {
             name: relative_error(getattr(self.predicted, name), getattr(self.measured, name))
             for name in COMPARED
         }
+        if self.bound:
+            found["max_batch_size"] = None
+        return found
 
     @property
     def complaints(self) -> tuple[str, ...]:
         """What is outside tolerance, in words; empty: the prediction is confirmed."""
         found = [f"the search has no answer: {self.stopped}"] if self.stopped else []
         predicted, measured = self.predicted.max_batch_size, self.measured.max_batch_size
-        if predicted is not None and measured is not None and predicted > measured:
+        if self.predicted == Figures():
+            found.append("nothing is predicted for this device")
+        # A bound that ended the search says nothing of memory.
+        is_off = predicted is not None and measured is not None and predicted > measured
+        if is_off and not self.bound:
             found.append(
                 f"the predicted largest batch {predicted} lies above the measured {measured}"
             )

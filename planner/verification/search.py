@@ -38,13 +38,21 @@ class SearchPlan:
 class Searched:
     """The largest batch, None where the search had to stop; the reason is in `stopped`.
 
-    `bound` is the reason that ended it where memory did not; "" where memory did.
+    `fitted` is the largest that has fitted in each of its probes, 0 where none has. `bound` is the
+    reason that ended the search where memory did not; "" where memory did.
     """
 
     largest: int | None
     probes: tuple[ProbeRecord, ...]
     stopped: str = ""
     bound: str = ""
+
+    @property
+    def fitted(self) -> int:
+        """See above."""
+        fitting = {p.batch_size for p in self.probes if p.outcome is ProbeOutcome.FITS}
+        failing = {p.batch_size for p in self.probes if p.outcome is not ProbeOutcome.FITS}
+        return max(fitting - failing, default=0)
 
 
 class _StoppedError(Exception):
@@ -56,12 +64,18 @@ class _Search:
     run: Callable[[int, bool], ProbeRecord]
     plan: SearchPlan
     probes: list[ProbeRecord] = field(default_factory=list)
+    # A batch has failed the last look: from now on each look is as long as that one.
+    looks_long: bool = False
+    looked_at_long: set[int] = field(default_factory=set)
 
     def fits(self, batch_size: int, *, again: bool = False) -> bool:
         """Whether it fits; a batch that has been tried is not tried again unless `again`."""
         known = [p.outcome for p in self.probes if p.batch_size == batch_size and _decides(p)]
-        if known and not again:
-            return ProbeOutcome.OOM not in known
+        if ProbeOutcome.OOM in known:
+            return False
+        if known and not again and (not self.looks_long or batch_size in self.looked_at_long):
+            return True
+        again = again or self.looks_long
         probe = self._run(batch_size, again)
         if not _decides(probe) and probe.outcome in _BY_CHANCE:
             probe = self._run(batch_size, again)
@@ -72,6 +86,8 @@ class _Search:
     def _run(self, batch_size: int, again: bool) -> ProbeRecord:
         probe = self.run(batch_size, again)
         self.probes.append(probe)
+        if again:
+            self.looked_at_long.add(batch_size)
         return probe
 
     def failing_above(self, low: int) -> int | None:
@@ -115,9 +131,10 @@ def _settled(state: _Search, low: int) -> int:
         if state.plan.neighbours and exact and low > 1 and not state.fits(low - 1):
             low = _descended(state, low - 1)
             continue
-        if not state.plan.retest or state.fits(low, again=True):
+        if not state.plan.retest or low in state.looked_at_long or state.fits(low, again=True):
             break
-        low = _descended(state, low)  # it fitted once, and not the second time
+        state.looks_long = True  # it fitted once, and not the second time
+        low = _descended(state, low)
     return low
 
 

@@ -51,8 +51,10 @@ class SpillGuard:
         return record
 
     def _spilled(self, record: ProbeRecord) -> str:
-        held_bytes = record.peak_device_bytes
-        if held_bytes is not None and held_bytes > self._usable_bytes:
+        # The driver shows no more of a card than it has; what PyTorch has reserved may be lent.
+        reserved_bytes = (record.peak_reserved_bytes or 0) + (record.device_before_bytes or 0)
+        held_bytes = max(record.peak_device_bytes or 0, reserved_bytes)
+        if held_bytes > self._usable_bytes:
             return (
                 f"spilled to host memory: {format_bytes(held_bytes)} of "
                 f"{format_bytes(self._usable_bytes)}"

@@ -10,6 +10,7 @@ from functools import partial
 
 from planner.device.profile import limit_profile
 from planner.device.runner import Runner
+from planner.errors import UsageError
 from planner.host_estimate import (
     CPU_ENVIRONMENT,
     caller_label,
@@ -22,15 +23,25 @@ from planner.results import Estimate
 from planner.units import format_bytes, parse_reserve
 from planner.verification.observations import HostObservation
 from planner.verification.probes import Lab, observed
-from planner.verification.records import DeviceKind, Verification, VerifiedDevice
+from planner.verification.records import (
+    DeviceKind,
+    ProbeOutcome,
+    ProbeRecord,
+    Verification,
+    VerifiedDevice,
+)
 from planner.verifying.job import Job, compared, searched
 
-_RESOLUTION = 256  # the search is exact to 1/256 of the prediction: a probe is slow
+_RESOLUTION = 128  # the search is exact to 1/128 of the prediction: a probe is slow
 
 
 def on_cpu(job: Job, memory_bytes: int) -> Verification:
     kept_bytes = parse_reserve(job.safety, memory_bytes)
     limit_bytes = memory_bytes - kept_bytes
+    if not 0 <= kept_bytes < memory_bytes:
+        raise UsageError(
+            f"a safety of {format_bytes(kept_bytes)} leaves nothing of {format_bytes(memory_bytes)}"
+        )
     with opened_host(
         job.target,
         job.functions,
@@ -57,6 +68,7 @@ def on_cpu(job: Job, memory_bytes: int) -> Verification:
             config=job.config,
             progress=job.progress,
             observe=lambda: observed(HostObservation()),
+            judge=partial(_within, limit_bytes),
         ) as lab:
             found = searched(job, lab, first, host_bytes=None, resolution=_RESOLUTION)
 
@@ -71,3 +83,12 @@ def on_cpu(job: Job, memory_bytes: int) -> Verification:
             limit=f"RLIMIT_DATA of {format_bytes(data_bytes)}, enforced by the kernel",
         )
         return compared(job, verified, first, found, predicted)
+
+
+def _within(limit_bytes: int, record: ProbeRecord) -> ProbeRecord:
+    """Out of memory too where pages of files, which RLIMIT_DATA does not count, were more."""
+    held_bytes = record.peak_device_bytes
+    if record.outcome is not ProbeOutcome.FITS or held_bytes is None or held_bytes <= limit_bytes:
+        return record
+    detail = f"held {format_bytes(held_bytes)} of {format_bytes(limit_bytes)}"
+    return replace(record, outcome=ProbeOutcome.OOM, detail=detail)

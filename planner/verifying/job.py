@@ -92,10 +92,12 @@ def _per_sample(entry: GpuEstimate | None, batch_size: int) -> tuple[float, floa
     found: Breakdown | None = None if entry is None else entry.breakdown
     if found is None:
         return 0.0, 0.0
-    growing = (TensorCategory.SAVED_ACTIVATION, TensorCategory.TEMPORARY)
-    sizes = [block.block_bytes for block in found.largest(10) if block.category in growing]
-    batch = found.by_category().get(TensorCategory.INPUT.value, 0)
-    return max(sizes, default=0) / batch_size, batch / batch_size
+    batch = found.by_category().get(TensorCategory.INPUT.value, 0) / batch_size
+    if entry is not None and entry.max_batch_size is not None and not entry.max_batch_is_bound:
+        return 0.0, batch  # memory is what ends the search
+    saved = TensorCategory.SAVED_ACTIVATION
+    sizes = [block.block_bytes for block in found.largest(10) if block.category is saved]
+    return max(sizes, default=0) / batch_size, batch
 
 
 def compared(

@@ -12,10 +12,10 @@ from planner.device.nvml import Nvml, PhysicalCard
 from planner.device.payload import child_target
 from planner.device.profile import limit_profile
 from planner.device.runner import Runner
-from planner.errors import HistoryError, UnknownGpuError
+from planner.errors import ChildTimeoutError, HistoryError, UnknownGpuError, UsageError
 from planner.host_estimate import available_memory_bytes
 from planner.protocol import Engine
-from planner.units import format_bytes, parse_reserve
+from planner.units import MIB, format_bytes, parse_reserve
 from planner.verification import history
 from planner.verification.observations import watched_card
 from planner.verification.probes import Lab
@@ -23,6 +23,8 @@ from planner.verification.ranks import smallest_of_ranks
 from planner.verification.records import DeviceKind, Verification, VerifiedDevice
 from planner.verification.spill import SpillGuard, no_spill, runs_in_wsl
 from planner.verifying.job import Job, compared, searched
+
+_IDLE_BYTES = 64 * MIB  # what a driver holds of a card that nobody uses
 
 
 def on_physical_card(job: Job, nvml: Nvml, card: PhysicalCard) -> Verification:
@@ -36,17 +38,22 @@ def on_physical_card(job: Job, nvml: Nvml, card: PhysicalCard) -> Verification:
         "calibration": False,
     }
     notes = []
-    if users:
+    if used_bytes > _IDLE_BYTES:
+        who = f" (processes {', '.join(str(user.pid) for user in users)})" if users else ""
         notes.append(
-            f"{len(users)} other processes hold {format_bytes(used_bytes)} of the card: "
-            f"{', '.join(str(user.pid) for user in users)}; the prediction leaves it to them"
+            f"{format_bytes(used_bytes)} of the card are in use by others{who}; the prediction "
+            "leaves it to them"
         )
     first = None
     try:
         first = job.predicted(card.name, max_batch=True, **free)
     except UnknownGpuError as error:
         notes.append(f"nothing is predicted: {error}")
-    fraction = (usable_bytes - kept_bytes) / usable_bytes if kept_bytes else None
+    if not 0 <= kept_bytes < usable_bytes - used_bytes:
+        raise UsageError(
+            f"a safety of {format_bytes(kept_bytes)} leaves nothing of the "
+            f"{format_bytes(usable_bytes - used_bytes)} that are free"
+        )
     environment = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": card.uuid}
     with child_target(job.target, job.functions, job.given) as named:
         open_runner = partial(
@@ -59,7 +66,7 @@ def on_physical_card(job: Job, nvml: Nvml, card: PhysicalCard) -> Verification:
         )
         with Lab(
             open_runner=open_runner,
-            profile=limit_profile(memory_fraction=fraction),
+            profile=limit_profile(kept_bytes=kept_bytes or None),
             config=job.config,
             progress=job.progress,
             observe=lambda: watched_card(nvml, card),
@@ -72,7 +79,9 @@ def on_physical_card(job: Job, nvml: Nvml, card: PhysicalCard) -> Verification:
         name=card.name,
         kind=DeviceKind.PHYSICAL,
         memory_bytes=usable_bytes,
-        limit="the card itself" if fraction is None else f"{fraction:.1%} of the card, by PyTorch",
+        limit=f"PyTorch leaves {format_bytes(kept_bytes)} of the card free"
+        if kept_bytes
+        else "the card itself",
         driver=card.driver,
         ecc=card.ecc,
         power_limit_w=card.power_limit_w,
@@ -82,7 +91,11 @@ def on_physical_card(job: Job, nvml: Nvml, card: PhysicalCard) -> Verification:
     if first is not None:
         predicted = partial(job.predicted, card.name, max_batch=False, **free)
     done = compared(job, verified, first, found, predicted, categories, tuple(notes))
-    return _kept(replace(done, max_batch_of_all_ranks=smallest_of_ranks(found.largest)))
+    try:
+        least = smallest_of_ranks(found.largest)
+    except ChildTimeoutError as error:
+        least, done = None, replace(done, warnings=(*done.warnings, str(error)))
+    return _kept(replace(done, max_batch_of_all_ranks=least))
 
 
 def _kept(verification: Verification) -> Verification:

@@ -205,7 +205,7 @@ os._exit(0)
 """
 
 
-def physical(path: str, device: EmulatedDevice, *, fraction: float | None, batch: int) -> dict:
+def physical(path: str, device: EmulatedDevice, *, kept_bytes: int | None, batch: int) -> dict:
     torch = find_torch()
     cards = Cards(torch=torch, device=device)
     (budget,) = memory_budgets(["t4"], hardware_db=None, gpu_memory=None, reserve=0)
@@ -213,7 +213,7 @@ def physical(path: str, device: EmulatedDevice, *, fraction: float | None, batch
         [str(library) for library in device.libraries],
         cards.limited(budget),
         path,
-        limit_profile(memory_fraction=fraction),
+        limit_profile(kept_bytes=kept_bytes),
         batch,
     ]
     done = subprocess.run(
@@ -230,7 +230,7 @@ def test_a_run_on_a_card_tells_times_and_what_the_card_held(
     write_model: WriteModel, device: EmulatedDevice
 ) -> None:
     path = write_model(MODEL.format(beyond_100="pass"))
-    found = physical(path, device, fraction=None, batch=64)
+    found = physical(path, device, kept_bytes=None, batch=64)
     assert (found["outcome"], found["steps"]) == ("completed", 4)
     assert found["build_on"] == "cpu"  # with the weights that the user's code gives
     used, total, reserved = found["card"]
@@ -238,11 +238,13 @@ def test_a_run_on_a_card_tells_times_and_what_the_card_held(
     assert reserved <= used < total
 
 
-def test_a_share_of_the_card_is_a_limit(write_model: WriteModel, device: EmulatedDevice) -> None:
-    """A batch of 200,000 rows takes 1.5 GiB, and its activations 3 GiB each."""
+def test_what_is_to_be_kept_free_is_a_limit(
+    write_model: WriteModel, device: EmulatedDevice
+) -> None:
+    """A batch of 200,000 rows takes 1.5 GiB, and its activations 3 GiB each; the card has 14."""
     path = write_model(MODEL.format(beyond_100="pass"))
-    assert physical(path, device, fraction=0.9, batch=200_000)["outcome"] == "completed"
-    assert physical(path, device, fraction=0.3, batch=200_000)["outcome"] == "oom"
+    assert physical(path, device, kept_bytes=GIB, batch=200_000)["outcome"] == "completed"
+    assert physical(path, device, kept_bytes=10 * GIB, batch=200_000)["outcome"] == "oom"
 
 
 def test_ctrl_c_in_the_middle_leaves_nothing_behind(

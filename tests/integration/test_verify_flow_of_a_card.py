@@ -51,6 +51,7 @@ class StandInNvml:
                 uuid="GPU-0",
                 name="Tesla T4",
                 driver="580.65.06",
+                is_partitioned=False,
                 usable_memory_bytes=TOTAL_BYTES,
                 ecc=True,
                 power_limit_w=70.0,

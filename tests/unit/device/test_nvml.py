@@ -20,8 +20,8 @@ class Library:
     class NVMLError(Exception):
         pass
 
-    def __init__(self, *, works: bool = True) -> None:
-        self.works = works
+    def __init__(self, *, works: bool = True, mig: int = 0) -> None:
+        self.works, self.mig = works, mig
         self.is_open = False
 
     def nvmlInit(self) -> None:  # noqa: N802
@@ -62,8 +62,15 @@ class Library:
     def nvmlDeviceGetPowerManagementLimit(self, handle: int) -> int:  # noqa: N802
         return 400_000
 
+    def nvmlDeviceGetMigMode(self, handle: int) -> list[int]:  # noqa: N802
+        if handle == 1:
+            raise self.NVMLError("Not Supported")
+        return [self.mig, self.mig]
+
     def nvmlDeviceGetComputeRunningProcesses(self, handle: int) -> list[Any]:  # noqa: N802
-        return [SimpleNamespace(pid=77, usedGpuMemory=GIB)] if handle == 0 else []
+        if handle == 1:
+            raise self.NVMLError("Not Supported")
+        return [SimpleNamespace(pid=77, usedGpuMemory=GIB)]
 
 
 def cards() -> tuple[PhysicalCard, ...]:
@@ -108,6 +115,7 @@ def test_a_device_is_numbered_as_cuda_numbers_what_it_sees(
     number: int, visible: str | None, index: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     assert chosen_card(cards(), number, visible).index == index
 
 
@@ -123,6 +131,7 @@ def test_a_device_that_is_not_there(
     number: int, visible: str | None, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     with pytest.raises(UsageError, match=said):
         chosen_card(cards(), number, visible)
 
@@ -132,3 +141,28 @@ def test_the_names_of_devices() -> None:
     for text in ("gpu1", "cuda:x", "tpu", "cuda:-1", ""):
         with pytest.raises(UsageError, match="is not one of cpu, cuda"):
             device_index(text)
+
+
+def test_numbers_of_cards_that_differ_are_refused_and_names_are_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    for visible in (None, "1,0"):
+        with pytest.raises(UsageError, match="CUDA_DEVICE_ORDER=PCI_BUS_ID"):
+            chosen_card(cards(), 0, visible)
+    assert chosen_card(cards(), 0, "GPU-bbbb").index == 1
+    assert chosen_card(cards()[:1], 0).index == 0
+
+
+def test_a_partitioned_card_is_refused() -> None:
+    with opened(Library(mig=1)) as nvml:
+        found = nvml.cards()
+    with pytest.raises(UnsupportedPlatformError, match="is partitioned"):
+        chosen_card(found, 0, "GPU-aaaa")
+
+
+def test_a_driver_that_does_not_tell_is_said() -> None:
+    said = r"does not tell .*\(lost\)"
+    with pytest.raises(UnsupportedPlatformError, match=said), opened(Library()):
+        raise Library.NVMLError("lost")

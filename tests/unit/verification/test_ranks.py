@@ -59,4 +59,4 @@ def test_a_rank_that_never_answers_is_said(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     alone = {"LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "2"}
     with pytest.raises(ChildTimeoutError, match="of 2 ranks 1 have found"):
-        smallest_of_ranks(12, environment=alone, agent=1, wait_s=0.2)
+        smallest_of_ranks(12, environment=alone, wait_s=0.2)

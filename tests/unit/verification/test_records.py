@@ -69,7 +69,7 @@ def test_signed_relative_error_by_hand() -> None:
         ({"device_total_bytes": 1029}, {"device_total_bytes": 1000}, ""),
         ({"device_total_bytes": 1031}, {"device_total_bytes": 1000}, "off by +3.1%"),
         ({"device_total_bytes": 969}, {"device_total_bytes": 1000}, "off by -3.1%"),
-        ({}, {"max_batch_size": 100}, ""),  # nothing was predicted
+        ({}, {"max_batch_size": 100}, "nothing is predicted"),
     ],
 )
 def test_what_is_outside_tolerance_is_said(
@@ -78,6 +78,12 @@ def test_what_is_outside_tolerance_is_said(
     found = verification(predicted, measured)
     assert found.is_confirmed == (not complaint)
     assert complaint in "".join(found.complaints)
+
+
+def test_a_bound_that_ended_the_search_is_no_complaint() -> None:
+    found = verification({"max_batch_size": 100}, {"max_batch_size": 4}, bound="--max-batch 4")
+    assert found.is_confirmed
+    assert found.errors()["max_batch_size"] is None
 
 
 def test_on_the_cpu_pages_that_are_never_written_are_no_complaint() -> None:

@@ -134,3 +134,25 @@ def test_what_fits_once_and_not_the_second_time_is_no_answer() -> None:
         return FITS if batch <= 99 or (batch == 100 and seen.count(100) == 1) else OOM
 
     assert Machine(outcome).search(100, retest=True).largest == 99
+
+
+def test_where_a_longer_look_needs_more_every_look_is_long_from_then_on() -> None:
+    """Short runs fit up to 500, long ones up to 300."""
+    tried: list[tuple[int, bool]] = []
+
+    def run(batch_size: int, again: bool) -> ProbeRecord:
+        tried.append((batch_size, again))
+        outcome = FITS if batch_size <= (300 if again else 500) else OOM
+        return ProbeRecord(batch_size=batch_size, outcome=outcome, seconds=0.0)
+
+    plan = SearchPlan(predicted=480, bound=1 << 24, bound_reason="", retest=True)
+    assert search(run, plan).largest == 300
+    assert len(tried) <= 40
+    assert (300, True) in tried
+    assert (301, True) in tried
+
+
+def test_what_has_fitted_is_known_where_the_search_had_to_stop() -> None:
+    machine = Machine(lambda batch: FITS if batch <= 8 else ProbeOutcome.CUDA_ERROR)
+    found = machine.search(8)
+    assert (found.largest, found.fitted) == (None, 8)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from planner.units import GIB
@@ -23,6 +25,8 @@ def test_a_total_beyond_the_card_is_out_of_memory() -> None:
     judged = SpillGuard(8 * GIB).judge(probe(64, 0.1, held=9 * GIB))
     assert judged.outcome is ProbeOutcome.OOM
     assert judged.detail == "spilled to host memory: 9.00 GiB of 8.00 GiB"
+    lent = replace(probe(64, 0.1), peak_reserved_bytes=7 * GIB, device_before_bytes=2 * GIB)
+    assert SpillGuard(8 * GIB).judge(lent).outcome is ProbeOutcome.OOM
 
 
 def test_a_sample_that_takes_many_times_as_long_is_out_of_memory() -> None:
