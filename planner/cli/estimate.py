@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import click
@@ -79,12 +78,7 @@ Progress, errors and whatever the model prints go to stderr.
     help="Do not correct the figures by past verifications (`planner history`).",
 )
 @shared.timeout("Longest wait for loading the model and for each run: seconds, 10m or 1h.")
-@click.option(
-    "--hardware-db",
-    metavar="DIR",
-    type=click.Path(path_type=Path),
-    help="Folder with your own card records (*.yaml), on top of the built-in ones.",
-)
+@shared.hardware_db
 @shared.as_json
 @shared.quiet
 @click.pass_context

@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from planner.cli import options as shared
 from planner.hardware.database import load_gpus
 from planner.hardware.specs import ArithmeticRates, GpuMatch, GpuSpec, format_capability
 from planner.results import SCHEMA_VERSION
@@ -20,20 +21,13 @@ from planner.units import GIB, MIB
 _PIPED_WIDTH = 400  # wide enough that no line of a piped table is folded or cut
 _UNKNOWN = "-"
 
-_hardware_db = click.option(
-    "--hardware-db",
-    metavar="DIR",
-    type=click.Path(path_type=Path),
-    help="Folder with your own card records (*.yaml), on top of the built-in ones.",
-)
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 
 Column = tuple[str, Callable[[GpuSpec], str]]
 
 
 @click.group(invoke_without_command=True)
-@_hardware_db
-@_as_json
+@shared.hardware_db
+@shared.as_json
 @click.pass_context
 def gpus(context: click.Context, hardware_db: Path | None, as_json: bool) -> None:
     """List the known cards; `planner gpus show CARD` shows one of them with its sources."""
@@ -49,8 +43,8 @@ def gpus(context: click.Context, hardware_db: Path | None, as_json: bool) -> Non
 
 @gpus.command()
 @click.argument("card")
-@_hardware_db
-@_as_json
+@shared.hardware_db
+@shared.as_json
 @click.pass_context
 def show(context: click.Context, card: str, hardware_db: Path | None, as_json: bool) -> None:
     """Show one card, by id, alias or device name, and where each figure comes from."""

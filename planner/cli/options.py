@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 import click
@@ -171,6 +172,12 @@ input_spec = click.option(
     multiple=True,
     help="Input without its batch dimension: 3x224x224 or ids=1024:int64; repeatable. "
     "In the place of build_batch.",
+)
+hardware_db = click.option(
+    "--hardware-db",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Folder with your own card records (*.yaml), on top of the built-in ones.",
 )
 as_json = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON in the place of a table."

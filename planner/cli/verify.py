@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import click
@@ -67,12 +66,7 @@ The report or the JSON goes to stdout: complete with 0 and 4, empty with 1 and 2
     help="PYTORCH_CUDA_ALLOC_CONF for the runs.",
 )
 @shared.timeout("Longest wait for loading the model and for each probe: seconds, 10m or 1h.")
-@click.option(
-    "--hardware-db",
-    metavar="DIR",
-    type=click.Path(path_type=Path),
-    help="Folder with your own card records (*.yaml), on top of the built-in ones.",
-)
+@shared.hardware_db
 @shared.as_json
 @shared.quiet
 @click.pass_context
