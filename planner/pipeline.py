@@ -36,7 +36,7 @@ from planner.module_counts import ModelCounts
 from planner.options import arguments, step_config, texts
 from planner.protocol import ChildVersions
 from planner.results import Estimate, Versions
-from planner.verification.learnt import learnt
+from planner.verification.learnt import Learnt, learnt
 from planner.workload import Scalar, StepConfig
 
 # A recent data-centre card: flash attention and every dtype.
@@ -114,25 +114,32 @@ def estimate(
         timeout_s=timeout_s,
         progress=progress,
     ) as child:
-        unlimited = child.cards.unlimited(known.budgets[0])
-        counting = _beside(lambda: child.runner.count(unlimited, config))
         setup = StepSetup(
             config=config, plan=plan, runner=child.runner, cards=child.cards, progress=progress
         )
-        answer = _survey if is_every_card(names) else _card_by_card
-        answers = answer(setup, known.budgets, search=max_batch)
-        counted, trouble = _counted(counting)
-        return summarize(
-            child.label,
-            config,
-            answers,
-            child.versions,
-            (*child.runner.warnings, *trouble, *known.warnings),
-            plan=plan,
-            counted=counted,
-            spreads=known.spreads,
-            is_survey=is_every_card(names),
-        )
+        return _on_cards(child, setup, known, is_survey=is_every_card(names), search=max_batch)
+
+
+def _on_cards(
+    child: _Opened, setup: StepSetup, known: Learnt, *, is_survey: bool, search: bool
+) -> Estimate:
+    """The answers of all cards, and beside them a counted run."""
+    unlimited = child.cards.unlimited(known.budgets[0])
+    counting = _beside(lambda: child.runner.count(unlimited, setup.config))
+    answer = _survey if is_survey else _card_by_card
+    answers = answer(setup, known.budgets, search=search)
+    counted, trouble = _counted(counting)
+    return summarize(
+        child.label,
+        setup.config,
+        answers,
+        child.versions,
+        (*child.runner.warnings, *trouble, *known.warnings),
+        plan=setup.plan,
+        counted=counted,
+        spreads=known.spreads,
+        is_survey=is_survey,
+    )
 
 
 def inspect(
