@@ -183,7 +183,7 @@ def _run(
         required_inputs=forward.required_inputs(model),
         autocast=precision.autocast(config, device),
         optimizer=chosen.optimizer,
-        scaler=precision.grad_scaler(config, device),
+        scaler=precision.grad_scaler(config, device, real_values=real_values),
         training_step=source.training_step,
         watch=watch,
     )

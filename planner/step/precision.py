@@ -49,13 +49,17 @@ def autocast(
     return lambda: torch.autocast(device.type, dtype=dtype)
 
 
-def grad_scaler(config: StepConfig, device: torch.device) -> torch.amp.GradScaler | None:
+def grad_scaler(
+    config: StepConfig, device: torch.device, *, real_values: bool = False
+) -> torch.amp.GradScaler | None:
     """The GradScaler of amp-fp16 in training, None otherwise."""
-    if config.precision is Precision.AMP_FP16 and config.mode is Mode.TRAIN:
+    if config.precision is not Precision.AMP_FP16 or config.mode is not Mode.TRAIN:
+        return None
+    if real_values:
         # Real gradients overflow under the default of 65536: their steps are skipped, and the
         # optimizer's state is born some steps later. The memory is the same.
         return torch.amp.GradScaler(device.type, init_scale=1.0)
-    return None
+    return torch.amp.GradScaler(device.type)
 
 
 def _channels_last(tensor: torch.Tensor) -> torch.Tensor:
