@@ -19,12 +19,12 @@ from typing import Any
 import planner
 from planner.device.payload import ModelFunctions, child_target
 from planner.device.runner import Runner
-from planner.device.torch_install import find_torch
+from planner.device.torch_install import TorchInstall, find_torch
 from planner.errors import UsageError
 from planner.estimation.host_run import HostAnswer, host_answer
 from planner.gpu_estimate import GpuEstimate
 from planner.memory.host_memory import MALLOC_SETTING
-from planner.protocol import Engine
+from planner.protocol import ChildVersions, Engine
 from planner.results import Estimate, Versions
 from planner.trace import Counts
 from planner.units import format_bytes, parse_bytes, parse_reserve
@@ -82,6 +82,17 @@ def caller_label(target: Any, named: Target) -> str:
     return named.name or "model"
 
 
+def versions_of(child: ChildVersions, torch: TorchInstall) -> Versions:
+    """What the figures of a child are made with."""
+    return Versions(
+        torch=child.torch,
+        cuda=child.cuda,
+        cudnn=torch.cudnn_version,
+        python=child.python,
+        planner=planner.__version__,
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenedHost:
     """A child that has loaded the target for the CPU, and what it was found to need."""
@@ -113,13 +124,7 @@ def opened_host(
         ) as runner:
             child = runner.wait_loaded()
             answer = host_answer(runner, config, memory_bytes, search=search, progress=progress)
-            versions = Versions(
-                torch=child.torch,
-                cuda=child.cuda,
-                cudnn=torch.cudnn_version,
-                python=child.python,
-                planner=planner.__version__,
-            )
+            versions = versions_of(child, torch)
             yield OpenedHost(named=named, runner=runner, answer=answer, versions=versions)
 
 

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import planner
 from planner.device.build import emulated_device
 from planner.device.payload import ModelFunctions, child_target
 from planner.device.runner import Runner
@@ -28,13 +27,12 @@ from planner.estimation.card_run import CardAnswer, CardRun
 from planner.estimation.step_setup import Cards, Progress, StepSetup, side_by_side
 from planner.estimation.summary import summarize, value_reads
 from planner.estimation.survey import Survey
-from planner.host_estimate import caller_label, estimate_on_host
+from planner.host_estimate import caller_label, estimate_on_host, versions_of
 from planner.inspection import Inspection
 from planner.memory.budget import MemoryBudget, is_every_card, memory_budgets
 from planner.memory.largest import Card
 from planner.module_counts import ModelCounts
 from planner.options import arguments, step_config, texts
-from planner.protocol import ChildVersions
 from planner.results import Estimate, Versions
 from planner.verification.learnt import Learnt, learnt
 from planner.workload import Scalar, StepConfig
@@ -247,7 +245,7 @@ def _opened(
             timeout_s=timeout_s,
             alloc_conf=config.alloc_conf,
         ) as runner:
-            versions = _versions(runner.wait_loaded(), torch)
+            versions = versions_of(runner.wait_loaded(), torch)
             yield _Opened(
                 runner=runner, cards=cards, label=caller_label(target, named), versions=versions
             )
@@ -289,13 +287,3 @@ def _counted(counting: Future[ModelCounts]) -> tuple[ModelCounts | None, tuple[s
         return counting.result(), ()
     except PlannerError as error:
         return None, (f"FLOPs and activations could not be counted: {error}",)
-
-
-def _versions(child: ChildVersions, torch: TorchInstall) -> Versions:
-    return Versions(
-        torch=child.torch,
-        cuda=child.cuda,
-        cudnn=torch.cudnn_version,
-        python=child.python,
-        planner=planner.__version__,
-    )

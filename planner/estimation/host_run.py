@@ -32,7 +32,6 @@ class HostAnswer:
 
     trace: StepTrace
     forecast: HostForecast
-    memory_bytes: int
     max_batch_size: int | None
 
 
@@ -62,7 +61,6 @@ def host_answer(
     return HostAnswer(
         trace=trace,
         forecast=forecast,
-        memory_bytes=memory_bytes,
         max_batch_size=forecast.largest(memory_bytes) if search else None,
     )
 

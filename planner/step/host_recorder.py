@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from planner.step.collector import collector_stopped
+from planner.step.kineto import quiet_kineto
 from planner.step.meters import HostMeter
 from planner.trace import EventKind, RequestLog
 
@@ -28,7 +29,8 @@ class HostRecorder(HostMeter):
 
     def begin(self) -> None:
         """Nothing of the model is there yet."""
-        self._profiler.start()
+        with quiet_kineto():
+            self._profiler.start()
         super().begin()
 
     def end_steps(self) -> None:

@@ -19,7 +19,7 @@ from planner.trace import CardReading, HostReading, Phase
 
 _KIB = 1024
 _STATUS = Path("/proc/self/status")
-_SMAPS = Path("/proc/self/clear_refs")
+_CLEAR_REFS = Path("/proc/self/clear_refs")
 _RESET_PEAK = "5"  # see proc(5), clear_refs
 
 
@@ -79,7 +79,7 @@ class HostMeter(Watch):
 
     def begin(self) -> None:
         """Nothing of the model is there yet."""
-        _SMAPS.write_text(_RESET_PEAK)
+        _CLEAR_REFS.write_text(_RESET_PEAK)
         self._base = host_status()
 
     def enter(self, phase: Phase, inputs: Any = None) -> None:

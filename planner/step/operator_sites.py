@@ -7,9 +7,6 @@ node, a range of the user's.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -22,6 +19,7 @@ from torch._C._profiler import (
     _ExperimentalConfig,
 )
 
+from planner.step.kineto import quiet_kineto
 from planner.step.module_calls import marked
 
 _ATEN = "aten::"
@@ -80,7 +78,7 @@ class OperatorSites:
             _ExperimentalConfig(),
         )
         activities = {ProfilerActivity.CPU}
-        with _quiet_kineto():
+        with quiet_kineto():
             _profiler._prepare_profiler(config, activities)
         _profiler._enable_profiler(config, activities)
         self._running = True
@@ -191,17 +189,3 @@ def _released_among(children: list[Any], names: list[str]) -> frozenset[int]:
     memory = (child.extra_fields for child, name in zip(children, names, strict=True)
               if name == _MEMORY)  # fmt: skip
     return frozenset(fields.ptr for fields in memory if fields.alloc_size < 0)
-
-
-@contextmanager
-def _quiet_kineto() -> Iterator[None]:
-    """Kineto reads what it may print to stderr when it starts; nobody inherits the variable."""
-    name = "KINETO_LOG_LEVEL"
-    if name in os.environ:
-        yield
-        return
-    os.environ[name] = "99"
-    try:
-        yield
-    finally:
-        del os.environ[name]

@@ -8,8 +8,8 @@ then gets a child of its own.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any
@@ -150,12 +150,6 @@ class Lab:
     def _close(self) -> None:
         self._runner = None
         self._stack.close()
-
-
-@contextmanager
-def observed(observation: Observation) -> Iterator[Observation]:
-    """An observation that needs neither a beginning nor an end."""
-    yield observation
 
 
 def _told(record: ProbeRecord) -> str:

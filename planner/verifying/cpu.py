@@ -5,6 +5,7 @@ In: Job, the RAM that a run may take. Out: Verification.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 
@@ -22,7 +23,7 @@ from planner.protocol import Engine
 from planner.results import Estimate
 from planner.units import format_bytes, parse_reserve
 from planner.verification.observations import HostObservation
-from planner.verification.probes import Lab, observed
+from planner.verification.probes import Lab
 from planner.verification.records import (
     DeviceKind,
     ProbeOutcome,
@@ -67,7 +68,7 @@ def on_cpu(job: Job, memory_bytes: int) -> Verification:
             profile=limit_profile(data_limit_bytes=data_bytes),
             config=job.config,
             progress=job.progress,
-            observe=lambda: observed(HostObservation()),
+            observe=lambda: nullcontext(HostObservation()),
             judge=partial(_within, limit_bytes),
         ) as lab:
             found = searched(job, lab, first, host_bytes=None, resolution=_RESOLUTION)

@@ -6,6 +6,7 @@ real card.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import partial
 
 from planner.device.build import emulated_device
@@ -16,7 +17,7 @@ from planner.estimation.step_setup import Cards
 from planner.memory.budget import memory_budgets
 from planner.units import format_bytes
 from planner.verification.observations import EmulatedObservation
-from planner.verification.probes import Lab, observed
+from planner.verification.probes import Lab
 from planner.verification.records import DeviceKind, Verification, VerifiedDevice
 from planner.verifying.job import Job, compared, searched
 
@@ -43,7 +44,7 @@ def on_emulated_card(job: Job, card: str) -> Verification:
             profile=cards.limited(budget),
             config=job.config,
             progress=job.progress,
-            observe=lambda: observed(observation),
+            observe=lambda: nullcontext(observation),
         ) as lab:
             found = searched(job, lab, first, host_bytes=None)
             categories = lab.categories(found.largest) if found.largest else ()
