@@ -1,8 +1,8 @@
 """What parent and child say to each other: one JSON document per line, on pipes of their own.
 
-Parent to child: LoadRequest once, then a RunRequest or an InspectRequest for each run. Child to
-parent: Loaded, then for each run a RunEnded. Plain records; decoded strictly, so that garbage is an
-error and not a guess.
+Parent to child: LoadRequest once, then a RunRequest, an InspectRequest or a DataRequest for each
+run. Child to parent: Loaded, then for each run a RunEnded. Plain records; decoded strictly, so that
+garbage is an error and not a guess.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import BeforeValidator, PlainSerializer, TypeAdapter, ValidationError
 
+from planner.data_cost import DataCost
 from planner.errors import ChildError
 from planner.module_counts import ModelCounts
 from planner.trace import AllocationTrace, EventKind, Recording, RequestLog, StepTrace
@@ -126,6 +127,14 @@ class InspectRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DataRequest:
+    """One run that times items of the user's data set for about `seconds`."""
+
+    number: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedRun:
     """What a recorded run delivers: the recording that was asked for, where it succeeded."""
 
@@ -143,6 +152,7 @@ class RunEnded:
     allocations: AllocationTrace | None = None
     requests: _ShortLog | None = None
     counts: ModelCounts | None = None
+    data_cost: DataCost | None = None
     failure: ChildFailure | None = None
     exit_code: int | None = None
     signal: int | None = None
@@ -153,10 +163,12 @@ Message = (
     | Loaded
     | RunRequest
     | InspectRequest
+    | DataRequest
     | RunEnded
     | RecordedRun
     | StepTrace
     | ModelCounts
+    | DataCost
     | ChildFailure
 )
 _KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(Message)}

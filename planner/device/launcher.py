@@ -1,7 +1,7 @@
 """The child process: starts it, asks it for runs, and makes sure that nothing of it stays behind.
 
-In: a LoadRequest, RunRequests and InspectRequests. Out: StepTraces and ModelCounts, or an error
-that says how the child ended.
+In: a LoadRequest, then a request for each run. Out: what the run delivered, or an error that says
+how the child ended.
 One child imports torch and the user's code once and forks a fresh process for each run, so a run
 begins in a clean state and costs no second import. Runs may be asked for by several threads.
 """
@@ -24,11 +24,13 @@ from typing import TypeVar, cast
 
 import planner.errors
 from planner.device.child_command import child_command, child_environment
+from planner.device.endings import death, doing_of, hint, signal_name
 from planner.errors import ChildError, ChildTimeoutError, ModelError, PlannerError
 from planner.processes import end_session, kill, session_members
 from planner.protocol import (
     ChildFailure,
     ChildVersions,
+    DataRequest,
     InspectRequest,
     Loaded,
     LoadRequest,
@@ -144,7 +146,7 @@ class Child:
         """
         ended = self._ask(RunRequest(number=0, profile=profile, config=config, recording=recording))
         if ended.trace is None:
-            raise ChildError(_death(ended, config))
+            raise ChildError(death(ended, f"the run with batch {config.batch_size}"))
         return ended
 
     def inspect(self, profile: str, config: StepConfig, depth: int) -> RunEnded:
@@ -155,10 +157,20 @@ class Child:
         request = InspectRequest(number=0, profile=profile, config=config, depth=depth)
         ended = self._ask(request)
         if ended.counts is None:
-            raise ChildError(_death(ended, config))
+            raise ChildError(death(ended, f"the run with batch {config.batch_size}"))
         return ended
 
-    def _ask(self, request: RunRequest | InspectRequest) -> RunEnded:
+    def data_cost(self, seconds: float) -> RunEnded:
+        """One run that times the user's data set; the cost is there. Raises as `run` does.
+
+        Other runs go on where it takes too long.
+        """
+        ended = self._ask(DataRequest(number=0, seconds=seconds))
+        if ended.data_cost is None:
+            raise ChildError(death(ended, "timing the data set"))
+        return ended
+
+    def _ask(self, request: RunRequest | InspectRequest | DataRequest) -> RunEnded:
         answer: Future[RunEnded] = Future()
         with self._lock:
             if self._broken is not None:
@@ -166,9 +178,8 @@ class Child:
             self._number += 1
             self._pending[self._number] = answer
             self._send(encode(replace(request, number=self._number)))
-        counts = isinstance(request, InspectRequest)
-        doing = f"{'counting' if counts else 'running'} the step with batch"
-        ended = self._wait(answer, f"{doing} {request.config.batch_size}", ends_all=not counts)
+        ends_all = isinstance(request, RunRequest)
+        ended = self._wait(answer, doing_of(request), ends_all=ends_all)
         if ended.failure is not None:
             raise _raised_again(ended.failure)
         return ended
@@ -226,7 +237,7 @@ class Child:
     def _ending(self) -> str:
         code = self._process.wait()
         doing = "before the run had a result" if self._loaded.done() else f"while {_LOADING}"
-        how = f"killed by {_signal_name(-code)}{_hint(-code)}" if code < 0 else f"exit code {code}"
+        how = f"killed by {signal_name(-code)}{hint(-code)}" if code < 0 else f"exit code {code}"
         return f"the child process ended {doing}: {how}"
 
     def _fail(self, error: ChildError) -> None:
@@ -259,33 +270,3 @@ def _raised_again(failure: ChildFailure) -> PlannerError:
     if isinstance(kind, type) and issubclass(kind, PlannerError):
         return kind(failure.message)
     return ChildError(f"{failure.error}: {failure.message}")
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
-def _death(ended: RunEnded, config: StepConfig) -> str:
-    doing = f"the run with batch {config.batch_size} ended before it had a result"
-    if ended.signal is None:
-        return f"{doing}: the model's code left the process with exit code {ended.exit_code}"
-    return f"{doing}: killed by {_signal_name(ended.signal)}{_hint(ended.signal)}"
-
-
-def _hint(number: int) -> str:
-    if number == signal.SIGKILL:
-        return "; the usual cause is that the host ran out of RAM (dmesg tells)"
-    if number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL):
-        return "; native code that the model calls crashed on the emulated device"
-    return ""
-
-
-def late_crash(ended: RunEnded) -> str | None:
-    """A warning if the process of a run crashed after it had delivered; else None."""
-    if ended.signal is None and ended.exit_code == 0:
-        return None
-    how = _signal_name(ended.signal) if ended.signal else f"exit code {ended.exit_code}"
-    return f"a run ended with {how} after it had delivered its result"

@@ -12,9 +12,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from types import TracebackType
 
+from planner.data_cost import DataCost
 from planner.device.build import EmulatedDevice
 from planner.device.child_command import child_environment
-from planner.device.launcher import Child, late_crash
+from planner.device.endings import late_crash
+from planner.device.launcher import Child
 from planner.errors import ChildError
 from planner.module_counts import ModelCounts
 from planner.protocol import (
@@ -133,9 +135,7 @@ class Runner:
             ended = self._child.run(profile, config, recording)
         else:
             ended = self._run_alone(profile, config, recording)
-        warning = late_crash(ended)
-        if warning is not None:
-            self.warnings.append(warning)
+        self._warn(ended)
         return ended
 
     def count(self, profile: str, config: StepConfig) -> ModelCounts:
@@ -164,12 +164,37 @@ class Runner:
         """
         return self._counts(self._child.inspect(profile, config, depth))
 
+    def data_cost(self, seconds: float) -> DataCost:
+        """What an item of the user's data set costs, timed for about `seconds`.
+
+        Raises:
+            TargetError: the model file has no build_dataset.
+            ModelError: the data set raised, or is none.
+            ChildError: the child was killed before it delivered, or took too long.
+        """
+        if self.single_run is None:
+            return self._data_cost(self._child.data_cost(seconds))
+        child = self._start(self._request)  # the one that is there waits for its only run
+        try:
+            child.wait_loaded()
+            return self._data_cost(child.data_cost(seconds))
+        finally:
+            self._end(child)
+
+    def _data_cost(self, ended: RunEnded) -> DataCost:
+        assert ended.data_cost is not None, "without a cost it is an error"
+        self._warn(ended)
+        return ended.data_cost
+
     def _counts(self, ended: RunEnded) -> ModelCounts:
         assert ended.counts is not None, "without counts it is an error"
+        self._warn(ended)
+        return ended.counts
+
+    def _warn(self, ended: RunEnded) -> None:
         warning = late_crash(ended)
         if warning is not None:
             self.warnings.append(warning)
-        return ended.counts
 
     def _run_alone(self, profile: str, config: StepConfig, recording: Recording) -> RunEnded:
         with self._one_at_a_time:

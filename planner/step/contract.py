@@ -29,6 +29,7 @@ _OPTIONAL = {
     "build_batch": ("batch_size",),
     "training_step": ("model", "batch"),
     "build_optimizer": ("parameters",),
+    "build_dataset": (),
 }
 
 
@@ -60,6 +61,7 @@ def _load(target: Target) -> ModelSource:
         build_batch=given["build_batch"],
         training_step=given["training_step"],
         build_optimizer=given["build_optimizer"],
+        build_dataset=given["build_dataset"],
         label=target.label,
         path=module.__file__ if target.kind is TargetKind.FILE else None,
     )
@@ -106,7 +108,7 @@ def _requires(signature: inspect.Signature, name: str) -> bool:
 def _from_pickle(target: Target) -> ModelSource:
     sent = transport.unpack(Path(target.location).read_bytes())
     given = {
-        name: None if sent[name] is None else _checked(sent[name], name, "the call")
+        name: None if sent.get(name) is None else _checked(sent[name], name, "the call")
         for name in _OPTIONAL
     }
     return ModelSource(
@@ -114,5 +116,6 @@ def _from_pickle(target: Target) -> ModelSource:
         build_batch=given["build_batch"],
         training_step=given["training_step"],
         build_optimizer=given["build_optimizer"],
+        build_dataset=given["build_dataset"],
         label=target.name or "model",
     )

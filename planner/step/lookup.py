@@ -92,7 +92,7 @@ def _candidates(module: ModuleType) -> list[str]:
         for name, value in vars(module).items()
         if not name.startswith("_")
         and (isinstance(value, nn.Module) or _is_model_class(value) or inspect.isfunction(value))
-        and name not in ("build_batch", "training_step", "build_optimizer")
+        and name not in ("build_batch", "training_step", "build_optimizer", "build_dataset")
     ]
 
 

@@ -1,8 +1,8 @@
 """Serves the parent: loads the user's code once, then forks a process for each run.
 
-In: LoadRequest, then RunRequests and InspectRequests, one JSON line each. Out: Loaded and RunEnded
-lines. A forked run starts with torch and the user's code imported and with CUDA untouched: a
-provably clean state.
+In: LoadRequest, then a request for each run, one JSON line each. Out: Loaded and RunEnded lines. A
+forked run starts with torch and the user's code imported and with CUDA untouched: a provably clean
+state.
 Where the user's code has touched CUDA or started threads while it was imported, a fork would not
 be clean; the child then serves one run in its own process and says so.
 """
@@ -20,11 +20,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import NoReturn, cast
 
+from planner.data_cost import DataCost
 from planner.errors import ChildError, ModelError, PlannerError, UnsupportedPlatformError
 from planner.module_counts import ModelCounts
 from planner.protocol import (
     ChildFailure,
     ChildVersions,
+    DataRequest,
     Engine,
     InspectRequest,
     Loaded,
@@ -42,11 +44,11 @@ from planner.trace import StepTrace
 
 _POLL_S = 0.02
 _MESSAGE_LIMIT = 4000  # characters of an exception's text; some print whole tensors
-_Request = RunRequest | InspectRequest
-_REQUESTS = (RunRequest, InspectRequest)
-_Answer = StepTrace | RecordedRun | ModelCounts
+_Request = RunRequest | InspectRequest | DataRequest
+_REQUESTS = (RunRequest, InspectRequest, DataRequest)
+_Answer = StepTrace | RecordedRun | ModelCounts | DataCost
 _Delivered = _Answer | ChildFailure
-_DELIVERED = (StepTrace, RecordedRun, ModelCounts, ChildFailure)
+_DELIVERED = (StepTrace, RecordedRun, ModelCounts, DataCost, ChildFailure)
 _Measure = Callable[[_Request], _Answer]
 
 
@@ -308,6 +310,7 @@ def _ended(number: int, delivered: _Delivered | None, status: int) -> RunEnded:
         allocations=recorded.allocations if recorded else None,
         requests=recorded.requests if recorded else None,
         counts=delivered if isinstance(delivered, ModelCounts) else None,
+        data_cost=delivered if isinstance(delivered, DataCost) else None,
         failure=delivered if isinstance(delivered, ChildFailure) else None,
         exit_code=code if code >= 0 else None,
         signal=-code if code < 0 else None,

@@ -13,11 +13,13 @@ from typing import Any
 
 import torch
 
+from planner.data_cost import DataCost
 from planner.errors import UsageError
 from planner.module_counts import ModelCounts
-from planner.protocol import Engine, InspectRequest, RecordedRun, RunRequest
+from planner.protocol import DataRequest, Engine, InspectRequest, RecordedRun, RunRequest
 from planner.step import alloc_conf, attention, emulation
 from planner.step.contract import load
+from planner.step.data_cost import measure_data
 from planner.step.measure import measure, record, record_requests
 from planner.step.real_engines import run_on_card, run_on_cpu
 from planner.trace import AllocationTrace, Recording, RequestLog, StepTrace
@@ -88,8 +90,13 @@ class Session:
             requests = replace(requests, workspace_sizes_bytes=sizes)
         return RecordedRun(trace=completed, allocations=allocations, requests=requests)
 
-    def answer(self, request: RunRequest | InspectRequest) -> StepTrace | RecordedRun | ModelCounts:
+    def answer(
+        self, request: RunRequest | InspectRequest | DataRequest
+    ) -> StepTrace | RecordedRun | ModelCounts | DataCost:
         """What the request asks for."""
+        if isinstance(request, DataRequest):
+            torch.set_num_threads(1)  # as in a worker of a DataLoader
+            return measure_data(self._source, request.seconds)
         if isinstance(request, InspectRequest):
             return self.inspect(request)
         return self.run(request)

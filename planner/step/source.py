@@ -1,4 +1,4 @@
-"""What the user's file gives: how to build the model, and optionally batch, step and optimizer."""
+"""What the user's file gives: how to build the model; optionally batch, step, optimizer, data."""
 
 from __future__ import annotations
 
@@ -57,5 +57,6 @@ class ModelSource:
     build_batch: Callable[..., Any] | None = None
     training_step: Callable[[nn.Module, Any], Any] | None = None
     build_optimizer: Callable[[Any], Any] | None = None
+    build_dataset: Callable[[], Any] | None = None
     label: str = ""
     path: str | None = None

@@ -20,9 +20,9 @@ PACKAGE = Path(planner.__file__).parent
 FLOORS = {
     "errors": 1, "units": 1, "processes": 1,
     "workload": 2, "options": 2, "hardware": 2,
-    "trace": 3, "module_counts": 3, "protocol": 3, "step": 3,
+    "trace": 3, "module_counts": 3, "data_cost": 3, "protocol": 3, "step": 3,
     "device": 4,
-    "memory": 5,
+    "memory": 5, "performance": 5,
     "gpu_estimate": 6, "results": 6, "inspection": 6,
     "estimation": 7, "verification": 7,
     "report": 8, "pipeline": 8, "host_estimate": 8, "verifying": 8,
@@ -242,7 +242,9 @@ def test_the_parent_side_loads_no_torch(module: str) -> None:
     assert not loaded & {"torch", "numpy", "fvcore", "torchvision"}
 
 
-@pytest.mark.parametrize("part", ["memory", "report", "estimation", "trace", "results"])
+@pytest.mark.parametrize(
+    "part", ["memory", "performance", "report", "estimation", "trace", "results"]
+)
 def test_whole_parts_load_no_torch(part: str) -> None:
     """Every module of the part, whatever imports it."""
     files = [PACKAGE / f"{part}.py", *sorted((PACKAGE / part).glob("*.py"))]

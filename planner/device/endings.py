@@ -1,0 +1,47 @@
+"""What a run was doing and how it ended, in words.
+
+In: the request, and the end that the child reports. Out: text for an error or a warning.
+"""
+
+from __future__ import annotations
+
+import signal
+
+from planner.protocol import DataRequest, InspectRequest, RunEnded, RunRequest
+
+
+def signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def doing_of(request: RunRequest | InspectRequest | DataRequest) -> str:
+    if isinstance(request, DataRequest):
+        return "timing the data set"
+    verb = "counting" if isinstance(request, InspectRequest) else "running"
+    return f"{verb} the step with batch {request.config.batch_size}"
+
+
+def death(ended: RunEnded, what: str) -> str:
+    doing = f"{what} ended before it had a result"
+    if ended.signal is None:
+        return f"{doing}: the model's code left the process with exit code {ended.exit_code}"
+    return f"{doing}: killed by {signal_name(ended.signal)}{hint(ended.signal)}"
+
+
+def hint(number: int) -> str:
+    if number == signal.SIGKILL:
+        return "; the usual cause is that the host ran out of RAM (dmesg tells)"
+    if number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL):
+        return "; native code that the model calls crashed on the emulated device"
+    return ""
+
+
+def late_crash(ended: RunEnded) -> str | None:
+    """A warning if the process of a run crashed after it had delivered; else None."""
+    if ended.signal is None and ended.exit_code == 0:
+        return None
+    how = signal_name(ended.signal) if ended.signal else f"exit code {ended.exit_code}"
+    return f"a run ended with {how} after it had delivered its result"
