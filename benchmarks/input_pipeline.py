@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import random
 import statistics
 import sys
 import tempfile
@@ -27,17 +26,20 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader, Dataset
 
 from planner.performance.data_item import DataItem
 from planner.performance.host_budget import REFERENCE_JPEG_DECODES_PER_S, HostBudget
 from planner.performance.input_pipeline import InputTimes, input_times
 from planner.performance.loader import Loader
 from planner.performance.pcie import PcieLink
+from planner.step.data_cost import measure_data
+from planner.step.source import ModelSource
 
 WORKERS = (1, 2, 4)
+BATCHES = 8  # of a window, whole turns of all workers
 TOLERANCE = 0.20
-SAMPLE = 256  # crops differ in size, hence items in cost
+ITEM_S = 1.0  # of timing items
 WIDTH, HEIGHT, QUALITY = 500, 375, 90  # the usual size of a picture of ImageNet, and near 118 kB
 CROP = 224
 _MEAN = np.array((0.485, 0.456, 0.406), dtype=np.float32).reshape(3, 1, 1)
@@ -110,10 +112,10 @@ def main() -> int:
     print("workers  cores left  predicted/s  measured/s  ratio  limit")
     with tempfile.TemporaryDirectory() as folder:
         pictures = Pictures(write_pictures(Path(folder)), length=1 << 20)
-        measure_item(pictures, given.batch)  # warms caches
+        measure_item(pictures)  # warms caches
         for _ in range(given.rounds):
             for workers in WORKERS:
-                item, speed = measure_item(pictures, given.batch)
+                item, speed = measure_item(pictures)
                 window = measure_loader(pictures, given.batch, workers)
                 times = predict(item, speed, given.batch, workers, window)
                 ratio = times.samples_per_s / window.samples_per_s
@@ -129,32 +131,26 @@ def main() -> int:
     return 0 if all(abs(median - 1) <= TOLERANCE for median in medians.values()) else 1
 
 
-def measure_item(pictures: Pictures, batch_size: int) -> tuple[DataItem, float]:
-    """What an item costs here, on the reference core, and how fast this core is against that."""
-    items, prepare_s = [], []
-    for index in random.sample(range(len(pictures)), SAMPLE):
-        started = time.thread_time()
-        items.append(pictures[index])
-        prepare_s.append(time.thread_time() - started)
-    items = items[-batch_size:]
-    decode_s, collate_s = [], []
+def measure_item(pictures: Pictures) -> tuple[DataItem, float]:
+    """What an item costs, on the reference core, and how fast this core is against that."""
+    source = ModelSource(build_model=torch.nn.Identity, build_dataset=lambda: pictures)
+    cost = measure_data(source, ITEM_S)
+    assert cost.item_bytes is not None
+    assert cost.collate_s is not None
+    decode_s = []
     for path in pictures.paths:
         started = time.thread_time()
         with Image.open(path) as opened:
             opened.load()
         decode_s.append(time.thread_time() - started)
-    for _ in range(3):
-        started = time.thread_time()
-        default_collate(items)
-        collate_s.append(time.thread_time() - started)
     speed = 1 / statistics.median(decode_s) / REFERENCE_JPEG_DECODES_PER_S
     item = DataItem(
         name="pictures",
-        prepare_s=statistics.mean(prepare_s) * speed,
-        item_bytes=items[0][0].nbytes + 8,
+        prepare_s=cost.cpu_mean_s * speed,
+        item_bytes=cost.item_bytes,
         stored_bytes=0,  # they are in the page cache
         basis="measured",
-        collate_s=statistics.median(collate_s) / batch_size * speed,
+        collate_s=cost.collate_s * speed,
     )
     return item, speed
 
@@ -180,20 +176,19 @@ def predict(
 
 def measure_loader(pictures: Pictures, batch_size: int, workers: int) -> Window:
     """Batches once the queue is as it stays: the main process takes each as it comes."""
-    batches = 12
     loader = DataLoader(pictures, batch_size, num_workers=workers)
     running: Any = iter(loader)
     for _ in range(3 * workers):
         next(running)
     pids = (os.getpid(), *(worker.pid for worker in running._workers))
     own_s, all_s, started = cpu_s(pids), machine_busy_s(), time.perf_counter()
-    for _ in range(batches):
+    for _ in range(BATCHES):
         next(running)
     elapsed_s = time.perf_counter() - started
     others_s = max(0.0, machine_busy_s() - all_s - (cpu_s(pids) - own_s))
     cores = len(os.sched_getaffinity(0))
     return Window(
-        samples_per_s=batches * batch_size / elapsed_s, left_cores=cores - others_s / elapsed_s
+        samples_per_s=BATCHES * batch_size / elapsed_s, left_cores=cores - others_s / elapsed_s
     )
 
 

@@ -11,6 +11,7 @@ from planner.protocol import DataRequest, InspectRequest, RunEnded, RunRequest
 
 
 def signal_name(number: int) -> str:
+    """SIGKILL for 9."""
     try:
         return signal.Signals(number).name
     except ValueError:
@@ -18,6 +19,7 @@ def signal_name(number: int) -> str:
 
 
 def doing_of(request: RunRequest | InspectRequest | DataRequest) -> str:
+    """What the child does for the request."""
     if isinstance(request, DataRequest):
         return "timing the data set"
     verb = "counting" if isinstance(request, InspectRequest) else "running"
@@ -25,6 +27,7 @@ def doing_of(request: RunRequest | InspectRequest | DataRequest) -> str:
 
 
 def death(ended: RunEnded, what: str) -> str:
+    """How `what` ended without a result."""
     doing = f"{what} ended before it had a result"
     if ended.signal is None:
         return f"{doing}: the model's code left the process with exit code {ended.exit_code}"
@@ -32,6 +35,7 @@ def death(ended: RunEnded, what: str) -> str:
 
 
 def hint(number: int) -> str:
+    """The usual cause of a signal, to be appended; "" where there is none."""
     if number == signal.SIGKILL:
         return "; the usual cause is that the host ran out of RAM (dmesg tells)"
     if number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL):

@@ -14,9 +14,10 @@ from enum import Enum
 from planner.performance.loader import Loader
 from planner.units import MIB
 
-# A forked worker's own pages, beyond what it shares with the process that trains: 80 to 111 MiB
-# measured with torch 2.14.1 (CUDA build) and Pillow.
-WORKER_PRIVATE_BYTES = 95 * MIB
+# A forked worker's own pages once a collection has written to every Python object: 65 to 77 MiB
+# measured with torch 2.14.1 (CUDA build), numpy and Pillow; 80 MB with torchvision, more while it
+# holds the items of a batch.
+WORKER_PRIVATE_BYTES = 76 * MIB
 # `docker run` without --shm-size (https://docs.docker.com/reference/cli/docker/container/run).
 DOCKER_SHM_BYTES = 64 * MIB
 _TIGHT_FRACTION = 0.8  # beyond it the kernel begins to drop the page cache that feeds the workers

@@ -15,13 +15,11 @@ from planner.performance.host_budget import HostBudget, effective_cores
 from planner.performance.loader import Loader
 from planner.performance.pcie import PcieLink, h2d_bytes_per_s, narrower
 
-# default_collate of float32 pictures, 256 x 3 x 224 x 224 in 139 ms, on a core of speed 0.78 (420
-# JPEGs a second; torch 2.14.1).
+# default_collate of float32 pictures into new pages, as those of /dev/shm always are: 256 x 3 x 224
+# x 224 in 139 ms, on a core of speed 0.78 (420 JPEGs a second; torch 2.14.1).
 _COLLATE_BYTES_PER_S = 1.4e9
-# What a worker pays beyond that because the batch lies in /dev/shm, whose pages are new each time;
-# what the training process pays to map it and to give it back; and to copy it into pinned memory:
-# 33 instead of 23.4 ms, 6.2 ms and 9.4 ms for 38.5 MB on the same core.
-_SHM_WRITE_BYTES_PER_S = 5.1e9
+# What the training process pays to map a batch and to give it back, and to copy it into pinned
+# memory: 6.2 and 9.4 ms for 38.5 MB on the same core.
 _SHM_MAP_BYTES_PER_S = 7.9e9
 _PIN_BYTES_PER_S = 5.2e9
 # Queues, descriptors and pickles of one batch of two tensors, in the worker and in the process that
@@ -44,8 +42,8 @@ class InputLimit(str, Enum):
 class InputTimes:
     """Seconds of one batch. `copy_s` is None where the link is unknown.
 
-    Of one worker: `prepare_s`, `collate_s` (the write to /dev/shm included) and `send_s`. Of the
-    training process: `take_s` and `pin_s`. `storage_s` is 0 where nobody knows the storage.
+    Of one worker: `prepare_s`, `collate_s` and `send_s`. Of the training process: `take_s` and
+    `pin_s`. `storage_s` is 0 where nobody knows the storage.
     `loader_s` is what a loop that does nothing else waits for each batch, because of `limit`.
     """
 
@@ -95,14 +93,12 @@ def input_times(
     assert item.item_bytes is not None, "the batch of the step says how large an item is"
     batch_bytes, speed = item.item_bytes * batch_size, host.core_speed
     apart = loader.workers > 0
-    collate_s = _collate_s(item) * batch_size / speed
-    shm_write_s = batch_bytes / _SHM_WRITE_BYTES_PER_S / speed
     take_s = (_TAKE_BATCH_S + batch_bytes / _SHM_MAP_BYTES_PER_S) / speed
     rate = h2d_bytes_per_s(_narrowest(card, host), pinned=loader.pin_memory)
     stored_bytes = item.stored_bytes * batch_size
     parts = _Parts(
         prepare_s=item.prepare_s * batch_size / speed,
-        collate_s=collate_s + (shm_write_s if apart else 0.0),
+        collate_s=_collate_s(item) * batch_size / speed,
         send_s=_SEND_BATCH_S / speed if apart else 0.0,
         take_s=take_s if apart else 0.0,
         pin_s=batch_bytes / _PIN_BYTES_PER_S / speed if loader.pin_memory else 0.0,

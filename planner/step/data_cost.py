@@ -1,6 +1,6 @@
 """Times items of the user's data set, as a worker of a DataLoader would prepare them.
 
-In: ModelSource, seconds to spend. Out: DataCost. Convention: one thread; items in random order, as
+In: ModelSource, seconds to spend. Out: DataCost. Convention: one thread, items in random order, as
 a shuffled loader asks for them, or as they come where the data set only iterates.
 """
 
@@ -10,12 +10,13 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import cycle
 from typing import Any
 
 from torch.utils.data import default_collate
+from torch.utils.data._utils import worker
 
 from planner.data_cost import DataCost
 from planner.errors import ModelError, PlannerError, TargetError
@@ -27,6 +28,7 @@ _WARM_UP_FRACTION = 0.1  # of the seconds: files are opened, tables are read
 _LEAST_ITEMS = 4
 _MOST_ITEMS = 10_000
 _COLLATED_ITEMS = 32
+_COLLATED_BYTES = 16 << 20  # a container may have no more than 64 MiB of shared memory
 _COLLATIONS = 3
 _SEED = 0
 
@@ -112,13 +114,30 @@ def _timed(items: Iterator[Any], seconds: float, least: int) -> _Timed:
 def _collated(items: list[Any]) -> tuple[int | None, float | None]:
     """Bytes of an item and CPU seconds to collate it; None where default_collate refuses."""
     times_s = []
-    batch: Any = None
     with suppress(Exception):  # a data set with a collate_fn of its own is no failure
-        for _ in range(_COLLATIONS):
-            started = time.thread_time()
-            batch = default_collate(items)
-            times_s.append(time.thread_time() - started)
-    if not times_s:
-        return None, None
-    batch_bytes = sum(tensor.nbytes for _, tensor in tensors_in(batch))
-    return -(-batch_bytes // len(items)), statistics.median(times_s) / len(items)
+        item_bytes = sum(tensor.nbytes for _, tensor in tensors_in(default_collate(items[-1:])))
+        fitting = _COLLATED_BYTES // max(1, item_bytes)
+        chosen = items[-max(1, min(fitting, _COLLATED_ITEMS)) :]
+        with _as_in_a_worker():
+            for _ in range(_COLLATIONS):
+                started = time.thread_time()
+                default_collate(chosen)
+                times_s.append(time.thread_time() - started)
+        return item_bytes, statistics.median(times_s) / len(chosen)
+    return None, None
+
+
+@contextmanager
+def _as_in_a_worker() -> Iterator[None]:
+    """default_collate writes to shared memory, as it does in a worker.
+
+    Into memory of this process it would be several times as fast where malloc has some that was
+    touched before; pages of /dev/shm are always new.
+    """
+    private: Any = worker
+    before = private._worker_info
+    private._worker_info = private.WorkerInfo(id=0, num_workers=1, seed=_SEED, dataset=None)
+    try:
+        yield
+    finally:
+        private._worker_info = before
