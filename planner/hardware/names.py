@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from planner.errors import HardwareDatabaseError
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordNames:
     """What the card, processor or host of one record is called; `file` is for error messages."""

@@ -81,7 +81,7 @@ class Records(Generic[S]):
         return None if claim is None else self._entries[claim.id].load()
 
     def hint(self, name: str) -> str:
-        """"; near names: ..." for an error message, empty when nothing is near."""
+        """The end of an error message with near names, empty when nothing is near."""
         near = self._index.near(name)
         return f"; near names: {', '.join(near)}" if near else ""
 
@@ -116,9 +116,7 @@ def _users_files(wanted: str, folder: Path) -> list[Path]:
     files = {name: record_files(folder / name) for name in FOLDERS}
     files["gpus"] = [*record_files(folder), *files["gpus"]]
     if not any(files.values()):
-        raise UsageError(
-            f"--hardware-db {folder}: no *.yaml there or under gpus/, cpus/ or hosts/"
-        )
+        raise UsageError(f"--hardware-db {folder}: no *.yaml there or under gpus/, cpus/ or hosts/")
     return files[wanted]
 
 
