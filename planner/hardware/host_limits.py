@@ -96,7 +96,7 @@ def _groups(root: Path, membership: Path, controller: str) -> Iterator[Path]:
         else:
             continue
         for mount in mounts:
-            below = mount / path.strip("/")
+            below = mount if ".." in path else mount / path.strip("/")
             for folder in (below, *below.parents):
                 if folder.is_dir() and (folder == mount or mount in folder.parents):
                     yield folder
