@@ -77,12 +77,12 @@ class GpuDatabase:
             HardwareDatabaseError: the card's record does not follow the schema.
         """
         claim = self._records.claim(name)
-        spec = self._records.find(name)
-        if claim is None or spec is None:
+        if claim is None:
             raise UnknownGpuError(
                 f"no card named {name!r}{self._records.hint(name)}; "
                 "run `planner gpus` to list all of them"
             )
+        spec = self._records.claimed(claim)
         notes = []
         if claim.others:
             notes.append(f"assuming {spec.short_name}; also: {', '.join(claim.others)}")
@@ -119,12 +119,12 @@ class CpuDatabase:
             HardwareDatabaseError: its record does not follow the schema.
         """
         claim = self._records.claim(name)
-        spec = self._records.find(name)
-        if claim is None or spec is None:
+        if claim is None:
             raise UnknownCpuError(
                 f"no processor named {name!r}{self._records.hint(name)}; "
                 "run `planner cpus` to list all of them"
             )
+        spec = self._records.claimed(claim)
         note = f"assuming {spec.name}; also: {', '.join(claim.others)}" if claim.others else None
         return CpuMatch(spec=spec, requested=name, note=note)
 
@@ -151,12 +151,12 @@ class HostDatabase:
             HardwareDatabaseError: its record does not follow the schema.
         """
         claim = self._records.claim(name)
-        spec = self._records.find(name)
-        if claim is None or spec is None:
+        if claim is None:
             raise UnknownHostError(
                 f"no host named {name!r}{self._records.hint(name)}; run `planner hosts` to list "
                 "all of them, or give `this` for the machine you are on"
             )
+        spec = self._records.claimed(claim)
         note = f"assuming {spec.name}; also: {', '.join(claim.others)}" if claim.others else None
         return HostMatch(spec=spec, requested=name, note=note)
 

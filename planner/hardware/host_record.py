@@ -7,7 +7,6 @@ ids of the cards that it may name. Out: HostSpec.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from difflib import get_close_matches
 from enum import Enum
 
 from planner.hardware.cpu_specs import CpuSpec
@@ -90,11 +89,17 @@ def _gpus(record: Fields, known: Collection[str]) -> tuple[tuple[str, int], ...]
     gpus = []
     for card in section.keys():  # noqa: SIM118 not a dict
         if card not in known:
-            near = get_close_matches(card, known, n=3)
-            hint = f"; near ids: {', '.join(near)}" if near else ""
-            raise section.fail(card, f"is not the id of a card{hint}; run `planner gpus`")
+            near = _near(card, known)
+            raise section.fail(card, f"is not the id of a card{near}; run `planner gpus`")
         gpus.append((card, section.whole(card, 1, 128)))
     return tuple(gpus)
+
+
+def _near(card: str, known: Collection[str]) -> str:
+    from difflib import get_close_matches  # only wanted when something is wrong
+
+    near = get_close_matches(card, known, n=3)
+    return f"; near ids: {', '.join(near)}" if near else ""
 
 
 def _processor(section: Fields) -> tuple[int, float]:

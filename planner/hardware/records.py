@@ -75,10 +75,9 @@ class Records(Generic[S]):
         """What a name leads to, None when to nothing or to several with none answering for it."""
         return self._index.find(name)
 
-    def find(self, name: str) -> S | None:
-        """The record of an id, an alias or a name; None when there is none."""
-        claim = self._index.find(name)
-        return None if claim is None else self._entries[claim.id].load()
+    def claimed(self, claim: Claim) -> S:
+        """The record that a claim leads to."""
+        return self._entries[claim.id].load()
 
     def hint(self, name: str) -> str:
         """The end of an error message with near names, empty when nothing is near."""
