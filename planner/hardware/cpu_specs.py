@@ -17,12 +17,13 @@ from planner.hardware.specs import Confidence
 # https://arxiv.org/abs/2605.08731, table in https://github.com/ternaus/imread_benchmark
 REFERENCE_DECODE_ITEMS_PER_S = 537.0
 
-# The same table's figures over the greatest clock of each processor: items per second and GHz.
+# The same table's figures over the greatest clock of each processor, as Google gives it on
+# https://cloud.google.com/compute/docs/cpu-platforms: items per second and GHz.
 _ZEN4 = 537 / 3.7  # EPYC 9B14
 _ZEN5 = 726 / 4.1  # EPYC 9B45
 _GOLDEN_COVE = 577 / 4.0  # Xeon Platinum 8581C; Raptor Cove is the same core with more cache
 _NEOVERSE_N1 = 360 / 3.0  # Ampere Altra
-_NEOVERSE_V2 = 551 / 3.0  # Google Axion
+_NEOVERSE_V2 = 551 / 3.0  # Google Axion, whose clock is an estimate
 # Other cores: the nearest measured one, over the gain per clock that its maker gives.
 _ZEN3 = _ZEN4 / 1.13  # https://www.amd.com/en/technologies/zen-core
 _SUNNY_COVE = _GOLDEN_COVE / 1.19  # Intel Architecture Day 2021

@@ -57,7 +57,7 @@ def test_json_keys_are_stable() -> None:
     }  # fmt: skip
     assert shown["cpu"]["jpeg_decode_items_per_s"] == 726
     assert shown["cpu"]["core_speed"] == pytest.approx(726 / 537)
-    assert shown["cpu"]["base_clock_hz"] is None
+    assert shown["cpu"]["l3_bytes"] is None
     assert shown == json.loads(run("--json", "show", "9B45"))
 
 
