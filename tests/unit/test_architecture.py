@@ -33,7 +33,7 @@ FLOORS = {
 OWNERS = {
     "torch": "planner/step/",
     "click": "planner/cli/",
-    "yaml": "planner/hardware/database.py",
+    "yaml": "planner/hardware/yaml_files.py",
     "fvcore": "planner/step/counts.py",
 }
 
@@ -42,6 +42,7 @@ LATE_IMPORTS_OF_STEP = {("planner.device.payload", "planner.step.transport")}
 
 PARENT_SIDE = (
     "planner", "planner.pipeline", "planner.cli.root", "planner.cli.estimate", "planner.cli.gpus",
+    "planner.cli.cpus", "planner.cli.hosts", "planner.hardware.this_host",
     "planner.cli.history", "planner.cli.inspect", "planner.cli.output", "planner.cli.verify",
     "planner.inspection", "planner.report.history", "planner.report.inspect",
     "planner.report.terminal", "planner.report.verification", "planner.verifying",
