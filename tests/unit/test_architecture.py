@@ -22,7 +22,7 @@ FLOORS = {
     "workload": 2, "options": 2, "hardware": 2,
     "trace": 3, "module_counts": 3, "protocol": 3, "step": 3,
     "device": 4,
-    "memory": 5,
+    "memory": 5, "performance": 5,
     "gpu_estimate": 6, "results": 6, "inspection": 6,
     "estimation": 7, "verification": 7,
     "report": 8, "pipeline": 8, "host_estimate": 8, "verifying": 8,
