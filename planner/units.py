@@ -147,17 +147,17 @@ def format_percent(part: float, whole: float) -> str:
 
 
 def format_significant(value: float) -> str:
-    """Three significant digits, without an exponent from 0.0001 on: 0.0123, 1.46, 98.7, 12345."""
+    """Three significant digits, without an exponent from 0.0001 on: 0.0120, 1.46, 98.7, 12345."""
     size = abs(value)
     if size >= 99.95:
         return f"{value:.0f}"
     if size >= 0.9995:
         return f"{value:.{2 if size < 9.995 else 1}f}"
-    return f"{value:.3g}"
+    return f"{value:#.3g}" if value else "0"
 
 
 def format_range(ends: tuple[float, float], unit: str = "") -> str:
-    """Both ends with three digits, one where they read the same: 0.31 to 0.42 J, 2.79 USD/h."""
+    """Both ends with three digits, one where they read the same: 0.310 to 0.420 J, 2.79 USD/h."""
     low, high = map(format_significant, ends)
     return f"{low if low == high else f'{low} to {high}'} {unit}".rstrip()
 

@@ -156,8 +156,8 @@ def test_parse_dataset_size_refuses(text: str) -> None:
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (0, "0"), (0.01234, "0.0123"), (0.5, "0.5"), (0.9996, "1.00"), (9.996, "10.0"),
-        (99.96, "100"), (12345.6, "12346"), (1e-7, "1e-07"), (-1.5, "-1.50"),
+        (0, "0"), (0.01234, "0.0123"), (0.5, "0.500"), (0.9996, "1.00"), (9.996, "10.0"),
+        (99.96, "100"), (12345.6, "12346"), (1e-7, "1.00e-07"), (-1.5, "-1.50"),
     ],
 )  # fmt: skip
 def test_format_significant(value: float, text: str) -> None:
@@ -165,7 +165,7 @@ def test_format_significant(value: float, text: str) -> None:
 
 
 def test_format_range() -> None:
-    assert format_range((0.312, 0.42), "J") == "0.312 to 0.42 J"
+    assert format_range((0.312, 0.42), "J") == "0.312 to 0.420 J"
     assert format_range((2.79, 2.7901), "USD/h") == "2.79 USD/h"
     assert format_range((1.0, 2.0)) == "1.00 to 2.00"
 
