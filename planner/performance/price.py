@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 from planner.errors import UsageError
 from planner.hardware.specs import Price
-from planner.units import format_range
 
 _RECORDED_CURRENCY = "USD"  # Price.usd_per_hour
 _FORM = "write it like 2.49 USD/h or EUR 2.49/h"
@@ -90,8 +89,3 @@ def parse_price(text: str) -> HourlyPrice:
 
 def _said(text: str) -> str:
     return " ".join(text.split())
-
-
-def price_text(price: HourlyPrice) -> str:
-    """The price as people write it: 1.39 to 2.79 USD/h."""
-    return format_range((price.low, price.high), f"{price.currency}/h")

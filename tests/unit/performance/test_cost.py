@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -140,7 +141,7 @@ def test_json_form() -> None:
         {"bandwidth_fraction": -0.1}, {"bandwidth_fraction": 0.1}, {"step_s": -1.0},
     ],
 )  # fmt: skip
-def test_a_load_that_cannot_be_is_our_own_error(change: dict[str, float]) -> None:
+def test_a_load_that_cannot_be_is_our_own_error(change: dict[str, Any]) -> None:
     with pytest.raises(AssertionError):
         replace(LOAD, **change)
 
