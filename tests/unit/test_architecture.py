@@ -18,12 +18,13 @@ PACKAGE = Path(planner.__file__).parent
 # Modules and folders of planner/ by floor. An import goes down, or to a module of the same floor,
 # never up and never from one folder to another of the same floor.
 FLOORS = {
-    "errors": 1, "units": 1, "processes": 1,
+    "errors": 1, "units": 1, "processes": 1, "csv_form": 1,
     "workload": 2, "options": 2, "hardware": 2,
     "trace": 3, "module_counts": 3, "protocol": 3, "step": 3,
     "device": 4,
-    "memory": 5,
+    "memory": 5, "performance": 5,
     "gpu_estimate": 6, "results": 6, "inspection": 6,
+    "curve_result": 6, "comparison_result": 6,
     "estimation": 7, "verification": 7,
     "report": 8, "pipeline": 8, "host_estimate": 8, "verifying": 8,
     "cli": 9, "__main__": 9,
@@ -44,8 +45,10 @@ PARENT_SIDE = (
     "planner", "planner.pipeline", "planner.cli.root", "planner.cli.estimate", "planner.cli.gpus",
     "planner.cli.cpus", "planner.cli.hosts", "planner.hardware.this_host",
     "planner.cli.history", "planner.cli.inspect", "planner.cli.output", "planner.cli.verify",
-    "planner.inspection", "planner.report.history", "planner.report.inspect",
-    "planner.report.terminal", "planner.report.verification", "planner.verifying",
+    "planner.inspection", "planner.curve_result", "planner.comparison_result",
+    "planner.report.comparison", "planner.report.curve", "planner.report.history",
+    "planner.report.inspect", "planner.report.terminal", "planner.report.verification",
+    "planner.verifying",
 )  # fmt: skip
 
 
@@ -243,7 +246,9 @@ def test_the_parent_side_loads_no_torch(module: str) -> None:
     assert not loaded & {"torch", "numpy", "fvcore", "torchvision"}
 
 
-@pytest.mark.parametrize("part", ["memory", "report", "estimation", "trace", "results"])
+@pytest.mark.parametrize(
+    "part", ["memory", "performance", "report", "estimation", "trace", "results"]
+)
 def test_whole_parts_load_no_torch(part: str) -> None:
     """Every module of the part, whatever imports it."""
     files = [PACKAGE / f"{part}.py", *sorted((PACKAGE / part).glob("*.py"))]
