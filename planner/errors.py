@@ -2,7 +2,9 @@
 
     PlannerError                      exit code 1
     |- UsageError                     2   the request itself: an option, a value, a name
-    |  `- UnknownGpuError             2   no such card; near names are in the message
+    |  |- UnknownGpuError             2   no such card; near names are in the message
+    |  |- UnknownCpuError             2   no such processor; likewise
+    |  `- UnknownHostError            2   no such host; likewise
     |- HardwareDatabaseError          1   a YAML record that cannot be used; names file and key
     |- TargetError                    1   no model, several models, a file that is not there
     |- ModelError                     1   the user's own code raised; carries the user's frames
@@ -32,6 +34,14 @@ class UsageError(PlannerError):
 
 class UnknownGpuError(UsageError):
     """A card that is not in the hardware database."""
+
+
+class UnknownCpuError(UsageError):
+    """A processor that is not in the hardware database."""
+
+
+class UnknownHostError(UsageError):
+    """A host that is not in the hardware database."""
 
 
 class HardwareDatabaseError(PlannerError):

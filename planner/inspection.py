@@ -59,13 +59,7 @@ class Inspection:
             "target": self.target,
             "engine": self.engine,
             "gpu": self.gpu,
-            "versions": {
-                "torch": self.versions.torch,
-                "cuda": self.versions.cuda,
-                "cudnn": self.versions.cudnn,
-                "python": self.versions.python,
-                "planner": self.versions.planner,
-            },
+            "versions": self.versions.to_dict(),
             "config": {
                 "batch_size": self.config.batch_size,
                 "precision": self.config.precision.value,

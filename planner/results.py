@@ -32,6 +32,16 @@ class Versions:
     python: str
     planner: str
 
+    def to_dict(self) -> dict[str, str | None]:
+        """The entry `versions` of a JSON document."""
+        return {
+            "torch": self.torch,
+            "cuda": self.cuda,
+            "cudnn": self.cudnn,
+            "python": self.python,
+            "planner": self.planner,
+        }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
@@ -101,13 +111,7 @@ class Estimate:
             "schema_version": SCHEMA_VERSION,
             "target": self.target,
             "engine": self.engine,
-            "versions": {
-                "torch": self.versions.torch,
-                "cuda": self.versions.cuda,
-                "cudnn": self.versions.cudnn,
-                "python": self.versions.python,
-                "planner": self.versions.planner,
-            },
+            "versions": self.versions.to_dict(),
             "config": _config_dict(self.config, self.optimizer, self.build_on),
             "counts": {
                 "parameters": self.counts.parameters,
@@ -129,7 +133,17 @@ def _folded(name: str) -> str:
     return "".join(character for character in name.lower() if character.isalnum())
 
 
-def _config_dict(config: StepConfig, optimizer: str, build_on: str) -> dict[str, Any]:
+def asked_config_dict(config: StepConfig) -> dict[str, Any]:
+    """The entry `config` of a JSON document; None where nothing was said and the model decides."""
+    optimizer, build_on = config.optimizer, config.build_on
+    return _config_dict(
+        config,
+        None if optimizer is None else optimizer.value,
+        None if build_on is None else build_on.value,
+    )
+
+
+def _config_dict(config: StepConfig, optimizer: str | None, build_on: str | None) -> dict[str, Any]:
     arguments: dict[str, Scalar] = dict(config.optimizer_arguments)
     return {
         "batch_size": config.batch_size,

@@ -136,11 +136,15 @@ class FlopSource(str, Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorShape:
-    """A tensor of an operator, or `number` alike ones of one of its lists of tensors."""
+    """A tensor of an operator, or `number` alike ones of one of its lists of tensors.
+
+    `channels_last`: its channels, the second dimension of four or five, lie closest in memory.
+    """
 
     shape: tuple[int, ...]
     dtype: str  # as in torch.bfloat16, without "torch."
     number: int = 1
+    channels_last: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +186,12 @@ class OperatorRecord:
 
 
 def _as_dict(tensor: TensorShape) -> dict[str, Any]:
-    return {"shape": list(tensor.shape), "dtype": tensor.dtype, "number": tensor.number}
+    return {
+        "shape": list(tensor.shape),
+        "dtype": tensor.dtype,
+        "number": tensor.number,
+        "channels_last": tensor.channels_last,
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

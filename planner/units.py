@@ -26,6 +26,13 @@ _SECONDS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
 _DURATION = re.compile(rf"\s*{_NUMBER}\s*(s|m|min|h)?\s*", re.IGNORECASE | re.ASCII)
 _LONGEST_S = 30 * 24 * 3600  # a month; far below what the clocks of threads can wait
 
+SECONDS_PER_HOUR = 3600
+JOULES_PER_KWH = 3_600_000
+
+_COUNT_FACTORS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}
+_COUNT = re.compile(rf"\s*{_NUMBER}\s*([kmb]?)\s*", re.IGNORECASE | re.ASCII)
+_LARGEST_DATASET = 10**15  # samples; beyond any dataset, and still exact in a float
+
 
 def parse_bytes(text: str) -> int:
     """Bytes of "24GiB", "500M", "1.5 GB" or "1048576".
@@ -89,6 +96,22 @@ def parse_seconds(text: str) -> float:
     return float(seconds)
 
 
+def parse_dataset_size(text: str) -> int:
+    """Samples of "1281167", "1.28M" or "50k"; k, M and B are powers of 1000.
+
+    Raises:
+        UsageError: not a whole number of samples from 1 to 10**15.
+    """
+    match = _COUNT.fullmatch(text)
+    samples = Decimal(match[1]) * _COUNT_FACTORS[match[2].lower()] if match else None
+    if samples is None or samples != int(samples) or not 1 <= samples <= _LARGEST_DATASET:
+        raise UsageError(
+            f"dataset size {text!r} is not a whole number of samples; write it like 1281167, "
+            "1.28M or 50k"
+        )
+    return int(samples)
+
+
 def format_bytes(size_bytes: int) -> str:
     """Three significant digits with a binary unit: 1.46 GiB, 512 MiB, 8 B."""
     for factor, unit in ((TIB, "TiB"), (GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")):
@@ -121,3 +144,27 @@ def format_percent(part: float, whole: float) -> str:
     """A share in whole percent, with a digit more below 10 %: 5.3 %, 112 %."""
     percent = 100 * part / whole
     return f"{percent:.0f} %" if percent >= 9.95 else f"{percent:.1f} %"
+
+
+def format_significant(value: float) -> str:
+    """Three significant digits, without an exponent from 0.0001 on: 0.0120, 1.46, 98.7, 12345."""
+    size = abs(value)
+    if size >= 99.95:
+        return f"{value:.0f}"
+    if size >= 0.9995:
+        return f"{value:.{2 if size < 9.995 else 1}f}"
+    return f"{value:#.3g}" if value else "0"
+
+
+def format_range(ends: tuple[float, float], unit: str = "") -> str:
+    """Both ends with three digits, one where they read the same: 0.310 to 0.420 J, 2.79 USD/h."""
+    low, high = map(format_significant, ends)
+    return f"{low if low == high else f'{low} to {high}'} {unit}".rstrip()
+
+
+def format_duration(duration_s: float) -> str:
+    """Three significant digits: 850 us, 12.3 ms, 1.20 s, 3.50 min, 12.0 h."""
+    for factor_s, unit in ((SECONDS_PER_HOUR, "h"), (60, "min"), (1, "s"), (1e-3, "ms")):
+        if duration_s >= 0.9995 * factor_s:  # what would round to a whole of this unit
+            return f"{format_significant(duration_s / factor_s)} {unit}"
+    return f"{format_significant(duration_s * 1e6)} us"

@@ -1,8 +1,8 @@
 """Predictions for the cases of one group: runs of one model on emulated cards.
 
 In: Cases that share a model and its settings. Out: a Prediction each, also where a run fails. Runs
-in the source's environment. cuDNN's benchmark mode stays off, though some of the measured runs had
-it on: it chooses by time, which the emulated card has not, and costs the run a minute.
+in the source's environment. Whether cuDNN's benchmark mode is on is the model file's matter: of its
+engines, whose times nobody knows, the emulated card lets the one with the least workspace win.
 """
 
 from __future__ import annotations

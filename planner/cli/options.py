@@ -177,7 +177,7 @@ hardware_db = click.option(
     "--hardware-db",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Folder with your own card records (*.yaml), on top of the built-in ones.",
+    help="Your own records, on top of ours: *.yaml of cards, cpus/*.yaml, hosts/*.yaml.",
 )
 as_json = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON in the place of a table."

@@ -45,6 +45,16 @@ _COMMANDS = {
         "gpus",
         "List the known cards; `planner gpus show CARD` shows one of them with its sources.",
     ),
+    "cpus": (
+        "planner.cli.cpus",
+        "cpus",
+        "List the known processors; `planner cpus show CPU` shows one of them with its sources.",
+    ),
+    "hosts": (
+        "planner.cli.hosts",
+        "hosts",
+        "List the known hosts; `planner hosts show HOST` shows one, `show this` measures this one.",
+    ),
 }
 
 

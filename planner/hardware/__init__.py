@@ -1,1 +1,1 @@
-"""Cards as data: records (`specs`), the YAML database behind them (`database`)."""
+"""Cards, processors and hosts as data, the YAML database behind them, and this machine."""

@@ -1,48 +1,54 @@
-"""The hardware database: where its files are, how they are read, the cards in it.
+"""The hardware database: cards, processors and hosts by name.
 
-In: hardware_db/gpus/*.yaml and the user's own folder on top. Out: GpuDatabase. The only module
-that reads YAML. Convention: a user's record is checked when it is loaded; one of ours when the
-card is asked for, so that an estimate for one card does not pay for all of them.
+In: hardware_db/{gpus,cpus,hosts}/*.yaml and the user's own folder on top. Out: GpuDatabase,
+CpuDatabase, HostDatabase. Convention: `find` takes an id, an alias or a device name and says
+what it assumed; an unknown name is an error that lists near ones.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any
 
-import yaml
-
-from planner.errors import HardwareDatabaseError, UnknownGpuError, UsageError
-from planner.hardware.gpu_record import read_gpu, read_names
-from planner.hardware.names import CardNames, NameIndex
+from planner.errors import UnknownCpuError, UnknownGpuError, UnknownHostError
+from planner.hardware.cpu_record import read_cpu
+from planner.hardware.cpu_specs import CpuMatch, CpuSpec
+from planner.hardware.gpu_record import read_gpu
+from planner.hardware.host_record import read_host
+from planner.hardware.host_specs import HostMatch, HostSpec
+from planner.hardware.records import Kind, Records, load_records
 from planner.hardware.specs import GpuMatch, GpuSpec, Vendor
 
-# In our own records the names come first and `vendor` ends them; see SCHEMA.md.
-_END_OF_NAMES = re.compile(r"^vendor:", re.MULTILINE)
-# Ours have under 3000. The C parser crashes on text that is nested 100 000 levels deep.
-_MAX_RECORD_CHARACTERS = 16_384
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Entry:
-    names: CardNames
-    load: Callable[[], GpuSpec]
+_GPUS = Kind(
+    folder="gpus",
+    after_names="vendor",
+    leading_words=(
+        "nvidia", "geforce", "tesla", "quadro", "rtx", "gtx",
+        "amd", "radeon", "rx", "instinct", "intel", "arc",
+    ),
+    read=read_gpu,
+)  # fmt: skip
+_CPUS = Kind(
+    folder="cpus",
+    after_names="vendor",
+    leading_words=(
+        "amd", "epyc", "ryzen", "threadripper", "intel", "xeon", "platinum", "gold", "core",
+        "aws", "ampere", "google", "nvidia", "arm",
+    ),
+    read=read_cpu,
+)  # fmt: skip
+_HOST_WORDS = ("aws", "gcp", "googlecloud", "google", "azure", "standard", "lambda", "runpod")
 
 
 class GpuDatabase:
     """All cards by name. Made by `load_gpus()`."""
 
-    def __init__(self, own: list[_Entry], users: list[_Entry]) -> None:
-        self._index = NameIndex()
-        self._index.add([entry.names for entry in users])  # first, so the user's names win
-        replaced = {entry.names.id for entry in users}
-        kept = [entry for entry in own if entry.names.id not in replaced]
-        self._index.add([entry.names for entry in kept])
-        self._entries = {entry.names.id: entry for entry in (*kept, *users)}
+    def __init__(self, records: Records[GpuSpec]) -> None:
+        self._records = records
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of all cards, without reading their records."""
+        return self._records.ids
 
     def all(self) -> tuple[GpuSpec, ...]:
         """Every card, by vendor, compute capability and name.
@@ -53,7 +59,7 @@ class GpuDatabase:
         vendors = list(Vendor)
         return tuple(
             sorted(
-                (entry.load() for entry in self._entries.values()),
+                self._records.all(),
                 key=lambda spec: (
                     vendors.index(spec.vendor),
                     spec.compute_capability or (0, 0),
@@ -70,14 +76,13 @@ class GpuDatabase:
             UnknownGpuError: no such card; near names are in the message.
             HardwareDatabaseError: the card's record does not follow the schema.
         """
-        claim = self._index.find(name)
+        claim = self._records.claim(name)
         if claim is None:
-            near = self._index.near(name)
-            hint = f"; near names: {', '.join(near)}" if near else ""
             raise UnknownGpuError(
-                f"no card named {name!r}{hint}; run `planner gpus` to list all of them"
+                f"no card named {name!r}{self._records.hint(name)}; "
+                "run `planner gpus` to list all of them"
             )
-        spec = self._entries[claim.card].load()
+        spec = self._records.claimed(claim)
         notes = []
         if claim.others:
             notes.append(f"assuming {spec.short_name}; also: {', '.join(claim.others)}")
@@ -86,108 +91,113 @@ class GpuDatabase:
         return GpuMatch(spec=spec, requested=name, note="; ".join(notes) or None)
 
 
+class CpuDatabase:
+    """All processors by name. Made by `load_cpus()`."""
+
+    def __init__(self, records: Records[CpuSpec]) -> None:
+        self._records = records
+
+    def all(self) -> tuple[CpuSpec, ...]:
+        """Every processor, by vendor and name.
+
+        Raises:
+            HardwareDatabaseError: a record does not follow the schema.
+        """
+        return tuple(
+            sorted(self._records.all(), key=lambda spec: (spec.vendor.value, spec.name.lower()))
+        )
+
+    def by_id(self, cpu_id: str) -> CpuSpec | None:
+        """The processor of an id, None when there is none."""
+        return self._records.by_id(cpu_id)
+
+    def find(self, name: str) -> CpuMatch:
+        """The processor meant by an id, an alias or a model name.
+
+        Raises:
+            UnknownCpuError: no such processor; near names are in the message.
+            HardwareDatabaseError: its record does not follow the schema.
+        """
+        claim = self._records.claim(name)
+        if claim is None:
+            raise UnknownCpuError(
+                f"no processor named {name!r}{self._records.hint(name)}; "
+                "run `planner cpus` to list all of them"
+            )
+        spec = self._records.claimed(claim)
+        note = f"assuming {spec.name}; also: {', '.join(claim.others)}" if claim.others else None
+        return CpuMatch(spec=spec, requested=name, note=note)
+
+
+class HostDatabase:
+    """All hosts by name. Made by `load_hosts()`."""
+
+    def __init__(self, records: Records[HostSpec]) -> None:
+        self._records = records
+
+    def all(self) -> tuple[HostSpec, ...]:
+        """Every host, by name.
+
+        Raises:
+            HardwareDatabaseError: a record does not follow the schema.
+        """
+        return tuple(sorted(self._records.all(), key=lambda spec: spec.name.lower()))
+
+    def find(self, name: str) -> HostMatch:
+        """The host meant by an id, an alias or a name.
+
+        Raises:
+            UnknownHostError: no such host; near names are in the message.
+            HardwareDatabaseError: its record does not follow the schema.
+        """
+        claim = self._records.claim(name)
+        if claim is None:
+            raise UnknownHostError(
+                f"no host named {name!r}{self._records.hint(name)}; run `planner hosts` to list "
+                "all of them, or give `this` for the machine you are on"
+            )
+        spec = self._records.claimed(claim)
+        note = f"assuming {spec.name}; also: {', '.join(claim.others)}" if claim.others else None
+        return HostMatch(spec=spec, requested=name, note=note)
+
+
 def load_gpus(extra_dir: Path | None = None) -> GpuDatabase:
-    """Our records and, on top, those of a user's folder (`*.yaml`, there or under gpus/).
+    """Our cards and, on top, those of a user's folder (`*.yaml`, there or under gpus/).
 
     Raises:
         UsageError: `extra_dir` is not a folder with records.
         HardwareDatabaseError: a record cannot be read or does not follow the schema.
     """
-    own = [_own_entry(path) for path in _files(_own_folder() / "gpus")]
-    return GpuDatabase(own, [] if extra_dir is None else _user_entries(extra_dir))
+    return GpuDatabase(load_records(_GPUS, extra_dir))
 
 
-def _own_folder() -> Path:
-    package = Path(__file__).resolve().parent.parent
-    for folder in (package / "hardware_db", package.parent / "hardware_db"):
-        if folder.is_dir():
-            return folder
-    raise HardwareDatabaseError(
-        f"the hardware database is missing: neither {package / 'hardware_db'} nor "
-        f"{package.parent / 'hardware_db'} is a folder; install vram-planner again"
-    )
+def load_cpus(extra_dir: Path | None = None) -> CpuDatabase:
+    """Our processors and, on top, those under cpus/ of a user's folder.
+
+    Raises:
+        UsageError: `extra_dir` is not a folder with records.
+        HardwareDatabaseError: a record cannot be read or does not follow the schema.
+    """
+    return CpuDatabase(load_records(_CPUS, extra_dir))
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("*.yaml") if not path.name.startswith("."))
+def load_hosts(extra_dir: Path | None = None) -> HostDatabase:
+    """Our hosts and, on top, those under hosts/ of a user's folder.
 
+    Raises:
+        UsageError: `extra_dir` is not a folder with records.
+        HardwareDatabaseError: a record cannot be read, does not follow the schema, or names a
+            processor or a card that is not in the database.
+    """
+    cpus = load_cpus(extra_dir)
+    gpu_ids = load_gpus(extra_dir).ids
 
-def _own_entry(path: Path) -> _Entry:
-    text = _text(path)
-    end = _END_OF_NAMES.search(text)
-    opening = text[: end.start()] if end else text
+    def read(value: object, file: str) -> HostSpec:
+        return read_host(value, file, cpu_of=cpus.by_id, gpu_ids=gpu_ids)
 
-    @cache
-    def load() -> GpuSpec:
-        return read_gpu(_parsed(text, path), str(path))
-
-    return _Entry(names=read_names(_parsed(opening, path), str(path)), load=load)
-
-
-def _user_entries(folder: Path) -> list[_Entry]:
-    if not folder.is_dir():
-        raise UsageError(f"--hardware-db {folder}: no such folder")
-    paths = [*_files(folder), *_files(folder / "gpus")]
-    if not paths:
-        raise UsageError(f"--hardware-db {folder}: no *.yaml there or under gpus/")
-    return [_user_entry(path) for path in paths]
-
-
-def _user_entry(path: Path) -> _Entry:
-    value = _parsed(_text(path), path)
-    spec = read_gpu(value, str(path))
-    return _Entry(names=read_names(value, str(path)), load=lambda: spec)
-
-
-def _text(path: Path) -> str:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise HardwareDatabaseError(f"{path}: is not UTF-8 text: {error}") from None
-    except OSError as error:
-        raise HardwareDatabaseError(f"{path}: cannot be read: {error.strerror}") from None
-    if len(text) > _MAX_RECORD_CHARACTERS:
-        raise HardwareDatabaseError(
-            f"{path}: has {len(text)} characters; the record of a card has at most "
-            f"{_MAX_RECORD_CHARACTERS}"
+    return HostDatabase(
+        load_records(
+            Kind(folder="hosts", after_names="cpu", leading_words=_HOST_WORDS, read=read),
+            extra_dir,
         )
-    return text
-
-
-def _parsed(text: str, path: Path) -> object:
-    try:
-        value = yaml.load(text, Loader=_StrictLoader)
-    except yaml.YAMLError as error:
-        raise HardwareDatabaseError(f"{path}: is not valid YAML: {_one_line(error)}") from None
-    except RecursionError:
-        raise HardwareDatabaseError(f"{path}: is nested too deeply") from None
-    if value is None:
-        raise HardwareDatabaseError(f"{path}: is empty")
-    return value
-
-
-_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is 7 times as fast
-
-
-class _StrictLoader(_SafeLoader):  # type: ignore[misc] # chosen at run time
-    """Safe loading, where a key written twice is an error instead of the last one winning."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if not isinstance(key.value, str):
-                continue
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value!r} is written twice", key.start_mark
-                )
-            seen.add(key.value)
-        mapping: dict[Hashable, Any] = super().construct_mapping(node, deep=deep)
-        return mapping
-
-
-def _one_line(error: yaml.YAMLError) -> str:
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        mark = error.problem_mark
-        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
-    return " ".join(str(error).split())
+    )

@@ -10,7 +10,7 @@ from dataclasses import fields
 from math import ceil
 
 from planner.hardware.fields import Fields
-from planner.hardware.names import CardNames
+from planner.hardware.record_parts import names_in, sources_in
 from planner.hardware.specs import (
     ArithmeticRates,
     Confidence,
@@ -52,15 +52,6 @@ def modelled_context_mib(streaming_multiprocessors: int, threads_per_sm: int) ->
     return ceil(CONTEXT_BASE_MIB + CONTEXT_MIB_PER_1000_THREADS * threads / 1000)
 
 
-def read_names(value: object, file: str) -> CardNames:
-    """The names in a record or in its opening; other keys are not looked at.
-
-    Raises:
-        HardwareDatabaseError: not a mapping, or one of the four keys is not as it should be.
-    """
-    return _names(Fields(value, file=file), file)
-
-
 def read_gpu(value: object, file: str) -> GpuSpec:
     """A whole record, checked.
 
@@ -68,7 +59,7 @@ def read_gpu(value: object, file: str) -> GpuSpec:
         HardwareDatabaseError: a key is unknown, missing, of the wrong type or out of range.
     """
     record = Fields(value, file=file)
-    names = _names(record, file)
+    names = names_in(record, file)
     vendor = record.word("vendor", Vendor)
     nvidia = vendor is Vendor.NVIDIA
     chip = record.section("chip")
@@ -112,23 +103,15 @@ def read_gpu(value: object, file: str) -> GpuSpec:
         nvlink_bytes_per_s=board.number("nvlink_gb_per_s", 0, 100_000) * _GB,
         tdp_w=board.whole("tdp_w", 5, 5000),
         prices=tuple(_price(entry) for entry in record.sections("prices")),
-        sources=_sources(record),
+        sources=sources_in(
+            record, [key for key in _SOURCED if key == "usable_gib" or record.has(key)]
+        ),
         confidence=record.word("confidence", Confidence),
         note=record.optional_text("note"),
     )
     for part in (chip, memory, board, record):
         part.finish()
     return spec
-
-
-def _names(record: Fields, file: str) -> CardNames:
-    return CardNames(
-        file=file,
-        id=record.text("id", r"[a-z0-9]+(-[a-z0-9]+)*"),
-        name=record.text("name"),
-        aliases=record.texts("aliases"),
-        assumed_for=record.texts_by_text("assumed_for"),
-    )
 
 
 def _capability(record: Fields, *, required: bool) -> tuple[int, int] | None:
@@ -207,14 +190,6 @@ def _price(entry: Fields) -> Price:
         raise entry.fail("usd_per_hour", "give either usd_per_hour or usd_to_buy")
     entry.finish()
     return price
-
-
-def _sources(record: Fields) -> tuple[tuple[str, str], ...]:
-    section = record.section("sources")
-    needed = [key for key in _SOURCED if key == "usable_gib" or record.has(key)]
-    sources = tuple((key, section.text(key)) for key in needed)
-    section.finish()
-    return sources
 
 
 def _whole(section: Fields, key: str, low: int, high: int, *, required: bool) -> int | None:

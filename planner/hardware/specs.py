@@ -98,6 +98,10 @@ class Price:
     usd_per_hour: float | None = None
     usd_to_buy: float | None = None
 
+    def to_dict(self) -> dict[str, Any]:
+        """The price in a JSON document."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmulationProfile:
@@ -248,7 +252,7 @@ class GpuSpec:
             "pcie_lanes": self.pcie_lanes,
             "nvlink_bytes_per_s": self.nvlink_bytes_per_s,
             "tdp_w": self.tdp_w,
-            "prices": [_plain(price) for price in self.prices],
+            "prices": [price.to_dict() for price in self.prices],
             "sources": dict(self.sources),
             "confidence": self.confidence.value,
             "note": self.note,
@@ -275,7 +279,7 @@ def format_capability(capability: tuple[int, int] | None) -> str | None:
     return None if capability is None else f"{capability[0]}.{capability[1]}"
 
 
-def _plain(record: SmLimits | Price | None) -> dict[str, Any] | None:
+def _plain(record: SmLimits | None) -> dict[str, Any] | None:
     if record is None:
         return None
     return {field.name: getattr(record, field.name) for field in fields(record)}

@@ -1,1 +1,1 @@
-"""How fast a step is: roofline of the card, the input pipeline of the host, and what it costs."""
+"""How long a step takes, and what it waits for: the GPU, the CPU, memory on both sides."""

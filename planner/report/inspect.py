@@ -11,23 +11,23 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
 
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
-from rich.table import Table
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from planner.inspection import Inspection
 from planner.module_counts import FlopRules, ModuleCounts
+from planner.report.columns import FittedTable
 from planner.report.lists import titled_lists
 from planner.units import format_bytes, format_count, format_flops
 
-_GAP = 2  # blanks between two columns
 _INDENT = "  "
 _NOTHING = "-"
 _UNCOUNTED_SHOWN = 8
 _COLUMNS = (
     "module", "class", "parameters", "trainable", "forward", "activations", "saved", "FLOPs/byte",
 )  # fmt: skip
-_TEXT_COLUMNS = 2
+_NAME_COLUMN = 0
+_TEXT_COLUMNS = (0, 1)
 _LEFT_OUT_FIRST = (3, 5, 1, 7, 2)  # trainable, activations, class, FLOPs/byte, parameters
 
 
@@ -60,7 +60,7 @@ class _Node:
 
 def render(inspection: Inspection) -> RenderableType:
     """The whole report: totals, the modules, how it was counted, assumptions, warnings."""
-    parts: list[RenderableType] = [_heading(inspection), Text(), _ModuleTable(inspection)]
+    parts: list[RenderableType] = [_heading(inspection), Text(), _module_table(inspection)]
     sections = (
         ("counted", _rules(inspection)),
         ("warnings", inspection.warnings),
@@ -90,33 +90,14 @@ def _heading(inspection: Inspection) -> RenderableType:
     )
 
 
-class _ModuleTable:
-    """A line for each row; columns that a narrow terminal cannot hold are left out."""
-
-    def __init__(self, inspection: Inspection) -> None:
-        self._lines = [_cells(row) for row in _rows([_tree(inspection.modules)])]
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        widths = [
-            max(len(_COLUMNS[position]), *(len(line[position]) for line in self._lines))
-            for position in range(len(_COLUMNS))
-        ]
-        kept = list(range(len(_COLUMNS)))
-        for position in _LEFT_OUT_FIRST:
-            if sum(widths[index] + _GAP for index in kept) - _GAP <= options.max_width:
-                break
-            kept.remove(position)
-        table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
-        for position in kept:
-            table.add_column(
-                Text(_COLUMNS[position]),
-                justify="left" if position < _TEXT_COLUMNS else "right",
-                no_wrap=position > 0,
-                overflow="fold",
-            )
-        for line in self._lines:
-            table.add_row(*(Text(line[position]) for position in kept))
-        yield table
+def _module_table(inspection: Inspection) -> RenderableType:
+    return FittedTable(
+        columns=_COLUMNS,
+        lines=[tuple(map(Text, _cells(row))) for row in _rows([_tree(inspection.modules)])],
+        left=_TEXT_COLUMNS,
+        left_out_first=_LEFT_OUT_FIRST,
+        folded=_NAME_COLUMN,
+    )
 
 
 def _cells(row: _Row) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from planner.memory.timeline import ROUNDING
 from planner.report.advice import advice
 from planner.report.breakdown import largest_tensors
 from planner.report.every_card import every_card
+from planner.report.heading import STEPS, software, step_words
 from planner.report.largest import largest_batch, longest_sequence, suggested_batch
 from planner.report.lists import titled_lists
 from planner.results import Estimate
@@ -27,7 +28,6 @@ from planner.workload import Mode
 _GAP = 2  # blanks between two columns
 _WIDEST_TABLE = 120  # more cards than fit go into a second table, also on a pipe
 _NOTHING = "-"
-_STEPS = {Mode.TRAIN: "training", Mode.INFER: "inference"}
 
 
 def render(estimate: Estimate) -> RenderableType:
@@ -46,12 +46,7 @@ def render(estimate: Estimate) -> RenderableType:
 
 
 def _heading(estimate: Estimate) -> RenderableType:
-    versions = estimate.versions
-    software = [f"torch {versions.torch}", f"CUDA {versions.cuda}"]
-    if versions.cudnn is not None:
-        software.append(f"cuDNN {versions.cudnn}")
-    software += [f"Python {versions.python}", f"planner {versions.planner}"]
-    lines = [_workload(estimate), *_work(estimate), ", ".join(software)]
+    lines = [_workload(estimate), *_work(estimate), software(estimate.versions)]
     return Group(Text(estimate.target, style="bold"), *map(Text, lines))
 
 
@@ -60,19 +55,10 @@ def _workload(estimate: Estimate) -> str:
     parameters = f"{format_count(counts.parameters)} parameters"
     if counts.trainable_parameters != counts.parameters:
         parameters += f" ({format_count(counts.trainable_parameters)} trainable)"
-    words = [parameters, f"{_STEPS[config.mode]} with batch {config.batch_size}"]
+    batch = f"{STEPS[config.mode]} with batch {config.batch_size}"
     if config.accumulate > 1:
-        words[-1] += f" x {config.accumulate} accumulated"
-    if config.sequence_length is not None:
-        words.append(f"sequence {config.sequence_length}")
-    words.append(config.precision.value)
-    if config.mode is Mode.TRAIN:
-        words.append(f"optimizer {estimate.optimizer}")
-    if config.channels_last:
-        words.append("channels_last")
-    if config.checkpoint_activations:
-        words.append("activations checkpointed")
-    return ", ".join(words)
+        batch += f" x {config.accumulate} accumulated"
+    return ", ".join((parameters, batch, *step_words(config, estimate.optimizer)))
 
 
 def _work(estimate: Estimate) -> tuple[str, ...]:

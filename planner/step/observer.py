@@ -46,14 +46,17 @@ class Tally:
 
 
 _COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
+_CARD = torch._C.DispatchKey.CUDA
 
 
 def _is_composite(func: Any) -> bool:
     """Whether an operator is made of others where it runs: below autograd, in inference alone.
 
-    Not asked is func.decompose(), which would take Python's replacement for a kernel there is.
+    One that has a kernel of the card beside that (silu_backward) is not. Not asked is
+    func.decompose(), which would take Python's replacement for a kernel there is.
     """
-    return bool(torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), _COMPOSITE))
+    has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
+    return has_kernel(func.name(), _COMPOSITE) and not has_kernel(func.name(), _CARD)
 
 
 class OperatorObserver(TorchDispatchMode):  # type: ignore[no-untyped-call] # untyped in torch

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -110,12 +110,26 @@ def _flop_source(func: Any, name: str, counted: bool) -> FlopSource:
 
 def _shapes(values: tuple[Any, ...]) -> Iterator[TensorShape]:
     for value in values:
-        numbers = Counter(
-            (tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
-            for tensor in tensors_of(value)
-        )
-        for (shape, dtype), number in numbers.items():
-            yield TensorShape(shape=shape, dtype=dtype, number=number)
+        numbers = Counter(map(_shape, tensors_of(value)))
+        for tensor, number in numbers.items():
+            yield replace(tensor, number=number)
+
+
+def _shape(tensor: torch.Tensor) -> TensorShape:
+    return TensorShape(
+        shape=tuple(tensor.shape),
+        dtype=str(tensor.dtype).removeprefix("torch."),
+        channels_last=_is_channels_last(tensor),
+    )
+
+
+def _is_channels_last(tensor: torch.Tensor) -> bool:
+    """Of a layout that suits both, as with one channel, False."""
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    wanted = formats.get(tensor.ndim)
+    if wanted is None or tensor.layout is not torch.strided or tensor.is_contiguous():
+        return False
+    return tensor.is_contiguous(memory_format=wanted)
 
 
 def _layout(tree: Any, seen: set[int]) -> Any:

@@ -18,12 +18,13 @@ PACKAGE = Path(planner.__file__).parent
 # Modules and folders of planner/ by floor. An import goes down, or to a module of the same floor,
 # never up and never from one folder to another of the same floor.
 FLOORS = {
-    "errors": 1, "units": 1, "processes": 1,
+    "errors": 1, "units": 1, "processes": 1, "csv_form": 1,
     "workload": 2, "options": 2, "hardware": 2,
     "trace": 3, "module_counts": 3, "data_cost": 3, "protocol": 3, "step": 3,
     "device": 4,
     "memory": 5, "performance": 5,
     "gpu_estimate": 6, "results": 6, "inspection": 6,
+    "curve_result": 6, "comparison_result": 6,
     "estimation": 7, "verification": 7,
     "report": 8, "pipeline": 8, "host_estimate": 8, "verifying": 8,
     "cli": 9, "__main__": 9,
@@ -33,7 +34,7 @@ FLOORS = {
 OWNERS = {
     "torch": "planner/step/",
     "click": "planner/cli/",
-    "yaml": "planner/hardware/database.py",
+    "yaml": "planner/hardware/yaml_files.py",
     "fvcore": "planner/step/counts.py",
 }
 
@@ -42,9 +43,12 @@ LATE_IMPORTS_OF_STEP = {("planner.device.payload", "planner.step.transport")}
 
 PARENT_SIDE = (
     "planner", "planner.pipeline", "planner.cli.root", "planner.cli.estimate", "planner.cli.gpus",
+    "planner.cli.cpus", "planner.cli.hosts", "planner.hardware.this_host",
     "planner.cli.history", "planner.cli.inspect", "planner.cli.output", "planner.cli.verify",
-    "planner.inspection", "planner.report.history", "planner.report.inspect",
-    "planner.report.terminal", "planner.report.verification", "planner.verifying",
+    "planner.inspection", "planner.curve_result", "planner.comparison_result",
+    "planner.report.comparison", "planner.report.curve", "planner.report.history",
+    "planner.report.inspect", "planner.report.terminal", "planner.report.verification",
+    "planner.verifying",
 )  # fmt: skip
 
 

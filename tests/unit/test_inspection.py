@@ -56,8 +56,8 @@ def test_json_form_of_operators(inspection: Inspection) -> None:
     assert json.loads(json.dumps(counted.to_dict()))["operators"] == [
         {
             "name": "aten::relu", "phase": "forward",
-            "inputs": [{"shape": [2, 3], "dtype": "float32", "number": 1}],
-            "outputs": [{"shape": [2, 3], "dtype": "float32", "number": 1}],
+            "inputs": [{"shape": [2, 3], "dtype": "float32", "number": 1, "channels_last": False}],
+            "outputs": [{"shape": [2, 3], "dtype": "float32", "number": 1, "channels_last": False}],
             "calls": 4, "flops": None, "flop_source": "elementwise",
             "read_bytes": 24, "written_bytes": 24,
         }

@@ -14,9 +14,13 @@ from planner.units import (
     TIB,
     format_bytes,
     format_count,
+    format_duration,
     format_flops,
     format_percent,
+    format_range,
+    format_significant,
     parse_bytes,
+    parse_dataset_size,
     parse_reserve,
     parse_seconds,
 )
@@ -128,3 +132,50 @@ def test_format_percent(part: int, text: str) -> None:
 )
 def test_format_flops(flops: int, text: str) -> None:
     assert format_flops(flops) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "samples"),
+    [
+        ("1281167", 1_281_167), ("1.28M", 1_280_000), ("50k", 50_000), ("50 K", 50_000),
+        ("0.5k", 500), ("1b", 10**9), (" 1 ", 1),
+    ],
+)  # fmt: skip
+def test_parse_dataset_size(text: str, samples: int) -> None:
+    assert parse_dataset_size(text) == samples
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0", "-5", "1.5", "1.2345k", "many", "1e6", "1,281,167", "inf", "9" * 400, "5 T"]
+)
+def test_parse_dataset_size_refuses(text: str) -> None:
+    with pytest.raises(UsageError, match=r"dataset size .* write it like 1281167, 1\.28M or 50k"):
+        parse_dataset_size(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"), (0.01234, "0.0123"), (0.5, "0.500"), (0.9996, "1.00"), (9.996, "10.0"),
+        (99.96, "100"), (12345.6, "12346"), (1e-7, "1.00e-07"), (-1.5, "-1.50"),
+    ],
+)  # fmt: skip
+def test_format_significant(value: float, text: str) -> None:
+    assert format_significant(value) == text
+
+
+def test_format_range() -> None:
+    assert format_range((0.312, 0.42), "J") == "0.312 to 0.420 J"
+    assert format_range((2.79, 2.7901), "USD/h") == "2.79 USD/h"
+    assert format_range((1.0, 2.0)) == "1.00 to 2.00"
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "text"),
+    [
+        (0, "0 us"), (0.00085, "850 us"), (0.0123, "12.3 ms"), (0.9996, "1.00 s"), (59, "59.0 s"),
+        (59.98, "1.00 min"), (210, "3.50 min"), (43_200, "12.0 h"),
+    ],
+)  # fmt: skip
+def test_format_duration(duration_s: float, text: str) -> None:
+    assert format_duration(duration_s) == text

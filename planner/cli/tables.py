@@ -1,0 +1,104 @@
+"""How the hardware database is shown: a list, one record as a sheet, JSON; all on stdout.
+
+In: records, and columns or lines that say how to show them. Convention: what does not fit a
+narrow terminal is left out from the right; on a pipe nothing is folded or cut.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from planner.hardware.specs import Price
+from planner.results import SCHEMA_VERSION
+
+UNKNOWN = "-"
+_PIPED_WIDTH = 400  # wide enough that no line of a piped table is folded or cut
+
+S = TypeVar("S")
+Column = tuple[str, Callable[[S], str]]  # its heading, and the cell of a record
+
+
+def console() -> Console:
+    """As wide as the terminal, or wide enough for a pipe."""
+    return Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH, highlight=False)
+
+
+def print_json(document: dict[str, Any]) -> None:
+    """A document with the version of its schema."""
+    click.echo(json.dumps({"schema_version": SCHEMA_VERSION, **document}, indent=2))
+
+
+def print_list(columns: Sequence[Column[S]], records: Iterable[S]) -> None:
+    """One line a record. The first column and those that hold names are text."""
+    out = console()
+    shown = list(columns)
+    if out.width >= _PIPED_WIDTH:
+        shown = [(title.replace("\n", " "), cell) for title, cell in shown]
+    rows = [[cell(record) for _, cell in shown] for record in records]
+    while len(shown) > 2 and _needed_width([title for title, _ in shown], rows) > out.width:
+        shown.pop()
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for position, (title, _) in enumerate(shown):
+        text = position == 0 or title in ("name", "cards", "cpu")
+        table.add_column(title, justify="left" if text else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row[: len(shown)])
+    out.print(table)
+
+
+def print_sheet(
+    title: str,
+    note: str | None,
+    lines: Sequence[tuple[str, str]],
+    sections: Mapping[str, Sequence[tuple[str, str]]],
+) -> None:
+    """One record: its name, what was assumed, a line for each figure, then named sections."""
+    out = console()
+    out.print(title, style="bold", markup=False)
+    if note:
+        out.print(f"note: {note}", markup=False)
+    out.print(_pairs(lines, bold=True))
+    for heading, pairs in sections.items():
+        out.print(f"\n{heading}", style="bold", markup=False)
+        out.print(_pairs(pairs, bold=False))
+
+
+def pcie(generation: int | None, lanes: int | None) -> str:
+    """A slot or a card's connector."""
+    if generation is None:
+        return UNKNOWN
+    return f"generation {generation}" if lanes is None else f"generation {generation} x{lanes}"
+
+
+def prices(of: Sequence[Price]) -> str:
+    """Prices with who asks them, and when."""
+    return "; ".join(
+        f"{price.usd_per_hour:g} USD an hour ({price.provider}, {price.date})"
+        if price.usd_per_hour is not None
+        else f"{price.usd_to_buy:g} USD ({price.provider}, {price.date})"
+        for price in of
+    )
+
+
+def _pairs(lines: Sequence[tuple[str, str]], *, bold: bool) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold" if bold else "", no_wrap=True)
+    table.add_column(overflow="fold")
+    for label, value in lines:
+        table.add_row(label, value or UNKNOWN)
+    return table
+
+
+def _needed_width(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    widths = [
+        max(len(text) for text in (*title.split("\n"), *(row[position] for row in rows)))
+        for position, title in enumerate(titles)
+    ]
+    return sum(widths) + 2 * (len(widths) - 1)

@@ -1,0 +1,73 @@
+"""What is known about one host, as a frozen record: a machine that cards are in.
+
+In: values already checked by `host_record`, or measured by `this_host`. Out: HostSpec. Bytes and
+bytes per second. Convention: what one gets of the machine, not what is in it: the vCPUs of a
+cloud instance, the cores that a container may use.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from planner.hardware.cpu_specs import CpuSpec
+from planner.hardware.specs import Confidence, Price
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostSpec:
+    """One host. None: not published, or not known of this machine.
+
+    `vcpus` are hardware threads; `physical_cores` the cores behind them, which may be a fraction
+    where a container has a share of CPU time. `gpus` holds ids of cards with their count.
+    `storage_bytes_per_s` is read without pause; `memory_copy_bytes_per_s` is measured alone.
+    """
+
+    id: str
+    name: str
+    aliases: tuple[str, ...]
+    cpu: CpuSpec
+    vcpus: int
+    physical_cores: float
+    ram_bytes: int
+    shm_bytes: int | None
+    gpus: tuple[tuple[str, int], ...]
+    pcie_generation: int | None
+    pcie_lanes: int | None
+    storage_bytes_per_s: float | None
+    memory_copy_bytes_per_s: float | None = None
+    prices: tuple[Price, ...]
+    sources: tuple[tuple[str, str], ...]
+    confidence: Confidence
+    note: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The host in a JSON document: plain types, stable order."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "aliases": list(self.aliases),
+            "cpu": self.cpu.to_dict(),
+            "vcpus": self.vcpus,
+            "physical_cores": self.physical_cores,
+            "ram_bytes": self.ram_bytes,
+            "shm_bytes": self.shm_bytes,
+            "gpus": [{"id": card, "count": count} for card, count in self.gpus],
+            "pcie_generation": self.pcie_generation,
+            "pcie_lanes": self.pcie_lanes,
+            "storage_bytes_per_s": self.storage_bytes_per_s,
+            "memory_copy_bytes_per_s": self.memory_copy_bytes_per_s,
+            "prices": [price.to_dict() for price in self.prices],
+            "sources": dict(self.sources),
+            "confidence": self.confidence.value,
+            "note": self.note,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostMatch:
+    """A host found by name. `note` says what was assumed, None when nothing was."""
+
+    spec: HostSpec
+    requested: str
+    note: str | None = None

@@ -1,0 +1,39 @@
+"""What records of every kind have: names, and a source for each section.
+
+In: the mapping of a record, as Fields. Out: RecordNames, and sources by section.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from planner.hardware.fields import Fields
+from planner.hardware.names import RecordNames
+
+
+def names_in(record: Fields, file: str) -> RecordNames:
+    """The four keys that name a record."""
+    return RecordNames(
+        file=file,
+        id=record.text("id", r"[a-z0-9]+(-[a-z0-9]+)*"),
+        name=record.text("name"),
+        aliases=record.texts("aliases"),
+        assumed_for=record.texts_by_text("assumed_for"),
+    )
+
+
+def read_names(value: object, file: str) -> RecordNames:
+    """The names in a record or in its opening; other keys are not looked at.
+
+    Raises:
+        HardwareDatabaseError: not a mapping, or one of the four keys is not as it should be.
+    """
+    return names_in(Fields(value, file=file), file)
+
+
+def sources_in(record: Fields, needed: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Where the figures come from: exactly one text for each entry that is needed."""
+    section = record.section("sources")
+    sources = tuple((key, section.text(key)) for key in needed)
+    section.finish()
+    return sources

@@ -1,0 +1,169 @@
+"""How long the kernels of a step take on a card, and which of the two roofs holds each.
+
+In: OperatorRecords of one micro-batch, GpuSpec. Out: GpuTime. A kernel takes the larger of its
+FLOPs over the rate that its kind and shape reach and its bytes over the bandwidth that its kind
+reaches, and a fixed time to begin and end (Williams, Waterman and Patterson 2009,
+https://doi.org/10.1145/1498765.1498785).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from planner.hardware.specs import GpuSpec
+from planner.performance.efficiency import Efficiencies, efficiencies
+from planner.performance.kernels import Kernel, KernelKind, kernels_of
+from planner.performance.rates import arithmetic_rate, memory_rate
+from planner.performance.tiling import busy_fraction
+from planner.trace import OperatorRecord, Phase
+
+_ALIGNMENT = 8  # elements: 16 bytes of half precision, what tensor cores want rows to begin at
+_UNALIGNED_FRACTION = 0.5
+_HALF = ("float16", "bfloat16")
+# Convolutions and recurrent layers may use TF32 by torch's defaults, matrix products may not
+# (https://docs.pytorch.org/docs/stable/notes/cuda.html).
+_TF32_BY_DEFAULT = (KernelKind.CONVOLUTION, KernelKind.GROUPED_CONVOLUTION, KernelKind.RECURRENT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BareTime:
+    """What a kernel would take at the full rates of the card, in seconds."""
+
+    key: str  # in Efficiencies
+    compute_s: float
+    memory_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuTime:
+    """Seconds of the card for one micro-batch, all calls together.
+
+    `compute_s` and `bandwidth_s` are of kernels that arithmetic and memory bandwidth hold up;
+    `fixed_s` is what begin and end of kernels cost. `uncovered` are operators without a rule: their
+    bytes alone are counted. `kernels` is how many are launched.
+    """
+
+    phases_s: tuple[tuple[Phase, float], ...]
+    compute_s: float
+    bandwidth_s: float
+    fixed_s: float
+    kernels: int
+    uncovered: tuple[str, ...] = ()
+
+    @property
+    def total_s(self) -> float:
+        """Seconds that the card is busy."""
+        return self.compute_s + self.bandwidth_s + self.fixed_s
+
+    def phase_s(self, phase: Phase) -> float:
+        """Seconds of one phase."""
+        return dict(self.phases_s).get(phase, 0.0)
+
+
+def gpu_time(
+    operators: Sequence[OperatorRecord], card: GpuSpec, *, tf32_matmul: bool = False
+) -> GpuTime:
+    """The time of all operators on the card, one after another.
+
+    `tf32_matmul` is torch.backends.cuda.matmul.allow_tf32.
+    """
+    found = efficiencies()
+    phases: dict[Phase, float] = {}
+    compute_s = bandwidth_s = fixed_s = 0.0
+    launched, uncovered = 0, dict[str, None]()
+    for record in operators:
+        kernels = kernels_of(record)
+        if any(kernel.kind is KernelKind.UNKNOWN for kernel in kernels):
+            uncovered[record.name] = None
+        for kernel in kernels:
+            bare = bare_time(kernel, card, tf32_matmul=tf32_matmul)
+            compute, memory = found.roofs_s(bare.key, bare.compute_s, bare.memory_s)
+            if compute > memory:
+                compute_s += record.calls * compute
+            else:
+                bandwidth_s += record.calls * memory
+            fixed_s += record.calls * found.kernel_s
+            spent = record.calls * (max(compute, memory) + found.kernel_s)
+            phases[record.phase] = phases.get(record.phase, 0.0) + spent
+        launched += record.calls * len(kernels)
+    return GpuTime(
+        phases_s=tuple(phases.items()),
+        compute_s=compute_s,
+        bandwidth_s=bandwidth_s,
+        fixed_s=fixed_s,
+        kernels=launched,
+        uncovered=tuple(uncovered),
+    )
+
+
+def kernels(operators: Iterable[OperatorRecord]) -> Iterable[tuple[int, Kernel]]:
+    """All kernels of a step, with how often each is launched."""
+    return ((record.calls, kernel) for record in operators for kernel in kernels_of(record))
+
+
+def bare_time(kernel: Kernel, card: GpuSpec, *, tf32_matmul: bool = False) -> BareTime:
+    """The two roofs over one kernel, before what its kind takes off."""
+    tf32 = tf32_matmul or kernel.kind in _TF32_BY_DEFAULT
+    # One filter for each channel leaves tensor cores nothing to multiply: CUDA cores do it.
+    dtype = "float32" if is_depthwise(kernel) else kernel.dtype
+    rate = arithmetic_rate(card, dtype, tf32=tf32 and not is_depthwise(kernel))
+    reached = rate.flops_per_s
+    if kernel.product is not None:
+        if not is_depthwise(kernel):
+            reached *= busy_fraction(kernel.product, card.streaming_multiprocessors)
+        if kernel.dtype in _HALF and not _is_aligned(kernel):
+            reached *= _UNALIGNED_FRACTION
+    found = efficiencies()
+    return BareTime(
+        key=efficiency_key(kernel),
+        compute_s=kernel.flops / reached,
+        memory_s=found.cached_s(
+            kernel.moved_bytes, bandwidth_bytes_per_s=memory_rate(card), l2_bytes=card.l2_bytes
+        ),
+    )
+
+
+def is_depthwise(kernel: Kernel) -> bool:
+    """Whether a convolution has groups of a single channel."""
+    product = kernel.product
+    if kernel.kind is not KernelKind.GROUPED_CONVOLUTION or product is None:
+        return False
+    return min(product.m, product.n) == 1
+
+
+def _is_aligned(kernel: Kernel) -> bool:
+    product = kernel.product
+    assert product is not None
+    sizes = (product.n, product.k)
+    if kernel.kind is KernelKind.MATMUL:
+        return all(size % _ALIGNMENT == 0 for size in sizes)
+    return True  # cuDNN pads channels
+
+
+def efficiency_key(kernel: Kernel) -> str:
+    """Which entry of Efficiencies a kernel falls under."""
+    kind, words = kernel.kind, [kernel.kind.value]
+    width = "half" if kernel.dtype in _HALF else "single"
+    if kind in (KernelKind.CONVOLUTION, KernelKind.GROUPED_CONVOLUTION):
+        if is_depthwise(kernel):
+            words = ["depthwise convolution"]
+        words += [width, kernel.part.value]
+        if kernel.channels_last:
+            words.append("channels_last")
+    elif kind in (KernelKind.BATCH_NORM, KernelKind.POOL):
+        words.append(kernel.part.value)
+        if kernel.channels_last:
+            words.append("channels_last")
+    elif kind in (KernelKind.NORM, KernelKind.SOFTMAX, KernelKind.ATTENTION):
+        words.append(kernel.part.value)
+    elif kind is KernelKind.MATMUL:
+        batched = kernel.product is not None and kernel.product.batch > 1
+        words += ["batched", width] if batched else [width]
+    return ", ".join(words)
+
+
+__all__ = [
+    "BareTime", "Efficiencies", "GpuTime", "bare_time", "efficiency_key", "gpu_time", "is_depthwise",
+    "kernels",
+]  # fmt: skip

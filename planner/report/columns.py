@@ -1,0 +1,56 @@
+"""A table that leaves out columns which a narrow terminal cannot hold.
+
+In: headings, cells, and which columns may go. Out: a renderable. Convention: nothing is cut; the
+column that may be folded takes what is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+GAP = 2  # blanks between two columns
+
+
+class FittedTable:
+    """Columns are named by their position; `left` are aligned to the left, `folded` may wrap."""
+
+    def __init__(
+        self,
+        *,
+        columns: Sequence[str],
+        lines: Sequence[tuple[Text, ...]],
+        left: Sequence[int],
+        left_out_first: Sequence[int],
+        folded: int,
+    ) -> None:
+        self._columns, self._lines = columns, lines
+        self._left, self._left_out_first, self._folded = left, left_out_first, folded
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        kept = self._kept(options.max_width)
+        table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+        for position in kept:
+            table.add_column(
+                Text(self._columns[position]),
+                justify="left" if position in self._left else "right",
+                no_wrap=position != self._folded,
+                overflow="fold",
+            )
+        for line in self._lines:
+            table.add_row(*(line[position] for position in kept))
+        yield table
+
+    def _kept(self, limit: int) -> list[int]:
+        kept = list(range(len(self._columns)))
+        for position in self._left_out_first:
+            if sum(self._width(index) + GAP for index in kept) - GAP <= limit:
+                break
+            kept.remove(position)
+        return kept
+
+    def _width(self, position: int) -> int:
+        return max(len(self._columns[position]), *(len(line[position]) for line in self._lines), 0)
