@@ -116,7 +116,8 @@ class ModelCounts:
     `forward_flops_by_torch` are those of the same forward by the formulas of
     torch.utils.flop_counter, where `flop_rules` is FVCORE a check of the total. `operators` are
     those of one step with one micro-batch, once the optimizer has its state; what moves the batch
-    and zero_grad are not among them.
+    and zero_grad are not among them. `batch_tensors_bytes` are the tensors of that micro-batch;
+    `tf32_matmul` is torch.backends.cuda.matmul.allow_tf32 when the step had ended.
     """
 
     counts: Counts
@@ -127,6 +128,8 @@ class ModelCounts:
     forward_flops_by_torch: int
     build_on: str
     operators: tuple[OperatorRecord, ...] = ()
+    batch_tensors_bytes: tuple[int, ...] = ()
+    tf32_matmul: bool = False
     value_reads: tuple[ValueRead, ...] = ()
     assumptions: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()

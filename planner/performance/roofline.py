@@ -8,11 +8,11 @@ https://doi.org/10.1145/1498765.1498785).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from planner.hardware.specs import GpuSpec
-from planner.performance.efficiency import Efficiencies, efficiencies
+from planner.performance.efficiency import efficiencies
 from planner.performance.kernels import Kernel, KernelKind, kernels_of
 from planner.performance.rates import arithmetic_rate, memory_rate
 from planner.performance.tiling import busy_fraction
@@ -61,12 +61,19 @@ class GpuTime:
         return dict(self.phases_s).get(phase, 0.0)
 
 
+Change = Callable[[Kernel, Phase], Kernel]
+
+
 def gpu_time(
-    operators: Sequence[OperatorRecord], card: GpuSpec, *, tf32_matmul: bool = False
+    operators: Iterable[OperatorRecord],
+    card: GpuSpec,
+    *,
+    tf32_matmul: bool = False,
+    change: Change | None = None,
 ) -> GpuTime:
     """The time of all operators on the card, one after another.
 
-    `tf32_matmul` is torch.backends.cuda.matmul.allow_tf32.
+    `tf32_matmul` is torch.backends.cuda.matmul.allow_tf32; `change` is made to each kernel first.
     """
     found = efficiencies()
     phases: dict[Phase, float] = {}
@@ -76,7 +83,8 @@ def gpu_time(
         kernels = kernels_of(record)
         if any(kernel.kind is KernelKind.UNKNOWN for kernel in kernels):
             uncovered[record.name] = None
-        for kernel in kernels:
+        for launched_kernel in kernels:
+            kernel = launched_kernel if change is None else change(launched_kernel, record.phase)
             bare = bare_time(kernel, card, tf32_matmul=tf32_matmul)
             compute, memory = found.roofs_s(bare.key, bare.compute_s, bare.memory_s)
             if compute > memory:
@@ -95,11 +103,6 @@ def gpu_time(
         kernels=launched,
         uncovered=tuple(uncovered),
     )
-
-
-def kernels(operators: Iterable[OperatorRecord]) -> Iterable[tuple[int, Kernel]]:
-    """All kernels of a step, with how often each is launched."""
-    return ((record.calls, kernel) for record in operators for kernel in kernels_of(record))
 
 
 def bare_time(kernel: Kernel, card: GpuSpec, *, tf32_matmul: bool = False) -> BareTime:
@@ -162,8 +165,3 @@ def efficiency_key(kernel: Kernel) -> str:
         words += ["batched", width] if batched else [width]
     return ", ".join(words)
 
-
-__all__ = [
-    "BareTime", "Efficiencies", "GpuTime", "bare_time", "efficiency_key", "gpu_time", "is_depthwise",
-    "kernels",
-]  # fmt: skip

@@ -39,6 +39,7 @@ class CountedStep:
     calls: tuple[ModelCall, ...]
     forward: Watched | None
     assumptions: tuple[str, ...]
+    batch_tensors_bytes: tuple[int, ...] = ()
 
     @property
     def flops(self) -> int:
@@ -68,6 +69,7 @@ def counted_step(plan: loop.StepPlan, choose_optimizer: Callable[[], Any | None]
         calls=tuple(watch.calls),
         forward=watch.forward,
         assumptions=default_loss.assumptions(),
+        batch_tensors_bytes=watch.batch_tensors_bytes,
     )
 
 
@@ -84,6 +86,7 @@ class _StepWatch(Watch):
     def __init__(self, model: nn.Module, observer: OperatorObserver) -> None:
         self.calls: list[ModelCall] = []
         self.forward: Watched | None = None
+        self.batch_tensors_bytes: tuple[int, ...] = ()
         self._model = model
         self._observer = observer
         self._watching = ExitStack()
@@ -91,6 +94,10 @@ class _StepWatch(Watch):
     def enter(self, phase: Phase, inputs: Any = None) -> None:
         """What moves the batch there is no kernel of the card, and no operator of the step."""
         self._observer.phase = None if phase is Phase.BETWEEN_STEPS else phase
+        if phase is Phase.FORWARD:
+            self.batch_tensors_bytes = tuple(
+                tensor.numel() * tensor.element_size() for _, tensor in tensors_in(inputs)
+            )
 
     @contextmanager
     def hooked(self) -> Iterator[None]:

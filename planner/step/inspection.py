@@ -100,6 +100,8 @@ def _inspect(
         forward_flops_by_torch=table.flops_by_torch,
         build_on=built.build_on.value,
         operators=step.operators,
+        batch_tensors_bytes=step.batch_tensors_bytes,
+        tf32_matmul=torch.backends.cuda.matmul.allow_tf32,
         assumptions=tuple(log.assumptions),
         warnings=tuple(log.warnings),
     )
