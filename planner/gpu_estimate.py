@@ -10,6 +10,8 @@ from enum import Enum
 from typing import Any
 
 from planner.memory.timeline import Breakdown, Held
+from planner.performance.cost import StepCost
+from planner.speed_result import HostNeeds, StepTime
 
 _BREAKDOWN_KEYS = (
     "breakdown_bytes", "peak_phase", "peak_step", "first_step_peak_bytes",
@@ -71,6 +73,7 @@ class GpuEstimate:
     `what_ifs` is the same step under other settings of the allocator.
     `batch_1_missing_bytes` is by how much batch 1 exceeds the card, where it was found not to fit.
     `breakdown` says what the peak is made of; None where the run could not be recorded.
+    `time`, `host` and `cost` are None where the step's operators could not be counted.
     """
 
     requested: str
@@ -100,6 +103,9 @@ class GpuEstimate:
     interval_basis: str | None = None
     suggested_batch_size: int | None = None
     suggested_margin_bytes: int | None = None
+    time: StepTime | None = None
+    host: HostNeeds | None = None
+    cost: StepCost | None = None
 
     @property
     def device_total_bytes(self) -> int:
@@ -149,6 +155,9 @@ class GpuEstimate:
             **_breakdown_dict(self.breakdown),
             "alloc_conf_what_ifs": [found.to_dict() for found in self.what_ifs],
             **self._interval_dict(),
+            "time": None if self.time is None else self.time.to_dict(),
+            "host": None if self.host is None else self.host.to_dict(),
+            "cost": None if self.cost is None else self.cost.to_dict(),
         }
 
     def _interval_dict(self) -> dict[str, Any]:

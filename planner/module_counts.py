@@ -117,7 +117,8 @@ class ModelCounts:
     torch.utils.flop_counter, where `flop_rules` is FVCORE a check of the total. `operators` are
     those of one step with one micro-batch, once the optimizer has its state; what moves the batch
     and zero_grad are not among them. `batch_tensors_bytes` are the tensors of that micro-batch;
-    `tf32_matmul` is torch.backends.cuda.matmul.allow_tf32 when the step had ended.
+    `tf32_matmul` is torch.backends.cuda.matmul.allow_tf32 when the step had ended. `resident_bytes`
+    is what the process held in RAM before the model was built: torch and the user's imports.
     """
 
     counts: Counts
@@ -130,6 +131,7 @@ class ModelCounts:
     operators: tuple[OperatorRecord, ...] = ()
     batch_tensors_bytes: tuple[int, ...] = ()
     tf32_matmul: bool = False
+    resident_bytes: int = 0
     value_reads: tuple[ValueRead, ...] = ()
     assumptions: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()

@@ -24,6 +24,8 @@ from planner.device.torch_install import TorchInstall, find_torch
 from planner.errors import PlannerError, UsageError
 from planner.estimation.allocator_what_ifs import allocator_plan
 from planner.estimation.card_run import CardAnswer, CardRun
+from planner.estimation.speed import Speed, measured_data, speeds_of
+from planner.estimation.speed_request import SpeedRequest, speed_request, speed_words
 from planner.estimation.step_setup import Cards, Progress, StepSetup, side_by_side
 from planner.estimation.summary import summarize, value_reads
 from planner.estimation.survey import Survey
@@ -61,19 +63,21 @@ def estimate(
     on_progress: Progress | None = None,
     **options: Any,
 ) -> Estimate:
-    """Run the step on emulated cards: does it fit, what does it take, how large a batch.
+    """Run the step on emulated cards: does it fit, what does it take, how large a batch, how fast.
 
     `target` is a model file, "FILE:NAME", "package.module:NAME", a live nn.Module or a function
     that builds one. `gpu` is a card, a list of cards, or "all"; device="cpu" goes in its place,
     with at most `memory` of RAM. Of several `alloc_conf` the first is in force, the others are held
     against it by replay. With `calibration`, past verifications on a card correct what is said of
-    it. `options` are the fields of StepConfig: batch_size=8, precision="amp-bf16" ...
+    it. `options` are the fields of StepConfig (batch_size=8, precision="amp-bf16" ...) and words of
+    speed_request (data="imagenet-jpeg", host="p4d.24xlarge", price="2.49 USD/h" ...).
 
     Raises:
         PlannerError: see errors.py. A model that does not fit is a result, not an error.
     """
     progress = on_progress or (lambda _: None)
     settings = texts(alloc_conf, "alloc_conf")
+    asked, options = speed_words(options)
     config = step_config({**options, "alloc_conf": settings[0] if settings else None})
     names = [gpu] if isinstance(gpu, str) else list(gpu)
     functions = ModelFunctions(
@@ -81,7 +85,7 @@ def estimate(
     )
     given = arguments(model_arguments or {}, "model_arguments")
     if device is not None or memory is not None:
-        _check_host(device, names, gpu_memory=gpu_memory, alloc_conf=alloc_conf)
+        _check_host(device, names, gpu_memory=gpu_memory, alloc_conf=alloc_conf, **asked)
         return estimate_on_host(
             target,
             functions,
@@ -93,12 +97,9 @@ def estimate(
             timeout_s=timeout_s,
             progress=progress,
         )
-    budgets = memory_budgets(
-        names,
-        hardware_db=Path(hardware_db) if hardware_db is not None else None,
-        gpu_memory=gpu_memory,
-        reserve=reserve,
-    )
+    database = Path(hardware_db) if hardware_db is not None else None
+    budgets = memory_budgets(names, hardware_db=database, gpu_memory=gpu_memory, reserve=reserve)
+    request = speed_request(**asked, hardware_db=database)
     torch = find_torch()
     known = learnt(budgets, torch=torch.version, mode=config.mode, from_history=calibration)
     plan = allocator_plan(settings, torch.version)
@@ -115,11 +116,18 @@ def estimate(
         setup = StepSetup(
             config=config, plan=plan, runner=child.runner, cards=child.cards, progress=progress
         )
-        return _on_cards(child, setup, known, is_survey=is_every_card(names), search=max_batch)
+        is_survey = is_every_card(names)
+        return _on_cards(child, setup, known, request, is_survey=is_survey, search=max_batch)
 
 
 def _on_cards(
-    child: _Opened, setup: StepSetup, known: Learnt, *, is_survey: bool, search: bool
+    child: _Opened,
+    setup: StepSetup,
+    known: Learnt,
+    request: SpeedRequest,
+    *,
+    is_survey: bool,
+    search: bool,
 ) -> Estimate:
     """The answers of all cards, and beside them a counted run."""
     unlimited = child.cards.unlimited(known.budgets[0])
@@ -127,6 +135,9 @@ def _on_cards(
     answer = _survey if is_survey else _card_by_card
     answers = answer(setup, known.budgets, search=search)
     counted, trouble = _counted(counting)
+    speeds: list[Speed] = []
+    if counted is not None:
+        speeds = speeds_of(answers, setup.config, counted, measured_data(child.runner, request))
     return summarize(
         child.label,
         setup.config,
@@ -136,6 +147,7 @@ def _on_cards(
         plan=setup.plan,
         counted=counted,
         spreads=known.spreads,
+        speeds=speeds,
         is_survey=is_survey,
     )
 

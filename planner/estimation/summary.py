@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 
 from planner.estimation.allocator_what_ifs import AllocatorPlan
 from planner.estimation.card_run import CardAnswer
 from planner.estimation.outlook import Outlook, outlook
+from planner.estimation.speed import Speed
 from planner.estimation.step_runs import Axis
 from planner.gpu_estimate import GpuEstimate
 from planner.memory.budget import Calibration
@@ -44,9 +47,10 @@ def summarize(
     plan: AllocatorPlan | None = None,
     counted: ModelCounts | None = None,
     spreads: Sequence[Spread | NoSpread] = (),
+    speeds: Sequence[Speed] = (),
     is_survey: bool = False,
 ) -> Estimate:
-    """The Estimate of one target on all cards asked for; `spreads` are in the order of answers.
+    """The Estimate of one target on all cards; `spreads` and `speeds` are in the order of answers.
 
     Of every card in the database no batch is suggested: that would take longer than its runs.
     """
@@ -62,19 +66,29 @@ def summarize(
         target=target,
         config=config,
         counts=first.counts or Counts(parameters=0, trainable_parameters=0, buffers=0),
-        gpus=tuple(_gpu(answer, seen) for answer, seen in views),
+        gpus=tuple(
+            _timed(_gpu(answer, seen), found)
+            for (answer, seen), found in zip_longest(views, speeds)
+        ),
         versions=versions,
         optimizer=first.optimizer,
         build_on=first.build_on,
         assumptions=(
             *_shared(views, _assumptions),
             *_environment(plan),
+            *dict.fromkeys(text for found in speeds for text in found.assumptions),
             *((_NOT_RUN,) if is_survey and answers[0].batch is not None else ()),
         ),
         warnings=(*_shared(views, _warnings), *dict.fromkeys(run_warnings)),
         step=None if counted is None else counted.step,
         is_survey=is_survey,
     )
+
+
+def _timed(entry: GpuEstimate, found: Speed | None) -> GpuEstimate:
+    if found is None:
+        return entry
+    return replace(entry, time=found.time, host=found.host, cost=found.cost)
 
 
 def _gpu(answer: CardAnswer, seen: Outlook | None) -> GpuEstimate:

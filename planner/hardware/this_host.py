@@ -87,6 +87,19 @@ def this_host(cpus: CpuDatabase | None = None) -> HostSpec:
     )
 
 
+def this_core_speed() -> float:
+    """How fast a core of this machine prepares data, relative to the reference core."""
+    threads = frozenset(os.sched_getaffinity(0))
+    cpu = measured_cpu(
+        cpu_identity(),
+        load_cpus(),
+        shape=(physical_cores(threads), len(threads)),
+        clock_hz=greatest_clock_hz(),
+        rate=jpeg_decode_rate(),
+    )
+    return cpu.core_speed
+
+
 def usable(threads: int, cores: int, quota: float | None) -> tuple[int, float]:
     """Hardware threads and cores that can work at once, under a limit of CPU time.
 

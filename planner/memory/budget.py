@@ -12,7 +12,7 @@ from pathlib import Path
 
 from planner.errors import UsageError
 from planner.hardware.database import GpuDatabase, load_gpus
-from planner.hardware.specs import EmulationProfile, Vendor
+from planner.hardware.specs import EmulationProfile, GpuSpec, Vendor
 from planner.units import MIB, format_bytes, parse_bytes, parse_reserve
 
 _LEAST_BYTES = 2 * MIB  # the allocator's smallest segment
@@ -42,6 +42,7 @@ class MemoryBudget:
     """One card as asked for. `note` says what the name was taken to mean, if it was not exact."""
 
     requested: str
+    spec: GpuSpec
     card: EmulationProfile
     usable_memory_bytes: int
     reserve_bytes: int
@@ -92,6 +93,7 @@ def memory_budgets(
         kept = parse_reserve(reserve, usable)
         budget = MemoryBudget(
             requested=name,
+            spec=match.spec,
             card=card,
             usable_memory_bytes=usable,
             reserve_bytes=kept,

@@ -11,8 +11,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 FILE = Path(__file__).with_name("efficiency.json")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeSpread:
+    """Measured over predicted step time lies from `low` to `high` in a share `coverage` of cases.
+
+    `basis` says which cases.
+    """
+
+    low: float
+    high: float
+    coverage: float
+    basis: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +46,12 @@ class Efficiencies:
     cache_reach: float
     default_compute: float = 0.7
     default_bandwidth: float = 0.85
+    training: TimeSpread | None = None
+    inference: TimeSpread | None = None
+
+    def spread(self, *, is_training: bool) -> TimeSpread | None:
+        """How far measured times were from predicted ones; None before anything was judged."""
+        return self.training if is_training else self.inference
 
     def roofs_s(self, key: str, compute_s: float, memory_s: float) -> tuple[float, float]:
         """Seconds under each of the two roofs."""
@@ -58,4 +78,10 @@ def efficiencies() -> Efficiencies:
         launch_s=found["launch_us"] / 1e6,
         cache_gain=found["cache_gain"],
         cache_reach=found["cache_reach"],
+        training=_spread(found.get("training")),
+        inference=_spread(found.get("inference")),
     )
+
+
+def _spread(found: dict[str, Any] | None) -> TimeSpread | None:
+    return None if found is None else TimeSpread(**found)

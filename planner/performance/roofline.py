@@ -15,7 +15,7 @@ from planner.hardware.specs import GpuSpec
 from planner.performance.efficiency import efficiencies
 from planner.performance.kernels import Kernel, KernelKind, kernels_of
 from planner.performance.rates import arithmetic_rate, memory_rate
-from planner.performance.tiling import busy_fraction
+from planner.performance.tiling import product_s
 from planner.trace import OperatorRecord, Phase
 
 _ALIGNMENT = 8  # elements: 16 bytes of half precision, what tensor cores want rows to begin at
@@ -111,16 +111,15 @@ def bare_time(kernel: Kernel, card: GpuSpec, *, tf32_matmul: bool = False) -> Ba
     # One filter for each channel leaves tensor cores nothing to multiply: CUDA cores do it.
     dtype = "float32" if is_depthwise(kernel) else kernel.dtype
     rate = arithmetic_rate(card, dtype, tf32=tf32 and not is_depthwise(kernel))
-    reached = rate.flops_per_s
-    if kernel.product is not None:
-        if not is_depthwise(kernel):
-            reached *= busy_fraction(kernel.product, card.streaming_multiprocessors)
+    compute_s = kernel.flops / rate.flops_per_s
+    if kernel.product is not None and not is_depthwise(kernel):
+        compute_s = product_s(kernel.product, rate.flops_per_s, card.streaming_multiprocessors)
         if kernel.dtype in _HALF and not _is_aligned(kernel):
-            reached *= _UNALIGNED_FRACTION
+            compute_s /= _UNALIGNED_FRACTION
     found = efficiencies()
     return BareTime(
         key=efficiency_key(kernel),
-        compute_s=kernel.flops / reached,
+        compute_s=compute_s,
         memory_s=found.cached_s(
             kernel.moved_bytes, bandwidth_bytes_per_s=memory_rate(card), l2_bytes=card.l2_bytes
         ),
@@ -164,4 +163,3 @@ def efficiency_key(kernel: Kernel) -> str:
         batched = kernel.product is not None and kernel.product.batch > 1
         words += ["batched", width] if batched else [width]
     return ", ".join(words)
-

@@ -6,9 +6,11 @@ micro-batch; of a step that calls the model several times the table shows the fi
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -33,6 +35,7 @@ from planner.workload import Mode, StepConfig
 class _Log:
     """What is known so far."""
 
+    resident_bytes: int
     during: str = "build"
     assumptions: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -48,7 +51,7 @@ def inspect_model(
         UsageError: an option that cannot be used with this model.
         ModelError: the user's code, or PyTorch on its behalf, raised.
     """
-    log = _Log()
+    log = _Log(resident_bytes=_resident_bytes())
     once = replace(config, steps=1, accumulate=1)
     try:
         return _inspect(source, once, device, depth, log)
@@ -102,9 +105,16 @@ def _inspect(
         operators=step.operators,
         batch_tensors_bytes=step.batch_tensors_bytes,
         tf32_matmul=torch.backends.cuda.matmul.allow_tf32,
+        resident_bytes=log.resident_bytes,
         assumptions=tuple(log.assumptions),
         warnings=tuple(log.warnings),
     )
+
+
+def _resident_bytes() -> int:
+    """Pages of this process that are in RAM."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def _prepared(model: nn.Module, config: StepConfig, log: _Log) -> None:

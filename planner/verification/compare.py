@@ -92,6 +92,8 @@ def _predicted(first: Estimate | None, at: Estimate | None, kind: DeviceKind) ->
         peak_reserved_bytes=entry.peak_reserved_bytes if has_allocator else None,
         context_overhead_bytes=entry.context_overhead_bytes,
         device_total_bytes=entry.device_total_bytes,
+        # On an emulated card nothing is computed, and the CPU has no model of time.
+        step_s=entry.time.step_s if entry.time and kind is DeviceKind.PHYSICAL else None,
     )
 
 

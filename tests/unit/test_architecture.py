@@ -23,7 +23,7 @@ FLOORS = {
     "trace": 3, "module_counts": 3, "data_cost": 3, "protocol": 3, "step": 3,
     "device": 4,
     "memory": 5, "performance": 5,
-    "gpu_estimate": 6, "results": 6, "inspection": 6,
+    "speed_result": 6, "gpu_estimate": 6, "results": 6, "inspection": 6,
     "curve_result": 6, "comparison_result": 6,
     "estimation": 7, "verification": 7,
     "report": 8, "pipeline": 8, "host_estimate": 8, "verifying": 8,
