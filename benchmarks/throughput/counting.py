@@ -37,7 +37,7 @@ class Counted:
     trouble: str = ""
 
 
-def counted(cases: Sequence[Case], *, jobs: int) -> Iterator[Counted]:
+def counted(cases: Sequence[Case], *, jobs: int, only_known: bool = False) -> Iterator[Counted]:
     """Each case with its operators, those that are known first."""
     python, versions = interpreter(_ENVIRONMENT), versions_of(_ENVIRONMENT)
     missing = []
@@ -47,6 +47,8 @@ def counted(cases: Sequence[Case], *, jobs: int) -> Iterator[Counted]:
             yield _read(case, path)
         else:
             missing.append(case)
+    if only_known:
+        return
     pool = ThreadPoolExecutor(max_workers=jobs)
     waiting = {pool.submit(_count, case, python, versions): case for case in missing}
     try:

@@ -28,9 +28,11 @@ class KernelKind(str, Enum):
     POOL = "pooling"
     REDUCTION = "reduction"
     COPY = "copy"
+    CAST = "cast"  # to another dtype, element by element
     LOOKUP = "lookup"
     OPTIMIZER = "optimizer"  # of many tensors in one kernel
     ELEMENTWISE = "elementwise"
+    BROADCAST = "elementwise with broadcasting"  # tensors of several shapes
     UNKNOWN = "unknown"  # no rule covers it: its bytes alone are counted
 
 
@@ -41,6 +43,7 @@ class Pass(str, Enum):
     INPUT_GRADIENT = "input gradient"
     WEIGHT_GRADIENT = "weight gradient"
     BACKWARD = "backward"  # both in one
+    EVALUATION = "evaluation"  # of batch norm: scale and shift alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +96,7 @@ _REDUCTIONS = frozenset(
      "cumsum", "prod", "norm", "linalg_vector_norm")
 )  # fmt: skip
 _COPIES = frozenset(
-    ("_to_copy", "copy_", "clone", "cat", "stack", "contiguous", "slice_backward", "slice_scatter",
+    ("copy_", "clone", "cat", "stack", "contiguous", "slice_backward", "slice_scatter",
      "select_backward", "select_scatter", "repeat", "flip", "as_strided_scatter", "_reshape_copy",
      "im2col", "col2im", "unfold_backward", "constant_pad_nd", "pixel_shuffle", "pixel_unshuffle",
      "new_zeros", "zeros_like", "zero_", "fill_", "ones_like", "full_like", "full", "zeros", "ones")
@@ -122,6 +125,8 @@ def _kind(record: OperatorRecord, name: str) -> KernelKind:
         return KernelKind.OPTIMIZER
     if base in _REDUCTIONS:
         return KernelKind.REDUCTION
+    if name == "_to_copy":
+        return KernelKind.CAST
     if name in _COPIES:
         return KernelKind.COPY
     for word, kind in _BY_WORD:
@@ -129,7 +134,8 @@ def _kind(record: OperatorRecord, name: str) -> KernelKind:
             return kind
     if record.flop_source is FlopSource.UNKNOWN:
         return KernelKind.UNKNOWN
-    return KernelKind.ELEMENTWISE
+    shapes = {item.shape for item in (*record.inputs, *record.outputs) if prod(item.shape) > 1}
+    return KernelKind.BROADCAST if len(shapes) > 1 else KernelKind.ELEMENTWISE
 
 
 def _plain(record: OperatorRecord, kind: KernelKind) -> Kernel:
@@ -137,13 +143,22 @@ def _plain(record: OperatorRecord, kind: KernelKind) -> Kernel:
     largest = max(tensors, key=_bytes, default=None)
     return Kernel(
         kind=kind,
-        part=Pass.BACKWARD if "backward" in record.name else Pass.FORWARD,
+        part=_pass(record, kind),
         dtype="float32" if largest is None else largest.dtype,
         flops=record.flops or 0,
         moved_bytes=record.read_bytes + record.written_bytes,
         moved_elements=_elements(record),
         channels_last=largest is not None and largest.channels_last,
     )
+
+
+def _pass(record: OperatorRecord, kind: KernelKind) -> Pass:
+    """In evaluation batch norm gives no statistics out: what it saves for backward is empty."""
+    if "backward" in record.name:
+        return Pass.BACKWARD
+    if kind is KernelKind.BATCH_NORM and not any(prod(one.shape) for one in record.outputs[1:]):
+        return Pass.EVALUATION
+    return Pass.FORWARD
 
 
 def _elements(record: OperatorRecord) -> int:

@@ -45,7 +45,7 @@ _HALF = {"float16": "fp16", "bfloat16": "bf16"}
 # (https://github.com/mli/transformers-benchmarks/issues/4). bandwidthTest: V100 713 of 900, T4 234
 # of 320, RTX 2080 Ti 524 of 616 (https://github.com/geoffxy/habitat).
 _BANDWIDTH_FRACTIONS = {
-    "HBM2": 0.79, "HBM2e": 0.89, "HBM3": 0.88, "HBM3e": 0.88, "GDDR6X": 0.90, "GDDR7": 0.86,
+    "HBM2": 0.79, "HBM2e": 0.89, "HBM3": 0.88, "HBM3e": 0.88, "GDDR6X": 0.91, "GDDR7": 0.86,
     "GDDR6": 0.85,
 }  # fmt: skip
 _BANDWIDTH_FRACTION_ECC = 0.73  # with error correction in the card's own memory, as on the T4

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from math import hypot
 
 from planner.hardware.specs import GpuSpec
 from planner.performance.efficiency import efficiencies
@@ -21,10 +22,13 @@ from planner.trace import OperatorRecord, Phase
 _ALIGNMENT = 8  # elements: 16 bytes of half precision, what tensor cores want rows to begin at
 _UNALIGNED_FRACTION = 0.5
 _HALF = ("float16", "bfloat16")
-# Channels in a group, at most, that cuDNN has kernels of their own for.
-_GROUP_WIDTHS = (8, 16, 32)
+# Found in the published times: with 32 groups, as ResNeXt has them, channels_last is fast, with
+# other numbers it is slow; a group for each sample and channel (CondConv) is slow everywhere.
+_RESNEXT_GROUPS = 32
+_MANY_GROUPS = 256
+_GROUP_WIDTHS = (16, 32)  # channels in a group, at most
 # What addressing, converting and computing one element takes, beside the bytes that it moves.
-_INSTRUCTIONS_PER_ELEMENT = 45
+_INSTRUCTIONS_PER_ELEMENT = 30
 # Tensor cores that four warps feed together (wgmma, tcgen05); GeForce has none of these.
 _WARP_GROUPS = ((9, 0), (10, 0), (10, 3))
 _OF_IMAGES = (
@@ -96,12 +100,13 @@ def gpu_time(
             kernel = launched_kernel if change is None else change(launched_kernel, record.phase)
             bare = bare_time(kernel, card, tf32_matmul=tf32_matmul)
             compute, memory = found.roofs_s(bare.key, bare.compute_s, bare.memory_s)
+            busy = busy_s(kernel, compute, memory)
             if compute > memory:
-                compute_s += record.calls * compute
+                compute_s += record.calls * busy
             else:
-                bandwidth_s += record.calls * memory
+                bandwidth_s += record.calls * busy
             fixed_s += record.calls * found.kernel_s
-            spent = record.calls * (max(compute, memory) + found.kernel_s)
+            spent = record.calls * (busy + found.kernel_s)
             phases[record.phase] = phases.get(record.phase, 0.0) + spent
         launched += record.calls * len(kernels)
     return GpuTime(
@@ -114,21 +119,36 @@ def gpu_time(
     )
 
 
+def busy_s(kernel: Kernel, compute_s: float, memory_s: float) -> float:
+    """Seconds of a kernel under its two roofs.
+
+    Products load the next tile while they multiply: the higher roof alone counts. Where elements
+    are loaded, computed and stored one after the other both do, as the root of their squares.
+    """
+    if has_tiles(kernel):
+        return max(compute_s, memory_s)
+    return hypot(compute_s, memory_s)
+
+
+def has_tiles(kernel: Kernel) -> bool:
+    """Whether a kernel multiplies tiles of matrices."""
+    return kernel.product is not None and not is_depthwise(kernel)
+
+
 def bare_time(kernel: Kernel, card: GpuSpec, *, tf32_matmul: bool = False) -> BareTime:
     """The two roofs over one kernel, before what its kind takes off."""
     tf32 = tf32_matmul or kernel.kind in _TF32_BY_DEFAULT
-    # One filter for each channel leaves tensor cores nothing to multiply: CUDA cores do it.
-    # So do they with whatever goes element by element.
-    has_product = kernel.product is not None and not is_depthwise(kernel)
-    dtype = kernel.dtype if has_product or kernel.flops else "float32"
-    if is_depthwise(kernel):
-        dtype = "float32"
-    rate = arithmetic_rate(card, dtype, tf32=tf32 and has_product)
+    # One filter for each channel leaves tensor cores nothing to multiply: CUDA cores do it, and
+    # whatever goes element by element.
+    tiles = has_tiles(kernel)
+    dtype = "float32" if is_depthwise(kernel) or not kernel.flops else kernel.dtype
+    rate = arithmetic_rate(card, dtype, tf32=tf32 and tiles)
     compute_s = max(
         kernel.flops / rate.flops_per_s,
         _INSTRUCTIONS_PER_ELEMENT * kernel.moved_elements / issue_rate(card),
     )
-    if kernel.product is not None and not is_depthwise(kernel):
+    if tiles:
+        assert kernel.product is not None
         compute_s = product_s(kernel.product, rate.flops_per_s, card.streaming_multiprocessors)
         if kernel.dtype in _HALF and not _is_aligned(kernel):
             compute_s /= _UNALIGNED_FRACTION
@@ -166,7 +186,7 @@ def efficiency_key(kernel: Kernel, card: GpuSpec, *, tf32: bool) -> str:
         if is_depthwise(kernel):
             words = ["depthwise convolution"]
         elif kind is KernelKind.GROUPED_CONVOLUTION:
-            words.append(_group_width(kernel))
+            words.append(_grouping(kernel))
         words += [_width(kernel, tf32=tf32), kernel.part.value]
     elif kind is KernelKind.BATCH_NORM:
         words += [_width(kernel, tf32=False), kernel.part.value]
@@ -188,11 +208,13 @@ def _width(kernel: Kernel, *, tf32: bool) -> str:
     return "tf32" if tf32 else "single"
 
 
-def _group_width(kernel: Kernel) -> str:
+def _grouping(kernel: Kernel) -> str:
+    """Groups for which convolutions of cuDNN differ in speed, by factors of up to ten."""
     product = kernel.product
     assert product is not None
+    if kernel.groups >= _MANY_GROUPS:
+        return "many"
+    if kernel.groups == _RESNEXT_GROUPS:
+        return "of 32"
     channels = min(product.m, product.n)
-    for width in _GROUP_WIDTHS:
-        if channels <= width:
-            return f"up to {width}"
-    return "wide"
+    return next((f"up to {width}" for width in _GROUP_WIDTHS if channels <= width), "wide")

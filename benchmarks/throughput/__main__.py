@@ -1,0 +1,131 @@
+"""`python -m benchmarks.throughput`: count, fit, judge, write the page and the table.
+
+With `--fit` the efficiencies that planner ships are written anew; without it they are left alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import random
+import sys
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+from benchmarks.environments import REPOSITORY
+from benchmarks.throughput.cases import SOURCES
+from benchmarks.throughput.counting import Counted, counted
+from benchmarks.throughput.fitting import LAUNCH_US, rows
+from benchmarks.throughput.judging import Judged, judge, quantile
+from benchmarks.throughput.page import page
+from benchmarks.throughput.records import Case
+from planner.performance.efficiency import FILE
+
+CSV_FILE = Path(__file__).with_name("results.csv")
+PAGE = REPOSITORY / "docs" / "throughput.md"
+_TRAINING = ("rtx3090-nchw", "rtx3090-nhwc", "h100-training")
+_INFERENCE = ("rtx4090-infer", "rtx5090-infer")
+_COVERAGE = 0.8
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Everything, in order."""
+    options = _parser().parse_args(arguments)
+    found: list[Counted] = []
+    for source in SOURCES:
+        cases = list(SOURCES[source]())
+        if options.sample is not None and len(cases) > options.sample:
+            cases = random.Random(options.seed).sample(cases, options.sample)
+        for one in counted(cases, jobs=options.jobs, only_known=options.known):
+            found.append(one)
+            print(f"{one.case.name} {one.trouble}", file=sys.stderr, flush=True)
+    good = sorted((one for one in found if one.operators), key=lambda one: one.case.name)
+    data = rows(good)
+    cases = [one.case for one in good]
+    judged = judge(data, cases)
+    _write_csv(options.csv, cases, judged)
+    troubles = [one for one in found if not one.operators]
+    options.page.write_text(page(cases, judged, troubles, options.date), encoding="utf-8")
+    if options.fit:
+        FILE.write_text(_shipped(data.keys, cases, judged), encoding="utf-8")
+    print(options.page.read_text(encoding="utf-8"))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.throughput",
+        description="Hold predicted step times against published ones.",
+    )
+    parser.add_argument("--sample", type=int, help="at most so many cases of each source")
+    parser.add_argument("--seed", type=int, default=1, help="of the sample (1)")
+    parser.add_argument("--jobs", type=int, default=2, help="children side by side (2)")
+    parser.add_argument("--known", action="store_true", help="only cases counted before")
+    parser.add_argument("--fit", action="store_true", help="write the efficiencies of planner anew")
+    parser.add_argument("--csv", type=Path, default=CSV_FILE, help="the cases, one row each")
+    parser.add_argument("--page", type=Path, default=PAGE, help="the record, in Markdown")
+    parser.add_argument("--date", default=date.today().isoformat(), help="on the page (today)")
+    return parser
+
+
+def _write_csv(path: Path, cases: Sequence[Case], judged: Judged) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(
+            ("source", "case", "card", "batch_size", "measured_s", "other_half_s",
+             "other_cards_s", "shipped_s")
+        )  # fmt: skip
+        for number, case in enumerate(cases):
+            other = judged.by_cards.get(number)
+            writer.writerow(
+                (
+                    case.source,
+                    case.name,
+                    case.card,
+                    case.batch_size,
+                    f"{case.measured_s:.6g}",
+                    f"{judged.by_halves[number]:.6g}",
+                    "" if other is None else f"{other:.6g}",
+                    f"{judged.shipped[number]:.6g}",
+                )
+            )
+
+
+def _shipped(keys: Sequence[str], cases: Sequence[Case], judged: Judged) -> str:
+    """efficiency.json: shares by the key of a kernel, and how far judged cases were off."""
+    found = judged.constants.efficiencies(keys)
+    document = {
+        "compute": {key: round(found.compute[key], 4) for key in sorted(keys)},
+        "bandwidth": {key: round(found.bandwidth[key], 4) for key in sorted(keys)},
+        "kernel_us": round(found.kernel_s * 1e6, 3),
+        "launch_us": LAUNCH_US,
+        "cache_gain": round(found.cache_gain, 3),
+        "cache_reach": round(found.cache_reach, 3),
+        "training": _spread(cases, judged, _TRAINING, "training runs on an RTX 3090 and an H100"),
+        "inference": _spread(cases, judged, _INFERENCE, "inference runs on RTX 4090 and 5090"),
+    }
+    return json.dumps(document, indent=1) + "\n"
+
+
+def _spread(
+    cases: Sequence[Case], judged: Judged, sources: Sequence[str], what: str
+) -> dict[str, object]:
+    """Where measured over predicted lay; of cards that were left out, with what others taught."""
+    ratios = [
+        case.measured_s / judged.by_cards.get(number, judged.by_halves[number])
+        for number, case in enumerate(cases)
+        if case.source in sources
+    ]
+    rest = (1 - _COVERAGE) / 2
+    return {
+        "low": round(quantile(ratios, rest), 3),
+        "high": round(quantile(ratios, 1 - rest), 3),
+        "coverage": _COVERAGE,
+        "basis": f"{len(ratios)} published {what} (docs/throughput.md)",
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,202 @@
+"""Finds the efficiencies: those with which published step times come out best.
+
+In: counted cases, and which of them to fit on. Out: Efficiencies, predictions in seconds. The error
+is Huber's of the logarithm; what few kernels tell about stays near its prior. Convention: the
+formulas are those of planner/performance, on tensors; a test holds them to it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from benchmarks.throughput.counting import Counted
+from planner.hardware.database import load_gpus
+from planner.performance.efficiency import Efficiencies
+from planner.performance.kernels import kernels_of
+from planner.performance.rates import memory_rate
+from planner.performance.roofline import bare_time, has_tiles
+from planner.trace import Phase
+
+PHASES = (Phase.FORWARD, Phase.LOSS, Phase.BACKWARD, Phase.OPTIMIZER_STEP)
+# Its published times are of forward and backward.
+WITHOUT_OPTIMIZER = ("neusight",)
+# A source of few rows counts for more: of cards and of networks that the others do not have.
+WEIGHTS = {"h100-training": 5.0, "neusight": 5.0, "nvidia-resnet50": 5.0}
+
+_PRIOR_COMPUTE, _PRIOR_BANDWIDTH = 0.75, 0.9
+_PRIOR_KERNEL_US, _PRIOR_GAIN, _PRIOR_REACH = 2.0, 1.5, 0.7
+# benchmarks/launch_overhead.py; not fitted: only the CPU of the measurements would be learnt.
+LAUNCH_US = 20.0
+_LOG_SPREAD, _LOG_SPREAD_GROUPED = 0.35, 1.2
+_PRIOR_WEIGHT = 0.025
+_HUBER = 0.1
+# Shares of measured rates; float32 convolutions may save products (Winograd), and a rate in TF32 is
+# of one size of product.
+_MOST, _MOST_SAVING = 1.1, 2.5
+_STEPS, _RATE = 250, 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """Kernels of all cases, a row for alike ones. `place` is case x phases + phase."""
+
+    keys: tuple[str, ...]
+    place: Tensor
+    key: Tensor
+    calls: Tensor
+    compute_s: Tensor
+    memory_s: Tensor
+    of_l2: Tensor
+    tiled: Tensor
+    measured: Tensor
+    weight: Tensor
+
+
+def rows(counted: Sequence[Counted]) -> Rows:
+    """The kernels of the cases at the full rates of their cards."""
+    cards = load_gpus(None)
+    keys: dict[str, int] = {}
+    found: list[tuple[float, ...]] = []
+    for number, one in enumerate(counted):
+        card = cards.find(one.case.card).spec
+        for record in one.operators:
+            if record.phase is Phase.OPTIMIZER_STEP and one.case.source in WITHOUT_OPTIMIZER:
+                continue
+            place = number * len(PHASES) + PHASES.index(record.phase)
+            for kernel in kernels_of(record):
+                bare = bare_time(kernel, card, tf32_matmul=one.case.tf32)
+                found.append(
+                    (
+                        place,
+                        keys.setdefault(bare.key, len(keys)),
+                        record.calls,
+                        bare.compute_s,
+                        kernel.moved_bytes / memory_rate(card),
+                        kernel.moved_bytes / card.l2_bytes,
+                        has_tiles(kernel),
+                    )
+                )
+    columns = torch.tensor(found, dtype=torch.float64).unbind(1)
+    return Rows(
+        keys=tuple(keys),
+        place=columns[0].long(),
+        key=columns[1].long(),
+        calls=columns[2],
+        compute_s=columns[3],
+        memory_s=columns[4],
+        of_l2=columns[5],
+        tiled=columns[6] > 0,
+        measured=torch.tensor([one.case.measured_s for one in counted], dtype=torch.float64),
+        weight=torch.tensor(
+            [WEIGHTS.get(one.case.source, 1.0) for one in counted], dtype=torch.float64
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameters:
+    """Logarithms of what is looked for."""
+
+    compute: Tensor
+    bandwidth: Tensor
+    kernel_us: Tensor
+    gain: Tensor
+    reach: Tensor
+
+    def all(self) -> list[Tensor]:
+        """For the optimizer."""
+        return [self.compute, self.bandwidth, self.kernel_us, self.gain, self.reach]
+
+    def efficiencies(self, keys: Sequence[str]) -> Efficiencies:
+        """As planner keeps them."""
+        return Efficiencies(
+            compute=dict(zip(keys, self.compute.exp().tolist(), strict=True)),
+            bandwidth=dict(zip(keys, self.bandwidth.exp().tolist(), strict=True)),
+            kernel_s=self.kernel_us.exp().item() / 1e6,
+            launch_s=LAUNCH_US / 1e6,
+            cache_gain=self.gain.exp().item(),
+            cache_reach=self.reach.exp().item(),
+        )
+
+
+def fit(data: Rows, chosen: Sequence[int]) -> Parameters:
+    """What fits the chosen cases best."""
+    start = _priors(len(data.keys))
+    found = Parameters(
+        **{name: getattr(start, name).clone().requires_grad_() for name in Parameters.__slots__}
+    )
+    spread = torch.tensor(
+        [_LOG_SPREAD_GROUPED if "grouped" in key else _LOG_SPREAD for key in data.keys],
+        dtype=torch.float64,
+    )
+    most = torch.tensor(
+        [
+            math.log(_MOST_SAVING if "tion, single" in key or "tf32" in key else _MOST)
+            for key in data.keys
+        ],
+        dtype=torch.float64,
+    )
+    cases = torch.tensor(list(chosen))
+    optimizer = torch.optim.Adam(found.all(), lr=_RATE)
+    for step in range(_STEPS):
+        loss = _loss(data, found, cases)
+        for name in ("compute", "bandwidth"):
+            away = (getattr(found, name) - getattr(start, name)) / spread
+            loss = loss + _PRIOR_WEIGHT * 2 * (away**2).sum()
+        for name, width in (("kernel_us", 0.3), ("gain", 0.5), ("reach", 0.5)):
+            away = (getattr(found, name) - getattr(start, name)) / width
+            loss = loss + _PRIOR_WEIGHT * 2 * away**2
+        loss = loss + 20 * (torch.relu(found.compute - most) ** 2).sum()
+        loss = loss + 20 * (torch.relu(found.bandwidth - math.log(_MOST)) ** 2).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        for group in optimizer.param_groups:
+            group["lr"] = _RATE * (1 - step / _STEPS) + 5e-4
+    return Parameters(**{name: getattr(found, name).detach() for name in Parameters.__slots__})
+
+
+def predicted_s(data: Rows, found: Parameters) -> Tensor:
+    """Seconds of each case."""
+    gain = 1 + found.gain.exp() / (1 + (data.of_l2 / found.reach.exp()) ** 2)
+    compute = data.compute_s / found.compute.exp()[data.key]
+    memory = data.memory_s / found.bandwidth.exp()[data.key] / gain
+    both = (compute**2 + memory**2 + 1e-40).sqrt()
+    busy = torch.where(data.tiled, torch.maximum(compute, memory), both)
+    spent = data.calls * (busy + found.kernel_us.exp() / 1e6)
+    launch = data.calls * LAUNCH_US / 1e6
+    size = len(data.measured) * len(PHASES)
+    empty = torch.zeros(size, dtype=torch.float64)
+    gpu = empty.index_add(0, data.place, spent).view(-1, len(PHASES))
+    cpu = empty.index_add(0, data.place, launch).view(-1, len(PHASES))
+    done = torch.zeros(len(data.measured), dtype=torch.float64)
+    asked = done.clone()
+    for phase in range(len(PHASES)):
+        waits = asked + torch.maximum(gpu[:, phase], cpu[:, phase])
+        done = torch.maximum(done + gpu[:, phase], waits)
+        asked = asked + cpu[:, phase]
+    return done
+
+
+def _loss(data: Rows, found: Parameters, cases: Tensor) -> Tensor:
+    error = (predicted_s(data, found).log() - data.measured.log())[cases].abs()
+    huber = torch.where(error < _HUBER, error**2 / (2 * _HUBER), error - _HUBER / 2)
+    return (huber * data.weight[cases]).sum()
+
+
+def _priors(keys: int) -> Parameters:
+    def scalar(value: float) -> Tensor:
+        return torch.tensor(math.log(value), dtype=torch.float64)
+
+    return Parameters(
+        compute=torch.full((keys,), math.log(_PRIOR_COMPUTE), dtype=torch.float64),
+        bandwidth=torch.full((keys,), math.log(_PRIOR_BANDWIDTH), dtype=torch.float64),
+        kernel_us=scalar(_PRIOR_KERNEL_US),
+        gain=scalar(_PRIOR_GAIN),
+        reach=scalar(_PRIOR_REACH),
+    )
