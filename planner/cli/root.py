@@ -23,7 +23,7 @@ _COMMANDS = {
     "estimate": (
         "planner.cli.estimate",
         "estimate",
-        "Say whether a training step of TARGET fits on a card, and how large a batch.",
+        "Say whether a training step of TARGET fits on a card, how large a batch, and how fast.",
     ),
     "verify": (
         "planner.cli.verify",

@@ -15,7 +15,6 @@ from planner.trace import Phase
 from planner.units import (
     SECONDS_PER_HOUR,
     format_bytes,
-    format_count,
     format_duration,
     format_percent,
     format_range,
@@ -24,8 +23,9 @@ from planner.units import (
 
 _MILLION = 1_000_000
 _LABELS = (
-    "step time", "throughput", *(f"- {phase.value}" for phase in Phase), "bound", "next bound",
-    "cores needed", "host memory", "shared memory", "energy", "cost", "epoch",
+    "step time", "time interval", "throughput", *(f"- {phase.value}" for phase in Phase), "bound",
+    "next bound", "cores needed", "workers", "host memory", "shared memory", "energy", "cost",
+    "epoch", "epoch energy", "epoch cost",
 )  # fmt: skip
 
 
@@ -57,24 +57,22 @@ def bound_words(time: StepTime) -> str:
     """What holds the step up, with its share of it where it is a matter of time."""
     share = time.bottleneck.share
     name = time.bottleneck.bound.value
-    return name if share is None else f"{name}, {format_percent(share, 1)} of the step"
+    return name if share is None else f"{name}, {format_percent(share, 1)}"
 
 
 def _time_rows(time: StepTime, *, fits: bool) -> dict[str, str]:
-    found, step = time.bottleneck, format_duration(time.step_s)
-    if time.interval_s is not None:
-        low, high = map(format_duration, time.interval_s)
-        step += f", {low} to {high}"
-        if time.interval_coverage is not None:
-            step += f" in {format_percent(time.interval_coverage, 1)}"
-    if not fits:
-        step += ", if it fitted"
+    found = time.bottleneck
     rows = {
-        "step time": step,
+        "step time": format_duration(time.step_s) + ("" if fits else ", if it fitted"),
         "throughput": f"{format_significant(time.samples_per_s)} samples/s",
         **{f"- {phase.value}": format_duration(seconds) for phase, seconds in time.phases_s},
         "bound": bound_words(time),
     }
+    if time.interval_s is not None:
+        low, high = map(format_duration, time.interval_s)
+        covered = time.interval_coverage
+        share = "" if covered is None else f", {format_percent(covered, 1)}"
+        rows["time interval"] = f"{low} to {high}{share}"
     if found.runner_up is not None:
         factor = found.takes_over_factor
         at = "" if factor is None else f", at x{format_significant(factor)}"
@@ -85,40 +83,42 @@ def _time_rows(time: StepTime, *, fits: bool) -> dict[str, str]:
 def _host_rows(host: HostNeeds) -> dict[str, str]:
     rows = {}
     if host.data is not None:
-        there = "" if host.cores is None else f" of {host.cores:g}"
-        rows["cores needed"] = (
-            f"no number of them: {host.cores_limit}"
-            if host.cores_needed is None
-            else f"{format_significant(host.cores_needed)}{there}, like {host.cores_like}"
-        )
+        rows["cores needed"] = _cores(host)
+        rows["workers"] = str(host.workers)
     if host.data is not None or host.ram_room is not Room.UNKNOWN:
-        rows["host memory"] = _taken(
-            host.ram.total_bytes, host.usable_ram_bytes, host.ram_room, host.workers
-        )
+        of_bytes = host.usable_ram_bytes
+        rows["host memory"] = _taken(host.ram.total_bytes, of_bytes, host.ram_room)
     if host.shm_room in (Room.TIGHT, Room.DOES_NOT_FIT):
-        rows["shared memory"] = _taken(
-            host.ram.shm_peak_bytes, host.shm_bytes, host.shm_room, host.workers
-        )
+        rows["shared memory"] = _taken(host.ram.shm_peak_bytes, host.shm_bytes, host.shm_room)
     return rows
 
 
-def _taken(size_bytes: int, of_bytes: int | None, room: Room, workers: int) -> str:
-    of = "" if of_bytes is None else f" of {format_bytes(of_bytes)}"
-    verdict = "" if room is Room.UNKNOWN else f", {room.value}"
-    with_workers = f"{workers} worker{'' if workers == 1 else 's'}"
-    return f"{format_bytes(size_bytes)}{of} with {with_workers}{verdict}"
+def _cores(host: HostNeeds) -> str:
+    if host.cores_needed is None:
+        return f"none is enough: {host.cores_limit}"
+    needed = format_significant(host.cores_needed)
+    return (
+        f"{needed} like {host.cores_like}" if host.cores is None else f"{needed} of {host.cores:g}"
+    )
+
+
+def _taken(size_bytes: int, of_bytes: int | None, room: Room) -> str:
+    if of_bytes is None:
+        return format_bytes(size_bytes)
+    if room is Room.DOES_NOT_FIT:
+        return f"no, {format_bytes(size_bytes - of_bytes)} over {format_bytes(of_bytes)}"
+    return f"{format_bytes(size_bytes)} of {format_bytes(of_bytes)}, {room.value}"
 
 
 def _cost_rows(cost: StepCost) -> dict[str, str]:
     rows = {"energy": f"{format_range(cost.joule_per_sample, 'J')} a sample"}
-    price, of_one = cost.price, cost.cost_per_sample
+    price, of_one, epoch = cost.price, cost.cost_per_sample, cost.epoch
     if price is not None and of_one is not None:
         million = (of_one[0] * _MILLION, of_one[1] * _MILLION)
-        rows["cost"] = f"{format_range(million, price.currency)} for a million samples"
-    epoch = cost.epoch
+        rows["cost"] = f"{format_range(million, price.currency)} a million samples"
     if epoch is not None:
-        said = [format_duration(epoch.hours * SECONDS_PER_HOUR), format_range(epoch.kwh, "kWh")]
+        rows["epoch"] = format_duration(epoch.hours * SECONDS_PER_HOUR)
+        rows["epoch energy"] = format_range(epoch.kwh, "kWh")
         if epoch.money is not None:
-            said.append(format_range(epoch.money, epoch.currency or ""))
-        rows["epoch"] = f"{', '.join(said)} for {format_count(epoch.samples)} samples"
+            rows["epoch cost"] = format_range(epoch.money, epoch.currency or "")
     return rows

@@ -20,11 +20,12 @@ import planner
 from planner.cli.exit_codes import ExitCode
 from planner.cli.root import root
 from planner.errors import PlannerError, UsageError
+from planner.estimation.speed_request import NAMES as SPEED_NAMES
 from planner.memory.timeline import ROUNDING
 from planner.options import NAMES, step_config
 from planner.report.terminal import render
 from planner.results import Estimate
-from planner.trace import TensorCategory
+from planner.trace import Phase, TensorCategory
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -167,6 +168,12 @@ def test_json_keys_are_those_of_the_document(estimate: Estimate) -> None:
         for part in (first, second)
     ]
     assert in_rows == [set(document), set(document["gpus"][0])]
+    card = document["gpus"][0]
+    for key in ("time", "host", "cost"):
+        (row,) = re.findall(rf"^\| `{key}` \| (.*) \|$", second, re.MULTILINE)
+        inner = [*card[key].get("gains", ()), card[key].get("epoch") or {}]
+        own = {*card[key], *(name for part in inner for name in part)}
+        assert set(re.findall(r"`(\w+)`", row)) == own
     for key in ("versions", "config", "counts"):
         (row,) = re.findall(rf"^\| `{key}` \| (.*) \|$", first, re.MULTILINE)
         assert set(re.findall(r"`(\w+)`", row)) == set(document[key])
@@ -186,7 +193,7 @@ def test_every_option_of_the_library_is_named() -> None:
         if parameter.kind is Parameter.KEYWORD_ONLY
     }
     functions = {"build_batch", "training_step", "build_optimizer"}
-    assert {*own, *NAMES} - functions - {"gpu"} <= named
+    assert {*own, *NAMES, *SPEED_NAMES} - functions - {"gpu"} <= named
 
 
 def test_the_report_shown_has_the_rows_of_a_report(estimate: Estimate) -> None:
@@ -198,13 +205,19 @@ def test_the_report_shown_has_the_rows_of_a_report(estimate: Estimate) -> None:
         return re.findall(r"^([a-z]+(?: [a-z]+)?)  +\S", text, re.MULTILINE)
 
     (shown,) = blocks(README, "text")
-    assert labels(shown) == [row for row in labels(captured.get()) if row != "attention"]
-    explained = set(re.findall(r"^\| ([a-z ]+) \| ", README.partition("\n## ")[0], re.MULTILINE))
-    rare = {"attention", "longest sequence"}
+    asked_for = {
+        "attention", "time interval", "cores needed", "workers", "host memory", "shared memory",
+        "epoch", "epoch energy", "epoch cost",
+    }  # fmt: skip
+    assert labels(shown) == [row for row in labels(captured.get()) if row not in asked_for]
+    rows = re.findall(r"^\| ([a-z, ]+) \| ", README.partition("\n## ")[0], re.MULTILINE)
+    explained = {name for row in rows for name in row.split(", ")}
+    rare = {"longest sequence", *asked_for}
     assert {*labels(shown), *rare} - {"card"} == explained - {"row", "peak is in"}
     assert "\npeak is in" in shown
     named = set(re.findall(r"^- ([a-z]+(?: [a-z]+)?)  +\S", shown, re.MULTILINE))
-    assert named <= {*(category.value for category in TensorCategory), ROUNDING}
+    of_the_peak = {*(category.value for category in TensorCategory), ROUNDING}
+    assert named <= of_the_peak | {phase.value for phase in Phase}
     assert "saved activation" in named
 
 
