@@ -82,6 +82,9 @@ def _loader_gains(step: CardStep, parts: StepParts) -> Iterator[Gain]:
     if not loader.pin_memory:
         pinned = replace(loader, pin_memory=True)
         yield _gain(step, parts, "pinned memory", Variant(loader=pinned))
+    elif times.limit is InputLimit.HAND_OVER:  # the training process pins
+        unpinned = replace(loader, pin_memory=False)
+        yield _gain(step, parts, "--no-pin-memory", Variant(loader=unpinned))
     if times.limit not in (InputLimit.WORKERS, InputLimit.NO_WORKERS):
         return
     assert step.item is not None

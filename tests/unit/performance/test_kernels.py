@@ -126,7 +126,7 @@ def test_the_first_layer_has_no_gradient_of_its_input() -> None:
         ("embedding_dense_backward", KernelKind.LOOKUP),
         ("nll_loss_forward", KernelKind.LOOKUP),
         ("sum", KernelKind.REDUCTION),
-        ("_to_copy", KernelKind.COPY),
+        ("cat", KernelKind.COPY),
         ("gelu_backward", KernelKind.ELEMENTWISE),
         ("_foreach_add_", KernelKind.OPTIMIZER),
         ("_fused_adamw_", KernelKind.OPTIMIZER),
