@@ -14,13 +14,22 @@ from dataclasses import dataclass
 from planner.hardware.specs import GpuSpec
 from planner.performance.efficiency import efficiencies
 from planner.performance.kernels import Kernel, KernelKind, kernels_of
-from planner.performance.rates import arithmetic_rate, memory_rate
+from planner.performance.rates import Path, arithmetic_rate, issue_rate, memory_rate
 from planner.performance.tiling import product_s
 from planner.trace import OperatorRecord, Phase
 
 _ALIGNMENT = 8  # elements: 16 bytes of half precision, what tensor cores want rows to begin at
 _UNALIGNED_FRACTION = 0.5
 _HALF = ("float16", "bfloat16")
+# Channels in a group, at most, that cuDNN has kernels of their own for.
+_GROUP_WIDTHS = (8, 16, 32)
+# What addressing, converting and computing one element takes, beside the bytes that it moves.
+_INSTRUCTIONS_PER_ELEMENT = 45
+# Tensor cores that four warps feed together (wgmma, tcgen05); GeForce has none of these.
+_WARP_GROUPS = ((9, 0), (10, 0), (10, 3))
+_OF_IMAGES = (
+    KernelKind.CONVOLUTION, KernelKind.GROUPED_CONVOLUTION, KernelKind.BATCH_NORM, KernelKind.POOL,
+)  # fmt: skip
 # Convolutions and recurrent layers may use TF32 by torch's defaults, matrix products may not
 # (https://docs.pytorch.org/docs/stable/notes/cuda.html).
 _TF32_BY_DEFAULT = (KernelKind.CONVOLUTION, KernelKind.GROUPED_CONVOLUTION, KernelKind.RECURRENT)
@@ -109,16 +118,23 @@ def bare_time(kernel: Kernel, card: GpuSpec, *, tf32_matmul: bool = False) -> Ba
     """The two roofs over one kernel, before what its kind takes off."""
     tf32 = tf32_matmul or kernel.kind in _TF32_BY_DEFAULT
     # One filter for each channel leaves tensor cores nothing to multiply: CUDA cores do it.
-    dtype = "float32" if is_depthwise(kernel) else kernel.dtype
-    rate = arithmetic_rate(card, dtype, tf32=tf32 and not is_depthwise(kernel))
-    compute_s = kernel.flops / rate.flops_per_s
+    # So do they with whatever goes element by element.
+    has_product = kernel.product is not None and not is_depthwise(kernel)
+    dtype = kernel.dtype if has_product or kernel.flops else "float32"
+    if is_depthwise(kernel):
+        dtype = "float32"
+    rate = arithmetic_rate(card, dtype, tf32=tf32 and has_product)
+    compute_s = max(
+        kernel.flops / rate.flops_per_s,
+        _INSTRUCTIONS_PER_ELEMENT * kernel.moved_elements / issue_rate(card),
+    )
     if kernel.product is not None and not is_depthwise(kernel):
         compute_s = product_s(kernel.product, rate.flops_per_s, card.streaming_multiprocessors)
         if kernel.dtype in _HALF and not _is_aligned(kernel):
             compute_s /= _UNALIGNED_FRACTION
     found = efficiencies()
     return BareTime(
-        key=efficiency_key(kernel),
+        key=efficiency_key(kernel, card, tf32=rate.path is Path.TF32),
         compute_s=compute_s,
         memory_s=found.cached_s(
             kernel.moved_bytes, bandwidth_bytes_per_s=memory_rate(card), l2_bytes=card.l2_bytes
@@ -143,23 +159,40 @@ def _is_aligned(kernel: Kernel) -> bool:
     return True  # cuDNN pads channels
 
 
-def efficiency_key(kernel: Kernel) -> str:
+def efficiency_key(kernel: Kernel, card: GpuSpec, *, tf32: bool) -> str:
     """Which entry of Efficiencies a kernel falls under."""
     kind, words = kernel.kind, [kernel.kind.value]
-    width = "half" if kernel.dtype in _HALF else "single"
     if kind in (KernelKind.CONVOLUTION, KernelKind.GROUPED_CONVOLUTION):
         if is_depthwise(kernel):
             words = ["depthwise convolution"]
-        words += [width, kernel.part.value]
-        if kernel.channels_last:
-            words.append("channels_last")
-    elif kind in (KernelKind.BATCH_NORM, KernelKind.POOL):
-        words.append(kernel.part.value)
-        if kernel.channels_last:
-            words.append("channels_last")
-    elif kind in (KernelKind.NORM, KernelKind.SOFTMAX, KernelKind.ATTENTION):
+        elif kind is KernelKind.GROUPED_CONVOLUTION:
+            words.append(_group_width(kernel))
+        words += [_width(kernel, tf32=tf32), kernel.part.value]
+    elif kind is KernelKind.BATCH_NORM:
+        words += [_width(kernel, tf32=False), kernel.part.value]
+    elif kind in (KernelKind.NORM, KernelKind.SOFTMAX, KernelKind.ATTENTION, KernelKind.POOL):
         words.append(kernel.part.value)
     elif kind is KernelKind.MATMUL:
         batched = kernel.product is not None and kernel.product.batch > 1
-        words += ["batched", width] if batched else [width]
+        words += ["batched", _width(kernel, tf32=tf32)] if batched else [_width(kernel, tf32=tf32)]
+        if kernel.dtype in _HALF and card.compute_capability in _WARP_GROUPS:
+            words.append("warp groups")
+    if kernel.channels_last and kind in _OF_IMAGES:
+        words.append("channels_last")
     return ", ".join(words)
+
+
+def _width(kernel: Kernel, *, tf32: bool) -> str:
+    if kernel.dtype in _HALF:
+        return "half"
+    return "tf32" if tf32 else "single"
+
+
+def _group_width(kernel: Kernel) -> str:
+    product = kernel.product
+    assert product is not None
+    channels = min(product.m, product.n)
+    for width in _GROUP_WIDTHS:
+        if channels <= width:
+            return f"up to {width}"
+    return "wide"
