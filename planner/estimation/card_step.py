@@ -101,6 +101,10 @@ class CardStep:
             input=self._input(launch_s[0], variant),
         )
 
+    def samples_per_s(self, parts: StepParts | None = None) -> float:
+        """Throughput of the step, or of `parts` of it."""
+        return self.samples / (parts or self.parts()).step_s
+
     def _input(self, launch_s: float, variant: Variant) -> InputTimes | None:
         """Where the host is known; of any other the loader is taken to keep up."""
         request = self.request

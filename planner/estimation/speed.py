@@ -52,32 +52,52 @@ def speeds_of(
     """The speed on each card, in the order of the answers; none where nothing ran on the card."""
     if not counted.operators:
         return []
-    item = item_of_batch(request.item, counted.batch_tensors_bytes, config.batch_size)
-    found = []
-    for answer in answers:
-        known = answer.budget.calibration
-        ratio = None if known is None else known.step_time_ratio
-        step = CardStep(
-            card=answer.budget.spec,
-            config=config,
-            counted=counted,
-            request=request,
-            item=item,
-            time_ratio=1.0 if ratio is None else ratio,
-        )
-        said = () if ratio is None else (_corrected(answer, ratio),)
-        one = speed(
-            step,
-            checkpoint=checkpoint_bytes(answer, config.mode),
-            fits=answer.fits,
-            largest_batch=_largest(answer),
-        )
-        found.append(replace(one, assumptions=(*said, *one.assumptions)))
+    found = [speed_of(answer, config, counted, request, fits=answer.fits) for answer in answers]
     if len({answer.budget.card.compute_capability for answer in answers}) > 1:
         first = answers[0].budget.requested
-        said = (f"kernels are counted on {first}; the other cards are taken to launch the same",)
-        found[0] = replace(found[0], assumptions=(*found[0].assumptions, *said))
+        said = f"kernels are counted on {first}; the other cards are taken to launch the same"
+        found[0] = replace(found[0], assumptions=(*found[0].assumptions, said))
     return found
+
+
+def speed_of(
+    answer: CardAnswer,
+    config: StepConfig,
+    counted: ModelCounts,
+    request: SpeedRequest,
+    *,
+    fits: bool,
+) -> Speed:
+    """The speed on one card of a step that need not be the one of its answer; `fits` is of it."""
+    found = speed(
+        card_step(answer, config, counted, request),
+        checkpoint=checkpoint_bytes(answer, config.mode),
+        fits=fits,
+        largest_batch=_largest(answer),
+    )
+    ratio = _time_ratio(answer)
+    said = () if ratio is None else (_corrected(answer, ratio),)
+    return replace(found, assumptions=(*said, *found.assumptions))
+
+
+def card_step(
+    answer: CardAnswer, config: StepConfig, counted: ModelCounts, request: SpeedRequest
+) -> CardStep:
+    """The counted step on the card of an answer."""
+    ratio = _time_ratio(answer)
+    return CardStep(
+        card=answer.budget.spec,
+        config=config,
+        counted=counted,
+        request=request,
+        item=item_of_batch(request.item, counted.batch_tensors_bytes, config.batch_size),
+        time_ratio=1.0 if ratio is None else ratio,
+    )
+
+
+def _time_ratio(answer: CardAnswer) -> float | None:
+    known = answer.budget.calibration
+    return None if known is None else known.step_time_ratio
 
 
 def _corrected(answer: CardAnswer, ratio: float) -> str:
@@ -122,7 +142,7 @@ def _time(
     times = parts.input
     return StepTime(
         step_s=parts.step_s,
-        samples_per_s=step.samples / parts.step_s,
+        samples_per_s=step.samples_per_s(parts),
         gpu_s=parts.gpu_s,
         launch_s=parts.launch_s,
         phases_s=tuple(phases.items()),
