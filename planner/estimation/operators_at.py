@@ -43,17 +43,14 @@ def counts_at(one: Counted, other: Counted, batch_size: int) -> ModelCounts | No
     if len(first.operators) != len(second.operators) or len(sizes[0]) != len(sizes[1]):
         return None
     try:
-        step = replace(
-            first.step, step_flops=line.whole(first.step.step_flops, second.step.step_flops)
+        operators = tuple(
+            _operator(a, b, line) for a, b in zip(first.operators, second.operators, strict=True)
         )
         return replace(
             first,
-            step=step,
+            step=replace(first.step, step_flops=_step_flops(first, second, operators, line)),
             modules=(),
-            operators=tuple(
-                _operator(a, b, line)
-                for a, b in zip(first.operators, second.operators, strict=True)
-            ),
+            operators=operators,
             batch_tensors_bytes=tuple(line.whole(a, b) for a, b in zip(*sizes, strict=True)),
         )
     except _NoRuleError:
@@ -83,6 +80,19 @@ class _Line:
         """The value at `at`, rounded: for bytes, of which a rule may round some up."""
         rise = (second - first) * (self.at - self.one) / (self.other - self.one)
         return max(0, first + round(rise))
+
+
+def _step_flops(
+    one: ModelCounts, other: ModelCounts, operators: Sequence[OperatorRecord], line: _Line
+) -> int:
+    """Those of the operators, where the step has no others."""
+    if all(counts.step.step_flops == _total_flops(counts.operators) for counts in (one, other)):
+        return _total_flops(operators)
+    return line.whole(one.step.step_flops, other.step.step_flops)
+
+
+def _total_flops(operators: Sequence[OperatorRecord]) -> int:
+    return sum(record.total_flops for record in operators)
 
 
 def _operator(one: OperatorRecord, other: OperatorRecord, line: _Line) -> OperatorRecord:

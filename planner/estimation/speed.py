@@ -105,20 +105,21 @@ def speeds_of(
     return [
         speed(
             answer.budget.spec,
-            Workload(config=config, counted=counted, checkpoint_bytes=_checkpoint_bytes(answer)),
+            Workload(config=config, counted=counted, checkpoint_bytes=checkpoint_bytes(answer)),
             request,
-            step_time_ratio=_step_time_ratio(answer),
+            step_time_ratio=step_time_ratio(answer),
         )
         for answer in answers
     ]
 
 
-def _step_time_ratio(answer: CardAnswer) -> float | None:
+def step_time_ratio(answer: CardAnswer) -> float | None:
+    """Measured over predicted time of past runs on the card; None where there are none."""
     known = answer.budget.calibration
     return None if known is None else known.step_time_ratio
 
 
-def _checkpoint_bytes(answer: CardAnswer) -> int:
+def checkpoint_bytes(answer: CardAnswer) -> int:
     """A copy of the model and of the optimizer's state, for the time of its writing."""
     if answer.breakdown is None:
         return 0
@@ -143,6 +144,14 @@ def speed(
         cost=_cost(card, work, request, parts),
         assumptions=_assumptions(work, request, item),
     )
+
+
+def samples_per_s(
+    card: GpuSpec, work: Workload, request: SpeedRequest, *, step_time_ratio: float | None = None
+) -> float:
+    """The throughput alone, as speed() has it."""
+    measured = 1.0 if step_time_ratio is None else step_time_ratio
+    return work.samples / _parts(card, work, request, _item(work, request), measured).step_s
 
 
 def _item(work: Workload, request: SpeedRequest) -> DataItem | None:
