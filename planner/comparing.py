@@ -10,7 +10,7 @@ target, cards, options
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from planner.estimation.summary import value_reads
 from planner.estimation.survey import surveyed
 from planner.hardware.database import load_gpus
 from planner.hardware.specs import GpuSpec
-from planner.memory.budget import ALL_CARDS, is_every_card
+from planner.memory.budget import ALL_CARDS, MemoryBudget, is_every_card
 from planner.opened import OpenedStep, beside, opened_step
 from planner.options import choice
 
@@ -39,7 +39,7 @@ _AT_KNEE = (
 )
 _AT_BATCH = "where batch {batch} does not fit, times are those of a card with memory enough"
 _BY_REPLAY = "largest batches come from replays of a few runs for each compute capability"
-_OPERATORS = "operators are those of {card}; the other cards are taken to launch the same"
+_OPERATORS = "cards with the same backend of attention are taken to launch the same operators"
 _EPOCH = f"no size of the dataset was given: {DEFAULT_DATASET_SIZE} samples (--dataset-size)"
 
 
@@ -69,12 +69,15 @@ def compare(
         options["batch_size"] = batch_size
     options["dataset_size"] = DEFAULT_DATASET_SIZE if dataset_size is None else dataset_size
     with opened_step(target, emulated, hardware_db=hardware_db, **options) as step:
-        counts = BatchCounts(step.count, step.setup.config.batch_size)
+        newest = max(step.known.budgets, key=lambda budget: budget.card.compute_capability)
+        counts = step.counts(newest)
         counting = beside(lambda: counts.counted(step.setup.config.batch_size))
         answers = surveyed(step.setup, step.known.budgets, search=True)
         counting.result()
         failures: dict[int, str] = {}
-        found = _compared(step, answers, counts, batch_size, failures)
+        found = _compared(
+            step, answers, _by_kernels(step, answers, newest, counts), batch_size, failures
+        )
         said = (_AT_KNEE if batch_size is None else _AT_BATCH.format(batch=batch_size), _BY_REPLAY)
         return CardComparison(
             target=step.child.label,
@@ -119,10 +122,26 @@ def _left_out(name: str, spec: GpuSpec) -> LeftOut:
     return LeftOut(requested=name, reason=f"only NVIDIA cards can be emulated, not {spec.name}")
 
 
+_Kernels = tuple[str, ...]  # the backends of attention: what cards of one torch differ in
+
+
+def _by_kernels(
+    step: OpenedStep, answers: Sequence[CardAnswer], newest: MemoryBudget, counts: BatchCounts
+) -> dict[_Kernels, BatchCounts]:
+    """Counts for the cards that launch the same; `counts` are those of the newest card."""
+    found = {
+        answer.trace.attention_backends: counts for answer in answers if answer.budget is newest
+    }
+    for answer in answers:
+        if answer.trace.attention_backends not in found:
+            found[answer.trace.attention_backends] = step.counts(answer.budget)
+    return found
+
+
 def _compared(
     step: OpenedStep,
     answers: Sequence[CardAnswer],
-    counts: BatchCounts,
+    counts: Mapping[_Kernels, BatchCounts],
     batch_size: int | None,
     failures: dict[int, str],
 ) -> list[Compared]:
@@ -131,7 +150,7 @@ def _compared(
     for answer in answers:
         speeds = BatchSpeeds(
             config=step.setup.config,
-            counts=counts,
+            counts=counts[answer.trace.attention_backends],
             request=request,
             answer=answer,
             failures=failures,
@@ -150,7 +169,7 @@ def _assumptions(found: Sequence[Compared], answers: Sequence[CardAnswer]) -> tu
     ]
     speeds = [one.speed for one in found if one.speed is not None]
     return (
-        _OPERATORS.format(card=answers[0].budget.requested),
+        _OPERATORS,
         *named,
         *dict.fromkeys(text for answer in answers for text in answer.trace.assumptions),
         *value_reads(answers[0].trace),

@@ -53,9 +53,9 @@ def curve(
             f"a curve is of one card, not of {gpu!r}; for several there is planner.compare()"
         )
     with opened_step(target, [gpu], **options) as step:
-        counts = BatchCounts(step.count, step.setup.config.batch_size)
-        counting = beside(lambda: counts.counted(step.setup.config.batch_size))
         (budget,) = step.known.budgets
+        counts = step.counts(budget)
+        counting = beside(lambda: counts.counted(step.setup.config.batch_size))
         answer = CardRun(setup=step.setup, budget=budget).answer(search=True, sequence=False)
         counting.result()
         return _curve(step, answer, counts, asked, global_batch)

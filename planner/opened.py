@@ -20,6 +20,7 @@ from planner.device.runner import Runner
 from planner.device.torch_install import TorchInstall, find_torch
 from planner.errors import PlannerError, UsageError
 from planner.estimation.allocator_what_ifs import allocator_plan
+from planner.estimation.batch_counts import BatchCounts
 from planner.estimation.speed_request import SpeedRequest, speed_request, speed_words
 from planner.estimation.step_setup import Cards, Progress, StepSetup
 from planner.host_estimate import caller_label, versions_of
@@ -99,20 +100,16 @@ class OpenedStep:
     known: Learnt
     request: SpeedRequest
 
-    @property
-    def counting_profile(self) -> str:
-        """The card that operators are counted on: the first, without a limit."""
-        return self.child.cards.unlimited(self.known.budgets[0])
+    def counts(self, budget: MemoryBudget) -> BatchCounts:
+        """What the step costs at any batch, counted on a card without its limit."""
+        profile = self.child.cards.unlimited(budget)
 
-    def count(self, batch_size: int) -> ModelCounts:
-        """What the step costs at a batch.
+        def count(batch_size: int) -> ModelCounts:
+            self.setup.progress(f"counting batch {batch_size}")
+            config = replace(self.setup.config, batch_size=batch_size)
+            return self.child.runner.count(profile, config)
 
-        Raises:
-            PlannerError: it fails there.
-        """
-        self.setup.progress(f"counting batch {batch_size}")
-        config = replace(self.setup.config, batch_size=batch_size)
-        return self.child.runner.count(self.counting_profile, config)
+        return BatchCounts(count, self.setup.config.batch_size)
 
 
 @contextmanager

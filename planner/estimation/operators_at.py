@@ -101,6 +101,8 @@ def _operator(one: OperatorRecord, other: OperatorRecord, line: _Line) -> Operat
     Raises:
         _NoRuleError: the two are not the same operator, or follow no rule.
     """
+    if one == other:
+        return one
     if _structure(one) != _structure(other):
         raise _NoRuleError
     inputs = _shapes(one.inputs, other.inputs, line)
@@ -131,7 +133,11 @@ def _shapes(
     one: Sequence[TensorShape], other: Sequence[TensorShape], line: _Line
 ) -> tuple[TensorShape, ...]:
     return tuple(
-        replace(a, shape=tuple(line.whole(x, y) for x, y in zip(a.shape, b.shape, strict=True)))
+        a
+        if a.shape == b.shape
+        else replace(
+            a, shape=tuple(line.whole(x, y) for x, y in zip(a.shape, b.shape, strict=True))
+        )
         for a, b in zip(one, other, strict=True)
     )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from planner.hardware.specs import GpuSpec
 from planner.performance.efficiency import efficiencies
@@ -75,18 +76,21 @@ def gpu_time(
 
     `tf32_matmul` is torch.backends.cuda.matmul.allow_tf32; `change` is made to each kernel first.
     """
-    found = efficiencies()
+    found, roofs = efficiencies(), _Roofs(card, tf32_matmul=tf32_matmul)
     phases: dict[Phase, float] = {}
     compute_s = bandwidth_s = fixed_s = 0.0
     launched, uncovered = 0, dict[str, None]()
     for record in operators:
-        kernels = kernels_of(record)
-        if any(kernel.kind is KernelKind.UNKNOWN for kernel in kernels):
+        kernels = _launched(_Same(record))
+        if any(kernel.kind is KernelKind.UNKNOWN for kernel, _ in kernels):
             uncovered[record.name] = None
-        for launched_kernel in kernels:
-            kernel = launched_kernel if change is None else change(launched_kernel, record.phase)
-            bare = bare_time(kernel, card, tf32_matmul=tf32_matmul)
-            compute, memory = found.roofs_s(bare.key, bare.compute_s, bare.memory_s)
+        for launched_kernel, launched_key in kernels:
+            kernel, key = launched_kernel, launched_key
+            if change is not None:
+                kernel = change(launched_kernel, record.phase)
+                key = efficiency_key(kernel)
+            bare = roofs.bare(kernel, key)
+            compute, memory = found.roofs_s(key, bare.compute_s, bare.memory_s)
             if compute > memory:
                 compute_s += record.calls * compute
             else:
@@ -107,23 +111,65 @@ def gpu_time(
 
 def bare_time(kernel: Kernel, card: GpuSpec, *, tf32_matmul: bool = False) -> BareTime:
     """The two roofs over one kernel, before what its kind takes off."""
-    tf32 = tf32_matmul or kernel.kind in _TF32_BY_DEFAULT
-    # One filter for each channel leaves tensor cores nothing to multiply: CUDA cores do it.
-    dtype = "float32" if is_depthwise(kernel) else kernel.dtype
-    rate = arithmetic_rate(card, dtype, tf32=tf32 and not is_depthwise(kernel))
-    compute_s = kernel.flops / rate.flops_per_s
-    if kernel.product is not None and not is_depthwise(kernel):
-        compute_s = product_s(kernel.product, rate.flops_per_s, card.streaming_multiprocessors)
-        if kernel.dtype in _HALF and not _is_aligned(kernel):
-            compute_s /= _UNALIGNED_FRACTION
-    found = efficiencies()
-    return BareTime(
-        key=efficiency_key(kernel),
-        compute_s=compute_s,
-        memory_s=found.cached_s(
-            kernel.moved_bytes, bandwidth_bytes_per_s=memory_rate(card), l2_bytes=card.l2_bytes
-        ),
-    )
+    return _Roofs(card, tf32_matmul=tf32_matmul).bare(kernel, efficiency_key(kernel))
+
+
+class _Same:
+    """Stands for one record and no other: a hash of all its shapes takes longer than its kernels.
+
+    It holds the record, so that no other gets its identity as long as this one is remembered.
+    """
+
+    __slots__ = ("record",)
+
+    def __init__(self, record: OperatorRecord) -> None:
+        self.record = record
+
+    def __hash__(self) -> int:
+        return id(self.record)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.record is self.record
+
+
+@lru_cache(maxsize=16384)
+def _launched(same: _Same) -> tuple[tuple[Kernel, str], ...]:
+    """The kernels of a record and their keys in Efficiencies: every card asks for the same."""
+    return tuple((kernel, efficiency_key(kernel)) for kernel in kernels_of(same.record))
+
+
+class _Roofs:
+    """The rates of one card, each looked up once."""
+
+    def __init__(self, card: GpuSpec, *, tf32_matmul: bool) -> None:
+        self._card = card
+        self._tf32_matmul = tf32_matmul
+        self._bytes_per_s = memory_rate(card)
+        self._flops_per_s: dict[tuple[str, bool], float] = {}
+
+    def bare(self, kernel: Kernel, key: str) -> BareTime:
+        """The two roofs over a kernel, before what its kind takes off."""
+        tf32 = self._tf32_matmul or kernel.kind in _TF32_BY_DEFAULT
+        # One filter for each channel leaves tensor cores nothing to multiply: CUDA cores do it.
+        is_narrow = is_depthwise(kernel)
+        rate = self._rate("float32" if is_narrow else kernel.dtype, tf32 and not is_narrow)
+        compute_s = kernel.flops / rate
+        if kernel.product is not None and not is_narrow:
+            compute_s = product_s(kernel.product, rate, self._card.streaming_multiprocessors)
+            if kernel.dtype in _HALF and not _is_aligned(kernel):
+                compute_s /= _UNALIGNED_FRACTION
+        memory_s = efficiencies().cached_s(
+            kernel.moved_bytes,
+            bandwidth_bytes_per_s=self._bytes_per_s,
+            l2_bytes=self._card.l2_bytes,
+        )
+        return BareTime(key=key, compute_s=compute_s, memory_s=memory_s)
+
+    def _rate(self, dtype: str, tf32: bool) -> float:
+        if (dtype, tf32) not in self._flops_per_s:
+            found = arithmetic_rate(self._card, dtype, tf32=tf32)
+            self._flops_per_s[dtype, tf32] = found.flops_per_s
+        return self._flops_per_s[dtype, tf32]
 
 
 def is_depthwise(kernel: Kernel) -> bool:
