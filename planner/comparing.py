@@ -93,7 +93,7 @@ def compare(
                 *step.child.runner.warnings,
                 *step.known.warnings,
                 *failures.values(),
-                *(one.reason for one in found if one.reason is not None),
+                *_not_fitting(found),
             ),
         )
 
@@ -175,3 +175,15 @@ def _assumptions(found: Sequence[Compared], answers: Sequence[CardAnswer]) -> tu
         *value_reads(answers[0].trace),
         *dict.fromkeys(text for one in speeds for text in one.assumptions),
     )
+
+
+def _not_fitting(found: Sequence[Compared]) -> list[str]:
+    """For each batch that is too large somewhere, the cards and what they lack."""
+    reasons: dict[int, list[str]] = {}
+    for one in found:
+        if one.does_not_fit is not None:
+            reasons.setdefault(one.does_not_fit, []).append(one.reason)
+    return [
+        f"batch {batch} does not fit on {', '.join(texts)}"
+        for batch, texts in sorted(reasons.items())
+    ]

@@ -18,14 +18,15 @@ from planner.units import format_bytes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """`speed` is None where there is no batch to be timed at. `reason` says why one does not fit.
+    """`speed` is None where there is no batch to be timed at.
 
-    `price_basis` of `card` says whose rent it is.
+    `does_not_fit` is the batch that was too large, None where it fits, and `reason` what it takes.
     """
 
     card: ComparedCard
     speed: Speed | None = None
-    reason: str | None = None
+    does_not_fit: int | None = None
+    reason: str = ""
 
 
 def compared(memory: BatchMemory, speeds: BatchSpeeds, batch_size: int | None) -> Compared:
@@ -42,10 +43,12 @@ def compared(memory: BatchMemory, speeds: BatchSpeeds, batch_size: int | None) -
         max_batch_size=memory.largest,
     )
     found = None if batch is None else speeds.at(batch)
-    reason = None if fits else _reason(memory, batch)
-    if batch is None or found is None:
-        return Compared(card=card, reason=reason)
-    return Compared(card=_timed(card, batch, found), speed=found, reason=reason)
+    if batch is not None and found is not None:
+        card = _timed(card, batch, found)
+    if fits:
+        return Compared(card=card, speed=found)
+    tried = batch or 1
+    return Compared(card=card, speed=found, does_not_fit=tried, reason=_reason(memory, tried))
 
 
 def knee_that_fits(speeds: BatchSpeeds, largest: int | None) -> int | None:
@@ -81,13 +84,10 @@ def _timed(card: ComparedCard, batch: int, found: Speed) -> ComparedCard:
     )
 
 
-def _reason(memory: BatchMemory, batch: int | None) -> str:
-    answer = memory.answer
-    budget = answer.budget
-    tried = batch or 1
-    needed_bytes = memory.device_total_bytes(tried)
-    usable = format_bytes(budget.usable_memory_bytes - budget.reserve_bytes)
+def _reason(memory: BatchMemory, batch: int) -> str:
+    budget = memory.answer.budget
+    needed_bytes = memory.device_total_bytes(batch)
     if needed_bytes is None:
-        return f"{budget.requested}: batch {tried} does not fit"
-    needed = format_bytes(needed_bytes)
-    return f"{budget.requested}: batch {tried} does not fit: it takes {needed} of {usable}"
+        return f"{budget.requested} (not measured)"
+    usable = format_bytes(budget.usable_memory_bytes - budget.reserve_bytes)
+    return f"{budget.requested} ({format_bytes(needed_bytes)} of {usable})"
