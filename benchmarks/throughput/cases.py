@@ -31,7 +31,7 @@ def _timm_train(source: str, file: str, *, channels_last: bool) -> Iterator[Case
     for row in _rows(file):
         yield Case(
             source=source,
-            name=f"{source}-{row['model']}",
+            name=f"{source}-{row['model']}-{row['train_img_size']}",
             model=row["model"],
             card="rtx3090",
             batch_size=int(row["train_batch_size"]),
@@ -44,17 +44,18 @@ def _timm_train(source: str, file: str, *, channels_last: bool) -> Iterator[Case
         )
 
 
-def _timm_infer(source: str, file: str, card: str) -> Iterator[Case]:
+def _timm_infer(source: str, file: str, card: str, *, fused: bool) -> Iterator[Case]:
+    """`fused`: parts of networks were, as the published numbers of parameters show."""
     for row in _rows(file):
         yield Case(
             source=source,
-            name=f"{source}-{row['model']}",
+            name=f"{source}-{row['model']}-{row['infer_img_size']}",
             model=row["model"],
             card=card,
             batch_size=int(row["infer_batch_size"]),
             measured_s=float(row["infer_step_time"]) / 1e3,
             model_file=_TIMM_INFER,
-            arguments=(("name", row["model"]),),
+            arguments=(("name", row["model"]), *(() if fused else (("fused", False),))),
             options=(("mode", "infer"),),
             image_size=int(row["infer_img_size"]),
         )
@@ -128,10 +129,10 @@ SOURCES: dict[str, Callable[[], Iterator[Case]]] = {
         "rtx3090-nhwc", "throughput_timm_train_rtx3090_nhwc.csv", channels_last=True
     ),
     "rtx4090-infer": lambda: _timm_infer(
-        "rtx4090-infer", "throughput_timm_infer_rtx4090.csv", "rtx4090"
+        "rtx4090-infer", "throughput_timm_infer_rtx4090.csv", "rtx4090", fused=False
     ),
     "rtx5090-infer": lambda: _timm_infer(
-        "rtx5090-infer", "throughput_timm_infer_rtx5090.csv", "rtx5090"
+        "rtx5090-infer", "throughput_timm_infer_rtx5090.csv", "rtx5090", fused=True
     ),
     "h100-training": _h100,
     "nvidia-resnet50": lambda: _single("nvidia-resnet50", "nvidia_resnet50.csv"),

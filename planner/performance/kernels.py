@@ -57,7 +57,8 @@ class Product:
 class Kernel:
     """One kernel of one call. `dtype` is that of its operands, as in TensorShape.
 
-    `product` is there for matrix products and for convolutions.
+    `product` is there for matrix products and for convolutions. `moved_elements` are read or
+    written, one by one.
     """
 
     kind: KernelKind
@@ -65,6 +66,7 @@ class Kernel:
     dtype: str
     flops: int
     moved_bytes: int
+    moved_elements: int = 0
     channels_last: bool = False
     product: Product | None = None
     groups: int = 1
@@ -139,8 +141,18 @@ def _plain(record: OperatorRecord, kind: KernelKind) -> Kernel:
         dtype="float32" if largest is None else largest.dtype,
         flops=record.flops or 0,
         moved_bytes=record.read_bytes + record.written_bytes,
+        moved_elements=_elements(record),
         channels_last=largest is not None and largest.channels_last,
     )
+
+
+def _elements(record: OperatorRecord) -> int:
+    """Of all tensors together, as if each element had the mean size of theirs."""
+    tensors = (*record.inputs, *record.outputs)
+    elements = sum(prod(item.shape) * item.number for item in tensors)
+    whole = sum(map(_bytes, tensors))
+    moved = record.read_bytes + record.written_bytes
+    return round(moved * elements / whole) if whole else 0
 
 
 def _matmul(record: OperatorRecord, name: str) -> Kernel:

@@ -36,11 +36,20 @@ MEASURED_FRACTION = {"fp64": 0.85, "fp32": 0.70, "tf32": 0.90, "fp16": 0.80, "bf
 # Ti 7.3 of 13.0, P100 6.1 of 8.6 TFLOP/s (https://github.com/zzc0721/torch-performance-test-data).
 EMULATED_BF16_FRACTION = 0.62
 _HALF = {"float16": "fp16", "bfloat16": "bf16"}
-# Of the memory bandwidth, what large copies reach: V100 713 of 900, T4 234 of 320, RTX 2080 Ti 524
-# of 616, GTX 1650S 159 of 192 GB/s (NVIDIA's bandwidthTest; https://github.com/geoffxy/habitat).
-_BANDWIDTH_FRACTION_ECC = 0.75  # error correction in the card's own memory
-_BANDWIDTH_FRACTION_HBM2 = 0.80
-_BANDWIDTH_FRACTION = 0.85
+# Of the memory bandwidth, what large copies on the card reach, by type of memory. p2pBandwidth-
+# LatencyTest of NVIDIA's samples, within one card: RTX 3090 838 of 936 GB/s
+# (https://github.com/NVIDIA/nccl/issues/1127), RTX 4090 918 to 927 of 1008 and RTX 5090 1520 to
+# 1553 of 1792 (https://github.com/tinygrad/open-gpu-kernel-modules/issues/6 and
+# https://github.com/aikitoria/open-gpu-kernel-modules/issues/9), H100 2959 of 3350
+# (https://github.com/NVIDIA/cuda-samples/issues/392). A800 80GB 1727 of 1935, elementwise in torch
+# (https://github.com/mli/transformers-benchmarks/issues/4). bandwidthTest: V100 713 of 900, T4 234
+# of 320, RTX 2080 Ti 524 of 616 (https://github.com/geoffxy/habitat).
+_BANDWIDTH_FRACTIONS = {
+    "HBM2": 0.79, "HBM2e": 0.89, "HBM3": 0.88, "HBM3e": 0.88, "GDDR6X": 0.90, "GDDR7": 0.86,
+    "GDDR6": 0.85,
+}  # fmt: skip
+_BANDWIDTH_FRACTION_ECC = 0.73  # with error correction in the card's own memory, as on the T4
+_BANDWIDTH_FRACTION = 0.8  # of a type that nobody measured
 
 
 def arithmetic_rate(card: GpuSpec, dtype: str, *, tf32: bool) -> Rate:
@@ -63,13 +72,19 @@ def arithmetic_rate(card: GpuSpec, dtype: str, *, tf32: bool) -> Rate:
     return Rate(flops_per_s=_required(card, "fp32"), path=Path.CUDA_CORES)
 
 
+def issue_rate(card: GpuSpec) -> float:
+    """Instructions of single threads per second: four schedulers of 32 threads on each SM.
+
+    From Volta on (https://docs.nvidia.com/cuda/cuda-c-programming-guide, Compute Capabilities).
+    """
+    return 4 * 32 * card.streaming_multiprocessors * card.boost_clock_hz
+
+
 def memory_rate(card: GpuSpec) -> float:
     """Bytes per second that a large copy reaches."""
-    fraction = _BANDWIDTH_FRACTION
+    fraction = _BANDWIDTH_FRACTIONS.get(card.memory_type, _BANDWIDTH_FRACTION)
     if card.inline_ecc is InlineEcc.ENABLED:
         fraction = _BANDWIDTH_FRACTION_ECC
-    elif card.memory_type in ("HBM2", "GDDR5"):
-        fraction = _BANDWIDTH_FRACTION_HBM2
     return fraction * card.memory_bandwidth_bytes_per_s
 
 

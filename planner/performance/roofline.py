@@ -15,13 +15,22 @@ from functools import lru_cache
 from planner.hardware.specs import GpuSpec
 from planner.performance.efficiency import efficiencies
 from planner.performance.kernels import Kernel, KernelKind, kernels_of
-from planner.performance.rates import arithmetic_rate, memory_rate
+from planner.performance.rates import Path, arithmetic_rate, issue_rate, memory_rate
 from planner.performance.tiling import product_s
 from planner.trace import OperatorRecord, Phase
 
 _ALIGNMENT = 8  # elements: 16 bytes of half precision, what tensor cores want rows to begin at
 _UNALIGNED_FRACTION = 0.5
 _HALF = ("float16", "bfloat16")
+# Channels in a group, at most, that cuDNN has kernels of their own for.
+_GROUP_WIDTHS = (8, 16, 32)
+# What addressing, converting and computing one element takes, beside the bytes that it moves.
+_INSTRUCTIONS_PER_ELEMENT = 45
+# Tensor cores that four warps feed together (wgmma, tcgen05); GeForce has none of these.
+_WARP_GROUPS = ((9, 0), (10, 0), (10, 3))
+_OF_IMAGES = (
+    KernelKind.CONVOLUTION, KernelKind.GROUPED_CONVOLUTION, KernelKind.BATCH_NORM, KernelKind.POOL,
+)  # fmt: skip
 # Convolutions and recurrent layers may use TF32 by torch's defaults, matrix products may not
 # (https://docs.pytorch.org/docs/stable/notes/cuda.html).
 _TF32_BY_DEFAULT = (KernelKind.CONVOLUTION, KernelKind.GROUPED_CONVOLUTION, KernelKind.RECURRENT)
@@ -65,6 +74,30 @@ class GpuTime:
 Change = Callable[[Kernel, Phase], Kernel]
 
 
+class _Same:
+    """Stands for one record and no other: a hash of all its shapes takes longer than its kernels.
+
+    It holds the record, so that no other gets its identity as long as this one is remembered.
+    """
+
+    __slots__ = ("record",)
+
+    def __init__(self, record: OperatorRecord) -> None:
+        self.record = record
+
+    def __hash__(self) -> int:
+        return id(self.record)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.record is self.record
+
+
+@lru_cache(maxsize=16384)
+def _launched(same: _Same) -> tuple[Kernel, ...]:
+    """The kernels of a record: every card asks for the same."""
+    return kernels_of(same.record)
+
+
 def gpu_time(
     operators: Iterable[OperatorRecord],
     card: GpuSpec,
@@ -76,21 +109,18 @@ def gpu_time(
 
     `tf32_matmul` is torch.backends.cuda.matmul.allow_tf32; `change` is made to each kernel first.
     """
-    found, roofs = efficiencies(), _Roofs(card, tf32_matmul=tf32_matmul)
+    found = efficiencies()
     phases: dict[Phase, float] = {}
     compute_s = bandwidth_s = fixed_s = 0.0
     launched, uncovered = 0, dict[str, None]()
     for record in operators:
         kernels = _launched(_Same(record))
-        if any(kernel.kind is KernelKind.UNKNOWN for kernel, _ in kernels):
+        if any(kernel.kind is KernelKind.UNKNOWN for kernel in kernels):
             uncovered[record.name] = None
-        for launched_kernel, launched_key in kernels:
-            kernel, key = launched_kernel, launched_key
-            if change is not None:
-                kernel = change(launched_kernel, record.phase)
-                key = efficiency_key(kernel)
-            bare = roofs.bare(kernel, key)
-            compute, memory = found.roofs_s(key, bare.compute_s, bare.memory_s)
+        for launched_kernel in kernels:
+            kernel = launched_kernel if change is None else change(launched_kernel, record.phase)
+            bare = bare_time(kernel, card, tf32_matmul=tf32_matmul)
+            compute, memory = found.roofs_s(bare.key, bare.compute_s, bare.memory_s)
             if compute > memory:
                 compute_s += record.calls * compute
             else:
@@ -111,65 +141,30 @@ def gpu_time(
 
 def bare_time(kernel: Kernel, card: GpuSpec, *, tf32_matmul: bool = False) -> BareTime:
     """The two roofs over one kernel, before what its kind takes off."""
-    return _Roofs(card, tf32_matmul=tf32_matmul).bare(kernel, efficiency_key(kernel))
-
-
-class _Same:
-    """Stands for one record and no other: a hash of all its shapes takes longer than its kernels.
-
-    It holds the record, so that no other gets its identity as long as this one is remembered.
-    """
-
-    __slots__ = ("record",)
-
-    def __init__(self, record: OperatorRecord) -> None:
-        self.record = record
-
-    def __hash__(self) -> int:
-        return id(self.record)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.record is self.record
-
-
-@lru_cache(maxsize=16384)
-def _launched(same: _Same) -> tuple[tuple[Kernel, str], ...]:
-    """The kernels of a record and their keys in Efficiencies: every card asks for the same."""
-    return tuple((kernel, efficiency_key(kernel)) for kernel in kernels_of(same.record))
-
-
-class _Roofs:
-    """The rates of one card, each looked up once."""
-
-    def __init__(self, card: GpuSpec, *, tf32_matmul: bool) -> None:
-        self._card = card
-        self._tf32_matmul = tf32_matmul
-        self._bytes_per_s = memory_rate(card)
-        self._flops_per_s: dict[tuple[str, bool], float] = {}
-
-    def bare(self, kernel: Kernel, key: str) -> BareTime:
-        """The two roofs over a kernel, before what its kind takes off."""
-        tf32 = self._tf32_matmul or kernel.kind in _TF32_BY_DEFAULT
-        # One filter for each channel leaves tensor cores nothing to multiply: CUDA cores do it.
-        is_narrow = is_depthwise(kernel)
-        rate = self._rate("float32" if is_narrow else kernel.dtype, tf32 and not is_narrow)
-        compute_s = kernel.flops / rate
-        if kernel.product is not None and not is_narrow:
-            compute_s = product_s(kernel.product, rate, self._card.streaming_multiprocessors)
-            if kernel.dtype in _HALF and not _is_aligned(kernel):
-                compute_s /= _UNALIGNED_FRACTION
-        memory_s = efficiencies().cached_s(
-            kernel.moved_bytes,
-            bandwidth_bytes_per_s=self._bytes_per_s,
-            l2_bytes=self._card.l2_bytes,
-        )
-        return BareTime(key=key, compute_s=compute_s, memory_s=memory_s)
-
-    def _rate(self, dtype: str, tf32: bool) -> float:
-        if (dtype, tf32) not in self._flops_per_s:
-            found = arithmetic_rate(self._card, dtype, tf32=tf32)
-            self._flops_per_s[dtype, tf32] = found.flops_per_s
-        return self._flops_per_s[dtype, tf32]
+    tf32 = tf32_matmul or kernel.kind in _TF32_BY_DEFAULT
+    # One filter for each channel leaves tensor cores nothing to multiply: CUDA cores do it.
+    # So do they with whatever goes element by element.
+    has_product = kernel.product is not None and not is_depthwise(kernel)
+    dtype = kernel.dtype if has_product or kernel.flops else "float32"
+    if is_depthwise(kernel):
+        dtype = "float32"
+    rate = arithmetic_rate(card, dtype, tf32=tf32 and has_product)
+    compute_s = max(
+        kernel.flops / rate.flops_per_s,
+        _INSTRUCTIONS_PER_ELEMENT * kernel.moved_elements / issue_rate(card),
+    )
+    if kernel.product is not None and not is_depthwise(kernel):
+        compute_s = product_s(kernel.product, rate.flops_per_s, card.streaming_multiprocessors)
+        if kernel.dtype in _HALF and not _is_aligned(kernel):
+            compute_s /= _UNALIGNED_FRACTION
+    found = efficiencies()
+    return BareTime(
+        key=efficiency_key(kernel, card, tf32=rate.path is Path.TF32),
+        compute_s=compute_s,
+        memory_s=found.cached_s(
+            kernel.moved_bytes, bandwidth_bytes_per_s=memory_rate(card), l2_bytes=card.l2_bytes
+        ),
+    )
 
 
 def is_depthwise(kernel: Kernel) -> bool:
@@ -189,23 +184,40 @@ def _is_aligned(kernel: Kernel) -> bool:
     return True  # cuDNN pads channels
 
 
-def efficiency_key(kernel: Kernel) -> str:
+def efficiency_key(kernel: Kernel, card: GpuSpec, *, tf32: bool) -> str:
     """Which entry of Efficiencies a kernel falls under."""
     kind, words = kernel.kind, [kernel.kind.value]
-    width = "half" if kernel.dtype in _HALF else "single"
     if kind in (KernelKind.CONVOLUTION, KernelKind.GROUPED_CONVOLUTION):
         if is_depthwise(kernel):
             words = ["depthwise convolution"]
-        words += [width, kernel.part.value]
-        if kernel.channels_last:
-            words.append("channels_last")
-    elif kind in (KernelKind.BATCH_NORM, KernelKind.POOL):
-        words.append(kernel.part.value)
-        if kernel.channels_last:
-            words.append("channels_last")
-    elif kind in (KernelKind.NORM, KernelKind.SOFTMAX, KernelKind.ATTENTION):
+        elif kind is KernelKind.GROUPED_CONVOLUTION:
+            words.append(_group_width(kernel))
+        words += [_width(kernel, tf32=tf32), kernel.part.value]
+    elif kind is KernelKind.BATCH_NORM:
+        words += [_width(kernel, tf32=False), kernel.part.value]
+    elif kind in (KernelKind.NORM, KernelKind.SOFTMAX, KernelKind.ATTENTION, KernelKind.POOL):
         words.append(kernel.part.value)
     elif kind is KernelKind.MATMUL:
         batched = kernel.product is not None and kernel.product.batch > 1
-        words += ["batched", width] if batched else [width]
+        words += ["batched", _width(kernel, tf32=tf32)] if batched else [_width(kernel, tf32=tf32)]
+        if kernel.dtype in _HALF and card.compute_capability in _WARP_GROUPS:
+            words.append("warp groups")
+    if kernel.channels_last and kind in _OF_IMAGES:
+        words.append("channels_last")
     return ", ".join(words)
+
+
+def _width(kernel: Kernel, *, tf32: bool) -> str:
+    if kernel.dtype in _HALF:
+        return "half"
+    return "tf32" if tf32 else "single"
+
+
+def _group_width(kernel: Kernel) -> str:
+    product = kernel.product
+    assert product is not None
+    channels = min(product.m, product.n)
+    for width in _GROUP_WIDTHS:
+        if channels <= width:
+            return f"up to {width}"
+    return "wide"

@@ -21,7 +21,7 @@ _SPLITS = (1, 2, 4, 8, 16, 32)
 _LEAST_PART = 256  # of k, worth a tile of its own
 # Filling and emptying the pipeline of a tile: some hundred cycles of latency before the first
 # product and for writing the result, whatever the card.
-_RAMP_S = 1.0e-6
+_RAMP_S = 0.3e-6
 
 
 @lru_cache(maxsize=65536)

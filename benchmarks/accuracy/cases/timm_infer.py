@@ -29,7 +29,7 @@ class Autocast(nn.Module):
         return output
 
 
-def build_model(name: str) -> nn.Module:
+def build_model(name: str, fused: bool = True) -> nn.Module:
     """The network of this name, with its own number of classes, fused where it can be."""
-    network = timm.create_model(name, pretrained=False)
-    return Autocast(reparameterize_model(network.eval(), inplace=True))
+    network = timm.create_model(name, pretrained=False).eval()
+    return Autocast(reparameterize_model(network, inplace=True) if fused else network)
