@@ -150,7 +150,7 @@ def _elements(record: OperatorRecord) -> int:
     """Of all tensors together, as if each element had the mean size of theirs."""
     tensors = (*record.inputs, *record.outputs)
     elements = sum(prod(item.shape) * item.number for item in tensors)
-    whole = sum(map(_bytes, tensors))
+    whole = sum(map(tensor_bytes, tensors))
     moved = record.read_bytes + record.written_bytes
     return round(moved * elements / whole) if whole else 0
 
