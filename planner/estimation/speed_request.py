@@ -17,6 +17,7 @@ from planner.hardware.database import load_cpus, load_hosts
 from planner.hardware.host_specs import HostSpec
 from planner.hardware.this_host import NAME as THIS_HOST
 from planner.hardware.this_host import this_host
+from planner.performance.cost import checked_pue
 from planner.performance.data_item import DataItem, parse_data
 from planner.performance.host_budget import HostBudget
 from planner.performance.loader import DEFAULT_PREFETCH_FACTOR, Loader
@@ -94,7 +95,7 @@ def speed_request(
         ram_bytes=ram_bytes if budget is None else (budget.ram_bytes or None),
         price=None if price is None else parse_price(price),
         dataset_samples=None if dataset_size is None else parse_dataset_size(str(dataset_size)),
-        pue=pue,
+        pue=checked_pue(pue),
         notes=notes,
     )
 

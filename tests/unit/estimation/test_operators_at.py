@@ -89,9 +89,7 @@ def lookup(batch: int) -> OperatorRecord:
 
 def at(one: ModelCounts, other: ModelCounts, batch: int) -> ModelCounts | None:
     """From batches 2 and 6."""
-    return counts_at(
-        Counted(batch_size=2, counts=one), Counted(batch_size=6, counts=other), batch
-    )
+    return counts_at(Counted(batch_size=2, counts=one), Counted(batch_size=6, counts=other), batch)
 
 
 @given(st.integers(min_value=1, max_value=5000))
