@@ -10,33 +10,29 @@ target, cards, options
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from planner.device.build import emulated_device
-from planner.device.payload import ModelFunctions, child_target
-from planner.device.runner import Runner
-from planner.device.torch_install import TorchInstall, find_torch
-from planner.errors import PlannerError, UsageError
+from planner.device.payload import ModelFunctions
+from planner.device.torch_install import find_torch
+from planner.errors import UsageError
 from planner.estimation.allocator_what_ifs import allocator_plan
-from planner.estimation.card_answers import card_by_card, survey
+from planner.estimation.card_answers import card_by_card
 from planner.estimation.data_source import measured_data
 from planner.estimation.speed import Speed, speeds_of
 from planner.estimation.speed_request import SpeedRequest, speed_request, speed_words
-from planner.estimation.step_setup import Cards, Progress, StepSetup
+from planner.estimation.step_setup import Progress, StepSetup
 from planner.estimation.summary import summarize, value_reads
-from planner.host_estimate import caller_label, estimate_on_host, versions_of
+from planner.estimation.survey import surveyed
+from planner.host_estimate import estimate_on_host
 from planner.inspection import Inspection
-from planner.memory.budget import MemoryBudget, is_every_card, memory_budgets
-from planner.module_counts import ModelCounts
+from planner.memory.budget import is_every_card, memory_budgets
+from planner.opened import Opened, beside, counted_or_why, opened
 from planner.options import arguments, step_config, texts
-from planner.results import Estimate, Versions
+from planner.results import Estimate
 from planner.verification.learnt import Learnt, learnt
-from planner.workload import Scalar, StepConfig
+from planner.workload import Scalar
 
 # A recent data-centre card: flash attention and every dtype.
 INSPECT_GPU = "a100-sxm4-80gb"
@@ -105,7 +101,7 @@ def estimate(
     torch = find_torch()
     known = learnt(budgets, torch=torch.version, mode=config.mode, from_history=calibration)
     plan = allocator_plan(settings, torch.version)
-    with _opened(
+    with opened(
         target,
         functions,
         given,
@@ -123,7 +119,7 @@ def estimate(
 
 
 def _on_cards(
-    child: _Opened,
+    child: Opened,
     setup: StepSetup,
     known: Learnt,
     request: SpeedRequest,
@@ -136,9 +132,9 @@ def _on_cards(
         setup.progress("timing items of the data set")
     request = measured_data(child.runner, request)  # before other runs take processors
     unlimited = child.cards.unlimited(known.budgets[0])
-    counting = _beside(lambda: child.runner.count(unlimited, setup.config))
-    answers = (survey if is_survey else card_by_card)(setup, known.budgets, search=search)
-    counted, trouble = _counted(counting)
+    counting = beside(lambda: child.runner.count(unlimited, setup.config))
+    answers = (surveyed if is_survey else card_by_card)(setup, known.budgets, search=search)
+    counted, trouble = counted_or_why(counting)
     speeds: list[Speed] = []
     if counted is not None:
         speeds = speeds_of(answers, setup.config, counted, request)
@@ -189,7 +185,7 @@ def inspect(
         build_batch=build_batch, training_step=training_step, build_optimizer=None
     )
     given = arguments(model_arguments or {}, "model_arguments")
-    with _opened(
+    with opened(
         target,
         functions,
         given,
@@ -227,57 +223,3 @@ def _check_host(device: str | None, names: Sequence[str], of_a_card: Sequence[st
     if of_a_card:
         said, are = ", ".join(of_a_card), "is a matter" if len(of_a_card) == 1 else "are matters"
         raise UsageError(f"{said} {are} of a card: leave that out with device cpu")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Opened:
-    """A child that has loaded the target. `label` is the target as the caller knows it."""
-
-    runner: Runner
-    cards: Cards
-    label: str
-    versions: Versions
-
-
-@contextmanager
-def _opened(
-    target: Any,
-    functions: ModelFunctions,
-    given: tuple[tuple[str, Scalar], ...],
-    *,
-    torch: TorchInstall,
-    budget: MemoryBudget,
-    config: StepConfig,
-    timeout_s: float,
-    progress: Progress,
-) -> Iterator[_Opened]:
-    with child_target(target, functions, given) as named:
-        cards = Cards(torch=torch, device=emulated_device(torch, progress))
-        progress("importing torch and the model")
-        with Runner(
-            named,
-            device=cards.device,
-            profile=cards.unlimited(budget),
-            timeout_s=timeout_s,
-            alloc_conf=config.alloc_conf,
-        ) as runner:
-            versions = versions_of(runner.wait_loaded(), torch)
-            yield _Opened(
-                runner=runner, cards=cards, label=caller_label(target, named), versions=versions
-            )
-
-
-def _beside(count: Callable[[], ModelCounts]) -> Future[ModelCounts]:
-    """Counts in a thread of its own; closing the child ends it."""
-    pool = ThreadPoolExecutor(max_workers=1)
-    counting = pool.submit(count)
-    pool.shutdown(wait=False)
-    return counting
-
-
-def _counted(counting: Future[ModelCounts]) -> tuple[ModelCounts | None, tuple[str, ...]]:
-    """Counts are beside the point of an estimate: without them it says why, and goes on."""
-    try:
-        return counting.result(), ()
-    except PlannerError as error:
-        return None, (f"FLOPs and activations could not be counted: {error}",)

@@ -48,17 +48,8 @@ Progress, errors and whatever the model prints go to stderr.
 @shared.step_options
 @shared.model_arg
 @shared.input_spec
-@click.option(
-    "--gpu-memory",
-    metavar="SIZE",
-    help="Memory of the card, like 24GiB, in the place of what its record says.",
-)
-@click.option(
-    "--reserve",
-    metavar="SIZE|%",
-    default="0",
-    help="Memory to keep free, like 1GiB or 5%.",
-)
+@shared.gpu_memory
+@shared.reserve
 @click.option(
     "--alloc-conf",
     metavar="TEXT",
@@ -72,13 +63,7 @@ Progress, errors and whatever the model prints go to stderr.
     callback=shared.inverted,
     help="Do not search the largest batch.",
 )
-@click.option(
-    "--no-calibration",
-    "calibration",
-    is_flag=True,
-    callback=shared.inverted,
-    help="Do not correct the figures by past verifications (`planner history`).",
-)
+@shared.no_calibration
 @speed_options
 @shared.timeout("Longest wait for loading the model and for each run: seconds, 10m or 1h.")
 @shared.hardware_db

@@ -25,6 +25,16 @@ _COMMANDS = {
         "estimate",
         "Say whether a training step of TARGET fits on a card, how large a batch, and how fast.",
     ),
+    "curve": (
+        "planner.cli.curve",
+        "curve",
+        "Say how fast and how large a training step of TARGET is at each batch on one card.",
+    ),
+    "compare": (
+        "planner.cli.compare",
+        "compare",
+        "Rank cards by what a training step of TARGET takes on each: time, cost or energy.",
+    ),
     "verify": (
         "planner.cli.verify",
         "verify",

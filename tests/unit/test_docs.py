@@ -96,12 +96,20 @@ def test_ci_does_what_readme_says() -> None:
 
 @pytest.mark.parametrize("words", planner_commands(), ids=" ".join)
 def test_commands_are_understood(words: list[str]) -> None:
-    if words[0] not in ("estimate", "inspect", "verify"):  # what runs a model is only parsed
+    if words[0] not in (
+        "estimate",
+        "inspect",
+        "verify",
+        "curve",
+        "compare",
+    ):  # what runs a model is only parsed
         result = CliRunner().invoke(root, words)
         assert result.exit_code == 0, result.stderr
         return
     context = dict(commands(root))[words[0]].make_context(words[0], words[1:])
     given = {name: value for name, value in context.params.items() if name in NAMES}
+    if given.get("batch_size") is None:  # compare: each card has its own
+        given.pop("batch_size", None)
     alloc_conf = given.get("alloc_conf") or ()
     first = alloc_conf if isinstance(alloc_conf, str) else next(iter(alloc_conf), None)
     step_config({**given, "alloc_conf": first})
@@ -128,6 +136,14 @@ def test_every_option_of_verify_has_a_row_here_or_there() -> None:
     here = set(re.findall(r"^\| `(--[a-z-]+)", section("Verify: the largest batch for real"), re.M))
     there = set(re.findall(r"`(--?[a-z-]+)", section("More of it")))
     assert options_of(dict(commands(root))["verify"]) - {"-h", "--help"} <= here | there
+
+
+@pytest.mark.parametrize("name", ["curve", "compare"])
+def test_every_option_of_curve_and_compare_has_a_row_here_or_there(name: str) -> None:
+    rows = re.findall(r"^\| (`--.*?) \| ", section("Which batch, which card"), re.M)
+    here = set(re.findall(r"`(--[a-z-]+)", "".join(rows)))
+    there = set(re.findall(r"`(--?[a-z-]+)", section("More of it")))
+    assert options_of(dict(commands(root))[name]) - {"-h", "--help"} <= here | there
 
 
 def test_choices_in_the_rows_are_those_of_the_command() -> None:
