@@ -6,7 +6,6 @@ what was not said stays None; no host is taken for granted.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from planner.hardware.database import load_cpus, load_hosts
 from planner.hardware.host_specs import HostSpec
 from planner.hardware.this_host import NAME as THIS_HOST
 from planner.hardware.this_host import this_host
-from planner.performance.cost import NO_PUE
+from planner.performance.cost import NO_PUE, checked_pue
 from planner.performance.data_item import DataItem, parse_data
 from planner.performance.host_budget import HostBudget
 from planner.performance.loader import DEFAULT_PREFETCH_FACTOR, Loader
@@ -96,8 +95,7 @@ def speed_request(
         raise UsageError(f"host {host!r} has a processor of its own: leave cpu {cpu!r} out")
     if workers == 0 and prefetch_factor is not None:
         raise UsageError("with 0 workers nothing is prefetched: leave prefetch_factor out")
-    if not (math.isfinite(pue) and pue >= NO_PUE):
-        raise UsageError(f"pue must be a number from 1 on, like 1.2, not {pue!r}")
+    checked_pue(pue)
     # What is cheap to check comes before the database is read and this machine is measured.
     ram_bytes = None if ram is None else _ram_bytes(ram)
     hourly = None if price is None else parse_price(price)
