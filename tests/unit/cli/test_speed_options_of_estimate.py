@@ -33,7 +33,6 @@ def unstarted(monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*arguments: Any, **options: Any) -> Any:
         raise AssertionError("started")
 
-    monkeypatch.setattr("planner.pipeline.emulated_device", never)
     monkeypatch.setattr("planner.pipeline.find_torch", never)
     monkeypatch.setattr("planner.pipeline.estimate_on_host", never)
     monkeypatch.setattr("planner.estimation.speed_request.this_host", never)
@@ -76,7 +75,7 @@ def test_every_word_reaches_the_library(given: dict[str, Any]) -> None:
         (["--host", "this", "--ram", "0"], "more than 0"),
         (["--price", "2.49"], "names no currency"),
         (["--dataset-size", "0"], "whole number of samples"),
-        (["--pue", "0.5"], "from 1 on"),
+        (["--pue", "0.5"], "at least 1"),
         (["--pue", "low"], "--pue"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -117,9 +117,9 @@ def test_no_workers_is_a_number_of_workers() -> None:
         ({"dataset_size": 0}, "whole number of samples"),
         ({"dataset_size": -5}, "whole number of samples"),
         ({"dataset_size": "1.5"}, "whole number of samples"),
-        ({"pue": 0.9}, "from 1 on"),
-        ({"pue": -1}, "from 1 on"),
-        ({"pue": float("nan")}, "from 1 on"),
+        ({"pue": 0.9}, "at least 1"),
+        ({"pue": -1}, "at least 1"),
+        ({"pue": float("nan")}, "at least 1"),
         ({"pue": "1.2"}, "pue must be a number"),
     ],
     ids=lambda value: " ".join(f"{k}={v}" for k, v in value.items())
