@@ -2,7 +2,7 @@
 
 target, card, batches, options
   -> a child that loads the model; the card's runs and search, beside them a counted run
-  -> at every batch: memory by the replay of the search, time by the operators of two batches
+  -> at every batch: memory by the replay of the search or by a run, time by the operators of two
   -> Curve
 """
 
@@ -19,14 +19,15 @@ from planner.estimation.batch_speeds import BatchSpeeds, doublings
 from planner.estimation.card_run import CardAnswer, CardRun
 from planner.estimation.data_source import measured_data
 from planner.estimation.speed import Speed
+from planner.estimation.step_setup import side_by_side
 from planner.estimation.summary import value_reads
 from planner.memory.budget import is_every_card
 from planner.opened import OpenedStep, beside, opened_step
 
 _MOST_BATCHES = 64
 _BY_REPLAY = (
-    "memory at other batches than the one asked for comes from a replay of a few runs; times come "
-    "from the operators of counted batches"
+    "memory comes from a replay of a few runs, or from a run of the batch where a replay would be "
+    "a guess; times come from the operators of counted batches"
 )
 
 
@@ -111,7 +112,11 @@ def _curve(
     )
     found = {batch: speeds.at(batch) for batch in asked or _worth(speeds, memory.largest)}
     there = {batch: one for batch, one in found.items() if one is not None}
-    points = tuple(_point(batch, one, memory) for batch, one in there.items())
+    totals = side_by_side(memory.device_total_bytes, list(there))
+    points = tuple(
+        _point(batch, there[batch], total_bytes, fits=memory.fits(batch))
+        for batch, total_bytes in zip(there, totals, strict=True)
+    )
     best = recommendation(points, global_batch)
     prices = [one.cost.price for one in there.values() if one.cost.price is not None]
     return Curve(
@@ -144,13 +149,13 @@ def _worth(speeds: BatchSpeeds, largest: int | None) -> list[int]:
     return sorted(others.union(doublings(speeds.samples_per_s, largest)))
 
 
-def _point(batch: int, found: Speed, memory: BatchMemory) -> CurvePoint:
+def _point(batch: int, found: Speed, device_total_bytes: int | None, *, fits: bool) -> CurvePoint:
     return CurvePoint(
         batch_size=batch,
         step_s=found.time.step_s,
         samples_per_s=found.time.samples_per_s,
-        device_total_bytes=memory.device_total_bytes(batch),
-        fits=memory.fits(batch),
+        device_total_bytes=device_total_bytes,
+        fits=fits,
         bound=found.time.bottleneck.bound.value,
         joule_per_sample=found.cost.joule_per_sample,
         cost_per_sample=found.cost.cost_per_sample,

@@ -34,16 +34,21 @@ class FakeRunner:
     def run(self, profile: str, config: StepConfig) -> StepTrace:
         self.ran.append(config.batch_size)
         trace = traced(config.batch_size)
+        if profile == "limited":  # the allocator gave back all but what fits
+            return replace(trace, peak_reserved_bytes=10040 * MIB)
         if config.batch_size in self.failing:
             return replace(trace, outcome=Outcome.MODEL_ERROR)
         return trace
 
 
 class FakeCards:
-    """Profiles are not looked at."""
+    """Profiles by name."""
 
     def unlimited(self, budget: object) -> str:
-        return ""
+        return "unlimited"
+
+    def limited(self, budget: object) -> str:
+        return "limited"
 
 
 def traced(batch: int) -> StepTrace:
@@ -120,10 +125,11 @@ def test_without_a_rule_each_batch_is_run() -> None:
     assert runner.ran == [16, 5]
 
 
-def test_a_batch_that_fits_takes_the_whole_card_at_the_most() -> None:
+@pytest.mark.parametrize("is_replayed", [True, False])
+def test_a_batch_that_fits_is_what_it_takes_on_the_card(is_replayed: bool) -> None:
     """A search by runs may find 600, where the allocator gave cached segments back."""
-    found = memory(FakeRunner(), None, largest=600)
-    assert found.device_total_bytes(600) == 10240 * MIB
+    found = memory(FakeRunner(), scaled() if is_replayed else None, largest=600)
+    assert found.device_total_bytes(600) == (10040 + CONTEXT) * MIB
     assert found.device_total_bytes(601) == (100 + 20 * 601 + CONTEXT) * MIB
 
 
@@ -142,3 +148,12 @@ def test_the_batch_that_ran_is_as_it_ran() -> None:
     tight = replace(found, answer=replace(found.answer, fits=False))
     assert not tight.fits(8)
     assert tight.fits(9)
+
+
+@pytest.mark.parametrize(("batch", "is_run"), [(8, False), (2, True), (64, True), (390, False)])
+def test_scratch_without_a_rule_is_known_near_the_samples_alone(batch: int, is_run: bool) -> None:
+    """Samples at 8 and 400; 390 is less than 1/32 away, and 8 is what was asked for."""
+    runner = FakeRunner()
+    found = memory(runner, replace(scaled(), has_scratch_of_its_own=True))
+    assert found.device_total_bytes(batch) == (100 + 20 * batch + CONTEXT) * MIB
+    assert runner.ran == [batch] * is_run
