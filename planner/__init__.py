@@ -14,6 +14,10 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from planner.comparing import compare as compare
+    from planner.comparison_result import CardComparison as CardComparison
+    from planner.curve_result import Curve as Curve
+    from planner.curves import curve as curve
     from planner.errors import PlannerError as PlannerError
     from planner.gpu_estimate import GpuEstimate as GpuEstimate
     from planner.inspection import Inspection as Inspection
@@ -26,6 +30,10 @@ if TYPE_CHECKING:
 _HOMES = {
     "estimate": "planner.pipeline",
     "inspect": "planner.pipeline",
+    "compare": "planner.comparing",
+    "curve": "planner.curves",
+    "CardComparison": "planner.comparison_result",
+    "Curve": "planner.curve_result",
     "Estimate": "planner.results",
     "GpuEstimate": "planner.gpu_estimate",
     "Inspection": "planner.inspection",
@@ -35,8 +43,8 @@ _HOMES = {
 }
 
 __all__ = [
-    "Estimate", "GpuEstimate", "Inspection", "PlannerError", "Verification", "__version__",
-    "estimate", "inspect", "verify",
+    "CardComparison", "Curve", "Estimate", "GpuEstimate", "Inspection", "PlannerError",
+    "Verification", "__version__", "compare", "curve", "estimate", "inspect", "verify",
 ]  # fmt: skip
 
 

@@ -6,7 +6,7 @@ seconds. The JSON form is a contract (schema_version 1): keys are added, never c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,11 +125,15 @@ class Curve:
 
 def knee(points: Sequence[CurvePoint]) -> int | None:
     """The smallest batch that fits with KNEE_SHARE of the best throughput of those that fit."""
-    fitting = [point for point in points if point.fits]
-    if not fitting:
+    return knee_of({point.batch_size: point.samples_per_s for point in points if point.fits})
+
+
+def knee_of(samples_per_s: Mapping[int, float]) -> int | None:
+    """The same of throughputs by batch; None where there are none."""
+    if not samples_per_s:
         return None
-    enough = KNEE_SHARE * max(point.samples_per_s for point in fitting)
-    return min(point.batch_size for point in fitting if point.samples_per_s >= enough)
+    enough = KNEE_SHARE * max(samples_per_s.values())
+    return min(batch for batch, found in samples_per_s.items() if found >= enough)
 
 
 def recommendation(points: Sequence[CurvePoint], global_batch: int | None) -> Recommendation:

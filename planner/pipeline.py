@@ -10,34 +10,29 @@ target, cards, options
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from planner.device.build import emulated_device
-from planner.device.payload import ModelFunctions, child_target
-from planner.device.runner import Runner
-from planner.device.torch_install import TorchInstall, find_torch
-from planner.errors import PlannerError, UsageError
+from planner.device.payload import ModelFunctions
+from planner.device.torch_install import find_torch
+from planner.errors import UsageError
 from planner.estimation.allocator_what_ifs import allocator_plan
-from planner.estimation.card_run import CardAnswer, CardRun
-from planner.estimation.speed import Speed, measured_data, speeds_of
+from planner.estimation.card_answers import card_by_card
+from planner.estimation.data_source import measured_data
+from planner.estimation.speed import Speed, speeds_of
 from planner.estimation.speed_request import SpeedRequest, speed_request, speed_words
-from planner.estimation.step_setup import Cards, Progress, StepSetup, side_by_side
+from planner.estimation.step_setup import Progress, StepSetup
 from planner.estimation.summary import summarize, value_reads
-from planner.estimation.survey import Survey
-from planner.host_estimate import caller_label, estimate_on_host, versions_of
+from planner.estimation.survey import surveyed
+from planner.host_estimate import estimate_on_host
 from planner.inspection import Inspection
-from planner.memory.budget import MemoryBudget, is_every_card, memory_budgets
-from planner.memory.largest import Card
-from planner.module_counts import ModelCounts
+from planner.memory.budget import is_every_card, memory_budgets
+from planner.opened import Opened, beside, counted_or_why, opened
 from planner.options import arguments, step_config, texts
-from planner.results import Estimate, Versions
+from planner.results import Estimate
 from planner.verification.learnt import Learnt, learnt
-from planner.workload import Scalar, StepConfig
+from planner.workload import Scalar
 
 # A recent data-centre card: flash attention and every dtype.
 INSPECT_GPU = "a100-sxm4-80gb"
@@ -66,11 +61,12 @@ def estimate(
     """Run the step on emulated cards: does it fit, what does it take, how large a batch, how fast.
 
     `target` is a model file, "FILE:NAME", "package.module:NAME", a live nn.Module or a function
-    that builds one. `gpu` is a card, a list of cards, or "all"; device="cpu" goes in its place,
-    with at most `memory` of RAM. Of several `alloc_conf` the first is in force, the others are held
-    against it by replay. With `calibration`, past verifications on a card correct what is said of
-    it. `options` are the fields of StepConfig (batch_size=8, precision="amp-bf16" ...) and words of
-    speed_request (data="imagenet-jpeg", host="p4d.24xlarge", price="2.49 USD/h" ...).
+    that builds one. `gpu` is a card, a list of cards, or "all" (none: the cards of `host`);
+    device="cpu" goes in its place, with at most `memory` of RAM. Of several `alloc_conf` the first
+    is in force, the others are held against it by replay. With `calibration`, past verifications
+    on a card correct what is said of it. `options` are the fields of StepConfig (batch_size=8,
+    precision="amp-bf16" ...) and the words of speed_request (data="imagenet-jpeg", host="this",
+    price="2.49 USD/h" ...).
 
     Raises:
         PlannerError: see errors.py. A model that does not fit is a result, not an error.
@@ -85,7 +81,8 @@ def estimate(
     )
     given = arguments(model_arguments or {}, "model_arguments")
     if device is not None or memory is not None:
-        _check_host(device, names, gpu_memory=gpu_memory, alloc_conf=alloc_conf, **asked)
+        of_a_card = {"gpu_memory": gpu_memory, "alloc_conf": alloc_conf or None, **asked}
+        _check_host(device, names, [name for name, is_ in of_a_card.items() if is_ is not None])
         return estimate_on_host(
             target,
             functions,
@@ -98,12 +95,13 @@ def estimate(
             progress=progress,
         )
     database = Path(hardware_db) if hardware_db is not None else None
-    budgets = memory_budgets(names, hardware_db=database, gpu_memory=gpu_memory, reserve=reserve)
     request = speed_request(**asked, hardware_db=database)
+    names = names or [card for card, _ in request.cards_of_host]
+    budgets = memory_budgets(names, hardware_db=database, gpu_memory=gpu_memory, reserve=reserve)
     torch = find_torch()
     known = learnt(budgets, torch=torch.version, mode=config.mode, from_history=calibration)
     plan = allocator_plan(settings, torch.version)
-    with _opened(
+    with opened(
         target,
         functions,
         given,
@@ -121,7 +119,7 @@ def estimate(
 
 
 def _on_cards(
-    child: _Opened,
+    child: Opened,
     setup: StepSetup,
     known: Learnt,
     request: SpeedRequest,
@@ -130,14 +128,16 @@ def _on_cards(
     search: bool,
 ) -> Estimate:
     """The answers of all cards, and beside them a counted run."""
+    if request.measure_data:
+        setup.progress("timing items of the data set")
+    request = measured_data(child.runner, request)  # before other runs take processors
     unlimited = child.cards.unlimited(known.budgets[0])
-    counting = _beside(lambda: child.runner.count(unlimited, setup.config))
-    answer = _survey if is_survey else _card_by_card
-    answers = answer(setup, known.budgets, search=search)
-    counted, trouble = _counted(counting)
+    counting = beside(lambda: child.runner.count(unlimited, setup.config))
+    answers = (surveyed if is_survey else card_by_card)(setup, known.budgets, search=search)
+    counted, trouble = counted_or_why(counting)
     speeds: list[Speed] = []
     if counted is not None:
-        speeds = speeds_of(answers, setup.config, counted, measured_data(child.runner, request))
+        speeds = speeds_of(answers, setup.config, counted, request)
     return summarize(
         child.label,
         setup.config,
@@ -185,7 +185,7 @@ def inspect(
         build_batch=build_batch, training_step=training_step, build_optimizer=None
     )
     given = arguments(model_arguments or {}, "model_arguments")
-    with _opened(
+    with opened(
         target,
         functions,
         given,
@@ -210,7 +210,7 @@ def inspect(
         )
 
 
-def _check_host(device: str | None, names: Sequence[str], **of_a_card: object) -> None:
+def _check_host(device: str | None, names: Sequence[str], of_a_card: Sequence[str]) -> None:
     """Raises UsageError where what was said of the CPU cannot be meant."""
     if device != "cpu":
         raise UsageError(
@@ -220,82 +220,6 @@ def _check_host(device: str | None, names: Sequence[str], **of_a_card: object) -
         )
     if names:
         raise UsageError(f"say either gpu {', '.join(names)} or device cpu, not both")
-    for name, value in of_a_card.items():
-        if value:
-            raise UsageError(f"{name} is a matter of a card: leave it out with device cpu")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Opened:
-    """A child that has loaded the target. `label` is the target as the caller knows it."""
-
-    runner: Runner
-    cards: Cards
-    label: str
-    versions: Versions
-
-
-@contextmanager
-def _opened(
-    target: Any,
-    functions: ModelFunctions,
-    given: tuple[tuple[str, Scalar], ...],
-    *,
-    torch: TorchInstall,
-    budget: MemoryBudget,
-    config: StepConfig,
-    timeout_s: float,
-    progress: Progress,
-) -> Iterator[_Opened]:
-    with child_target(target, functions, given) as named:
-        cards = Cards(torch=torch, device=emulated_device(torch, progress))
-        progress("importing torch and the model")
-        with Runner(
-            named,
-            device=cards.device,
-            profile=cards.unlimited(budget),
-            timeout_s=timeout_s,
-            alloc_conf=config.alloc_conf,
-        ) as runner:
-            versions = versions_of(runner.wait_loaded(), torch)
-            yield _Opened(
-                runner=runner, cards=cards, label=caller_label(target, named), versions=versions
-            )
-
-
-def _card_by_card(
-    setup: StepSetup, budgets: Sequence[MemoryBudget], *, search: bool
-) -> list[CardAnswer]:
-    """Answers in the order of the budgets, as many at a time as there are processors."""
-    runs = [CardRun(setup=setup, budget=budget) for budget in budgets]
-    return side_by_side(lambda run: run.answer(search), runs)
-
-
-def _survey(setup: StepSetup, budgets: Sequence[MemoryBudget], *, search: bool) -> list[CardAnswer]:
-    """The same, of cards that share their runs with those of their compute capability."""
-    alike: dict[tuple[int, int], list[MemoryBudget]] = {}
-    for budget in budgets:
-        alike.setdefault(budget.card.compute_capability, []).append(budget)
-    answered: dict[Card, int] = {}
-    surveys = [
-        Survey(setup=setup, budgets=tuple(group), answered=answered) for group in alike.values()
-    ]
-    found = side_by_side(lambda group: group.answers(search), surveys)
-    by_name = {answer.budget.requested: answer for group in found for answer in group}
-    return [by_name[budget.requested] for budget in budgets]
-
-
-def _beside(count: Callable[[], ModelCounts]) -> Future[ModelCounts]:
-    """Counts in a thread of its own; closing the child ends it."""
-    pool = ThreadPoolExecutor(max_workers=1)
-    counting = pool.submit(count)
-    pool.shutdown(wait=False)
-    return counting
-
-
-def _counted(counting: Future[ModelCounts]) -> tuple[ModelCounts | None, tuple[str, ...]]:
-    """Counts are beside the point of an estimate: without them it says why, and goes on."""
-    try:
-        return counting.result(), ()
-    except PlannerError as error:
-        return None, (f"FLOPs and activations could not be counted: {error}",)
+    if of_a_card:
+        said, are = ", ".join(of_a_card), "is a matter" if len(of_a_card) == 1 else "are matters"
+        raise UsageError(f"{said} {are} of a card: leave that out with device cpu")

@@ -19,8 +19,13 @@ from planner.module_counts import (
     StepCounts,
     Structure,
 )
+from planner.performance.bottleneck import Bottleneck, Bound, without_room
+from planner.performance.cost import StepCost, StepLoad, step_cost
+from planner.performance.host_ram import HostRam, Room
+from planner.performance.price import parse_price
 from planner.results import Estimate, Versions
-from planner.trace import Counts
+from planner.speed_result import Gain, HostNeeds, StepTime
+from planner.trace import Counts, Phase
 from planner.units import GIB, MIB
 from planner.workload import StepConfig
 
@@ -65,7 +70,64 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
 
 
 @pytest.fixture
-def a100() -> GpuEstimate:
+def step_time() -> StepTime:
+    """A step of 100 ms, 60 of them bound by arithmetic and 30 by memory bandwidth."""
+    return StepTime(
+        step_s=0.1,
+        samples_per_s=160.0,
+        gpu_s=0.1,
+        launch_s=0.02,
+        phases_s=(
+            (Phase.FORWARD, 0.03), (Phase.LOSS, 2e-6), (Phase.BACKWARD, 0.06),
+            (Phase.OPTIMIZER_STEP, 0.009998),
+        ),
+        bottleneck=Bottleneck(
+            bound=Bound.COMPUTE,
+            shares=((Bound.COMPUTE, 0.6), (Bound.BANDWIDTH, 0.3), (Bound.LAUNCHES, 0.2)),
+            runner_up=Bound.BANDWIDTH,
+            takes_over_factor=2.0,
+        ),
+        loader_s=0.05,
+        copy_s=0.0001,
+        interval_s=(0.08, 0.13),
+        interval_coverage=0.9,
+        interval_basis="20 published step times",
+        gains=(Gain(change="--precision amp-bf16", factor=2.13),),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def host_needs() -> HostNeeds:
+    """Tokens for a card in half of 8 GiB, in a container with 64 MiB of shared memory."""
+    return HostNeeds(
+        requested="epyc-7742",
+        ram=HostRam(
+            base_bytes=2 * GIB, workers_bytes=GIB, prefetch_bytes=GIB // 2,
+            pinned_bytes=GIB // 2, dataset_bytes=0, checkpoint_bytes=0, shm_peak_bytes=80 * MIB,
+        ),
+        ram_room=Room.FITS,
+        usable_ram_bytes=8 * GIB,
+        shm_room=Room.DOES_NOT_FIT,
+        shm_bytes=64 * MIB,
+        workers=8,
+        cores=64.0,
+        cores_needed=2.345,
+        cores_like="AMD EPYC 7742",
+        data="tokens",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def cost() -> StepCost:
+    """Of 160 samples a second on 400 W, at 3.6 USD an hour."""
+    load = StepLoad(
+        step_s=0.1, samples_per_step=16, tdp_w=400, compute_fraction=0.6, bandwidth_fraction=0.3
+    )
+    return step_cost(load, dataset_samples=576_000, price=parse_price("3.6 USD/h"))
+
+
+@pytest.fixture
+def a100(step_time: StepTime, host_needs: HostNeeds, cost: StepCost) -> GpuEstimate:
     """A card on which the step fits."""
     return GpuEstimate(
         requested="a100",
@@ -85,12 +147,23 @@ def a100() -> GpuEstimate:
         interval_basis="19 runs (peak reserved) and 30 figures (context overhead)",
         suggested_batch_size=54,
         suggested_margin_bytes=3 * GIB,
+        time=step_time,
+        host=host_needs,
+        cost=cost,
     )
 
 
 @pytest.fixture
-def t4() -> GpuEstimate:
+def t4(step_time: StepTime) -> GpuEstimate:
     """A card on which the step does not fit, but a smaller batch does."""
+    time = replace(
+        step_time,
+        bottleneck=without_room(step_time.bottleneck, Bound.VRAM),
+        interval_s=None,
+        loader_s=None,
+        copy_s=None,
+        gains=(),
+    )
     return GpuEstimate(
         requested="t4",
         name="Tesla T4",
@@ -103,6 +176,7 @@ def t4() -> GpuEstimate:
         fits=False,
         max_batch_size=10,
         attention_backends=("efficient",),
+        time=time,
     )
 
 

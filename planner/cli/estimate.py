@@ -11,6 +11,7 @@ import planner
 from planner.cli import options as shared
 from planner.cli.exit_codes import exit_code
 from planner.cli.progress import shown_progress
+from planner.cli.speed_options import speed_options
 
 _EXIT_CODES = """\b
 Exit codes:
@@ -29,7 +30,8 @@ Progress, errors and whatever the model prints go to stderr.
     "--gpu",
     metavar="NAME",
     multiple=True,
-    help="Card to ask about, like a100 or rtx4090; repeatable, or all. `planner gpus` lists them.",
+    help="Card to ask about, like a100 or rtx4090; repeatable, or all. `planner gpus` lists them. "
+    "Without it the cards of --host.",
 )
 @click.option(
     "--device",
@@ -46,17 +48,8 @@ Progress, errors and whatever the model prints go to stderr.
 @shared.step_options
 @shared.model_arg
 @shared.input_spec
-@click.option(
-    "--gpu-memory",
-    metavar="SIZE",
-    help="Memory of the card, like 24GiB, in the place of what its record says.",
-)
-@click.option(
-    "--reserve",
-    metavar="SIZE|%",
-    default="0",
-    help="Memory to keep free, like 1GiB or 5%.",
-)
+@shared.gpu_memory
+@shared.reserve
 @click.option(
     "--alloc-conf",
     metavar="TEXT",
@@ -70,13 +63,8 @@ Progress, errors and whatever the model prints go to stderr.
     callback=shared.inverted,
     help="Do not search the largest batch.",
 )
-@click.option(
-    "--no-calibration",
-    "calibration",
-    is_flag=True,
-    callback=shared.inverted,
-    help="Do not correct the figures by past verifications (`planner history`).",
-)
+@shared.no_calibration
+@speed_options
 @shared.timeout("Longest wait for loading the model and for each run: seconds, 10m or 1h.")
 @shared.hardware_db
 @shared.as_json
@@ -85,7 +73,7 @@ Progress, errors and whatever the model prints go to stderr.
 def estimate(
     context: click.Context, /, target: str, as_json: bool, quiet: bool, **options: Any
 ) -> None:
-    """Say whether a training step of TARGET fits on a card, and how large a batch.
+    """Say whether a training step of TARGET fits on a card, how large a batch, and how fast.
 
     TARGET is a model file (models/gpt2.py), a function or class in it (models/llama.py:llama_1b)
     or in an installed package (torchvision.models:resnet50, with --input 3x224x224).

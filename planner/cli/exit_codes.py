@@ -30,5 +30,9 @@ def exit_code(estimate: Estimate) -> ExitCode:
     Who asks for all looks for one.
     """
     every = [entry.fits for entry in estimate.gpus]
-    fits = any(every) if estimate.is_survey else all(every)
+    return fits_or_not(any(every) if estimate.is_survey else all(every))
+
+
+def fits_or_not(fits: bool) -> ExitCode:
+    """Done, and whether what was asked for fits."""
     return ExitCode.FITS if fits else ExitCode.DOES_NOT_FIT

@@ -173,6 +173,34 @@ input_spec = click.option(
     help="Input without its batch dimension: 3x224x224 or ids=1024:int64; repeatable. "
     "In the place of build_batch.",
 )
+gpu_memory = click.option(
+    "--gpu-memory",
+    metavar="SIZE",
+    help="Memory of the card, like 24GiB, in the place of what its record says.",
+)
+reserve = click.option(
+    "--reserve",
+    metavar="SIZE|%",
+    default="0",
+    help="Memory to keep free, like 1GiB or 5%.",
+)
+no_calibration = click.option(
+    "--no-calibration",
+    "calibration",
+    is_flag=True,
+    callback=inverted,
+    help="Do not correct the figures by past verifications (`planner history`).",
+)
+alloc_conf = click.option(
+    "--alloc-conf", metavar="TEXT", help="PYTORCH_CUDA_ALLOC_CONF for the run."
+)
+as_csv = click.option(
+    "--csv",
+    "csv_file",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the figures to FILE as CSV as well.",
+)
 hardware_db = click.option(
     "--hardware-db",
     metavar="DIR",

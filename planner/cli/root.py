@@ -23,7 +23,17 @@ _COMMANDS = {
     "estimate": (
         "planner.cli.estimate",
         "estimate",
-        "Say whether a training step of TARGET fits on a card, and how large a batch.",
+        "Say whether a training step of TARGET fits on a card, how large a batch, and how fast.",
+    ),
+    "curve": (
+        "planner.cli.curve",
+        "curve",
+        "Say how fast and how large a training step of TARGET is at each batch on one card.",
+    ),
+    "compare": (
+        "planner.cli.compare",
+        "compare",
+        "Rank cards by what a training step of TARGET takes on each: time, cost or energy.",
     ),
     "verify": (
         "planner.cli.verify",

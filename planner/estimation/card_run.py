@@ -52,8 +52,8 @@ class CardRun:
     setup: StepSetup
     budget: MemoryBudget
 
-    def answer(self, search: bool) -> CardAnswer:
-        """Runs the step, and searches the largest batch if asked.
+    def answer(self, search: bool, *, sequence: bool = True) -> CardAnswer:
+        """Runs the step, and searches the largest batch if asked; with `sequence` its length too.
 
         Raises:
             ModelError: the user's code raised for the batch asked for.
@@ -69,16 +69,16 @@ class CardRun:
         else:
             fits, held = self._on_full_card(free)
         batch = self._largest(Axis.BATCH, free, fits) if search else None
-        sequence = None
-        if search and setup.config.sequence_length is not None:
-            sequence = self._largest(Axis.SEQUENCE, free, fits)
+        longest = None
+        if search and sequence and setup.config.sequence_length is not None:
+            longest = self._largest(Axis.SEQUENCE, free, fits)
         is_hopeless = batch is not None and not batch.capacity.largest
         return CardAnswer(
             budget=self.budget,
             trace=held.trace,
             fits=fits,
             batch=batch,
-            sequence=sequence,
+            sequence=longest,
             breakdown=held.breakdown,
             requests=free.requests,
             batch_1=self._batch_1() if is_hopeless and setup.config.batch_size > 1 else None,

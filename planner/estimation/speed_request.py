@@ -17,6 +17,7 @@ from planner.hardware.database import load_cpus, load_hosts
 from planner.hardware.host_specs import HostSpec
 from planner.hardware.this_host import NAME as THIS_HOST
 from planner.hardware.this_host import this_host
+from planner.performance.cost import NO_PUE, checked_pue
 from planner.performance.data_item import DataItem, parse_data
 from planner.performance.host_budget import HostBudget
 from planner.performance.loader import DEFAULT_PREFETCH_FACTOR, Loader
@@ -36,19 +37,26 @@ NAMES = (
 class SpeedRequest:
     """`item` is None where no data were named; `measure_data` asks for the user's own to be timed.
 
-    `core_like` names the core that `host.core_speed` is of; `notes` say what was assumed.
+    `machine` is the record of a host that was named as such, `core_like` names the core that
+    `host.core_speed` is of; `notes` say what was assumed.
     """
 
     loader: Loader
     item: DataItem | None = None
     measure_data: bool = False
     host: HostBudget | None = None
+    machine: HostSpec | None = None
     core_like: str | None = None
     ram_bytes: int | None = None
     price: HourlyPrice | None = None
     dataset_samples: int | None = None
-    pue: float = 1.0
+    pue: float = NO_PUE
     notes: tuple[str, ...] = ()
+
+    @property
+    def cards_of_host(self) -> tuple[tuple[str, int], ...]:
+        """Ids of cards that the host comes with, each with its count."""
+        return () if self.machine is None else self.machine.gpus
 
 
 def speed_words(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -62,14 +70,14 @@ def speed_request(
     data: str | float | None = None,
     measure_data: bool = False,
     workers: int | None = None,
-    prefetch_factor: int = DEFAULT_PREFETCH_FACTOR,
+    prefetch_factor: int | None = None,
     pin_memory: bool = True,
     cpu: str | None = None,
     host: str | None = None,
     ram: str | int | None = None,
     price: str | None = None,
     dataset_size: str | int | None = None,
-    pue: float = 1.0,
+    pue: float = NO_PUE,
     hardware_db: Path | None = None,
 ) -> SpeedRequest:
     """The request in these words.
@@ -77,29 +85,67 @@ def speed_request(
     Raises:
         UsageError: one of them cannot be meant; an unknown processor or host, with near names.
     """
+    _check_kinds(
+        measure_data=measure_data, workers=workers, prefetch_factor=prefetch_factor,
+        pin_memory=pin_memory, cpu=cpu, host=host, price=price, pue=pue,
+    )  # fmt: skip
     if data is not None and measure_data:
         raise UsageError(f"data {data!r} was given, and measure_data: say one of the two")
     if host is not None and cpu is not None:
         raise UsageError(f"host {host!r} has a processor of its own: leave cpu {cpu!r} out")
+    if workers == 0 and prefetch_factor is not None:
+        raise UsageError("with 0 workers nothing is prefetched: leave prefetch_factor out")
+    checked_pue(pue)
+    # What is cheap to check comes before the database is read and this machine is measured.
     ram_bytes = None if ram is None else _ram_bytes(ram)
+    hourly = None if price is None else parse_price(price)
+    samples = None if dataset_size is None else parse_dataset_size(str(dataset_size))
+    _loader(workers, prefetch_factor, pin_memory, None)
+    item = None if data is None else parse_data(str(data))
     found, notes = _host(host, cpu, hardware_db)
     budget = None if found is None else _budget(found, host or cpu or "", ram_bytes)
-    speed = 1.0 if budget is None else budget.core_speed
+    if item is not None and budget is not None:
+        item = parse_data(str(data), core_speed=budget.core_speed)
     return SpeedRequest(
         loader=_loader(workers, prefetch_factor, pin_memory, budget),
-        item=None if data is None else parse_data(str(data), core_speed=speed),
+        item=item,
         measure_data=measure_data,
         host=budget,
+        machine=found if isinstance(found, HostSpec) else None,
         core_like=None if found is None else _cpu_of(found).name,
         ram_bytes=ram_bytes if budget is None else (budget.ram_bytes or None),
-        price=None if price is None else parse_price(price),
-        dataset_samples=None if dataset_size is None else parse_dataset_size(str(dataset_size)),
+        price=hourly,
+        dataset_samples=samples,
         pue=pue,
         notes=notes,
     )
 
 
+_FLAGS = ("measure_data", "pin_memory")
+_COUNTS = ("workers", "prefetch_factor")
+_TEXTS = ("cpu", "host", "price")
+
+
+def _check_kinds(**given: object) -> None:
+    """The command line gives the right ones; a caller of the library may not."""
+    for name, value in given.items():
+        if name in _FLAGS:
+            is_right, wanted = isinstance(value, bool), "True or False"
+        elif name in _COUNTS:
+            is_right = value is None or (isinstance(value, int) and not isinstance(value, bool))
+            wanted = "a whole number"
+        elif name in _TEXTS:
+            is_right, wanted = value is None or isinstance(value, str), "text"
+        else:
+            is_right = isinstance(value, (int, float)) and not isinstance(value, bool)
+            wanted = "a number"
+        if not is_right:
+            raise UsageError(f"{name} must be {wanted}, not {value!r}")
+
+
 def _ram_bytes(ram: str | int) -> int:
+    if isinstance(ram, bool) or not isinstance(ram, (str, int)):
+        raise UsageError(f"ram must be a size like 64GiB or a number of bytes, not {ram!r}")
     size_bytes = parse_bytes(ram) if isinstance(ram, str) else ram
     if size_bytes <= 0:
         raise UsageError(f"ram must be more than 0, not {ram!r}; write it like 64GiB")
@@ -154,9 +200,10 @@ def _budget(found: HostSpec | CpuSpec, requested: str, ram_bytes: int | None) ->
 
 
 def _loader(
-    workers: Any, prefetch_factor: int, pin_memory: bool, host: HostBudget | None
+    workers: int | None, prefetch_factor: int | None, pin_memory: bool, host: HostBudget | None
 ) -> Loader:
     if workers is None:
         there = DEFAULT_WORKERS if host is None else max(1, int(host.cores))
         workers = min(there, _MOST_WORKERS)
-    return Loader(workers=workers, prefetch_factor=prefetch_factor, pin_memory=pin_memory)
+    ahead = DEFAULT_PREFETCH_FACTOR if prefetch_factor is None else prefetch_factor
+    return Loader(workers=workers, prefetch_factor=ahead, pin_memory=pin_memory)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from planner.estimation.card_run import CardAnswer, CardRun, beyond_all_cards, model_error
 from planner.estimation.step_runs import Axis, StepRuns, probe_of, sample_of
-from planner.estimation.step_setup import StepSetup
+from planner.estimation.step_setup import StepSetup, side_by_side
 from planner.memory.budget import MemoryBudget
 from planner.memory.capacity import Capacity, Probe, Verdict
 from planner.memory.largest import Beginning, Card, Largest, forecasts
@@ -162,3 +162,19 @@ class Survey:
 
     def _of_1(self) -> StepConfig:
         return replace(self.setup.config, batch_size=1)
+
+
+def surveyed(
+    setup: StepSetup, budgets: Sequence[MemoryBudget], *, search: bool
+) -> list[CardAnswer]:
+    """Answers in the order of the budgets, of cards of any compute capability."""
+    alike: dict[tuple[int, int], list[MemoryBudget]] = {}
+    for budget in budgets:
+        alike.setdefault(budget.card.compute_capability, []).append(budget)
+    answered: dict[Card, int] = {}
+    surveys = [
+        Survey(setup=setup, budgets=tuple(group), answered=answered) for group in alike.values()
+    ]
+    found = side_by_side(lambda group: group.answers(search), surveys)
+    by_name = {answer.budget.requested: answer for group in found for answer in group}
+    return [by_name[budget.requested] for budget in budgets]

@@ -19,10 +19,12 @@ class Bound(str, Enum):
     DATA = "data preparation"  # workers, storage, handing batches over
     HOST_RAM = "host RAM"  # the job does not fit beside the card
     COPY = "PCIe copy"
-    LAUNCHES = "kernel launches"  # the CPU is slower to ask for kernels than the card to run them
+    # The CPU is slower to ask for kernels than the card to run them, or they are so small that
+    # their begin and end take longer than their work.
+    LAUNCHES = "kernel launches"
     BANDWIDTH = "memory bandwidth"  # of the card
     COMPUTE = "compute"  # tensor cores, or CUDA cores where those cannot be used
-    VRAM = "VRAM capacity"  # the step does not fit, or a larger batch would be faster
+    VRAM = "VRAM capacity"  # the step does not fit on the card
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,15 +64,20 @@ class StepParts:
     @property
     def step_s(self) -> float:
         """Seconds of the step, with what overlaps hidden."""
+        return self.step_of(self.card_s)
+
+    def step_of(self, card_s: float) -> float:
+        """Seconds of the step if the card took `card_s`."""
         if self.input is None:
-            return self.card_s
-        return self.micro_batches * step_with_input(self.card_s / self.micro_batches, self.input)
+            return card_s
+        return self.micro_batches * step_with_input(card_s / self.micro_batches, self.input)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bottleneck:
     """`takes_over_factor`: how much faster the bound must get for `runner_up` to hold the step up.
 
+    It is None where the job has no place at all: there `runner_up` is what holds it up elsewhere.
     `shares` are of the step, the largest first, without those that are nothing.
     """
 
@@ -79,26 +86,37 @@ class Bottleneck:
     runner_up: Bound | None
     takes_over_factor: float | None
 
+    @property
+    def share(self) -> float | None:
+        """The bound's own part of the step; None of a bound that is no matter of time."""
+        return dict(self.shares).get(self.bound)
+
 
 def bottleneck(parts: StepParts) -> Bottleneck:
     """The longest part of the step, and what comes after it."""
-    card = Bound.COMPUTE if parts.compute_s >= parts.bandwidth_s else Bound.BANDWIDTH
-    contenders = {
+    roofs = _roofs(parts)
+    card = max(roofs, key=lambda one: roofs[one])
+    lanes = {
         Bound.DATA: parts.loader_s,
         Bound.COPY: parts.copy_s,
         Bound.LAUNCHES: parts.launch_s,
-        card: parts.gpu_s,
     }
-    ordered = sorted(contenders, key=lambda one: -contenders[one])
-    bound, runner_up = ordered[:2]
+    lanes[card] = max(lanes.get(card, 0.0), parts.gpu_s)
+    bound = max(lanes, key=lambda one: lanes[one])
+    factors = {
+        other: lanes[bound] / seconds
+        for other, seconds in lanes.items()
+        if other is not bound and seconds > 0
+    }
+    if bound is card and parts.gpu_s >= parts.launch_s:
+        factors = _factors_of_a_roof(card, roofs, parts)
+    runner_up = min(factors, key=lambda one: factors[one], default=None)
     busy = {
         Bound.DATA: parts.loader_s,
         Bound.COPY: parts.copy_s,
-        Bound.LAUNCHES: parts.launch_s,
-        Bound.COMPUTE: parts.compute_s,
-        Bound.BANDWIDTH: parts.bandwidth_s,
+        **roofs,
+        Bound.LAUNCHES: max(parts.launch_s, parts.fixed_s),
     }
-    has_next = contenders[runner_up] > 0
     return Bottleneck(
         bound=bound,
         shares=tuple(
@@ -106,9 +124,49 @@ def bottleneck(parts: StepParts) -> Bottleneck:
             for name in sorted(busy, key=lambda one: -busy[one])
             if busy[name] > 0
         ),
-        runner_up=runner_up if has_next else None,
-        takes_over_factor=contenders[bound] / contenders[runner_up] if has_next else None,
+        runner_up=runner_up,
+        takes_over_factor=None if runner_up is None else factors[runner_up],
     )
+
+
+def without_room(found: Bottleneck, bound: Bound) -> Bottleneck:
+    """The same step of a job that does not run: memory that is too small comes before any time."""
+    return Bottleneck(
+        bound=bound, shares=found.shares, runner_up=found.bound, takes_over_factor=None
+    )
+
+
+def _roofs(parts: StepParts) -> dict[Bound, float]:
+    """Seconds of the card by what holds its kernels up; they add up to `gpu_s`."""
+    return {
+        Bound.COMPUTE: parts.compute_s,
+        Bound.BANDWIDTH: parts.bandwidth_s,
+        Bound.LAUNCHES: parts.fixed_s,
+    }
+
+
+def _factors_of_a_roof(
+    card: Bound, roofs: dict[Bound, float], parts: StepParts
+) -> dict[Bound, float]:
+    """How much faster the kernels under one roof must get for something else to be the longest.
+
+    The others on the card run one after another with them: they stay, whatever the factor.
+    """
+    mine_s = roofs[card]
+    others_s = parts.gpu_s - mine_s
+    factors = {
+        other: mine_s / seconds
+        for other, seconds in roofs.items()
+        if other is not card and seconds > 0
+    }
+    beside = (
+        (Bound.DATA, parts.loader_s), (Bound.COPY, parts.copy_s), (Bound.LAUNCHES, parts.launch_s)
+    )  # fmt: skip
+    for other, seconds in beside:
+        if other is not card and seconds > others_s:
+            factor = mine_s / (seconds - others_s)
+            factors[other] = min(factor, factors.get(other, factor))
+    return factors
 
 
 def step_parts(

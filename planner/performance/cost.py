@@ -135,6 +135,20 @@ class StepCost:
         }
 
 
+def checked_pue(pue: float) -> float:
+    """The PUE itself.
+
+    Raises:
+        UsageError: it is below 1, or not a finite number.
+    """
+    if not (math.isfinite(pue) and pue >= 1):
+        raise UsageError(
+            f"a PUE of {pue:g} was given, which is not a finite number of at least 1; write 1 for "
+            "the machine alone, or 1.1 to 1.5 for a data centre"
+        )
+    return pue
+
+
 def power_range(
     load: StepLoad, *, host_share: Range = HOST_SHARE, pue: float = NO_PUE
 ) -> PowerRange:
@@ -145,11 +159,7 @@ def power_range(
     Raises:
         UsageError: a PUE below 1, or not a finite number.
     """
-    if not (math.isfinite(pue) and pue >= 1):
-        raise UsageError(
-            f"a PUE of {pue:g} was given, which is not a finite number of at least 1; write 1 for "
-            "the machine alone, or 1.1 to 1.5 for a data centre"
-        )
+    checked_pue(pue)
     idle_w = IDLE_SHARE * load.tdp_w
     card_w = _each(lambda end: idle_w + (load.tdp_w - idle_w) * _drawn_share(load, end))
     host_w = _each(lambda end: card_w[end] * host_share[end])

@@ -140,7 +140,7 @@ def _kind(record: OperatorRecord, name: str) -> KernelKind:
 
 def _plain(record: OperatorRecord, kind: KernelKind) -> Kernel:
     tensors = (*record.inputs, *record.outputs)
-    largest = max(tensors, key=_bytes, default=None)
+    largest = max(tensors, key=tensor_bytes, default=None)
     return Kernel(
         kind=kind,
         part=_pass(record, kind),
@@ -165,7 +165,7 @@ def _elements(record: OperatorRecord) -> int:
     """Of all tensors together, as if each element had the mean size of theirs."""
     tensors = (*record.inputs, *record.outputs)
     elements = sum(prod(item.shape) * item.number for item in tensors)
-    whole = sum(map(_bytes, tensors))
+    whole = sum(map(tensor_bytes, tensors))
     moved = record.read_bytes + record.written_bytes
     return round(moved * elements / whole) if whole else 0
 
@@ -237,7 +237,7 @@ def _convolution_backward(record: OperatorRecord) -> Iterator[Kernel]:
             part=part,
             dtype=weight.dtype,
             flops=(record.flops or 0) // len(wanted),
-            moved_bytes=sum(map(_bytes, (gradient, given, weight))),
+            moved_bytes=sum(map(tensor_bytes, (gradient, given, weight))),
             channels_last=given.channels_last or gradient.channels_last,
             product=product,
             groups=groups,
@@ -258,5 +258,6 @@ _ITEM_BYTES = {
 }  # fmt: skip
 
 
-def _bytes(tensor: TensorShape) -> int:
+def tensor_bytes(tensor: TensorShape) -> int:
+    """Bytes of all elements."""
     return prod(tensor.shape) * tensor.number * _ITEM_BYTES.get(tensor.dtype, 1)

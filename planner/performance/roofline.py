@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from math import hypot
 
 from planner.hardware.specs import GpuSpec
@@ -77,6 +78,30 @@ class GpuTime:
 Change = Callable[[Kernel, Phase], Kernel]
 
 
+class _Same:
+    """Stands for one record and no other: a hash of all its shapes takes longer than its kernels.
+
+    It holds the record, so that no other gets its identity as long as this one is remembered.
+    """
+
+    __slots__ = ("record",)
+
+    def __init__(self, record: OperatorRecord) -> None:
+        self.record = record
+
+    def __hash__(self) -> int:
+        return id(self.record)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.record is self.record
+
+
+@lru_cache(maxsize=16384)
+def _launched(same: _Same) -> tuple[Kernel, ...]:
+    """The kernels of a record: every card asks for the same."""
+    return kernels_of(same.record)
+
+
 def gpu_time(
     operators: Iterable[OperatorRecord],
     card: GpuSpec,
@@ -93,7 +118,7 @@ def gpu_time(
     compute_s = bandwidth_s = fixed_s = 0.0
     launched, uncovered = 0, dict[str, None]()
     for record in operators:
-        kernels = kernels_of(record)
+        kernels = _launched(_Same(record))
         if any(kernel.kind is KernelKind.UNKNOWN for kernel in kernels):
             uncovered[record.name] = None
         for launched_kernel in kernels:

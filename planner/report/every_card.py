@@ -6,29 +6,38 @@ In: an Estimate of all cards. Out: a renderable. Convention: plain ASCII; sizes 
 from __future__ import annotations
 
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from planner.gpu_estimate import GpuEstimate
+from planner.report.columns import FittedTable
 from planner.report.largest import largest_batch
 from planner.results import Estimate
-from planner.units import format_bytes, format_percent
+from planner.units import format_bytes, format_duration, format_percent
 
-_HEADINGS = ("card", "usable memory", "device total", "taken", "fits", "largest batch")
+_COLUMNS = (
+    "card", "usable memory", "device total", "taken", "fits", "largest batch", "step time", "bound",
+)  # fmt: skip
+_LEFT = (0, 4, 7)
+_LEFT_OUT_FIRST = (7, 6, 3)  # where the terminal is narrow
 
 
 def every_card(estimate: Estimate) -> RenderableType:
     """The table; cards of one size are in the order of their names."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for heading in _HEADINGS:
-        table.add_column(heading, justify="left" if heading in ("card", "fits") else "right")
-    for entry in sorted(estimate.gpus, key=lambda one: (one.usable_memory_bytes, one.requested)):
-        table.add_row(*_cells(entry))
-    return table
+    entries = sorted(estimate.gpus, key=lambda one: (one.usable_memory_bytes, one.requested))
+    is_timed = any(entry.time is not None for entry in entries)
+    shown = len(_COLUMNS) if is_timed else _COLUMNS.index("step time")
+    return FittedTable(
+        columns=_COLUMNS[:shown],
+        lines=[_cells(entry)[:shown] for entry in entries],
+        left=_LEFT,
+        left_out_first=[position for position in _LEFT_OUT_FIRST if position < shown],
+        folded=0,
+    )
 
 
 def _cells(entry: GpuEstimate) -> tuple[Text, ...]:
     used_bytes = entry.device_total_bytes + entry.reserve_bytes
+    time = entry.time
     return (
         Text(entry.requested),
         Text(format_bytes(entry.usable_memory_bytes)),
@@ -36,4 +45,6 @@ def _cells(entry: GpuEstimate) -> tuple[Text, ...]:
         Text(format_percent(used_bytes, entry.usable_memory_bytes)),
         Text("yes", style="bold green") if entry.fits else Text("no", style="bold red"),
         Text(largest_batch(entry)),
+        Text("" if time is None else format_duration(time.step_s)),
+        Text("" if time is None else time.bottleneck.bound.value),
     )

@@ -20,6 +20,7 @@ from planner.report.every_card import every_card
 from planner.report.heading import STEPS, software, step_words
 from planner.report.largest import largest_batch, longest_sequence, suggested_batch
 from planner.report.lists import titled_lists
+from planner.report.speed import faster, speed_rows
 from planner.results import Estimate
 from planner.trace import TensorCategory
 from planner.units import format_bytes, format_count, format_flops, format_percent
@@ -38,6 +39,7 @@ def render(estimate: Estimate) -> RenderableType:
         parts += [Text(), largest_tensors(estimate.gpus[0].requested, estimate.gpus[0].breakdown)]
     sections = (
         ("does not fit", () if estimate.is_survey else advice(estimate)),
+        ("to go faster", () if estimate.is_survey else faster(estimate)),
         ("under another allocator setting, by replay", _what_ifs(estimate)),
         ("warnings", estimate.warnings),
         ("assumed", estimate.assumptions),
@@ -139,6 +141,7 @@ def _cells(entry: GpuEstimate) -> dict[str, Text]:
         "longest sequence": Text(longest_sequence(entry)),
         "attention": Text(", ".join(entry.attention_backends)),
         **_breakdown_cells(entry),
+        **{label: Text(text) for label, text in speed_rows(entry).items()},
     }
 
 

@@ -20,11 +20,12 @@ import planner
 from planner.cli.exit_codes import ExitCode
 from planner.cli.root import root
 from planner.errors import PlannerError, UsageError
+from planner.estimation.speed_request import NAMES as SPEED_NAMES
 from planner.memory.timeline import ROUNDING
 from planner.options import NAMES, step_config
 from planner.report.terminal import render
 from planner.results import Estimate
-from planner.trace import TensorCategory
+from planner.trace import Phase, TensorCategory
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -95,12 +96,20 @@ def test_ci_does_what_readme_says() -> None:
 
 @pytest.mark.parametrize("words", planner_commands(), ids=" ".join)
 def test_commands_are_understood(words: list[str]) -> None:
-    if words[0] not in ("estimate", "inspect", "verify"):  # what runs a model is only parsed
+    if words[0] not in (
+        "estimate",
+        "inspect",
+        "verify",
+        "curve",
+        "compare",
+    ):  # what runs a model is only parsed
         result = CliRunner().invoke(root, words)
         assert result.exit_code == 0, result.stderr
         return
     context = dict(commands(root))[words[0]].make_context(words[0], words[1:])
     given = {name: value for name, value in context.params.items() if name in NAMES}
+    if given.get("batch_size") is None:  # compare: each card has its own
+        given.pop("batch_size", None)
     alloc_conf = given.get("alloc_conf") or ()
     first = alloc_conf if isinstance(alloc_conf, str) else next(iter(alloc_conf), None)
     step_config({**given, "alloc_conf": first})
@@ -127,6 +136,14 @@ def test_every_option_of_verify_has_a_row_here_or_there() -> None:
     here = set(re.findall(r"^\| `(--[a-z-]+)", section("Verify: the largest batch for real"), re.M))
     there = set(re.findall(r"`(--?[a-z-]+)", section("More of it")))
     assert options_of(dict(commands(root))["verify"]) - {"-h", "--help"} <= here | there
+
+
+@pytest.mark.parametrize("name", ["curve", "compare"])
+def test_every_option_of_curve_and_compare_has_a_row_here_or_there(name: str) -> None:
+    rows = re.findall(r"^\| (`--.*?) \| ", section("Which batch, which card"), re.M)
+    here = set(re.findall(r"`(--[a-z-]+)", "".join(rows)))
+    there = set(re.findall(r"`(--?[a-z-]+)", section("More of it")))
+    assert options_of(dict(commands(root))[name]) - {"-h", "--help"} <= here | there
 
 
 def test_choices_in_the_rows_are_those_of_the_command() -> None:
@@ -167,6 +184,12 @@ def test_json_keys_are_those_of_the_document(estimate: Estimate) -> None:
         for part in (first, second)
     ]
     assert in_rows == [set(document), set(document["gpus"][0])]
+    card = document["gpus"][0]
+    for key in ("time", "host", "cost"):
+        (row,) = re.findall(rf"^\| `{key}` \| (.*) \|$", second, re.MULTILINE)
+        inner = [*card[key].get("gains", ()), card[key].get("epoch") or {}]
+        own = {*card[key], *(name for part in inner for name in part)}
+        assert set(re.findall(r"`(\w+)`", row)) == own
     for key in ("versions", "config", "counts"):
         (row,) = re.findall(rf"^\| `{key}` \| (.*) \|$", first, re.MULTILINE)
         assert set(re.findall(r"`(\w+)`", row)) == set(document[key])
@@ -186,7 +209,7 @@ def test_every_option_of_the_library_is_named() -> None:
         if parameter.kind is Parameter.KEYWORD_ONLY
     }
     functions = {"build_batch", "training_step", "build_optimizer"}
-    assert {*own, *NAMES} - functions - {"gpu"} <= named
+    assert {*own, *NAMES, *SPEED_NAMES} - functions - {"gpu"} <= named
 
 
 def test_the_report_shown_has_the_rows_of_a_report(estimate: Estimate) -> None:
@@ -198,13 +221,19 @@ def test_the_report_shown_has_the_rows_of_a_report(estimate: Estimate) -> None:
         return re.findall(r"^([a-z]+(?: [a-z]+)?)  +\S", text, re.MULTILINE)
 
     (shown,) = blocks(README, "text")
-    assert labels(shown) == [row for row in labels(captured.get()) if row != "attention"]
-    explained = set(re.findall(r"^\| ([a-z ]+) \| ", README.partition("\n## ")[0], re.MULTILINE))
-    rare = {"attention", "longest sequence"}
+    asked_for = {
+        "attention", "time interval", "cores needed", "workers", "host memory", "shared memory",
+        "epoch", "epoch energy", "epoch cost",
+    }  # fmt: skip
+    assert labels(shown) == [row for row in labels(captured.get()) if row not in asked_for]
+    rows = re.findall(r"^\| ([a-z, ]+) \| ", README.partition("\n## ")[0], re.MULTILINE)
+    explained = {name for row in rows for name in row.split(", ")}
+    rare = {"longest sequence", *asked_for}
     assert {*labels(shown), *rare} - {"card"} == explained - {"row", "peak is in"}
     assert "\npeak is in" in shown
     named = set(re.findall(r"^- ([a-z]+(?: [a-z]+)?)  +\S", shown, re.MULTILINE))
-    assert named <= {*(category.value for category in TensorCategory), ROUNDING}
+    of_the_peak = {*(category.value for category in TensorCategory), ROUNDING}
+    assert named <= of_the_peak | {phase.value for phase in Phase}
     assert "saved activation" in named
 
 

@@ -1,0 +1,91 @@
+"""`planner compare TARGET`: cards ranked by time, cost or energy."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+import planner
+from planner.cli import options as shared
+from planner.cli.exit_codes import fits_or_not
+from planner.cli.progress import shown_progress
+from planner.cli.speed_options import speed_options
+from planner.comparison_result import RankBy
+
+_EXIT_CODES = """\b
+Exit codes:
+  0  done, and the step fits on at least one card
+  1  error: the model's code, this machine, the build of the emulated device
+  2  wrong usage: an option, a value, an unknown card
+  3  done, and the step fits on none
+"""
+
+
+@click.command(epilog=_EXIT_CODES)
+@click.argument("target")
+@click.option(
+    "--gpu",
+    metavar="NAME",
+    multiple=True,
+    default=("all",),
+    show_default="all",
+    help="Card to compare; repeatable, or all. `planner gpus` lists them.",
+)
+@click.option(
+    "--by",
+    type=shared.words(RankBy),
+    default=RankBy.TIME.value,
+    show_default=True,
+    help="What the best card is best at: samples a second, rent or energy of an epoch.",
+)
+@click.option(
+    "--batch",
+    "batch_size",
+    metavar="N",
+    type=shared.AT_LEAST_1,
+    help="Batch on every card; else each has its own, near its best throughput.",
+)
+@shared.sequence_length
+@shared.step_options
+@shared.model_arg
+@shared.input_spec
+@speed_options
+@shared.gpu_memory
+@shared.reserve
+@shared.alloc_conf
+@shared.no_calibration
+@shared.timeout("Longest wait for loading the model and for each run: seconds, 10m or 1h.")
+@shared.hardware_db
+@shared.as_csv
+@shared.as_json
+@shared.quiet
+@click.pass_context
+def compare(
+    context: click.Context,
+    /,
+    target: str,
+    as_json: bool,
+    csv_file: Path | None,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Rank cards by what a training step of TARGET takes on each: time, cost or energy.
+
+    For each card: does it fit, the largest batch, the time of a step, and what an epoch takes in
+    hours, kWh and money. An epoch is --dataset-size samples, else 1.28M.
+    """
+    with shown_progress(quiet) as progress:
+        found = planner.compare(target, on_progress=progress, **options)
+    if csv_file is not None:
+        csv_file.write_text(found.to_csv(), encoding="utf-8")
+    if as_json:
+        click.echo(json.dumps(found.to_dict(), indent=2))
+    else:
+        from planner.cli.output import print_renderable
+        from planner.report.comparison import render
+
+        print_renderable(render(found))
+    context.exit(fits_or_not(any(card.fits for card in found.cards)))

@@ -1,0 +1,92 @@
+"""`planner curve TARGET --gpu NAME`: throughput and memory against the batch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+import planner
+from planner.cli import options as shared
+from planner.cli.exit_codes import fits_or_not
+from planner.cli.progress import shown_progress
+from planner.cli.speed_options import speed_options
+
+_EXIT_CODES = """\b
+Exit codes:
+  0  done, and at least one batch of the curve fits
+  1  error: the model's code, this machine, the build of the emulated device
+  2  wrong usage: an option, a value, an unknown card
+  3  done, and no batch of the curve fits
+"""
+
+
+def _batches(
+    context: click.Context, parameter: click.Parameter, text: str | None
+) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not a list of batches like 1,8,64") from None
+
+
+@click.command(epilog=_EXIT_CODES)
+@click.argument("target")
+@click.option("--gpu", metavar="NAME", required=True, help="Card, like a100 or rtx4090.")
+@click.option(
+    "--batches",
+    metavar="N,N,...",
+    callback=_batches,
+    help="Batches of the curve; else powers of two, the largest that fits and --batch.",
+)
+@click.option(
+    "--global-batch",
+    metavar="N",
+    type=shared.AT_LEAST_1,
+    help="Batch to keep by accumulating: the recommendation says how.",
+)
+@shared.batch("Batch that is run and recorded; a point of the curve.")
+@shared.sequence_length
+@shared.step_options
+@shared.model_arg
+@shared.input_spec
+@speed_options
+@shared.gpu_memory
+@shared.reserve
+@shared.alloc_conf
+@shared.no_calibration
+@shared.timeout("Longest wait for loading the model and for each run: seconds, 10m or 1h.")
+@shared.hardware_db
+@shared.as_csv
+@shared.as_json
+@shared.quiet
+@click.pass_context
+def curve(
+    context: click.Context,
+    /,
+    target: str,
+    as_json: bool,
+    csv_file: Path | None,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Say how fast and how large a training step of TARGET is at each batch on one card.
+
+    Throughput, memory, what it waits for, energy and cost; the knee, and which batch to take.
+    """
+    with shown_progress(quiet) as progress:
+        found = planner.curve(target, on_progress=progress, **options)
+    if csv_file is not None:
+        csv_file.write_text(found.to_csv(), encoding="utf-8")
+    if as_json:
+        click.echo(json.dumps(found.to_dict(), indent=2))
+    else:
+        from planner.cli.output import print_renderable
+        from planner.report.curve import render
+
+        print_renderable(render(found))
+    context.exit(fits_or_not(any(point.fits for point in found.points)))

@@ -1,0 +1,99 @@
+"""Options of data, host and money, which every command that tells a time shares.
+
+In: the words on the command line. Out: options under the names of speed_request. Convention: what
+was not given is left out, so that the library alone has the defaults.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import click
+
+from planner.estimation.speed_request import NAMES
+
+
+def _if_given(context: click.Context, parameter: click.Parameter, given: bool) -> bool | None:
+    return True if given else None
+
+
+def _off_if_given(context: click.Context, parameter: click.Parameter, given: bool) -> bool | None:
+    return False if given else None
+
+
+_OPTIONS: tuple[Callable[[Any], Any], ...] = (
+    click.option(
+        "--data",
+        metavar="ITEM",
+        help="What a worker prepares: imagenet-jpeg, tokens, tensor, or milliseconds per item.",
+    ),
+    click.option(
+        "--measure-data",
+        is_flag=True,
+        callback=_if_given,
+        help="Time items of the model file's build_dataset on this machine, in place of --data.",
+    ),
+    click.option(
+        "--workers",
+        metavar="N",
+        type=click.IntRange(min=0),
+        help="Workers of the DataLoader; else as many as the host has cores, at most 8.",
+    ),
+    click.option(
+        "--prefetch-factor",
+        metavar="N",
+        type=click.IntRange(min=1),
+        help="Batches that each worker prepares ahead; torch's own is 2.",
+    ),
+    click.option(
+        "--no-pin-memory",
+        "pin_memory",
+        is_flag=True,
+        callback=_off_if_given,
+        help="Batches are not pinned: their copies to the card are slower.",
+    ),
+    click.option(
+        "--cpu",
+        metavar="NAME",
+        help="Processor of the host, like epyc-7742. `planner cpus` lists them.",
+    ),
+    click.option(
+        "--host",
+        metavar="NAME",
+        help="Host, like p4d.24xlarge, or this. `planner hosts` lists them.",
+    ),
+    click.option("--ram", metavar="SIZE", help="RAM that the job may take, like 64GiB."),
+    click.option(
+        "--price",
+        metavar="PRICE",
+        help="Rent of the card, like '2.49 USD/h'; else the rents in its record.",
+    ),
+    click.option(
+        "--dataset-size",
+        metavar="N",
+        help="Samples in an epoch, like 50000 or 1.28M.",
+    ),
+    click.option(
+        "--pue",
+        metavar="RATIO",
+        type=float,
+        help="Power of the building over that of its machines; without it 1.",
+    ),
+)
+
+
+def speed_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options above; `command` is called without those that were not given."""
+
+    @wraps(command)
+    def called(*words: Any, **options: Any) -> Any:
+        given = {
+            name: value for name, value in options.items() if name not in NAMES or value is not None
+        }
+        return command(*words, **given)
+
+    for option in reversed(_OPTIONS):
+        called = option(called)
+    return called

@@ -1,0 +1,176 @@
+"""curve(): throughput, memory, energy and cost of a step on one card, against the batch.
+
+target, card, batches, options
+  -> a child that loads the model; the card's runs and search, beside them a counted run
+  -> at every batch: memory by the replay of the search or by a run, time by the operators of two
+  -> Curve
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from planner.curve_result import Curve, CurvePoint, knee, recommendation
+from planner.errors import UsageError
+from planner.estimation.batch_counts import BatchCounts
+from planner.estimation.batch_memory import BatchMemory
+from planner.estimation.batch_speeds import BatchSpeeds, doublings
+from planner.estimation.card_run import CardAnswer, CardRun
+from planner.estimation.data_source import measured_data
+from planner.estimation.speed import Speed
+from planner.estimation.step_setup import side_by_side
+from planner.estimation.summary import value_reads
+from planner.memory.budget import is_every_card
+from planner.opened import OpenedStep, beside, opened_step
+
+_MOST_BATCHES = 64
+_BY_REPLAY = (
+    "memory comes from a replay of a few runs, or from a run of the batch where a replay would be "
+    "a guess; times come from the operators of counted batches"
+)
+
+
+def curve(
+    target: Any,
+    *,
+    gpu: str,
+    batches: Sequence[int] | None = None,
+    global_batch: int | None = None,
+    **options: Any,
+) -> Curve:
+    """Run the step on one emulated card; say how fast and how large it is at each batch.
+
+    `batches` are by default powers of two to beyond the knee, the largest batch that fits, and the
+    one asked for (batch_size). `global_batch` is to be kept by accumulating: the recommendation
+    says how. `options` are those of estimate(), of which alloc_conf is one text here.
+
+    Raises:
+        PlannerError: see errors.py. A batch that does not fit is a point of the curve.
+    """
+    asked = None if batches is None else _checked(batches)
+    _check_global(global_batch, options)
+    if not isinstance(gpu, str) or is_every_card([gpu]):
+        raise UsageError(
+            f"a curve is of one card, not of {gpu!r}; for several there is planner.compare()"
+        )
+    with opened_step(target, [gpu], **options) as step:
+        (budget,) = step.known.budgets
+        counts = step.counts(budget)
+        counting = beside(lambda: counts.counted(step.setup.config.batch_size))
+        answer = CardRun(setup=step.setup, budget=budget).answer(search=True, sequence=False)
+        counting.result()
+        return _curve(step, answer, counts, asked, global_batch)
+
+
+def _checked(batches: Sequence[int]) -> tuple[int, ...]:
+    """Each batch once, in rising order.
+
+    Raises:
+        UsageError: no batches, too many, or something that is none.
+    """
+    if isinstance(batches, str) or not isinstance(batches, Sequence):
+        raise UsageError(f"batches must be whole numbers like [1, 8, 64], not {batches!r}")
+    for batch in batches:
+        if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
+            raise UsageError(f"a batch must be a whole number of at least 1, not {batch!r}")
+    distinct = tuple(sorted(set(batches)))
+    if not 0 < len(distinct) <= _MOST_BATCHES:
+        raise UsageError(f"give 1 to {_MOST_BATCHES} batches, not {len(distinct)}")
+    return distinct
+
+
+def _check_global(global_batch: int | None, options: dict[str, Any]) -> None:
+    """Raises UsageError where the global batch cannot be meant, before anything is run."""
+    if global_batch is None:
+        return
+    if isinstance(global_batch, bool) or not isinstance(global_batch, int):
+        raise UsageError(f"global_batch must be a whole number, not {global_batch!r}")
+    recommendation((), global_batch)  # below 1
+    if options.get("accumulate", 1) != 1:
+        raise UsageError(
+            f"a global batch of {global_batch} was asked for, and to accumulate "
+            f"{options['accumulate']}: the curve says how often to accumulate, leave that out"
+        )
+
+
+def _curve(
+    step: OpenedStep,
+    answer: CardAnswer,
+    counts: BatchCounts,
+    asked: tuple[int, ...] | None,
+    global_batch: int | None,
+) -> Curve:
+    config, runner, budget = step.setup.config, step.child.runner, answer.budget
+    memory = BatchMemory(setup=step.setup, answer=answer)
+    speeds = BatchSpeeds(
+        config=config,
+        counts=counts,
+        request=measured_data(runner, step.request),
+        answer=answer,
+        failures={},
+    )
+    found = {batch: speeds.at(batch) for batch in asked or _worth(speeds, memory.largest)}
+    there = {batch: one for batch, one in found.items() if one is not None}
+    totals = side_by_side(memory.device_total_bytes, list(there))
+    points = tuple(
+        _point(batch, there[batch], total_bytes, fits=memory.fits(batch))
+        for batch, total_bytes in zip(there, totals, strict=True)
+    )
+    best = recommendation(points, global_batch)
+    prices = [one.cost.price for one in there.values() if one.cost.price is not None]
+    return Curve(
+        target=step.child.label,
+        gpu=budget.requested,
+        gpu_name=budget.card.name,
+        points=points,
+        largest_batch_size=memory.largest,
+        knee=knee(points),
+        recommended_batch_size=best.batch_size,
+        accumulate=best.accumulate,
+        global_batch_size=global_batch,
+        usable_memory_bytes=budget.usable_memory_bytes,
+        currency=prices[0].currency if prices else None,
+        config=config,
+        versions=step.child.versions,
+        assumptions=_assumptions(answer, there),
+        warnings=(
+            *answer.trace.warnings,
+            *runner.warnings,
+            *step.known.warnings,
+            *speeds.failures.values(),
+        ),
+    )
+
+
+def _worth(speeds: BatchSpeeds, largest: int | None) -> list[int]:
+    """The batches of a curve where none were given."""
+    others = {speeds.config.batch_size, largest or 1}
+    return sorted(others.union(doublings(speeds.samples_per_s, largest)))
+
+
+def _point(batch: int, found: Speed, device_total_bytes: int | None, *, fits: bool) -> CurvePoint:
+    return CurvePoint(
+        batch_size=batch,
+        step_s=found.time.step_s,
+        samples_per_s=found.time.samples_per_s,
+        device_total_bytes=device_total_bytes,
+        fits=fits,
+        bound=found.time.bottleneck.bound.value,
+        joule_per_sample=found.cost.joule_per_sample,
+        cost_per_sample=found.cost.cost_per_sample,
+    )
+
+
+def _assumptions(answer: CardAnswer, found: dict[int, Speed]) -> tuple[str, ...]:
+    note = answer.budget.note
+    said = dict.fromkeys(text for one in found.values() for text in one.assumptions)
+    basis = dict.fromkeys(text for one in found.values() for text in one.cost.basis)
+    return (
+        *(() if note is None else (note,)),
+        *answer.trace.assumptions,
+        *value_reads(answer.trace),
+        _BY_REPLAY,
+        *said,
+        *basis,
+    )

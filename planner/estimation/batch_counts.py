@@ -1,0 +1,71 @@
+"""What a step costs at batch after batch, with few of them counted.
+
+In: a function that counts the step at a batch. Out: ModelCounts at any. Convention: two batches are
+counted, the others are told from them where the operators allow it; where not, they are counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import combinations
+
+from planner.estimation.operators_at import Counted, counts_at
+from planner.module_counts import ModelCounts
+
+# Times the batch asked for: odd, so that a size of the model is seldom mistaken for the batch's,
+# and multiples of what was asked for, which a model may want its batch to be divisible by.
+_SAMPLED = (1, 3, 5)
+
+
+class BatchCounts:
+    """The counts of one step; `asked` is a batch at which it can run."""
+
+    def __init__(self, count: Callable[[int], ModelCounts], asked: int) -> None:
+        self._count = count
+        self._asked = asked
+        self._counted: dict[int, ModelCounts] = {}
+        self._told: dict[int, ModelCounts] = {}
+
+    @property
+    def counted_batches(self) -> tuple[int, ...]:
+        """Batches that were counted by a run."""
+        return tuple(self._counted)
+
+    def at(self, batch_size: int) -> ModelCounts:
+        """The counts at a batch.
+
+        Raises:
+            PlannerError: it had to be counted, and the step fails there.
+        """
+        if batch_size in self._counted:
+            return self._counted[batch_size]
+        if batch_size not in self._told:
+            found = self._from_others(batch_size)
+            if found is None:
+                return self.counted(batch_size)
+            self._told[batch_size] = found
+        return self._told[batch_size]
+
+    def counted(self, batch_size: int) -> ModelCounts:
+        """The counts of a run at a batch.
+
+        Raises:
+            PlannerError: the step fails there.
+        """
+        if batch_size not in self._counted:
+            self._counted[batch_size] = self._count(batch_size)
+        return self._counted[batch_size]
+
+    def _from_others(self, batch_size: int) -> ModelCounts | None:
+        """From the first pair of samples that have the same operators."""
+        samples = [times * self._asked for times in _SAMPLED]
+        for one, other in sorted(combinations(samples, 2), key=lambda pair: pair[1]):
+            if batch_size in (one, other):
+                return self.counted(batch_size)
+            found = counts_at(self._sample(one), self._sample(other), batch_size)
+            if found is not None:
+                return found
+        return None
+
+    def _sample(self, batch_size: int) -> Counted:
+        return Counted(batch_size=batch_size, counts=self.counted(batch_size))

@@ -1,0 +1,68 @@
+"""What an item of the data costs: named by the caller, or the user's own data set, timed.
+
+In: SpeedRequest, the child that has loaded the target, the counted step. Out: DataItem.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from planner.data_cost import DataCost
+from planner.device.runner import Runner
+from planner.estimation.speed_request import SpeedRequest
+from planner.hardware.this_host import this_core_speed
+from planner.performance.data_item import DataItem, with_batch
+from planner.units import format_duration
+
+MEASURED_S = 2.0  # that the user's data set is asked for items
+_WAITS_FACTOR = 1.2  # of wall over CPU seconds: from there on an item waits for something
+
+
+def measured_data(runner: Runner, request: SpeedRequest) -> SpeedRequest:
+    """The request with the user's own items, timed in the child where that was asked for.
+
+    Raises:
+        TargetError: the model file has no build_dataset.
+        ModelError: the data set raised, or is none.
+        ChildError: the child was killed before it delivered, or took too long.
+    """
+    if not request.measure_data:
+        return request
+    item = measured_item(runner.data_cost(MEASURED_S), this_core_speed())
+    return replace(request, item=item, measure_data=False)
+
+
+def measured_item(cost: DataCost, core_speed: float) -> DataItem:
+    """The user's own item, timed on a core of that speed."""
+    basis = (
+        f"build_dataset(), {cost.items} items timed on this machine, "
+        f"{format_duration(cost.cpu_mean_s)} of CPU for each"
+    )
+    if cost.wall_mean_s > _WAITS_FACTOR * cost.cpu_mean_s:
+        basis += (
+            f"; they took {format_duration(cost.wall_mean_s)}, and what they waited for (storage, "
+            "other threads) is not counted"
+        )
+    return DataItem(
+        name="build_dataset",
+        prepare_s=cost.cpu_mean_s * core_speed,
+        item_bytes=cost.item_bytes,
+        stored_bytes=0,
+        basis=basis,
+        collate_s=None if cost.collate_s is None else cost.collate_s * core_speed,
+    )
+
+
+def item_of_batch(
+    item: DataItem | None, batch_tensors_bytes: Sequence[int], batch_size: int
+) -> DataItem | None:
+    """The item with the bytes that it has in the step's batch, else with its own.
+
+    None where neither is known.
+    """
+    if item is None:
+        return None
+    if batch_tensors_bytes:
+        return with_batch(item, sum(batch_tensors_bytes), batch_size)
+    return item if item.item_bytes is not None else None

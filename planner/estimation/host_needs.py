@@ -1,0 +1,74 @@
+"""What a job takes of its host: RAM, /dev/shm, workers, the cores that keep its card busy.
+
+In: CardStep and its parts, what a checkpoint takes. Out: HostNeeds.
+"""
+
+from __future__ import annotations
+
+from planner.estimation.card_run import CardAnswer
+from planner.estimation.card_step import CardStep
+from planner.performance.bottleneck import StepParts
+from planner.performance.feeding import cores_needed
+from planner.performance.host_budget import HostBudget
+from planner.performance.host_ram import Room, host_ram, room_in_ram, room_in_shm
+from planner.speed_result import HostNeeds
+from planner.trace import TensorCategory
+from planner.workload import Mode
+
+_CHECKPOINTED = (
+    TensorCategory.PARAMETER, TensorCategory.BUFFER, TensorCategory.OPTIMIZER_STATE,
+)  # fmt: skip
+# Where no host was named, cores are counted of the reference core, with no limit beside them.
+_REFERENCE_CORE = "EPYC 9B14 (Zen 4)"
+_ANY_HOST = HostBudget(
+    requested="", cores=1.0, threads=1, core_speed=1.0, ram_bytes=0, shm_bytes=None,
+    storage_bytes_per_s=None, pcie_generation=None, pcie_lanes=None,
+)  # fmt: skip
+
+
+def checkpoint_bytes(answer: CardAnswer, mode: Mode) -> int:
+    """A copy of the model and of the optimizer's state in RAM, for the time of its writing.
+
+    Inference writes none; 0 too where the run could not be recorded.
+    """
+    if answer.breakdown is None or mode is Mode.INFER:
+        return 0
+    sums = answer.breakdown.by_category()
+    return sum(sums.get(category.value, 0) for category in _CHECKPOINTED)
+
+
+def host_needs(step: CardStep, parts: StepParts, checkpoint: int) -> HostNeeds:
+    """Of the step on its card; `checkpoint` is in bytes."""
+    request, item = step.request, step.item
+    host, loader = request.host, request.loader
+    ram = host_ram(
+        loader,
+        step.counted.batch_tensors_bytes,
+        base_bytes=step.counted.resident_bytes,
+        checkpoint_bytes=checkpoint,
+    )
+    needed = None
+    if item is not None:
+        needed = cores_needed(
+            item,
+            step.samples / parts.card_s,
+            host or _ANY_HOST,
+            batch_size=step.config.batch_size,
+            pin_memory=loader.pin_memory,
+        )
+    shm_bytes = None if host is None else host.shm_bytes
+    has_ram = request.ram_bytes is not None
+    return HostNeeds(
+        requested=None if host is None else host.requested,
+        ram=ram,
+        ram_room=room_in_ram(ram, request.ram_bytes or 0) if has_ram else Room.UNKNOWN,
+        usable_ram_bytes=request.ram_bytes,
+        shm_room=room_in_shm(ram, shm_bytes),
+        shm_bytes=shm_bytes,
+        workers=loader.workers,
+        cores=None if host is None else host.cores,
+        cores_needed=None if needed is None else needed.cores,
+        cores_like=None if item is None else (request.core_like or _REFERENCE_CORE),
+        cores_limit=None if needed is None or needed.limit is None else needed.limit.value,
+        data=None if item is None else item.name,
+    )

@@ -1,0 +1,166 @@
+"""A child that has loaded the target, and what is counted in it beside the runs.
+
+In: the target, the functions and arguments of its model, the card that it first sees; or all that
+a caller says of a step. Out: Opened, OpenedStep.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from planner.device.build import emulated_device
+from planner.device.payload import ModelFunctions, child_target
+from planner.device.runner import Runner
+from planner.device.torch_install import TorchInstall, find_torch
+from planner.errors import PlannerError, UsageError
+from planner.estimation.allocator_what_ifs import allocator_plan
+from planner.estimation.batch_counts import BatchCounts
+from planner.estimation.speed_request import SpeedRequest, speed_request, speed_words
+from planner.estimation.step_setup import Cards, Progress, StepSetup
+from planner.host_estimate import caller_label, versions_of
+from planner.memory.budget import MemoryBudget, memory_budgets
+from planner.module_counts import ModelCounts
+from planner.options import arguments, step_config
+from planner.results import Versions
+from planner.verification.learnt import Learnt, learnt
+from planner.workload import Scalar, StepConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A child that has loaded the target. `label` is the target as the caller knows it."""
+
+    runner: Runner
+    cards: Cards
+    label: str
+    versions: Versions
+
+
+@contextmanager
+def opened(
+    target: Any,
+    functions: ModelFunctions,
+    given: tuple[tuple[str, Scalar], ...],
+    *,
+    torch: TorchInstall,
+    budget: MemoryBudget,
+    config: StepConfig,
+    timeout_s: float,
+    progress: Progress,
+) -> Iterator[Opened]:
+    """Starts a child that loads the target; it is there within the context.
+
+    Raises:
+        PlannerError: the emulated device could not be built, or the target not be loaded.
+    """
+    with child_target(target, functions, given) as named:
+        cards = Cards(torch=torch, device=emulated_device(torch, progress))
+        progress("importing torch and the model")
+        with Runner(
+            named,
+            device=cards.device,
+            profile=cards.unlimited(budget),
+            timeout_s=timeout_s,
+            alloc_conf=config.alloc_conf,
+        ) as runner:
+            versions = versions_of(runner.wait_loaded(), torch)
+            yield Opened(
+                runner=runner, cards=cards, label=caller_label(target, named), versions=versions
+            )
+
+
+def beside(count: Callable[[], ModelCounts]) -> Future[ModelCounts]:
+    """Counts in a thread of its own; closing the child ends it."""
+    pool = ThreadPoolExecutor(max_workers=1)
+    counting = pool.submit(count)
+    pool.shutdown(wait=False)
+    return counting
+
+
+def counted_or_why(counting: Future[ModelCounts]) -> tuple[ModelCounts | None, tuple[str, ...]]:
+    """Counts are beside the point of an estimate: without them it says why, and goes on."""
+    try:
+        return counting.result(), ()
+    except PlannerError as error:
+        return None, (f"FLOPs and activations could not be counted: {error}",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedStep:
+    """A step in a child that has loaded the target, and the cards that it is asked about."""
+
+    child: Opened
+    setup: StepSetup
+    known: Learnt
+    request: SpeedRequest
+
+    def counts(self, budget: MemoryBudget) -> BatchCounts:
+        """What the step costs at any batch, counted on a card without its limit."""
+        profile = self.child.cards.unlimited(budget)
+
+        def count(batch_size: int) -> ModelCounts:
+            self.setup.progress(f"counting batch {batch_size}")
+            config = replace(self.setup.config, batch_size=batch_size)
+            return self.child.runner.count(profile, config)
+
+        return BatchCounts(count, self.setup.config.batch_size)
+
+
+@contextmanager
+def opened_step(
+    target: Any,
+    gpus: Sequence[str],
+    *,
+    build_batch: Callable[..., Any] | None = None,
+    training_step: Callable[[Any, Any], Any] | None = None,
+    build_optimizer: Callable[[Any], Any] | None = None,
+    model_arguments: Mapping[str, Scalar] | None = None,
+    gpu_memory: str | int | None = None,
+    reserve: str | int = 0,
+    alloc_conf: str | None = None,
+    calibration: bool = True,
+    timeout_s: float = 600.0,
+    hardware_db: str | os.PathLike[str] | None = None,
+    on_progress: Progress | None = None,
+    **options: Any,
+) -> Iterator[OpenedStep]:
+    """The step that a caller means with options of estimate(), on the cards of these names.
+
+    Raises:
+        PlannerError: see errors.py.
+    """
+    progress = on_progress or (lambda _: None)
+    if not (alloc_conf is None or isinstance(alloc_conf, str)):
+        raise UsageError(f"alloc_conf must be one text here, not {alloc_conf!r}")
+    asked, options = speed_words(options)
+    config = step_config({**options, "alloc_conf": alloc_conf})
+    functions = ModelFunctions(
+        build_batch=build_batch, training_step=training_step, build_optimizer=build_optimizer
+    )
+    given = arguments(model_arguments or {}, "model_arguments")
+    database = Path(hardware_db) if hardware_db is not None else None
+    budgets = memory_budgets(gpus, hardware_db=database, gpu_memory=gpu_memory, reserve=reserve)
+    request = speed_request(**asked, hardware_db=database)
+    torch = find_torch()
+    known = learnt(budgets, torch=torch.version, mode=config.mode, from_history=calibration)
+    plan = allocator_plan(() if alloc_conf is None else (alloc_conf,), torch.version)
+    with opened(
+        target,
+        functions,
+        given,
+        torch=torch,
+        budget=known.budgets[0],
+        config=config,
+        timeout_s=timeout_s,
+        progress=progress,
+    ) as child:
+        setup = StepSetup(
+            config=config, plan=plan, runner=child.runner, cards=child.cards, progress=progress
+        )
+        yield OpenedStep(child=child, setup=setup, known=known, request=request)

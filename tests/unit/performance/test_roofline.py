@@ -1,0 +1,143 @@
+"""Single operators under the two roofs, by hand; the card's rates are given, nothing is fitted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from operator_records import operator, product, relu, tensor
+
+from planner.hardware.database import load_gpus
+from planner.hardware.specs import ArithmeticRates, GpuSpec
+from planner.performance import roofline
+from planner.performance.efficiency import Efficiencies, TimeSpread, efficiencies
+from planner.performance.kernels import Product
+from planner.performance.rates import arithmetic_rate, memory_rate
+from planner.performance.roofline import gpu_time, is_depthwise
+from planner.performance.tiling import product_s
+from planner.trace import Phase
+
+FULL = Efficiencies(
+    compute={}, bandwidth={}, kernel_s=0.0, launch_s=0.0, cache_gain=0.0, cache_reach=1.0,
+    default_compute=1.0, default_bandwidth=1.0,
+)  # fmt: skip
+HALVED = replace(FULL, default_compute=0.5, default_bandwidth=0.5, kernel_s=1e-6)
+
+
+@pytest.fixture(scope="module")
+def card() -> GpuSpec:
+    """A T4 that reaches 50 TFLOP/s in half precision."""
+    return replace(
+        load_gpus().find("t4").spec, measured_matmul_flops_per_s=ArithmeticRates(fp16=50e12)
+    )
+
+
+@pytest.fixture(autouse=True)
+def full(monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, FULL)
+
+
+def use(monkeypatch: pytest.MonkeyPatch, found: Efficiencies) -> None:
+    monkeypatch.setattr(roofline, "efficiencies", lambda: found)
+
+
+def test_a_large_product_is_above_the_ridge_point(card: GpuSpec) -> None:
+    """4096^3: 1365 FLOPs for each byte, where the card has about 200 for each."""
+    time = gpu_time([product(4096, 4096, 4096)], card)
+    shape = Product(batch=1, m=4096, n=4096, k=4096)
+    assert time.compute_s == product_s(shape, 50e12, card.streaming_multiprocessors)
+    assert 2 * 4096**3 / 50e12 <= time.compute_s < 1.5 * 2 * 4096**3 / 50e12
+    assert (time.bandwidth_s, time.fixed_s, time.kernels) == (0.0, 0.0, 1)
+    assert time.phases_s == ((Phase.FORWARD, time.compute_s),)
+
+
+def test_a_thin_product_is_below_it(card: GpuSpec) -> None:
+    """(8, 4096) times (4096, 4096): the weight's 32 MiB are read for 8 rows."""
+    time = gpu_time([product(8, 4096, 4096)], card)
+    moved_bytes = 2 * (8 * 4096 + 4096 * 4096 + 8 * 4096)
+    assert time.compute_s == 0.0
+    assert time.bandwidth_s == pytest.approx(moved_bytes / memory_rate(card))
+
+
+def test_elementwise_work_takes_what_its_bytes_take(card: GpuSpec) -> None:
+    """Ten million elements of 4 bytes, read and written, three times."""
+    time = gpu_time([relu(10_000_000, calls=3)], card)
+    assert time.bandwidth_s == pytest.approx(3 * 80e6 / memory_rate(card))
+    assert (time.compute_s, time.kernels) == (0.0, 3)
+
+
+def test_each_kernel_reaches_a_share_and_has_a_fixed_time(
+    card: GpuSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = [relu(10_000_000, calls=3), product(4096, 4096, 4096, phase=Phase.BACKWARD)]
+    full = gpu_time(work, card)
+    use(monkeypatch, HALVED)
+    halved = gpu_time(work, card)
+    assert halved.bandwidth_s == pytest.approx(2 * full.bandwidth_s)
+    assert halved.compute_s == pytest.approx(2 * full.compute_s)
+    assert halved.fixed_s == pytest.approx(4e-6)
+    assert halved.phase_s(Phase.FORWARD) == pytest.approx(2 * full.bandwidth_s + 3e-6)
+    assert halved.phase_s(Phase.OPTIMIZER_STEP) == 0.0
+    assert sum(seconds for _, seconds in halved.phases_s) == pytest.approx(halved.total_s)
+
+
+def test_what_fits_into_the_cache_is_faster(card: GpuSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    gain = replace(FULL, cache_gain=1.0)
+    # As many bytes as the cache has: of the gain, half.
+    bytes_ = card.l2_bytes
+    found = gain.cached_s(bytes_, bandwidth_bytes_per_s=1e12, l2_bytes=card.l2_bytes)
+    assert found == pytest.approx(bytes_ / 1.5e12)
+    huge = gain.cached_s(10**12, bandwidth_bytes_per_s=1e12, l2_bytes=card.l2_bytes)
+    assert huge == pytest.approx(1.0, rel=1e-3)
+
+
+def test_a_product_of_odd_sizes_is_slower_in_half_precision(card: GpuSpec) -> None:
+    even, odd = (gpu_time([product(4096, 4096, n)], card) for n in (4096, 4095))
+    assert odd.compute_s > even.compute_s
+
+
+def test_tf32_is_asked_for_by_products_and_taken_by_convolutions() -> None:
+    card = load_gpus().find("a100-sxm4-80gb").spec
+    single = product(4096, 4096, 4096, dtype="float32")
+    asked = gpu_time([single], card, tf32_matmul=True)
+    assert asked.compute_s < gpu_time([single], card).compute_s
+    images = tensor(256, 512, 28, 28)
+    flops = 2 * 256 * 512 * 28 * 28 * 512 * 9
+    convolution = operator("convolution", (images, tensor(512, 512, 3, 3)), (images,), flops=flops)
+    plain_s = flops / arithmetic_rate(card, "float32", tf32=False).flops_per_s
+    assert gpu_time([convolution], card).compute_s < plain_s
+
+
+def test_one_filter_for_each_channel_is_work_of_cuda_cores(card: GpuSpec) -> None:
+    images = tensor(8, 64, 14, 14, dtype="float16")
+    record = operator(
+        "convolution", (images, tensor(64, 1, 3, 3, dtype="float16")), (images,),
+        flops=2 * 8 * 64 * 196 * 9,
+    )  # fmt: skip
+    (kernel,) = roofline.kernels_of(record)
+    assert is_depthwise(kernel)
+    assert gpu_time([record], card).total_s > 0
+
+
+def test_operators_without_a_rule_are_named_once(card: GpuSpec) -> None:
+    mine = operator("mine::scan", (tensor(8),), (tensor(8),), is_known=False)
+    time = gpu_time([mine, mine, relu(8)], card)
+    assert time.uncovered == ("mine::scan",)
+    assert time.bandwidth_s > 0
+
+
+def test_the_efficiencies_that_come_with_planner_are_shares_and_times() -> None:
+    found = efficiencies()
+    for share in (*found.compute.values(), *found.bandwidth.values()):
+        assert share > 0
+    assert 0 <= found.kernel_s < 1e-4
+    assert 0 < found.launch_s < 1e-3
+    for spread in (found.training, found.inference):
+        assert spread is None or 0 < spread.low <= spread.high
+
+
+def test_training_and_inference_have_errors_of_their_own() -> None:
+    spread = TimeSpread(low=0.8, high=1.3, coverage=0.9, basis="20 cases")
+    found = replace(FULL, training=spread)
+    assert found.spread(is_training=True) is spread
+    assert found.spread(is_training=False) is None
