@@ -88,13 +88,7 @@ def compare(
             config=step.setup.config,
             versions=step.child.versions,
             assumptions=(*said, *_assumptions(found, answers), *([] if dataset_size else [_EPOCH])),
-            warnings=(
-                *dict.fromkeys(text for answer in answers for text in answer.trace.warnings),
-                *step.child.runner.warnings,
-                *step.known.warnings,
-                *failures.values(),
-                *_not_fitting(found),
-            ),
+            warnings=_warnings(step, answers, [*failures.values(), *_not_fitting(found)]),
         )
 
 
@@ -174,6 +168,17 @@ def _assumptions(found: Sequence[Compared], answers: Sequence[CardAnswer]) -> tu
         *dict.fromkeys(text for answer in answers for text in answer.trace.assumptions),
         *value_reads(answers[0].trace),
         *dict.fromkeys(text for one in speeds for text in one.assumptions),
+    )
+
+
+def _warnings(
+    step: OpenedStep, answers: Sequence[CardAnswer], others: Sequence[str]
+) -> tuple[str, ...]:
+    return (
+        *dict.fromkeys(text for answer in answers for text in answer.trace.warnings),
+        *step.child.runner.warnings,
+        *step.known.warnings,
+        *others,
     )
 
 

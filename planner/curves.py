@@ -112,11 +112,7 @@ def _curve(
     )
     found = {batch: speeds.at(batch) for batch in asked or _worth(speeds, memory.largest)}
     there = {batch: one for batch, one in found.items() if one is not None}
-    totals = side_by_side(memory.device_total_bytes, list(there))
-    points = tuple(
-        _point(batch, there[batch], total_bytes, fits=memory.fits(batch))
-        for batch, total_bytes in zip(there, totals, strict=True)
-    )
+    points = _points(there, memory)
     best = recommendation(points, global_batch)
     prices = [one.cost.price for one in there.values() if one.cost.price is not None]
     return Curve(
@@ -147,6 +143,14 @@ def _worth(speeds: BatchSpeeds, largest: int | None) -> list[int]:
     """The batches of a curve where none were given."""
     others = {speeds.config.batch_size, largest or 1}
     return sorted(others.union(doublings(speeds.samples_per_s, largest)))
+
+
+def _points(found: dict[int, Speed], memory: BatchMemory) -> tuple[CurvePoint, ...]:
+    totals = side_by_side(memory.device_total_bytes, list(found))
+    return tuple(
+        _point(batch, found[batch], total_bytes, fits=memory.fits(batch))
+        for batch, total_bytes in zip(found, totals, strict=True)
+    )
 
 
 def _point(batch: int, found: Speed, device_total_bytes: int | None, *, fits: bool) -> CurvePoint:

@@ -23,6 +23,7 @@ from planner.workload import StepConfig
 
 # Of each parameter: weight, gradient and two states of Adam in float32. For a guess alone.
 _BYTES_PER_PARAMETER = 16
+_SMALLEST = 2  # batch 1 makes other requests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,10 +89,27 @@ class Survey:
         runs = StepRuns(setup=self.setup, budget=first, axis=Axis.BATCH)
         found = forecasts(runs.tries(), cards, beginning, dict(self.answered))
         if found is not None:
+            found = self._with_smaller(runs, cards, found, asked)
             self.answered.update(
                 (card, one.capacity.largest) for card, one in zip(cards, found, strict=True)
             )
         return found
+
+    def _with_smaller(
+        self, runs: StepRuns, cards: Sequence[Card], found: list[Largest], asked: int
+    ) -> list[Largest]:
+        """Cards that not even the smallest sample fits on, anew from two smaller ones."""
+        small = [index for index, one in enumerate(found) if not one.capacity.largest]
+        if not small or asked <= _SMALLEST:
+            return found
+        beginning = Beginning(
+            values=(_SMALLEST, max(_SMALLEST + 1, asked // 2)), sample=None, known=(), start=asked
+        )
+        again = forecasts(runs.tries(), [cards[index] for index in small], beginning)
+        answers = list(found)
+        for index, one in zip(small, again or [], strict=False):
+            answers[index] = one
+        return answers
 
     def _second(self, asked: int, trace: StepTrace) -> int:
         """A batch that about fills the card in the middle, as the second one to sample."""

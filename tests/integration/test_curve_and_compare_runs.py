@@ -113,3 +113,14 @@ def test_both_commands(tmp_path: Path) -> None:
     assert energies == sorted(energies)
     assert len(energies) > 50
     planned("compare", "models/mlp.py", "--gpu", "t4", "--batch", "100000000", code=3)
+
+
+def test_the_largest_batch_below_the_one_asked_for() -> None:
+    """No batch that was recorded for 64 fits on these cards; smaller ones are recorded anew."""
+    path = str(MODELS / "gpt2.py")
+    found = planner.compare(path, gpu=["t4", "rtx-2060"], batch_size=64)
+    assert not any(card.fits for card in found.cards)
+    largest = {card.requested: card.max_batch_size for card in found.cards}
+    assert largest["t4"] == planner.estimate(path, gpu="t4", batch_size=8).max_batch_size
+    assert 1 < (largest["rtx-2060"] or 0) < (largest["t4"] or 0)
+    assert any(text.startswith("batch 64 does not fit on ") for text in found.warnings)
