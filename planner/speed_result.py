@@ -72,7 +72,7 @@ class StepTime:
             "shares": {bound.value: share for bound, share in found.shares},
             "runner_up": None if found.runner_up is None else found.runner_up.value,
             "takes_over_factor": found.takes_over_factor,
-            "interval_s": None if self.interval_s is None else list(self.interval_s),
+            "interval": None if self.interval_s is None else list(self.interval_s),
             "interval_coverage": self.interval_coverage,
             "interval_basis": self.interval_basis,
             "gains": [gain.to_dict() for gain in self.gains],

@@ -22,7 +22,6 @@ from planner.performance.rates import memory_rate
 from planner.performance.roofline import bare_time, has_tiles
 from planner.trace import Phase
 
-PHASES = (Phase.FORWARD, Phase.LOSS, Phase.BACKWARD, Phase.OPTIMIZER_STEP)
 # Its published times are of forward and backward.
 WITHOUT_OPTIMIZER = ("neusight",)
 # A source of few rows counts for more: of cards and of networks that the others do not have.
@@ -43,12 +42,13 @@ _STEPS, _RATE = 250, 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
-    """Kernels of all cases, a row for alike ones. `place` is case x phases + phase."""
+    """Kernels of all cases, a row for alike ones; `case` is the number of theirs."""
 
     keys: tuple[str, ...]
-    place: Tensor
+    case: Tensor
     key: Tensor
     calls: Tensor
+    launches: Tensor  # calls of the operator, at its first kernel
     compute_s: Tensor
     memory_s: Tensor
     of_l2: Tensor
@@ -67,14 +67,14 @@ def rows(counted: Sequence[Counted]) -> Rows:
         for record in one.operators:
             if record.phase is Phase.OPTIMIZER_STEP and one.case.source in WITHOUT_OPTIMIZER:
                 continue
-            place = number * len(PHASES) + PHASES.index(record.phase)
-            for kernel in kernels_of(record):
+            for position, kernel in enumerate(kernels_of(record)):
                 bare = bare_time(kernel, card, tf32_matmul=one.case.tf32)
                 found.append(
                     (
-                        place,
+                        number,
                         keys.setdefault(bare.key, len(keys)),
                         record.calls,
+                        0 if position else record.calls,
                         bare.compute_s,
                         kernel.moved_bytes / memory_rate(card),
                         kernel.moved_bytes / card.l2_bytes,
@@ -84,13 +84,14 @@ def rows(counted: Sequence[Counted]) -> Rows:
     columns = torch.tensor(found, dtype=torch.float64).unbind(1)
     return Rows(
         keys=tuple(keys),
-        place=columns[0].long(),
+        case=columns[0].long(),
         key=columns[1].long(),
         calls=columns[2],
-        compute_s=columns[3],
-        memory_s=columns[4],
-        of_l2=columns[5],
-        tiled=columns[6] > 0,
+        launches=columns[3],
+        compute_s=columns[4],
+        memory_s=columns[5],
+        of_l2=columns[6],
+        tiled=columns[7] > 0,
         measured=torch.tensor([one.case.measured_s for one in counted], dtype=torch.float64),
         weight=torch.tensor(
             [WEIGHTS.get(one.case.source, 1.0) for one in counted], dtype=torch.float64
@@ -169,18 +170,10 @@ def predicted_s(data: Rows, found: Parameters) -> Tensor:
     both = (compute**2 + memory**2 + 1e-40).sqrt()
     busy = torch.where(data.tiled, torch.maximum(compute, memory), both)
     spent = data.calls * (busy + found.kernel_us.exp() / 1e6)
-    launch = data.calls * LAUNCH_US / 1e6
-    size = len(data.measured) * len(PHASES)
-    empty = torch.zeros(size, dtype=torch.float64)
-    gpu = empty.index_add(0, data.place, spent).view(-1, len(PHASES))
-    cpu = empty.index_add(0, data.place, launch).view(-1, len(PHASES))
-    done = torch.zeros(len(data.measured), dtype=torch.float64)
-    asked = done.clone()
-    for phase in range(len(PHASES)):
-        waits = asked + torch.maximum(gpu[:, phase], cpu[:, phase])
-        done = torch.maximum(done + gpu[:, phase], waits)
-        asked = asked + cpu[:, phase]
-    return done
+    empty = torch.zeros(len(data.measured), dtype=torch.float64)
+    gpu_s = empty.index_add(0, data.case, spent)
+    launch_s = empty.index_add(0, data.case, data.launches * LAUNCH_US / 1e6)
+    return torch.maximum(gpu_s, launch_s)
 
 
 def _loss(data: Rows, found: Parameters, cases: Tensor) -> Tensor:

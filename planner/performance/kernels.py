@@ -185,9 +185,7 @@ def _matmul(record: OperatorRecord, name: str) -> Kernel:
 
 def _convolution(record: OperatorRecord) -> Kernel:
     given, weight, output = record.inputs[0], record.inputs[1], record.outputs[0]
-    groups = max(1, _channels(given) // max(1, weight.shape[1]))
-    if weight.shape[0] == _channels(given) and _channels(output) == weight.shape[1] * groups:
-        groups = max(1, _channels(output) // max(1, weight.shape[1]))  # transposed, or square
+    groups = _groups(given, weight, output)
     product = Product(
         batch=groups,
         m=_positions(output),
@@ -206,6 +204,12 @@ def _convolution(record: OperatorRecord) -> Kernel:
     )
 
 
+def _groups(given: TensorShape, weight: TensorShape, output: TensorShape) -> int:
+    """Of a weight (out, in / groups, ...); of a transposed convolution (in, out / groups, ...)."""
+    whole = given if weight.shape[0] == _channels(output) else output
+    return max(1, _channels(whole) // max(1, weight.shape[1]))
+
+
 def _convolution_backward(record: OperatorRecord) -> Iterator[Kernel]:
     """Inputs are the gradient of the output, the input and the weight; what is asked for is given.
 
@@ -213,7 +217,8 @@ def _convolution_backward(record: OperatorRecord) -> Iterator[Kernel]:
     """
     gradient, given, weight = record.inputs[:3]
     results = {item.shape for item in record.outputs}
-    groups = max(1, _channels(given) // max(1, weight.shape[1]))
+    groups = _groups(given, weight, gradient)
+    is_transposed = weight.shape[0] != _channels(gradient)
     wanted = [
         part
         for part, shape in (
@@ -230,7 +235,12 @@ def _convolution_backward(record: OperatorRecord) -> Iterator[Kernel]:
         product = (
             Product(batch=groups, m=_positions(given), n=inputs, k=filters * window)
             if is_input
-            else Product(batch=groups, m=filters, n=inputs * window, k=_positions(gradient))
+            else Product(
+                batch=groups,
+                m=filters,
+                n=inputs * window,
+                k=_positions(given if is_transposed else gradient),
+            )
         )
         yield Kernel(
             kind=kind,
