@@ -48,7 +48,9 @@ COMPUTE_BOUND = (product(4096, 4096, 4096, dtype="float32"),)
 
 @pytest.fixture(autouse=True)
 def full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Full rates, and elements that cost their bytes alone."""
     use(monkeypatch, FULL)
+    monkeypatch.setattr(roofline, "_INSTRUCTIONS_PER_ELEMENT", 0)
 
 
 def use(monkeypatch: pytest.MonkeyPatch, found: Efficiencies) -> None:

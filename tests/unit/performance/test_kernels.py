@@ -117,7 +117,7 @@ def test_the_first_layer_has_no_gradient_of_its_input() -> None:
         ("_scaled_dot_product_flash_attention", KernelKind.ATTENTION),
         ("_efficient_attention_backward", KernelKind.ATTENTION),
         ("_cudnn_rnn", KernelKind.RECURRENT),
-        ("cudnn_batch_norm", KernelKind.BATCH_NORM),
+        ("cudnn_batch_norm_backward", KernelKind.BATCH_NORM),
         ("native_layer_norm_backward", KernelKind.NORM),
         ("native_group_norm", KernelKind.NORM),
         ("_log_softmax", KernelKind.SOFTMAX),
@@ -135,6 +135,22 @@ def test_the_name_tells_the_kind(name: str, kind: KernelKind) -> None:
     (kernel,) = kernels_of(operator(name, (tensor(8, 4),), (tensor(8, 4),)))
     assert kernel.kind is kind
     assert kernel.part is (Pass.BACKWARD if "backward" in name else Pass.FORWARD)
+
+
+@pytest.mark.parametrize(
+    ("statistics", "part"), [((4,), Pass.FORWARD), ((0,), Pass.EVALUATION)], ids=["train", "eval"]
+)
+def test_batch_norm_in_evaluation_saves_nothing(statistics: tuple[int, ...], part: Pass) -> None:
+    outputs = (tensor(8, 4), tensor(*statistics), tensor(*statistics))
+    (kernel,) = kernels_of(operator("cudnn_batch_norm", (tensor(8, 4), tensor(4)), outputs))
+    assert (kernel.kind, kernel.part) == (KernelKind.BATCH_NORM, part)
+
+
+def test_tensors_of_several_shapes_are_broadcast() -> None:
+    record = operator("mul", (tensor(8, 4), tensor(4)), (tensor(8, 4),))
+    (kernel,) = kernels_of(record)
+    assert kernel.kind is KernelKind.BROADCAST
+    assert kernel.moved_elements == 8 * 4 + 4 + 8 * 4
 
 
 def test_without_a_rule_the_bytes_alone_are_known() -> None:

@@ -1,0 +1,91 @@
+"""The fit's formula on tensors is planner's own; the halves are what they say."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import torch
+from operator_records import product, relu
+
+from benchmarks.throughput import judging
+from benchmarks.throughput.cases import SOURCES
+from benchmarks.throughput.counting import Counted
+from benchmarks.throughput.fitting import LAUNCH_US, Parameters, fit, predicted_s, rows
+from benchmarks.throughput.records import Case, case_of, operators_of
+from planner.hardware.database import load_gpus
+from planner.performance import roofline
+
+
+def case(name: str, measured_s: float = 0.01) -> Case:
+    return Case(
+        source="rtx3090-nchw", name=name, model=name, card="rtx3090", batch_size=8,
+        measured_s=measured_s, model_file="models.py",
+    )  # fmt: skip
+
+
+OPERATORS = (relu(50_000_000, calls=3), product(2048, 2048, 2048), product(8, 4096, 4096))
+
+
+def test_the_fit_predicts_what_planner_predicts(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = rows([Counted(case=case("one"), operators=OPERATORS)])
+    keys = len(data.keys)
+    found = Parameters(
+        compute=torch.linspace(-0.6, -0.1, keys, dtype=torch.float64),
+        bandwidth=torch.linspace(-0.3, -0.2, keys, dtype=torch.float64),
+        kernel_us=torch.tensor(math.log(4.0), dtype=torch.float64),
+        gain=torch.tensor(math.log(0.8), dtype=torch.float64),
+        reach=torch.tensor(math.log(0.5), dtype=torch.float64),
+    )
+    (seconds,) = predicted_s(data, found).tolist()
+    monkeypatch.setattr(roofline, "efficiencies", lambda: found.efficiencies(data.keys))
+    card = load_gpus(None).find("rtx3090").spec
+    time = roofline.gpu_time(OPERATORS, card)
+    launch_s = sum(record.calls for record in OPERATORS) * LAUNCH_US / 1e6
+    assert seconds == pytest.approx(max(time.total_s, launch_s), rel=1e-9)
+
+
+def test_a_fit_comes_closer_to_what_was_measured() -> None:
+    counted = [
+        Counted(case=case(f"case {size}", 3e-9 * size), operators=(relu(size, calls=20),))
+        for size in (20_000_000, 40_000_000, 80_000_000)
+    ]
+    data = rows(counted)
+    measured = [one.case.measured_s for one in counted]
+    fitted = predicted_s(data, fit(data, range(3))).tolist()
+    assert all(abs(f / m - 1) < 0.25 for f, m in zip(fitted, measured, strict=True))
+
+
+def test_sisters_of_one_network_are_in_one_half() -> None:
+    halves = {
+        case.model: {judging.half_of(other) for other in cases if other.model == case.model}
+        for cases in (
+            [*SOURCES["rtx3090-nchw"](), *SOURCES["rtx3090-nhwc"](), *SOURCES["rtx4090-infer"]()],
+        )
+        for case in cases
+    }
+    assert all(len(found) == 1 for found in halves.values())
+    assert {half for found in halves.values() for half in found} == {0, 1}
+
+
+def test_statistics_by_hand() -> None:
+    found = judging.statistics([(1.1, 1.0), (0.8, 1.0), (1.0, 1.0)])
+    assert (found.cases, found.worst) == (3, pytest.approx(0.2))
+    assert (found.median, found.bias) == (pytest.approx(0.1), pytest.approx(0.0))
+
+
+@pytest.mark.parametrize("source", list(SOURCES))
+def test_every_source_has_cases_of_cards_that_are_known(source: str) -> None:
+    cases = list(SOURCES[source]())
+    assert cases
+    assert len({one.name for one in cases}) == len(cases)
+    cards = load_gpus(None)
+    for one in cases:
+        cards.find(one.card)
+        assert one.measured_s > 0
+        assert case_of(json.loads(one.document())) == one
+
+
+def test_operators_come_back_from_json() -> None:
+    assert operators_of([one.to_dict() for one in OPERATORS]) == OPERATORS
