@@ -47,10 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     judged = judge(data, cases)
     _write_csv(options.csv, cases, judged)
     troubles = [one for one in found if not one.operators]
-    options.page.write_text(page(cases, judged, troubles, options.date), encoding="utf-8")
+    published = {source: sum(1 for _ in SOURCES[source]()) for source in SOURCES}
+    text = page(cases, judged, troubles, options.date, published)
+    options.page.write_text(text, encoding="utf-8")
     if options.fit:
         FILE.write_text(_shipped(data.keys, cases, judged), encoding="utf-8")
-    print(options.page.read_text(encoding="utf-8"))
+    print(text)
     return 0
 
 

@@ -5,7 +5,7 @@ In: cases and Judged. Out: the text of docs/throughput.md.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from benchmarks.throughput.counting import Counted
 from benchmarks.throughput.judging import LEFT_OUT_CARDS, Judged, Statistics, statistics
@@ -53,8 +53,14 @@ checkpoint is not in the model.
 """
 
 
-def page(cases: Sequence[Case], judged: Judged, troubles: Sequence[Counted], date: str) -> str:
-    """The whole page."""
+def page(
+    cases: Sequence[Case],
+    judged: Judged,
+    troubles: Sequence[Counted],
+    date: str,
+    published: Mapping[str, int],
+) -> str:
+    """The whole page; `published` are the rows of each source, of which `cases` may be a sample."""
     lines = [_HEAD.format(date=date)]
     for source, title in _TITLES.items():
         numbers = [n for n, case in enumerate(cases) if case.source == source]
@@ -68,6 +74,9 @@ def page(cases: Sequence[Case], judged: Judged, troubles: Sequence[Counted], dat
     if both:
         title = "RTX 3090 training, both layouts"
         lines.append(_line(title, "other half", _of(cases, both, judged.by_halves)))
+    counts = {source: sum(case.source == source for case in cases) for source in published}
+    samples = [f"{counts[one]} of {published[one]} ({one})" for one in published if counts[one]]
+    lines.append(f"\nCases, drawn at random where not all: {', '.join(samples)}.\n")
     lines.append(_TAIL)
     if troubles:
         names = ", ".join(f"{one.case.name} ({one.trouble})" for one in troubles)

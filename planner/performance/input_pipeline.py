@@ -28,6 +28,13 @@ _SEND_BATCH_S = 0.66e-3
 _TAKE_BATCH_S = 0.51e-3
 
 
+# What an item costs in a worker, over the process that it was timed in: pages that are copied as
+# they are written to, caches that other processes use too. Over 30 runs with 1, 2 and 4 workers on
+# a virtual CPU with 2 cores, without it a loader was predicted 1.05 to 1.26 times as fast as it was
+# (medians; benchmarks/input_pipeline.py).
+_IN_WORKER = 1.12
+
+
 class InputLimit(str, Enum):
     """What keeps batches from coming faster."""
 
@@ -93,12 +100,13 @@ def input_times(
     assert item.item_bytes is not None, "the batch of the step says how large an item is"
     batch_bytes, speed = item.item_bytes * batch_size, host.core_speed
     apart = loader.workers > 0
+    dearer = _IN_WORKER if apart else 1.0
     take_s = (_TAKE_BATCH_S + batch_bytes / _SHM_MAP_BYTES_PER_S) / speed
     rate = h2d_bytes_per_s(_narrowest(card, host), pinned=loader.pin_memory)
     stored_bytes = item.stored_bytes * batch_size
     parts = _Parts(
-        prepare_s=item.prepare_s * batch_size / speed,
-        collate_s=_collate_s(item) * batch_size / speed,
+        prepare_s=item.prepare_s * batch_size * dearer / speed,
+        collate_s=_collate_s(item) * batch_size * dearer / speed,
         send_s=_SEND_BATCH_S / speed if apart else 0.0,
         take_s=take_s if apart else 0.0,
         pin_s=batch_bytes / _PIN_BYTES_PER_S / speed if loader.pin_memory else 0.0,

@@ -68,7 +68,8 @@ def _time_rows(time: StepTime, *, fits: bool) -> dict[str, str]:
         **{f"- {phase.value}": format_duration(seconds) for phase, seconds in time.phases_s},
         "bound": bound_words(time),
     }
-    if time.interval_s is not None:
+    # Of equal ends: the loader holds the step up, and hides how long the card takes.
+    if time.interval_s is not None and time.interval_s[0] < time.interval_s[1]:
         low, high = map(format_duration, time.interval_s)
         covered = time.interval_coverage
         share = "" if covered is None else f", {format_percent(covered, 1)}"

@@ -20,7 +20,7 @@ from planner.memory.budget import Calibration, calibrated, memory_budgets
 from planner.memory.capacity import Capacity
 from planner.memory.largest import Largest, Method
 from planner.module_counts import FlopRules, ModelCounts, StepCounts, Structure
-from planner.performance import roofline
+from planner.performance import input_pipeline, roofline
 from planner.performance.bottleneck import Bound
 from planner.performance.efficiency import Efficiencies, TimeSpread
 from planner.performance.host_budget import HostBudget
@@ -29,6 +29,13 @@ from planner.performance.rates import memory_rate
 from planner.trace import Counts, OperatorRecord, Outcome, Phase, StepTrace
 from planner.units import GIB, MIB
 from planner.workload import Mode, Precision, StepConfig
+
+
+@pytest.fixture(autouse=True)
+def alike_in_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Items cost in a worker what they cost elsewhere, for arithmetic by hand."""
+    monkeypatch.setattr(input_pipeline, "_IN_WORKER", 1.0)
+
 
 LAUNCH_S = 1e-5
 FULL = Efficiencies(

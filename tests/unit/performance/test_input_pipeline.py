@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.errors import UsageError
+from planner.performance import input_pipeline
 from planner.performance.data_item import DataItem, parse_data, with_batch
 from planner.performance.feeding import cores_needed, workers_needed
 from planner.performance.host_budget import HostBudget, effective_cores
@@ -20,6 +21,13 @@ from planner.performance.input_pipeline import (
 )
 from planner.performance.loader import Loader
 from planner.performance.pcie import PcieLink, h2d_bytes_per_s, narrower
+
+
+@pytest.fixture(autouse=True)
+def alike_in_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Items cost in a worker what they cost elsewhere, for arithmetic by hand."""
+    monkeypatch.setattr(input_pipeline, "_IN_WORKER", 1.0)
+
 
 GEN4 = PcieLink(generation=4, lanes=16)
 
@@ -231,3 +239,10 @@ def test_a_word_that_is_no_item_says_what_is(text: str) -> None:
 def test_settings_that_no_loader_has(options: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         Loader(**options)
+
+
+def test_an_item_costs_more_in_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    alike = times(1)
+    monkeypatch.setattr(input_pipeline, "_IN_WORKER", 1.5)
+    assert times(1).prepare_s == pytest.approx(1.5 * alike.prepare_s)
+    assert times(0).prepare_s == pytest.approx(alike.prepare_s)
