@@ -222,7 +222,7 @@ def test_the_report_shown_has_the_rows_of_a_report(estimate: Estimate) -> None:
 
     (shown,) = blocks(README, "text")
     asked_for = {
-        "attention", "time interval", "cores needed", "workers", "host memory", "shared memory",
+        "attention", "cores needed", "workers", "host memory", "shared memory",
         "epoch", "epoch energy", "epoch cost",
     }  # fmt: skip
     assert labels(shown) == [row for row in labels(captured.get()) if row not in asked_for]
