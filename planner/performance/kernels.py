@@ -103,9 +103,17 @@ _COPIES = frozenset(
 )  # fmt: skip
 
 
+_TORCH = ("aten", "prims")  # as in aten::mm: what torch itself has
+
+
 def kernels_of(record: OperatorRecord) -> tuple[Kernel, ...]:
     """The kernels of one call, without those of a few bytes that accompany them."""
-    name = record.name.rpartition("::")[2]
+    library, _, name = record.name.rpartition("::")
+    if library not in _TORCH:
+        # Of another library a name says nothing: its "linear" need not be a product of two.
+        is_unknown = record.flop_source is FlopSource.UNKNOWN
+        kind = KernelKind.UNKNOWN if is_unknown else _kind(record, name)
+        return (_plain(record, kind),)
     if name in _PRODUCTS:
         return (_matmul(record, name),)
     if name in ("convolution", "_convolution", "cudnn_convolution"):

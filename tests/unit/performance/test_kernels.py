@@ -35,6 +35,19 @@ def test_a_batch_of_products_is_a_batch(name: str) -> None:
     assert kernel.product == Product(batch=12, m=64, n=64, k=32)
 
 
+@pytest.mark.parametrize("name", ["linear", "matmul", "convolution", "attention", "sum"])
+def test_an_operator_of_the_users_own_goes_by_its_bytes_whatever_its_name(name: str) -> None:
+    record = operator(f"mylib::{name}", (tensor(8),), (tensor(8),), is_known=False)
+    (kernel,) = kernels_of(record)
+    assert (kernel.kind, kernel.flops, kernel.product) == (KernelKind.UNKNOWN, 0, None)
+    assert kernel.moved_bytes == 2 * 4 * 8
+
+
+def test_an_operator_of_the_users_own_may_have_a_formula() -> None:
+    (kernel,) = kernels_of(operator("mylib::linear", (tensor(8),), (tensor(8),), flops=100))
+    assert (kernel.kind, kernel.flops, kernel.product) == (KernelKind.ELEMENTWISE, 100, None)
+
+
 def convolution(
     given: TensorShape, weight: TensorShape, output: TensorShape, multiply_adds: int
 ) -> OperatorRecord:
