@@ -2,6 +2,7 @@
 
 In: a function that counts the step at a batch. Out: ModelCounts at any. Convention: two batches are
 counted, the others are told from them where the operators allow it; where not, they are counted.
+A batch at which the model's code fails is no sample for others.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import combinations
 
+from planner.errors import ModelError
 from planner.estimation.operators_at import Counted, counts_at
 from planner.module_counts import ModelCounts
 
@@ -25,6 +27,7 @@ class BatchCounts:
         self._asked = asked
         self._counted: dict[int, ModelCounts] = {}
         self._told: dict[int, ModelCounts] = {}
+        self._failed: set[int] = set()
 
     @property
     def counted_batches(self) -> tuple[int, ...]:
@@ -62,10 +65,20 @@ class BatchCounts:
         for one, other in sorted(combinations(samples, 2), key=lambda pair: pair[1]):
             if batch_size in (one, other):
                 return self.counted(batch_size)
-            found = counts_at(self._sample(one), self._sample(other), batch_size)
+            first, second = self._sample(one), self._sample(other)
+            if first is None or second is None:
+                continue
+            found = counts_at(first, second, batch_size)
             if found is not None:
                 return found
         return None
 
-    def _sample(self, batch_size: int) -> Counted:
-        return Counted(batch_size=batch_size, counts=self.counted(batch_size))
+    def _sample(self, batch_size: int) -> Counted | None:
+        """None where the model's code fails, as of a model for certain batches alone."""
+        if batch_size in self._failed:
+            return None
+        try:
+            return Counted(batch_size=batch_size, counts=self.counted(batch_size))
+        except ModelError:
+            self._failed.add(batch_size)
+            return None

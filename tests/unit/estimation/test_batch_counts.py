@@ -67,3 +67,32 @@ def test_a_batch_that_fails_says_so() -> None:
 
     with pytest.raises(ModelError, match="no batch 4"):
         BatchCounts(count, asked=4).at(4)
+
+
+def test_a_sample_that_fails_says_nothing_of_other_batches() -> None:
+    """A model for batches up to 16: of 8, 24 and 40 only the first can be counted."""
+    asked = []
+
+    def count(batch: int) -> ModelCounts:
+        asked.append(batch)
+        if batch > 16:
+            raise ModelError(f"no batch {batch}")
+        return counted(batch)
+
+    counts = BatchCounts(count, asked=8)
+    assert counts.at(16) == counted(16)
+    assert counts.at(4) == counted(4)
+    assert asked == [8, 24, 40, 16, 4]  # what failed is not asked again
+    with pytest.raises(ModelError, match="no batch 32"):
+        counts.at(32)
+
+
+def test_one_sample_that_fails_is_replaced_by_a_third() -> None:
+    def count(batch: int) -> ModelCounts:
+        if batch == 3:
+            raise ModelError("no batch 3")
+        return counted(batch)
+
+    counts = BatchCounts(count, asked=1)
+    assert counts.at(100) == counted(100)
+    assert counts.counted_batches == (1, 5)
