@@ -110,6 +110,12 @@ def bottleneck(parts: StepParts) -> Bottleneck:
     }
     if bound is card and parts.gpu_s >= parts.launch_s:
         factors = _factors_of_a_roof(card, roofs, parts)
+    elif bound is card:  # launches, on the CPU as on the card: what kernels work comes after them
+        factors |= {
+            other: lanes[bound] / seconds
+            for other, seconds in roofs.items()
+            if other is not card and seconds > 0
+        }
     runner_up = min(factors, key=lambda one: factors[one], default=None)
     busy = {
         Bound.DATA: parts.loader_s,

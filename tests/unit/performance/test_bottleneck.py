@@ -55,6 +55,14 @@ def parts(
         pytest.param(
             parts(6.0, 3.0, 1.0, 20.0), Bound.LAUNCHES, Bound.COMPUTE, 2.0, id="launches"
         ),
+        # Many small kernels: the CPU's 20 and the card's own 6 both go with their number.
+        pytest.param(
+            parts(1.0, 2.0, 6.0, 20.0), Bound.LAUNCHES, Bound.BANDWIDTH, 10.0, id="small kernels"
+        ),
+        pytest.param(
+            parts(1.0, 2.0, 6.0, 20.0, input=batch(8.0)),
+            Bound.LAUNCHES, Bound.DATA, 2.5, id="small kernels and a loader",
+        ),
         pytest.param(
             parts(1.0, 2.0, 6.0, 3.0), Bound.LAUNCHES, Bound.BANDWIDTH, 3.0, id="begin and end"
         ),
