@@ -21,7 +21,7 @@ from planner.estimation.batch_memory import BatchMemory
 from planner.estimation.batch_speeds import BatchSpeeds
 from planner.estimation.card_run import CardAnswer
 from planner.estimation.compared_card import Compared, compared
-from planner.estimation.data_source import measured_data
+from planner.estimation.speed_request import SpeedRequest
 from planner.estimation.summary import value_reads
 from planner.estimation.survey import surveyed
 from planner.hardware.database import load_gpus
@@ -69,6 +69,7 @@ def compare(
         options["batch_size"] = batch_size
     options["dataset_size"] = DEFAULT_DATASET_SIZE if dataset_size is None else dataset_size
     with opened_step(target, emulated, hardware_db=hardware_db, **options) as step:
+        request = step.measured_request()  # before other runs take processors
         newest = max(step.known.budgets, key=lambda budget: budget.card.compute_capability)
         counts = step.counts(newest)
         counting = beside(lambda: counts.counted(step.setup.config.batch_size))
@@ -76,7 +77,12 @@ def compare(
         counting.result()
         failures: dict[int, str] = {}
         found = _compared(
-            step, answers, _by_kernels(step, answers, newest, counts), batch_size, failures
+            step,
+            request,
+            answers,
+            _by_kernels(step, answers, newest, counts),
+            batch_size,
+            failures,
         )
         said = (_AT_KNEE if batch_size is None else _AT_BATCH.format(batch=batch_size), _BY_REPLAY)
         return CardComparison(
@@ -134,12 +140,12 @@ def _by_kernels(
 
 def _compared(
     step: OpenedStep,
+    request: SpeedRequest,
     answers: Sequence[CardAnswer],
     counts: Mapping[_Kernels, BatchCounts],
     batch_size: int | None,
     failures: dict[int, str],
 ) -> list[Compared]:
-    request = measured_data(step.child.runner, step.request)
     found = []
     for answer in answers:
         speeds = BatchSpeeds(

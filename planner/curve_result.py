@@ -28,7 +28,7 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurvePoint:
-    """One batch. `bound` names what the step waits for.
+    """One batch. `bound` names what the step waits for: VRAM capacity where it does not fit.
 
     Time and throughput are those of a card with memory enough, also where it does not fit.
     `device_total_bytes` is None where it cannot be forecast; ranges are (low, high).

@@ -17,8 +17,8 @@ from planner.estimation.batch_counts import BatchCounts
 from planner.estimation.batch_memory import BatchMemory
 from planner.estimation.batch_speeds import BatchSpeeds, doublings
 from planner.estimation.card_run import CardAnswer, CardRun
-from planner.estimation.data_source import measured_data
 from planner.estimation.speed import Speed
+from planner.estimation.speed_request import SpeedRequest
 from planner.estimation.step_setup import side_by_side
 from planner.estimation.summary import value_reads
 from planner.memory.budget import is_every_card
@@ -55,12 +55,13 @@ def curve(
             f"a curve is of one card, not of {gpu!r}; for several there is planner.compare()"
         )
     with opened_step(target, [gpu], **options) as step:
+        request = step.measured_request()  # before other runs take processors
         (budget,) = step.known.budgets
         counts = step.counts(budget)
         counting = beside(lambda: counts.counted(step.setup.config.batch_size))
         answer = CardRun(setup=step.setup, budget=budget).answer(search=True, sequence=False)
         counting.result()
-        return _curve(step, answer, counts, asked, global_batch)
+        return _curve(step, request, answer, counts, asked, global_batch)
 
 
 def _checked(batches: Sequence[int]) -> tuple[int, ...]:
@@ -96,21 +97,23 @@ def _check_global(global_batch: int | None, options: dict[str, Any]) -> None:
 
 def _curve(
     step: OpenedStep,
+    request: SpeedRequest,
     answer: CardAnswer,
     counts: BatchCounts,
     asked: tuple[int, ...] | None,
     global_batch: int | None,
 ) -> Curve:
-    config, runner, budget = step.setup.config, step.child.runner, answer.budget
+    config, budget = step.setup.config, answer.budget
     memory = BatchMemory(setup=step.setup, answer=answer)
     speeds = BatchSpeeds(
         config=config,
         counts=counts,
-        request=measured_data(runner, step.request),
+        request=request,
         answer=answer,
         failures={},
     )
-    found = {batch: speeds.at(batch) for batch in asked or _worth(speeds, memory.largest)}
+    worth = asked or _worth(speeds, memory.largest)
+    found = {batch: speeds.at(batch, fits=memory.fits(batch)) for batch in worth}
     there = {batch: one for batch, one in found.items() if one is not None}
     points = _points(there, memory)
     best = recommendation(points, global_batch)
@@ -132,7 +135,7 @@ def _curve(
         assumptions=_assumptions(answer, there),
         warnings=(
             *answer.trace.warnings,
-            *runner.warnings,
+            *step.child.runner.warnings,
             *step.known.warnings,
             *speeds.failures.values(),
         ),

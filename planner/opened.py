@@ -21,6 +21,7 @@ from planner.device.torch_install import TorchInstall, find_torch
 from planner.errors import PlannerError, UsageError
 from planner.estimation.allocator_what_ifs import allocator_plan
 from planner.estimation.batch_counts import BatchCounts
+from planner.estimation.data_source import measured_data
 from planner.estimation.speed_request import SpeedRequest, speed_request, speed_words
 from planner.estimation.step_setup import Cards, Progress, StepSetup
 from planner.host_estimate import caller_label, versions_of
@@ -99,6 +100,16 @@ class OpenedStep:
     setup: StepSetup
     known: Learnt
     request: SpeedRequest
+
+    def measured_request(self) -> SpeedRequest:
+        """The request, with the user's own items timed where that was asked for.
+
+        Raises:
+            PlannerError: there is no data set, or it failed.
+        """
+        if self.request.measure_data:
+            self.setup.progress("timing items of the data set")
+        return measured_data(self.child.runner, self.request)
 
     def counts(self, budget: MemoryBudget) -> BatchCounts:
         """What the step costs at any batch, counted on a card without its limit."""

@@ -33,8 +33,11 @@ class BatchSpeeds:
     answer: CardAnswer
     failures: dict[int, str]
 
-    def at(self, batch_size: int, *, fits: bool = True) -> Speed | None:
-        """Step time, host and cost; None where the step fails at this batch."""
+    def at(self, batch_size: int, *, fits: bool) -> Speed | None:
+        """Step time, host and cost; None where the step fails at this batch.
+
+        `fits` is of this batch on the card: where it does not, memory is the bound.
+        """
         counted = self._counted(batch_size)
         if counted is None:
             return None

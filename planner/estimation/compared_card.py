@@ -1,7 +1,7 @@
 """One card of a comparison: the batch that it is compared at, and what an epoch takes there.
 
 In: the memory and the speeds of the card, the batch asked for. Out: Compared. Convention: where the
-batch asked for does not fit, times are those of a card with memory enough.
+batch asked for does not fit, times are those of a card with memory enough, and memory is the bound.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def compared(memory: BatchMemory, speeds: BatchSpeeds, batch_size: int | None) -
         fits=fits,
         max_batch_size=memory.largest,
     )
-    found = None if batch is None else speeds.at(batch)
+    found = None if batch is None else speeds.at(batch, fits=fits)
     if batch is not None and found is not None:
         card = _timed(card, batch, found)
     if fits:

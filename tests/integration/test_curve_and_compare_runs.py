@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import planner
+from planner.errors import TargetError
 from planner.estimation.batch_counts import BatchCounts
 from planner.module_counts import ModelCounts
 from planner.opened import opened_step
@@ -81,6 +82,26 @@ def test_compare_at_one_batch_agrees_with_an_estimate() -> None:
         # An estimate counts all cards on the first; here each has the attention that it runs.
         rel = 1e-6 if name == "a100" else 0.2
         assert card.step_s == pytest.approx(entry.time.step_s, rel=rel)
+
+
+def test_a_batch_that_does_not_fit_is_bound_by_memory_in_all_three() -> None:
+    path, batch = str(MODELS / "mlp.py"), 2_000_000
+    entry = planner.estimate(path, gpu="t4", batch_size=batch, max_batch=False).gpus[0]
+    assert entry.time is not None
+    (point,) = planner.curve(path, gpu="t4", batches=[batch]).points
+    (card,) = planner.compare(path, gpu="t4", batch_size=batch).cards
+    assert entry.time.bottleneck.bound.value == point.bound == card.bound == "VRAM capacity"
+    assert [entry.fits, point.fits, card.fits] == [False] * 3
+
+
+def test_a_data_set_that_is_not_there_is_missed_before_anything_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("planner.curves.CardRun", None)
+    monkeypatch.setattr("planner.comparing.surveyed", None)
+    for asked in (planner.curve, planner.compare):
+        with pytest.raises(TargetError, match="no data set to time"):
+            asked(str(MODELS / "mlp.py"), gpu="t4", measure_data=True)
 
 
 def planned(*words: str, code: int = 0) -> str:

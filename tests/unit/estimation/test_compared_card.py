@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from planner.estimation.compared_card import knee_that_fits
+from planner.estimation.compared_card import compared, knee_that_fits
+from planner.memory.budget import memory_budgets
+from planner.units import GIB
 
 
 class FakeSpeeds:
@@ -42,3 +45,22 @@ def test_without_a_largest_the_throughput_ends_the_search() -> None:
 def test_a_largest_batch_that_cannot_be_counted_is_left_out() -> None:
     assert knee_that_fits(cast(Any, FakeSpeeds(most=32)), 48) == 32
     assert knee_that_fits(cast(Any, FakeSpeeds(most=0)), 48) is None
+
+
+@pytest.mark.parametrize(("batch", "fits"), [(32, True), (33, False)])
+def test_the_bound_knows_whether_the_batch_fits(batch: int, fits: bool) -> None:
+    """As of an estimate: where it does not, memory holds the step up."""
+    asked = []
+
+    def at(batch_size: int, *, fits: bool) -> None:
+        asked.append((batch_size, fits))
+
+    (budget,) = memory_budgets(["t4"], hardware_db=None, gpu_memory=None, reserve=0)
+    memory = SimpleNamespace(
+        answer=SimpleNamespace(budget=budget), largest=32, fits=lambda size: size <= 32,
+        device_total_bytes=lambda _: 20 * GIB,
+    )  # fmt: skip
+    found = compared(cast(Any, memory), cast(Any, SimpleNamespace(at=at)), batch)
+    assert asked == [(batch, fits)]
+    assert found.card.fits is fits
+    assert found.does_not_fit == (None if fits else batch)
