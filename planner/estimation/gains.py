@@ -14,6 +14,7 @@ from planner.estimation.card_step import CardStep, Variant
 from planner.performance.bottleneck import Bound, StepParts
 from planner.performance.changes import in_channels_last, in_half
 from planner.performance.feeding import cores_needed, workers_needed
+from planner.performance.host_budget import HostBudget
 from planner.performance.input_pipeline import InputLimit
 from planner.performance.roofline import Change
 from planner.speed_result import Gain
@@ -104,19 +105,33 @@ def _loader_gains(step: CardStep, parts: StepParts) -> Iterator[Gain]:
 
 
 def _host_gains(step: CardStep, parts: StepParts) -> Iterator[Gain]:
-    """What only another host can give: the step then takes what the card takes."""
+    """What only another host can give: the same step there, with workers for its cores."""
     item, host, times = step.item, step.request.host, parts.input
+    loader = step.request.loader
     assert item is not None
     assert host is not None
     assert times is not None
-    factor = parts.step_s / parts.card_s
     if times.limit is InputLimit.STORAGE:
-        yield Gain(change="faster storage", factor=factor)
+        yield _on_host("faster storage", step, parts, replace(host, storage_bytes_per_s=None))
     wanted = step.samples / parts.card_s
-    batch_size, pin_memory = step.config.batch_size, step.request.loader.pin_memory
-    needed = cores_needed(item, wanted, host, batch_size=batch_size, pin_memory=pin_memory)
+    needed = cores_needed(
+        item, wanted, host, batch_size=step.config.batch_size, pin_memory=loader.pin_memory
+    )
     if needed.cores is None:
         return
     cores = ceil(needed.cores) + 1  # one for the training loop
     if parts.loader_s > parts.card_s and cores > host.cores:
-        yield Gain(change=f"a host with {cores} cores like these", factor=factor)
+        larger = replace(host, cores=float(cores), threads=ceil(cores * host.threads / host.cores))
+        workers = max(cores, loader.workers)
+        also = f", --workers {workers}" if workers > loader.workers else ""
+        yield _on_host(f"a host with {cores} cores like these{also}", step, parts, larger, workers)
+
+
+def _on_host(
+    text: str, step: CardStep, parts: StepParts, host: HostBudget, workers: int | None = None
+) -> Gain:
+    loader = step.request.loader
+    if workers is not None:
+        loader = replace(loader, workers=workers)
+    there = replace(step, request=replace(step.request, host=host, loader=loader))
+    return Gain(change=text, factor=parts.step_s / there.parts().step_s)

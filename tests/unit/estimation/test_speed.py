@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -190,6 +191,29 @@ def test_more_workers_help_as_far_as_there_are_cores() -> None:
     assert 2.5 < gains["--workers 4"] < 4
     (host,) = (text for text in gains if text.startswith("a host with"))
     assert gains[host] > gains["--workers 4"]
+
+
+@pytest.mark.parametrize("workers", [0, 1, 4])
+def test_another_host_is_one_with_workers_for_its_cores(workers: int) -> None:
+    """Not even a thousand cores prepare faster than the workers there are."""
+    asked = step(BANDWIDTH_BOUND, fed("10", workers=workers))
+    found = speed.speed(asked)
+    (text,) = (text for text in gains_of(found) if text.startswith("a host with"))
+    cores, more = (int(word) for word in re.findall("[0-9]+", text))
+    assert text == f"a host with {cores} cores like these, --workers {more}"
+    there = step(BANDWIDTH_BOUND, fed("10", workers=more, cores=float(cores), threads=cores))
+    faster = found.time.step_s / speed.speed(there).time.step_s
+    assert gains_of(found)[text] == pytest.approx(faster)
+    assert faster <= found.time.step_s / found.time.gpu_s
+
+
+def test_faster_storage_helps_as_far_as_the_workers_let_it() -> None:
+    """ImageNet at 1 MB/s; without that limit the 8 pictures wait for one worker."""
+    slow = speed.speed(step(BANDWIDTH_BOUND, fed("imagenet-jpeg", storage_bytes_per_s=1e6))).time
+    free = speed.speed(step(BANDWIDTH_BOUND, fed("imagenet-jpeg"))).time
+    (factor,) = (gain.factor for gain in slow.gains if gain.change == "faster storage")
+    assert factor == pytest.approx(slow.step_s / free.step_s)
+    assert factor < slow.step_s / slow.gpu_s
 
 
 def test_what_pinning_costs_the_training_process_is_a_gain_without_it() -> None:
