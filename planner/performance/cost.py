@@ -6,7 +6,6 @@ within bounds only, so every figure that follows from it is a pair (low, high).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +33,7 @@ WAITING_SHARE: Range = (0.30, 0.30)
 HOST_SHARE: Range = (0.15, 0.25)
 
 NO_PUE = 1.0  # the power of the machine alone, without what cools it
+_MOST_PUE = 10.0  # buildings are below 3; what is far above is a slip, and no range of figures
 _ROUNDING = 1e-6  # by which a sum of many shares may exceed 1
 
 
@@ -139,12 +139,12 @@ def checked_pue(pue: float) -> float:
     """The PUE itself.
 
     Raises:
-        UsageError: it is below 1, or not a finite number.
+        UsageError: it is not from 1 to 10.
     """
-    if not (math.isfinite(pue) and pue >= 1):
+    if not 1 <= pue <= _MOST_PUE:
         raise UsageError(
-            f"a PUE of {pue:g} was given, which is not a finite number of at least 1; write 1 for "
-            "the machine alone, or 1.1 to 1.5 for a data centre"
+            f"a PUE of {pue:g} was given, which is not from 1 to {_MOST_PUE:g}; write 1 for the "
+            "machine alone, or 1.1 to 1.5 for a data centre"
         )
     return pue
 
@@ -157,7 +157,7 @@ def power_range(
     `pue` is the power of the building over that of its machines.
 
     Raises:
-        UsageError: a PUE below 1, or not a finite number.
+        UsageError: a PUE that is not from 1 to 10.
     """
     checked_pue(pue)
     idle_w = IDLE_SHARE * load.tdp_w
@@ -178,7 +178,7 @@ def step_cost(
     """Energy of a sample, and of an epoch of `dataset_samples` with its hours and its rent.
 
     Raises:
-        UsageError: a PUE below 1, or not a finite number.
+        UsageError: a PUE that is not from 1 to 10.
     """
     power_w = power_range(load, host_share=host_share, pue=pue).total_w
     joules = _each(lambda end: power_w[end] / load.samples_per_s)

@@ -6,7 +6,6 @@ of host_budget.py; an item is what a worker collates, after every transform.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 from planner.errors import UsageError
@@ -24,6 +23,8 @@ _IMAGENET_STORED_BYTES = 107_600
 _TOKENS = 1024
 _TOKENS_PREPARE_S = 7e-6
 _TENSOR_PREPARE_S = 4e-6
+
+_MOST_MS = 86.4e6  # a day: what is above is a slip
 
 CHOICES = "imagenet-jpeg, tokens, tensor, or milliseconds per item like 4.8"
 
@@ -77,7 +78,7 @@ def parse_data(text: str, *, core_speed: float = 1.0) -> DataItem:
     """The item that `--data` names; a number is milliseconds on a core of that speed.
 
     Raises:
-        UsageError: neither a preset nor a time above zero.
+        UsageError: neither a preset nor a time above zero, of a day at the most.
     """
     word = text.strip().lower()
     if word in _PRESETS:
@@ -86,7 +87,7 @@ def parse_data(text: str, *, core_speed: float = 1.0) -> DataItem:
         milliseconds = float(word)
     except ValueError:
         raise UsageError(f"no data item {text!r}; give {CHOICES}") from None
-    if not (math.isfinite(milliseconds) and milliseconds > 0):
+    if not 0 < milliseconds <= _MOST_MS:
         raise UsageError(f"an item cannot take {text!r} milliseconds; give {CHOICES}")
     return DataItem(
         name=f"{milliseconds:g} ms",

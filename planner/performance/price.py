@@ -23,6 +23,7 @@ _PRICE = re.compile(
     r"(?:/\s*(?P<per>[a-z-]+)\s*)?",
     re.IGNORECASE | re.ASCII,
 )
+_MOST = 1e9  # an hour, in any currency: what is above is a slip
 _HOUR = ("h", "hr", "hour")
 
 
@@ -66,7 +67,7 @@ def parse_price(text: str) -> HourlyPrice:
     """The price for an hour of "2.49 USD/h", "2.49USD/h" or "EUR 2.49/h".
 
     Raises:
-        UsageError: no currency or two, not for an hour, negative, or not a finite number.
+        UsageError: no currency or two, not for an hour, negative, above 10**9, or not finite.
     """
     match = _PRICE.fullmatch(text)
     if match is None:
@@ -81,6 +82,8 @@ def parse_price(text: str) -> HourlyPrice:
         raise UsageError(f"price {text!r} {found}, where a price per hour is asked; {_FORM}")
     if not math.isfinite(amount):
         raise UsageError(f"price {text!r} is not a finite number; {_FORM}")
+    if amount > _MOST:
+        raise UsageError(f"price {text!r} is more than {_MOST:g} an hour; {_FORM}")
     if amount < 0:
         raise UsageError(f"price {text!r} is negative, where 0 or more is asked; {_FORM}")
     currency = named[0].upper()

@@ -75,7 +75,7 @@ def test_every_word_reaches_the_library(given: dict[str, Any]) -> None:
         (["--host", "this", "--ram", "0"], "more than 0"),
         (["--price", "2.49"], "names no currency"),
         (["--dataset-size", "0"], "whole number of samples"),
-        (["--pue", "0.5"], "at least 1"),
+        (["--pue", "0.5"], "from 1 to 10"),
         (["--pue", "low"], "--pue"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -60,8 +60,8 @@ def test_host_and_pue_come_on_top() -> None:
     assert alone.total_w == alone.card_w
 
 
-@pytest.mark.parametrize("pue", [0.9, 0.0, -1.0, float("nan"), float("inf")])
-def test_a_pue_below_1_is_refused(pue: float) -> None:
+@pytest.mark.parametrize("pue", [0.9, 0.0, -1.0, 10.5, 1e308, float("nan"), float("inf")])
+def test_a_pue_that_no_building_has_is_refused(pue: float) -> None:
     with pytest.raises(UsageError, match=r"a PUE of .* was given.*write 1 for the machine alone"):
         power_range(LOAD, pue=pue)
 

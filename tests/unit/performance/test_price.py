@@ -34,6 +34,7 @@ def test_parse_price(text: str, amount: float, currency: str) -> None:
         ("60 USD/day", "is per day"),
         ("2.49 USD/GPU-hour", "is per GPU-hour"),
         ("-2.49 USD/h", "is negative"),
+        ("1e308 USD/h", "is more than"),
         ("inf USD/h", "is not a finite number"),
         ("-inf USD/h", "is not a finite number"),
         ("nan USD/h", "is not a finite number"),
