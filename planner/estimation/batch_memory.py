@@ -32,24 +32,32 @@ class BatchMemory:
         return None if found is None or found.has_no_limit else found.capacity.largest
 
     def fits(self, batch_size: int) -> bool:
-        """Whether a batch fits: as it ran, else by the largest one that does."""
+        """Whether a batch fits: as it ran, else by the largest one that does.
+
+        Beyond the bound of the search its own peak says it.
+        """
         answer = self.answer
         if batch_size == self.setup.config.batch_size:
             return answer.fits
         if answer.batch is not None and answer.batch.has_no_limit:
             return True
-        return batch_size <= (self.largest or 0)
+        if batch_size <= (self.largest or 0):
+            return True
+        if answer.batch is None or not answer.batch.capacity.is_bound:
+            return False
+        reserved_bytes = self._reserved_bytes(batch_size, fits=False)
+        return reserved_bytes is not None and reserved_bytes <= answer.budget.capacity_bytes
 
     def device_total_bytes(self, batch_size: int) -> int | None:
         """Peak reserved and what others take of the card; None where the step fails."""
-        reserved_bytes = self._reserved_bytes(batch_size)
+        reserved_bytes = self._reserved_bytes(batch_size, fits=self.fits(batch_size))
         if reserved_bytes is None:
             return None
         budget = self.answer.budget
         beside_bytes = budget.context_overhead_bytes + budget.reserved_offset_bytes
         return reserved_bytes + beside_bytes
 
-    def _reserved_bytes(self, batch_size: int) -> int | None:
+    def _reserved_bytes(self, batch_size: int, *, fits: bool) -> int | None:
         answer, batch_1 = self.answer, self.answer.batch_1
         if batch_size == self.setup.config.batch_size:
             return _peak(answer.trace)
@@ -58,9 +66,8 @@ class BatchMemory:
         scaled = None if answer.batch is None else answer.batch.scaled
         settings = self.setup.plan.in_force
         if scaled is None or settings is None or not _holds_at(batch_size, scaled):
-            return self._by_run(batch_size)
+            return self._by_run(batch_size, fits=fits)
         forecast = Forecast(scaled, settings)
-        fits = self.fits(batch_size)
         capacity_bytes = answer.budget.capacity_bytes if fits else WITHOUT_LIMIT_BYTES
         found = forecast.on_card(
             batch_size,
@@ -68,9 +75,13 @@ class BatchMemory:
             total_memory_bytes=answer.budget.usable_memory_bytes,
         )
         # Near the limit a run may fit where the replay does not: what ran counts.
-        return self._by_run(batch_size) if found.out_of_memory else found.peak_reserved_bytes
+        return (
+            self._by_run(batch_size, fits=fits)
+            if found.out_of_memory
+            else found.peak_reserved_bytes
+        )
 
-    def _by_run(self, batch_size: int) -> int | None:
+    def _by_run(self, batch_size: int, *, fits: bool) -> int | None:
         """As above; a batch that fits is run on the card itself where it would take more."""
         setup, budget = self.setup, self.answer.budget
         setup.progress(f"{budget.requested}: batch {batch_size}")
@@ -78,7 +89,7 @@ class BatchMemory:
         reserved_bytes = _peak(setup.runner.run(setup.cards.unlimited(budget), config))
         if reserved_bytes is None or reserved_bytes <= budget.capacity_bytes:
             return reserved_bytes
-        if not self.fits(batch_size):
+        if not fits:
             return reserved_bytes
         return _peak(setup.runner.run(setup.cards.limited(budget), config))
 

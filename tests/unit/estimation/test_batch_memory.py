@@ -143,6 +143,20 @@ def test_memory_that_does_not_depend_on_the_batch_fits_always() -> None:
     assert found.fits(10**6)
 
 
+@pytest.mark.parametrize("is_replayed", [True, False])
+def test_beyond_the_bound_of_the_search_its_peak_says_whether_a_batch_fits(
+    is_replayed: bool,
+) -> None:
+    """The search ended at 256 with everything fitting; 497 samples have their place."""
+    found = memory(FakeRunner(), scaled() if is_replayed else None, largest=256)
+    answer = found.answer
+    assert answer.batch is not None
+    capacity = replace(answer.batch.capacity, is_bound=True)
+    ended = replace(found, answer=replace(answer, batch=replace(answer.batch, capacity=capacity)))
+    assert [ended.fits(batch) for batch in (256, 257, 497, 498)] == [True, True, True, False]
+    assert ended.device_total_bytes(498) == (100 + 20 * 498 + CONTEXT) * MIB
+
+
 def test_the_batch_that_ran_is_as_it_ran() -> None:
     found = memory(FakeRunner(), scaled())
     tight = replace(found, answer=replace(found.answer, fits=False))
