@@ -230,7 +230,8 @@ def _host_words(card: GpuSpec, request: SpeedRequest) -> tuple[str, ...]:
     if machine is None or not cards:
         return ()
     if card.id not in cards:
-        return (f"{machine.id} comes with {', '.join(cards)}, not with {card.id}",)
+        # No card is named: of many, all have the same sentence.
+        return (f"{machine.id} comes with {', '.join(cards)}: any other card is put in its place",)
     if cards[card.id] > 1:
         return (
             f"this job has all of {machine.id}; with one on each of its {cards[card.id]} cards, "
