@@ -238,7 +238,7 @@ def _basis(
     else:
         said.append(f"price: {price.basis}")
     if dataset_samples is not None:
-        said.append(f"an epoch is {dataset_samples} samples of training, without evaluation")
+        said.append(f"an epoch is {dataset_samples} samples, each once, without any evaluation")
     return tuple(said)
 
 

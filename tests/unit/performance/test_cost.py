@@ -111,7 +111,7 @@ def test_the_basis_says_every_assumption() -> None:
         "power of the host: 15 % to 25 % of the card's (more in a server of many cards)",
         "PUE 1.2: that much for each watt of the machine",
         "no rent of this card is known; give one with --price, like 2.49 USD/h",
-        "an epoch is 50000 samples of training, without evaluation",
+        "an epoch is 50000 samples, each once, without any evaluation",
     )
     assert not any("PUE" in line for line in step_cost(LOAD).basis)
 
