@@ -23,6 +23,7 @@ from planner.estimation.step_setup import side_by_side
 from planner.estimation.summary import value_reads
 from planner.memory.budget import is_every_card
 from planner.opened import OpenedStep, beside, opened_step
+from planner.workload import Mode
 
 _MOST_BATCHES = 64
 _BY_REPLAY = (
@@ -88,6 +89,11 @@ def _check_global(global_batch: int | None, options: dict[str, Any]) -> None:
     if isinstance(global_batch, bool) or not isinstance(global_batch, int):
         raise UsageError(f"global_batch must be a whole number, not {global_batch!r}")
     recommendation((), global_batch)  # below 1
+    if options.get("mode") == Mode.INFER:
+        raise UsageError(
+            f"a global batch of {global_batch} was asked for: it is kept by accumulating "
+            "gradients, which inference has none of; leave it out"
+        )
     if options.get("accumulate", 1) != 1:
         raise UsageError(
             f"a global batch of {global_batch} was asked for, and to accumulate "
