@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -236,8 +237,10 @@ def test_threads_of_the_parent_do_not_hang_the_run(write_model: WriteModel) -> N
 def test_two_cards_side_by_side_give_what_each_gives_alone(write_model: WriteModel) -> None:
     path = write_model(LINEAR)
     both = run(path, gpu=["h100", "t4"])
-    assert both.gpu("h100") == run(path, gpu="h100").gpus[0]
-    assert both.gpu("t4") == run(path, gpu="t4").gpus[0]
+    for card in ("h100", "t4"):
+        alone = run(path, gpu=card).gpus[0]
+        # Resident memory of the process differs by some pages from run to run.
+        assert replace(both.gpu(card), host=None) == replace(alone, host=None)
     workspaces = 2 if CUBLAS_KEEPS_WORKSPACES else 1  # the forward's and the backward's
     difference = both.gpu("h100").peak_allocated_bytes - both.gpu("t4").peak_allocated_bytes
     assert difference == workspaces * ((32 << 20) - 8_519_680)
