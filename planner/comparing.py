@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from planner.asked import asked_with_one_setting
 from planner.comparison_result import CardComparison, LeftOut, RankBy
 from planner.errors import UsageError
 from planner.estimation.batch_counts import BatchCounts
@@ -68,7 +69,8 @@ def compare(
     if batch_size is not None:
         options["batch_size"] = batch_size
     options["dataset_size"] = DEFAULT_DATASET_SIZE if dataset_size is None else dataset_size
-    with opened_step(target, emulated, hardware_db=hardware_db, **options) as step:
+    words = asked_with_one_setting(target, hardware_db=hardware_db, **options)
+    with opened_step(words, emulated) as step:
         request = step.measured_request()  # before other runs take processors
         newest = max(step.known.budgets, key=lambda budget: budget.card.compute_capability)
         counts = step.counts(newest)

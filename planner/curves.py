@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from planner.asked import asked_with_one_setting
 from planner.curve_result import Curve, CurvePoint, knee, recommendation
 from planner.errors import UsageError
 from planner.estimation.batch_counts import BatchCounts
@@ -55,7 +56,7 @@ def curve(
         raise UsageError(
             f"a curve is of one card, not of {gpu!r}; for several there is planner.compare()"
         )
-    with opened_step(target, [gpu], **options) as step:
+    with opened_step(asked_with_one_setting(target, **options), [gpu]) as step:
         request = step.measured_request()  # before other runs take processors
         (budget,) = step.known.budgets
         counts = step.counts(budget)

@@ -1,33 +1,31 @@
 """A child that has loaded the target, and what is counted in it beside the runs.
 
-In: the target, the functions and arguments of its model, the card that it first sees; or all that
-a caller says of a step. Out: Opened, OpenedStep.
+In: the target, the functions and arguments of its model, the card that it first sees; or an
+AskedStep. Out: Opened, OpenedStep.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
+from planner.asked import AskedStep
 from planner.device.build import emulated_device
 from planner.device.payload import ModelFunctions, child_target
 from planner.device.runner import Runner
 from planner.device.torch_install import TorchInstall, find_torch
-from planner.errors import PlannerError, UsageError
+from planner.errors import PlannerError
 from planner.estimation.allocator_what_ifs import allocator_plan
 from planner.estimation.batch_counts import BatchCounts
 from planner.estimation.data_source import measured_data
-from planner.estimation.speed_request import SpeedRequest, speed_request, speed_words
+from planner.estimation.speed_request import SpeedRequest, speed_request
 from planner.estimation.step_setup import Cards, Progress, StepSetup
 from planner.host_estimate import caller_label, versions_of
 from planner.memory.budget import MemoryBudget, memory_budgets
 from planner.module_counts import ModelCounts
-from planner.options import arguments, step_config
 from planner.results import Versions
 from planner.verification.learnt import Learnt, learnt
 from planner.workload import Scalar, StepConfig
@@ -124,51 +122,31 @@ class OpenedStep:
 
 
 @contextmanager
-def opened_step(
-    target: Any,
-    gpus: Sequence[str],
-    *,
-    build_batch: Callable[..., Any] | None = None,
-    training_step: Callable[[Any, Any], Any] | None = None,
-    build_optimizer: Callable[[Any], Any] | None = None,
-    model_arguments: Mapping[str, Scalar] | None = None,
-    gpu_memory: str | int | None = None,
-    reserve: str | int = 0,
-    alloc_conf: str | None = None,
-    calibration: bool = True,
-    timeout_s: float = 600.0,
-    hardware_db: str | os.PathLike[str] | None = None,
-    on_progress: Progress | None = None,
-    **options: Any,
-) -> Iterator[OpenedStep]:
-    """The step that a caller means with options of estimate(), on the cards of these names.
+def opened_step(asked: AskedStep, gpus: Sequence[str]) -> Iterator[OpenedStep]:
+    """The step on the cards of these names; without any, on those of the host that was named.
 
     Raises:
         PlannerError: see errors.py.
     """
-    progress = on_progress or (lambda _: None)
-    if not (alloc_conf is None or isinstance(alloc_conf, str)):
-        raise UsageError(f"alloc_conf must be one text here, not {alloc_conf!r}")
-    asked, options = speed_words(options)
-    config = step_config({**options, "alloc_conf": alloc_conf})
-    functions = ModelFunctions(
-        build_batch=build_batch, training_step=training_step, build_optimizer=build_optimizer
+    config, progress = asked.config, asked.progress
+    request = speed_request(**asked.speed_words, hardware_db=asked.database)
+    budgets = memory_budgets(
+        gpus or [card for card, _ in request.cards_of_host],
+        hardware_db=asked.database,
+        gpu_memory=asked.gpu_memory,
+        reserve=asked.reserve,
     )
-    given = arguments(model_arguments or {}, "model_arguments")
-    database = Path(hardware_db) if hardware_db is not None else None
-    budgets = memory_budgets(gpus, hardware_db=database, gpu_memory=gpu_memory, reserve=reserve)
-    request = speed_request(**asked, hardware_db=database)
     torch = find_torch()
-    known = learnt(budgets, torch=torch.version, mode=config.mode, from_history=calibration)
-    plan = allocator_plan(() if alloc_conf is None else (alloc_conf,), torch.version)
+    known = learnt(budgets, torch=torch.version, mode=config.mode, from_history=asked.calibration)
+    plan = allocator_plan(asked.alloc_confs, torch.version)
     with opened(
-        target,
-        functions,
-        given,
+        asked.target,
+        asked.functions,
+        asked.given,
         torch=torch,
         budget=known.budgets[0],
         config=config,
-        timeout_s=timeout_s,
+        timeout_s=asked.timeout_s,
         progress=progress,
     ) as child:
         setup = StepSetup(

@@ -14,24 +14,21 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from planner.asked import AskedStep, asked_step
 from planner.device.payload import ModelFunctions
 from planner.device.torch_install import find_torch
 from planner.errors import UsageError
-from planner.estimation.allocator_what_ifs import allocator_plan
 from planner.estimation.card_answers import card_by_card
-from planner.estimation.data_source import measured_data
 from planner.estimation.speed import Speed, speeds_of
-from planner.estimation.speed_request import SpeedRequest, speed_request, speed_words
-from planner.estimation.step_setup import Progress, StepSetup
+from planner.estimation.step_setup import Progress
 from planner.estimation.summary import summarize, value_reads
 from planner.estimation.survey import surveyed
 from planner.host_estimate import estimate_on_host
 from planner.inspection import Inspection
 from planner.memory.budget import is_every_card, memory_budgets
-from planner.opened import Opened, beside, counted_or_why, opened
-from planner.options import arguments, step_config, texts
+from planner.opened import OpenedStep, beside, counted_or_why, opened, opened_step
+from planner.options import arguments, step_config
 from planner.results import Estimate
-from planner.verification.learnt import Learnt, learnt
 from planner.workload import Scalar
 
 # A recent data-centre card: flash attention and every dtype.
@@ -71,66 +68,47 @@ def estimate(
     Raises:
         PlannerError: see errors.py. A model that does not fit is a result, not an error.
     """
-    progress = on_progress or (lambda _: None)
-    settings = texts(alloc_conf, "alloc_conf")
-    asked, options = speed_words(options)
-    config = step_config({**options, "alloc_conf": settings[0] if settings else None})
     names = [gpu] if isinstance(gpu, str) else list(gpu)
-    functions = ModelFunctions(
-        build_batch=build_batch, training_step=training_step, build_optimizer=build_optimizer
-    )
-    given = arguments(model_arguments or {}, "model_arguments")
-    if device is not None or memory is not None:
-        of_a_card = {"gpu_memory": gpu_memory, "alloc_conf": alloc_conf or None, **asked}
-        _check_host(device, names, [name for name, is_ in of_a_card.items() if is_ is not None])
-        return estimate_on_host(
-            target,
-            functions,
-            given,
-            config=config,
-            memory=memory,
-            reserve=reserve,
-            search=max_batch,
-            timeout_s=timeout_s,
-            progress=progress,
-        )
-    database = Path(hardware_db) if hardware_db is not None else None
-    request = speed_request(**asked, hardware_db=database)
-    names = names or [card for card, _ in request.cards_of_host]
-    budgets = memory_budgets(names, hardware_db=database, gpu_memory=gpu_memory, reserve=reserve)
-    torch = find_torch()
-    known = learnt(budgets, torch=torch.version, mode=config.mode, from_history=calibration)
-    plan = allocator_plan(settings, torch.version)
-    with opened(
+    asked = asked_step(
         target,
-        functions,
-        given,
-        torch=torch,
-        budget=known.budgets[0],
-        config=config,
+        build_batch=build_batch,
+        training_step=training_step,
+        build_optimizer=build_optimizer,
+        model_arguments=model_arguments,
+        gpu_memory=gpu_memory,
+        reserve=reserve,
+        alloc_conf=alloc_conf,
+        calibration=calibration,
         timeout_s=timeout_s,
-        progress=progress,
-    ) as child:
-        setup = StepSetup(
-            config=config, plan=plan, runner=child.runner, cards=child.cards, progress=progress
-        )
-        is_survey = is_every_card(names)
-        return _on_cards(child, setup, known, request, is_survey=is_survey, search=max_batch)
+        hardware_db=hardware_db,
+        on_progress=on_progress,
+        **options,
+    )
+    if device is not None or memory is not None:
+        _check_host(device, names, asked)
+        return _on_host(asked, memory, search=max_batch)
+    with opened_step(asked, names) as step:
+        return _on_cards(step, is_survey=is_every_card(names), search=max_batch)
 
 
-def _on_cards(
-    child: Opened,
-    setup: StepSetup,
-    known: Learnt,
-    request: SpeedRequest,
-    *,
-    is_survey: bool,
-    search: bool,
-) -> Estimate:
+def _on_host(asked: AskedStep, memory: str | int | None, *, search: bool) -> Estimate:
+    return estimate_on_host(
+        asked.target,
+        asked.functions,
+        asked.given,
+        config=asked.config,
+        memory=memory,
+        reserve=asked.reserve,
+        search=search,
+        timeout_s=asked.timeout_s,
+        progress=asked.progress,
+    )
+
+
+def _on_cards(step: OpenedStep, *, is_survey: bool, search: bool) -> Estimate:
     """The answers of all cards, and beside them a counted run."""
-    if request.measure_data:
-        setup.progress("timing items of the data set")
-    request = measured_data(child.runner, request)  # before other runs take processors
+    child, setup, known = step.child, step.setup, step.known
+    request = step.measured_request()  # before other runs take processors
     unlimited = child.cards.unlimited(known.budgets[0])
     counting = beside(lambda: child.runner.count(unlimited, setup.config))
     answers = (surveyed if is_survey else card_by_card)(setup, known.budgets, search=search)
@@ -210,7 +188,7 @@ def inspect(
         )
 
 
-def _check_host(device: str | None, names: Sequence[str], of_a_card: Sequence[str]) -> None:
+def _check_host(device: str | None, names: Sequence[str], asked: AskedStep) -> None:
     """Raises UsageError where what was said of the CPU cannot be meant."""
     if device != "cpu":
         raise UsageError(
@@ -220,6 +198,12 @@ def _check_host(device: str | None, names: Sequence[str], of_a_card: Sequence[st
         )
     if names:
         raise UsageError(f"say either gpu {', '.join(names)} or device cpu, not both")
+    words = {
+        "gpu_memory": asked.gpu_memory,
+        "alloc_conf": asked.alloc_confs or None,
+        **asked.speed_words,
+    }
+    of_a_card = [name for name, value in words.items() if value is not None]
     if of_a_card:
         said, are = ", ".join(of_a_card), "is a matter" if len(of_a_card) == 1 else "are matters"
         raise UsageError(f"{said} {are} of a card: leave that out with device cpu")

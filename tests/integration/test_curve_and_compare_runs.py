@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import planner
+from planner.asked import asked_step
 from planner.errors import TargetError
 from planner.estimation.batch_counts import BatchCounts
 from planner.module_counts import ModelCounts
@@ -33,7 +34,7 @@ def totals(counts: ModelCounts) -> tuple[int, int, int, int]:
 @pytest.mark.parametrize("name", ["resnet50", "gpt2"])
 @pytest.mark.parametrize("batch", [3, 100])
 def test_a_batch_that_was_told_is_as_one_that_is_counted(name: str, batch: int) -> None:
-    with opened_step(str(MODELS / f"{name}.py"), ["a100"]) as step:
+    with opened_step(asked_step(str(MODELS / f"{name}.py")), ["a100"]) as step:
         counts: BatchCounts = step.counts(step.known.budgets[0])
         told = counts.at(batch)
         assert counts.counted_batches == (8, 24)

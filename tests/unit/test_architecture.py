@@ -27,7 +27,7 @@ FLOORS = {
     "curve_result": 6, "comparison_result": 6,
     "estimation": 7, "verification": 7,
     "report": 8, "pipeline": 8, "host_estimate": 8, "verifying": 8,
-    "opened": 8, "curves": 8, "comparing": 8,
+    "asked": 8, "opened": 8, "curves": 8, "comparing": 8,
     "cli": 9, "__main__": 9,
 }  # fmt: skip
 

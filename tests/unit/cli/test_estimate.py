@@ -270,7 +270,7 @@ def test_the_library_checks_the_rest_before_it_starts_anything(
         raise AssertionError("started")
 
     monkeypatch.setattr("planner.opened.emulated_device", never)
-    monkeypatch.setattr("planner.pipeline.find_torch", never)
+    monkeypatch.setattr("planner.opened.find_torch", never)
     result = run("m.py", *words)
     assert result.exit_code == 2
     assert result.stderr.startswith("error: ")

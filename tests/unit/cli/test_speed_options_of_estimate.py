@@ -33,7 +33,7 @@ def unstarted(monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*arguments: Any, **options: Any) -> Any:
         raise AssertionError("started")
 
-    monkeypatch.setattr("planner.pipeline.find_torch", never)
+    monkeypatch.setattr("planner.opened.find_torch", never)
     monkeypatch.setattr("planner.pipeline.estimate_on_host", never)
     monkeypatch.setattr("planner.estimation.speed_request.this_host", never)
 
@@ -117,7 +117,7 @@ def test_the_cards_of_a_host_are_those_asked_for(monkeypatch: pytest.MonkeyPatch
         asked.extend(names)
         raise planner.PlannerError("enough")
 
-    monkeypatch.setattr("planner.pipeline.memory_budgets", budgets)
+    monkeypatch.setattr("planner.opened.memory_budgets", budgets)
     assert run("--host", "g5.xlarge").exit_code == 1
     assert run("--host", "g5.xlarge", "--gpu", "t4").exit_code == 1
     assert asked == ["a10g", "t4"]
