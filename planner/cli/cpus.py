@@ -34,11 +34,7 @@ def cpus(context: click.Context, hardware_db: Path | None, as_json: bool) -> Non
     """List the known processors; `planner cpus show CPU` shows one of them with its sources."""
     if context.invoked_subcommand is not None:
         return
-    specs = load_cpus(hardware_db).all()
-    if as_json:
-        tables.print_json({"cpus": [spec.to_dict() for spec in specs]})
-        return
-    tables.print_list(_COLUMNS, specs)
+    tables.print_records("cpus", _COLUMNS, load_cpus(hardware_db).all(), as_json=as_json)
 
 
 @cpus.command()
@@ -48,12 +44,10 @@ def cpus(context: click.Context, hardware_db: Path | None, as_json: bool) -> Non
 @click.pass_context
 def show(context: click.Context, cpu: str, hardware_db: Path | None, as_json: bool) -> None:
     """Show one processor, by id, alias or model name, and where each figure comes from."""
-    given_before = context.parent.params if context.parent else {}
-    match = load_cpus(hardware_db or given_before.get("hardware_db")).find(cpu)
-    if as_json or given_before.get("as_json"):
-        tables.print_json(
-            {"requested": match.requested, "note": match.note, "cpu": match.spec.to_dict()}
-        )
+    folder, as_json = tables.with_those_before(context, hardware_db, as_json)
+    match = load_cpus(folder).find(cpu)
+    if as_json:
+        tables.print_match("cpu", match)
         return
     lines = [
         ("id", match.spec.id),

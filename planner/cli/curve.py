@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,9 @@ import click
 import planner
 from planner.cli import options as shared
 from planner.cli.exit_codes import fits_or_not
+from planner.cli.output import print_result, write_whole
 from planner.cli.progress import shown_progress
-from planner.cli.speed_options import speed_options
+from planner.cli.speed_options import card_step_options
 
 _EXIT_CODES = """\b
 Exit codes:
@@ -50,20 +50,7 @@ def _batches(
     help="Batch to keep by accumulating: the recommendation says how.",
 )
 @shared.batch("Batch that is run and recorded; a point of the curve.")
-@shared.sequence_length
-@shared.step_options
-@shared.model_arg
-@shared.input_spec
-@speed_options
-@shared.gpu_memory
-@shared.reserve
-@shared.alloc_conf
-@shared.no_calibration
-@shared.timeout("Longest wait for loading the model and for each run: seconds, 10m or 1h.")
-@shared.hardware_db
-@shared.as_csv
-@shared.as_json
-@shared.quiet
+@card_step_options
 @click.pass_context
 def curve(
     context: click.Context,
@@ -81,12 +68,6 @@ def curve(
     with shown_progress(quiet) as progress:
         found = planner.curve(target, on_progress=progress, **options)
     if csv_file is not None:
-        csv_file.write_text(found.to_csv(), encoding="utf-8")
-    if as_json:
-        click.echo(json.dumps(found.to_dict(), indent=2))
-    else:
-        from planner.cli.output import print_renderable
-        from planner.report.curve import render
-
-        print_renderable(render(found))
+        write_whole(csv_file, found.to_csv())
+    print_result(found, "curve", as_json=as_json)
     context.exit(fits_or_not(any(point.fits for point in found.points)))

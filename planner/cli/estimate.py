@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
@@ -10,6 +9,7 @@ import click
 import planner
 from planner.cli import options as shared
 from planner.cli.exit_codes import exit_code
+from planner.cli.output import print_result
 from planner.cli.progress import shown_progress
 from planner.cli.speed_options import speed_options
 
@@ -80,10 +80,5 @@ def estimate(
     """
     with shown_progress(quiet) as progress:
         found = planner.estimate(target, on_progress=progress, **options)
-    if as_json:
-        click.echo(json.dumps(found.to_dict(), indent=2))
-    else:
-        from planner.cli.output import print_report
-
-        print_report(found)
+    print_result(found, "terminal", as_json=as_json)
     context.exit(exit_code(found))

@@ -34,11 +34,7 @@ def gpus(context: click.Context, hardware_db: Path | None, as_json: bool) -> Non
     """List the known cards; `planner gpus show CARD` shows one of them with its sources."""
     if context.invoked_subcommand is not None:
         return
-    specs = load_gpus(hardware_db).all()
-    if as_json:
-        tables.print_json({"gpus": [spec.to_dict() for spec in specs]})
-        return
-    tables.print_list(_COLUMNS, specs)
+    tables.print_records("gpus", _COLUMNS, load_gpus(hardware_db).all(), as_json=as_json)
 
 
 @gpus.command()
@@ -48,12 +44,10 @@ def gpus(context: click.Context, hardware_db: Path | None, as_json: bool) -> Non
 @click.pass_context
 def show(context: click.Context, card: str, hardware_db: Path | None, as_json: bool) -> None:
     """Show one card, by id, alias or device name, and where each figure comes from."""
-    given_before = context.parent.params if context.parent else {}
-    match = load_gpus(hardware_db or given_before.get("hardware_db")).find(card)
-    if as_json or given_before.get("as_json"):
-        tables.print_json(
-            {"requested": match.requested, "note": match.note, "gpu": match.spec.to_dict()}
-        )
+    folder, as_json = tables.with_those_before(context, hardware_db, as_json)
+    match = load_gpus(folder).find(card)
+    if as_json:
+        tables.print_match("gpu", match)
         return
     tables.print_sheet(
         match.spec.name, match.note, _card_lines(match.spec), {"sources": match.spec.sources}

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
-import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import click
 
 from planner.cli import options as shared
+from planner.cli.output import print_json, print_renderable, write_whole
 from planner.errors import UsageError
-from planner.results import SCHEMA_VERSION
 from planner.verification import history as kept
 
 _EXIT_CODES = """\b
@@ -36,9 +32,8 @@ def history(context: click.Context, card: str | None, target: str | None, as_jso
         return
     found = kept.entries(card=card, target=target)
     if as_json:
-        _print_json({"entries": [one.to_dict() for one in found]})
+        print_json({"entries": [one.to_dict() for one in found]})
         return
-    from planner.cli.output import print_renderable
     from planner.report.history import history_table
 
     print_renderable(history_table(found))
@@ -51,9 +46,8 @@ def show(number: int, as_json: bool) -> None:
     """Show one verification: each figure, predicted and measured."""
     found = kept.entry(number)
     if as_json:
-        _print_json(found.to_dict())
+        print_json(found.to_dict())
         return
-    from planner.cli.output import print_renderable
     from planner.report.history import history_entry
 
     print_renderable(history_entry(found))
@@ -67,7 +61,7 @@ def export(file: Path | None) -> None:
     if file is None or str(file) == "-":
         click.echo("".join(lines), nl=False)
     else:
-        _write(file, "".join(lines))
+        write_whole(file, "".join(lines), is_private=True)
 
 
 @history.command()
@@ -100,22 +94,3 @@ def _counted(count: int) -> str:
 def _named(ids: Sequence[int]) -> str:
     numbers = ", ".join(map(str, dict.fromkeys(ids)))
     return f"verification{'' if len(set(ids)) == 1 else 's'} {numbers}"
-
-
-def _print_json(document: dict[str, object]) -> None:
-    click.echo(json.dumps({"schema_version": SCHEMA_VERSION, **document}, indent=2))
-
-
-def _write(file: Path, text: str) -> None:
-    """All of it or nothing: what was there before stays until the new file is complete."""
-    handle, name = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)
-    try:
-        with open(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(name, file)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(name)
-        raise

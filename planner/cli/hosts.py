@@ -36,11 +36,7 @@ def hosts(context: click.Context, hardware_db: Path | None, as_json: bool) -> No
     """List the known hosts; `planner hosts show HOST` shows one, `show this` measures this one."""
     if context.invoked_subcommand is not None:
         return
-    specs = load_hosts(hardware_db).all()
-    if as_json:
-        tables.print_json({"hosts": [spec.to_dict() for spec in specs]})
-        return
-    tables.print_list(_COLUMNS, specs)
+    tables.print_records("hosts", _COLUMNS, load_hosts(hardware_db).all(), as_json=as_json)
 
 
 @hosts.command()
@@ -50,16 +46,13 @@ def hosts(context: click.Context, hardware_db: Path | None, as_json: bool) -> No
 @click.pass_context
 def show(context: click.Context, host: str, hardware_db: Path | None, as_json: bool) -> None:
     """Show one host, by id or alias; `this` measures the machine you are on for 2 seconds."""
-    given_before = context.parent.params if context.parent else {}
-    folder = hardware_db or given_before.get("hardware_db")
+    folder, as_json = tables.with_those_before(context, hardware_db, as_json)
     if host.strip().casefold() == this_host.NAME:
         match = HostMatch(spec=this_host.this_host(load_cpus(folder)), requested=host)
     else:
         match = load_hosts(folder).find(host)
-    if as_json or given_before.get("as_json"):
-        tables.print_json(
-            {"requested": match.requested, "note": match.note, "host": match.spec.to_dict()}
-        )
+    if as_json:
+        tables.print_match("host", match)
         return
     spec = match.spec
     sections = {

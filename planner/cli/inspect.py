@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
 
 import planner
 from planner.cli import options as shared
+from planner.cli.output import print_result
 from planner.cli.progress import shown_progress
 
 
@@ -46,10 +46,4 @@ def inspect(target: str, as_json: bool, quiet: bool, **options: Any) -> None:
     """
     with shown_progress(quiet) as progress:
         found = planner.inspect(target, on_progress=progress, **options)
-    if as_json:
-        click.echo(json.dumps(found.to_dict(), indent=2))
-    else:
-        from planner.cli.output import print_renderable
-        from planner.report.inspect import render
-
-        print_renderable(render(found))
+    print_result(found, "inspect", as_json=as_json)

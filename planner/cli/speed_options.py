@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from planner.cli import options as shared
 from planner.estimation.speed_request import NAMES
 
 
@@ -97,3 +98,28 @@ def speed_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_OPTIONS):
         called = option(called)
     return called
+
+
+_CARD_STEP: tuple[Callable[[Any], Any], ...] = (
+    shared.sequence_length,
+    shared.step_options,
+    shared.model_arg,
+    shared.input_spec,
+    speed_options,
+    shared.gpu_memory,
+    shared.reserve,
+    shared.alloc_conf,
+    shared.no_calibration,
+    shared.timeout("Longest wait for loading the model and for each run: seconds, 10m or 1h."),
+    shared.hardware_db,
+    shared.as_csv,
+    shared.as_json,
+    shared.quiet,
+)
+
+
+def card_step_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What curve and compare share: all of a step, of its card and of what is printed."""
+    for option in reversed(_CARD_STEP):
+        command = option(command)
+    return command

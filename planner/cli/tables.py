@@ -6,22 +6,35 @@ narrow terminal is left out from the right; on a pipe nothing is folded or cut.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Protocol, TypeVar
 
 import click
 from rich.console import Console
 from rich.table import Table
 
+from planner.cli.output import Document, print_json
 from planner.hardware.specs import Price
-from planner.results import SCHEMA_VERSION
 
 UNKNOWN = "-"
+
+
+class Match(Protocol):
+    """A record found by name."""
+
+    @property
+    def spec(self) -> Document: ...
+    @property
+    def requested(self) -> str: ...
+    @property
+    def note(self) -> str | None: ...
+
+
 _PIPED_WIDTH = 400  # wide enough that no line of a piped table is folded or cut
 
-S = TypeVar("S")
+S = TypeVar("S", bound=Document)
 Column = tuple[str, Callable[[S], str]]  # its heading, and the cell of a record
 
 
@@ -30,9 +43,28 @@ def console() -> Console:
     return Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH, highlight=False)
 
 
-def print_json(document: dict[str, Any]) -> None:
-    """A document with the version of its schema."""
-    click.echo(json.dumps({"schema_version": SCHEMA_VERSION, **document}, indent=2))
+def print_records(
+    key: str, columns: Sequence[Column[S]], records: Sequence[S], *, as_json: bool
+) -> None:
+    """All records of a kind: a line each, or the JSON list `key`."""
+    if as_json:
+        print_json({key: [record.to_dict() for record in records]})
+    else:
+        print_list(columns, records)
+
+
+def print_match(key: str, match: Match) -> None:
+    """A record found by name, as the JSON object `key`."""
+    document = {"requested": match.requested, "note": match.note, key: match.spec.to_dict()}
+    print_json(document)
+
+
+def with_those_before(
+    context: click.Context, hardware_db: Path | None, as_json: bool
+) -> tuple[Path | None, bool]:
+    """Options of `show`, which may stand before that word too."""
+    before = context.parent.params if context.parent else {}
+    return hardware_db or before.get("hardware_db"), as_json or bool(before.get("as_json"))
 
 
 def print_list(columns: Sequence[Column[S]], records: Iterable[S]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
@@ -11,6 +10,7 @@ import planner
 from planner.cli import options as shared
 from planner.cli.exit_codes import ExitCode
 from planner.cli.options import AT_LEAST_1
+from planner.cli.output import print_result
 from planner.cli.progress import shown_progress
 
 _EXIT_CODES = """\b
@@ -80,11 +80,5 @@ def verify(
     """
     with shown_progress(quiet) as progress:
         found = planner.verify(target, on_progress=progress, **options)
-    if as_json:
-        click.echo(json.dumps(found.to_dict(), indent=2))
-    else:
-        from planner.cli.output import print_renderable
-        from planner.report.verification import render
-
-        print_renderable(render(found))
+    print_result(found, "verification", as_json=as_json)
     context.exit(ExitCode.FITS if found.is_confirmed else ExitCode.NOT_CONFIRMED)
