@@ -28,8 +28,9 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
+from planner.hardware.cpu_specs import REFERENCE_DECODE_ITEMS_PER_S
 from planner.performance.data_item import DataItem
-from planner.performance.host_budget import REFERENCE_JPEG_DECODES_PER_S, HostBudget
+from planner.performance.host_budget import HostBudget
 from planner.performance.input_pipeline import InputTimes, input_times
 from planner.performance.loader import Loader
 from planner.performance.pcie import PcieLink
@@ -143,7 +144,7 @@ def measure_item(pictures: Pictures) -> tuple[DataItem, float]:
         with Image.open(path) as opened:
             opened.load()
         decode_s.append(time.thread_time() - started)
-    speed = 1 / statistics.median(decode_s) / REFERENCE_JPEG_DECODES_PER_S
+    speed = 1 / statistics.median(decode_s) / REFERENCE_DECODE_ITEMS_PER_S
     item = DataItem(
         name="pictures",
         prepare_s=cost.cpu_mean_s * speed,

@@ -7,6 +7,7 @@ what it assumed; an unknown name is an error that lists near ones.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from planner.errors import UnknownCpuError, UnknownGpuError, UnknownHostError
@@ -76,19 +77,15 @@ class GpuDatabase:
             UnknownGpuError: no such card; near names are in the message.
             HardwareDatabaseError: the card's record does not follow the schema.
         """
-        claim = self._records.claim(name)
-        if claim is None:
-            raise UnknownGpuError(
-                f"no card named {name!r}{self._records.hint(name)}; "
-                "run `planner gpus` to list all of them"
-            )
-        spec = self._records.claimed(claim)
-        notes = []
-        if claim.others:
-            notes.append(f"assuming {spec.short_name}; also: {', '.join(claim.others)}")
-        if spec.assumption:
-            notes.append(spec.assumption)
-        return GpuMatch(spec=spec, requested=name, note="; ".join(notes) or None)
+        spec, others = self._records.find(
+            name,
+            what="card",
+            then="run `planner gpus` to list all of them",
+            unknown=UnknownGpuError,
+        )
+        notes = [_assuming(spec.short_name, others), spec.assumption]
+        said = "; ".join(note for note in notes if note) or None
+        return GpuMatch(spec=spec, requested=name, note=said)
 
 
 class CpuDatabase:
@@ -118,15 +115,13 @@ class CpuDatabase:
             UnknownCpuError: no such processor; near names are in the message.
             HardwareDatabaseError: its record does not follow the schema.
         """
-        claim = self._records.claim(name)
-        if claim is None:
-            raise UnknownCpuError(
-                f"no processor named {name!r}{self._records.hint(name)}; "
-                "run `planner cpus` to list all of them"
-            )
-        spec = self._records.claimed(claim)
-        note = f"assuming {spec.name}; also: {', '.join(claim.others)}" if claim.others else None
-        return CpuMatch(spec=spec, requested=name, note=note)
+        spec, others = self._records.find(
+            name,
+            what="processor",
+            then="run `planner cpus` to list all of them",
+            unknown=UnknownCpuError,
+        )
+        return CpuMatch(spec=spec, requested=name, note=_assuming(spec.name, others))
 
 
 class HostDatabase:
@@ -150,15 +145,19 @@ class HostDatabase:
             UnknownHostError: no such host; near names are in the message.
             HardwareDatabaseError: its record does not follow the schema.
         """
-        claim = self._records.claim(name)
-        if claim is None:
-            raise UnknownHostError(
-                f"no host named {name!r}{self._records.hint(name)}; run `planner hosts` to list "
-                "all of them, or give `this` for the machine you are on"
-            )
-        spec = self._records.claimed(claim)
-        note = f"assuming {spec.name}; also: {', '.join(claim.others)}" if claim.others else None
-        return HostMatch(spec=spec, requested=name, note=note)
+        spec, others = self._records.find(
+            name,
+            what="host",
+            then="run `planner hosts` to list all of them, or give `this` for the machine you are "
+            "on",
+            unknown=UnknownHostError,
+        )
+        return HostMatch(spec=spec, requested=name, note=_assuming(spec.name, others))
+
+
+def _assuming(name: str, others: Sequence[str]) -> str | None:
+    """What to say of a name that could have meant other records too."""
+    return f"assuming {name}; also: {', '.join(others)}" if others else None
 
 
 def load_gpus(extra_dir: Path | None = None) -> GpuDatabase:

@@ -10,7 +10,7 @@ from dataclasses import fields
 from math import ceil
 
 from planner.hardware.fields import Fields
-from planner.hardware.record_parts import names_in, sources_in
+from planner.hardware.record_parts import names_in, price_in, sources_in
 from planner.hardware.specs import (
     ArithmeticRates,
     Confidence,
@@ -180,16 +180,9 @@ def _measured(record: Fields) -> ArithmeticRates | None:
 
 
 def _price(entry: Fields) -> Price:
-    price = Price(
-        provider=entry.text("provider"),
-        date=entry.text("date", r"\d{4}-\d{2}(-\d{2})?"),
-        usd_per_hour=entry.optional_number("usd_per_hour", 0.01, 1000),
-        usd_to_buy=entry.optional_number("usd_to_buy", 10, 10**6),
+    return price_in(
+        entry, rent="usd_per_hour", purchase="usd_to_buy", most_rent=1000, most_purchase=10**6
     )
-    if (price.usd_per_hour is None) == (price.usd_to_buy is None):
-        raise entry.fail("usd_per_hour", "give either usd_per_hour or usd_to_buy")
-    entry.finish()
-    return price
 
 
 def _whole(section: Fields, key: str, low: int, high: int, *, required: bool) -> int | None:

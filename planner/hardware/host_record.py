@@ -12,7 +12,7 @@ from enum import Enum
 from planner.hardware.cpu_specs import CpuSpec
 from planner.hardware.fields import Fields
 from planner.hardware.host_specs import HostSpec
-from planner.hardware.record_parts import names_in, sources_in
+from planner.hardware.record_parts import names_in, price_in, sources_in
 from planner.hardware.specs import Confidence, Price
 from planner.units import GIB
 
@@ -131,13 +131,6 @@ def _storage(record: Fields) -> float | None:
 
 def _price(entry: Fields) -> Price:
     entry.word("currency", Currency)
-    price = Price(
-        provider=entry.text("provider"),
-        date=entry.text("date", r"\d{4}-\d{2}(-\d{2})?"),
-        usd_per_hour=entry.optional_number("per_hour", 0.01, 10_000),
-        usd_to_buy=entry.optional_number("to_buy", 10, 10**7),
+    return price_in(
+        entry, rent="per_hour", purchase="to_buy", most_rent=10_000, most_purchase=10**7
     )
-    if (price.usd_per_hour is None) == (price.usd_to_buy is None):
-        raise entry.fail("per_hour", "give either per_hour or to_buy")
-    entry.finish()
-    return price

@@ -1,6 +1,6 @@
-"""What records of every kind have: names, and a source for each section.
+"""What records of several kinds have: names, prices, and a source for each section.
 
-In: the mapping of a record, as Fields. Out: RecordNames, and sources by section.
+In: the mapping of a record, as Fields. Out: RecordNames, Prices, and sources by section.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from planner.hardware.fields import Fields
 from planner.hardware.names import RecordNames
+from planner.hardware.specs import Price
 
 
 def names_in(record: Fields, file: str) -> RecordNames:
@@ -29,6 +30,22 @@ def read_names(value: object, file: str) -> RecordNames:
         HardwareDatabaseError: not a mapping, or one of the four keys is not as it should be.
     """
     return names_in(Fields(value, file=file), file)
+
+
+def price_in(
+    entry: Fields, *, rent: str, purchase: str, most_rent: float, most_purchase: float
+) -> Price:
+    """One price, in USD: per hour under the key `rent`, or to buy under the key `purchase`."""
+    price = Price(
+        provider=entry.text("provider"),
+        date=entry.text("date", r"\d{4}-\d{2}(-\d{2})?"),
+        usd_per_hour=entry.optional_number(rent, 0.01, most_rent),
+        usd_to_buy=entry.optional_number(purchase, 10, most_purchase),
+    )
+    if (price.usd_per_hour is None) == (price.usd_to_buy is None):
+        raise entry.fail(rent, f"give either {rent} or {purchase}")
+    entry.finish()
+    return price
 
 
 def sources_in(record: Fields, needed: Sequence[str]) -> tuple[tuple[str, str], ...]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from planner.errors import UsageError
-from planner.hardware.names import Claim, NameIndex, RecordNames
+from planner.hardware.names import NameIndex, RecordNames
 from planner.hardware.record_parts import read_names
 from planner.hardware.yaml_files import own_folder, parsed, read_text, record_files
 
@@ -71,18 +71,21 @@ class Records(Generic[S]):
         entry = self._entries.get(record_id)
         return None if entry is None else entry.load()
 
-    def claim(self, name: str) -> Claim | None:
-        """What a name leads to, None when to nothing or to several with none answering for it."""
-        return self._index.find(name)
+    def find(
+        self, name: str, *, what: str, then: str, unknown: type[UsageError]
+    ) -> tuple[S, tuple[str, ...]]:
+        """The record that a name leads to, and ids of others that it could have meant.
 
-    def claimed(self, claim: Claim) -> S:
-        """The record that a claim leads to."""
-        return self._entries[claim.id].load()
-
-    def hint(self, name: str) -> str:
-        """The end of an error message with near names, empty when nothing is near."""
-        near = self._index.near(name)
-        return f"; near names: {', '.join(near)}" if near else ""
+        Raises:
+            UsageError: as `unknown`: to nothing, or to several with none answering for it; near
+                names are in the message, which says `what` there is none of and what to do `then`.
+        """
+        claim = self._index.find(name)
+        if claim is None:
+            near = self._index.near(name)
+            hint = f"; near names: {', '.join(near)}" if near else ""
+            raise unknown(f"no {what} named {name!r}{hint}; {then}")
+        return self._entries[claim.id].load(), claim.others
 
 
 def load_records(kind: Kind[S], extra_dir: Path | None) -> Records[S]:

@@ -59,18 +59,11 @@ def this_host(cpus: CpuDatabase | None = None) -> HostSpec:
     cores = physical_cores(threads)
     vcpus, usable_cores = usable(len(threads), cores, quota)
     rate = jpeg_decode_rate()
-    cpu = measured_cpu(
-        cpu_identity(),
-        cpus or load_cpus(),
-        shape=(cores, len(threads)),
-        clock_hz=greatest_clock_hz(),
-        rate=rate,
-    )
     return HostSpec(
         id=NAME,
         name="this machine",
         aliases=(),
-        cpu=cpu,
+        cpu=_this_cpu(cpus or load_cpus(), threads, cores, rate),
         vcpus=vcpus,
         physical_cores=usable_cores,
         ram_bytes=total if limit is None else min(total, limit),
@@ -90,14 +83,20 @@ def this_host(cpus: CpuDatabase | None = None) -> HostSpec:
 def this_core_speed() -> float:
     """How fast a core of this machine prepares data, relative to the reference core."""
     threads = frozenset(os.sched_getaffinity(0))
-    cpu = measured_cpu(
-        cpu_identity(),
-        load_cpus(),
-        shape=(physical_cores(threads), len(threads)),
-        clock_hz=greatest_clock_hz(),
-        rate=jpeg_decode_rate(),
-    )
+    cpu = _this_cpu(load_cpus(), threads, physical_cores(threads), jpeg_decode_rate())
     return cpu.core_speed
+
+
+def _this_cpu(
+    cpus: CpuDatabase, threads: frozenset[int], cores: int, rate: float | None
+) -> CpuSpec:
+    return measured_cpu(
+        cpu_identity(),
+        cpus,
+        shape=(cores, len(threads)),
+        clock_hz=greatest_clock_hz(),
+        rate=rate,
+    )
 
 
 def usable(threads: int, cores: int, quota: float | None) -> tuple[int, float]:

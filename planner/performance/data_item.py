@@ -1,7 +1,7 @@
 """One item of a data set: what it costs to prepare, and how many bytes it has.
 
 In: the words of `--data`. Out: DataItem. Convention: seconds are CPU seconds on the reference core
-of host_budget.py; an item is what a worker collates, after every transform.
+of hardware/cpu_specs.py; an item is what a worker collates, after every transform.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from planner.errors import UsageError
-from planner.performance.host_budget import REFERENCE_JPEG_DECODES_PER_S
+from planner.hardware.cpu_specs import REFERENCE_DECODE_ITEMS_PER_S
 
 # Pillow: decode 500x375, random resized crop 224, flip, to tensor, normalise; measured (torch
 # 2.14.1) on a virtual CPU that decodes 420 such JPEGs a second.
@@ -51,21 +51,21 @@ _PRESETS = {
     for item in (
         DataItem(
             name="imagenet-jpeg",
-            prepare_s=_JPEG_PREPARE_S * _JPEG_CORE_DECODES_PER_S / REFERENCE_JPEG_DECODES_PER_S,
+            prepare_s=_JPEG_PREPARE_S * _JPEG_CORE_DECODES_PER_S / REFERENCE_DECODE_ITEMS_PER_S,
             item_bytes=_IMAGENET_PIXELS * 4,
             stored_bytes=_IMAGENET_STORED_BYTES,
             basis="JPEGs of ImageNet with Pillow: decode, random crop 224, flip, normalise",
         ),
         DataItem(
             name="tokens",
-            prepare_s=_TOKENS_PREPARE_S * _JPEG_CORE_DECODES_PER_S / REFERENCE_JPEG_DECODES_PER_S,
+            prepare_s=_TOKENS_PREPARE_S * _JPEG_CORE_DECODES_PER_S / REFERENCE_DECODE_ITEMS_PER_S,
             item_bytes=2 * _TOKENS * 8,
             stored_bytes=_TOKENS * 2,
             basis=f"{_TOKENS} tokens and their targets from a memory map",
         ),
         DataItem(
             name="tensor",
-            prepare_s=_TENSOR_PREPARE_S * _JPEG_CORE_DECODES_PER_S / REFERENCE_JPEG_DECODES_PER_S,
+            prepare_s=_TENSOR_PREPARE_S * _JPEG_CORE_DECODES_PER_S / REFERENCE_DECODE_ITEMS_PER_S,
             item_bytes=None,
             stored_bytes=0,
             basis="items of a tensor that is in memory",

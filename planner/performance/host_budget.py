@@ -12,10 +12,6 @@ from dataclasses import dataclass
 # from decoders that gain 20 to 40 % by the second thread of a core.
 SMT_GAIN = 0.3
 
-# Pillow, JPEGs of ImageNet's validation set, one thread of an EPYC 9B14 (https://arxiv.org,
-# 2605.08731): the core whose `core_speed` is 1.
-REFERENCE_JPEG_DECODES_PER_S = 537.0
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostBudget:
