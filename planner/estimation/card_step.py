@@ -26,7 +26,7 @@ from planner.workload import StepConfig
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """What of a step is changed; nothing, unless it is said.
+    """What of a step's kernels is changed; nothing, unless it is said.
 
     `allow_tf32` lets matrix products of float32 be rounded. With `batch_size` the work of the
     kernels grows as the batch does, their number stays: an approximation from above, as weights
@@ -35,7 +35,6 @@ class Variant:
 
     change: Change | None = None
     allow_tf32: bool = False
-    loader: Loader | None = None
     batch_size: int | None = None
 
 
@@ -98,22 +97,28 @@ class CardStep:
             optimizer,
             micro_batches=self.config.accumulate,
             launch_s=launch_s,
-            input=self._input(launch_s[0], variant),
+            input=self._input(launch_s[0], self.request.loader, variant.batch_size),
         )
+
+    def fed_by(self, parts: StepParts, loader: Loader) -> StepParts:
+        """The same kernels with other settings of the DataLoader."""
+        return replace(parts, input=self._input(self.launch_s()[0], loader))
 
     def samples_per_s(self, parts: StepParts | None = None) -> float:
         """Throughput of the step, or of `parts` of it."""
         return self.samples / (parts or self.parts()).step_s
 
-    def _input(self, launch_s: float, variant: Variant) -> InputTimes | None:
+    def _input(
+        self, launch_s: float, loader: Loader, batch_size: int | None = None
+    ) -> InputTimes | None:
         """Where the host is known; of any other the loader is taken to keep up."""
         request = self.request
         if self.item is None or request.host is None:
             return None
         return input_times(
             self.item,
-            variant.batch_size or self.config.batch_size,
-            variant.loader or request.loader,
+            batch_size or self.config.batch_size,
+            loader,
             request.host,
             PcieLink(generation=self.card.pcie_generation, lanes=self.card.pcie_lanes),
             trainer_s=launch_s,

@@ -6,7 +6,7 @@ batch asked for does not fit, times are those of a card with memory enough, and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from planner.comparison_result import ComparedCard
 from planner.curve_result import knee_of
@@ -66,12 +66,8 @@ def knee_that_fits(speeds: BatchSpeeds, largest: int | None) -> int | None:
 
 def _timed(card: ComparedCard, batch: int, found: Speed) -> ComparedCard:
     epoch, price = found.cost.epoch, found.cost.price
-    return ComparedCard(
-        requested=card.requested,
-        name=card.name,
-        usable_memory_bytes=card.usable_memory_bytes,
-        fits=card.fits,
-        max_batch_size=card.max_batch_size,
+    return replace(
+        card,
         batch_size=batch,
         step_s=found.time.step_s,
         samples_per_s=found.time.samples_per_s,

@@ -16,6 +16,7 @@ from planner.performance.changes import in_channels_last, in_half
 from planner.performance.feeding import cores_needed, workers_needed
 from planner.performance.host_budget import HostBudget
 from planner.performance.input_pipeline import InputLimit
+from planner.performance.loader import Loader
 from planner.performance.roofline import Change
 from planner.speed_result import Gain
 from planner.workload import Precision
@@ -45,6 +46,11 @@ def gains(
 def _gain(step: CardStep, parts: StepParts, text: str, variant: Variant) -> Gain:
     samples = (variant.batch_size or step.config.batch_size) / step.config.batch_size
     return Gain(change=text, factor=samples * parts.step_s / step.parts(variant).step_s)
+
+
+def _fed(step: CardStep, parts: StepParts, text: str, loader: Loader) -> Gain:
+    """`parts` with what the host of `step` feeds it by another loader."""
+    return Gain(change=text, factor=parts.step_s / step.fed_by(parts, loader).step_s)
 
 
 def _kernel_changes(step: CardStep) -> Iterator[tuple[str, Variant]]:
@@ -82,10 +88,10 @@ def _loader_gains(step: CardStep, parts: StepParts) -> Iterator[Gain]:
     assert times is not None, "what is bound by its input has one"
     if not loader.pin_memory:
         pinned = replace(loader, pin_memory=True)
-        yield _gain(step, parts, "pinned memory", Variant(loader=pinned))
+        yield _fed(step, parts, "pinned memory", pinned)
     elif times.limit is InputLimit.HAND_OVER:  # the training process pins
         unpinned = replace(loader, pin_memory=False)
-        yield _gain(step, parts, "--no-pin-memory", Variant(loader=unpinned))
+        yield _fed(step, parts, "--no-pin-memory", unpinned)
     if times.limit not in (InputLimit.WORKERS, InputLimit.NO_WORKERS):
         return
     assert step.item is not None
@@ -101,7 +107,7 @@ def _loader_gains(step: CardStep, parts: StepParts) -> Iterator[Gain]:
     workers = needed.workers or step.request.host.threads
     if workers > loader.workers:
         more = replace(loader, workers=workers)
-        yield _gain(step, parts, f"--workers {workers}", Variant(loader=more))
+        yield _fed(step, parts, f"--workers {workers}", more)
 
 
 def _host_gains(step: CardStep, parts: StepParts) -> Iterator[Gain]:
@@ -133,5 +139,4 @@ def _on_host(
     loader = step.request.loader
     if workers is not None:
         loader = replace(loader, workers=workers)
-    there = replace(step, request=replace(step.request, host=host, loader=loader))
-    return Gain(change=text, factor=parts.step_s / there.parts().step_s)
+    return _fed(replace(step, request=replace(step.request, host=host)), parts, text, loader)

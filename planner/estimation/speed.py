@@ -134,10 +134,6 @@ def speed(
 def _time(
     step: CardStep, parts: StepParts, found: Bottleneck, largest_batch: int | None
 ) -> StepTime:
-    micro_batch, optimizer = step.gpu_times()
-    phases = {phase: step.config.accumulate * seconds for phase, seconds in micro_batch.phases_s}
-    for phase, seconds in optimizer.phases_s:
-        phases[phase] = phases.get(phase, 0.0) + seconds
     spread = _spread(step)
     times = parts.input
     return StepTime(
@@ -145,7 +141,7 @@ def _time(
         samples_per_s=step.samples_per_s(parts),
         gpu_s=parts.gpu_s,
         launch_s=parts.launch_s,
-        phases_s=tuple(phases.items()),
+        phases_s=parts.phases_s,
         bottleneck=found,
         loader_s=None if times is None else parts.loader_s,
         copy_s=None if times is None or times.copy_s is None else parts.copy_s,
@@ -153,7 +149,7 @@ def _time(
         interval_coverage=None if spread is None else spread.coverage,
         interval_basis=None if spread is None else spread.basis,
         gains=gains(step, parts, found.bound, largest_batch),
-        uncounted_operators=tuple(dict.fromkeys((*micro_batch.uncovered, *optimizer.uncovered))),
+        uncounted_operators=parts.uncovered,
     )
 
 

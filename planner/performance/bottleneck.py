@@ -11,6 +11,7 @@ from enum import Enum
 
 from planner.performance.input_pipeline import InputTimes, step_with_input
 from planner.performance.roofline import GpuTime
+from planner.trace import Phase
 
 
 class Bound(str, Enum):
@@ -31,7 +32,8 @@ class Bound(str, Enum):
 class StepParts:
     """Seconds of one optimizer step, and its input, each of `micro_batches` alike.
 
-    `launch_s` is what the CPU takes to ask for all kernels.
+    `launch_s` is what the CPU takes to ask for all kernels. `phases_s` are of the card, `uncovered`
+    operators without a rule.
     """
 
     compute_s: float
@@ -40,6 +42,8 @@ class StepParts:
     launch_s: float
     micro_batches: int = 1
     input: InputTimes | None = None
+    phases_s: tuple[tuple[Phase, float], ...] = ()
+    uncovered: tuple[str, ...] = ()
 
     @property
     def gpu_s(self) -> float:
@@ -184,6 +188,9 @@ def step_parts(
     input: InputTimes | None = None,
 ) -> StepParts:
     """A step of `micro_batches` and one optimizer step; `launch_s` is of one of each."""
+    phases = {phase: micro_batches * seconds for phase, seconds in micro_batch.phases_s}
+    for phase, seconds in optimizer_step.phases_s:
+        phases[phase] = phases.get(phase, 0.0) + seconds
     return StepParts(
         compute_s=micro_batches * micro_batch.compute_s + optimizer_step.compute_s,
         bandwidth_s=micro_batches * micro_batch.bandwidth_s + optimizer_step.bandwidth_s,
@@ -191,4 +198,6 @@ def step_parts(
         launch_s=micro_batches * launch_s[0] + launch_s[1],
         micro_batches=micro_batches,
         input=input,
+        phases_s=tuple(phases.items()),
+        uncovered=tuple(dict.fromkeys((*micro_batch.uncovered, *optimizer_step.uncovered))),
     )

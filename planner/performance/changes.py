@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from planner.performance.kernels import Kernel, KernelKind
+from planner.performance.kernels import OF_IMAGES, Kernel, KernelKind
 from planner.trace import Phase
 
 # Autocast keeps these in float32, as it does all of the optimizer
 # (https://docs.pytorch.org/docs/stable/amp.html, "CUDA Ops that can autocast to float32").
 _STAY_FLOAT32 = (KernelKind.NORM, KernelKind.SOFTMAX, KernelKind.OPTIMIZER)
-_OF_IMAGES = (
-    KernelKind.CONVOLUTION, KernelKind.GROUPED_CONVOLUTION, KernelKind.BATCH_NORM, KernelKind.POOL,
-)  # fmt: skip
 
 
 def in_half(kernel: Kernel, phase: Phase, dtype: str) -> Kernel:
@@ -28,4 +25,4 @@ def in_half(kernel: Kernel, phase: Phase, dtype: str) -> Kernel:
 
 def in_channels_last(kernel: Kernel) -> Kernel:
     """The kernel with weights and images in channels_last."""
-    return replace(kernel, channels_last=True) if kernel.kind in _OF_IMAGES else kernel
+    return replace(kernel, channels_last=True) if kernel.kind in OF_IMAGES else kernel

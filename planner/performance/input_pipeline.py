@@ -101,26 +101,30 @@ def input_times(
     batch_bytes, speed = item.item_bytes * batch_size, host.core_speed
     apart = loader.workers > 0
     dearer = _IN_WORKER if apart else 1.0
-    take_s = (_TAKE_BATCH_S + batch_bytes / _SHM_MAP_BYTES_PER_S) / speed
     rate = h2d_bytes_per_s(_narrowest(card, host), pinned=loader.pin_memory)
     stored_bytes = item.stored_bytes * batch_size
-    parts = _Parts(
-        prepare_s=item.prepare_s * batch_size * dearer / speed,
-        collate_s=_collate_s(item) * batch_size * dearer / speed,
-        send_s=_SEND_BATCH_S / speed if apart else 0.0,
-        take_s=take_s if apart else 0.0,
-        pin_s=batch_bytes / _PIN_BYTES_PER_S / speed if loader.pin_memory else 0.0,
-        storage_s=stored_bytes / host.storage_bytes_per_s if host.storage_bytes_per_s else 0.0,
+    prepare_s = item.prepare_s * batch_size * dearer / speed
+    collate_s = _collate_s(item) * batch_size * dearer / speed
+    send_s = _SEND_BATCH_S / speed if apart else 0.0
+    take_s = (_TAKE_BATCH_S + batch_bytes / _SHM_MAP_BYTES_PER_S) / speed if apart else 0.0
+    pin_s = batch_bytes / _PIN_BYTES_PER_S / speed if loader.pin_memory else 0.0
+    storage_s = stored_bytes / host.storage_bytes_per_s if host.storage_bytes_per_s else 0.0
+    loader_s, limit = _loader_s(
+        loader,
+        host,
+        prepared_s=prepare_s + collate_s + send_s,
+        taken_s=take_s + pin_s,
+        storage_s=storage_s,
+        trainer_s=trainer_s,
     )
-    loader_s, limit = _loader_s(parts, loader, host, trainer_s)
     return InputTimes(
         batch_size=batch_size,
-        prepare_s=parts.prepare_s,
-        collate_s=parts.collate_s,
-        send_s=parts.send_s,
-        take_s=parts.take_s,
-        pin_s=parts.pin_s,
-        storage_s=parts.storage_s,
+        prepare_s=prepare_s,
+        collate_s=collate_s,
+        send_s=send_s,
+        take_s=take_s,
+        pin_s=pin_s,
+        storage_s=storage_s,
         copy_s=None if rate is None else batch_bytes / rate,
         loader_s=loader_s,
         limit=limit,
@@ -143,38 +147,30 @@ def step_with_input(gpu_s: float, times: InputTimes) -> float:
     return max(times.loader_s, copy_s + gpu_s)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Parts:
-    """CPU seconds of a batch, and those of storage."""
-
-    prepare_s: float
-    collate_s: float
-    send_s: float
-    take_s: float
-    pin_s: float
-    storage_s: float
-
-
 def _loader_s(
-    parts: _Parts, loader: Loader, host: HostBudget, trainer_s: float
+    loader: Loader,
+    host: HostBudget,
+    *,
+    prepared_s: float,
+    taken_s: float,
+    storage_s: float,
+    trainer_s: float,
 ) -> tuple[float, InputLimit]:
     """Seconds of a batch, and why not fewer: the first of equals in the order below.
 
-    The threads of the training process run beside the workers and take their part of the cores.
+    CPU seconds to prepare a batch and to take it. The threads of the training process run beside
+    the workers and take their part of the cores.
     """
-    prepared_s = parts.prepare_s + parts.collate_s + parts.send_s
-    taken_s = parts.take_s + parts.pin_s
     if not loader.workers:
-        alone_s = prepared_s + taken_s
-        speed = effective_cores(host, 1)
-        return alone_s / speed + parts.storage_s, InputLimit.NO_WORKERS
+        alone_s = (prepared_s + taken_s) / effective_cores(host, 1)
+        return alone_s + storage_s, InputLimit.NO_WORKERS
     training_threads = 1 + loader.pin_memory
     every_core = effective_cores(host, loader.workers + training_threads)
     limits = {
         InputLimit.CORES: (prepared_s + taken_s + trainer_s) / every_core,
         InputLimit.WORKERS: prepared_s / effective_cores(host, loader.workers),
         InputLimit.HAND_OVER: taken_s / effective_cores(host, 1),
-        InputLimit.STORAGE: parts.storage_s,
+        InputLimit.STORAGE: storage_s,
     }
     limit = max(limits, key=lambda one: limits[one])
     return limits[limit], limit

@@ -36,6 +36,13 @@ class KernelKind(str, Enum):
     UNKNOWN = "unknown"  # no rule covers it: its bytes alone are counted
 
 
+# Kinds whose tensors are images, so that their layout matters.
+OF_IMAGES = (
+    KernelKind.CONVOLUTION, KernelKind.GROUPED_CONVOLUTION, KernelKind.BATCH_NORM, KernelKind.POOL,
+)  # fmt: skip
+HALF = ("float16", "bfloat16")  # as in Kernel.dtype
+
+
 class Pass(str, Enum):
     """Which result a kernel computes."""
 

@@ -1,9 +1,9 @@
 """How long the kernels of a step take on a card, and which of the two roofs holds each.
 
-In: OperatorRecords of one micro-batch, GpuSpec. Out: GpuTime. A kernel takes the larger of its
-FLOPs over the rate that its kind and shape reach and its bytes over the bandwidth that its kind
-reaches, and a fixed time to begin and end (Williams, Waterman and Patterson 2009,
-https://doi.org/10.1145/1498765.1498785).
+In: OperatorRecords of one micro-batch, GpuSpec. Out: GpuTime. Of a product, the larger of its FLOPs
+over the rate that its kind and shape reach and its bytes over the bandwidth that its kind reaches
+(Williams, Waterman and Patterson 2009, https://doi.org/10.1145/1498765.1498785); elsewhere the root
+of the squares of that and of the time to issue instructions. A fixed time to begin and end.
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ from math import hypot
 
 from planner.hardware.specs import GpuSpec
 from planner.performance.efficiency import efficiencies
-from planner.performance.kernels import Kernel, KernelKind, kernels_of
+from planner.performance.kernels import HALF, OF_IMAGES, Kernel, KernelKind, kernels_of
 from planner.performance.rates import Path, arithmetic_rate, issue_rate, memory_rate
 from planner.performance.tiling import product_s
 from planner.trace import OperatorRecord, Phase
 
 _ALIGNMENT = 8  # elements: 16 bytes of half precision, what tensor cores want rows to begin at
 _UNALIGNED_FRACTION = 0.5
-_HALF = ("float16", "bfloat16")
 # Found in the published times: with 32 groups, as ResNeXt has them, channels_last is fast, with
 # other numbers it is slow; a group for each sample and channel (CondConv) is slow everywhere.
 _RESNEXT_GROUPS = 32
@@ -32,9 +31,6 @@ _GROUP_WIDTHS = (16, 32)  # channels in a group, at most
 _INSTRUCTIONS_PER_ELEMENT = 30
 # Tensor cores that four warps feed together (wgmma, tcgen05); GeForce has none of these.
 _WARP_GROUPS = ((9, 0), (10, 0), (10, 3))
-_OF_IMAGES = (
-    KernelKind.CONVOLUTION, KernelKind.GROUPED_CONVOLUTION, KernelKind.BATCH_NORM, KernelKind.POOL,
-)  # fmt: skip
 # Convolutions and recurrent layers may use TF32 by torch's defaults, matrix products may not
 # (https://docs.pytorch.org/docs/stable/notes/cuda.html).
 _TF32_BY_DEFAULT = (KernelKind.CONVOLUTION, KernelKind.GROUPED_CONVOLUTION, KernelKind.RECURRENT)
@@ -175,7 +171,7 @@ def bare_time(kernel: Kernel, card: GpuSpec, *, tf32_matmul: bool = False) -> Ba
     if tiles:
         assert kernel.product is not None
         compute_s = product_s(kernel.product, rate.flops_per_s, card.streaming_multiprocessors)
-        if kernel.dtype in _HALF and not _is_aligned(kernel):
+        if kernel.dtype in HALF and not _is_aligned(kernel):
             compute_s /= _UNALIGNED_FRACTION
     found = efficiencies()
     return BareTime(
@@ -220,15 +216,15 @@ def efficiency_key(kernel: Kernel, card: GpuSpec, *, tf32: bool) -> str:
     elif kind is KernelKind.MATMUL:
         batched = kernel.product is not None and kernel.product.batch > 1
         words += ["batched", _width(kernel, tf32=tf32)] if batched else [_width(kernel, tf32=tf32)]
-        if kernel.dtype in _HALF and card.compute_capability in _WARP_GROUPS:
+        if kernel.dtype in HALF and card.compute_capability in _WARP_GROUPS:
             words.append("warp groups")
-    if kernel.channels_last and kind in _OF_IMAGES:
+    if kernel.channels_last and kind in OF_IMAGES:
         words.append("channels_last")
     return ", ".join(words)
 
 
 def _width(kernel: Kernel, *, tf32: bool) -> str:
-    if kernel.dtype in _HALF:
+    if kernel.dtype in HALF:
         return "half"
     return "tf32" if tf32 else "single"
 
