@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from platformdirs import user_cache_path
@@ -47,6 +48,26 @@ def interpreter(versions: str) -> Path:
     _run(str(python), "-m", "pip", "install", "-e", str(REPOSITORY))
     complete.write_text(content)
     return python
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """The lines of JSON that a worker left, and in words how it ended."""
+
+    lines: tuple[str, ...]
+    trouble: str
+
+
+def worker(python: Path, module: str, asked: str) -> Ended:
+    """Runs a module of the benchmarks in an environment, with `asked` on its stdin."""
+    ended = subprocess.run(
+        [str(python), "-m", module], input=asked, capture_output=True, text=True, cwd=REPOSITORY
+    )
+    last = (ended.stderr.strip().splitlines() or ["no message"])[-1]
+    return Ended(
+        lines=tuple(line for line in ended.stdout.splitlines() if line.startswith("{")),
+        trouble=f"the worker ended with {ended.returncode}: {last[:200]}",
+    )
 
 
 def _run(*command: str) -> None:

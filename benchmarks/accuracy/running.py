@@ -10,7 +10,6 @@ import json
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import planner
 from benchmarks.accuracy.records import Case, Prediction, Result
 from benchmarks.accuracy.sources import SOURCES
 from benchmarks.accuracy.worker import encoded, prediction_of
-from benchmarks.environments import REPOSITORY, interpreter
+from benchmarks.environments import interpreter, worker
 
 _MODULE = "benchmarks.accuracy.worker"
 # What a prediction hangs on, beside planner itself; printed by the interpreter that has it.
@@ -64,18 +63,11 @@ def run(cases: Sequence[Case], *, jobs: int) -> Iterator[Result]:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Ended:
-    """What a worker left."""
-
-    lines: tuple[str, ...]
-    trouble: str
-
-
 def _results(group: Sequence[Case]) -> list[Result]:
     environment = SOURCES[group[0].source].environment
     versions = versions_of(environment)
-    ended = _worker(python_of(environment), group)
+    asked = json.dumps([encoded(case) for case in group])
+    ended = worker(python_of(environment), _MODULE, asked)
     found = {one.case: one for one in map(prediction_of, ended.lines)}
     return [
         Result(
@@ -85,18 +77,3 @@ def _results(group: Sequence[Case]) -> list[Result]:
         )
         for case in group
     ]
-
-
-def _worker(python: Path, group: Sequence[Case]) -> _Ended:
-    ended = subprocess.run(
-        [str(python), "-m", _MODULE],
-        input=json.dumps([encoded(case) for case in group]),
-        capture_output=True,
-        text=True,
-        cwd=REPOSITORY,
-    )
-    last = (ended.stderr.strip().splitlines() or ["no message"])[-1]
-    return _Ended(
-        lines=tuple(line for line in ended.stdout.splitlines() if line.startswith("{")),
-        trouble=f"the worker ended with {ended.returncode}: {last[:200]}",
-    )

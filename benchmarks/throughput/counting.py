@@ -10,7 +10,6 @@ import gzip
 import hashlib
 import json
 import os
-import subprocess
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from typing import Any
 from platformdirs import user_cache_path
 
 from benchmarks.accuracy.running import versions_of
-from benchmarks.environments import REPOSITORY, interpreter
+from benchmarks.environments import REPOSITORY, interpreter, worker
 from benchmarks.throughput.records import Case, operators_of
 from planner.trace import OperatorRecord
 
@@ -75,18 +74,10 @@ def _step(case: Case) -> str:
 
 
 def _count(case: Case, python: Path, versions: str) -> None:
-    ended = subprocess.run(
-        [str(python), "-m", _MODULE],
-        input=case.document() + "\n",
-        capture_output=True,
-        text=True,
-        cwd=REPOSITORY,
+    ended = worker(python, _MODULE, case.document() + "\n")
+    found: dict[str, Any] = (
+        json.loads(ended.lines[0]) if ended.lines else {"trouble": ended.trouble}
     )
-    lines = [line for line in ended.stdout.splitlines() if line.startswith("{")]
-    last = (ended.stderr.strip().splitlines() or ["no message"])[-1]
-    found: dict[str, Any] = {"trouble": f"the worker ended with {ended.returncode}: {last[:200]}"}
-    if lines:
-        found = json.loads(lines[0])
     path = _path(case, versions)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(f".{os.getpid()}.partial")

@@ -18,7 +18,7 @@ from planner.errors import PlannerError
 from planner.estimation.step_setup import Cards
 from planner.memory.budget import memory_budgets
 from planner.options import step_config
-from planner.workload import Target, parse_target
+from planner.workload import parse_target
 
 _TIMEOUT_S = 400.0
 
@@ -47,7 +47,7 @@ def _operators(case: Case) -> list[dict[str, Any]]:
         options["inputs"] = f"3x{case.image_size}x{case.image_size}"
     profile = cards.unlimited(budget)
     with Runner(
-        _target(case),
+        parse_target(case.model_file, case.arguments),
         device=cards.device,
         profile=profile,
         timeout_s=_TIMEOUT_S,
@@ -56,10 +56,6 @@ def _operators(case: Case) -> list[dict[str, Any]]:
         runner.wait_loaded()
         counted = runner.count(profile, step_config(options))
     return [one.to_dict() for one in counted.operators]
-
-
-def _target(case: Case) -> Target:
-    return parse_target(case.model_file, case.arguments)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from planner.device.build import emulated_device
@@ -21,14 +22,21 @@ WriteModel = Callable[..., str]
 CUBLAS_KEEPS_WORKSPACES = not TorchVersion.parse(find_torch().version).at_least(2, 15)
 
 
-def traces(path: str, *options: dict[str, Any], gpu: str = "a100") -> list[StepTrace]:
-    """Runs of one model file in one child, on a card without a limit: one for each `options`."""
+@contextmanager
+def running(path: str, gpu: str = "a100") -> Iterator[tuple[Runner, str]]:
+    """A child that has loaded the model file, and the profile of a card without a limit."""
     torch = find_torch()
     cards = Cards(torch=torch, device=emulated_device(torch))
     (budget,) = memory_budgets([gpu], hardware_db=None, gpu_memory=None, reserve=0)
     profile = cards.unlimited(budget)
     with Runner(parse_target(path), device=cards.device, profile=profile, timeout_s=120) as runner:
         runner.wait_loaded()
+        yield runner, profile
+
+
+def traces(path: str, *options: dict[str, Any], gpu: str = "a100") -> list[StepTrace]:
+    """Runs of one model file in one child, on a card without a limit: one for each `options`."""
+    with running(path, gpu) as (runner, profile):
         found = [
             runner.run(profile, step_config({"batch_size": 4, **option})) for option in options
         ]

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from child_runs import WriteModel
+from child_runs import WriteModel, running
 
-from planner.device.build import emulated_device
-from planner.device.profile import UNLIMITED_BYTES, device_profile
-from planner.device.runner import Runner
-from planner.device.torch_install import find_torch
 from planner.errors import ModelError
-from planner.memory.budget import memory_budgets
 from planner.trace import Outcome, Phase
-from planner.workload import Mode, Precision, StepConfig, parse_target
+from planner.workload import Mode, Precision, StepConfig
 
 MODELS = Path(__file__).parents[2] / "models"
 LINEAR = """
@@ -28,23 +21,6 @@ def build_batch(batch_size):
     return torch.rand(batch_size, 3)
 """
 FORWARD = 2 * 3 * 5  # FLOPs of a sample
-
-
-@contextmanager
-def running(path: str) -> Iterator[tuple[Runner, str]]:
-    torch = find_torch()
-    device = emulated_device(torch)
-    (budget,) = memory_budgets(["a100"], hardware_db=None, gpu_memory=None, reserve=0)
-    profile = device_profile(
-        budget.card,
-        torch=torch,
-        device=device,
-        total_memory_bytes=budget.usable_memory_bytes,
-        capacity_bytes=UNLIMITED_BYTES,
-    )
-    with Runner(parse_target(path), device=device, profile=profile, timeout_s=120) as runner:
-        runner.wait_loaded()
-        yield runner, profile
 
 
 @pytest.mark.slow

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from child_runs import WriteModel
+from child_runs import WriteModel, running
 
 from planner.data_cost import DataCost
-from planner.device.build import emulated_device
-from planner.device.profile import UNLIMITED_BYTES, device_profile
-from planner.device.runner import Runner
-from planner.device.torch_install import find_torch
 from planner.errors import ModelError, PlannerError, TargetError
-from planner.memory.budget import memory_budgets
-from planner.workload import parse_target
 
 DATA = """
 import time
@@ -34,18 +28,7 @@ def build_dataset():
 
 
 def cost(path: str) -> DataCost:
-    torch = find_torch()
-    device = emulated_device(torch)
-    (budget,) = memory_budgets(["a100"], hardware_db=None, gpu_memory=None, reserve=0)
-    profile = device_profile(
-        budget.card,
-        torch=torch,
-        device=device,
-        total_memory_bytes=budget.usable_memory_bytes,
-        capacity_bytes=UNLIMITED_BYTES,
-    )
-    with Runner(parse_target(path), device=device, profile=profile, timeout_s=120) as runner:
-        runner.wait_loaded()
+    with running(path) as (runner, _):
         return runner.data_cost(0.2)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from own_records import written
 
 from planner.errors import HardwareDatabaseError, UnknownCpuError, UnknownHostError, UsageError
 from planner.hardware.cpu_specs import CpuVendor
@@ -53,13 +53,6 @@ def host() -> dict[str, Any]:
         ),
         "confidence": "low",
     }
-
-
-def written(folder: Path, record: object, name: str = "one.yaml") -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / name
-    path.write_text(yaml.safe_dump(record), encoding="utf-8")
-    return path
 
 
 @pytest.mark.parametrize(

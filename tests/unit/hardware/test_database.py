@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from own_records import written
 
 from planner.errors import HardwareDatabaseError, UnknownGpuError, UsageError
 from planner.hardware.database import load_gpus
@@ -64,13 +64,6 @@ def record() -> dict[str, Any]:
         ),
         "confidence": "low",
     }
-
-
-def written(folder: Path, record: object, name: str = "card.yaml") -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / name
-    path.write_text(yaml.safe_dump(record), encoding="utf-8")
-    return path
 
 
 @pytest.mark.parametrize(
