@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from types import TracebackType
 
@@ -71,6 +72,16 @@ class Runner:
         child.close()
         with self._children_lock:
             self._children.discard(child)
+
+    @contextmanager
+    def _another(self, request: LoadRequest) -> Iterator[Child]:
+        """A child beside the one that is there, with the user's code imported."""
+        child = self._start(request)
+        try:
+            child.wait_loaded()
+            yield child
+        finally:
+            self._end(child)
 
     def __enter__(self) -> Runner:
         return self
@@ -147,13 +158,9 @@ class Runner:
         """
         if self.single_run is None and self._has_its_backend(config):
             return self.inspect(profile, config, depth=0)
-        request = self._load_request(profile, config)
-        child = self._start(request)  # the one that is there may be running or wait for a run
-        try:
-            child.wait_loaded()
+        # The one that is there may be running or wait for a run.
+        with self._another(self._load_request(profile, config)) as child:
             return self._counts(child.inspect(profile, config, depth=0))
-        finally:
-            self._end(child)
 
     def inspect(self, profile: str, config: StepConfig, depth: int) -> ModelCounts:
         """What a step costs, by module down to `depth`; of a single run, the only request.
@@ -174,12 +181,8 @@ class Runner:
         """
         if self.single_run is None:
             return self._data_cost(self._child.data_cost(seconds))
-        child = self._start(self._request)  # the one that is there waits for its only run
-        try:
-            child.wait_loaded()
+        with self._another(self._request) as child:  # the one that is there waits for its only run
             return self._data_cost(child.data_cost(seconds))
-        finally:
-            self._end(child)
 
     def _data_cost(self, ended: RunEnded) -> DataCost:
         assert ended.data_cost is not None, "without a cost it is an error"
