@@ -13,7 +13,21 @@ from typing import Any
 import click
 
 from planner.cli import options as shared
-from planner.estimation.speed_request import NAMES
+from planner.estimation.speed_request import NAMES, NO_WORKERS
+
+
+def _workers(
+    context: click.Context, parameter: click.Parameter, given: str | None
+) -> int | str | None:
+    """What speed_request takes: a number, or its word for none at all."""
+    if given is None or given.strip().lower() == NO_WORKERS:
+        return given
+    try:
+        return int(given)
+    except ValueError:
+        raise click.BadParameter(
+            f"{given!r} is neither a whole number nor {NO_WORKERS!r}."
+        ) from None
 
 
 def _if_given(context: click.Context, parameter: click.Parameter, given: bool) -> bool | None:
@@ -39,8 +53,8 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option(
         "--workers",
         metavar="N",
-        type=click.IntRange(min=0),
-        help="Workers of the DataLoader; else as many as the host has cores, at most 8.",
+        callback=_workers,
+        help="Workers of the DataLoader, or none; else as many as the host has cores, at most 8.",
     ),
     click.option(
         "--prefetch-factor",

@@ -26,6 +26,7 @@ from planner.units import parse_bytes, parse_dataset_size
 
 # Of a host that nobody named: enough for most cards, and few enough for most machines.
 DEFAULT_WORKERS = 4
+NO_WORKERS = "none"  # num_workers=0 of torch's DataLoader
 _MOST_WORKERS = 8  # of a host that was named: more only where they are asked for
 NAMES = (
     "data", "measure_data", "workers", "prefetch_factor", "pin_memory", "cpu", "host", "ram",
@@ -69,7 +70,7 @@ def speed_request(
     *,
     data: str | float | None = None,
     measure_data: bool = False,
-    workers: int | None = None,
+    workers: int | str | None = None,
     prefetch_factor: int | None = None,
     pin_memory: bool = True,
     cpu: str | None = None,
@@ -80,34 +81,35 @@ def speed_request(
     pue: float = NO_PUE,
     hardware_db: Path | None = None,
 ) -> SpeedRequest:
-    """The request in these words.
+    """The request in these words; `workers` is a number, or "none": the training process loads.
 
     Raises:
         UsageError: one of them cannot be meant; an unknown processor or host, with near names.
     """
+    number = _workers(workers)
     _check_kinds(
-        measure_data=measure_data, workers=workers, prefetch_factor=prefetch_factor,
+        measure_data=measure_data, workers=number, prefetch_factor=prefetch_factor,
         pin_memory=pin_memory, cpu=cpu, host=host, price=price, pue=pue,
     )  # fmt: skip
     if data is not None and measure_data:
         raise UsageError(f"data {data!r} was given, and measure_data: say one of the two")
     if host is not None and cpu is not None:
         raise UsageError(f"host {host!r} has a processor of its own: leave cpu {cpu!r} out")
-    if workers == 0 and prefetch_factor is not None:
-        raise UsageError("with 0 workers nothing is prefetched: leave prefetch_factor out")
+    if number == 0 and prefetch_factor is not None:
+        raise UsageError("without workers nothing is prefetched: leave prefetch_factor out")
     checked_pue(pue)
     # What is cheap to check comes before the database is read and this machine is measured.
     ram_bytes = None if ram is None else _ram_bytes(ram)
     hourly = None if price is None else parse_price(price)
     samples = None if dataset_size is None else parse_dataset_size(str(dataset_size))
-    _loader(workers, prefetch_factor, pin_memory, None)
+    _loader(number, prefetch_factor, pin_memory, None)
     item = None if data is None else parse_data(str(data))
     found, notes = _host(host, cpu, hardware_db)
     budget = None if found is None else _budget(found, host or cpu or "", ram_bytes)
     if item is not None and budget is not None:
         item = parse_data(str(data), core_speed=budget.core_speed)
     return SpeedRequest(
-        loader=_loader(workers, prefetch_factor, pin_memory, budget),
+        loader=_loader(number, prefetch_factor, pin_memory, budget),
         item=item,
         measure_data=measure_data,
         host=budget,
@@ -119,6 +121,24 @@ def speed_request(
         pue=pue,
         notes=notes,
     )
+
+
+def _workers(asked: int | str | None) -> int | None:
+    """Workers of torch's DataLoader: 0 stands for none, which nobody can ask for by mistake."""
+    if isinstance(asked, str):
+        if asked.strip().lower() == NO_WORKERS:
+            return 0
+        raise UsageError(
+            f"workers must be a whole number, or {NO_WORKERS!r} where the training process loads "
+            f"the data itself, not {asked!r}"
+        )
+    if asked == 0 and not isinstance(asked, bool):
+        raise UsageError(
+            "0 workers: nobody prepares data beside the training. Give 1 or more, as in "
+            "--workers 8; for a DataLoader with num_workers=0, whose batches are made between the "
+            f"steps, say --workers {NO_WORKERS}"
+        )
+    return asked
 
 
 _FLAGS = ("measure_data", "pin_memory")

@@ -33,10 +33,7 @@ class Loader:
 
     def __post_init__(self) -> None:
         if self.workers < 0:
-            raise UsageError(
-                f"{self.workers} workers: give 0 (the training process loads) or more, as in "
-                "--workers 8"
-            )
+            raise UsageError(f"{self.workers} workers: give 1 or more, as in --workers 8")
         if self.prefetch_factor < 1:
             raise UsageError(
                 f"a prefetch factor of {self.prefetch_factor}: a worker prepares at least 1 batch "

@@ -49,12 +49,12 @@ def test_what_was_not_said_is_not_passed(given: dict[str, Any]) -> None:
 
 def test_every_word_reaches_the_library(given: dict[str, Any]) -> None:
     run(
-        "--gpu", "t4", "--data", "tokens", "--measure-data", "--workers", "0",
+        "--gpu", "t4", "--data", "tokens", "--measure-data", "--workers", "none",
         "--prefetch-factor", "4", "--no-pin-memory", "--cpu", "epyc-7742", "--host", "this",
         "--ram", "64GiB", "--price", "2.49 USD/h", "--dataset-size", "1.28M", "--pue", "1.2",
     )  # fmt: skip
     assert {name: given[name] for name in NAMES} == {
-        "data": "tokens", "measure_data": True, "workers": 0, "prefetch_factor": 4,
+        "data": "tokens", "measure_data": True, "workers": "none", "prefetch_factor": 4,
         "pin_memory": False, "cpu": "epyc-7742", "host": "this", "ram": "64GiB",
         "price": "2.49 USD/h", "dataset_size": "1.28M", "pue": 1.2,
     }  # fmt: skip
@@ -67,7 +67,9 @@ def test_every_word_reaches_the_library(given: dict[str, Any]) -> None:
         (["--data", "cifar"], "imagenet-jpeg"),
         (["--data", "-4"], "cannot take"),
         (["--workers", "-1"], "--workers"),
-        (["--workers", "0", "--prefetch-factor", "2"], "leave prefetch_factor out"),
+        (["--workers", "0"], "say --workers none"),
+        (["--workers", "many"], "neither a whole number nor"),
+        (["--workers", "none", "--prefetch-factor", "2"], "leave prefetch_factor out"),
         (["--prefetch-factor", "0"], "--prefetch-factor"),
         (["--cpu", "epyc-7724"], "epyc-7742"),
         (["--host", "g5-xlarg"], "g5-xlarge"),
@@ -92,7 +94,7 @@ def test_what_cannot_be_meant_starts_nothing(words: list[str], said: str) -> Non
     [
         (["--data", "tokens"], "data is a matter of a card"),
         (["--measure-data"], "measure_data is a matter of a card"),
-        (["--workers", "0", "--no-pin-memory"], "workers, pin_memory are matters of a card"),
+        (["--workers", "none", "--no-pin-memory"], "workers, pin_memory are matters of a card"),
         (["--price", "1 USD/h"], "price is a matter of a card"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

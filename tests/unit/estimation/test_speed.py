@@ -99,7 +99,7 @@ def step(
     )
 
 
-def fed(data: str, *, workers: int = 1, **host: Any) -> SpeedRequest:
+def fed(data: str, *, workers: int | str = 1, **host: Any) -> SpeedRequest:
     """On four cores of the reference speed, with a pinned batch of 8 MiB."""
     budget = replace(HOST, **host)
     return replace(
@@ -193,8 +193,8 @@ def test_more_workers_help_as_far_as_there_are_cores() -> None:
     assert gains[host] > gains["--workers 4"]
 
 
-@pytest.mark.parametrize("workers", [0, 1, 4])
-def test_another_host_is_one_with_workers_for_its_cores(workers: int) -> None:
+@pytest.mark.parametrize("workers", ["none", 1, 4])
+def test_another_host_is_one_with_workers_for_its_cores(workers: int | str) -> None:
     """Not even a thousand cores prepare faster than the workers there are."""
     asked = step(BANDWIDTH_BOUND, fed("10", workers=workers))
     found = speed.speed(asked)
@@ -224,7 +224,7 @@ def test_what_pinning_costs_the_training_process_is_a_gain_without_it() -> None:
 
 
 def test_without_workers_the_training_process_prepares_the_batch() -> None:
-    found = speed.speed(step(BANDWIDTH_BOUND, fed("10", workers=0)))
+    found = speed.speed(step(BANDWIDTH_BOUND, fed("10", workers="none")))
     assert found.time.loader_s is not None
     assert found.time.copy_s is not None
     together = found.time.loader_s + found.time.copy_s + found.time.gpu_s

@@ -84,8 +84,8 @@ def test_the_rest_is_read() -> None:
     assert (found.dataset_samples, found.pue, found.measure_data) == (50_000, 1.2, True)
 
 
-def test_no_workers_is_a_number_of_workers() -> None:
-    assert speed_request(workers=0, host="g5.xlarge").loader.workers == 0
+def test_no_workers_are_asked_for_by_a_word() -> None:
+    assert speed_request(workers="none", host="g5.xlarge").loader.workers == 0
 
 
 @pytest.mark.parametrize(
@@ -99,11 +99,12 @@ def test_no_workers_is_a_number_of_workers() -> None:
         ({"data": "tokens", "measure_data": True}, "one of the two"),
         ({"measure_data": "yes"}, "True or False"),
         ({"workers": -1}, "-1 workers"),
+        ({"workers": 0}, "made between the steps, say --workers none"),
         ({"workers": "4"}, "workers must be a whole number"),
         ({"workers": True}, "workers must be a whole number"),
         ({"prefetch_factor": 0}, "at least 1 batch"),
         ({"prefetch_factor": 1.5}, "prefetch_factor must be a whole number"),
-        ({"prefetch_factor": 2, "workers": 0}, "leave prefetch_factor out"),
+        ({"prefetch_factor": 2, "workers": "none"}, "leave prefetch_factor out"),
         ({"pin_memory": 0}, "pin_memory must be True or False"),
         ({"host": "g5.xlarge", "cpu": "epyc-7742"}, "leave cpu 'epyc-7742' out"),
         ({"host": 5}, "host must be text"),
