@@ -9,14 +9,15 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import math
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date
 from pathlib import Path
 
 from benchmarks.environments import REPOSITORY
-from benchmarks.throughput.cases import SOURCES
+from benchmarks.throughput.cases import SOURCES, held_out
 from benchmarks.throughput.counting import Counted, counted
 from benchmarks.throughput.fitting import LAUNCH_US, rows
 from benchmarks.throughput.judging import Judged, judge, quantile
@@ -45,14 +46,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     good = sorted((one for one in found if one.operators), key=lambda one: one.case.name)
     data = rows(good)
     cases = [one.case for one in good]
-    judged = judge(data, cases)
+    apart = held_out()
+    judged = judge(data, cases, apart)
     troubles = [one for one in found if not one.operators]
-    published = {source: sum(1 for _ in SOURCES[source]()) for source in SOURCES}
-    text = page(cases, judged, troubles, options.date, published)
+    text = page(cases, judged, apart, troubles, options.date)
     if options.fit:  # a sample, or a try, leaves the record as it is
-        _write_csv(options.csv, cases, judged)
+        _write_csv(options.csv, cases, judged, apart)
         options.page.write_text(text, encoding="utf-8")
-        FILE.write_text(_shipped(data.keys, cases, judged), encoding="utf-8")
+        FILE.write_text(_shipped(data.keys, cases, judged, apart), encoding="utf-8")
     print(text)
     return 0
 
@@ -73,30 +74,38 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _write_csv(path: Path, cases: Sequence[Case], judged: Judged) -> None:
+def _write_csv(
+    path: Path, cases: Sequence[Case], judged: Judged, held_out: Collection[str]
+) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(
-            ("source", "case", "card", "batch_size", "measured_s", "other_half_s",
-             "other_cards_s", "shipped_s")
+            ("source", "case", "card", "batch_size", "held_out", "measured_s", "other_half_s",
+             "left_out_s", "shipped_s")
         )  # fmt: skip
         for number, case in enumerate(cases):
-            other = judged.by_cards.get(number)
+            half, left_out = (
+                "" if found is None else f"{found:.6g}"
+                for found in (judged.by_halves.get(number), judged.left_out.get(number))
+            )
             writer.writerow(
                 (
                     case.source,
                     case.name,
                     case.card,
                     case.batch_size,
+                    "yes" if case.name in held_out else "no",
                     f"{case.measured_s:.6g}",
-                    f"{judged.by_halves[number]:.6g}",
-                    "" if other is None else f"{other:.6g}",
+                    half,
+                    left_out,
                     f"{judged.shipped[number]:.6g}",
                 )
             )
 
 
-def _shipped(keys: Sequence[str], cases: Sequence[Case], judged: Judged) -> str:
+def _shipped(
+    keys: Sequence[str], cases: Sequence[Case], judged: Judged, held_out: Collection[str]
+) -> str:
     """efficiency.json: shares by the key of a kernel, and how far judged cases were off."""
     found = judged.constants.efficiencies(keys)
     document = {
@@ -106,20 +115,28 @@ def _shipped(keys: Sequence[str], cases: Sequence[Case], judged: Judged) -> str:
         "launch_us": LAUNCH_US,
         "cache_gain": round(found.cache_gain, 3),
         "cache_reach": round(found.cache_reach, 3),
-        "training": _spread(cases, judged, _TRAINING, "training runs on an RTX 3090 and an H100"),
-        "inference": _spread(cases, judged, _INFERENCE, "inference runs on RTX 4090 and 5090"),
+        "training": _spread(
+            cases, judged, held_out, _TRAINING, "training runs on an RTX 3090 and an H100"
+        ),
+        "inference": _spread(
+            cases, judged, held_out, _INFERENCE, "inference runs on RTX 4090 and 5090"
+        ),
     }
     return json.dumps(document, indent=1) + "\n"
 
 
 def _spread(
-    cases: Sequence[Case], judged: Judged, sources: Sequence[str], what: str
+    cases: Sequence[Case],
+    judged: Judged,
+    held_out: Collection[str],
+    sources: Sequence[str],
+    what: str,
 ) -> dict[str, object]:
     """Where measured over predicted lay; of cards that were left out, with what others taught."""
     ratios = [
-        case.measured_s / judged.by_cards.get(number, judged.by_halves[number])
+        case.measured_s / judged.left_out.get(number, judged.by_halves.get(number, math.nan))
         for number, case in enumerate(cases)
-        if case.source in sources
+        if case.source in sources and case.name not in held_out
     ]
     rest = (1 - _COVERAGE) / 2
     return {

@@ -18,7 +18,14 @@ MEASUREMENTS = _BENCHMARKS / "measurements"
 _TIMM_TRAIN = str(_BENCHMARKS / "accuracy" / "cases" / "timm_train.py")
 _TIMM_INFER = str(_BENCHMARKS / "accuracy" / "cases" / "timm_infer.py")
 _H100 = str(_BENCHMARKS / "h100_peaks" / "cases.py")
+_HELD_OUT = Path(__file__).with_name("held_out.txt")
 _OWN = str(Path(__file__).with_name("models.py"))
+
+
+def held_out() -> frozenset[str]:
+    """The names of cases that constants are judged on and never fitted on."""
+    lines = _HELD_OUT.read_text(encoding="utf-8").splitlines()
+    return frozenset(line for line in lines if line and not line.startswith("#"))
 
 
 def _rows(name: str) -> Iterator[dict[str, str]]:
@@ -136,5 +143,6 @@ SOURCES: dict[str, Callable[[], Iterator[Case]]] = {
     ),
     "h100-training": _h100,
     "nvidia-resnet50": lambda: _single("nvidia-resnet50", "nvidia_resnet50.csv"),
+    "nvidia-convnets": lambda: _single("nvidia-convnets", "nvidia_convnets.csv"),
     "neusight": lambda: _single("neusight", "neusight_training.csv"),
 }

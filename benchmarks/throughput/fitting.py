@@ -25,7 +25,7 @@ from planner.trace import Phase
 # Its published times are of forward and backward.
 WITHOUT_OPTIMIZER = ("neusight",)
 # A source of few rows counts for more: of cards and of networks that the others do not have.
-WEIGHTS = {"h100-training": 5.0, "neusight": 5.0, "nvidia-resnet50": 5.0}
+WEIGHTS = {"h100-training": 5.0, "neusight": 5.0, "nvidia-resnet50": 5.0, "nvidia-convnets": 2.0}
 
 _PRIOR_COMPUTE, _PRIOR_BANDWIDTH = 0.75, 0.9
 _PRIOR_KERNEL_US, _PRIOR_GAIN, _PRIOR_REACH = 2.0, 1.5, 0.7
@@ -34,9 +34,8 @@ LAUNCH_US = 20.0
 _LOG_SPREAD, _LOG_SPREAD_GROUPED = 0.35, 1.2
 _PRIOR_WEIGHT = 0.025
 _HUBER = 0.1
-# Shares of measured rates; float32 convolutions may save products (Winograd), and a rate in TF32 is
-# of one size of product.
-_MOST, _MOST_SAVING = 1.1, 2.5
+# Shares of measured rates; a rate in TF32 is of one size of product.
+_MOST, _MOST_TF32 = 1.1, 2.5
 _STEPS, _RATE = 250, 0.05
 
 
@@ -136,10 +135,7 @@ def fit(data: Rows, chosen: Sequence[int]) -> Parameters:
         dtype=torch.float64,
     )
     most = torch.tensor(
-        [
-            math.log(_MOST_SAVING if "tion, single" in key or "tf32" in key else _MOST)
-            for key in data.keys
-        ],
+        [math.log(_MOST_TF32 if "tf32" in key else _MOST) for key in data.keys],
         dtype=torch.float64,
     )
     cases = torch.tensor(list(chosen))

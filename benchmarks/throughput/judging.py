@@ -1,21 +1,28 @@
 """How predicted step times compare with measured ones that the efficiencies were not fitted on.
 
-In: Rows and cases. Out: Judged. Convention: constants are fitted on one half of the networks (of
-sources with few rows: of the rows) and judged on the other, and the other way round; cards are
-judged with constants from all other cards.
+In: Rows and cases. Out: Judged. Convention: cases are held out, or for development; of the latter
+constants are fitted on one half of the networks (of sources with few rows: of the rows) and judged
+on the other, and the other way round; and some sources are judged with constants from all others.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from benchmarks.throughput.fitting import WEIGHTS, Parameters, Rows, fit, predicted_s
+from benchmarks.throughput.fitting import Parameters, Rows, fit, predicted_s
 from benchmarks.throughput.records import Case
 
-LEFT_OUT_CARDS = ("rtx4090-infer", "rtx5090-infer")
+# Sources that are also left out as a whole, and what only others then tell about.
+LEFT_OUT = {
+    "rtx4090-infer": "other cards",
+    "rtx5090-infer": "other cards",
+    "nvidia-resnet50": "other networks",
+}
+# Few rows, of few networks: halves are of rows.
+_HALVED_BY_ROW = ("h100-training", "neusight", "nvidia-resnet50")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,46 +38,52 @@ class Statistics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """Predicted seconds by case: with constants of the other half, of all other cards, of all."""
+    """Predicted seconds by the number of a case.
 
-    by_halves: tuple[float, ...]
-    by_cards: dict[int, float]
+    `by_halves`: with constants of the other half; `left_out`: of all other sources; `shipped`: of
+    all cases for development. Held-out cases have no half.
+    """
+
+    by_halves: dict[int, float]
+    left_out: dict[int, float]
     shipped: tuple[float, ...]
     constants: Parameters
 
 
 def half_of(case: Case) -> int:
     """0 or 1: by the network, so that its sisters in other layouts are in the same half."""
-    name = case.name if case.source in WEIGHTS else case.model
+    name = case.name if case.source in _HALVED_BY_ROW else case.model
     return int(hashlib.sha256(name.encode()).hexdigest(), 16) % 2
 
 
-def judge(data: Rows, cases: Sequence[Case]) -> Judged:
-    """Fits four times: two halves, without one card, without the other; and once on all."""
-    halves = _without(data, cases, half_of)
-    cards = _without(data, cases, lambda case: case.source, only=LEFT_OUT_CARDS)
-    every = fit(data, range(len(cases)))
+def judge(data: Rows, cases: Sequence[Case], held_out: Collection[str] = ()) -> Judged:
+    """Fits two halves, all but each source that is left out, and all; never on `held_out`."""
+    numbers = [number for number, case in enumerate(cases) if case.name not in held_out]
+    by_halves: dict[int, float] = {}
+    for half in (0, 1):
+        fitted = [number for number in numbers if half_of(cases[number]) == half]
+        judged = [number for number in numbers if half_of(cases[number]) != half]
+        by_halves |= _predicted(data, fitted, judged)
+    left_out: dict[int, float] = {}
+    for source in LEFT_OUT:
+        fitted = [number for number in numbers if cases[number].source != source]
+        judged = [number for number, case in enumerate(cases) if case.source == source]
+        left_out |= _predicted(data, fitted, judged)
+    every = fit(data, numbers)
     return Judged(
-        by_halves=tuple(halves[number] for number in range(len(cases))),
-        by_cards=cards,
+        by_halves=by_halves,
+        left_out=left_out,
         shipped=tuple(predicted_s(data, every).tolist()),
         constants=every,
     )
 
 
-def _without(
-    data: Rows,
-    cases: Sequence[Case],
-    group: Callable[[Case], object],
-    only: Sequence[object] | None = None,
-) -> dict[int, float]:
-    """Each case predicted with constants that its group had no part in."""
-    found: dict[int, float] = {}
-    for held in only or sorted({group(case) for case in cases}, key=str):
-        fitted = [number for number, case in enumerate(cases) if group(case) != held]
-        seconds = predicted_s(data, fit(data, fitted)).tolist()
-        found |= {n: seconds[n] for n, case in enumerate(cases) if group(case) == held}
-    return found
+def _predicted(data: Rows, fitted: Sequence[int], judged: Sequence[int]) -> dict[int, float]:
+    """The judged cases, with constants of the fitted ones."""
+    if not judged or not fitted:  # of a sample
+        return {}
+    seconds = predicted_s(data, fit(data, fitted)).tolist()
+    return {number: seconds[number] for number in judged}
 
 
 def statistics(pairs: Sequence[tuple[float, float]]) -> Statistics:

@@ -1,19 +1,24 @@
 """Model file of published step times that are not of timm's own benchmark.
 
-ResNet-50 v1.5 as torchvision has it (torchvision puts the stride where NVIDIA's v1.5 does), GPT-2
-large and BERT large by their configurations. Sources of the procedures:
-https://github.com/NVIDIA/DeepLearningExamples (PyTorch/Classification/ConvNets/resnet50v1.5) and
-https://github.com/sitar-lab/NeuSight.
+ResNet-50 v1.5 as torchvision has it (torchvision puts the stride where NVIDIA's v1.5 does), the
+other networks of images of NVIDIA as timm has them, GPT-2 large and BERT large by their
+configurations. Sources of the procedures: https://github.com/NVIDIA/DeepLearningExamples
+(PyTorch/Classification/ConvNets) and https://github.com/sitar-lab/NeuSight.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 _SEQUENCE = {"gpt2_large": 1024, "bert_large": 512}
-_IMAGES = (3, 224, 224)
+_IMAGE_SIZE = {
+    "resnet50": 224, "resnext101_32x4d": 224, "seresnext101_32x4d": 224, "efficientnet_b0": 224,
+    "efficientnet_b4": 380,
+}  # fmt: skip
 _network = ""
 
 
@@ -38,6 +43,40 @@ def resnet50() -> nn.Module:
 
     network: nn.Module = build()
     return network
+
+
+def resnext101_32x4d() -> nn.Module:
+    """ResNeXt-101, 32 groups of 4."""
+    return _timm("resnext101_32x4d")
+
+
+def seresnext101_32x4d() -> nn.Module:
+    """ResNeXt-101, 32 groups of 4, with squeeze and excitation."""
+    return _timm("seresnext101_32x4d")
+
+
+def efficientnet_b0() -> nn.Module:
+    """EfficientNet-B0."""
+    return _timm("efficientnet_b0")
+
+
+def efficientnet_b4() -> nn.Module:
+    """EfficientNet-B4; NVIDIA's has 1280 features at its end, as B0, where the paper's has 1792."""
+    network = _timm("efficientnet_b4")
+    from timm.layers import BatchNormAct2d
+
+    network.conv_head = nn.Conv2d(network.conv_head.in_channels, 1280, 1, bias=False)
+    network.bn2 = BatchNormAct2d(1280, act_layer=nn.SiLU)
+    network.classifier = nn.Linear(1280, 1000)
+    return network
+
+
+def _timm(name: str) -> Any:
+    global _network
+    _network = name
+    import timm
+
+    return timm.create_model(name)
 
 
 def gpt2_large() -> nn.Module:
@@ -67,8 +106,8 @@ def bert_large() -> nn.Module:
 
 def build_batch(batch_size: int) -> tuple[Tensor, Tensor]:
     """Images and classes, or tokens and nothing to learn but their mean."""
-    if _network == "resnet50":
-        return torch.randn(batch_size, *_IMAGES), torch.randint(0, 1000, (batch_size,))
+    if size := _IMAGE_SIZE.get(_network):
+        return torch.randn(batch_size, 3, size, size), torch.randint(0, 1000, (batch_size,))
     tokens = torch.randint(0, 30000, (batch_size, _SEQUENCE[_network]))
     return tokens, tokens
 

@@ -68,7 +68,7 @@ class Kernel:
     """One kernel of one call. `dtype` is that of its operands, as in TensorShape.
 
     `product` is there for matrix products and for convolutions. `moved_elements` are read or
-    written, one by one.
+    written, one by one. `saves_products`: a convolution that Winograd's algorithm can compute.
     """
 
     kind: KernelKind
@@ -80,6 +80,7 @@ class Kernel:
     channels_last: bool = False
     product: Product | None = None
     groups: int = 1
+    saves_products: bool = False
 
 
 _PRODUCTS = frozenset(("mm", "addmm", "bmm", "baddbmm", "_grouped_mm", "linear", "matmul"))
@@ -216,7 +217,21 @@ def _convolution(record: OperatorRecord) -> Kernel:
         channels_last=given.channels_last or output.channels_last,
         product=product,
         groups=groups,
+        saves_products=_saves_products(given, weight, output, groups),
     )
+
+
+def _saves_products(
+    given: TensorShape, weight: TensorShape, output: TensorShape, groups: int
+) -> bool:
+    """Windows of 3 x 3 that move by 1, in contiguous layout: what cuDNN has Winograd kernels for.
+
+    The stride is not in the record; with 1, at most the edge of the window is lost.
+    """
+    if groups > 1 or weight.shape[2:] != (3, 3) or given.channels_last or output.channels_last:
+        return False
+    lost = [before - after for before, after in zip(given.shape[2:], output.shape[2:], strict=True)]
+    return all(0 <= one <= 2 for one in lost)
 
 
 def _groups(given: TensorShape, weight: TensorShape, output: TensorShape) -> int:
@@ -245,6 +260,7 @@ def _convolution_backward(record: OperatorRecord) -> Iterator[Kernel]:
     kind = KernelKind.GROUPED_CONVOLUTION if groups > 1 else KernelKind.CONVOLUTION
     window = prod(weight.shape[2:])
     filters, inputs = max(1, _channels(gradient) // groups), max(1, _channels(given) // groups)
+    saves_products = _saves_products(given, weight, gradient, groups)
     for part in wanted:
         is_input = part is Pass.INPUT_GRADIENT
         product = (
@@ -266,6 +282,7 @@ def _convolution_backward(record: OperatorRecord) -> Iterator[Kernel]:
             channels_last=given.channels_last or gradient.channels_last,
             product=product,
             groups=groups,
+            saves_products=saves_products,
         )
 
 

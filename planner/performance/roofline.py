@@ -22,6 +22,9 @@ from planner.trace import OperatorRecord, Phase
 
 _ALIGNMENT = 8  # elements: 16 bytes of half precision, what tensor cores want rows to begin at
 _UNALIGNED_FRACTION = 0.5
+# Multiplications of a 3 x 3 window over those of Winograd's F(2 x 2, 3 x 3): 36 / 16 (Lavin and
+# Gray 2015, https://arxiv.org/abs/1509.09308). cuDNN has such kernels for float32.
+_WINOGRAD_SAVING = 2.25
 # Found in the published times: with 32 groups, as ResNeXt has them, channels_last is fast, with
 # other numbers it is slow; a group for each sample and channel (CondConv) is slow everywhere.
 _RESNEXT_GROUPS = 32
@@ -173,6 +176,8 @@ def bare_time(kernel: Kernel, card: GpuSpec, *, tf32_matmul: bool = False) -> Ba
         compute_s = product_s(kernel.product, rate.flops_per_s, card.streaming_multiprocessors)
         if kernel.dtype in HALF and not _is_aligned(kernel):
             compute_s /= _UNALIGNED_FRACTION
+        if kernel.saves_products and kernel.dtype == "float32" and rate.path is Path.CUDA_CORES:
+            compute_s /= _WINOGRAD_SAVING
     found = efficiencies()
     return BareTime(
         key=efficiency_key(kernel, card, tf32=rate.path is Path.TF32),

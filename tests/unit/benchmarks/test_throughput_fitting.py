@@ -10,7 +10,7 @@ import torch
 from operator_records import product, relu
 
 from benchmarks.throughput import judging
-from benchmarks.throughput.cases import SOURCES
+from benchmarks.throughput.cases import SOURCES, held_out
 from benchmarks.throughput.counting import Counted
 from benchmarks.throughput.fitting import LAUNCH_US, Parameters, fit, predicted_s, rows
 from benchmarks.throughput.records import Case, case_of, operators_of
@@ -89,3 +89,32 @@ def test_every_source_has_cases_of_cards_that_are_known(source: str) -> None:
 
 def test_operators_come_back_from_json() -> None:
     assert operators_of([one.to_dict() for one in OPERATORS]) == OPERATORS
+
+
+def test_nothing_is_fitted_on_what_is_held_out() -> None:
+    """A held-out time may be anything: the constants are the same."""
+
+    def judged(held_out_s: float) -> judging.Judged:
+        counted = [
+            Counted(case=case(f"case {size}", seconds), operators=(relu(size, calls=20),))
+            for size, seconds in ((20_000_000, 0.06), (40_000_000, 0.12), (80_000_000, held_out_s))
+        ]
+        cases = [one.case for one in counted]
+        return judging.judge(rows(counted), cases, {"case 80000000"})
+
+    one, other = judged(0.24), judged(24.0)
+    assert one.shipped == other.shipped
+    assert set(one.by_halves) <= {0, 1}
+
+
+def test_what_is_held_out_is_published_and_not_all() -> None:
+    names = {one.name for source in SOURCES for one in SOURCES[source]()}
+    assert held_out() < names
+    assert len(held_out()) > 500
+
+
+def test_resnet50_is_judged_by_other_networks_too() -> None:
+    """Its source is left out whole, so none of the others may have its network on those cards."""
+    others = {one.model for one in SOURCES["nvidia-convnets"]()}
+    assert others.isdisjoint({one.model for one in SOURCES["nvidia-resnet50"]()})
+    assert judging.LEFT_OUT["nvidia-resnet50"] == "other networks"

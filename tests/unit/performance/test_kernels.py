@@ -178,3 +178,12 @@ def test_the_largest_tensor_tells_dtype_and_layout() -> None:
     assert (kernel.dtype, kernel.channels_last) == ("bfloat16", True)
     (plain,) = kernels_of(relu(10))
     assert not plain.channels_last
+
+
+def test_backward_saves_products_where_forward_does() -> None:
+    given, weight = tensor(8, 64, 16, 16), tensor(32, 64, 3, 3)
+    for gradient, saves in ((tensor(8, 32, 16, 16), True), (tensor(8, 32, 8, 8), False)):
+        record = operator(
+            "convolution_backward", (gradient, given, weight), (given, weight), flops=1000
+        )
+        assert [kernel.saves_products for kernel in kernels_of(record)] == [saves, saves]

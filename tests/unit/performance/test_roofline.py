@@ -101,6 +101,47 @@ def test_a_product_of_odd_sizes_is_slower_in_half_precision(card: GpuSpec) -> No
     assert odd.compute_s > even.compute_s
 
 
+def windows_s(
+    card: GpuSpec,
+    size: int = 3,
+    *,
+    lost: int = 0,
+    channels_last: bool = False,
+    dtype: str = "float32",
+) -> float:
+    """A convolution of 512 channels of 28 x 28, above the ridge point; `lost` at each edge."""
+    images = tensor(8, 512, 28, 28, dtype=dtype, channels_last=channels_last)
+    output = tensor(8, 512, 28 - lost, 28 - lost, dtype=dtype, channels_last=channels_last)
+    flops = 2 * 8 * 512 * 512 * (28 - lost) ** 2 * size * size
+    weight = tensor(512, 512, size, size, dtype=dtype)
+    return gpu_time(
+        [operator("convolution", (images, weight), (output,), flops=flops)], card
+    ).compute_s
+
+
+def test_float32_windows_of_three_by_three_save_products(card: GpuSpec) -> None:
+    """36 multiplications of four results become 16; nothing of it on tensor cores or by strides."""
+    rows = 8 * 28 * 28
+    rate = arithmetic_rate(card, "float32", tf32=True).flops_per_s
+    shape = Product(batch=1, m=rows, n=512, k=512 * 9)
+    plain_s = product_s(shape, rate, card.streaming_multiprocessors)
+    assert windows_s(card) == pytest.approx(plain_s * 16 / 36)
+    assert windows_s(card, channels_last=True) == pytest.approx(plain_s)
+    assert windows_s(card, lost=2) == pytest.approx(plain_s * 16 / 36 * (26 / 28) ** 2, rel=0.1)
+    strided_s = windows_s(card, lost=14)
+    assert strided_s == pytest.approx(plain_s / 4, rel=0.1)
+    assert windows_s(card, 5) == pytest.approx(plain_s * 25 / 9, rel=0.1)
+    half_s = product_s(shape, 50e12, card.streaming_multiprocessors)
+    assert windows_s(card, dtype="float16") == pytest.approx(half_s)
+
+
+def test_nothing_is_saved_where_tf32_multiplies(card: GpuSpec) -> None:
+    ampere = load_gpus().find("a100").spec
+    shape = Product(batch=1, m=8 * 28 * 28, n=512, k=512 * 9)
+    rate = arithmetic_rate(ampere, "float32", tf32=True).flops_per_s
+    assert windows_s(ampere) == product_s(shape, rate, ampere.streaming_multiprocessors)
+
+
 def test_tf32_is_asked_for_by_products_and_taken_by_convolutions() -> None:
     card = load_gpus().find("a100-sxm4-80gb").spec
     single = product(4096, 4096, 4096, dtype="float32")
