@@ -20,13 +20,12 @@ from planner.hardware.this_host import this_host
 from planner.performance.cost import NO_PUE, checked_pue
 from planner.performance.data_item import DataItem, parse_data
 from planner.performance.host_budget import HostBudget
-from planner.performance.loader import DEFAULT_PREFETCH_FACTOR, Loader
+from planner.performance.loader import DEFAULT_PREFETCH_FACTOR, NO_WORKERS, Loader
 from planner.performance.price import HourlyPrice, parse_price
 from planner.units import parse_bytes, parse_dataset_size
 
 # Of a host that nobody named: enough for most cards, and few enough for most machines.
 DEFAULT_WORKERS = 4
-NO_WORKERS = "none"  # num_workers=0 of torch's DataLoader
 _MOST_WORKERS = 8  # of a host that was named: more only where they are asked for
 NAMES = (
     "data", "measure_data", "workers", "prefetch_factor", "pin_memory", "cpu", "host", "ram",

@@ -12,6 +12,8 @@ from planner.errors import UsageError
 
 # torch.utils.data.DataLoader: of `prefetch_factor`, None with workers.
 DEFAULT_PREFETCH_FACTOR = 2
+# The word for num_workers=0: the process that trains loads its batches between its steps.
+NO_WORKERS = "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

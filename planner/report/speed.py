@@ -9,6 +9,7 @@ from __future__ import annotations
 from planner.gpu_estimate import GpuEstimate
 from planner.performance.cost import StepCost
 from planner.performance.host_ram import Room
+from planner.performance.loader import NO_WORKERS
 from planner.results import Estimate
 from planner.speed_result import HostNeeds, StepTime
 from planner.trace import Phase
@@ -85,7 +86,7 @@ def _host_rows(host: HostNeeds) -> dict[str, str]:
     rows = {}
     if host.data is not None:
         rows["cores needed"] = _cores(host)
-        rows["workers"] = str(host.workers)
+        rows["workers"] = str(host.workers or NO_WORKERS)
     if host.data is not None or host.ram_room is not Room.UNKNOWN:
         of_bytes = host.usable_ram_bytes
         rows["host memory"] = _taken(host.ram.total_bytes, of_bytes, host.ram_room)

@@ -66,6 +66,7 @@ def test_a_bound_that_is_no_matter_of_time_has_no_share(step_time: StepTime) -> 
         ({"data": None}, "cores needed", ""),
         ({"data": None}, "host memory", "4.00 GiB of 8.00 GiB, fits"),
         ({"data": None, "ram_room": Room.UNKNOWN}, "host memory", ""),
+        ({"workers": 0}, "workers", "none"),
     ],
     ids=str,
 )
