@@ -37,7 +37,8 @@ class ComparedCard:
     """One card. Times are at `batch_size`, which need not be the largest; ranges are (low, high).
 
     None is what is not known: `money` without a price, `epoch_hours` and `kwh` without a dataset.
-    `price_basis` says who asks the price, and since when.
+    `price_basis` says who asks the price, and since when; `max_batch_is_bound` that the search for
+    the largest batch stopped at its bound with everything fitting.
     """
 
     requested: str
@@ -54,6 +55,7 @@ class ComparedCard:
     money: tuple[float, float] | None = None
     currency: str | None = None
     price_basis: str | None = None
+    max_batch_is_bound: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """The entry of the JSON list `cards`."""
@@ -63,6 +65,7 @@ class ComparedCard:
             "usable_memory_bytes": self.usable_memory_bytes,
             "fits": self.fits,
             "max_batch_size": self.max_batch_size,
+            "max_batch_is_bound": self.max_batch_is_bound,
             "batch_size": self.batch_size,
             "step_s": self.step_s,
             "samples_per_s": self.samples_per_s,

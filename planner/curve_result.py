@@ -74,7 +74,8 @@ class Curve:
     """Points by rising batch, and what follows from them.
 
     `largest_batch_size` is 0 where batch 1 does not fit and None where it was not searched; it
-    need not be a point. `knee` is the smallest batch that fits with KNEE_SHARE of the best
+    need not be a point; `largest_batch_is_bound` says that the search stopped there with everything
+    fitting. `knee` is the smallest batch that fits with KNEE_SHARE of the best
     throughput. `config.batch_size` is the batch that was asked for; each point has its own.
     """
 
@@ -94,6 +95,7 @@ class Curve:
     assumptions: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     engine: str = "emulated"
+    largest_batch_is_bound: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON document, in stable order, with plain types only."""
@@ -107,6 +109,7 @@ class Curve:
             "config": asked_config_dict(self.config),
             "usable_memory_bytes": self.usable_memory_bytes,
             "largest_batch_size": self.largest_batch_size,
+            "largest_batch_is_bound": self.largest_batch_is_bound,
             "knee": self.knee,
             "recommended_batch_size": self.recommended_batch_size,
             "accumulate": self.accumulate,

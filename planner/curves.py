@@ -131,6 +131,7 @@ def _curve(
         gpu_name=budget.card.name,
         points=points,
         largest_batch_size=memory.largest,
+        largest_batch_is_bound=memory.largest_is_bound,
         knee=knee(points),
         recommended_batch_size=best.batch_size,
         accumulate=best.accumulate,

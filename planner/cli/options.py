@@ -194,11 +194,23 @@ no_calibration = click.option(
 alloc_conf = click.option(
     "--alloc-conf", metavar="TEXT", help="PYTORCH_CUDA_ALLOC_CONF for the run."
 )
+
+
+def _in_a_folder(
+    context: click.Context, parameter: click.Parameter, file: Path | None
+) -> Path | None:
+    """A file to write, refused before minutes are spent on what it is for."""
+    if file is not None and not file.parent.is_dir():
+        raise click.BadParameter(f"there is no folder {str(file.parent)!r} for {file.name!r}.")
+    return file
+
+
 as_csv = click.option(
     "--csv",
     "csv_file",
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
+    callback=_in_a_folder,
     help="Write the figures to FILE as CSV as well.",
 )
 hardware_db = click.option(

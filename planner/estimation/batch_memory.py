@@ -31,6 +31,12 @@ class BatchMemory:
         found = self.answer.batch
         return None if found is None or found.has_no_limit else found.capacity.largest
 
+    @property
+    def largest_is_bound(self) -> bool:
+        """Whether the search stopped at its bound with everything fitting."""
+        found = self.answer.batch
+        return found is not None and not found.has_no_limit and found.capacity.is_bound
+
     def fits(self, batch_size: int) -> bool:
         """Whether a batch fits: as it ran, else by the largest one that does.
 

@@ -41,6 +41,7 @@ def compared(memory: BatchMemory, speeds: BatchSpeeds, batch_size: int | None) -
         usable_memory_bytes=budget.usable_memory_bytes,
         fits=fits,
         max_batch_size=memory.largest,
+        max_batch_is_bound=memory.largest_is_bound,
     )
     found = None if batch is None else speeds.at(batch, fits=fits)
     if batch is not None and found is not None:

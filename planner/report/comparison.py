@@ -82,7 +82,7 @@ def _cells(rank: int, card: ComparedCard) -> tuple[Text, ...]:
         _NOTHING if card.kwh is None else format_range(card.kwh, "kWh"),
         _NOTHING if card.money is None else format_range(card.money, card.currency or ""),
     )
-    largest = _count(card.max_batch_size)
+    largest = f"{_count(card.max_batch_size)}{' or more' if card.max_batch_is_bound else ''}"
     return (Text(f"{rank}"), Text(card.requested), fits, Text(largest), *map(Text, figures))
 
 

@@ -60,7 +60,8 @@ def _largest(curve: Curve) -> str:
         return "the largest batch was not searched"
     if curve.largest_batch_size == 0:
         return "no batch fits, not even 1"
-    return f"largest batch {curve.largest_batch_size}"
+    more = " or more" if curve.largest_batch_is_bound else ""
+    return f"largest batch {curve.largest_batch_size}{more}"
 
 
 def _knee(curve: Curve) -> str:

@@ -68,7 +68,8 @@ def test_json_form(comparison: CardComparison) -> None:
     assert (document["schema_version"], document["by"]) == (1, "cost")
     assert document["cards"][0] == {
         "requested": "a100", "name": "NVIDIA A100", "usable_memory_bytes": 16 << 30, "fits": True,
-        "max_batch_size": 100, "batch_size": 16, "step_s": 0.032, "samples_per_s": 500.0,
+        "max_batch_size": 100, "max_batch_is_bound": False, "batch_size": 16,
+        "step_s": 0.032, "samples_per_s": 500.0,
         "bound": "compute", "epoch_hours": 0.2, "kwh": [0.06, 0.07], "money": [0.3, 0.4],
         "currency": "USD", "price_basis": "USD an hour: Lambda 2 (2026-11-23)",
     }  # fmt: skip

@@ -134,9 +134,11 @@ def test_json_and_csv(command: str, fake_curve: Fake, fake_compare: Fake, tmp_pa
     made = {"curve": made_curve(), "compare": made_comparison()}[command]
     assert json.loads(result.stdout) == json.loads(json.dumps(made.to_dict()))
     assert (tmp_path / "x.csv").read_text() == made.to_csv()
+    fake_curve.target = fake_compare.target = None
     failed = run(command, "model.py", "--gpu", "t4", "--csv", f"{tmp_path / 'no' / 'x.csv'}")
-    assert failed.exit_code == 1
-    assert failed.stdout == ""
+    assert (failed.exit_code, failed.stdout) == (2, "")
+    assert "there is no folder" in failed.stderr
+    assert fake_curve.target is fake_compare.target is None  # before anything ran
 
 
 @pytest.mark.parametrize("command", ["curve", "compare"])

@@ -140,6 +140,7 @@ def test_memory_that_does_not_depend_on_the_batch_fits_always() -> None:
     endless = replace(answer, batch=replace(answer.batch, has_no_limit=True))
     found = replace(found, answer=endless)
     assert found.largest is None
+    assert not found.largest_is_bound
     assert found.fits(10**6)
 
 
@@ -154,6 +155,7 @@ def test_beyond_the_bound_of_the_search_its_peak_says_whether_a_batch_fits(
     capacity = replace(answer.batch.capacity, is_bound=True)
     ended = replace(found, answer=replace(answer, batch=replace(answer.batch, capacity=capacity)))
     assert [ended.fits(batch) for batch in (256, 257, 497, 498)] == [True, True, True, False]
+    assert (found.largest_is_bound, ended.largest_is_bound) == (False, True)
     assert ended.device_total_bytes(498) == (100 + 20 * 498 + CONTEXT) * MIB
 
 

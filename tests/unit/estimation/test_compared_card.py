@@ -57,7 +57,8 @@ def test_the_bound_knows_whether_the_batch_fits(batch: int, fits: bool) -> None:
 
     (budget,) = memory_budgets(["t4"], hardware_db=None, gpu_memory=None, reserve=0)
     memory = SimpleNamespace(
-        answer=SimpleNamespace(budget=budget), largest=32, fits=lambda size: size <= 32,
+        answer=SimpleNamespace(budget=budget), largest=32, largest_is_bound=False,
+        fits=lambda size: size <= 32,
         device_total_bytes=lambda _: 20 * GIB,
     )  # fmt: skip
     found = compared(cast(Any, memory), cast(Any, SimpleNamespace(at=at)), batch)

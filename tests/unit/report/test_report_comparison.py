@@ -74,3 +74,9 @@ def test_lines_are_within_the_width_plain_and_whole(comparison: CardComparison, 
 def test_text_of_the_user_is_not_markup(comparison: CardComparison) -> None:
     text = shown(replace(comparison, target="[red]net.py[/red]"), 80)
     assert text.startswith("[red]net.py[/red]\n")
+
+
+def test_a_search_that_stopped_at_its_bound_says_or_more(comparison: CardComparison) -> None:
+    card = replace(comparison.cards[0], max_batch_size=4096, max_batch_is_bound=True)
+    assert "  4096 or more  " in shown(replace(comparison, cards=(card,)), 200)
+    assert card.to_dict()["max_batch_is_bound"] is True

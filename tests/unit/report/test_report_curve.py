@@ -73,6 +73,7 @@ def test_knee_largest_and_recommended_are_marked(curve: Curve) -> None:
     ("changes", "said"),
     [
         ({"largest_batch_size": None}, "the largest batch was not searched; knee at batch 64"),
+        ({"largest_batch_is_bound": True}, "largest batch 128 or more; knee at batch 64"),
         ({"largest_batch_size": 0, "knee": None}, "no batch fits, not even 1; no knee"),
     ],
 )
