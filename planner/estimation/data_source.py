@@ -13,9 +13,11 @@ from planner.device.runner import Runner
 from planner.estimation.speed_request import SpeedRequest
 from planner.hardware.this_host import this_core_speed
 from planner.performance.data_item import DataItem, with_batch
-from planner.units import format_duration
+from planner.units import format_bytes, format_duration
 
 MEASURED_S = 2.0  # that the user's data set is asked for items
+# Another crop or a longer text is within it; tokens for a network of images are not.
+_UNLIKE_FACTOR = 16
 _WAITS_FACTOR = 1.2  # of wall over CPU seconds: from there on an item waits for something
 
 
@@ -66,3 +68,16 @@ def item_of_batch(
     if batch_tensors_bytes:
         return with_batch(item, sum(batch_tensors_bytes), batch_size)
     return item if item.item_bytes is not None else None
+
+
+def unlike_words(named: DataItem, item: DataItem) -> str | None:
+    """That the named items can hardly be those of the step's batch; None where they can."""
+    if named.item_bytes is None or item.item_bytes is None:
+        return None
+    small, large = sorted((named.item_bytes, item.item_bytes))
+    if large < _UNLIKE_FACTOR * small:
+        return None
+    return (
+        f"data: an item of {named.name} has {format_bytes(named.item_bytes)}, a sample of the "
+        f"step's batch {format_bytes(item.item_bytes)}: look whether these are its data (--data)"
+    )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from planner.estimation.card_run import CardAnswer
 from planner.estimation.card_step import CardStep
-from planner.estimation.data_source import item_of_batch
+from planner.estimation.data_source import item_of_batch, unlike_words
 from planner.estimation.gains import gains
 from planner.estimation.host_needs import checkpoint_bytes, host_needs
 from planner.estimation.speed_request import SpeedRequest
@@ -204,6 +204,8 @@ def _assumptions(step: CardStep, parts: StepParts) -> tuple[str, ...]:
         said.append(_NO_BYTES)
     if step.item is not None:
         said.append(f"data: {step.item.basis}")
+        if request.item is not None and (unlike := unlike_words(request.item, step.item)):
+            said.append(unlike)
         if request.host is None:
             said.append("no host was named: the loader is taken to keep up (--host, --cpu)")
     if parts.input is not None and parts.input.copy_overlaps_step:

@@ -193,6 +193,23 @@ def test_more_workers_help_as_far_as_there_are_cores() -> None:
     assert gains[host] > gains["--workers 4"]
 
 
+def test_data_of_another_size_than_the_batch_are_pointed_at() -> None:
+    """The batch has 1 MiB a sample: as a picture may have, and tokens of 16 KiB have not."""
+    said = {
+        data: [
+            text
+            for text in speed.speed(step(BANDWIDTH_BOUND, fed(data))).assumptions
+            if "look" in text
+        ]
+        for data in ("tokens", "imagenet-jpeg", "tensor", "10")
+    }
+    assert said.pop("tokens") == [
+        "data: an item of tokens has 16.0 KiB, a sample of the step's batch 1.00 MiB: look whether "
+        "these are its data (--data)"
+    ]
+    assert not any(said.values())
+
+
 @pytest.mark.parametrize("workers", ["none", 1, 4])
 def test_another_host_is_one_with_workers_for_its_cores(workers: int | str) -> None:
     """Not even a thousand cores prepare faster than the workers there are."""
