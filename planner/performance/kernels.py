@@ -68,7 +68,8 @@ class Kernel:
     """One kernel of one call. `dtype` is that of its operands, as in TensorShape.
 
     `product` is there for matrix products and for convolutions. `moved_elements` are read or
-    written, one by one. `saves_products`: a convolution that Winograd's algorithm can compute.
+    written, one by one. `saves_products`: a convolution that Winograd's algorithm can compute,
+    in contiguous layout.
     """
 
     kind: KernelKind
@@ -224,11 +225,11 @@ def _convolution(record: OperatorRecord) -> Kernel:
 def _saves_products(
     given: TensorShape, weight: TensorShape, output: TensorShape, groups: int
 ) -> bool:
-    """Windows of 3 x 3 that move by 1, in contiguous layout: what cuDNN has Winograd kernels for.
+    """Windows of 3 x 3 that move by 1: what cuDNN has Winograd kernels for, in contiguous layout.
 
     The stride is not in the record; with 1, at most the edge of the window is lost.
     """
-    if groups > 1 or weight.shape[2:] != (3, 3) or given.channels_last or output.channels_last:
+    if groups > 1 or weight.shape[2:] != (3, 3):
         return False
     lost = [before - after for before, after in zip(given.shape[2:], output.shape[2:], strict=True)]
     return all(0 <= one <= 2 for one in lost)

@@ -176,7 +176,7 @@ def bare_time(kernel: Kernel, card: GpuSpec, *, tf32_matmul: bool = False) -> Ba
         compute_s = product_s(kernel.product, rate.flops_per_s, card.streaming_multiprocessors)
         if kernel.dtype in HALF and not _is_aligned(kernel):
             compute_s /= _UNALIGNED_FRACTION
-        if kernel.saves_products and kernel.dtype == "float32" and rate.path is Path.CUDA_CORES:
+        if _is_winograd(kernel, rate.path):
             compute_s /= _WINOGRAD_SAVING
     found = efficiencies()
     return BareTime(
@@ -186,6 +186,12 @@ def bare_time(kernel: Kernel, card: GpuSpec, *, tf32_matmul: bool = False) -> Ba
             kernel.moved_bytes, bandwidth_bytes_per_s=memory_rate(card), l2_bytes=card.l2_bytes
         ),
     )
+
+
+def _is_winograd(kernel: Kernel, path: Path) -> bool:
+    """Whether cuDNN takes Winograd's algorithm: in float32 on CUDA cores, in contiguous layout."""
+    in_float32 = kernel.dtype == "float32" and path is Path.CUDA_CORES
+    return kernel.saves_products and in_float32 and not kernel.channels_last
 
 
 def is_depthwise(kernel: Kernel) -> bool:

@@ -10,6 +10,7 @@ from operator_records import operator, product, relu, tensor
 from planner.hardware.database import load_gpus
 from planner.hardware.specs import ArithmeticRates, GpuSpec
 from planner.performance import roofline
+from planner.performance.changes import in_channels_last
 from planner.performance.efficiency import Efficiencies, TimeSpread, efficiencies
 from planner.performance.kernels import Product
 from planner.performance.rates import arithmetic_rate, memory_rate
@@ -133,6 +134,14 @@ def test_float32_windows_of_three_by_three_save_products(card: GpuSpec) -> None:
     assert windows_s(card, 5) == pytest.approx(plain_s * 25 / 9, rel=0.1)
     half_s = product_s(shape, 50e12, card.streaming_multiprocessors)
     assert windows_s(card, dtype="float16") == pytest.approx(half_s)
+
+
+def test_a_change_to_channels_last_gives_the_saving_up(card: GpuSpec) -> None:
+    images, weight = tensor(8, 512, 28, 28), tensor(512, 512, 3, 3)
+    flops = 2 * 8 * 512 * 512 * 28 * 28 * 9
+    asked = operator("convolution", (images, weight), (images,), flops=flops)
+    changed = gpu_time([asked], card, change=lambda kernel, phase: in_channels_last(kernel))
+    assert changed.compute_s == windows_s(card, channels_last=True) > windows_s(card)
 
 
 def test_nothing_is_saved_where_tf32_multiplies(card: GpuSpec) -> None:
