@@ -9,10 +9,9 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import math
 import random
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
@@ -46,14 +45,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     good = sorted((one for one in found if one.operators), key=lambda one: one.case.name)
     data = rows(good)
     cases = [one.case for one in good]
-    apart = held_out()
-    judged = judge(data, cases, apart)
+    judged = judge(data, cases, held_out())
     troubles = [one for one in found if not one.operators]
-    text = page(cases, judged, apart, troubles, options.date)
+    text = page(cases, judged, troubles, options.date)
     if options.fit:  # a sample, or a try, leaves the record as it is
-        _write_csv(options.csv, cases, judged, apart)
+        _write_csv(options.csv, cases, judged)
         options.page.write_text(text, encoding="utf-8")
-        FILE.write_text(_shipped(data.keys, cases, judged, apart), encoding="utf-8")
+        FILE.write_text(_shipped(data.keys, cases, judged), encoding="utf-8")
     print(text)
     return 0
 
@@ -74,9 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _write_csv(
-    path: Path, cases: Sequence[Case], judged: Judged, held_out: Collection[str]
-) -> None:
+def _write_csv(path: Path, cases: Sequence[Case], judged: Judged) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(
@@ -94,7 +90,7 @@ def _write_csv(
                     case.name,
                     case.card,
                     case.batch_size,
-                    "yes" if case.name in held_out else "no",
+                    "yes" if number in judged.held_out else "no",
                     f"{case.measured_s:.6g}",
                     half,
                     left_out,
@@ -103,9 +99,7 @@ def _write_csv(
             )
 
 
-def _shipped(
-    keys: Sequence[str], cases: Sequence[Case], judged: Judged, held_out: Collection[str]
-) -> str:
+def _shipped(keys: Sequence[str], cases: Sequence[Case], judged: Judged) -> str:
     """efficiency.json: shares by the key of a kernel, and how far judged cases were off."""
     found = judged.constants.efficiencies(keys)
     document = {
@@ -115,28 +109,20 @@ def _shipped(
         "launch_us": LAUNCH_US,
         "cache_gain": round(found.cache_gain, 3),
         "cache_reach": round(found.cache_reach, 3),
-        "training": _spread(
-            cases, judged, held_out, _TRAINING, "training runs on an RTX 3090 and an H100"
-        ),
-        "inference": _spread(
-            cases, judged, held_out, _INFERENCE, "inference runs on RTX 4090 and 5090"
-        ),
+        "training": _spread(cases, judged, _TRAINING, "training runs on an RTX 3090 and an H100"),
+        "inference": _spread(cases, judged, _INFERENCE, "inference runs on RTX 4090 and 5090"),
     }
     return json.dumps(document, indent=1) + "\n"
 
 
 def _spread(
-    cases: Sequence[Case],
-    judged: Judged,
-    held_out: Collection[str],
-    sources: Sequence[str],
-    what: str,
+    cases: Sequence[Case], judged: Judged, sources: Sequence[str], what: str
 ) -> dict[str, object]:
     """Where measured over predicted lay; of cards that were left out, with what others taught."""
     ratios = [
-        case.measured_s / judged.left_out.get(number, judged.by_halves.get(number, math.nan))
-        for number, case in enumerate(cases)
-        if case.source in sources and case.name not in held_out
+        cases[number].measured_s / judged.left_out.get(number, by_half_s)
+        for number, by_half_s in judged.by_halves.items()
+        if cases[number].source in sources
     ]
     rest = (1 - _COVERAGE) / 2
     return {

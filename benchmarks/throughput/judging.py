@@ -41,12 +41,13 @@ class Judged:
     """Predicted seconds by the number of a case.
 
     `by_halves`: with constants of the other half; `left_out`: of all other sources; `shipped`: of
-    all cases for development. Held-out cases have no half.
+    all cases for development. `held_out` are the numbers of the others, which have no half.
     """
 
     by_halves: dict[int, float]
     left_out: dict[int, float]
     shipped: tuple[float, ...]
+    held_out: frozenset[int]
     constants: Parameters
 
 
@@ -56,9 +57,10 @@ def half_of(case: Case) -> int:
     return int(hashlib.sha256(name.encode()).hexdigest(), 16) % 2
 
 
-def judge(data: Rows, cases: Sequence[Case], held_out: Collection[str] = ()) -> Judged:
+def judge(data: Rows, cases: Sequence[Case], held_out: Collection[str]) -> Judged:
     """Fits two halves, all but each source that is left out, and all; never on `held_out`."""
-    numbers = [number for number, case in enumerate(cases) if case.name not in held_out]
+    apart = frozenset(number for number, case in enumerate(cases) if case.name in held_out)
+    numbers = [number for number in range(len(cases)) if number not in apart]
     by_halves: dict[int, float] = {}
     for half in (0, 1):
         fitted = [number for number in numbers if half_of(cases[number]) == half]
@@ -74,6 +76,7 @@ def judge(data: Rows, cases: Sequence[Case], held_out: Collection[str] = ()) -> 
         by_halves=by_halves,
         left_out=left_out,
         shipped=tuple(predicted_s(data, every).tolist()),
+        held_out=apart,
         constants=every,
     )
 

@@ -5,7 +5,7 @@ In: cases and Judged. Out: the text of docs/throughput.md.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from benchmarks.throughput.counting import Counted
 from benchmarks.throughput.judging import LEFT_OUT, Judged, statistics
@@ -74,7 +74,6 @@ checkpoint is not in the model.
 def page(
     cases: Sequence[Case],
     judged: Judged,
-    held_out: Collection[str],
     troubles: Sequence[Counted],
     date: str,
 ) -> str:
@@ -83,8 +82,8 @@ def page(
     lines = [_HEAD.format(date=date)]
     for source, title in _TITLES.items():
         numbers = [n for n, case in enumerate(cases) if case.source == source]
-        apart = [n for n in numbers if cases[n].name in held_out]
-        own = [n for n in numbers if cases[n].name not in held_out]
+        apart = [n for n in numbers if n in judged.held_out]
+        own = [n for n in numbers if n not in judged.held_out]
         lines += _line(title, "other half", cases, own, judged.by_halves)
         if source in LEFT_OUT:
             lines += _line(title, LEFT_OUT[source], cases, own, judged.left_out)
@@ -93,7 +92,7 @@ def page(
         lines += _line(title, "held out", cases, apart, shipped)
     title = "RTX 3090 training, both layouts"
     both = [n for n, case in enumerate(cases) if case.source.startswith("rtx3090")]
-    apart = [n for n in both if cases[n].name in held_out]
+    apart = [n for n in both if n in judged.held_out]
     lines += _line(title, "other half", cases, both, judged.by_halves)
     lines += _line(title, "held out", cases, apart, shipped)
     lines.append(_TAIL)
