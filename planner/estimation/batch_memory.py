@@ -28,14 +28,14 @@ class BatchMemory:
     @property
     def largest(self) -> int | None:
         """The largest batch that fits; None where there is none, or nothing was searched."""
-        found = self.answer.batch
-        return None if found is None or found.has_no_limit else found.capacity.largest
+        found = self.answer.batch_capacity
+        return None if found is None else found.largest
 
     @property
     def largest_is_bound(self) -> bool:
         """Whether the search stopped at its bound with everything fitting."""
-        found = self.answer.batch
-        return found is not None and not found.has_no_limit and found.capacity.is_bound
+        found = self.answer.batch_capacity
+        return found is not None and found.is_bound
 
     def fits(self, batch_size: int) -> bool:
         """Whether a batch fits: as it ran, else by the largest one that does.

@@ -15,6 +15,7 @@ from planner.estimation.step_runs import Axis, StepRuns
 from planner.estimation.step_setup import StepSetup
 from planner.gpu_estimate import WhatIf
 from planner.memory.budget import MemoryBudget
+from planner.memory.capacity import Capacity
 from planner.memory.largest import Largest
 from planner.memory.replay import Request
 from planner.memory.timeline import Breakdown
@@ -43,6 +44,11 @@ class CardAnswer:
     batch_1: StepTrace | None = None
     what_ifs: tuple[WhatIf, ...] = ()
     empties_cache: int = 0
+
+    @property
+    def batch_capacity(self) -> Capacity | None:
+        """Of samples; None where nothing was searched, or no memory depends on the batch."""
+        return None if self.batch is None else self.batch.limited
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

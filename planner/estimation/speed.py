@@ -69,11 +69,12 @@ def speed_of(
     fits: bool,
 ) -> Speed:
     """The speed on one card of a step that need not be the one of its answer; `fits` is of it."""
+    capacity = answer.batch_capacity
     found = speed(
         card_step(answer, config, counted, request),
         checkpoint=checkpoint_bytes(answer, config.mode),
         fits=fits,
-        largest_batch=_largest(answer),
+        largest_batch=None if capacity is None else capacity.largest,
     )
     ratio = _time_ratio(answer)
     said = () if ratio is None else (_corrected(answer, ratio),)
@@ -104,12 +105,6 @@ def _corrected(answer: CardAnswer, ratio: float) -> str:
     known = answer.budget.calibration
     assert known is not None
     return f"{answer.budget.requested}, step time: {ratio:.3g} x as computed, {known.basis}"
-
-
-def _largest(answer: CardAnswer) -> int | None:
-    if answer.batch is None or answer.batch.has_no_limit:
-        return None
-    return answer.batch.capacity.largest
 
 
 def speed(

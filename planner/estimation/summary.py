@@ -93,8 +93,8 @@ def _timed(entry: GpuEstimate, found: Speed | None) -> GpuEstimate:
 
 def _gpu(answer: CardAnswer, seen: Outlook | None) -> GpuEstimate:
     budget, trace, batch, sequence = answer.budget, answer.trace, answer.batch, answer.sequence
-    is_batch_known = batch is not None and not batch.has_no_limit
-    is_sequence_known = sequence is not None and not sequence.has_no_limit
+    samples = answer.batch_capacity
+    tokens = None if sequence is None else sequence.limited
     return GpuEstimate(
         requested=budget.requested,
         name=budget.card.name,
@@ -105,14 +105,12 @@ def _gpu(answer: CardAnswer, seen: Outlook | None) -> GpuEstimate:
         peak_allocated_bytes=trace.peak_allocated_bytes,
         peak_reserved_bytes=trace.peak_reserved_bytes,
         fits=answer.fits,
-        max_batch_size=batch.capacity.largest if batch and is_batch_known else None,
-        max_batch_is_bound=bool(batch and is_batch_known and batch.capacity.is_bound),
-        max_batch_confirmed=batch.is_confirmed if batch and is_batch_known else None,
-        max_batch_method=batch.method.value if batch and is_batch_known else None,
-        max_sequence_length=sequence.capacity.largest * Axis.SEQUENCE.unit
-        if sequence and is_sequence_known
-        else None,
-        max_sequence_confirmed=sequence.is_confirmed if sequence and is_sequence_known else None,
+        max_batch_size=None if samples is None else samples.largest,
+        max_batch_is_bound=samples is not None and samples.is_bound,
+        max_batch_confirmed=batch.is_confirmed if batch and samples else None,
+        max_batch_method=batch.method.value if batch and samples else None,
+        max_sequence_length=None if tokens is None else tokens.largest * Axis.SEQUENCE.unit,
+        max_sequence_confirmed=sequence.is_confirmed if sequence and tokens else None,
         batch_1_missing_bytes=_batch_1_missing(answer),
         attention_backends=trace.attention_backends,
         note=budget.note,

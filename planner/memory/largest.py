@@ -45,6 +45,11 @@ class Largest:
     scaled: ScaledRequests | None = None
     has_no_limit: bool = False
 
+    @property
+    def limited(self) -> Capacity | None:
+        """The capacity that memory sets; None where nothing depends on the value."""
+        return None if self.has_no_limit else self.capacity
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
