@@ -67,10 +67,7 @@ def read_gpu(value: object, file: str) -> GpuSpec:
     board = record.section("board")
     limits = _limits(record.section("limits") if nvidia else record.optional_section("limits"))
     sm_count = chip.whole("streaming_multiprocessors", 1, 2000)
-    least_gib, greatest_gib = memory.interval("usable_gib", 0.5, 1024)
-    nominal_gib = memory.number("nominal_gib", 0.5, 1024)
-    if greatest_gib > nominal_gib:
-        raise memory.fail("usable_gib", f"{greatest_gib:g} is above nominal_gib, {nominal_gib:g}")
+    nominal_gib, least_gib, greatest_gib = _sizes_gib(memory)
     spec = GpuSpec(
         id=names.id,
         name=names.name,
@@ -103,15 +100,27 @@ def read_gpu(value: object, file: str) -> GpuSpec:
         nvlink_bytes_per_s=board.number("nvlink_gb_per_s", 0, 100_000) * _GB,
         tdp_w=board.whole("tdp_w", 5, 5000),
         prices=tuple(_price(entry) for entry in record.sections("prices")),
-        sources=sources_in(
-            record, [key for key in _SOURCED if key == "usable_gib" or record.has(key)]
-        ),
+        sources=_sources(record),
         confidence=record.word("confidence", Confidence),
         note=record.optional_text("note"),
     )
     for part in (chip, memory, board, record):
         part.finish()
     return spec
+
+
+def _sizes_gib(memory: Fields) -> tuple[float, float, float]:
+    """Nominal, and the least and the most that a process sees of it."""
+    least_gib, greatest_gib = memory.interval("usable_gib", 0.5, 1024)
+    nominal_gib = memory.number("nominal_gib", 0.5, 1024)
+    if greatest_gib > nominal_gib:
+        raise memory.fail("usable_gib", f"{greatest_gib:g} is above nominal_gib, {nominal_gib:g}")
+    return nominal_gib, least_gib, greatest_gib
+
+
+def _sources(record: Fields) -> tuple[tuple[str, str], ...]:
+    """Of what the record has; every one has usable memory, in a section of its own."""
+    return sources_in(record, [key for key in _SOURCED if key == "usable_gib" or record.has(key)])
 
 
 def _capability(record: Fields, *, required: bool) -> tuple[int, int] | None:
