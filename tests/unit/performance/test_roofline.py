@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from operator_records import operator, product, relu, tensor
@@ -16,7 +17,7 @@ from planner.performance.kernels import Product
 from planner.performance.rates import arithmetic_rate, memory_rate
 from planner.performance.roofline import gpu_time, is_depthwise
 from planner.performance.tiling import product_s
-from planner.trace import Phase
+from planner.trace import OperatorRecord, Phase
 
 FULL = Efficiencies(
     compute={}, bandwidth={}, kernel_s=0.0, launch_s=0.0, cache_gain=0.0, cache_reach=1.0,
@@ -102,22 +103,19 @@ def test_a_product_of_odd_sizes_is_slower_in_half_precision(card: GpuSpec) -> No
     assert odd.compute_s > even.compute_s
 
 
-def windows_s(
-    card: GpuSpec,
-    size: int = 3,
-    *,
-    lost: int = 0,
-    channels_last: bool = False,
-    dtype: str = "float32",
-) -> float:
+def windows(
+    size: int = 3, *, lost: int = 0, channels_last: bool = False, dtype: str = "float32"
+) -> OperatorRecord:
     """A convolution of 512 channels of 28 x 28, above the ridge point; `lost` at each edge."""
     images = tensor(8, 512, 28, 28, dtype=dtype, channels_last=channels_last)
     output = tensor(8, 512, 28 - lost, 28 - lost, dtype=dtype, channels_last=channels_last)
     flops = 2 * 8 * 512 * 512 * (28 - lost) ** 2 * size * size
     weight = tensor(512, 512, size, size, dtype=dtype)
-    return gpu_time(
-        [operator("convolution", (images, weight), (output,), flops=flops)], card
-    ).compute_s
+    return operator("convolution", (images, weight), (output,), flops=flops)
+
+
+def windows_s(card: GpuSpec, size: int = 3, **how: Any) -> float:
+    return gpu_time([windows(size, **how)], card).compute_s
 
 
 def test_float32_windows_of_three_by_three_save_products(card: GpuSpec) -> None:
@@ -137,10 +135,7 @@ def test_float32_windows_of_three_by_three_save_products(card: GpuSpec) -> None:
 
 
 def test_a_change_to_channels_last_gives_the_saving_up(card: GpuSpec) -> None:
-    images, weight = tensor(8, 512, 28, 28), tensor(512, 512, 3, 3)
-    flops = 2 * 8 * 512 * 512 * 28 * 28 * 9
-    asked = operator("convolution", (images, weight), (images,), flops=flops)
-    changed = gpu_time([asked], card, change=lambda kernel, phase: in_channels_last(kernel))
+    changed = gpu_time([windows()], card, change=lambda kernel, phase: in_channels_last(kernel))
     assert changed.compute_s == windows_s(card, channels_last=True) > windows_s(card)
 
 
