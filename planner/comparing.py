@@ -23,13 +23,13 @@ from planner.estimation.batch_speeds import BatchSpeeds
 from planner.estimation.card_run import CardAnswer
 from planner.estimation.compared_card import Compared, compared
 from planner.estimation.speed_request import SpeedRequest
-from planner.estimation.summary import value_reads
 from planner.estimation.survey import surveyed
 from planner.hardware.database import load_gpus
 from planner.hardware.specs import GpuSpec
 from planner.memory.budget import ALL_CARDS, MemoryBudget, is_every_card
 from planner.opened import OpenedStep, beside, opened_step
 from planner.options import choice
+from planner.values_result import NO_VALUES_READ
 
 # An epoch where no size of the dataset was given: about the training pictures of ImageNet-1k,
 # 1 281 167 (https://image-net.org/challenges/LSVRC/2012/).
@@ -97,6 +97,7 @@ def compare(
             versions=step.child.versions,
             assumptions=(*said, *_assumptions(found, answers), *([] if dataset_size else [_EPOCH])),
             warnings=_warnings(step, answers, [*failures.values(), *_not_fitting(found)]),
+            values=answers[0].values if answers else NO_VALUES_READ,
         )
 
 
@@ -174,7 +175,7 @@ def _assumptions(found: Sequence[Compared], answers: Sequence[CardAnswer]) -> tu
         _OPERATORS,
         *named,
         *dict.fromkeys(text for answer in answers for text in answer.trace.assumptions),
-        *value_reads(answers[0].trace),
+        *answers[0].values.assumptions(),
         *dict.fromkeys(text for one in speeds for text in one.assumptions),
     )
 
@@ -184,6 +185,7 @@ def _warnings(
 ) -> tuple[str, ...]:
     return (
         *dict.fromkeys(text for answer in answers for text in answer.trace.warnings),
+        *answers[0].values.warnings(),
         *step.child.runner.warnings,
         *step.known.warnings,
         *others,

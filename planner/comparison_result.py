@@ -15,6 +15,7 @@ from typing import Any
 from planner.csv_form import Cell, csv_text, ends
 from planner.errors import UsageError
 from planner.results import SCHEMA_VERSION, Versions, asked_config_dict
+from planner.values_result import NO_VALUES_READ, ValuesResult
 from planner.workload import StepConfig
 
 _COLUMNS = (
@@ -100,6 +101,7 @@ class CardComparison:
     assumptions: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     engine: str = "emulated"
+    values: ValuesResult = NO_VALUES_READ
 
     @property
     def ranking(self) -> tuple[ComparedCard, ...]:
@@ -131,6 +133,7 @@ class CardComparison:
             "remarks": list(self.remarks),
             "assumptions": list(self.assumptions),
             "warnings": list(self.warnings),
+            "values": self.values.to_dict(),
         }
 
     def to_csv(self) -> str:

@@ -14,6 +14,7 @@ from planner.csv_form import Cell, csv_text, ends
 from planner.errors import UsageError
 from planner.results import SCHEMA_VERSION, Versions, asked_config_dict
 from planner.units import format_percent
+from planner.values_result import NO_VALUES_READ, ValuesResult
 from planner.workload import StepConfig
 
 # The share of the best throughput from which a larger batch is not worth its memory. A convention.
@@ -96,6 +97,7 @@ class Curve:
     warnings: tuple[str, ...] = ()
     engine: str = "emulated"
     largest_batch_is_bound: bool = False
+    values: ValuesResult = NO_VALUES_READ
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON document, in stable order, with plain types only."""
@@ -119,6 +121,7 @@ class Curve:
             "points": [point.to_dict() for point in self.points],
             "assumptions": list(self.assumptions),
             "warnings": list(self.warnings),
+            "values": self.values.to_dict(),
         }
 
     def to_csv(self) -> str:

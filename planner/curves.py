@@ -21,7 +21,6 @@ from planner.estimation.card_run import CardAnswer, CardRun
 from planner.estimation.speed import Speed
 from planner.estimation.speed_request import SpeedRequest
 from planner.estimation.step_setup import side_by_side
-from planner.estimation.summary import value_reads
 from planner.memory.budget import is_every_card
 from planner.opened import OpenedStep, beside, opened_step
 from planner.workload import Mode
@@ -143,10 +142,12 @@ def _curve(
         assumptions=_assumptions(answer, there),
         warnings=(
             *answer.trace.warnings,
+            *answer.values.warnings(),
             *step.child.runner.warnings,
             *step.known.warnings,
             *speeds.failures.values(),
         ),
+        values=answer.values,
     )
 
 
@@ -184,7 +185,7 @@ def _assumptions(answer: CardAnswer, found: dict[int, Speed]) -> tuple[str, ...]
     return (
         *(() if note is None else (note,)),
         *answer.trace.assumptions,
-        *value_reads(answer.trace),
+        *answer.values.assumptions(),
         _BY_REPLAY,
         *said,
         *basis,

@@ -12,6 +12,7 @@ from typing import Any
 from planner.errors import UsageError
 from planner.module_counts import ModelCounts, ModuleCounts
 from planner.results import SCHEMA_VERSION, Versions
+from planner.values_result import NO_VALUES_READ, ValuesResult
 from planner.workload import StepConfig
 
 
@@ -31,6 +32,7 @@ class Inspection:
     assumptions: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     engine: str = "emulated"
+    values: ValuesResult = NO_VALUES_READ
 
     @property
     def modules(self) -> tuple[ModuleCounts, ...]:
@@ -84,4 +86,5 @@ class Inspection:
             "operators": [record.to_dict() for record in self.model.operators],
             "assumptions": list(self.assumptions),
             "warnings": list(self.warnings),
+            "values": self.values.to_dict(),
         }

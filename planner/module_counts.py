@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from planner.trace import Counts, OperatorRecord, ValueRead
+from planner.trace import Counts, OperatorRecord
+from planner.value_reads import ValueRead
 
 
 class Structure(str, Enum):

@@ -67,6 +67,7 @@ def opened(
             profile=cards.unlimited(budget),
             timeout_s=timeout_s,
             alloc_conf=config.alloc_conf,
+            on_progress=progress,
         ) as runner:
             versions = versions_of(runner.wait_loaded(), torch)
             yield Opened(

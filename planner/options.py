@@ -16,19 +16,23 @@ from typing import Any, TypeVar
 from planner.errors import UsageError
 from planner.workload import (
     BuildOn,
+    DataDependent,
     InputSpec,
     Mode,
     OptimizerName,
     Precision,
     Scalar,
+    SizeAt,
     StepConfig,
     parse_argument,
     parse_input,
+    parse_size_at,
 )
 
 _Choice = TypeVar("_Choice", bound=Enum)
 _CHOICES: dict[str, type[Enum]] = {
     "mode": Mode, "precision": Precision, "optimizer": OptimizerName, "build_on": BuildOn,
+    "data_dependent": DataDependent,
 }  # fmt: skip
 _MAY_BE_NONE = ("sequence_length", "optimizer", "build_on", "alloc_conf")
 _FLAGS = ("channels_last", "checkpoint_activations", "set_to_none")
@@ -63,6 +67,8 @@ def _value(name: str, value: Any) -> Any:
         return _inputs(value)
     if name == "optimizer_arguments":
         return arguments(value, name)
+    if name == "size_at":
+        return _sizes_at(value)
     if name == "alloc_conf" and not (isinstance(value, str) and _ALLOC_CONF.fullmatch(value)):
         raise UsageError(
             f"alloc_conf {value!r} is not of the form NAME:VALUE[,NAME:VALUE...], for example "
@@ -121,6 +127,19 @@ def _inputs(value: Any) -> tuple[InputSpec, ...]:
             f'inputs must be like "3x224x224" or a list of such, without the batch, not {value!r}'
         )
     return tuple(parse_input(item) if isinstance(item, str) else item for item in given)
+
+
+def _sizes_at(value: Any) -> tuple[SizeAt, ...]:
+    """Sizes of places from {"net.py:20": 512}, from "net.py:20=512" or from a list of these."""
+    if isinstance(value, Mapping):
+        value = tuple(f"{place}={size}" for place, size in value.items())
+    given = (value,) if isinstance(value, (str, SizeAt)) else value
+    if not isinstance(given, (tuple, list)) or not all(
+        isinstance(item, (str, SizeAt)) for item in given
+    ):
+        wanted = '{"net.py:20": 512} or "net.py:20=512"'
+        raise UsageError(f"size_at must be like {wanted}, not {value!r}")
+    return tuple(parse_size_at(item) if isinstance(item, str) else item for item in given)
 
 
 def arguments(value: Any, name: str) -> tuple[tuple[str, Scalar], ...]:

@@ -21,7 +21,7 @@ from planner.errors import UsageError
 from planner.estimation.card_answers import card_by_card
 from planner.estimation.speed import Speed, speeds_of
 from planner.estimation.step_setup import Progress
-from planner.estimation.summary import summarize, value_reads
+from planner.estimation.summary import summarize
 from planner.estimation.survey import surveyed
 from planner.host_estimate import estimate_on_host
 from planner.inspection import Inspection
@@ -29,6 +29,7 @@ from planner.memory.budget import is_every_card, memory_budgets
 from planner.opened import OpenedStep, beside, counted_or_why, opened, opened_step
 from planner.options import arguments, step_config
 from planner.results import Estimate
+from planner.values_result import ValuesResult
 from planner.workload import Scalar
 
 # A recent data-centre card: flash attention and every dtype.
@@ -176,6 +177,7 @@ def inspect(
         progress("counting")
         counts = child.runner.inspect(child.cards.unlimited(budget), config, depth)
         note = () if budget.note is None else (budget.note,)
+        values = ValuesResult(reads=counts.value_reads, data_dependent=config.data_dependent)
         return Inspection(
             target=child.label,
             config=config,
@@ -183,8 +185,9 @@ def inspect(
             gpu=budget.card.name,
             model=counts,
             versions=child.versions,
-            assumptions=(*note, *counts.assumptions, *value_reads(counts)),
-            warnings=(*counts.warnings, *child.runner.warnings),
+            assumptions=(*note, *counts.assumptions, *values.assumptions()),
+            warnings=(*counts.warnings, *values.warnings(), *child.runner.warnings),
+            values=values,
         )
 
 

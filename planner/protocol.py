@@ -18,6 +18,7 @@ from planner.data_cost import DataCost
 from planner.errors import ChildError
 from planner.module_counts import ModelCounts
 from planner.trace import AllocationTrace, EventKind, Recording, RequestLog, StepTrace
+from planner.value_reads import ReadLog, ValuesRequest
 from planner.workload import StepConfig, Target
 
 # What torch reads its allocator's setting from: the first of these that is set, in 2.15; see
@@ -25,6 +26,7 @@ from planner.workload import StepConfig, Target
 ALLOC_CONF = "PYTORCH_CUDA_ALLOC_CONF"
 ALLOC_CONF_VARIABLES = (ALLOC_CONF, "PYTORCH_HIP_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
 
+_NO_VALUES = ValuesRequest()
 _LETTERS = {
     EventKind.ALLOC: "a",
     EventKind.FREE: "f",
@@ -68,7 +70,8 @@ class LoadRequest:
 
     `libraries` are the emulated device, in order; `profile` is the card to show while the user's
     code is imported, because a module may ask for it, and `alloc_conf` the allocator's setting
-    there, because a module may start the allocator. Another engine needs none of the three.
+    there, because a module may start the allocator. `values` is for code that uses the card while
+    it is imported. Another engine needs none of these.
     """
 
     target: Target
@@ -77,6 +80,7 @@ class LoadRequest:
     profile: str = ""
     alloc_conf: str | None = None
     engine: Engine = Engine.EMULATED
+    values: ValuesRequest = _NO_VALUES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,12 +112,16 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
-    """One run: what it has (`profile`, see device/profile.py), a step, and what to record of it."""
+    """One run: what it has (`profile`, see device/profile.py), a step, and what to record of it.
+
+    `values`: what it does about values on the emulated card.
+    """
 
     number: int
     profile: str
     config: StepConfig
     recording: Recording = Recording.NOTHING
+    values: ValuesRequest = _NO_VALUES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +132,7 @@ class InspectRequest:
     profile: str
     config: StepConfig
     depth: int
+    values: ValuesRequest = _NO_VALUES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,11 +150,20 @@ class RecordedRun:
     trace: StepTrace
     allocations: AllocationTrace | None = None
     requests: _ShortLog | None = None
+    log: ReadLog | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NeedsValues:
+    """The run ended at a read of a value, which it kept none of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunEnded:
-    """The end of a run: what it delivered, if anything, and how the process ended."""
+    """The end of a run: what it delivered, if anything, and how the process ended.
+
+    `log` is of a values pass. `needs_values`: the run has to be made again with values.
+    """
 
     number: int
     trace: StepTrace | None = None
@@ -153,6 +171,8 @@ class RunEnded:
     requests: _ShortLog | None = None
     counts: ModelCounts | None = None
     data_cost: DataCost | None = None
+    log: ReadLog | None = None
+    needs_values: bool = False
     failure: ChildFailure | None = None
     exit_code: int | None = None
     signal: int | None = None
@@ -166,6 +186,7 @@ Message = (
     | DataRequest
     | RunEnded
     | RecordedRun
+    | NeedsValues
     | StepTrace
     | ModelCounts
     | DataCost

@@ -14,6 +14,7 @@ from planner.gpu_estimate import GpuEstimate
 from planner.memory.timeline import Breakdown
 from planner.module_counts import StepCounts
 from planner.trace import Counts
+from planner.values_result import NO_VALUES_READ, ValuesResult
 from planner.workload import Scalar, StepConfig
 
 SCHEMA_VERSION = 1
@@ -48,7 +49,7 @@ class Estimate:
     """The answer of `planner.estimate()` for one model on one or more cards.
 
     `step` holds FLOPs and activations, None where they could not be counted. `is_survey`: every
-    card in the database was asked for.
+    card in the database was asked for. `values` are those that the step reads, on the first card.
     """
 
     target: str
@@ -63,6 +64,7 @@ class Estimate:
     engine: str = "emulated"
     step: StepCounts | None = None
     is_survey: bool = False
+    values: ValuesResult = NO_VALUES_READ
 
     def gpu(self, name: str | None = None) -> GpuEstimate:
         """The entry of one card, by the name it was asked for or its full name; None: the first.
@@ -122,6 +124,7 @@ class Estimate:
             "gpus": [entry.to_dict() for entry in self.gpus],
             "assumptions": list(self.assumptions),
             "warnings": list(self.warnings),
+            "values": self.values.to_dict(),
         }
 
 
@@ -163,4 +166,6 @@ def _config_dict(config: StepConfig, optimizer: str | None, build_on: str | None
             for spec in config.inputs
         ],
         "sequence_length": config.sequence_length,
+        "data_dependent": config.data_dependent.value,
+        "size_at": {f"{one.file}:{one.line}": one.size for one in config.size_at},
     }

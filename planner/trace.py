@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from planner.value_reads import ReadSite, ValueRead
+
 
 class Outcome(str, Enum):
     """How a run ended when the child lived to say so."""
@@ -195,16 +197,6 @@ def _as_dict(tensor: TensorShape) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ValueRead:
-    """A place where a value on the card was read on the host; on the emulated device it is zero."""
-
-    file: str
-    line: int
-    function: str
-    count: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
     """Elements of the model's parameters and buffers."""
 
@@ -276,6 +268,7 @@ class StepTrace:
     counts: Counts | None = None
     attention_backends: tuple[str, ...] = ()
     value_reads: tuple[ValueRead, ...] = ()
+    parted_reads: tuple[ReadSite, ...] = ()  # places that read otherwise than the values pass
     assumptions: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     failure: Failure | None = None

@@ -48,6 +48,13 @@ class OptimizerName(str, Enum):
     NONE = "none"  # gradients are computed, nothing is stepped
 
 
+class DataDependent(str, Enum):
+    """How numbers that only a card could compute decide sizes."""
+
+    TYPICAL = "typical"  # drawn at random, as an untrained net's are
+    MOST = "most"  # each decision at its most: masks all true, all tokens to the first expert
+
+
 class BuildOn(str, Enum):
     """Where the model is constructed before it reaches the card."""
 
@@ -92,6 +99,15 @@ class InputSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SizeAt:
+    """The size that an operator at a line of the user's code shall give."""
+
+    file: str
+    line: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepConfig:
     """How the step is run. `batch_size` is one micro-batch; a step has `accumulate` of them.
 
@@ -112,6 +128,8 @@ class StepConfig:
     steps: int = 3
     build_on: BuildOn | None = None
     alloc_conf: str | None = None
+    data_dependent: DataDependent = DataDependent.TYPICAL
+    size_at: tuple[SizeAt, ...] = ()
 
     def __post_init__(self) -> None:
         for field in ("batch_size", "sequence_length", "accumulate", "steps"):
@@ -189,3 +207,18 @@ def parse_argument(text: str) -> tuple[str, Scalar]:
     if not math.isfinite(number):  # JSON, which carries it to the child, has no such number
         raise UsageError(f"{text!r}: {value} is not a finite number")
     return key, number
+
+
+def parse_size_at(text: str) -> SizeAt:
+    """`net.py:20=512`: the operator at line 20 of net.py gives 512.
+
+    Raises:
+        UsageError: not of this form.
+    """
+    match = re.fullmatch(r"(.+):(\d+)=(\d+)", text.strip())
+    if match is None or not int(match[2]):
+        raise UsageError(
+            f"a size at {text!r} is not of the form FILE:LINE=N; write net.py:20=512, with the "
+            "file and line that the report names"
+        )
+    return SizeAt(file=match[1], line=int(match[2]), size=int(match[3]))

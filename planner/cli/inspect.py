@@ -25,6 +25,7 @@ from planner.cli.progress import shown_progress
     help="Levels of modules to show; 0 is the model alone.",
 )
 @shared.precision("Dtype of weights and arithmetic; it moves bytes, and no FLOPs.")
+@shared.values_options
 @shared.model_arg
 @shared.input_spec
 @click.option(

@@ -15,6 +15,7 @@ import click
 from planner.units import parse_seconds
 from planner.workload import (
     BuildOn,
+    DataDependent,
     Mode,
     OptimizerName,
     Precision,
@@ -85,6 +86,22 @@ def inverted(context: click.Context, parameter: click.Parameter, given: bool) ->
     return not given
 
 
+_VALUES_OPTIONS: tuple[Decorator, ...] = (
+    click.option(
+        "--data-dependent",
+        type=words(DataDependent),
+        default=DEFAULTS.data_dependent.value,
+        show_default=True,
+        help="Sizes that only a card could compute: as of an untrained net, or the worst case.",
+    ),
+    click.option(
+        "--size-at",
+        "size_at",
+        metavar="FILE:LINE=N",
+        multiple=True,
+        help="The size that is read at a line of the code, where you know it; repeatable.",
+    ),
+)
 _STEP_OPTIONS: tuple[Decorator, ...] = (
     click.option(
         "--mode",
@@ -135,6 +152,7 @@ _STEP_OPTIONS: tuple[Decorator, ...] = (
         show_default=True,
         help="Steps to run; the first ones take less memory than the later ones.",
     ),
+    *_VALUES_OPTIONS,
     click.option(
         "--build-on",
         type=words(BuildOn),
@@ -146,6 +164,13 @@ _STEP_OPTIONS: tuple[Decorator, ...] = (
 def step_options(command: Any) -> Any:
     """The options of a step that estimate and verify share."""
     for option in reversed(_STEP_OPTIONS):
+        command = option(command)
+    return command
+
+
+def values_options(command: Any) -> Any:
+    """How values that only a card could compute decide; inspect has these too."""
+    for option in reversed(_VALUES_OPTIONS):
         command = option(command)
     return command
 

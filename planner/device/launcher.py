@@ -13,7 +13,8 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
@@ -40,8 +41,11 @@ from planner.protocol import (
     encode,
 )
 from planner.trace import Recording
+from planner.value_reads import NOTE_BYTES, ReadingNote, ValuesRequest, reading_note
 from planner.workload import StepConfig
 
+_NO_VALUES = ValuesRequest()
+_NOTE_S = 1.0
 _STACK_WAIT_S = 1.0
 _STACK_LINES = 24
 _END_WAIT_S = 3.0
@@ -58,8 +62,10 @@ class Child:
         *,
         timeout_s: float,
         environment: Mapping[str, str] | None = None,
+        on_progress: Callable[[str], None] | None = None,
     ) -> None:
         self._timeout_s = timeout_s
+        self._on_progress = on_progress or (lambda _: None)
         self._lock = threading.Lock()
         self._pending: dict[int, Future[RunEnded]] = {}
         self._number = 0
@@ -67,16 +73,20 @@ class Child:
         self._loaded: Future[Loaded] = Future()
         # Without a name: nothing to remove, however this process ends.
         self._stack_file = tempfile.TemporaryFile()  # noqa: SIM115 # closed with the child
+        self._note_file = tempfile.TemporaryFile()  # noqa: SIM115 # closed with the child
         try:
             self._start(request, environment or {})
         except OSError as error:
             self._stack_file.close()
+            self._note_file.close()
             raise ChildError(f"the child process cannot be started: {error}") from error
 
     def _start(self, request: LoadRequest, environment: Mapping[str, str]) -> None:
         requests_out, requests_in = os.pipe()
         answers_out, answers_in = os.pipe()
-        passed = (requests_out, answers_in, self._stack_file.fileno())
+        passed = (
+            requests_out, answers_in, self._stack_file.fileno(), self._note_file.fileno(),
+        )  # fmt: skip
         try:
             self._process = subprocess.Popen(
                 child_command(passed),
@@ -121,6 +131,7 @@ class Child:
         if not self._reader.is_alive():
             self._answers.close()
         self._stack_file.close()
+        self._note_file.close()
 
     def wait_loaded(self) -> tuple[ChildVersions, str | None]:
         """Versions of the child, and why it can serve one run only (None: it can serve many).
@@ -136,7 +147,11 @@ class Child:
         return loaded.versions, loaded.single_run
 
     def run(
-        self, profile: str, config: StepConfig, recording: Recording = Recording.NOTHING
+        self,
+        profile: str,
+        config: StepConfig,
+        recording: Recording = Recording.NOTHING,
+        values: ValuesRequest = _NO_VALUES,
     ) -> RunEnded:
         """One run on the card of `profile`; the trace is there, and what was to be recorded.
 
@@ -144,19 +159,25 @@ class Child:
             PlannerError: what the child raised because the request cannot be carried out.
             ChildError: the run was killed before it delivered; ChildTimeoutError: too slow.
         """
-        ended = self._ask(RunRequest(number=0, profile=profile, config=config, recording=recording))
-        if ended.trace is None:
+        ended = self._ask(
+            RunRequest(number=0, profile=profile, config=config, recording=recording, values=values)
+        )
+        if ended.trace is None and not ended.needs_values:
             raise ChildError(death(ended, f"the run with batch {config.batch_size}"))
         return ended
 
-    def inspect(self, profile: str, config: StepConfig, depth: int) -> RunEnded:
+    def inspect(
+        self, profile: str, config: StepConfig, depth: int, values: ValuesRequest = _NO_VALUES
+    ) -> RunEnded:
         """One run that counts what a step costs; the counts are there. Raises as `run` does.
 
         Other runs go on where it takes too long.
         """
-        request = InspectRequest(number=0, profile=profile, config=config, depth=depth)
+        request = InspectRequest(
+            number=0, profile=profile, config=config, depth=depth, values=values
+        )
         ended = self._ask(request)
-        if ended.counts is None:
+        if ended.counts is None and not ended.needs_values:
             raise ChildError(death(ended, f"the run with batch {config.batch_size}"))
         return ended
 
@@ -192,18 +213,45 @@ class Child:
             pass  # it has ended or was closed: the reader tells everybody who waits
 
     def _wait(self, future: Future[_Answer], doing: str, *, ends_all: bool = True) -> _Answer:
+        deadline_s = time.monotonic() + self._timeout_s
+        told = before = self._note()
         try:
-            return future.result(timeout=self._timeout_s)
+            while True:
+                left_s = deadline_s - time.monotonic()
+                try:
+                    return future.result(timeout=max(0.0, min(_NOTE_S, left_s)))
+                except FutureTimeoutError:
+                    if left_s <= _NOTE_S:
+                        raise
+                note = self._note()
+                if note is not None and note != told:
+                    told = note
+                    self._on_progress(f"{doing}: {note.said}")
         except FutureTimeoutError:
+            hint = "allow more with --timeout, or look where it waits"
+            note = self._note()
+            if note is not None and note != before:
+                hint = (
+                    f"{note.said}. A loop that ends by a value which only a card can compute may "
+                    "never end here: bound it, or allow more with --timeout"
+                )
             error = ChildTimeoutError(
                 f"{doing} did not end within {self._timeout_s:g} s{' and was stopped' * ends_all}; "
-                f"allow more with --timeout, or look where it waits{self._stack()}"
+                f"{hint}{self._stack()}"
             )
             if not ends_all:
                 raise error from None
             self._fail(error)  # before the end of the child tells the others less
             self.close()
             raise self._broken or error from None  # every waiting thread tells the same
+
+    def _note(self) -> ReadingNote | None:
+        """At which place the run reads values: None when it has not said so."""
+        try:
+            text = os.pread(self._note_file.fileno(), NOTE_BYTES, 0)
+        except (OSError, ValueError):
+            return None  # closed by another thread
+        return reading_note(text)
 
     def _stack(self) -> str:
         """Where the child is, by faulthandler: "" when it cannot say."""

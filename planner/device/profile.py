@@ -49,6 +49,12 @@ def device_profile(
     return "".join(f"{key}={value}\n" for key, value in values.items())
 
 
+def without_limit(profile: str) -> str:
+    """The same card, with memory enough for anything."""
+    kept = [line for line in profile.splitlines() if not line.startswith("capacity_bytes=")]
+    return "".join(f"{line}\n" for line in [*kept, f"capacity_bytes={UNLIMITED_BYTES}"])
+
+
 def limit_profile(**limits: int | None) -> str:
     """The limits of a run on real hardware; what is None is left out.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from types import TracebackType
@@ -18,6 +18,7 @@ from planner.device.build import EmulatedDevice
 from planner.device.child_command import child_environment
 from planner.device.endings import late_crash
 from planner.device.launcher import Child
+from planner.device.values_runs import ValuesRuns, values_request
 from planner.errors import ChildError
 from planner.module_counts import ModelCounts
 from planner.protocol import (
@@ -28,6 +29,7 @@ from planner.protocol import (
     RunEnded,
 )
 from planner.trace import AllocationTrace, Outcome, Recording, RequestLog, StepTrace
+from planner.value_reads import ValuesRequest
 from planner.workload import StepConfig, Target
 
 
@@ -43,11 +45,14 @@ class Runner:
         timeout_s: float,
         alloc_conf: str | None = None,
         environment: Mapping[str, str] | None = None,
+        on_progress: Callable[[str], None] | None = None,
     ) -> None:
         """`device` is the emulated device, or an engine of real hardware. `alloc_conf` is the
         allocator's setting that most runs have, `environment` the child's variables beside those
         of this process.
         """
+        self._on_progress = on_progress
+        self._values = ValuesRuns()
         self._request = _load_request(target, device, profile, alloc_conf)
         self._timeout_s = timeout_s
         self._environment = environment or {}
@@ -64,7 +69,12 @@ class Runner:
         with self._children_lock:
             if self._closed:
                 raise ChildError("no further run is started: the estimate has been given up")
-            child = Child(request, timeout_s=self._timeout_s, environment=self._environment)
+            child = Child(
+                request,
+                timeout_s=self._timeout_s,
+                environment=self._environment,
+                on_progress=self._on_progress,
+            )
             self._children.add(child)
             return child
 
@@ -108,13 +118,15 @@ class Runner:
         self._unused = None if self.single_run is None else self._child
         return versions
 
-    def run(self, profile: str, config: StepConfig) -> StepTrace:
+    def run(self, profile: str, config: StepConfig, seed: int = 0) -> StepTrace:
         """One run on the card, or under the limits, of `profile`.
+
+        `seed` is that of numbers which only a card could compute, where the step reads such.
 
         Raises:
             ChildError: the run was killed before it delivered, or took too long.
         """
-        ended = self._run(profile, config, Recording.NOTHING)
+        ended = self._run(profile, config, Recording.NOTHING, seed)
         assert ended.trace is not None, "a run without a trace is an error"
         return ended.trace
 
@@ -141,11 +153,18 @@ class Runner:
             return self.run(profile, config), None
         return ended.trace, ended.allocations
 
-    def _run(self, profile: str, config: StepConfig, recording: Recording) -> RunEnded:
+    def _run(
+        self, profile: str, config: StepConfig, recording: Recording, seed: int = 0
+    ) -> RunEnded:
+        return self._values.run(self._run_once, profile, config, recording, seed)
+
+    def _run_once(
+        self, profile: str, config: StepConfig, recording: Recording, values: ValuesRequest
+    ) -> RunEnded:
         if self.single_run is None and self._has_its_backend(config):
-            ended = self._child.run(profile, config, recording)
+            ended = self._child.run(profile, config, recording, values)
         else:
-            ended = self._run_alone(profile, config, recording)
+            ended = self._run_alone(profile, config, recording, values)
         self._warn(ended)
         return ended
 
@@ -158,9 +177,13 @@ class Runner:
         """
         if self.single_run is None and self._has_its_backend(config):
             return self.inspect(profile, config, depth=0)
-        # The one that is there may be running or wait for a run.
-        with self._another(self._load_request(profile, config)) as child:
-            return self._counts(child.inspect(profile, config, depth=0))
+        if not self._values.reads_values:
+            # The one that is there may be running or wait for a run.
+            with self._another(self._load_request(profile, config)) as child:
+                ended = child.inspect(profile, config, depth=0)
+            if not ended.needs_values:
+                return self._counts(ended)
+        return self._count_again(profile, config, depth=0)
 
     def inspect(self, profile: str, config: StepConfig, depth: int) -> ModelCounts:
         """What a step costs, by module down to `depth`; of a single run, the only request.
@@ -169,7 +192,23 @@ class Runner:
             PlannerError: the user's code raised, or an option cannot be used with this model.
             ChildError: the child was killed before it delivered, or took too long.
         """
-        return self._counts(self._child.inspect(profile, config, depth))
+        if self.single_run is None and self._values.reads_values:
+            values = values_request(config)
+            return self._counts(self._child.inspect(profile, config, depth, values))
+        ended = self._child.inspect(profile, config, depth)
+        if not ended.needs_values:
+            return self._counts(ended)
+        self._values.reads_values = True
+        if self.single_run is None:
+            return self.inspect(profile, config, depth)
+        return self._count_again(profile, config, depth)
+
+    def _count_again(self, profile: str, config: StepConfig, depth: int) -> ModelCounts:
+        """In a child of its own, with values from the import on."""
+        values = values_request(config)
+        request = replace(self._load_request(profile, config), values=values)
+        with self._another(request) as child:
+            return self._counts(child.inspect(profile, config, depth, values))
 
     def data_cost(self, seconds: float) -> DataCost:
         """What an item of the user's data set costs, timed for about `seconds`.
@@ -199,10 +238,12 @@ class Runner:
         if warning is not None:
             self.warnings.append(warning)
 
-    def _run_alone(self, profile: str, config: StepConfig, recording: Recording) -> RunEnded:
+    def _run_alone(
+        self, profile: str, config: StepConfig, recording: Recording, values: ValuesRequest
+    ) -> RunEnded:
         with self._one_at_a_time:
             child, self._unused = self._unused, None
-            request = self._load_request(profile, config)
+            request = replace(self._load_request(profile, config), values=values)
             if child is None or request != self._request:
                 # The user's code saw another card or setting while it was imported, or has run.
                 if child is not None:
@@ -210,7 +251,7 @@ class Runner:
                 child = self._start(request)
                 child.wait_loaded()
             try:
-                return child.run(profile, config, recording)
+                return child.run(profile, config, recording, values)
             finally:
                 self._end(child)
 

@@ -11,6 +11,7 @@ from planner.device.profile import UNLIMITED_BYTES
 from planner.errors import ModelError
 from planner.estimation.allocator_what_ifs import what_ifs
 from planner.estimation.axis_search import AxisSearch, RecordedRun, recorded_run
+from planner.estimation.drawn_runs import drawn_runs
 from planner.estimation.step_runs import Axis, StepRuns
 from planner.estimation.step_setup import StepSetup
 from planner.gpu_estimate import WhatIf
@@ -21,6 +22,7 @@ from planner.memory.replay import Request
 from planner.memory.timeline import Breakdown
 from planner.trace import AllocationTrace, EventKind, Outcome, StepTrace
 from planner.units import format_bytes
+from planner.values_result import NO_VALUES_READ, ValuesResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +34,8 @@ class CardAnswer:
     recorded. `requests` are what the run without a limit asked of the allocator, none where it
     could not be recorded. `batch_1` is the run of batch 1 without a limit, where no batch fits and
     another was asked for. `empties_cache`: how often the model's code gave cached memory back.
+    `values` are those that the run in `trace` read; where drawn numbers decided sizes in it,
+    `reserved_spread` is peak reserved of other draws over that of this one, least and greatest.
     """
 
     budget: MemoryBudget
@@ -44,6 +48,8 @@ class CardAnswer:
     batch_1: StepTrace | None = None
     what_ifs: tuple[WhatIf, ...] = ()
     empties_cache: int = 0
+    values: ValuesResult = NO_VALUES_READ
+    reserved_spread: tuple[float, float] = (1.0, 1.0)
 
     @property
     def batch_capacity(self) -> Capacity | None:
@@ -79,6 +85,7 @@ class CardRun:
         if search and sequence and setup.config.sequence_length is not None:
             longest = self._largest(Axis.SEQUENCE, free, fits)
         is_hopeless = batch is not None and not batch.capacity.largest
+        values, spread = drawn_runs(setup, self.budget, free.trace)
         return CardAnswer(
             budget=self.budget,
             trace=held.trace,
@@ -90,6 +97,8 @@ class CardRun:
             batch_1=self._batch_1() if is_hopeless and setup.config.batch_size > 1 else None,
             what_ifs=self._what_ifs(free, batch),
             empties_cache=_emptied(free.allocations),
+            values=values,
+            reserved_spread=spread,
         )
 
     def _batch_1(self) -> StepTrace | None:

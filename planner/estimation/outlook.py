@@ -51,10 +51,10 @@ def outlook(
         return Outlook(basis=spread.reason)
     if answer.trace.outcome is Outcome.OUT_OF_MEMORY:
         return Outlook(basis="no interval of device total: the run did not come to its end")
-    budget, trace = answer.budget, answer.trace
+    budget = answer.budget
     capacity_bytes = spread.capacity_bytes(budget)
     batch = _suggested(answer, capacity_bytes, settings) if suggest else None
-    low_bytes, high_bytes = spread.interval_bytes(budget, trace.peak_reserved_bytes)
+    low_bytes, high_bytes = _with_other_draws(answer, spread)
     if _fits_in(answer, capacity_bytes, settings):
         # What is beyond the card lies idle: the allocator gives it back before it fails.
         high_bytes = min(high_bytes, budget.usable_memory_bytes - budget.reserve_bytes)
@@ -65,6 +65,15 @@ def outlook(
         suggested_batch_size=batch,
         suggested_margin_bytes=None if batch is None else budget.capacity_bytes - capacity_bytes,
     )
+
+
+def _with_other_draws(answer: CardAnswer, spread: Spread) -> tuple[int, int]:
+    """The interval, widened by how far other draws of the numbers that decide sizes move it."""
+    reserved_bytes = answer.trace.peak_reserved_bytes
+    least, greatest = answer.reserved_spread
+    low_bytes, _ = spread.interval_bytes(answer.budget, round(least * reserved_bytes))
+    _, high_bytes = spread.interval_bytes(answer.budget, round(greatest * reserved_bytes))
+    return low_bytes, high_bytes
 
 
 def _fits_in(answer: CardAnswer, capacity_bytes: int, settings: AllocatorSettings | None) -> bool:

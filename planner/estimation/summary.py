@@ -6,10 +6,8 @@ In: CardAnswers. Out: Estimate. An assumption that does not hold for every card 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from itertools import zip_longest
-from pathlib import Path
 
 from planner.estimation.allocator_what_ifs import AllocatorPlan
 from planner.estimation.card_run import CardAnswer
@@ -23,7 +21,7 @@ from planner.memory.largest import Largest, Method
 from planner.memory.spread import NoSpread, Spread
 from planner.module_counts import ModelCounts
 from planner.results import Estimate, Versions
-from planner.trace import Counts, StepTrace, ValueRead
+from planner.trace import Counts
 from planner.units import format_bytes
 from planner.workload import StepConfig
 
@@ -82,6 +80,7 @@ def summarize(
         warnings=(*_shared(views, _warnings), *dict.fromkeys(run_warnings)),
         step=None if counted is None else counted.step,
         is_survey=is_survey,
+        values=answers[0].values,
     )
 
 
@@ -107,10 +106,10 @@ def _gpu(answer: CardAnswer, seen: Outlook | None) -> GpuEstimate:
         fits=answer.fits,
         max_batch_size=None if samples is None else samples.largest,
         max_batch_is_bound=samples is not None and samples.is_bound,
-        max_batch_confirmed=batch.is_confirmed if batch and samples else None,
+        max_batch_confirmed=_confirmed(answer, batch) if samples else None,
         max_batch_method=batch.method.value if batch and samples else None,
         max_sequence_length=None if tokens is None else tokens.largest * Axis.SEQUENCE.unit,
-        max_sequence_confirmed=sequence.is_confirmed if sequence and tokens else None,
+        max_sequence_confirmed=_confirmed(answer, sequence) if tokens else None,
         batch_1_missing_bytes=_batch_1_missing(answer),
         attention_backends=trace.attention_backends,
         note=budget.note,
@@ -124,6 +123,11 @@ def _gpu(answer: CardAnswer, seen: Outlook | None) -> GpuEstimate:
         suggested_batch_size=None if seen is None else seen.suggested_batch_size,
         suggested_margin_bytes=None if seen is None else seen.suggested_margin_bytes,
     )
+
+
+def _confirmed(answer: CardAnswer, found: Largest | None) -> bool | None:
+    """Whether runs have shown it; runs whose sizes were drawn show nothing of another run."""
+    return None if found is None else found.is_confirmed and not answer.values.are_decided
 
 
 def _batch_1_missing(answer: CardAnswer) -> int | None:
@@ -162,7 +166,7 @@ def _assumptions(answer: CardAnswer, seen: Outlook | None) -> tuple[str, ...]:
         *_calibration(answer.budget.calibration),
         *(() if seen is None else (seen.said,)),
         *answer.trace.assumptions,
-        *value_reads(answer.trace),
+        *answer.values.assumptions(),
         *(emptied if answer.empties_cache else ()),
         *_by_runs(answer.batch, Axis.BATCH),
         *_by_runs(answer.sequence, Axis.SEQUENCE),
@@ -187,27 +191,10 @@ def _by_runs(found: Largest | None, axis: Axis) -> tuple[str, ...]:
     return (f"the largest {axis.label} was searched by runs: {found.reason}",)
 
 
-def value_reads(trace: StepTrace | ModelCounts) -> tuple[str, ...]:
-    """Reads of the user's code from the card: each may have steered the model with a zero."""
-    reads = trace.value_reads
-    if not reads:
-        return ()
-    shown = "; ".join(_place(read) for read in reads[:_READS_SHOWN])
-    more = f"; and {len(reads) - _READS_SHOWN} more places" if len(reads) > _READS_SHOWN else ""
-    return (f"values read from the card are zero here, and may steer the model: {shown}{more}",)
-
-
-def _place(read: ValueRead) -> str:
-    path = Path(read.file)
-    with suppress(ValueError):  # not under the current folder: the whole path
-        path = path.relative_to(Path.cwd())
-    times = f", {read.count} times" if read.count > 1 else ""
-    return f"{path}:{read.line} in {read.function}{times}"
-
-
 def _warnings(answer: CardAnswer, _: Outlook | None) -> tuple[str, ...]:
     return (
         *answer.trace.warnings,
+        *answer.values.warnings(),
         *_limits(answer.budget.requested, answer.batch, Axis.BATCH),
         *_limits(answer.budget.requested, answer.sequence, Axis.SEQUENCE),
     )

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from planner.estimation.card_run import CardAnswer, CardRun, beyond_all_cards, model_error
+from planner.estimation.drawn_runs import drawn_runs
 from planner.estimation.step_runs import Axis, StepRuns, probe_of, sample_of
 from planner.estimation.step_setup import StepSetup, side_by_side
 from planner.memory.budget import MemoryBudget
@@ -63,11 +64,16 @@ class Survey:
             if found is None:
                 return self._one_by_one(search)
             largest = found
+        values, spread = drawn_runs(setup, first, trace)
         batch_1 = None
         if any(found is not None and not found.capacity.largest for found in largest):
             batch_1 = setup.runner.run(setup.cards.unlimited(first), self._of_1())
         return [
-            self._answer(budget, trace, sample.requests, batch, batch_1)
+            replace(
+                self._answer(budget, trace, sample.requests, batch, batch_1),
+                values=values,
+                reserved_spread=spread,
+            )
             for budget, batch in zip(self.budgets, largest, strict=True)
         ]
 

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from planner.comparison_result import CardComparison, ComparedCard, RankBy
 from planner.report.columns import FittedTable
-from planner.report.heading import any_batch, software
+from planner.report.heading import any_batch, software, values_line
 from planner.report.lists import titled_lists
 from planner.units import format_duration, format_range, format_significant
 
@@ -56,6 +56,7 @@ def _heading(comparison: CardComparison) -> RenderableType:
         Text(any_batch(comparison.config)),
         Text(f"by {_ORDERS[comparison.by]}{epoch}"),
         Text(software(comparison.versions)),
+        Text(values_line(comparison.values)),
     )
 
 

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from planner.curve_result import KNEE_SHARE, Curve, CurvePoint, recommendation
 from planner.report.columns import GAP, FittedTable
-from planner.report.heading import any_batch, software
+from planner.report.heading import any_batch, software, values_line
 from planner.report.lists import titled_lists
 from planner.units import (
     format_bytes,
@@ -52,6 +52,7 @@ def _heading(curve: Curve) -> RenderableType:
         Text(f"{any_batch(curve.config)}, on {curve.gpu_name} with {usable} of usable memory"),
         Text(f"{_largest(curve)}; {_knee(curve)}"),
         Text(software(curve.versions)),
+        Text(values_line(curve.values)),
     )
 
 

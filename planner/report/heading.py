@@ -6,6 +6,7 @@ In: StepConfig and Versions. Out: text. Convention: what is at its default is no
 from __future__ import annotations
 
 from planner.results import Versions
+from planner.values_result import ValuesResult
 from planner.workload import Mode, StepConfig
 
 STEPS = {Mode.TRAIN: "training", Mode.INFER: "inference"}
@@ -33,6 +34,11 @@ def any_batch(config: StepConfig) -> str:
         step += f" with {config.accumulate} batches accumulated"
     optimizer = None if config.optimizer is None else config.optimizer.value
     return ", ".join((step, *step_words(config, optimizer)))
+
+
+def values_line(values: ValuesResult) -> str:
+    """One line on the values that the step reads from the card."""
+    return f"values read: {values.line}"
 
 
 def software(versions: Versions) -> str:

@@ -17,6 +17,7 @@ from rich.text import Text
 from planner.inspection import Inspection
 from planner.module_counts import FlopRules, ModuleCounts
 from planner.report.columns import FittedTable
+from planner.report.heading import values_line
 from planner.report.lists import titled_lists
 from planner.units import format_bytes, format_count, format_flops
 
@@ -87,6 +88,7 @@ def _heading(inspection: Inspection) -> RenderableType:
         ),
         Text(", ".join(totals)),
         Text(f"torch {versions.torch}, Python {versions.python}, planner {versions.planner}"),
+        Text(values_line(inspection.values)),
     )
 
 

@@ -17,7 +17,7 @@ from planner.memory.timeline import ROUNDING
 from planner.report.advice import advice
 from planner.report.breakdown import largest_tensors
 from planner.report.every_card import every_card
-from planner.report.heading import STEPS, software, step_words
+from planner.report.heading import STEPS, software, step_words, values_line
 from planner.report.largest import largest_batch, longest_sequence, suggested_batch
 from planner.report.lists import titled_lists
 from planner.report.speed import faster, speed_rows
@@ -49,6 +49,8 @@ def render(estimate: Estimate) -> RenderableType:
 
 def _heading(estimate: Estimate) -> RenderableType:
     lines = [_workload(estimate), *_work(estimate), software(estimate.versions)]
+    if estimate.engine == "emulated":  # real hardware has real values
+        lines.append(values_line(estimate.values))
     return Group(Text(estimate.target, style="bold"), *map(Text, lines))
 
 

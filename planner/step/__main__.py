@@ -1,4 +1,4 @@
-"""The child process: REQUEST_FD ANSWER_FD STACK_FD as arguments, started by the launcher."""
+"""The child process: REQUEST_FD ANSWER_FD STACK_FD NOTES_FD as arguments."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import sys
 
 def main() -> int:
     """Serves requests from one pipe and answers on another until the parent is gone."""
-    if len(sys.argv) != 4:
+    if len(sys.argv) != 5:
         print("planner.step is started by planner itself; run: planner --help", file=sys.stderr)
         return 2
-    requests, answers, stack = (int(argument) for argument in sys.argv[1:])
+    requests, answers, stack, notes = (int(argument) for argument in sys.argv[1:])
     del sys.argv[1:]  # the user's code may read its own arguments: there are none
-    for descriptor in (requests, answers, stack):
+    for descriptor in (requests, answers, stack, notes):
         os.set_inheritable(descriptor, False)
     from planner.step.supervisor import run_supervised
 
     run_supervised(requests, answers)
     from planner.step.server import serve
 
-    return serve(requests, answers, stack)
+    return serve(requests, answers, stack, notes)
 
 
 if __name__ == "__main__":

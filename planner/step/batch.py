@@ -18,7 +18,7 @@ import torch
 from planner.errors import ModelError, TargetError, UsageError
 from planner.step.draws import DrawNothing
 from planner.step.frames import first_line
-from planner.step.layout import empty_as
+from planner.step.layout import placed_as
 from planner.step.precision import cast_tensor
 from planner.step.source import (
     SEQUENCE_LENGTH,
@@ -126,7 +126,7 @@ def _moved(prepared: Any, device: torch.device) -> Callable[[], Any]:
     def bring(tensor: torch.Tensor) -> torch.Tensor:
         if tensor.device.type != "meta":
             return tensor.to(device)
-        placed = empty_as(tensor, device).zero_()
+        placed = placed_as(tensor, device)
         return placed.requires_grad_(tensor.requires_grad)
 
     return lambda: map_tensors(prepared, bring)

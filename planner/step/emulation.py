@@ -1,7 +1,7 @@
 """The emulated device as seen from inside the child: loading it, choosing the card, asking it.
 
-In: library paths and profile text from the parent. Out: attention backends, value reads and
-assumptions of a run. The libraries are loaded before torch and answer for the SONAMEs that torch
+In: library paths and profile text from the parent. Out: attention backends and assumptions of a
+run. The libraries are loaded before torch and answer for the SONAMEs that torch
 wants; no environment variable is set that another process could inherit.
 """
 
@@ -9,15 +9,8 @@ from __future__ import annotations
 
 import ctypes
 import sys
-import sysconfig
-from collections import Counter
 from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
-from types import FrameType
 from typing import Any
-
-from planner.trace import ValueRead
 
 _NOTES_BYTES = 1 << 20
 _ATTENTION = "attention-"
@@ -139,56 +132,24 @@ def attention_kernels(found: Sequence[str]) -> tuple[str, ...]:
     return tuple(key.removeprefix(_ATTENTION) for key in found if key.startswith(_ATTENTION))
 
 
-class ReadCounter:
-    """Counts the places of the user's code that read values from the card while it is active."""
+def on_read(callback: Any | None) -> None:
+    """Lets the device call a ctypes function for each copy to the host; None ends that.
 
-    def __init__(self) -> None:
-        self._counts: Counter[tuple[str, int, str]] = Counter()
-        # Kept alive as long as the device may call it.
-        self._callback = ctypes.CFUNCTYPE(None, ctypes.c_size_t)(self._on_read)
-
-    def start(self) -> None:
-        """From now on reads are counted."""
-        _STATE["device"].planner_device_on_read(self._callback)
-
-    def stop(self) -> tuple[ValueRead, ...]:
-        """Ends counting; the places in order of first reading."""
-        _STATE["device"].planner_device_on_read(None)
-        return tuple(
-            ValueRead(file=file, line=line, function=function, count=count)
-            for (file, line, function), count in self._counts.items()
-        )
-
-    def _on_read(self, size_bytes: int) -> None:
-        innermost = sys._getframe(1)
-        if innermost.f_code.co_filename.endswith(_READS_A_SEED):
-            return
-        frame = _nearest_outside(innermost)
-        if frame is not None:
-            code = frame.f_code
-            self._counts[(code.co_filename, frame.f_lineno, code.co_name)] += 1
+    It is called with the size in bytes, the address of the destination, which holds zeros and may
+    be written, and the address on the device.
+    """
+    _STATE["device"].planner_device_on_read(callback)
 
 
-def _nearest_outside(frame: FrameType | None) -> FrameType | None:
-    """The innermost frame that is neither torch's nor planner's nor the standard library's."""
-    internal = _internal_prefixes()
-    while frame is not None:
-        name = frame.f_code.co_filename
-        if not name.startswith(internal) and not name.startswith("<"):
-            return frame
-        frame = frame.f_back
-    return None
+def keep_sent() -> None:
+    """From now on the device keeps the last small copies to it."""
+    _STATE["device"].planner_device_keep_sent()
 
 
-@cache
-def _internal_prefixes() -> tuple[str, ...]:
-    """Asked for at the first read: torch has been imported then, wherever it lies."""
-    return (
-        str(Path(__file__).resolve().parents[1]) + "/",
-        str(Path(str(sys.modules["torch"].__file__)).parent) + "/",
-        sysconfig.get_path("stdlib") + "/contextlib.py",
+def sent(address: int, size_bytes: int) -> bytes | None:
+    """What the last copy to `address` has brought; None where it is not kept any more."""
+    content = ctypes.create_string_buffer(size_bytes)
+    found = _STATE["device"].planner_device_sent(
+        ctypes.c_void_p(address), ctypes.c_size_t(size_bytes), content
     )
-
-
-# cuDNN's RNNs draw the seed of their dropout on the card: a value that steers nothing.
-_READS_A_SEED = "/torch/nn/modules/rnn.py"
+    return content.raw if found else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 
@@ -16,6 +18,13 @@ def empty_as(
     if not is_dense(tensor):
         return torch.empty_like(tensor, dtype=dtype, device=device)
     return torch.empty_strided(tensor.shape, tensor.stride(), dtype=dtype, device=device)
+
+
+def placed_as(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Zeros on `device` in the place of a tensor without values; no pass of values learns them."""
+    hidden: Any = torch._C._DisableTorchDispatch
+    with hidden():
+        return empty_as(tensor, device).zero_()
 
 
 def is_dense(tensor: torch.Tensor) -> bool:

@@ -20,6 +20,7 @@ from planner.step.collector import collector_paused
 from planner.step.construct import construct, count
 from planner.step.failures import is_cuda_error, is_out_of_host_memory, is_out_of_memory
 from planner.step.frames import user_frames
+from planner.step.gradients import missing_gradients
 from planner.step.loss import DefaultLoss
 from planner.step.optimizers import Chosen, choose
 from planner.step.recorder import Recorder
@@ -192,6 +193,8 @@ def _run(
 
 def _run_steps(plan: loop.StepPlan, recorder: peaks.PeakRecorder, log: _Log) -> None:
     def on_step(number: int) -> None:
+        if number == 1 and plan.config.mode is Mode.TRAIN:
+            log.warnings += missing_gradients(plan.model)
         recorder.end_step()
         plan.watch.end_step()
         log.during = f"step {number + 1}"

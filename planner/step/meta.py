@@ -21,7 +21,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 
 from planner.errors import PlannerError
 from planner.step.draws import DrawNothing
-from planner.step.layout import empty_as
+from planner.step.layout import placed_as
 
 _UNINITIALIZED = (UninitializedParameter, UninitializedBuffer)  # nn.LazyLinear and its kin
 
@@ -64,7 +64,7 @@ def to_device(model: nn.Module, device: torch.device) -> None:
     def bring(tensor: torch.Tensor) -> torch.Tensor:
         if not _is_meta(tensor):
             return tensor.to(device)
-        placed = empty_as(tensor, device).zero_()
+        placed = placed_as(tensor, device)
         if not isinstance(tensor, nn.Parameter):
             return placed
         try:

@@ -31,6 +31,7 @@ from planner.protocol import (
     InspectRequest,
     Loaded,
     LoadRequest,
+    NeedsValues,
     RecordedRun,
     RunEnded,
     RunRequest,
@@ -47,9 +48,10 @@ _MESSAGE_LIMIT = 4000  # characters of an exception's text; some print whole ten
 _Request = RunRequest | InspectRequest | DataRequest
 _REQUESTS = (RunRequest, InspectRequest, DataRequest)
 _Answer = StepTrace | RecordedRun | ModelCounts | DataCost
-_Delivered = _Answer | ChildFailure
-_DELIVERED = (StepTrace, RecordedRun, ModelCounts, DataCost, ChildFailure)
-_Measure = Callable[[_Request], _Answer]
+_Delivered = _Answer | ChildFailure | NeedsValues
+_DELIVERED = (StepTrace, RecordedRun, ModelCounts, DataCost, ChildFailure, NeedsValues)
+# A request, and what ends the process with another answer.
+_Measure = Callable[[_Request, Callable[[NeedsValues], NoReturn]], _Answer]
 
 
 @dataclass(slots=True)
@@ -60,8 +62,11 @@ class _Running:
     received: bytes = b""
 
 
-def serve(requests: int, answers: int, stack: int) -> int:
-    """Answers until the parent closes its end; returns the exit code."""
+def serve(requests: int, answers: int, stack: int, notes: int) -> int:
+    """Answers until the parent closes its end; returns the exit code.
+
+    `stack` is a file for faulthandler, `notes` one for what a run reads while it goes on.
+    """
     private = PrivateDescriptors([requests, answers])
     os.register_at_fork(after_in_child=private.close)
     lines = Lines(requests)
@@ -70,7 +75,7 @@ def serve(requests: int, answers: int, stack: int) -> int:
         return 0
     request = decode(first, (LoadRequest,))
     faulthandler.register(signal.SIGUSR1, file=stack, all_threads=True)
-    loaded, measure = _load(request)
+    loaded, measure = _load(request, notes)
     write(answers, encode(loaded))
     if measure is None:
         return 1
@@ -85,12 +90,12 @@ def serve(requests: int, answers: int, stack: int) -> int:
     return 0
 
 
-def _load(request: LoadRequest) -> tuple[Loaded, _Measure | None]:
+def _load(request: LoadRequest, notes: int) -> tuple[Loaded, _Measure | None]:
     try:
         _load_torch(request)
         from planner.step.session import Session
 
-        session = Session(request.target, request.engine)
+        session = Session(request.target, request.engine, request.values, notes)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would swallow how a run ended
         return Loaded(versions=_versions(), single_run=_why_single()), session.answer
     except PlannerError as error:
@@ -122,9 +127,11 @@ def _decoded(line: bytes) -> _Request:
     return cast("_Request", decode(line, _REQUESTS))
 
 
-def _outcome(request: _Request, measure: _Measure) -> _Delivered:
+def _outcome(
+    request: _Request, measure: _Measure, instead: Callable[[NeedsValues], NoReturn]
+) -> _Delivered:
     try:
-        answer = measure(request)
+        answer = measure(request, instead)
     except PlannerError as error:
         return _failure(error)
     if isinstance(answer, RecordedRun):
@@ -240,7 +247,12 @@ class _Server:
                 os.close(other.pipe)
             self.private.descriptors.append(write_end)  # for what the user's code forks
             faulthandler.register(signal.SIGUSR1, file=self.stack, all_threads=True)
-            write(write_end, encode(_outcome(request, self.measure)))
+
+            def instead(answer: NeedsValues) -> NoReturn:
+                write(write_end, encode(answer))
+                _leave(0)
+
+            write(write_end, encode(_outcome(request, self.measure, instead)))
             code = 0
         except BaseException:
             sys.excepthook(*sys.exc_info())
@@ -268,8 +280,14 @@ class _Server:
 
 def _run_here(request: _Request, measure: _Measure, answers: int) -> None:
     code = 1
+
+    def instead(answer: NeedsValues) -> NoReturn:
+        write(answers, encode(_ended(request.number, answer, status=0)))
+        _leave(0)
+
     try:
-        write(answers, encode(_ended(request.number, _outcome(request, measure), status=0)))
+        outcome = _outcome(request, measure, instead)
+        write(answers, encode(_ended(request.number, outcome, status=0)))
         code = 0
     except BaseException:
         sys.excepthook(*sys.exc_info())
@@ -311,6 +329,8 @@ def _ended(number: int, delivered: _Delivered | None, status: int) -> RunEnded:
         requests=recorded.requests if recorded else None,
         counts=delivered if isinstance(delivered, ModelCounts) else None,
         data_cost=delivered if isinstance(delivered, DataCost) else None,
+        log=recorded.log if recorded else None,
+        needs_values=isinstance(delivered, NeedsValues),
         failure=delivered if isinstance(delivered, ChildFailure) else None,
         exit_code=code if code >= 0 else None,
         signal=-code if code < 0 else None,

@@ -5,32 +5,59 @@ In: the target, then run requests. Out: traces, completed with what only the dev
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, NoReturn
 
 import torch
 
 from planner.data_cost import DataCost
 from planner.errors import UsageError
 from planner.module_counts import ModelCounts
-from planner.protocol import DataRequest, Engine, InspectRequest, RecordedRun, RunRequest
+from planner.protocol import (
+    DataRequest,
+    Engine,
+    InspectRequest,
+    NeedsValues,
+    RecordedRun,
+    RunRequest,
+)
 from planner.step import alloc_conf, attention, emulation
 from planner.step.contract import load
 from planner.step.data_cost import measure_data
 from planner.step.measure import measure, record, record_requests
 from planner.step.real_engines import run_on_card, run_on_cpu
+from planner.step.values import printing
+from planner.step.values.passes import PassOfValues, pass_of_values
 from planner.trace import AllocationTrace, Recording, RequestLog, StepTrace
+from planner.value_reads import NOTE_BYTES, ReadSite, ValuesPass, ValuesRequest
 from planner.workload import Target, TargetKind
 
 
 class Session:
     """The user's code, imported once. Forked processes inherit it."""
 
-    def __init__(self, target: Target, engine: Engine) -> None:
+    def __init__(
+        self,
+        target: Target,
+        engine: Engine,
+        values: ValuesRequest | None = None,
+        notes: int | None = None,
+    ) -> None:
+        """`values` is for code that uses the card while it is imported: it is in force from there
+        on. `notes` is the descriptor of a file for what a run reads.
+        """
         self._engine = engine
+        self._notes = notes
+        self._has_read = False
+        self._from_import: PassOfValues | None = None
+        self._entered = ExitStack()
         # A forked process hangs in OpenMP's threads if its parent had started any.
         self._threads = torch.get_num_threads()
         torch.set_num_threads(1)
@@ -38,6 +65,8 @@ class Session:
         if engine is Engine.EMULATED:
             _count_one_card()
             attention.install()
+            printing.install()
+            self._begin_values(values or ValuesRequest())
         if target.kind is TargetKind.FILE:
             sys.argv[:] = [target.location]  # as `python FILE` would
             sys.path.append(os.getcwd())
@@ -47,33 +76,46 @@ class Session:
         if torch.get_num_threads() > 1 or _native_threads() > started:
             self._threads = 1
 
-    def run(self, request: RunRequest) -> StepTrace | RecordedRun:
-        """Runs the step on what the request says."""
+    def answer(
+        self,
+        request: RunRequest | InspectRequest | DataRequest,
+        instead: Callable[[NeedsValues], NoReturn],
+    ) -> StepTrace | RecordedRun | ModelCounts | DataCost:
+        """What the request asks for; or this process ends by `instead`, with another answer."""
+        if isinstance(request, DataRequest):
+            torch.set_num_threads(1)  # as in a worker of a DataLoader
+            return measure_data(self._source, request.seconds)
+        if isinstance(request, InspectRequest):
+            return self._inspect(request, instead)
         if self._engine is Engine.CPU:
             return run_on_cpu(self._source, request, self._threads)
         if self._engine is Engine.CUDA:
             torch.set_num_threads(self._threads)
             return run_on_card(self._source, request)
-        return self._run_emulated(request)
+        return self._run_emulated(request, instead)
 
-    def _run_emulated(self, request: RunRequest) -> StepTrace | RecordedRun:
-        unsupported, reads = self._prepare(request)
+    def _run_emulated(
+        self, request: RunRequest, instead: Callable[[NeedsValues], NoReturn]
+    ) -> StepTrace | RecordedRun:
+        unsupported = self._prepare(request)
+        values = self._values_of(request, instead)
         attention.reset()
         device = torch.device("cuda", 0)
         allocations: AllocationTrace | None = None
         requests: RequestLog | None = None
-        if request.recording is Recording.EVENTS:
-            trace, allocations = record(self._source, request.config, device)
-        elif request.recording is Recording.REQUESTS:
-            trace, requests = record_requests(self._source, request.config, device)
-        else:
-            trace = measure(self._source, request.config, device)
-        value_reads = reads.stop()
+        with self._active(values):
+            if request.recording is Recording.EVENTS:
+                trace, allocations = record(self._source, request.config, device)
+            elif request.recording is Recording.REQUESTS:
+                trace, requests = record_requests(self._source, request.config, device)
+            else:
+                trace = measure(self._source, request.config, device)
         notes = emulation.notes()
         backends = {*attention.recorded(), *emulation.attention_kernels(notes)}
         completed = replace(
             trace,
-            value_reads=value_reads,
+            value_reads=values.value_reads(),
+            parted_reads=values.parted(),
             attention_backends=tuple(sorted(backends)),
             assumptions=(
                 *trace.assumptions,
@@ -83,41 +125,33 @@ class Session:
             ),
             warnings=(*trace.warnings, *emulation.warnings(notes)),
         )
-        if request.recording is Recording.NOTHING:
+        log = values.log()
+        if request.recording is Recording.NOTHING and log is None:
             return completed
         if requests is not None:
             sizes = emulation.workspace_sizes(notes)
             requests = replace(requests, workspace_sizes_bytes=sizes)
-        return RecordedRun(trace=completed, allocations=allocations, requests=requests)
+        return RecordedRun(trace=completed, allocations=allocations, requests=requests, log=log)
 
-    def answer(
-        self, request: RunRequest | InspectRequest | DataRequest
-    ) -> StepTrace | RecordedRun | ModelCounts | DataCost:
-        """What the request asks for."""
-        if isinstance(request, DataRequest):
-            torch.set_num_threads(1)  # as in a worker of a DataLoader
-            return measure_data(self._source, request.seconds)
-        if isinstance(request, InspectRequest):
-            return self.inspect(request)
-        return self.run(request)
-
-    def inspect(self, request: InspectRequest) -> ModelCounts:
+    def _inspect(
+        self, request: InspectRequest, instead: Callable[[NeedsValues], NoReturn]
+    ) -> ModelCounts:
         """Counts what a step costs, on the card of the request."""
         from planner.step.inspection import inspect_model  # with fvcore, which no run needs
 
-        unsupported, reads = self._prepare(request)
+        unsupported = self._prepare(request)
+        values = self._values_of(request, instead)
         device = torch.device("cuda", 0)
-        found = inspect_model(self._source, request.config, device, request.depth)
+        with self._active(values):
+            found = inspect_model(self._source, request.config, device, request.depth)
         return replace(
             found,
-            value_reads=reads.stop(),
+            value_reads=values.value_reads(),
             assumptions=(*found.assumptions, *unsupported),
         )
 
-    def _prepare(
-        self, request: RunRequest | InspectRequest
-    ) -> tuple[tuple[str, ...], emulation.ReadCounter]:
-        """Makes the device the card; what that assumes, and the reads counted from now on."""
+    def _prepare(self, request: RunRequest | InspectRequest) -> tuple[str, ...]:
+        """Makes the device the card; what that assumes."""
         torch.set_num_threads(self._threads)
         settled, unsupported = emulation.settle_architecture(request.profile)
         emulation.configure(settled)
@@ -125,9 +159,41 @@ class Session:
             if unsupported:  # torch says at length what `unsupported` says in a sentence
                 warnings.simplefilter("ignore", UserWarning)
             _start_allocator(request.config.alloc_conf)
-        reads = emulation.ReadCounter()
-        reads.start()
-        return ((unsupported,) if unsupported else ()), reads
+        return (unsupported,) if unsupported else ()
+
+    def _begin_values(self, request: ValuesRequest) -> None:
+        """Code that uses the card while it is imported has values there already."""
+        values = pass_of_values(request, self._note_read, self._note_reads)
+        self._entered.enter_context(values.active())
+        if request.kind is not ValuesPass.UNANSWERED:
+            self._from_import = values
+
+    def _note_read(self) -> None:
+        self._has_read = True
+
+    def _values_of(
+        self,
+        request: RunRequest | InspectRequest,
+        instead: Callable[[NeedsValues], NoReturn],
+    ) -> PassOfValues:
+        """The pass that this run is; the one that was begun at the import, where there is one."""
+        if self._from_import is not None:
+            return self._from_import
+        self._entered.close()
+        if self._has_read and request.values.kind is ValuesPass.UNANSWERED:
+            instead(NeedsValues())
+        on_first_read = partial(instead, NeedsValues())
+        return pass_of_values(request.values, on_first_read, self._note_reads)
+
+    def _active(self, values: PassOfValues) -> AbstractContextManager[None]:
+        """The context of the run; one that was begun at the import ends with it."""
+        return self._entered if values is self._from_import else values.active()  # type: ignore[return-value] # an ExitStack is one too
+
+    def _note_reads(self, site: ReadSite, count: int) -> None:
+        """Tells whoever waits for the run at which place it reads."""
+        if self._notes is not None:
+            text = json.dumps([site.file, site.line, site.function, count])
+            os.pwrite(self._notes, text.encode().ljust(NOTE_BYTES)[:NOTE_BYTES], 0)
 
 
 def _start_allocator(setting: str | None) -> None:

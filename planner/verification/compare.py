@@ -12,6 +12,7 @@ import platform
 import planner
 from planner.device.torch_install import find_torch
 from planner.results import Estimate, Versions
+from planner.values_result import NO_VALUES_READ
 from planner.verification.records import (
     Categories,
     DeviceKind,
@@ -59,6 +60,7 @@ def compare(
         bound=searched.bound,
         assumptions=() if known is None else known.assumptions,
         warnings=(*warnings, *(() if known is None else known.warnings)),
+        values=NO_VALUES_READ if known is None else known.values,
     )
 
 

@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Any
 
 from planner.results import SCHEMA_VERSION, Versions
+from planner.values_result import NO_VALUES_READ, ValuesResult
 from planner.workload import StepConfig
 
 
@@ -126,6 +127,7 @@ class Verification:
     bound: str = ""
     assumptions: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    values: ValuesResult = NO_VALUES_READ  # of the prediction
 
     def errors(self) -> dict[str, float | None]:
         """Signed relative error of each figure in COMPARED; None where one of two is missing."""
@@ -197,6 +199,7 @@ class Verification:
             "versions": asdict(self.versions),
             "assumptions": list(self.assumptions),
             "warnings": list(self.warnings),
+            "values": self.values.to_dict(),
         }
 
 

@@ -20,10 +20,10 @@ PACKAGE = Path(planner.__file__).parent
 FLOORS = {
     "errors": 1, "units": 1, "processes": 1, "csv_form": 1,
     "workload": 2, "options": 2, "hardware": 2,
-    "trace": 3, "module_counts": 3, "data_cost": 3, "protocol": 3, "step": 3,
+    "trace": 3, "value_reads": 3, "module_counts": 3, "data_cost": 3, "protocol": 3, "step": 3,
     "device": 4,
     "memory": 5, "performance": 5,
-    "speed_result": 6, "gpu_estimate": 6, "results": 6, "inspection": 6,
+    "speed_result": 6, "values_result": 6, "gpu_estimate": 6, "results": 6, "inspection": 6,
     "curve_result": 6, "comparison_result": 6,
     "estimation": 7, "verification": 7,
     "report": 8, "pipeline": 8, "host_estimate": 8, "verifying": 8,

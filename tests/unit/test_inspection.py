@@ -24,7 +24,7 @@ def test_json_form(inspection: Inspection) -> None:
     document = json.loads(json.dumps(inspection.to_dict()))
     assert list(document) == [
         "schema_version", "target", "engine", "gpu", "versions", "config", "counts", "structure",
-        "flop_rules", "modules", "operators", "assumptions", "warnings",
+        "flop_rules", "modules", "operators", "assumptions", "warnings", "values",
     ]  # fmt: skip
     assert document["counts"] == {
         "parameters": 30, "trainable_parameters": 20, "buffers": 0,

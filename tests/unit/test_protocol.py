@@ -18,6 +18,7 @@ from planner.protocol import (
     Loaded,
     LoadRequest,
     Message,
+    NeedsValues,
     RecordedRun,
     RunEnded,
     RunRequest,
@@ -38,8 +39,8 @@ from planner.trace import (
     RequestLog,
     StepTrace,
     TensorShape,
-    ValueRead,
 )
+from planner.value_reads import Decision, ReadLog, ReadSite, ValueRead, ValuesPass, ValuesRequest
 from planner.workload import InputSpec, OptimizerName, Precision, StepConfig, Target, TargetKind
 
 TRACE = StepTrace(
@@ -51,7 +52,12 @@ TRACE = StepTrace(
     step_peak_allocated_bytes=(4, 5),
     counts=Counts(parameters=1, trainable_parameters=1, buffers=0),
     attention_backends=("flash",),
-    value_reads=(ValueRead(file="a.py", line=3, function="f", count=2),),
+    value_reads=(
+        ValueRead(
+            file="a.py", line=3, function="f", count=2, decision=Decision.SIZE, bounds=(0, 4)
+        ),
+    ),
+    parted_reads=(ReadSite(),),
     failure=Failure(kind="ValueError", message="line 1\nline 2 \x00 \udcff é", during="step 1"),
 )
 CONFIG = StepConfig(
@@ -62,6 +68,14 @@ CONFIG = StepConfig(
     inputs=(InputSpec(shape=(3, 4), dtype="int64", name="ids"), InputSpec(shape=())),
 )
 
+READ = ReadLog(
+    sites=(ReadSite(file="a.py", line=3, function="f"), ReadSite()),
+    site_of=(1, 0),
+    sizes_bytes=(8, 1),
+    contents=("AQAAAAAAAAA=", ""),
+    reads=TRACE.value_reads,
+    seed=2,
+)
 COUNTS = ModelCounts(
     counts=Counts(parameters=1, trainable_parameters=1, buffers=0),
     step=StepCounts(forward_flops_per_sample=1, step_flops=3, activations_per_sample=None),
@@ -106,7 +120,16 @@ EVENTS = tuple(AllocationEvent(kind=kind, block=1, size_bytes=2) for kind in Eve
         Loaded(failure=ChildFailure(error="TargetError", message="no\nmodel")),
         RunRequest(number=7, profile="", config=CONFIG),
         RunRequest(number=7, profile="", config=CONFIG, recording=Recording.REQUESTS),
+        RunRequest(
+            number=7,
+            profile="",
+            config=CONFIG,
+            values=ValuesRequest(kind=ValuesPass.ANSWERED, log=READ),
+        ),
         RunEnded(number=7, trace=TRACE, exit_code=0),
+        RunEnded(number=7, trace=TRACE, log=READ),
+        RunEnded(number=7, needs_values=True, exit_code=0),
+        NeedsValues(),
         RunEnded(number=8, signal=9),
         RunEnded(number=9, trace=TRACE, requests=LOG, exit_code=0),
         RecordedRun(trace=TRACE, requests=LOG),

@@ -1,7 +1,10 @@
-// Copies and fills. Nothing is stored on the device: what is read back from it is zero, and each
-// such read is told to the planner, because a zero may steer the model another way.
+// Copies and fills. Nothing is stored on the device. What is read back from it is zero unless the
+// planner, which is called for each such read, writes what it knows. Small copies to the device are
+// kept for a moment: torch makes some tensors where the planner sees no operator (torch.tensor).
+#include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <mutex>
 
 #include "device.h"
 #include "memory.h"
@@ -11,17 +14,48 @@ using namespace emulated;
 
 namespace {
 
-using ReadCallback = void (*)(size_t bytes);
+using ReadCallback = void (*)(size_t bytes, void* destination, const void* source);
 std::atomic<ReadCallback> g_on_read{nullptr};
 
+constexpr size_t kSentBytes = 1 << 16;  // of one copy
+constexpr size_t kSentCopies = 16;
+
+struct Sent {
+  const void* address = nullptr;
+  size_t bytes = 0;
+  char content[kSentBytes];
+};
+
+// The last small copies to the device, in a ring; made when the first read is asked about.
+struct SentCopies {
+  std::mutex mutex;
+  Sent copies[kSentCopies];
+  size_t next = 0;
+};
+std::atomic<SentCopies*> g_sent{nullptr};
+
+void remember(const void* address, const void* content, size_t bytes) {
+  SentCopies* sent = g_sent.load();
+  if (!sent || bytes > kSentBytes) return;
+  std::lock_guard<std::mutex> lock(sent->mutex);
+  Sent& copy = sent->copies[sent->next++ % kSentCopies];
+  copy.address = address;
+  copy.bytes = bytes;
+  memcpy(copy.content, content, bytes);
+}
+
 void copy(void* destination, const void* source, size_t bytes) {
-  if (bytes == 0 || on_device(destination)) return;
+  if (bytes == 0) return;
+  if (on_device(destination)) {
+    if (!on_device(source)) remember(destination, source, bytes);
+    return;
+  }
   if (!on_device(source)) {
     memmove(destination, source, bytes);
     return;
   }
   memset(destination, 0, bytes);
-  if (ReadCallback callback = g_on_read.load()) callback(bytes);
+  if (ReadCallback callback = g_on_read.load()) callback(bytes, destination, source);
 }
 
 cudaError_t copy_2d(void* destination, size_t destination_pitch, const void* source,
@@ -40,8 +74,29 @@ cudaError_t fill(void* destination, int value, size_t bytes) {
 
 }  // namespace
 
-// Called for every copy from the device to the host; null switches it off.
+// Called for every copy from the device to the host, whose destination holds zeros then and may be
+// written; null switches it off.
 EXPORT void planner_device_on_read(ReadCallback callback) { g_on_read.store(callback); }
+
+// From now on small copies to the device are kept.
+EXPORT void planner_device_keep_sent() {
+  if (!g_sent.load()) g_sent.store(new SentCopies());
+}
+
+// Writes to `content` what the last kept copy to `address` has brought; 0 if none was of that size.
+EXPORT int planner_device_sent(const void* address, size_t bytes, void* content) {
+  SentCopies* sent = g_sent.load();
+  if (!sent) return 0;
+  std::lock_guard<std::mutex> lock(sent->mutex);
+  for (size_t back = 1; back <= std::min(sent->next, kSentCopies); back++) {
+    const Sent& copy = sent->copies[(sent->next - back) % kSentCopies];
+    if (copy.address != address) continue;
+    if (copy.bytes != bytes) return 0;
+    memcpy(content, copy.content, bytes);
+    return 1;
+  }
+  return 0;
+}
 
 EXPORT cudaError_t cudaMemcpy(void* destination, const void* source, size_t bytes, enum cudaMemcpyKind) {
   copy(destination, source, bytes);

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from planner.estimation.allocator_what_ifs import AllocatorPlan
 from planner.estimation.card_run import CardAnswer
@@ -16,8 +13,10 @@ from planner.memory.capacity import BOUND, Capacity, Probe, Verdict
 from planner.memory.largest import Largest, Method
 from planner.memory.spread import NoSpread, Spread
 from planner.results import Estimate, Versions
-from planner.trace import Counts, Outcome, StepTrace, ValueRead
+from planner.trace import Counts, Outcome, StepTrace
 from planner.units import GIB, MIB
+from planner.value_reads import Decision, ValueRead
+from planner.values_result import ValuesResult
 from planner.workload import StepConfig
 
 VERSIONS = Versions(torch="2.14.1", cuda="13.0", cudnn=None, python="3.11.7", planner="0.1.0")
@@ -92,23 +91,23 @@ def test_texts_of_all_cards_are_said_once_others_name_their_card() -> None:
     assert found.warnings == ("on both",)
 
 
-def test_values_read_name_their_places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
-    reads = [
-        ValueRead(file=str(tmp_path / "net.py"), line=3, function="forward", count=2),
-        ValueRead(file="/elsewhere/loss.py", line=9, function="loss", count=1),
-    ]
-    (text,) = summary(answer(value_reads=tuple(reads))).assumptions
-    assert text.endswith("net.py:3 in forward, 2 times; /elsewhere/loss.py:9 in loss")
-    assert str(tmp_path) not in text
+def test_the_values_are_those_of_the_first_card() -> None:
+    read = ValueRead(
+        file="/net.py", line=1, function="f", count=1, assumed=1, decision=Decision.SIZE
+    )
+    values = ValuesResult(reads=(read,))
+    found = summary(replace(answer("t4", batch=largest(12)), values=values))
+    assert found.values is values
+    assert found.warnings == values.warnings()
+    assert found.gpus[0].max_batch_confirmed is False
 
 
-def test_many_values_read_are_counted() -> None:
-    read = ValueRead(file="/net.py", line=1, function="forward", count=1)
-    reads = tuple(replace(read, line=line) for line in range(1, 9))
-    (text,) = summary(answer(value_reads=reads)).assumptions
-    assert "/net.py:5 in forward; and 3 more places" in text
-    assert "/net.py:6" not in text
+def test_a_largest_batch_of_known_values_stays_confirmed() -> None:
+    read = ValueRead(file="/net.py", line=1, function="f", count=1)
+    values = ValuesResult(reads=(read,))
+    found = summary(replace(answer("t4", batch=largest(12)), values=values))
+    assert found.gpus[0].max_batch_confirmed is True
+    assert not found.warnings
 
 
 def test_a_largest_batch_comes_with_how_it_was_found() -> None:

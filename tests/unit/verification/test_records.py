@@ -109,7 +109,7 @@ def test_the_json_document() -> None:
     assert list(document) == [
         "schema_version", "target", "device", "config", "predicted", "measured",
         "max_batch_of_all_ranks", "error", "tolerance", "confirmed", "complaints", "stopped",
-        "bound", "probes", "versions", "assumptions", "warnings",
+        "bound", "probes", "versions", "assumptions", "warnings", "values",
     ]  # fmt: skip
     assert document["device"]["kind"] == "physical"
     assert document["error"]["max_batch_size"] == 0

@@ -1,0 +1,308 @@
+"""Answers copies from the card to the host, in each of the three passes of values.
+
+In: the device's calls, one for each copy (native/copies.cpp). Out: what the copy brings; places and
+counts. Convention: what is answered is logged in order for each line of the user's code, so that a
+later pass without a dispatch mode is answered alike.
+"""
+
+from __future__ import annotations
+
+import base64
+import ctypes
+import sys
+import time
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+import torch
+
+from planner.step import emulation
+from planner.step.values import read_sites, twins
+from planner.step.values.hidden_reads import Expected, expected_reads
+from planner.value_reads import Decision, ReadLog, ReadSite, ValueRead
+
+_LOGGED_BYTES = 1 << 20  # of one read; more is answered by zeros in the pass that follows
+_NOTE_S = 0.5
+_Progress = Callable[[ReadSite, int], None]
+
+
+class Reads:
+    """Between `start` and `stop`, called for each copy from the card to the host."""
+
+    def __init__(self) -> None:
+        kind = ctypes.CFUNCTYPE(None, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_void_p)
+        self._callback = kind(self._on_read)  # kept alive as long as the device may call it
+
+    def start(self) -> None:
+        """From now on reads are answered."""
+        emulation.on_read(self._callback)
+
+    def stop(self) -> tuple[ValueRead, ...]:
+        """Ends it; the places that were read, in order of first reading."""
+        emulation.on_read(None)
+        return self.reads()
+
+    def reads(self) -> tuple[ValueRead, ...]:
+        """The places that were read so far."""
+        return ()
+
+    def _on_read(self, size_bytes: int, destination: int, source: int) -> None:
+        raise NotImplementedError
+
+
+class UnansweredReads(Reads):
+    """Ends the run at the first read that may matter: it has to be run with values."""
+
+    def __init__(self, on_first: Callable[[], None]) -> None:
+        super().__init__()
+        self._on_first = on_first
+
+    def _on_read(self, size_bytes: int, destination: int, source: int) -> None:
+        if not read_sites.is_harmless(_caller()):
+            self._on_first()
+
+
+@dataclass(slots=True)
+class Call:
+    """The operator that runs now. `pending` are the reads inside it that are still to come.
+
+    `at_most`: drawn numbers decide for the most.
+    """
+
+    name: str
+    args: tuple[Any, ...]
+    tensors: list[torch.Tensor]
+    at_most: bool = False
+    pending: deque[Expected] | None = None
+    expected: bool = False  # whether it was asked what the operator reads
+
+
+@dataclass(slots=True)
+class _Answer:
+    content: bytes
+    assumed: bool
+    decision: Decision
+    number: int | None = None
+    bounds: tuple[int, int] | None = None
+
+
+@dataclass(slots=True)
+class _Place:
+    count: int = 0
+    assumed: int = 0
+    decision: Decision = Decision.NOTHING
+    numbers: list[int] = field(default_factory=list)  # smallest, largest
+    bounds: tuple[int, int] | None = None
+
+
+_GRAVITY = (Decision.NOTHING, Decision.BRANCH, Decision.SIZE)
+
+
+class AnsweringReads(Reads):
+    """Of a values pass: answers by the values that are known, and logs each answer."""
+
+    def __init__(self, seed: int, progress: _Progress | None = None) -> None:
+        super().__init__()
+        self.call: Call | None = None
+        self.fixed: set[tuple[str, int]] = set()  # places whose size the caller has given
+        self._seed = seed
+        self._progress = progress
+        self._noted_s = time.monotonic()
+        self._sites: dict[ReadSite, int] = {}
+        self._site_of: list[int] = []
+        self._sizes_bytes: list[int] = []
+        self._contents: list[str] = []
+        self._places: dict[tuple[ReadSite, str], _Place] = {}
+
+    def reads(self) -> tuple[ValueRead, ...]:
+        """The places that were read so far."""
+        return tuple(
+            ValueRead(
+                file=site.file,
+                line=site.line,
+                function=site.function,
+                operator=operator,
+                count=place.count,
+                assumed=place.assumed,
+                decision=place.decision,
+                smallest=min(place.numbers, default=None),
+                largest=max(place.numbers, default=None),
+                bounds=place.bounds,
+                is_fixed=(site.file, site.line) in self.fixed,
+            )
+            for (site, operator), place in self._places.items()
+        )
+
+    def log(self) -> ReadLog:
+        """What each read gave."""
+        return ReadLog(
+            sites=tuple(self._sites),
+            site_of=tuple(self._site_of),
+            sizes_bytes=tuple(self._sizes_bytes),
+            contents=tuple(self._contents),
+            reads=self.reads(),
+            seed=self._seed,
+        )
+
+    def _on_read(self, size_bytes: int, destination: int, source: int) -> None:
+        frame = _caller()
+        answer = self._answer(size_bytes, source)
+        if any(answer.content):
+            ctypes.memmove(destination, answer.content, len(answer.content))
+        if read_sites.is_harmless(frame):
+            return
+        site = read_sites.site_of(frame)
+        self._log(site, size_bytes, answer.content)
+        name = self.call.name if self.call is not None else ""
+        place = self._places.setdefault((site, name), _Place())
+        _add(place, answer)
+        self._tell(site, place.count)
+
+    def _tell(self, site: ReadSite, count: int) -> None:
+        now_s = time.monotonic()
+        if self._progress is not None and now_s - self._noted_s >= _NOTE_S:
+            self._noted_s = now_s
+            self._progress(site, count)
+
+    def _log(self, site: ReadSite, size_bytes: int, content: bytes) -> None:
+        self._site_of.append(self._sites.setdefault(site, len(self._sites)))
+        self._sizes_bytes.append(size_bytes)
+        kept = size_bytes <= _LOGGED_BYTES and any(content)
+        self._contents.append(base64.b64encode(content).decode() if kept else "")
+
+    def _answer(self, size_bytes: int, source: int) -> _Answer:
+        call = self.call
+        if call is None:
+            return _unknown(size_bytes)
+        by_address = _stored(call.tensors, size_bytes, source)
+        if by_address is not None:
+            return by_address
+        if not call.expected:
+            call.expected = True
+            found = expected_reads(call.name, call.args, twins.value_of, most=call.at_most)
+            call.pending = None if found is None else deque(found)
+        if call.pending is None:
+            return _copied(call.tensors, size_bytes) or _unknown(size_bytes)
+        if not call.pending:  # status words: 0 is success
+            return _Answer(content=b"", assumed=False, decision=Decision.NOTHING)
+        return _inside(call, call.pending.popleft(), size_bytes)
+
+
+class LoggedReads(Reads):
+    """Of a memory pass: answers from the log of a values pass."""
+
+    def __init__(self, log: ReadLog) -> None:
+        super().__init__()
+        self._log = log
+        self._waiting: dict[ReadSite, deque[int]] = defaultdict(deque)
+        for number, site in enumerate(log.site_of):
+            self._waiting[log.sites[site]].append(number)
+        self._parted: Counter[ReadSite] = Counter()
+
+    @property
+    def parted(self) -> tuple[ReadSite, ...]:
+        """Places at which this pass read otherwise than the values pass."""
+        return tuple(self._parted)
+
+    def reads(self) -> tuple[ValueRead, ...]:
+        """The places of the values pass."""
+        return self._log.reads
+
+    def _on_read(self, size_bytes: int, destination: int, source: int) -> None:
+        frame = _caller()
+        if read_sites.is_harmless(frame):
+            return
+        site = read_sites.site_of(frame)
+        waiting = self._waiting.get(site)
+        if not waiting or self._log.sizes_bytes[waiting[0]] != size_bytes:
+            self._parted[site] += 1
+            return
+        content = base64.b64decode(self._log.contents[waiting.popleft()])
+        if content:
+            ctypes.memmove(destination, content, len(content))
+
+
+def _caller() -> FrameType:
+    """The innermost Python frame outside of this module."""
+    frame = sys._getframe(2)
+    while frame.f_back is not None and frame.f_code.co_filename == __file__:
+        frame = frame.f_back
+    return frame
+
+
+def _unknown(size_bytes: int) -> _Answer:
+    """Zeros, for want of anything better: said as assumed, and taken to decide a size."""
+    return _Answer(content=b"", assumed=True, decision=Decision.SIZE)
+
+
+def _stored(tensors: list[torch.Tensor], size_bytes: int, source: int) -> _Answer | None:
+    """What a known storage holds at that address."""
+    for tensor in tensors:
+        twin = twins.twin_of(tensor)
+        if twin is None or twin.blank or twin.storage is None:
+            continue
+        storage = tensor.untyped_storage()
+        begin = source - storage.data_ptr()
+        if begin >= 0 and begin + size_bytes <= storage.nbytes():
+            content = ctypes.string_at(twin.storage.data_ptr() + begin, size_bytes)
+            return _of_dtype(content, tensor.dtype, twin.assumed)
+    return None
+
+
+def _copied(tensors: list[torch.Tensor], size_bytes: int) -> _Answer | None:
+    """What a copy brings that torch makes contiguous on the card first."""
+    for tensor in tensors:
+        value = twins.value_of(tensor)
+        if value is None or value.numel() * value.element_size() != size_bytes:
+            continue
+        whole = value.resolve_conj().resolve_neg().contiguous()
+        content = ctypes.string_at(whole.data_ptr(), size_bytes)
+        twin = twins.twin_of(tensor)
+        return _of_dtype(content, tensor.dtype, assumed=twin is None or twin.is_drawn)
+    return None
+
+
+def _of_dtype(content: bytes, dtype: torch.dtype, assumed: bool) -> _Answer:
+    if dtype.is_floating_point or dtype.is_complex:
+        return _Answer(content=content, assumed=assumed, decision=Decision.NOTHING)
+    decision = Decision.BRANCH if dtype is torch.bool else Decision.SIZE
+    number = None
+    if len(content) == dtype.itemsize and dtype is not torch.bool:
+        number = int.from_bytes(content, "little", signed=dtype.is_signed)
+    return _Answer(content=content, assumed=assumed, decision=decision, number=number)
+
+
+def _inside(call: Call, expected: Expected, size_bytes: int) -> _Answer:
+    assumed = any((twin := twins.twin_of(t)) is not None and twin.is_drawn for t in call.tensors)
+    number = expected.number
+    if isinstance(number, float):
+        kind = {4: torch.float32, 8: torch.float64, 2: torch.float16}.get(size_bytes)
+        made = torch.tensor(number, dtype=kind or torch.float32)
+        content = ctypes.string_at(made.data_ptr(), made.element_size())[:size_bytes]
+        return _Answer(content=content, assumed=assumed, decision=Decision.NOTHING)
+    content = (number % (1 << 8 * size_bytes)).to_bytes(size_bytes, "little")
+    if not expected.is_size:
+        return _Answer(content=content, assumed=assumed, decision=Decision.BRANCH)
+    return _Answer(
+        content=content,
+        assumed=assumed,
+        decision=Decision.SIZE,
+        number=number,
+        bounds=expected.bounds,
+    )
+
+
+def _add(place: _Place, answer: _Answer) -> None:
+    place.count += 1
+    if answer.assumed:
+        place.assumed += 1
+        place.decision = max(place.decision, answer.decision, key=_GRAVITY.index)
+    if answer.number is not None:
+        numbers = [*place.numbers, answer.number]
+        place.numbers = [min(numbers), max(numbers)]
+    if answer.bounds is not None:
+        low, high = place.bounds or answer.bounds
+        place.bounds = (min(low, answer.bounds[0]), max(high, answer.bounds[1]))

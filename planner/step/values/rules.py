@@ -1,0 +1,155 @@
+"""What a values pass must know of an operator, found once for each overload.
+
+In: an OpOverload. Out: Rule. Convention: what is not named here is judged by its schema: arguments
+that it writes, whether it draws random numbers, whether it makes a tensor from nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+# Arguments whose values decide what the operator gives: unknown ones are drawn. "*" is every float.
+_NEEDS: dict[str, tuple[Any, ...]] = {
+    **dict.fromkeys(
+        (
+            "topk", "sort", "argsort", "msort", "argmax", "argmin", "multinomial", "kthvalue",
+            "nonzero", "any", "all", "_local_scalar_dense", "bernoulli", "mode", "median",
+            "nanmedian", "unique_dim", "_unique", "_unique2", "unique_consecutive",
+            "unique_dim_consecutive", "bincount", "repeat_interleave", "count_nonzero",
+            "nonzero_static",
+        ),
+        (0,),
+    ),
+    **dict.fromkeys(("gt", "ge", "lt", "le", "eq", "ne", "equal", "allclose", "isin"), (0, 1)),
+    **dict.fromkeys(("searchsorted", "bucketize"), (0, 1)),
+    "masked_select": (1,),
+    "index": (1,),
+    "_unsafe_index": (1,),
+    "index_put": (1,),
+    "index_put_": (1,),
+    "_index_put_impl_": (1,),
+    "nms": (0, 1),
+}  # fmt: skip
+_WITH_INDICES = {"max", "min"}  # max.dim and min.dim give places too
+_COMPARISONS = {"gt", "ge", "lt", "le", "eq", "ne"}
+_FILLS = {
+    "copy_", "zero_", "fill_", "uniform_", "normal_", "random_", "bernoulli_", "exponential_",
+    "geometric_", "cauchy_", "log_normal_",
+}  # fmt: skip
+_BLANK = {
+    "empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "empty_permuted",
+    "resize_",
+}  # fmt: skip
+# Their results lie around zero.
+_CENTRED = {
+    "mm", "addmm", "bmm", "baddbmm", "addbmm", "matmul", "linear", "mv", "addmv", "dot",
+    "convolution", "_convolution", "cudnn_convolution", "convolution_overrideable",
+    "native_layer_norm", "native_batch_norm", "cudnn_batch_norm", "native_group_norm",
+    "_batch_norm_with_update", "_native_batch_norm_legit", "_fused_rms_norm", "_scaled_mm",
+}  # fmt: skip
+_FINITE = {"isnan": False, "isinf": False, "isposinf": False, "isneginf": False}
+# What they write stays as it is: unknown gradients never overflow (found_inf), and set_ lets a
+# tensor have another storage.
+_KEEPS = {"_amp_foreach_non_finite_check_and_unscale_", "set_", "record_stream"}
+_TO_HOST = {"_to_copy", "copy_"}
+_LIFTS = {"lift_fresh", "lift"}
+# Namespaces whose operators do on the CPU what they do on the card.
+_ON_HOST = ("aten", "prims", "torchvision")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """`needs` are positions of arguments whose unknown values are drawn; with `only_masks` those of
+    masks alone.
+
+    `written` yields the tensors that a call writes. `makes` says that the operator makes a tensor
+    from nothing but sizes; `blank`, that it writes nothing into it.
+    """
+
+    name: str
+    needs: tuple[int, ...]
+    written: Callable[[tuple[Any, ...], dict[str, Any]], list[torch.Tensor]]
+    has_written: bool
+    is_fill: bool
+    is_comparison: bool
+    is_random: bool
+    takes_generator: bool
+    makes: bool
+    blank: bool
+    centred: bool
+    finite: bool | None
+    keeps: bool
+    on_host: bool
+    is_lift: bool
+    is_view: bool
+    is_copy: bool
+    only_masks: bool
+
+
+def rule_of(func: Any) -> Rule:
+    """The rule of an overload."""
+    schema = func._schema
+    namespace, _, name = schema.name.partition("::")
+    written = [
+        (number, argument.name)
+        for number, argument in enumerate(schema.arguments)
+        if argument.alias_info is not None and argument.alias_info.is_write
+    ]
+    needs = _NEEDS.get(name, ())
+    if name in _WITH_INDICES and len(schema.returns) > 1:
+        needs = (0,)
+    takes_tensor = any("Tensor" in str(argument.type) for argument in schema.arguments)
+    return Rule(
+        name=f"{namespace}::{name}",
+        needs=needs,
+        written=_writes(written),
+        has_written=bool(written),
+        is_fill=name in _FILLS,
+        is_comparison=name in _COMPARISONS,
+        is_random=torch.Tag.nondeterministic_seeded in func.tags,
+        takes_generator=any(argument.name == "generator" for argument in schema.arguments),
+        makes=not takes_tensor,
+        blank=name in _BLANK,
+        centred=name in _CENTRED,
+        finite=_FINITE.get(name),
+        keeps=name in _KEEPS,
+        on_host=namespace in _ON_HOST,
+        is_lift=name in _LIFTS,
+        is_view=name not in _LIFTS and _is_view(schema),
+        is_copy=name in _TO_HOST,
+        only_masks=needs == (1,) and name != "masked_select",
+    )
+
+
+def _is_view(schema: Any) -> bool:
+    """Whether what is returned shares an argument's storage, and nothing is written."""
+    infos = [result.alias_info for result in schema.returns]
+    return bool(infos) and all(info is not None and not info.is_write for info in infos)
+
+
+def _writes(
+    places: list[tuple[int, str]],
+) -> Callable[[tuple[Any, ...], dict[str, Any]], list[torch.Tensor]]:
+    def written(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Tensor]:
+        found = (
+            args[number] if number < len(args) else kwargs.get(name) for number, name in places
+        )
+        return [tensor for value in found for tensor in tensors(value)]
+
+    return written
+
+
+def tensors(value: Any) -> Iterator[torch.Tensor]:
+    """The tensors in an argument: itself, or those of a list."""
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            if isinstance(item, torch.Tensor):
+                yield item
+            elif isinstance(item, (list, tuple)):
+                yield from tensors(item)

@@ -1,0 +1,172 @@
+"""Known storages: a storage of the card and the host storage of the same size that stands for it.
+
+In: tensors of the card. Out: their values as CPU tensors, where they are known. Convention: what
+is known hangs on the storage as an attribute, which torch keeps as long as the storage lives; a
+view of a known storage is the same view of its twin, so aliasing and lifetime need no care.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+# Of one storage. Integers steer (ids, edges, masks); floats that steer are few (boxes, scales),
+# and all others are activations, which the host cannot compute.
+INTEGER_LIMIT_BYTES = 256 << 20
+FLOAT_LIMIT_BYTES = 64 << 10
+
+_ATTRIBUTE = "_planner_twin"
+
+
+@dataclass(slots=True, eq=False)
+class Twin:
+    """What is known of a storage.
+
+    `storage` is None while nothing has been written to it. `assumed` says that drawn numbers took
+    part. `views` are numbers drawn for a view of a storage that is too large to be drawn as a
+    whole. `centred` says that an unknown content lies around zero.
+    """
+
+    storage: torch.UntypedStorage | None = None
+    assumed: bool = False
+    blank: bool = False
+    centred: bool = False
+    views: dict[Any, torch.Tensor] = field(default_factory=dict)
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether drawn numbers are, or took part in, what is known here."""
+        return self.assumed or (self.storage is None and bool(self.views))
+
+
+def is_plain(tensor: Any) -> bool:
+    """Whether this is a tensor on the card with one storage of its own."""
+    return (
+        isinstance(tensor, torch.Tensor)
+        and tensor.is_cuda
+        and tensor.layout is torch.strided
+        and type(tensor) in _PLAIN
+    )
+
+
+_PLAIN = (torch.Tensor, torch.nn.Parameter)
+
+
+def twin_of(tensor: torch.Tensor) -> Twin | None:
+    """What is noted of the tensor's storage."""
+    found: Twin | None = getattr(tensor.untyped_storage(), _ATTRIBUTE, None)
+    return found
+
+
+def noted(tensor: torch.Tensor) -> Twin:
+    """The same; an empty note is made where there is none."""
+    storage = tensor.untyped_storage()
+    found: Twin | None = getattr(storage, _ATTRIBUTE, None)
+    if found is None:
+        found = Twin()
+        setattr(storage, _ATTRIBUTE, found)
+    return found
+
+
+def is_known(tensor: torch.Tensor) -> bool:
+    """Whether the values of the tensor are there."""
+    twin = twin_of(tensor)
+    return twin is not None and twin.storage is not None and not twin.blank
+
+
+def value_of(tensor: torch.Tensor) -> torch.Tensor | None:
+    """The values as a view of the host storage; writing to it writes the known values."""
+    twin = twin_of(tensor)
+    if twin is None or twin.blank:
+        return None
+    if twin.storage is None:
+        return twin.views.get(view_key(tensor)) if twin.views else None
+    return view_like(tensor, twin.storage)
+
+
+def view_like(tensor: torch.Tensor, storage: torch.UntypedStorage) -> torch.Tensor:
+    """The view of a host storage that `tensor` is of its own."""
+    made = torch.empty(0, dtype=tensor.dtype)
+    made.set_(storage, tensor.storage_offset(), tensor.shape, tensor.stride())
+    if tensor.is_conj():
+        made = made.conj()
+    negated: Any = torch._neg_view
+    return negated(made) if tensor.is_neg() else made
+
+
+def view_key(tensor: torch.Tensor) -> tuple[Any, ...]:
+    """What tells views of one storage apart."""
+    return (tensor.dtype, tensor.storage_offset(), tensor.shape, tensor.stride())
+
+
+def forget(tensor: torch.Tensor) -> None:
+    """What the tensor's storage holds is not known any more."""
+    twin = twin_of(tensor)
+    if twin is not None:
+        twin.storage, twin.assumed, twin.blank, twin.centred = None, False, False, False
+        twin.views.clear()
+
+
+def leave_blank(tensor: torch.Tensor) -> None:
+    """Nothing has been written to this new storage yet."""
+    noted(tensor).blank = True
+
+
+def limit_bytes(dtype: torch.dtype) -> int:
+    """The largest storage whose values are kept."""
+    is_number = dtype.is_floating_point or dtype.is_complex
+    return FLOAT_LIMIT_BYTES if is_number else INTEGER_LIMIT_BYTES
+
+
+def is_small(tensor: torch.Tensor) -> bool:
+    """Whether values of this tensor's storage are kept."""
+    return tensor.untyped_storage().nbytes() <= limit_bytes(tensor.dtype)
+
+
+def covers_storage(tensor: torch.Tensor) -> bool:
+    """Whether writing the tensor writes every byte of its storage."""
+    return tensor.numel() * tensor.element_size() >= tensor.untyped_storage().nbytes()
+
+
+def writable(tensor: torch.Tensor) -> torch.Tensor | None:
+    """The host view to write known values to; None where the rest of the storage is unknown."""
+    twin = noted(tensor)
+    if twin.storage is not None and not twin.blank:
+        return view_like(tensor, twin.storage)
+    if not (twin.blank or covers_storage(tensor)) or not is_small(tensor):
+        return None
+    twin.storage = torch.zeros(
+        tensor.untyped_storage().nbytes(), dtype=torch.uint8
+    ).untyped_storage()
+    twin.blank, twin.assumed = False, False
+    twin.views.clear()
+    return view_like(tensor, twin.storage)
+
+
+def learn(tensor: torch.Tensor, value: torch.Tensor, *, assumed: bool) -> None:
+    """From now on `tensor` holds `value`, a CPU tensor of its shape, where it is small enough."""
+    twin = noted(tensor)
+    if not is_small(tensor) and not is_known(tensor):
+        return
+    own = value.untyped_storage()
+    alike = (
+        twin.storage is None
+        and own.nbytes() == tensor.untyped_storage().nbytes()
+        and value.storage_offset() == tensor.storage_offset()
+        and value.stride() == tensor.stride()
+        and value.dtype == tensor.dtype
+        and not (value.is_conj() or value.is_neg())
+    )
+    if alike:
+        twin.storage, twin.blank, twin.assumed = own, False, assumed
+        twin.views.clear()
+        return
+    place = writable(tensor)
+    if place is None:
+        forget(tensor)
+        return
+    if place.data_ptr() != value.data_ptr() or place.numel() == 0:
+        place.copy_(value)
+    twin.assumed = twin.assumed or assumed
