@@ -14,7 +14,7 @@ from planner.memory.allocator_settings import TorchVersion
 from planner.memory.budget import memory_budgets
 from planner.options import step_config
 from planner.trace import StepTrace
-from planner.workload import parse_target
+from planner.workload import Target, parse_target
 
 WriteModel = Callable[..., str]
 # Up to torch 2.14 each thread that calls cuBLAS keeps a workspace for good: the forward's thread
@@ -23,13 +23,14 @@ CUBLAS_KEEPS_WORKSPACES = not TorchVersion.parse(find_torch().version).at_least(
 
 
 @contextmanager
-def running(path: str, gpu: str = "a100") -> Iterator[tuple[Runner, str]]:
+def running(path: str | Target, gpu: str = "a100") -> Iterator[tuple[Runner, str]]:
     """A child that has loaded the model file, and the profile of a card without a limit."""
     torch = find_torch()
     cards = Cards(torch=torch, device=emulated_device(torch))
     (budget,) = memory_budgets([gpu], hardware_db=None, gpu_memory=None, reserve=0)
     profile = cards.unlimited(budget)
-    with Runner(parse_target(path), device=cards.device, profile=profile, timeout_s=120) as runner:
+    target = parse_target(path) if isinstance(path, str) else path
+    with Runner(target, device=cards.device, profile=profile, timeout_s=120) as runner:
         runner.wait_loaded()
         yield runner, profile
 

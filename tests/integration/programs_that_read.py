@@ -171,6 +171,8 @@ _READS: tuple[Callable[[random.Random, list[Tensor]], Any], ...] = (
     lambda d, m: float(_pick(d, m).flatten().float().sum()),
     lambda d, m: int(_whole(d, m).numel() and _whole(d, m).sum()),
     lambda d, m: _pick(d, m).flatten().float().isnan().any().item(),
+    lambda d, m: (_pick(d, m).flatten().float() / 0).isnan().tolist(),
+    lambda d, m: bool(torch.isfinite(_pick(d, m).flatten().float() / 0).all()),
 )
 
 

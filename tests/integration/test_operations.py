@@ -356,15 +356,19 @@ def test_value_reads_are_reported_with_file_and_line(write_model: WriteModel) ->
             output = model(batch)
             output.sum().item()
             if output.max() > 1:
-                raise AssertionError("zeros are not above 1")
+                raise AssertionError("a single number is drawn between 0 and 1")
             output.nonzero()
             return output.mean()
         """
     )
-    reads = [text for text in run(path).assumptions if "values read from the card" in text]
-    assert len(reads) == 1
-    for line in (12, 13, 15):
-        assert f"user_model.py:{line} in training_step, 3 times" in reads[0]
+    estimate = run(path)
+    places = {(read.line, read.count) for read in estimate.values.reads}
+    assert places == {(12, 3), (13, 3), (15, 3)}
+    (drawn,) = [text for text in estimate.assumptions if "drawn at random" in text]
+    assert "user_model.py:12 in training_step, 3 times" in drawn
+    (decided,) = estimate.warnings
+    for line in (13, 15):
+        assert f"user_model.py:{line} in training_step, 3 times" in decided
 
 
 def test_compiled_model(write_model: WriteModel) -> None:

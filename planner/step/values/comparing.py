@@ -22,11 +22,11 @@ _WITH_MINUS_INFINITY = dict(zip(_NAMES, (False, True, True, True, False, False),
 def certain(name: str, args: tuple[Any, ...]) -> bool | None:
     """What every element of the comparison is; None where it depends on values.
 
-    Of a tensor whose values are known None: they decide.
+    Of a tensor whose values are known, and not only drawn, None: they decide.
     """
     if len(args) < 2 or not isinstance(args[0], torch.Tensor) or not twins.is_plain(args[0]):
         return None
-    if twins.value_of(args[0]) is not None or not args[0].is_floating_point():
+    if is_exact(args[0]) or not args[0].is_floating_point():
         return None
     other = args[1]
     if isinstance(other, float) and not math.isfinite(other):
@@ -40,6 +40,12 @@ def certain(name: str, args: tuple[Any, ...]) -> bool | None:
         and twins.view_key(other) == twins.view_key(args[0])
     )
     return _SAME[name] if same else None
+
+
+def is_exact(tensor: torch.Tensor) -> bool:
+    """Whether the values are known, and none of them was drawn."""
+    twin = twins.twin_of(tensor)
+    return twin is not None and twins.value_of(tensor) is not None and not twin.is_drawn
 
 
 def is_certain(name: str, args: tuple[Any, ...]) -> bool:

@@ -23,6 +23,8 @@ from planner.step.values.rules import Rule, rule_of, tensors
 from planner.step.values.sizes import FixedSizes
 from planner.workload import DataDependent
 
+_COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
+
 
 class ValuesMode(TorchDispatchMode):  # type: ignore[no-untyped-call] # untyped in torch
     """Entered for a whole run, from the building of the model on."""
@@ -70,9 +72,14 @@ class ValuesMode(TorchDispatchMode):  # type: ignore[no-untyped-call] # untyped 
         rule = self._rules.get(func)
         if rule is None:
             rule = self._rules[func] = rule_of(func)
-        found = [t for t in tensors((args, *kwargs.values())) if twins.is_plain(t)]
+        if rule.is_view:
+            return func(*args, **kwargs)  # the same storage: what is known of it stays true
+        found = _plain(args, kwargs)
         if not found and not _is_on_card(kwargs.get("device")):
             return func(*args, **kwargs)
+        if rule.is_composite:  # below autograd, in inference alone
+            with self:
+                return func._op_dk(_COMPOSITE, *args, **kwargs)
         if rule.needs:
             self._draw(rule, args)
         elif rule.is_copy and found and _goes_to_host(args, kwargs):
@@ -84,7 +91,9 @@ class ValuesMode(TorchDispatchMode):  # type: ignore[no-untyped-call] # untyped 
             out = func(*args, **kwargs)
         finally:
             self._reads.call = None
-        if not rule.is_view and not rule.keeps:
+        if rule.is_plain and any(twins.twin_of(tensor) is None for tensor in found):
+            return out  # of something unknown, into new storages
+        if not rule.keeps:
             self._settle(rule, func, args, kwargs, found, out)
         return out
 
@@ -115,7 +124,7 @@ class ValuesMode(TorchDispatchMode):  # type: ignore[no-untyped-call] # untyped 
                 twins.forget(tensor) if written else twins.leave_blank(tensor)
         elif rule.is_lift:
             self._learn_sent(outs)
-        elif rule.finite is not None:
+        elif rule.finite is not None and not all(map(comparing.is_exact, found)):
             _learn_all(outs, [torch.full(outs[0].shape, rule.finite)] if outs else [], False)
         elif rule.is_comparison and (sure := comparing.certain(rule.name, args)) is not None:
             _learn_all(outs, [torch.full(outs[0].shape, sure)] if outs else [], False)
@@ -217,6 +226,18 @@ def _overwritten(
     named = [t for name, value in kwargs.items() if name.startswith("out") for t in tensors(value)]
     own = {id(tensor) for tensor in named}
     return [tensor for tensor in written if id(tensor) in own]
+
+
+def _plain(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Tensor]:
+    """The tensors on the card among the arguments, one level deep in lists."""
+    found = []
+    for value in (*args, *kwargs.values()) if kwargs else args:
+        if isinstance(value, torch.Tensor):
+            if twins.is_plain(value):
+                found.append(value)
+        elif isinstance(value, (list, tuple)):
+            found += [one for one in value if twins.is_plain(one)]
+    return found
 
 
 def _takes_over(kind: type) -> bool:

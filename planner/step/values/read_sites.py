@@ -22,8 +22,10 @@ _READS_FOUND_INF = ("/torch/amp/grad_scaler.py", ("_maybe_opt_step", "<genexpr>"
 _COMPILERS = ("/torch/_inductor/", "/torch/_dynamo/", "/triton/")
 
 
-def is_harmless(frame: FrameType) -> bool:
+def is_harmless(frame: FrameType | None) -> bool:
     """Whether zero is right for this read, or steers nothing."""
+    if frame is None:
+        return False
     name = frame.f_code.co_filename
     if name.endswith(_READS_A_SEED) or any(part in name for part in _COMPILERS):
         return True

@@ -225,10 +225,10 @@ class LoggedReads(Reads):
             ctypes.memmove(destination, content, len(content))
 
 
-def _caller() -> FrameType:
-    """The innermost Python frame outside of this module."""
-    frame = sys._getframe(2)
-    while frame.f_back is not None and frame.f_code.co_filename == __file__:
+def _caller() -> FrameType | None:
+    """The innermost Python frame outside of this module; none in autograd's own threads."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename == __file__:
         frame = frame.f_back
     return frame
 

@@ -57,6 +57,12 @@ _FINITE = {"isnan": False, "isinf": False, "isposinf": False, "isneginf": False}
 _KEEPS = {"_amp_foreach_non_finite_check_and_unscale_", "set_", "record_stream"}
 _TO_HOST = {"_to_copy", "copy_"}
 _LIFTS = {"lift_fresh", "lift"}
+# Made of others, none of which reads a value: not taken apart, which would cost time.
+_WHOLE = {
+    "linear", "matmul", "reshape", "flatten", "contiguous", "dropout", "layer_norm", "group_norm",
+    "rms_norm", "batch_norm", "conv1d", "conv2d", "conv3d", "scaled_dot_product_attention", "chunk",
+    "type_as", "to", "expand_as", "view_as", "square", "cross_entropy_loss", "embedding", "silu",
+}  # fmt: skip
 # Namespaces whose operators do on the CPU what they do on the card.
 _ON_HOST = ("aten", "prims", "torchvision")
 
@@ -66,8 +72,9 @@ class Rule:
     """`needs` are positions of arguments whose unknown values are drawn; with `only_masks` those of
     masks alone.
 
-    `written` yields the tensors that a call writes. `makes` says that the operator makes a tensor
-    from nothing but sizes; `blank`, that it writes nothing into it.
+    `is_plain`: it writes nothing and makes new storages by computing. `written` gives the tensors
+    that a call writes. `makes` says that the operator makes a tensor from nothing but sizes;
+    `blank`, that it writes nothing into it.
     """
 
     name: str
@@ -86,6 +93,8 @@ class Rule:
     on_host: bool
     is_lift: bool
     is_view: bool
+    is_composite: bool
+    is_plain: bool
     is_copy: bool
     only_masks: bool
 
@@ -120,6 +129,15 @@ def rule_of(func: Any) -> Rule:
         on_host=namespace in _ON_HOST,
         is_lift=name in _LIFTS,
         is_view=name not in _LIFTS and _is_view(schema),
+        is_composite=name not in _LIFTS | _WHOLE and _is_composite(func),
+        is_plain=not (
+            written
+            or name in _BLANK
+            or name in _CENTRED
+            or name in _FINITE
+            or name in _COMPARISONS
+            or name in _LIFTS
+        ),
         is_copy=name in _TO_HOST,
         only_masks=needs == (1,) and name != "masked_select",
     )
@@ -129,6 +147,15 @@ def _is_view(schema: Any) -> bool:
     """Whether what is returned shares an argument's storage, and nothing is written."""
     infos = [result.alias_info for result in schema.returns]
     return bool(infos) and all(info is not None and not info.is_write for info in infos)
+
+
+def _is_composite(func: Any) -> bool:
+    """Whether an operator is made of others, and has no kernel of the card beside that."""
+    has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
+    keys = torch._C.DispatchKey
+    return has_kernel(func.name(), keys.CompositeImplicitAutograd) and not has_kernel(
+        func.name(), keys.CUDA
+    )
 
 
 def _writes(
