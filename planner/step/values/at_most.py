@@ -11,15 +11,15 @@ from typing import Any
 
 import torch
 
-_TRUE = {"aten::gt", "aten::ge", "aten::lt", "aten::le", "aten::eq", "aten::ne", "aten::any",
-         "aten::all", "aten::bernoulli", "aten::bernoulli_"}  # fmt: skip
+_COMPARISONS = {"aten::gt", "aten::ge", "aten::lt", "aten::le", "aten::eq", "aten::ne"}
+_CHANCES = {"aten::bernoulli", "aten::bernoulli_"}
 _FIRST = {"aten::argmax", "aten::argmin", "aten::multinomial"}
 _PLACES = {"aten::topk", "aten::sort"}
 
 
 def at_most(name: str, args: tuple[Any, ...], value: Any) -> Any:
     """The results at their most; those of other operators as they are."""
-    if name in _TRUE and isinstance(value, torch.Tensor):
+    if name in _CHANCES or (name in _COMPARISONS and _is_of_numbers(args)):
         return torch.ones_like(value)
     if name in _FIRST and isinstance(value, torch.Tensor):
         if name == "aten::multinomial" and value.numel() and not _replaces(args):
@@ -35,6 +35,11 @@ def at_most(name: str, args: tuple[Any, ...], value: Any) -> Any:
     if name == "torchvision::nms":
         return torch.arange(args[0].shape[0])
     return value
+
+
+def _is_of_numbers(args: tuple[Any, ...]) -> bool:
+    """Whether floats are compared; places and other whole numbers were decided before."""
+    return any(isinstance(one, torch.Tensor) and one.is_floating_point() for one in args)
 
 
 def _counted(places: torch.Tensor, dim: int) -> torch.Tensor:
