@@ -32,6 +32,7 @@ def pack(
     build_batch: Callable[..., Any] | None = None,
     training_step: Callable[..., Any] | None = None,
     build_optimizer: Callable[..., Any] | None = None,
+    inference_step: Callable[..., Any] | None = None,
 ) -> bytes:
     """The caller's objects as bytes, kilobytes for any size of model.
 
@@ -43,6 +44,7 @@ def pack(
         "build_batch": build_batch,
         "training_step": training_step,
         "build_optimizer": build_optimizer,
+        "inference_step": inference_step,
     }
     try:
         payload = _dump(sent, model)
@@ -56,7 +58,7 @@ def pack(
 
 
 def unpack(data: bytes) -> dict[str, Any]:
-    """The dict that `pack` made: model_or_builder, build_batch, training_step, build_optimizer.
+    """The dict that `pack` made: model_or_builder, and the functions by name.
 
     Raises:
         ModelError: a module that the objects come from cannot be imported here.
@@ -103,7 +105,9 @@ class _StructurePickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpick
             return _parameter, (type(obj), *_structure(obj), obj.requires_grad, attributes)
         if id(obj) in self._state_ids or obj.device.type == "meta":
             return _meta, _structure(obj)
-        if obj.layout is torch.strided and obj.device.type == "cpu" and _is_small(obj):
+        if obj.layout is not torch.strided:  # no strides, and it is small by its nature
+            return super().reducer_override(obj.detach().cpu())
+        if obj.device.type == "cpu" and _is_small(obj):
             return super().reducer_override(obj.detach())
         return _zeros, (*_structure(obj), obj.requires_grad and obj.is_leaf)
 
