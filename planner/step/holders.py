@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from planner.step.batch_objects import tensors_of_batch
+from planner.step.compiled import plain_path
 from planner.step.optimizer_tree import optimizers_in
 from planner.step.tree import parts_of, tensors_in
 from planner.trace import TensorCategory
@@ -36,9 +37,9 @@ class Holders:
 
     def __init__(self, model: nn.Module, optimizer: Any | None, scaler: Any | None) -> None:
         self._parameters = tuple(
-            (parameter, *_split(name)) for name, parameter in model.named_parameters()
+            (parameter, *_split(plain_path(name))) for name, parameter in model.named_parameters()
         )
-        self._modules = tuple(model.named_modules())
+        self._modules = tuple((plain_path(name), owner) for name, owner in model.named_modules())
         self._optimizers: list[Any] = []
         self._scaler = scaler
         self._owners = {id(p): (module, tensor) for p, module, tensor in self._parameters}

@@ -18,10 +18,10 @@ from torch import nn
 
 from planner.errors import ModelError, PlannerError
 from planner.module_counts import ModelCounts, OperatorCalls, StepCounts
-from planner.step import forward, lightning, loop
+from planner.step import compiled, forward, lightning, loop
 from planner.step.batch import plan_batch
 from planner.step.checkpointing import checkpoint_activations
-from planner.step.construct import construct, count
+from planner.step.construct import Built, construct, count
 from planner.step.counted_step import counted_step
 from planner.step.counts import ModelCall
 from planner.step.frames import describe, user_frames
@@ -56,7 +56,9 @@ def inspect_model(
     log = _Log(resident_bytes=_resident_bytes())
     once = replace(config, steps=1, accumulate=1)
     try:
-        return _inspect(source, once, device, depth, log)
+        built = construct(source, once, device)
+        with compiled.in_eager_mode(built.model):
+            return _inspect(source, once, device, depth, log, built)
     except PlannerError:
         raise
     except (Exception, SystemExit) as error:
@@ -67,11 +69,17 @@ def inspect_model(
 
 
 def _inspect(
-    source: ModelSource, config: StepConfig, device: torch.device, depth: int, log: _Log
+    source: ModelSource,
+    config: StepConfig,
+    device: torch.device,
+    depth: int,
+    log: _Log,
+    built: Built,
 ) -> ModelCounts:
-    built = construct(source, config, device)
     log.assumptions += built.assumptions
-    model = getattr(built.model, "_orig_mod", built.model)  # what torch.compile would hide
+    if compiled.has_compiled_parts(built.model):
+        log.assumptions.append(compiled.EAGER_TIMES)
+    model = compiled.original(built.model)
     _prepared(model, config, log)
     job = job_of(source, config, model, device)
     log.assumptions += job.assumptions

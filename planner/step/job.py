@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from planner.errors import UsageError
-from planner.step import lightning, precision
+from planner.step import compiled, lightning, precision
 from planner.step.optimizers import Chosen, choose
 from planner.step.source import ModelSource, owns_step
 from planner.workload import Mode, OptimizerName, Precision, StepConfig
@@ -53,7 +53,7 @@ def job_of(
         return Job(choose=lambda: Chosen(optimizer=None, name="none"))
     scaler = precision.grad_scaler(config, device, real_values=real_values)
     step = source.training_step
-    if step is None and lightning.is_module(model):
+    if step is None and lightning.is_module(compiled.original(model)):
         return _of_lightning(source, config, model, scaler)
     if step is None or not owns_step(step):
         return Job(choose=lambda: choose(source, config, model), training_step=step, scaler=scaler)

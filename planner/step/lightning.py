@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from torch import nn
 
 from planner.errors import ModelError
 from planner.step import forward
+from planner.step.compiled import original
 from planner.step.optimizer_tree import names_in, optimizers_in
 from planner.step.optimizers import check_optimizers
 from planner.step.source import ModelSource
@@ -53,6 +55,7 @@ def wants_target(source: ModelSource, config: StepConfig, model: nn.Module) -> b
 
     The first thing that it does with its batch tells: nothing is computed for it.
     """
+    model = original(model)
     if config.mode is not Mode.TRAIN or source.training_step is not None or not is_module(model):
         return False
     if not config.inputs or any(spec.name is not None for spec in config.inputs):
@@ -98,13 +101,17 @@ class Steps:
     def __init__(
         self, model: nn.Module, *, accumulate: int, scaler: torch.amp.GradScaler | None
     ) -> None:
-        self._model: Any = model
+        self._model: Any = original(model)
+        self._step = partial(training_step, self._model)
+        if self._model is not model:  # as Lightning trains a compiled module
+            compiled: Any = model
+            self._step = compiled.dynamo_ctx(self._step)
         self._accumulate = accumulate
         self._calls = 0
         self._given: Any = None
-        self._trainer = Trainer(model, accumulate, scaler)
+        self._trainer = Trainer(self._model, accumulate, scaler)
         self._started = False
-        _mute(model, self._trainer)
+        _mute(self._model, self._trainer)
 
     @property
     def name(self) -> str:
@@ -165,7 +172,7 @@ class Steps:
                 call_hook(module, hook)
         call_hook(module, "on_train_batch_start", batch, index)
         if not self.is_automatic:
-            result = training_step(module, batch, index)
+            result = self._step(batch, index)
             self._trainer.global_step += 1
         else:
             result = self._automatic(batch, index)
@@ -181,7 +188,7 @@ class Steps:
         def closure() -> Any:
             nonlocal result
             forward_begins()
-            result = training_step(module, batch, index)
+            result = self._step(batch, index)
             loss = self._loss(result)
             if index % self._accumulate == 0:
                 call_hook(module, "on_before_zero_grad", stepper.optimizer)

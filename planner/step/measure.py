@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from planner.errors import ModelError, TargetError, UsageError
-from planner.step import attention, forward, lightning, loop, meta, peaks, precision
+from planner.step import attention, compiled, forward, lightning, loop, meta, peaks, precision
 from planner.step.batch import BatchPlan, plan_batch
 from planner.step.checkpointing import checkpoint_activations
 from planner.step.collector import collector_paused
@@ -211,7 +211,7 @@ def _run_steps(plan: loop.StepPlan, recorder: peaks.PeakRecorder, log: _Log) -> 
         plan.watch.end_step()
         log.during = f"step {number + 1}"
 
-    default_loss = DefaultLoss()
+    default_loss, graphs = DefaultLoss(), compiled.compiled_graphs()
     log.during = "step 1"
     try:
         with collector_paused():
@@ -224,6 +224,8 @@ def _run_steps(plan: loop.StepPlan, recorder: peaks.PeakRecorder, log: _Log) -> 
     finally:
         plan.watch.end_steps()
         log.assumptions += default_loss.assumptions()
+        if compiled.has_compiled_parts(plan.model) or compiled.compiled_graphs() > graphs:
+            log.assumptions.append(compiled.EAGER_TIMES)
 
 
 def _set_mode(model: nn.Module, config: StepConfig, log: _Log) -> None:

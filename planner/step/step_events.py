@@ -98,7 +98,8 @@ class _Events:
             self._waiting = register_module_forward_pre_hook(self._module)
 
     def _module(self, module: nn.Module, args: Any) -> None:
-        self.forward()
+        if not torch.compiler.is_compiling():  # a hook is traced with the module
+            self.forward()
 
 
 _running: _Events | None = None
