@@ -31,8 +31,8 @@ _PRECEDENCE = (
     TensorCategory.PARAMETER,
     TensorCategory.BUFFER,
     TensorCategory.OPTIMIZER_STATE,
+    TensorCategory.INPUT,  # before a sparse gradient, whose indices may be those of the batch
     TensorCategory.GRADIENT,
-    TensorCategory.INPUT,
 )
 # What torch gives cuBLAS, up to 2.14 for good: below compute capability 9, and from there on.
 _CUBLAS_BYTES = (8_519_680, 32 << 20)

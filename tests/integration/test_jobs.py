@@ -6,6 +6,8 @@ On the emulated device, with sizes that are computed by hand: a weight has 512 x
 from __future__ import annotations
 
 import importlib.util
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -297,6 +299,33 @@ def test_a_compiled_model_has_its_breakdown(write_model: WriteModel) -> None:
     with running(path) as (runner, profile):
         alone = runner.run(profile, step_config({"batch_size": BATCH}))
     assert alone.peak_allocated_bytes == found.trace.peak_allocated_bytes
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "steps.md").read_text(encoding="utf-8")
+DOCUMENTED = [
+    (part.partition("\n")[0], text)
+    for part in PAGE.split("\n## ")[1:]
+    for text in re.findall(r"^```python\n(.*?)^```", part, re.MULTILINE | re.DOTALL)
+]
+
+
+@pytest.mark.parametrize(("title", "text"), DOCUMENTED, ids=[title for title, _ in DOCUMENTED])
+def test_the_examples_of_the_documentation_run(
+    write_model: WriteModel, title: str, text: str
+) -> None:
+    options = {"mode": "infer"} if "inference_step" in title else {}
+    found = recorded(write_model(text), batch_from_data="def build_dataset" in text, **options)
+    assert found.trace.warnings == ()
+    assert categories(found).get("unattributed", 0) == 0
+
+
+def test_what_a_step_holds_is_as_large_as_the_page_says(write_model: WriteModel) -> None:
+    """The logits, in the first example of the page."""
+    _, text = DOCUMENTED[0]
+    held = recorded(write_model(text, "held.py"))
+    let_go = recorded(write_model(text.replace('held["logits"]', "logits"), "let_go.py"))
+    logits_bytes = BATCH * 50304 * 4
+    assert held.trace.peak_allocated_bytes - let_go.trace.peak_allocated_bytes == logits_bytes
 
 
 def _missing(*names: str) -> str:
