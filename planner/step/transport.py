@@ -2,7 +2,8 @@
 
 In: a model or builder and its functions. Out: bytes, and the same objects again in the child.
 Convention: parameters and buffers lose their values and arrive as meta tensors; another tensor
-(a captured batch, class weights) keeps its values up to 64 KiB and arrives as zeros beyond.
+(a captured batch, class weights) keeps its values up to 64 KiB, or 64 MiB where they are integers,
+and arrives as zeros beyond.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from planner.errors import ModelError, TargetError
 from planner.step.frames import first_line
 
 VALUES_LIMIT_BYTES = 64 << 10
+INTEGERS_LIMIT_BYTES = 64 << 20  # ids, edges and masks decide what a step does
 
 _HOOK_STATE = ("_backward_hooks", "_post_accumulate_grad_hooks")
 
@@ -113,7 +115,9 @@ class _StructurePickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpick
 
 
 def _is_small(tensor: torch.Tensor) -> bool:
-    return tensor.untyped_storage().nbytes() <= VALUES_LIMIT_BYTES
+    is_float = tensor.is_floating_point() or tensor.is_complex()
+    limit_bytes = VALUES_LIMIT_BYTES if is_float else INTEGERS_LIMIT_BYTES
+    return tensor.untyped_storage().nbytes() <= limit_bytes
 
 
 def _structure(tensor: torch.Tensor) -> tuple[tuple[int, ...], tuple[int, ...], torch.dtype]:
