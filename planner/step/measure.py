@@ -25,6 +25,7 @@ from planner.step.loss import DefaultLoss
 from planner.step.recorder import Recorder
 from planner.step.request_recorder import RequestRecorder
 from planner.step.source import ModelSource
+from planner.step.step_events import optimizers_noted
 from planner.step.watch import Watch
 from planner.trace import AllocationTrace, Counts, Failure, Outcome, RequestLog, StepTrace
 from planner.workload import Mode, StepConfig
@@ -214,7 +215,7 @@ def _run_steps(plan: loop.StepPlan, recorder: peaks.PeakRecorder, log: _Log) -> 
     default_loss, graphs = DefaultLoss(), compiled.compiled_graphs()
     log.during = "step 1"
     try:
-        with collector_paused():
+        with collector_paused(), optimizers_noted(plan.watch):
             recorder.start_steps()
             plan.watch.built(plan.model, plan.optimizer, plan.scaler)
             if plan.config.mode is Mode.TRAIN:

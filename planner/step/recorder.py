@@ -67,9 +67,9 @@ class Recorder(RequestRecorder):
         if inputs is not None:
             self._note(position, self._holders.inputs(inputs))
 
-    def stepped(self, optimizer: Any) -> None:
-        """The user's own step steps this optimizer: what it keeps is named too."""
-        self._owns_step = True
+    def stepped(self, optimizer: Any, *, by_user: bool) -> None:
+        """An optimizer begins its step: what it keeps is named, whoever has made it."""
+        self._owns_step |= by_user
         if self._holders is not None:
             self._holders.add_optimizer(optimizer)
 

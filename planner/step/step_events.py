@@ -44,6 +44,20 @@ def step_events(watch: Watch, around_backward: Around = nullcontext) -> Iterator
         events.end()
 
 
+@contextmanager
+def optimizers_noted(watch: Watch) -> Iterator[None]:
+    """For the time of the context, `watch` is told of every optimizer that steps."""
+
+    def stepping(optimizer: Any, *_: Any) -> None:
+        watch.stepped(optimizer, by_user=False)
+
+    handle: Any = register_optimizer_step_pre_hook(stepping)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
 def forward_begins() -> None:
     """Says that a forward begins where no module does: within an optimizer's closure."""
     if _running is not None:
@@ -77,8 +91,9 @@ class _Events:
 
     def stepping(self, optimizer: Any, *_: Any) -> None:
         """An optimizer begins its step."""
-        self._watch.stepped(optimizer)
-        self._between()
+        self._watch.stepped(optimizer, by_user=True)
+        if not self._in_backward:  # a hook of a gradient may step it
+            self._between()
 
     def forward(self, *_: Any) -> None:
         """A forward begins."""

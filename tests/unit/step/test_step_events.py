@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.modules import module as hooks
 from torch.utils.checkpoint import checkpoint
 
-from planner.step.step_events import forward_begins, step_events
+from planner.step.step_events import forward_begins, optimizers_noted, step_events
 from planner.step.watch import Watch
 from planner.trace import Phase
 
@@ -19,13 +19,15 @@ class Phases(Watch):
     def __init__(self) -> None:
         self.seen: list[str] = []
         self.optimizers: list[Any] = []
+        self.by_user: list[bool] = []
 
     def enter(self, phase: Phase, inputs: Any = None) -> None:
         if not self.seen or self.seen[-1] != phase.value:
             self.seen.append(phase.value)
 
-    def stepped(self, optimizer: Any) -> None:
+    def stepped(self, optimizer: Any, *, by_user: bool) -> None:
         self.optimizers.append(optimizer)
+        self.by_user.append(by_user)
 
 
 def test_two_backwards_two_optimizers_and_a_forward_between() -> None:
@@ -105,3 +107,20 @@ def test_the_context_around_a_backward() -> None:
         Noted.apply(x).backward()
         assert torch.is_autocast_enabled("cpu")
     assert seen == [False]
+
+
+def test_an_optimizer_that_steps_within_backward() -> None:
+    """As layer-wise optimizers do, to keep no gradient longer than it is needed."""
+    layer, watch = nn.Linear(2, 2), Phases()
+    optimizer = torch.optim.SGD(layer.parameters())
+    layer.weight.register_post_accumulate_grad_hook(lambda _: optimizer.step())
+    with step_events(watch):
+        layer(torch.ones(2)).sum().backward()
+    assert watch.seen == ["backward", "optimizer step"]
+    with optimizers_noted(watch):
+        layer(torch.ones(2)).sum().backward()
+    assert watch.seen == ["backward", "optimizer step"]
+    assert watch.optimizers == [optimizer] * 2
+    assert watch.by_user == [True, False]
+    layer(torch.ones(2)).sum().backward()
+    assert len(watch.optimizers) == 2
