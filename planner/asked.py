@@ -45,8 +45,9 @@ def asked_step(
     target: Any,
     *,
     build_batch: Callable[..., Any] | None = None,
-    training_step: Callable[[Any, Any], Any] | None = None,
-    build_optimizer: Callable[[Any], Any] | None = None,
+    training_step: Callable[..., Any] | None = None,
+    build_optimizer: Callable[..., Any] | None = None,
+    inference_step: Callable[[Any, Any], Any] | None = None,
     model_arguments: Mapping[str, Scalar] | None = None,
     gpu_memory: str | int | None = None,
     reserve: str | int = 0,
@@ -67,7 +68,10 @@ def asked_step(
     return AskedStep(
         target=target,
         functions=ModelFunctions(
-            build_batch=build_batch, training_step=training_step, build_optimizer=build_optimizer
+            build_batch=build_batch,
+            training_step=training_step,
+            build_optimizer=build_optimizer,
+            inference_step=inference_step,
         ),
         given=arguments(model_arguments or {}, "model_arguments"),
         config=step_config({**fields, "alloc_conf": alloc_confs[0] if alloc_confs else None}),

@@ -35,7 +35,7 @@ _CHOICES: dict[str, type[Enum]] = {
     "data_dependent": DataDependent,
 }  # fmt: skip
 _MAY_BE_NONE = ("sequence_length", "optimizer", "build_on", "alloc_conf")
-_FLAGS = ("channels_last", "checkpoint_activations", "set_to_none")
+_FLAGS = ("channels_last", "checkpoint_activations", "set_to_none", "batch_from_data")
 _COUNTS = ("batch_size", "sequence_length", "accumulate", "steps")
 NAMES = tuple(field.name for field in fields(StepConfig))
 

@@ -43,8 +43,9 @@ def estimate(
     device: str | None = None,
     memory: str | int | None = None,
     build_batch: Callable[..., Any] | None = None,
-    training_step: Callable[[Any, Any], Any] | None = None,
-    build_optimizer: Callable[[Any], Any] | None = None,
+    training_step: Callable[..., Any] | None = None,
+    build_optimizer: Callable[..., Any] | None = None,
+    inference_step: Callable[[Any, Any], Any] | None = None,
     model_arguments: Mapping[str, Scalar] | None = None,
     max_batch: bool = True,
     gpu_memory: str | int | None = None,
@@ -75,6 +76,7 @@ def estimate(
         build_batch=build_batch,
         training_step=training_step,
         build_optimizer=build_optimizer,
+        inference_step=inference_step,
         model_arguments=model_arguments,
         gpu_memory=gpu_memory,
         reserve=reserve,
@@ -137,7 +139,9 @@ def inspect(
     gpu: str = INSPECT_GPU,
     depth: int = 2,
     build_batch: Callable[..., Any] | None = None,
-    training_step: Callable[[Any, Any], Any] | None = None,
+    training_step: Callable[..., Any] | None = None,
+    build_optimizer: Callable[..., Any] | None = None,
+    inference_step: Callable[[Any, Any], Any] | None = None,
     model_arguments: Mapping[str, Scalar] | None = None,
     timeout_s: float = 600.0,
     hardware_db: str | os.PathLike[str] | None = None,
@@ -161,7 +165,10 @@ def inspect(
         raise UsageError("inspect takes one card, whose kernels it counts")
     (budget,) = memory_budgets([gpu], hardware_db=database, gpu_memory=None, reserve=0)
     functions = ModelFunctions(
-        build_batch=build_batch, training_step=training_step, build_optimizer=None
+        build_batch=build_batch,
+        training_step=training_step,
+        build_optimizer=build_optimizer,
+        inference_step=inference_step,
     )
     given = arguments(model_arguments or {}, "model_arguments")
     with opened(

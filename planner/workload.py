@@ -111,7 +111,8 @@ class SizeAt:
 class StepConfig:
     """How the step is run. `batch_size` is one micro-batch; a step has `accumulate` of them.
 
-    `sequence_length` is for a build_batch that takes one.
+    `sequence_length` is for a build_batch that takes one. With `batch_from_data` the batch is made
+    of items of the user's data set.
     """
 
     batch_size: int = 8
@@ -130,12 +131,19 @@ class StepConfig:
     alloc_conf: str | None = None
     data_dependent: DataDependent = DataDependent.TYPICAL
     size_at: tuple[SizeAt, ...] = ()
+    batch_from_data: bool = False
 
     def __post_init__(self) -> None:
         for field in ("batch_size", "sequence_length", "accumulate", "steps"):
             value = getattr(self, field)
             if value is not None and value < 1:
                 raise UsageError(f"{field} must be at least 1, not {value}")
+        if self.batch_from_data and (self.inputs or self.sequence_length is not None):
+            given = "inputs (--input)" if self.inputs else "a sequence length (--seq)"
+            raise UsageError(
+                f"{given} and the batch from the data set (--batch-from-data) were asked for: the "
+                "items of the data set have shapes of their own; leave one of them out"
+            )
         if self.sequence_length is not None and self.inputs:
             raise UsageError(
                 f"a sequence length of {self.sequence_length} was given (--seq), and inputs "

@@ -123,6 +123,11 @@ _STEP_OPTIONS: tuple[Decorator, ...] = (
         multiple=True,
         help="Argument for --optimizer; repeatable.",
     ),
+    click.option(
+        "--batch-from-data",
+        is_flag=True,
+        help="A batch of items of the model file's build_dataset, in the place of build_batch.",
+    ),
     click.option("--channels-last", is_flag=True, help="Weights and images in channels_last."),
     click.option(
         "--checkpoint-activations",

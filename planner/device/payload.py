@@ -24,13 +24,16 @@ class ModelFunctions:
     """Functions of the model-file contract given as live objects; None where not given."""
 
     build_batch: Callable[[int], Any] | None = None
-    training_step: Callable[[Any, Any], Any] | None = None
-    build_optimizer: Callable[[Any], Any] | None = None
+    training_step: Callable[..., Any] | None = None
+    build_optimizer: Callable[..., Any] | None = None
+    inference_step: Callable[[Any, Any], Any] | None = None
 
     @property
     def given(self) -> bool:
         """Whether any was given."""
-        return any((self.build_batch, self.training_step, self.build_optimizer))
+        return any(
+            (self.build_batch, self.training_step, self.build_optimizer, self.inference_step)
+        )
 
 
 @contextmanager
@@ -49,8 +52,8 @@ def child_target(
     if isinstance(target, (str, os.PathLike)):
         if functions.given:
             raise UsageError(
-                "build_batch, training_step and build_optimizer belong in the model file when the "
-                f"target is the file or module {os.fspath(target)!r}"
+                "build_batch, training_step, build_optimizer and inference_step belong in the "
+                f"model file when the target is the file or module {os.fspath(target)!r}"
             )
         yield parse_target(os.fspath(target), arguments)
         return
@@ -64,7 +67,11 @@ def child_target(
     from planner.step.transport import pack
 
     payload = pack(
-        target, functions.build_batch, functions.training_step, functions.build_optimizer
+        target,
+        functions.build_batch,
+        functions.training_step,
+        functions.build_optimizer,
+        functions.inference_step,
     )
     with tempfile.TemporaryDirectory(prefix="vram-planner-") as folder:
         path = Path(folder) / "target"

@@ -12,6 +12,7 @@ from planner.errors import ModelError
 from planner.estimation.allocator_what_ifs import what_ifs
 from planner.estimation.axis_search import AxisSearch, RecordedRun, recorded_run
 from planner.estimation.drawn_runs import drawn_runs
+from planner.estimation.slow_run import noted_when_slow
 from planner.estimation.step_runs import Axis, StepRuns
 from planner.estimation.step_setup import StepSetup
 from planner.gpu_estimate import WhatIf
@@ -72,8 +73,10 @@ class CardRun:
             ChildError: the run was killed or took too long.
         """
         setup = self.setup
-        setup.progress(f"{self.budget.requested}: batch {setup.config.batch_size}")
-        free = recorded_run(setup.runner, setup.cards.unlimited(self.budget), setup.config)
+        asked = f"{self.budget.requested}: batch {setup.config.batch_size}"
+        setup.progress(asked)
+        with noted_when_slow(setup.progress, asked):
+            free = recorded_run(setup.runner, setup.cards.unlimited(self.budget), setup.config)
         if free.trace.outcome is Outcome.MODEL_ERROR:
             raise model_error(free.trace)
         if free.trace.outcome is Outcome.OUT_OF_MEMORY:

@@ -31,8 +31,8 @@ _PRECEDENCE = (
     TensorCategory.PARAMETER,
     TensorCategory.BUFFER,
     TensorCategory.OPTIMIZER_STATE,
+    TensorCategory.INPUT,  # before a sparse gradient, whose indices may be those of the batch
     TensorCategory.GRADIENT,
-    TensorCategory.INPUT,
 )
 # What torch gives cuBLAS, up to 2.14 for good: below compute capability 9, and from there on.
 _CUBLAS_BYTES = (8_519_680, 32 << 20)
@@ -62,6 +62,7 @@ class Observed:
 
     `end` is the position at the last step's end, `sites_begin` the one from which on `sites` holds
     every allocation; `built_bytes` are the sizes of the blocks that are live there, by address.
+    With `owns_step` the user's own code steps the optimizers.
     """
 
     history: History
@@ -72,6 +73,7 @@ class Observed:
     notes: Sequence[Note] = ()
     sites: Sequence[SiteRequest] = ()
     calls: Sequence[ModuleCall] = ()
+    owns_step: bool = False
 
 
 _BUILD = Mark(position=0, step=0, phase=Phase.BUILD)
@@ -174,6 +176,8 @@ class _Meaning:
     def __init__(self, recording: Observed) -> None:
         self._end = recording.end
         self._calls = recording.calls
+        # where the model's code, or that of the user's step, may keep what it makes
+        self._users = (*_FORWARD, Phase.OPTIMIZER_STEP) if recording.owns_step else _FORWARD
         self._marks = sorted(recording.marks, key=lambda mark: mark.position)
         self._positions = [mark.position for mark in self._marks]
         self._last_step = max((m.step for m in self._marks if m.position < self._end), default=0)
@@ -227,8 +231,8 @@ class _Meaning:
                 return TensorCategory.WORKSPACE
         if made.phase is Phase.BUILD and stays and not block.source and not block.inherited:
             return TensorCategory.WORKSPACE  # torch itself keeps it: cuDNN's dropout state
-        if made.phase in _FORWARD and stays:
-            return TensorCategory.BUFFER  # the model's code keeps it without registering it
+        if made.phase in self._users and stays:
+            return TensorCategory.BUFFER  # the user's code keeps it without registering it
         if made.phase in _FORWARD and self._alive_in_backward(block, made):
             return TensorCategory.SAVED_ACTIVATION
         return TensorCategory.UNATTRIBUTED if stays else TensorCategory.TEMPORARY

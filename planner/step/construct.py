@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from planner.errors import ModelError, UsageError
-from planner.step import meta, peaks, precision
+from planner.step import lightning, meta, peaks, precision
 from planner.step.frames import first_line, user_frames
 from planner.step.initialisers import no_redraw_on_cuda
 from planner.step.source import ModelSource
@@ -84,7 +84,7 @@ def _without_weights(source: ModelSource, config: StepConfig, device: torch.devi
             with torch.device("meta"):  # even one weight at a time is too much for this host
                 model = source.build_model()
     precision.cast_model(model, config)
-    meta.to_device(model, device)
+    _place(model, device)
     return model
 
 
@@ -92,7 +92,7 @@ def _on_cpu(source: ModelSource, config: StepConfig, device: torch.device) -> Bu
     model = source.build_model()
     without_weights = meta.has_meta(model)  # a live module arrives so
     precision.cast_model(model, config)
-    meta.to_device(model, device)
+    _place(model, device)
     return Built(model=model, build_on=BuildOn.META if without_weights else BuildOn.CPU)
 
 
@@ -101,8 +101,14 @@ def _on_device(source: ModelSource, config: StepConfig, device: torch.device) ->
         model = source.build_model()
     meta.to_device(model, device)
     precision.cast_model(model, config)
+    lightning.placed(model, device)
     gc.collect()  # the constructor's garbage would hold blocks of the card
     return model
+
+
+def _place(model: nn.Module, device: torch.device) -> None:
+    meta.to_device(model, device)
+    lightning.placed(model, device)
 
 
 def _host_is_too_small(error: Exception) -> bool:

@@ -14,22 +14,23 @@ from types import ModuleType
 from typing import Any
 
 from planner.errors import TargetError
-from planner.step import attention, transport
+from planner.step import attention, lightning, transport
 from planner.step.compiler import defer_compiler
 from planner.step.imports import import_file, import_module
 from planner.step.lookup import find_model
-from planner.step.source import SEQUENCE_LENGTH, ModelSource
+from planner.step.source import MODEL, SEQUENCE_LENGTH, ModelSource, owns_step, takes_model
 from planner.workload import Target, TargetKind
 
 __all__ = ["ModelSource", "load"]
 
-# The optional functions of a model file, with the arguments they are called with; build_batch may
-# take a sequence_length beside.
+# The optional functions of a model file, with the arguments they are called with. build_batch may
+# take a sequence_length beside, training_step the optimizers, build_optimizer the model.
 _OPTIONAL = {
     "build_batch": ("batch_size",),
     "training_step": ("model", "batch"),
     "build_optimizer": ("parameters",),
     "build_dataset": (),
+    "inference_step": ("model", "batch"),
 }
 
 
@@ -57,11 +58,13 @@ def _load(target: Target) -> ModelSource:
         module = import_module(target.location)
     given = {name: _optional(module, name) for name in _OPTIONAL}
     return ModelSource(
-        build_model=find_model(module, target),
+        build_model=lightning.completed(find_model(module, target)),
         build_batch=given["build_batch"],
         training_step=given["training_step"],
         build_optimizer=given["build_optimizer"],
         build_dataset=given["build_dataset"],
+        inference_step=given["inference_step"],
+        collate=getattr(module, "collate", None),
         label=target.label,
         path=module.__file__ if target.kind is TargetKind.FILE else None,
     )
@@ -75,7 +78,7 @@ def _optional(module: ModuleType, name: str) -> Callable[..., Any] | None:
 
 
 def _checked(function: object, name: str, where: str) -> Callable[..., Any]:
-    arguments, keywords = _OPTIONAL[name], dict[str, str]()
+    arguments = _OPTIONAL[name]
     wanted = f"{name}({', '.join(arguments)})"
     if not callable(function):
         raise TargetError(
@@ -85,14 +88,39 @@ def _checked(function: object, name: str, where: str) -> Callable[..., Any]:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
         return function
+    keywords: dict[str, str] = {}
     if name == "build_batch" and _requires(signature, SEQUENCE_LENGTH):
         keywords, wanted = {SEQUENCE_LENGTH: ""}, f"{name}(batch_size, {SEQUENCE_LENGTH}=...)"
+    if name == "training_step" and owns_step(function):
+        arguments, wanted = (*arguments, "optimizers"), f"{name}(model, batch, optimizers)"
+    if name == "build_optimizer" and takes_model(function):
+        return _checked_for_model(function, signature, where)
     try:
         signature.bind(*arguments, **keywords)
     except TypeError as error:
         raise TargetError(
             f"{name}{signature} in {where} cannot be called as {wanted}: {error}"
         ) from None
+    return function
+
+
+def _checked_for_model(
+    function: Callable[..., Any], signature: inspect.Signature, where: str
+) -> Callable[..., Any]:
+    """build_optimizer(model), or build_optimizer(parameters, model) in any order."""
+    needed = [
+        parameter.name
+        for parameter in signature.parameters.values()
+        if parameter.default is parameter.empty
+        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        and parameter.name != MODEL
+    ]
+    if len(needed) > 1:
+        raise TargetError(
+            f"build_optimizer{signature} in {where} cannot be called as "
+            f"build_optimizer(parameters, model): it needs {' and '.join(needed)}; "
+            "give all but one a default"
+        )
     return function
 
 
@@ -112,10 +140,11 @@ def _from_pickle(target: Target) -> ModelSource:
         for name in _OPTIONAL
     }
     return ModelSource(
-        build_model=find_model(sent["model_or_builder"], target),
+        build_model=lightning.completed(find_model(sent["model_or_builder"], target)),
         build_batch=given["build_batch"],
         training_step=given["training_step"],
         build_optimizer=given["build_optimizer"],
         build_dataset=given["build_dataset"],
+        inference_step=given["inference_step"],
         label=target.name or "model",
     )

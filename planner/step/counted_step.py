@@ -17,13 +17,15 @@ from torch import nn
 
 from planner.module_counts import Structure
 from planner.step import loop
+from planner.step.batch_objects import tensors_of_batch
 from planner.step.collector import collector_paused
 from planner.step.counts import ModelCall
 from planner.step.loss import DefaultLoss
 from planner.step.module_path import ModulePath, takes_hooks
 from planner.step.module_table import Watched
 from planner.step.observer import OperatorObserver, SavedStorages, Tally
-from planner.step.tree import map_tensors, tensors_in
+from planner.step.optimizer_tree import optimizers_in
+from planner.step.tree import map_tensors, size_bytes, tensors_in
 from planner.step.watch import Watch
 from planner.trace import OperatorRecord, Phase
 from planner.workload import Mode
@@ -33,13 +35,17 @@ FORWARD_TO_BACKWARD = (Phase.FORWARD, Phase.LOSS, Phase.BACKWARD)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountedStep:
-    """What a step costs. `forward` is its first call of the model; None where it has none."""
+    """What a step costs. `forward` is its first call of the model; None where it has none.
+
+    Of a step with many calls, all of `calls` are the first one: later ones may keep much alive.
+    """
 
     operators: tuple[OperatorRecord, ...]
     calls: tuple[ModelCall, ...]
     forward: Watched | None
     assumptions: tuple[str, ...]
     batch_tensors_bytes: tuple[int, ...] = ()
+    optimizer: Any | None = None
 
     @property
     def flops(self) -> int:
@@ -50,6 +56,8 @@ class CountedStep:
 def counted_step(plan: loop.StepPlan, choose_optimizer: Callable[[], Any | None]) -> CountedStep:
     """Run a step of `plan`, which has no optimizer, and after it a counted one with its optimizer.
 
+    A step that is the user's own has its optimizers in both.
+
     Raises:
         Exception: whatever the user's code raises.
     """
@@ -57,10 +65,12 @@ def counted_step(plan: loop.StepPlan, choose_optimizer: Callable[[], Any | None]
     observer = OperatorObserver(ModulePath(plan.model))
     watch = _StepWatch(plan.model, observer)
     with collector_paused():
-        _run(plan, default_loss)
-        optimizer = choose_optimizer()
-        if optimizer is not None:
-            optimizer.step()  # makes its state
+        optimizer = choose_optimizer() if plan.owns_step else None
+        _run(replace(plan, optimizer=optimizer), default_loss)
+        if not plan.owns_step:
+            optimizer = choose_optimizer()
+            for one in optimizers_in(optimizer):
+                one.step()  # makes its state
         with watch.hooked(), observer:
             _run(replace(plan, optimizer=optimizer, watch=watch), default_loss)
     plan.model.zero_grad(set_to_none=True)
@@ -70,6 +80,7 @@ def counted_step(plan: loop.StepPlan, choose_optimizer: Callable[[], Any | None]
         forward=watch.forward,
         assumptions=default_loss.assumptions(),
         batch_tensors_bytes=watch.batch_tensors_bytes,
+        optimizer=optimizer,
     )
 
 
@@ -94,9 +105,9 @@ class _StepWatch(Watch):
     def enter(self, phase: Phase, inputs: Any = None) -> None:
         """What moves the batch there is no kernel of the card, and no operator of the step."""
         self._observer.phase = None if phase is Phase.BETWEEN_STEPS else phase
-        if phase is Phase.FORWARD:
+        if phase is Phase.FORWARD and inputs is not None:
             self.batch_tensors_bytes = tuple(
-                tensor.numel() * tensor.element_size() for _, tensor in tensors_in(inputs)
+                size_bytes(tensor) for _, tensor in tensors_of_batch(inputs)
             )
 
     @contextmanager
@@ -118,10 +129,11 @@ class _StepWatch(Watch):
     def _begin(self, _: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         if self._observer.phase is Phase.LOSS:
             self._observer.phase = Phase.FORWARD
+        if self.forward is not None:
+            self.calls.append(self.calls[0])
+            return
         cut_off = [map_tensors(given, _cut_off) for given in (arguments, keywords)]
         self.calls.append(ModelCall(arguments=cut_off[0], keywords=cut_off[1]))
-        if self.forward is not None:
-            return
         model = self._model
         inputs = [tensor for _, tensor in tensors_in((arguments, keywords))]
         saved = SavedStorages(ModulePath(model), [*model.parameters(), *model.buffers(), *inputs])

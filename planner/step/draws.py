@@ -40,15 +40,7 @@ _LIKE = {
 
 
 class DrawNothing(TorchFunctionMode):
-    """Within it, filling or imitating a meta tensor costs nothing.
-
-    `meta_by_default` says that the block runs under `torch.device("meta")`, where torch.randn and
-    its kin make meta tensors too.
-    """
-
-    def __init__(self, *, meta_by_default: bool = False) -> None:
-        super().__init__()
-        self._meta_by_default = meta_by_default
+    """Within it, filling or imitating a meta tensor costs nothing."""
 
     def __torch_function__(
         self,
@@ -63,21 +55,7 @@ class DrawNothing(TorchFunctionMode):
             tensor: torch.Tensor = args[0] if args else kwargs["tensor"]
             if tensor.device.type == "meta":
                 return tensor
-        if func in _LIKE and args and args[0].device.type == "meta":
-            if kwargs.keys() <= {"dtype"}:
-                return empty_as(args[0], args[0].device, kwargs.get("dtype"))
-        elif self._meta_by_default and kwargs.get("device") is None and "out" not in kwargs:
-            if func is torch.randn or func is torch.rand:
-                return torch.empty(*args, **_without_generator(kwargs))
-            if func is torch.randint and args and isinstance(args[-1], (tuple, list)):
-                return _integers(args[-1], kwargs)
+        imitates = func in _LIKE and kwargs.keys() <= {"dtype"}
+        if imitates and args and args[0].device.type == "meta":
+            return empty_as(args[0], args[0].device, kwargs.get("dtype"))
         return func(*args, **kwargs)
-
-
-def _integers(size: Any, kwargs: dict[str, Any]) -> torch.Tensor:
-    kept = {k: v for k, v in _without_generator(kwargs).items() if k not in ("low", "high")}
-    return torch.empty(size, **{"dtype": torch.int64, **kept})
-
-
-def _without_generator(kwargs: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in kwargs.items() if key != "generator"}

@@ -6,14 +6,17 @@ storage is touched; a tensor without memory on the card (meta, empty, exotic) is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
-from planner.step.tree import tensors_in
+from planner.step.batch_objects import tensors_of_batch
+from planner.step.compiled import plain_path
+from planner.step.optimizer_tree import optimizers_in
+from planner.step.tree import parts_of, tensors_in
 from planner.trace import TensorCategory
 
 _CARD = "cuda"
@@ -34,17 +37,33 @@ class Holders:
 
     def __init__(self, model: nn.Module, optimizer: Any | None, scaler: Any | None) -> None:
         self._parameters = tuple(
-            (parameter, *_split(name)) for name, parameter in model.named_parameters()
+            (parameter, *_split(plain_path(name))) for name, parameter in model.named_parameters()
         )
-        self._modules = tuple(model.named_modules())
-        self._optimizer = optimizer
+        self._modules = tuple((plain_path(name), owner) for name, owner in model.named_modules())
+        self._optimizers: list[Any] = []
         self._scaler = scaler
         self._owners = {id(p): (module, tensor) for p, module, tensor in self._parameters}
+        self._others: list[Any] = []  # parameters that an optimizer has and the model has not
+        for one in optimizers_in(optimizer):
+            self.add_optimizer(one)
+
+    def add_optimizer(self, optimizer: Any) -> None:
+        """This one steps too; what it trains beside the model's own parameters is named with it."""
+        if any(optimizer is known for known in self._optimizers):
+            return
+        self._optimizers.append(optimizer)
+        known = {*self._owners, *map(id, self._others)}
+        for group in getattr(optimizer, "param_groups", ()):
+            for parameter in group.get("params", ()):
+                if isinstance(parameter, torch.Tensor) and id(parameter) not in known:
+                    self._others.append(parameter)
 
     def weights(self) -> Iterator[Holding]:
         """Parameters and buffers."""
         for parameter, module, tensor in self._parameters:
             yield from _holding(parameter, TensorCategory.PARAMETER, module, tensor)
+        for parameter in self._others:
+            yield from _holding(parameter, TensorCategory.PARAMETER, "", "")
         for module, owner in self._modules:
             for tensor, buffer in owner._buffers.items():
                 yield from _holding(buffer, TensorCategory.BUFFER, module, tensor)
@@ -60,22 +79,25 @@ class Holders:
         """What hangs on the parameters' .grad."""
         for parameter, module, tensor in self._parameters:
             yield from _holding(parameter.grad, TensorCategory.GRADIENT, module, tensor)
+        for parameter in self._others:
+            yield from _holding(parameter.grad, TensorCategory.GRADIENT, "", "")
 
     def optimizer_state(self) -> Iterator[Holding]:
-        """What the optimizer keeps for each parameter, its tensor options, and the GradScaler."""
-        state = getattr(self._optimizer, "state", None)
-        for key, kept in state.items() if isinstance(state, Mapping) else ():
-            module, tensor = self._owners.get(id(key), ("", ""))
-            yield from _state(kept, module, tensor)
-        for group in getattr(self._optimizer, "param_groups", ()):
-            yield from _state({k: v for k, v in group.items() if k != "params"}, "", "")
+        """What optimizers keep for each parameter, their tensor options, and the GradScaler."""
+        for optimizer in self._optimizers:
+            state = getattr(optimizer, "state", None)
+            for key, kept in state.items() if isinstance(state, Mapping) else ():
+                module, tensor = self._owners.get(id(key), ("", ""))
+                yield from _state(kept, module, tensor)
+            for group in getattr(optimizer, "param_groups", ()):
+                yield from _state({k: v for k, v in group.items() if k != "params"}, "", "")
         if self._scaler is not None:
             yield from _state(vars(self._scaler), "", "")
 
     @staticmethod
     def inputs(batch: Any) -> Iterator[Holding]:
         """The tensors of a batch."""
-        for path, tensor in tensors_in(batch):
+        for path, tensor in tensors_of_batch(batch):
             yield from _holding(tensor, TensorCategory.INPUT, "", f"batch{path}")
 
 
@@ -88,16 +110,16 @@ def _state(kept: Any, module: str, tensor: str) -> Iterator[Holding]:
 
 def _holding(
     tensor: torch.Tensor | None, category: TensorCategory, module: str, name: str
-) -> Iterable[Holding]:
+) -> Iterator[Holding]:
     if tensor is None or tensor.device.type != _CARD:
-        return ()
-    try:
-        address = tensor.data_ptr() - int(tensor.storage_offset()) * tensor.element_size()
-    except (RuntimeError, NotImplementedError):  # sparse, quantized or wrapped: no one storage
-        return ()
-    if address <= 0:
-        return ()
-    return (Holding(address=address, category=category, module=module, tensor=name),)
+        return
+    for part in parts_of(tensor):
+        try:
+            address = part.data_ptr() - int(part.storage_offset()) * part.element_size()
+        except (RuntimeError, NotImplementedError):  # quantized or wrapped: no one storage
+            continue
+        if address > 0:
+            yield Holding(address=address, category=category, module=module, tensor=name)
 
 
 def _split(name: str) -> tuple[str, str]:

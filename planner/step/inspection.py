@@ -7,7 +7,7 @@ micro-batch; of a step that calls the model several times the table shows the fi
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -18,16 +18,18 @@ from torch import nn
 
 from planner.errors import ModelError, PlannerError
 from planner.module_counts import ModelCounts, OperatorCalls, StepCounts
-from planner.step import forward, loop, precision
+from planner.step import compiled, forward, lightning, loop
 from planner.step.batch import plan_batch
 from planner.step.checkpointing import checkpoint_activations
-from planner.step.construct import construct, count
+from planner.step.construct import Built, construct, count
 from planner.step.counted_step import counted_step
 from planner.step.counts import ModelCall
 from planner.step.frames import describe, user_frames
+from planner.step.job import Job, job_of
+from planner.step.measure import step_plan
 from planner.step.module_table import Forward, Table, module_table
-from planner.step.optimizers import choose
 from planner.step.source import ModelSource
+from planner.step.watch import Watch
 from planner.workload import Mode, StepConfig
 
 
@@ -54,7 +56,9 @@ def inspect_model(
     log = _Log(resident_bytes=_resident_bytes())
     once = replace(config, steps=1, accumulate=1)
     try:
-        return _inspect(source, once, device, depth, log)
+        built = construct(source, once, device)
+        with compiled.in_eager_mode(built.model):
+            return _inspect(source, once, device, depth, log, built)
     except PlannerError:
         raise
     except (Exception, SystemExit) as error:
@@ -65,28 +69,29 @@ def inspect_model(
 
 
 def _inspect(
-    source: ModelSource, config: StepConfig, device: torch.device, depth: int, log: _Log
+    source: ModelSource,
+    config: StepConfig,
+    device: torch.device,
+    depth: int,
+    log: _Log,
+    built: Built,
 ) -> ModelCounts:
-    built = construct(source, config, device)
     log.assumptions += built.assumptions
-    model = getattr(built.model, "_orig_mod", built.model)  # what torch.compile would hide
+    if compiled.has_compiled_parts(built.model):
+        log.assumptions.append(compiled.EAGER_TIMES)
+    model = compiled.original(built.model)
     _prepared(model, config, log)
+    job = job_of(source, config, model, device)
+    log.assumptions += job.assumptions
     log.during = "batch"
-    batch = plan_batch(source, config, device)
+    with_target = lightning.wants_target(source, config, model)
+    batch = plan_batch(source, config, device, with_target=with_target)
     log.assumptions += batch.assumptions
     log.warnings += batch.warnings
-    plan = loop.StepPlan(
-        model=model,
-        make_batch=batch.make,
-        config=config,
-        device=device,
-        required_inputs=forward.required_inputs(model),
-        autocast=precision.autocast(config, device),
-        scaler=precision.grad_scaler(config, device),
-        training_step=source.training_step,
-    )
+    plan = step_plan(source, config, model, device, job, batch)
     log.during = "step 1"
-    step = counted_step(plan, partial(_optimizer, source, config, model, log))
+    step = counted_step(plan, partial(_optimizer, job, log))
+    plan = replace(plan, optimizer=step.optimizer)
     log.assumptions += step.assumptions
     log.during = "forward"
     with plan.autocast():
@@ -128,11 +133,9 @@ def _prepared(model: nn.Module, config: StepConfig, log: _Log) -> None:
         log.warnings += notes.warnings
 
 
-def _optimizer(source: ModelSource, config: StepConfig, model: nn.Module, log: _Log) -> Any | None:
-    if config.mode is not Mode.TRAIN:
-        return None
+def _optimizer(job: Job, log: _Log) -> Any | None:
     log.during = "optimizer"
-    chosen = choose(source, config, model)
+    chosen = job.choose()
     log.assumptions += chosen.assumptions
     log.during = "step 2"
     return chosen.optimizer
@@ -140,19 +143,12 @@ def _optimizer(source: ModelSource, config: StepConfig, model: nn.Module, log: _
 
 def _forward(plan: loop.StepPlan, calls: Sequence[ModelCall], log: _Log) -> Forward:
     model, trains = plan.model, plan.config.mode is Mode.TRAIN
+    name = plan.origin if trains else "inference_step"
     if not calls:
-        step, batch = plan.training_step, plan.make_batch()
-        if step is None or not trains:  # the loop has called it, and it could not be watched
-            run = partial(forward.call, model, batch, plan.required_inputs)
-            return Forward(model=model, run=run, inputs=batch, call=None, trains=trains)
-        log.assumptions.append(
-            "training_step does not call the model as model(...): the table shows all of "
-            "training_step, with the loss"
-        )
-        return Forward(model=model, run=partial(step, model, batch), inputs=batch, call=None)
+        return _without_a_call(plan, name, log)
     if len(calls) > 1:
         log.assumptions.append(
-            f"training_step calls the model {len(calls)} times: the table shows the first call, "
+            f"{name} calls the model {len(calls)} times: the table shows the first call, "
             "step_flops has all of them"
         )
     call = calls[0]
@@ -163,6 +159,32 @@ def _forward(plan: loop.StepPlan, calls: Sequence[ModelCall], log: _Log) -> Forw
         call=call,
         trains=trains,
     )
+
+
+def _without_a_call(plan: loop.StepPlan, name: str, log: _Log) -> Forward:
+    model, batch, trains = plan.model, plan.make_batch(), plan.config.mode is Mode.TRAIN
+    if (plan.training_step if trains else plan.inference_step) is None:
+        # the loop has called it, and it could not be watched
+        run = partial(forward.call, model, batch, plan.required_inputs)
+        return Forward(model=model, run=run, inputs=batch, call=None, trains=trains)
+    log.assumptions.append(
+        f"{name} does not call the model as model(...): the table shows all of {name}"
+        + (", with the loss" if trains else "")
+    )
+    if not trains and plan.inference_step is not None:
+        run = partial(_inferred, plan.inference_step, model, batch)
+        return Forward(model=model, run=run, inputs=batch, call=None, trains=False)
+
+    def step(watch: Watch) -> Any:
+        return loop.call_training_step(replace(plan, watch=watch), batch)
+
+    run = partial(step, Watch())
+    return Forward(model=model, run=run, inputs=batch, call=None, step=step)
+
+
+def _inferred(step: Callable[[nn.Module, Any], Any], model: nn.Module, batch: Any) -> Any:
+    with torch.inference_mode():
+        return step(model, batch)
 
 
 def _step_counts(table: Table, step_flops: int, batch_size: int) -> StepCounts:

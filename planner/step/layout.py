@@ -29,6 +29,8 @@ def placed_as(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
 
 def is_dense(tensor: torch.Tensor) -> bool:
     """Whether the strides leave no gap and no overlap, so that a copy keeps them."""
+    if tensor.layout is not torch.strided:
+        return False  # sparse: no strides
     expected = 1
     for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
         if size == 1:

@@ -20,6 +20,10 @@ from planner.workload import Target
 
 Builder = Callable[[], nn.Module]
 
+# What a model file may hold beside its model.
+OTHER_FUNCTIONS = (
+    "build_batch", "training_step", "build_optimizer", "build_dataset", "inference_step", "collate",
+)  # fmt: skip
 _HOW = (
     "write `def build_model():` that returns an nn.Module, "
     "or a module-level `model = ...`, or name one: {where}:NAME"
@@ -92,7 +96,7 @@ def _candidates(module: ModuleType) -> list[str]:
         for name, value in vars(module).items()
         if not name.startswith("_")
         and (isinstance(value, nn.Module) or _is_model_class(value) or inspect.isfunction(value))
-        and name not in ("build_batch", "training_step", "build_optimizer", "build_dataset")
+        and name not in OTHER_FUNCTIONS
     ]
 
 

@@ -81,7 +81,8 @@ def check_loss(loss: Any, origin: str) -> torch.Tensor:
     if not isinstance(loss, torch.Tensor):
         raise ModelError(
             f"{origin} gave a {type(loss).__name__} as the loss; return a scalar tensor, "
-            "like `return loss_function(model(x), y)`"
+            "like `return loss_function(model(x), y)`; one that steps the optimizers itself takes "
+            "a third parameter: `def training_step(model, batch, optimizers):`"
         )
     if loss.numel() != 1:
         raise ModelError(

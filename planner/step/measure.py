@@ -6,14 +6,14 @@ raised. Convention: only torch.OutOfMemoryError is running out of memory; a text
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import nn
 
 from planner.errors import ModelError, TargetError, UsageError
-from planner.step import attention, forward, loop, meta, peaks, precision
+from planner.step import attention, compiled, forward, lightning, loop, meta, peaks, precision
 from planner.step.batch import BatchPlan, plan_batch
 from planner.step.checkpointing import checkpoint_activations
 from planner.step.collector import collector_paused
@@ -21,11 +21,12 @@ from planner.step.construct import construct, count
 from planner.step.failures import is_cuda_error, is_out_of_host_memory, is_out_of_memory
 from planner.step.frames import user_frames
 from planner.step.gradients import missing_gradients
+from planner.step.job import Job, job_of
 from planner.step.loss import DefaultLoss
-from planner.step.optimizers import Chosen, choose
 from planner.step.recorder import Recorder
 from planner.step.request_recorder import RequestRecorder
 from planner.step.source import ModelSource
+from planner.step.step_events import optimizers_noted
 from planner.step.watch import Watch
 from planner.trace import AllocationTrace, Counts, Failure, Outcome, RequestLog, StepTrace
 from planner.workload import Mode, StepConfig
@@ -164,45 +165,60 @@ def _run(
         notes = checkpoint_activations(model)
         log.assumptions += notes.assumptions
         log.warnings += notes.warnings
+    job = job_of(source, config, model, device, real_values=real_values)
+    log.assumptions += job.assumptions
     log.during = "batch"
-    batch = plan_batch(source, config, device, real_values=real_values)
+    with_target = lightning.wants_target(source, config, model)
+    batch = plan_batch(source, config, device, real_values=real_values, with_target=with_target)
     log.assumptions += batch.assumptions
     log.warnings += batch.warnings
     _finish_lazy_modules(model, batch, log)
     log.counts = count(model)
     log.during = "optimizer"
-    chosen = Chosen(optimizer=None, name="none")
-    if config.mode is Mode.TRAIN:
-        chosen = choose(source, config, model)
+    chosen = job.choose()
     log.optimizer = chosen.name
     log.assumptions += chosen.assumptions
-    plan = loop.StepPlan(
+    plan = step_plan(source, config, model, device, job, batch)
+    _run_steps(replace(plan, optimizer=chosen.optimizer, watch=watch), recorder, log)
+
+
+def step_plan(
+    source: ModelSource,
+    config: StepConfig,
+    model: nn.Module,
+    device: torch.device,
+    job: Job,
+    batch: BatchPlan,
+) -> loop.StepPlan:
+    """The steps of a job on a model that is ready; they have no optimizer and no watch yet."""
+    return loop.StepPlan(
         model=model,
         make_batch=batch.make,
         config=config,
         device=device,
         required_inputs=forward.required_inputs(model),
         autocast=precision.autocast(config, device),
-        optimizer=chosen.optimizer,
-        scaler=precision.grad_scaler(config, device, real_values=real_values),
-        training_step=source.training_step,
-        watch=watch,
+        scaler=job.scaler,
+        training_step=job.training_step,
+        owns_step=job.owns_step,
+        owns_autocast=job.owns_autocast,
+        origin=job.origin,
+        inference_step=source.inference_step,
     )
-    _run_steps(plan, recorder, log)
 
 
 def _run_steps(plan: loop.StepPlan, recorder: peaks.PeakRecorder, log: _Log) -> None:
     def on_step(number: int) -> None:
-        if number == 1 and plan.config.mode is Mode.TRAIN:
+        if number == 1 and plan.config.mode is Mode.TRAIN and not plan.owns_step:
             log.warnings += missing_gradients(plan.model)
         recorder.end_step()
         plan.watch.end_step()
         log.during = f"step {number + 1}"
 
-    default_loss = DefaultLoss()
+    default_loss, graphs = DefaultLoss(), compiled.compiled_graphs()
     log.during = "step 1"
     try:
-        with collector_paused():
+        with collector_paused(), optimizers_noted(plan.watch):
             recorder.start_steps()
             plan.watch.built(plan.model, plan.optimizer, plan.scaler)
             if plan.config.mode is Mode.TRAIN:
@@ -212,6 +228,8 @@ def _run_steps(plan: loop.StepPlan, recorder: peaks.PeakRecorder, log: _Log) -> 
     finally:
         plan.watch.end_steps()
         log.assumptions += default_loss.assumptions()
+        if compiled.has_compiled_parts(plan.model) or compiled.compiled_graphs() > graphs:
+            log.assumptions.append(compiled.EAGER_TIMES)
 
 
 def _set_mode(model: nn.Module, config: StepConfig, log: _Log) -> None:

@@ -7,10 +7,12 @@ model is passed over.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 from torch._C._profiler import _RecordFunctionFast
 from torch.nn.modules.module import (
@@ -18,6 +20,7 @@ from torch.nn.modules.module import (
     register_module_forward_pre_hook,
 )
 
+from planner.step.compiled import plain_path
 from planner.step.source_lines import of_caller
 
 _MARK = "planner module call "
@@ -47,13 +50,17 @@ class ModuleCalls:
     def __init__(self, model: nn.Module, on_root: Callable[[bool], None]) -> None:
         self.calls: list[ModuleCall] = []
         self._model = model
-        self._paths = {id(module): path for path, module in model.named_modules()}
+        self._paths = {id(module): plain_path(path) for path, module in model.named_modules()}
         self._on_root = on_root
         self._open: list[tuple[int, Any]] = []
         self._hooks: list[Any] = []
 
     def start(self) -> None:
         """From now on calls are marked."""
+        # The wrapper of torch.compile is called as a module too: that is wanted here.
+        warnings.filterwarnings(
+            "ignore", message=r"Using `torch\.compile\(module\)` when there are"
+        )
         self._hooks = [
             register_module_forward_pre_hook(self._before),
             register_module_forward_hook(self._after, always_call=True),
@@ -65,6 +72,8 @@ class ModuleCalls:
             self._hooks.pop().remove()
 
     def _before(self, module: nn.Module, args: Any) -> None:
+        if torch.compiler.is_compiling():
+            return  # a hook is traced with the module: what is compiled must be without it
         path = self._paths.get(id(module))
         if path is None:
             return
@@ -76,6 +85,8 @@ class ModuleCalls:
         self._open.append((id(module), call))
 
     def _after(self, module: nn.Module, args: Any, output: Any) -> None:
+        if torch.compiler.is_compiling():
+            return
         # a checkpoint leaves its recomputation early, by an exception: outer calls end with it
         if not any(opened == id(module) for opened, _ in self._open):
             return

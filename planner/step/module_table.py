@@ -21,6 +21,8 @@ from planner.step.module_path import FxRun, ModulePath
 from planner.step.observer import OperatorObserver, SavedStorages, Tally
 from planner.step.operator_rules import free_operators
 from planner.step.tree import tensors_in
+from planner.step.watch import Watch
+from planner.trace import Phase
 
 # Beyond this, operators must be hidden from the trace: elementwise work alone makes fvcore's count
 # the greater one.
@@ -45,7 +47,8 @@ class Table:
 class Forward:
     """A forward to look at. `call` is None where the model is not called as a whole.
 
-    `trains` says whether autograd is to keep what backward needs.
+    `trains` says whether autograd is to keep what backward needs. With `step`, which is all that a
+    training_step does, what it does in forward and loss counts.
     """
 
     model: nn.Module
@@ -53,6 +56,7 @@ class Forward:
     inputs: Any
     call: ModelCall | None
     trains: bool = True
+    step: Callable[[Watch], Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,8 +140,24 @@ def _watched_run(
     inputs = [tensor for _, tensor in tensors_in(forward.inputs)]
     saved = SavedStorages(path, [*model.parameters(), *model.buffers(), *inputs])
     with path.hooked(), saved.watching(), observer, torch.set_grad_enabled(forward.trains):
-        run(path)
+        if forward.step is not None:
+            forward.step(_ForwardAlone(observer))
+        else:
+            run(path)
     return Watched(tally=tally, saved=saved, structure=structure)
+
+
+class _ForwardAlone(Watch):
+    """Takes the tally away from the observer where a step is at its backward or its optimizers."""
+
+    def __init__(self, observer: OperatorObserver) -> None:
+        self._observer = observer
+        self._tally = observer.tally
+
+    def enter(self, phase: Phase, inputs: Any = None) -> None:
+        """`phase` begins."""
+        is_forward = phase in (Phase.FORWARD, Phase.LOSS)
+        self._observer.tally = self._tally if is_forward else None
 
 
 def _counted(forward: Forward) -> tuple[ForwardCounts | None, str]:

@@ -15,7 +15,8 @@ import torch
 from torch import nn
 
 from planner.errors import ModelError, UsageError
-from planner.step.source import ModelSource
+from planner.step.optimizer_tree import names_in, optimizers_in, strangers_in
+from planner.step.source import ModelSource, optimizer_of
 from planner.workload import OptimizerName, StepConfig
 
 # class and the arguments that torch has no default for, or that the name stands for
@@ -30,7 +31,7 @@ _NAMED: dict[OptimizerName, tuple[Callable[..., torch.optim.Optimizer], dict[str
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
-    """What steps: None and "none" when nothing does."""
+    """What steps: None and "none" when nothing does. Several are as build_optimizer gave them."""
 
     optimizer: Any | None
     name: str
@@ -57,8 +58,8 @@ def choose(source: ModelSource, config: StepConfig, model: nn.Module) -> Chosen:
                 f"optimizer arguments ({keys}) need an optimizer by name; "
                 "build_optimizer in the model file takes only the parameters"
             )
-        optimizer = _users(source.build_optimizer, parameters)
-        return Chosen(optimizer=optimizer, name=type(optimizer).__name__)
+        optimizer = _users(source.build_optimizer, parameters, model)
+        return Chosen(optimizer=optimizer, name=names_in(optimizer))
     notes: tuple[str, ...] = ()
     if config.optimizer is None:
         notes = ("optimizer: AdamW (none was given)",)
@@ -92,12 +93,24 @@ def _by_name(
     return Chosen(optimizer=optimizer, name=type(optimizer).__name__, assumptions=notes)
 
 
-def _users(build: Callable[[Any], Any], parameters: list[nn.Parameter]) -> Any:
-    optimizer = build(parameters)
-    for method in ("step", "zero_grad"):
-        if not callable(getattr(optimizer, method, None)):
-            raise ModelError(
-                f"build_optimizer returned a {type(optimizer).__name__} without {method}(); "
-                "return one optimizer, like torch.optim.AdamW(parameters)"
-            )
-    return optimizer
+def _users(build: Callable[..., Any], parameters: list[nn.Parameter], model: nn.Module) -> Any:
+    given = optimizer_of(build, parameters, model)
+    check_optimizers(given, "build_optimizer")
+    return given
+
+
+def check_optimizers(given: Any, origin: str) -> None:
+    """Refuse what holds no optimizer, or holds something that cannot be stepped.
+
+    Raises:
+        ModelError: says what there was in its place.
+    """
+    strangers = strangers_in(given)
+    if strangers or not optimizers_in(given):
+        found = f"a {type(given).__name__}"
+        if strangers and strangers[0] is not given:
+            found += f" with a {type(strangers[0]).__name__} in it,"
+        raise ModelError(
+            f"{origin} returned {found} without step() and zero_grad(); return an optimizer, like "
+            "torch.optim.AdamW(parameters), or several in a tuple, list or dict"
+        )

@@ -36,6 +36,7 @@ class Recorder(RequestRecorder):
         self._sites: tuple[SiteRequest, ...] = ()
         self._sites_begin = 0
         self._built_bytes: dict[int, int] = {}
+        self._owns_step = False
 
     def built(self, model: nn.Module, optimizer: Any | None, scaler: Any | None) -> None:
         """The model is on the card, the first step begins."""
@@ -65,6 +66,12 @@ class Recorder(RequestRecorder):
             self._note(position, self._holders.gradients())
         if inputs is not None:
             self._note(position, self._holders.inputs(inputs))
+
+    def stepped(self, optimizer: Any, *, by_user: bool) -> None:
+        """An optimizer begins its step: what it keeps is named, whoever has made it."""
+        self._owns_step |= by_user
+        if self._holders is not None:
+            self._holders.add_optimizer(optimizer)
 
     def end_step(self) -> None:
         """A step is over; what follows belongs to the next one."""
@@ -108,6 +115,7 @@ class Recorder(RequestRecorder):
             notes=self._notes,
             sites=self._sites,
             calls=self._modules.calls if self._modules else (),
+            owns_step=self._owns_step,
         )
         with collector_stopped():
             return attribute(recording)

@@ -1,4 +1,7 @@
-"""What the user's file gives: how to build the model; optionally batch, step, optimizer, data."""
+"""What the user's file gives: how to build the model; optionally batch, step, optimizer, data.
+
+Convention: a parameter's name or number says what a function wants, and nothing is called for it.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,9 @@ from typing import Any
 from torch import nn
 
 SEQUENCE_LENGTH = "sequence_length"  # the parameter's name, and passed by it
+MODEL = "model"  # likewise, of build_optimizer
+_OPTIMIZERS = ("optimizers", "optimizer", "opt", "opts")  # names that a third parameter may have
+_BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 class SequenceParameter(Enum):
@@ -37,6 +43,61 @@ def sequence_parameter(build_batch: Callable[..., Any]) -> SequenceParameter:
     return SequenceParameter.OPTIONAL if _binds(signature) else SequenceParameter.REQUIRED
 
 
+def owns_step(training_step: Callable[..., Any]) -> bool:
+    """Whether it is a training_step(model, batch, optimizers), which does the whole step.
+
+    A third parameter with a default is for the optimizers where its name says so.
+    """
+    try:
+        parameters = inspect.signature(training_step).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    placed = [parameter for parameter in parameters if parameter.kind in _BY_POSITION]
+    if len(placed) < 3:
+        return False
+    return placed[2].default is placed[2].empty or placed[2].name in _OPTIMIZERS
+
+
+def optimizer_of(build_optimizer: Callable[..., Any], parameters: Any, model: nn.Module) -> Any:
+    """What build_optimizer gives for the parameters, for the model, or for both.
+
+    The model goes by its name, the parameters to the one other parameter without a default.
+    """
+    try:
+        known = inspect.signature(build_optimizer).parameters
+    except (TypeError, ValueError):
+        return build_optimizer(parameters)
+    if not takes_model(build_optimizer):
+        return build_optimizer(parameters)
+    others = [
+        parameter
+        for parameter in known.values()
+        if parameter.name == "parameters"
+        or (
+            parameter.name != MODEL
+            and parameter.default is parameter.empty
+            and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        )
+    ]
+    if not others:
+        return build_optimizer(model=model)
+    if others[0].kind is inspect.Parameter.POSITIONAL_ONLY:
+        return build_optimizer(parameters, model=model)
+    return build_optimizer(**{others[0].name: parameters, MODEL: model})
+
+
+def takes_model(build_optimizer: Callable[..., Any]) -> bool:
+    """Whether build_optimizer has a parameter `model` that can be passed by its name."""
+    try:
+        found = inspect.signature(build_optimizer).parameters.get(MODEL)
+    except (TypeError, ValueError):
+        return False
+    return found is not None and found.kind in (
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        inspect.Parameter.KEYWORD_ONLY,
+    )
+
+
 def _binds(signature: inspect.Signature, **keywords: int) -> bool:
     try:
         signature.bind(0, **keywords)
@@ -49,14 +110,18 @@ def _binds(signature: inspect.Signature, **keywords: int) -> bool:
 class ModelSource:
     """The callables of one target. None: the user gave none, and a default is used.
 
+    `collate` makes a batch of items of the data set, where the batch comes from it.
+
     `path` is the file of the user, where there is one. `build_model` may be called repeatedly; each
     call gives a model of its own.
     """
 
     build_model: Callable[[], nn.Module]
     build_batch: Callable[..., Any] | None = None
-    training_step: Callable[[nn.Module, Any], Any] | None = None
-    build_optimizer: Callable[[Any], Any] | None = None
+    training_step: Callable[..., Any] | None = None
+    build_optimizer: Callable[..., Any] | None = None
     build_dataset: Callable[[], Any] | None = None
+    inference_step: Callable[[nn.Module, Any], Any] | None = None
+    collate: Callable[[Any], Any] | None = None
     label: str = ""
     path: str | None = None

@@ -1,13 +1,14 @@
 """The line of the user's code that something came from: FILE:LINE.
 
-In: Python frames, innermost first. Out: the innermost that is not torch's, planner's or the
-standard library's. Convention: a model's library (transformers, timm) counts as the user's code;
-what called planner does not.
+In: Python frames, innermost first. Out: the innermost that is not torch's, planner's, the standard
+library's or generated. Convention: a model's library (transformers, timm) counts as the user's
+code; what called planner does not.
 """
 
 from __future__ import annotations
 
 import functools
+import os
 import sys
 import sysconfig
 from collections.abc import Iterable, Mapping
@@ -21,6 +22,8 @@ _PACKAGES = tuple({sysconfig.get_path(name) + "/" for name in ("purelib", "platl
 _STANDARD = tuple({sysconfig.get_path(name) + "/" for name in ("stdlib", "platstdlib")})
 _OUTERMOST = str(Path(__file__).with_name("measure.py"))
 _OWN = (str(Path(__file__).resolve().parents[1]) + "/", str(Path(torch.__file__).parent) + "/")
+_GENERATED = "/torchinductor_"  # followed by the user's name, in the folder for temporary files
+_inductor = os.environ.get("TORCHINDUCTOR_CACHE_DIR", "")
 
 
 def innermost(frames: Iterable[Mapping[str, Any]]) -> str:
@@ -51,4 +54,6 @@ def of_caller() -> str:
 def _is_users(filename: str) -> bool:
     if filename.startswith(("<", *_OWN)) or not filename:
         return False
+    if _GENERATED in filename or (_inductor and filename.startswith(_inductor)):
+        return False  # code that torch.compile has written
     return filename.startswith(_PACKAGES) or not filename.startswith(_STANDARD)

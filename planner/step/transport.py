@@ -2,7 +2,8 @@
 
 In: a model or builder and its functions. Out: bytes, and the same objects again in the child.
 Convention: parameters and buffers lose their values and arrive as meta tensors; another tensor
-(a captured batch, class weights) keeps its values up to 64 KiB and arrives as zeros beyond.
+(a captured batch, class weights) keeps its values up to 64 KiB, or 64 MiB where they are integers,
+and arrives as zeros beyond.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from planner.errors import ModelError, TargetError
 from planner.step.frames import first_line
 
 VALUES_LIMIT_BYTES = 64 << 10
+INTEGERS_LIMIT_BYTES = 64 << 20  # ids, edges and masks decide what a step does
 
 _HOOK_STATE = ("_backward_hooks", "_post_accumulate_grad_hooks")
 
@@ -32,6 +34,7 @@ def pack(
     build_batch: Callable[..., Any] | None = None,
     training_step: Callable[..., Any] | None = None,
     build_optimizer: Callable[..., Any] | None = None,
+    inference_step: Callable[..., Any] | None = None,
 ) -> bytes:
     """The caller's objects as bytes, kilobytes for any size of model.
 
@@ -43,6 +46,7 @@ def pack(
         "build_batch": build_batch,
         "training_step": training_step,
         "build_optimizer": build_optimizer,
+        "inference_step": inference_step,
     }
     try:
         payload = _dump(sent, model)
@@ -56,7 +60,7 @@ def pack(
 
 
 def unpack(data: bytes) -> dict[str, Any]:
-    """The dict that `pack` made: model_or_builder, build_batch, training_step, build_optimizer.
+    """The dict that `pack` made: model_or_builder, and the functions by name.
 
     Raises:
         ModelError: a module that the objects come from cannot be imported here.
@@ -103,13 +107,17 @@ class _StructurePickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpick
             return _parameter, (type(obj), *_structure(obj), obj.requires_grad, attributes)
         if id(obj) in self._state_ids or obj.device.type == "meta":
             return _meta, _structure(obj)
-        if obj.layout is torch.strided and obj.device.type == "cpu" and _is_small(obj):
+        if obj.layout is not torch.strided:  # no strides, and it is small by its nature
+            return super().reducer_override(obj.detach().cpu())
+        if obj.device.type == "cpu" and _is_small(obj):
             return super().reducer_override(obj.detach())
         return _zeros, (*_structure(obj), obj.requires_grad and obj.is_leaf)
 
 
 def _is_small(tensor: torch.Tensor) -> bool:
-    return tensor.untyped_storage().nbytes() <= VALUES_LIMIT_BYTES
+    is_float = tensor.is_floating_point() or tensor.is_complex()
+    limit_bytes = VALUES_LIMIT_BYTES if is_float else INTEGERS_LIMIT_BYTES
+    return tensor.untyped_storage().nbytes() <= limit_bytes
 
 
 def _structure(tensor: torch.Tensor) -> tuple[tuple[int, ...], tuple[int, ...], torch.dtype]:

@@ -25,6 +25,9 @@ class Watch:
     def enter(self, phase: Phase, inputs: Any = None) -> None:
         """`phase` begins; `inputs` is the batch on the card, where it is new."""
 
+    def stepped(self, optimizer: Any, *, by_user: bool) -> None:
+        """An optimizer begins its step; `by_user`: within the user's own training_step."""
+
     def end_step(self) -> None:
         """A step is over; what follows belongs to the next one."""
 

@@ -38,8 +38,9 @@ def verify(
     tolerance: str | float = DEFAULT_TOLERANCE,
     max_batch: int | None = None,
     build_batch: Callable[..., Any] | None = None,
-    training_step: Callable[[Any, Any], Any] | None = None,
-    build_optimizer: Callable[[Any], Any] | None = None,
+    training_step: Callable[..., Any] | None = None,
+    build_optimizer: Callable[..., Any] | None = None,
+    inference_step: Callable[[Any, Any], Any] | None = None,
     model_arguments: Mapping[str, Any] | None = None,
     timeout_s: float = 600.0,
     hardware_db: str | Path | None = None,
@@ -65,7 +66,10 @@ def verify(
     job = Job(
         target=target,
         functions=ModelFunctions(
-            build_batch=build_batch, training_step=training_step, build_optimizer=build_optimizer
+            build_batch=build_batch,
+            training_step=training_step,
+            build_optimizer=build_optimizer,
+            inference_step=inference_step,
         ),
         given=arguments(model_arguments or {}, "model_arguments"),
         config=step_config(options),

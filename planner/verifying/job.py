@@ -52,6 +52,7 @@ class Job:
             build_batch=functions.build_batch,
             training_step=functions.training_step,
             build_optimizer=functions.build_optimizer,
+            inference_step=functions.inference_step,
             model_arguments=dict(self.given),
             max_batch=max_batch,
             timeout_s=self.timeout_s,

@@ -30,7 +30,8 @@ from planner.trace import Phase, TensorCategory
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-DOCUMENTS = {"README.md": README, "CONTRIBUTING.md": CONTRIBUTING}
+STEPS = (ROOT / "docs" / "steps.md").read_text(encoding="utf-8")
+DOCUMENTS = {"README.md": README, "CONTRIBUTING.md": CONTRIBUTING, "docs/steps.md": STEPS}
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -208,7 +209,7 @@ def test_every_option_of_the_library_is_named() -> None:
         for name, parameter in signature(planner.estimate).parameters.items()
         if parameter.kind is Parameter.KEYWORD_ONLY
     }
-    functions = {"build_batch", "training_step", "build_optimizer"}
+    functions = {"build_batch", "training_step", "build_optimizer", "inference_step"}
     assert {*own, *NAMES, *SPEED_NAMES} - functions - {"gpu"} <= named
 
 

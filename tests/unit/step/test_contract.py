@@ -168,6 +168,24 @@ def test_build_batch_may_take_a_sequence_length(write_model: WriteModel, paramet
             ["training_step(model, batch)"],
             id="not-callable",
         ),
+        pytest.param(
+            NET + "\n    def training_step(model, batch, optimizers, epoch):\n        pass\n",
+            {},
+            ["cannot be called as training_step(model, batch, optimizers):", "'epoch'"],
+            id="training-step-fourth-parameter",
+        ),
+        pytest.param(
+            NET + "\n    def build_optimizer(parameters, lr, model):\n        pass\n",
+            {},
+            ["build_optimizer(parameters, model)", "it needs parameters and lr"],
+            id="build-optimizer-third-parameter",
+        ),
+        pytest.param(
+            NET + "\n    def inference_step(model):\n        pass\n",
+            {},
+            ["cannot be called as inference_step(model, batch):"],
+            id="inference-step-arguments",
+        ),
         pytest.param("def f(:\n", {}, ["user_model.py, line 1", "SyntaxError"], id="syntax"),
     ],
 )
@@ -219,13 +237,47 @@ def test_a_missing_dependency_of_the_file_is_an_error_in_it(write_model: WriteMo
 
 def test_live_objects_arrive_through_a_pickle(tmp_path: Path) -> None:
     path = tmp_path / "sent"
-    sent = transport.pack(nn.Linear(3, 2), lambda batch_size: torch.zeros(batch_size, 3))
+    sent = transport.pack(
+        nn.Linear(3, 2),
+        lambda batch_size: torch.zeros(batch_size, 3),
+        inference_step=lambda model, batch: model(batch),
+    )
     path.write_bytes(sent)
     source = load(Target(kind=TargetKind.PICKLE, location=str(path)))
     assert source.build_model().weight.device.type == "meta"
     assert source.build_batch is not None
     assert source.build_batch(5).shape == (5, 3)
     assert source.training_step is None
+    assert source.inference_step is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("training_step", "model, batch"),
+        ("training_step", "model, batch, optimizers"),
+        ("training_step", "model, batch, criterion=None"),
+        ("training_step", "*arguments"),
+        ("build_optimizer", "parameters"),
+        ("build_optimizer", "model"),
+        ("build_optimizer", "parameters, model"),
+        ("build_optimizer", "model, parameters, lr=0.1"),
+        ("build_optimizer", "parameters, *, model"),
+        ("inference_step", "model, batch, steps=10"),
+    ],
+)
+def test_functions_that_take_more_or_less(
+    write_model: WriteModel, name: str, parameters: str
+) -> None:
+    source = load(write_model(f"{NET}\n    def {name}({parameters}):\n        pass\n"))
+    assert callable(getattr(source, name))
+
+
+def test_functions_of_a_model_file_are_no_models(write_model: WriteModel) -> None:
+    text = "def inference_step(model, batch): ...\ndef collate(items): ...\n"
+    with pytest.raises(TargetError) as error:
+        load(write_model(text))
+    assert "it holds" not in str(error.value)
 
 
 def test_a_sent_function_builds_the_model(tmp_path: Path) -> None:

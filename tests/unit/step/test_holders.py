@@ -95,3 +95,38 @@ def test_a_view_is_held_at_the_beginning_of_its_storage() -> None:
 def test_what_has_no_memory_of_its_own_is_passed_over() -> None:
     tensors = [torch.empty(0), torch.zeros(3).to_sparse(), torch.empty(3, device="meta")]
     assert list(Holders.inputs(tensors)) == []
+
+
+def test_several_optimizers_one_that_comes_later_and_parameters_outside_the_model() -> None:
+    model, outside = Net(), nn.Linear(2, 2)
+    first = torch.optim.Adam(model.layer.parameters())
+    found = Holders(model, {"first": first, "scheduler": None}, None)
+    later = torch.optim.Adam([model.head.bias, *outside.parameters()])
+    found.add_optimizer(later)
+    found.add_optimizer(later)
+    (model(torch.ones(2, 4)).sum() + outside(torch.ones(2)).sum()).backward()
+    first.step()
+    later.step()
+    assert names(found.weights())[3:5] == [("parameter", "", "")] * 2
+    assert names(found.gradients())[-2:] == [("gradient", "", "")] * 2
+    state = names(found.optimizer_state())
+    assert ("optimizer state", "layer", "weight.exp_avg") in state
+    assert ("optimizer state", "head", "bias.exp_avg") in state
+    assert len([one for one in state if one[2] == "exp_avg"]) == 2
+
+
+def test_both_parts_of_a_sparse_gradient() -> None:
+    table = nn.Embedding(10, 3, sparse=True)
+    table(torch.tensor([1, 2])).sum().backward()
+    assert names(Holders(table, None, None).gradients()) == [("gradient", "", "weight")] * 2
+
+
+def test_tensors_within_an_object_of_the_batch() -> None:
+    class Images:
+        def __init__(self) -> None:
+            self.tensors = torch.ones(2)
+
+        def to(self, device: Any) -> Any:
+            return self
+
+    assert names(Holders.inputs((Images(),))) == [("input", "", "batch[0].tensors")]

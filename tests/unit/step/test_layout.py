@@ -39,3 +39,8 @@ def test_dense() -> None:
     assert is_dense(torch.empty(300).as_strided((3, 1), (1, 100)))
     assert not is_dense(torch.empty(6, 4)[::2])
     assert not is_dense(torch.empty(1).expand(5))
+
+
+def test_a_sparse_tensor_has_no_strides_to_ask_for() -> None:
+    assert not is_dense(torch.eye(3).to_sparse_csr())
+    assert not is_dense(torch.eye(3).to_sparse())

@@ -85,3 +85,26 @@ def test_no_tensor_is_kept(outer: Outer) -> None:
 def test_marks_are_read_back() -> None:
     assert marked(mark(17)) == 17
     assert marked("aten::linear") is None
+
+
+def test_a_compiled_model_is_compiled_without_the_marks() -> None:
+    """Hooks are traced with a module: they would be part of what is compiled, or break it."""
+    graphs: list[list[str]] = []
+
+    def backend(graph: Any, inputs: Any) -> Any:
+        graphs.append([node.op for node in graph.graph.nodes if node.op.startswith("call")])
+        return graph.forward
+
+    net = nn.Sequential(nn.Linear(2, 2), nn.GELU())
+    compiled = torch.compile(net, backend=backend)
+    roots: list[bool] = []
+    calls = ModuleCalls(compiled, roots.append)
+    calls.start()
+    try:
+        for _ in range(3):
+            compiled(torch.ones(1, 2))
+    finally:
+        calls.stop()
+    assert graphs == [["call_function", "call_function"]]
+    assert roots == [True, False] * 3
+    assert {call.path for call in calls.calls} == {""}

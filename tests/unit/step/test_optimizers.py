@@ -121,5 +121,51 @@ def test_no_trainable_parameter() -> None:
 
 
 def test_something_else_than_an_optimizer() -> None:
+    with pytest.raises(ModelError, match=r"returned a NoneType without step\(\)"):
+        chosen(lambda parameters: None)
     with pytest.raises(ModelError, match=r"returned a tuple without step\(\)"):
-        chosen(lambda parameters: (torch.optim.SGD(parameters), None))
+        chosen(lambda parameters: (None, None))
+    with pytest.raises(ModelError, match=r"a tuple with a Linear in it, without step\(\)"):
+        chosen(lambda parameters: (torch.optim.SGD(parameters), nn.Linear(1, 1)))
+
+
+def halves(parameters: Any, model: Any) -> Any:
+    return {name: torch.optim.Adam(part.parameters()) for name, part in model.named_children()}
+
+
+def test_several_optimizers_are_kept_as_they_were_given() -> None:
+    model = nn.ModuleDict({"a": nn.Linear(2, 2), "b": nn.Linear(2, 2)})
+    result = chosen(halves, model)
+    assert result.name == "2 x Adam"
+    assert result.optimizer is not None
+    assert list(result.optimizer) == ["a", "b"]
+    assert result.optimizer["b"].param_groups[0]["params"][0] is model["b"].weight
+
+
+def test_schedulers_may_stand_beside() -> None:
+    def build(parameters: Any) -> Any:
+        optimizer = torch.optim.SGD(parameters)
+        return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, 10), None]
+
+    assert chosen(build).name == "SGD"
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda model: torch.optim.SGD(model.parameters()),
+        lambda model, lr=0.1: torch.optim.SGD(model.parameters(), lr),
+        lambda model, parameters: torch.optim.SGD(
+            [{"params": parameters}] if model.weight is parameters[0] else []
+        ),
+        lambda parameters, *, model: torch.optim.SGD([*parameters[:1], model.bias]),
+        lambda params, model: torch.optim.SGD([*params[:1], model.bias]),
+        lambda parameters=None, model=None: torch.optim.SGD([*parameters[:1], model.bias]),
+    ],
+)
+def test_a_parameter_named_model_is_the_model(build: Any) -> None:
+    model = nn.Linear(2, 2)
+    result = chosen(build, model)
+    assert result.optimizer is not None
+    trained = result.optimizer.param_groups[0]["params"]
+    assert [one is own for one, own in zip(trained, model.parameters(), strict=True)] == [True] * 2

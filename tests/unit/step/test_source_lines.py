@@ -25,6 +25,7 @@ LOOP = PLANNER.replace("measure.py", "checkpointing.py")
         ([TORCH, LOOP, "/home/me/model.py", PLANNER], "/home/me/model.py:3"),
         ([TORCH, "<string>", "<frozen runpy>"], ""),
         ([TORCH, PLANNER, "/home/me/calls_planner.py"], ""),
+        (["/tmp/torchinductor_me/ab/cabc.py", TORCH, "/home/me/model.py"], "/home/me/model.py:3"),
         ([], ""),
     ],
 )

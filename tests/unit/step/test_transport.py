@@ -60,6 +60,14 @@ def test_functions_travel_with_what_they_capture() -> None:
     assert got_large.dtype is torch.float32
 
 
+def test_large_integers_and_sparse_tensors_keep_their_values() -> None:
+    edges, adjacency = torch.arange(VALUES_LIMIT_BYTES), torch.eye(3).to_sparse_csr()
+    sent = unpack(pack(nn.Identity(), lambda b: (edges[-b:], adjacency)))
+    got, sparse = sent["build_batch"](2)
+    assert got.tolist() == [VALUES_LIMIT_BYTES - 2, VALUES_LIMIT_BYTES - 1]
+    assert sparse.to_dense().tolist() == torch.eye(3).tolist()
+
+
 def test_what_cannot_be_sent_is_named() -> None:
     model = nn.Identity()
     model.lock = threading.Lock()  # type: ignore[assignment]

@@ -1,0 +1,66 @@
+"""What a build_optimizer returned: one optimizer, several in a tuple, list or dict, schedulers.
+
+In: what the user's function gave. Out: the optimizers in it, in its own order. Convention: whatever
+has step() and zero_grad() is an optimizer, and what has step() alone a scheduler.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+
+def optimizers_in(given: Any) -> tuple[Any, ...]:
+    """Every optimizer in `given`, once."""
+    found = [one for one in _leaves(given) if is_optimizer(one)]
+    return tuple({id(one): one for one in found}.values())
+
+
+def schedulers_in(given: Any) -> tuple[Any, ...]:
+    """What can be stepped in `given` and is no optimizer."""
+    return tuple(one for one in _leaves(given) if _is_scheduler(one))
+
+
+def strangers_in(given: Any) -> tuple[Any, ...]:
+    """What is neither: no optimizer, scheduler, None, number or text."""
+    return tuple(
+        one
+        for one in _leaves(given)
+        if not (is_optimizer(one) or _is_scheduler(one))
+        and not isinstance(one, (str, int, float, type(None)))
+    )
+
+
+def names_in(given: Any) -> str:
+    """Names of the optimizers' classes as the report has them: "Adam", "2 x Adam, SGD"."""
+    numbers = Counter(type(one).__name__ for one in optimizers_in(given))
+    return ", ".join(
+        name if number == 1 else f"{number} x {name}" for name, number in numbers.items()
+    )
+
+
+def is_optimizer(one: Any) -> bool:
+    """Whether it has step() and zero_grad()."""
+    return not isinstance(one, type) and _has(one, "step") and _has(one, "zero_grad")
+
+
+def _is_scheduler(one: Any) -> bool:
+    return not isinstance(one, type) and _has(one, "step") and not _has(one, "zero_grad")
+
+
+def _has(one: Any, method: str) -> bool:
+    return callable(getattr(one, method, None))
+
+
+def _leaves(given: Any) -> Iterator[Any]:
+    if is_optimizer(given):  # also one that is a mapping or a list itself
+        yield given
+    elif isinstance(given, Mapping):
+        for value in given.values():
+            yield from _leaves(value)
+    elif isinstance(given, (tuple, list)):
+        for value in given:
+            yield from _leaves(value)
+    else:
+        yield given
