@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -196,7 +197,7 @@ def test_a_loss_that_is_read_is_finite_and_above_zero(write_model: WriteModel) -
     assert not found.values.are_decided
     assert not found.warnings
     (text,) = [text for text in found.assumptions if "drawn at random" in text]
-    assert "user_model.py:15 in training_step, 3 times" in text
+    assert re.search(r"user_model.py:\d+ in training_step, 3 times", text)
 
 
 def test_gradient_scaling_skips_no_step_and_reads_its_true_scale(write_model: WriteModel) -> None:
@@ -235,8 +236,8 @@ def test_an_endless_loop_is_named_while_it_lasts_and_at_the_end(write_model: Wri
     said: list[str] = []
     begun = time.monotonic()
     with pytest.raises(ChildTimeoutError) as caught:
-        estimate(path, timeout_s=8, on_progress=said.append)
-    assert time.monotonic() - begun < 60
+        estimate(path, timeout_s=30, on_progress=said.append)
+    assert time.monotonic() - begun < 120
     assert "times at" in str(caught.value)
     assert "user_model.py:12 in training_step" in str(caught.value)
     assert "allow more with --timeout, or look" not in str(caught.value)

@@ -19,7 +19,7 @@ _PLACES = {"aten::topk", "aten::sort"}
 
 def at_most(name: str, args: tuple[Any, ...], value: Any) -> Any:
     """The results at their most; those of other operators as they are."""
-    if name in _CHANCES or (name in _COMPARISONS and _is_of_numbers(args)):
+    if name in _CHANCES or (name.removesuffix("_") in _COMPARISONS and _is_of_numbers(args)):
         return torch.ones_like(value)
     if name in _FIRST and isinstance(value, torch.Tensor):
         if name == "aten::multinomial" and value.numel() and not _replaces(args):

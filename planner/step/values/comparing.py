@@ -24,6 +24,7 @@ def certain(name: str, args: tuple[Any, ...]) -> bool | None:
 
     Of a tensor whose values are known, and not only drawn, None: they decide.
     """
+    name = name.removesuffix("_")
     if len(args) < 2 or not isinstance(args[0], torch.Tensor) or not twins.is_plain(args[0]):
         return None
     if is_exact(args[0]) or not args[0].is_floating_point():

@@ -149,6 +149,8 @@ class ValuesMode(TorchDispatchMode):  # type: ignore[no-untyped-call] # untyped 
         """Runs the operator on the host if all it needs is known; whether it did."""
         outs = [t for t in tensors((out,)) if twins.is_plain(t)]
         overwritten = _overwritten(rule, kwargs, written)
+        if rule.is_copy and any(not twins.is_kept_when_sent(t) for t in _sent(args, kwargs)):
+            return False
         own = {id(tensor) for tensor in overwritten}
         if not rule.on_host or not (outs or written):
             return False
@@ -220,12 +222,20 @@ def _pairs(out: Any, value: Any) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
 def _overwritten(
     rule: Rule, kwargs: dict[str, Any], written: list[torch.Tensor]
 ) -> list[torch.Tensor]:
-    """Tensors whose old values do not count: what a fill or `out=` writes."""
+    """Tensors whose old values do not count: what a fill or `out=` writes, and new memory."""
     if rule.is_fill:
         return written
     named = [t for name, value in kwargs.items() if name.startswith("out") for t in tensors(value)]
     own = {id(tensor) for tensor in named}
-    return [tensor for tensor in written if id(tensor) in own]
+    return [t for t in written if id(t) in own or (twins.is_plain(t) and twins.is_blank(t))]
+
+
+def _sent(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Tensor]:
+    """The tensor of the host that a copy brings to the card; none of another copy."""
+    source = args[1] if len(args) > 1 and isinstance(args[1], torch.Tensor) else args[0]
+    if source.is_cuda or _goes_to_host(args, kwargs):
+        return []
+    return [source]
 
 
 def _plain(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Tensor]:

@@ -108,7 +108,8 @@ def rule_of(func: Any) -> Rule:
         for number, argument in enumerate(schema.arguments)
         if argument.alias_info is not None and argument.alias_info.is_write
     ]
-    needs = _NEEDS.get(name, ())
+    plain = name.removesuffix("_")  # gt_ compares as gt does
+    needs = _NEEDS.get(name, _NEEDS.get(plain, ()))
     if name in _WITH_INDICES and len(schema.returns) > 1:
         needs = (0,)
     takes_tensor = any("Tensor" in str(argument.type) for argument in schema.arguments)
@@ -118,7 +119,7 @@ def rule_of(func: Any) -> Rule:
         written=_writes(written),
         has_written=bool(written),
         is_fill=name in _FILLS,
-        is_comparison=name in _COMPARISONS,
+        is_comparison=plain in _COMPARISONS,
         is_random=torch.Tag.nondeterministic_seeded in func.tags,
         takes_generator=any(argument.name == "generator" for argument in schema.arguments),
         makes=not takes_tensor,

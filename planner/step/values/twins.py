@@ -12,10 +12,12 @@ from typing import Any
 
 import torch
 
-# Of one storage. Integers steer (ids, edges, masks); floats that steer are few (boxes, scales),
-# and all others are activations, which the host cannot compute.
+# Of one storage. Integers steer (ids, edges, masks). Floats that steer are few and small where the
+# host sends them (boxes, scales), and larger where they are computed (distances of all anchors to
+# all boxes); all others are weights and activations, which the host need not compute.
 INTEGER_LIMIT_BYTES = 256 << 20
-FLOAT_LIMIT_BYTES = 64 << 10
+FLOAT_LIMIT_BYTES = 64 << 20
+SENT_FLOAT_LIMIT_BYTES = 64 << 10
 
 _ATTRIBUTE = "_planner_twin"
 
@@ -76,6 +78,12 @@ def is_known(tensor: torch.Tensor) -> bool:
     return twin is not None and twin.storage is not None and not twin.blank
 
 
+def is_blank(tensor: torch.Tensor) -> bool:
+    """Whether nothing has been written to the tensor's storage yet."""
+    twin = twin_of(tensor)
+    return twin is not None and twin.blank
+
+
 def value_of(tensor: torch.Tensor) -> torch.Tensor | None:
     """The values as a view of the host storage; writing to it writes the known values."""
     twin = twin_of(tensor)
@@ -123,6 +131,13 @@ def limit_bytes(dtype: torch.dtype) -> int:
 def is_small(tensor: torch.Tensor) -> bool:
     """Whether values of this tensor's storage are kept."""
     return tensor.untyped_storage().nbytes() <= limit_bytes(tensor.dtype)
+
+
+def is_kept_when_sent(tensor: torch.Tensor) -> bool:
+    """Whether values that the host sends to this tensor are kept."""
+    size_bytes = tensor.numel() * tensor.element_size()
+    is_number = tensor.is_floating_point() or tensor.is_complex()
+    return not is_number or size_bytes <= SENT_FLOAT_LIMIT_BYTES
 
 
 def covers_storage(tensor: torch.Tensor) -> bool:
