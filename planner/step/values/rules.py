@@ -20,7 +20,7 @@ _NEEDS: dict[str, tuple[Any, ...]] = {
             "nonzero", "any", "all", "_local_scalar_dense", "bernoulli", "mode", "median",
             "nanmedian", "unique_dim", "_unique", "_unique2", "unique_consecutive",
             "unique_dim_consecutive", "bincount", "repeat_interleave", "count_nonzero",
-            "nonzero_static",
+            "nonzero_static", "max", "min", "aminmax",
         ),
         (0,),
     ),
@@ -34,7 +34,6 @@ _NEEDS: dict[str, tuple[Any, ...]] = {
     "_index_put_impl_": (1,),
     "nms": (0, 1),
 }  # fmt: skip
-_WITH_INDICES = {"max", "min"}  # max.dim and min.dim give places too
 _COMPARISONS = {"gt", "ge", "lt", "le", "eq", "ne"}
 _FILLS = {
     "copy_", "zero_", "fill_", "uniform_", "normal_", "random_", "bernoulli_", "exponential_",
@@ -110,8 +109,6 @@ def rule_of(func: Any) -> Rule:
     ]
     plain = name.removesuffix("_")  # gt_ compares as gt does
     needs = _NEEDS.get(name, _NEEDS.get(plain, ()))
-    if name in _WITH_INDICES and len(schema.returns) > 1:
-        needs = (0,)
     takes_tensor = any("Tensor" in str(argument.type) for argument in schema.arguments)
     return Rule(
         name=f"{namespace}::{name}",

@@ -28,7 +28,8 @@ def test_what_is_ranked_compared_or_read_needs_numbers() -> None:
     assert rule_of(aten.topk.default).needs == (0,)
     assert rule_of(aten.gt.Tensor).needs == (0, 1)
     assert rule_of(aten.max.dim).needs == (0,)
-    assert rule_of(aten.max.default).needs == ()  # a number, drawn where it is read
+    assert rule_of(aten.gt_.Scalar).needs == (0, 1)
+    assert rule_of(aten.sum.default).needs == ()  # a number, drawn where it is read
     index = rule_of(aten.index.Tensor)
     assert (index.needs, index.only_masks) == ((1,), True)
 
