@@ -24,6 +24,8 @@ from planner.estimation.step_setup import side_by_side
 from planner.estimation.summary import value_reads
 from planner.memory.budget import is_every_card
 from planner.opened import OpenedStep, beside, opened_step
+from planner.trace import weight_dtypes
+from planner.weights import settled
 from planner.workload import Mode, StepConfig
 
 _MOST_BATCHES = 64
@@ -125,6 +127,7 @@ def _curve(
     there = {batch: one for batch, one in found.items() if one is not None}
     points = _points(there, memory)
     best = recommendation(points, global_batch)
+    weights = weight_dtypes(answer.trace)
     prices = [one.cost.price for one in there.values() if one.cost.price is not None]
     return Curve(
         target=step.child.label,
@@ -139,7 +142,7 @@ def _curve(
         global_batch_size=global_batch,
         usable_memory_bytes=budget.usable_memory_bytes,
         currency=prices[0].currency if prices else None,
-        config=config,
+        config=settled(config, weights),
         versions=step.child.versions,
         assumptions=_assumptions(answer, there),
         warnings=(
@@ -148,6 +151,7 @@ def _curve(
             *step.known.warnings,
             *speeds.failures.values(),
         ),
+        weight_dtypes=weights,
     )
 
 

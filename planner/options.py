@@ -30,7 +30,7 @@ _Choice = TypeVar("_Choice", bound=Enum)
 _CHOICES: dict[str, type[Enum]] = {
     "mode": Mode, "precision": Precision, "optimizer": OptimizerName, "build_on": BuildOn,
 }  # fmt: skip
-_MAY_BE_NONE = ("sequence_length", "optimizer", "build_on", "alloc_conf")
+_MAY_BE_NONE = ("sequence_length", "precision", "optimizer", "build_on", "alloc_conf")
 _FLAGS = ("channels_last", "checkpoint_activations", "set_to_none")
 _COUNTS = ("batch_size", "sequence_length", "accumulate", "steps")
 NAMES = tuple(field.name for field in fields(StepConfig))

@@ -29,6 +29,7 @@ from planner.memory.budget import is_every_card, memory_budgets
 from planner.opened import OpenedStep, beside, counted_or_why, opened, opened_step
 from planner.options import arguments, step_config
 from planner.results import Estimate
+from planner.weights import settled
 from planner.workload import Scalar
 
 # A recent data-centre card: flash attention and every dtype.
@@ -178,7 +179,7 @@ def inspect(
         note = () if budget.note is None else (budget.note,)
         return Inspection(
             target=child.label,
-            config=config,
+            config=settled(config, counts.counts.weight_dtypes),
             depth=depth,
             gpu=budget.card.name,
             model=counts,

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from planner.weights import WeightDtype
+
 
 class Outcome(str, Enum):
     """How a run ended when the child lived to say so."""
@@ -206,11 +208,12 @@ class ValueRead:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """Elements of the model's parameters and buffers."""
+    """Elements of the model's parameters and buffers; the parameters by dtype, most bytes first."""
 
     parameters: int
     trainable_parameters: int
     buffers: int
+    weight_dtypes: tuple[WeightDtype, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,3 +282,8 @@ class StepTrace:
     assumptions: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     failure: Failure | None = None
+
+
+def weight_dtypes(trace: StepTrace) -> tuple[WeightDtype, ...]:
+    """The parameters of the model by dtype; none where it was not built."""
+    return () if trace.counts is None else trace.counts.weight_dtypes

@@ -30,11 +30,12 @@ class Mode(str, Enum):
 class Precision(str, Enum):
     """Dtype of weights and arithmetic."""
 
-    FP32 = "fp32"
-    FP16 = "fp16"  # weights, gradients and optimizer state in float16
+    AS_BUILT = "as-built"  # nothing is cast: each weight has the dtype that the model file gives it
+    FP32 = "fp32"  # weights, gradients and optimizer state in float32
+    FP16 = "fp16"  # the same in float16
     BF16 = "bf16"
-    AMP_FP16 = "amp-fp16"  # float32 weights, autocast to float16, GradScaler in training
-    AMP_BF16 = "amp-bf16"  # float32 weights, autocast to bfloat16
+    AMP_FP16 = "amp-fp16"  # weights as built, autocast to float16, GradScaler in training
+    AMP_BF16 = "amp-bf16"  # weights as built, autocast to bfloat16
 
 
 class OptimizerName(str, Enum):
@@ -95,13 +96,14 @@ class InputSpec:
 class StepConfig:
     """How the step is run. `batch_size` is one micro-batch; a step has `accumulate` of them.
 
-    `sequence_length` is for a build_batch that takes one.
+    `sequence_length` is for a build_batch that takes one. A `precision` of None casts nothing, as
+    AS_BUILT; in a result it is settled (see weights.py).
     """
 
     batch_size: int = 8
     sequence_length: int | None = None
     mode: Mode = Mode.TRAIN
-    precision: Precision = Precision.FP32
+    precision: Precision | None = None
     optimizer: OptimizerName | None = None
     optimizer_arguments: tuple[tuple[str, Scalar], ...] = ()
     inputs: tuple[InputSpec, ...] = ()
@@ -112,6 +114,11 @@ class StepConfig:
     steps: int = 3
     build_on: BuildOn | None = None
     alloc_conf: str | None = None
+
+    @property
+    def precision_name(self) -> str:
+        """The precision in the words of --precision."""
+        return (self.precision or Precision.AS_BUILT).value
 
     def __post_init__(self) -> None:
         for field in ("batch_size", "sequence_length", "accumulate", "steps"):

@@ -61,8 +61,6 @@ def precision(help_text: str) -> Decorator:
     return click.option(
         "--precision",
         type=words(Precision),
-        default=DEFAULTS.precision.value,
-        show_default=True,
         help=help_text,
     )
 
@@ -93,7 +91,10 @@ _STEP_OPTIONS: tuple[Decorator, ...] = (
         show_default=True,
         help="A training step, or a forward pass alone.",
     ),
-    precision("Dtype of weights and arithmetic; amp-* is autocast over float32 weights."),
+    precision(
+        "Dtype of weights and arithmetic; amp-* is autocast over the weights as built. Without it "
+        "nothing is cast: as-built."
+    ),
     click.option(
         "--optimizer",
         type=words(OptimizerName),

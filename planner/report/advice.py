@@ -10,9 +10,10 @@ from planner.gpu_estimate import GpuEstimate
 from planner.results import Estimate
 from planner.trace import TensorCategory
 from planner.units import MIB, format_bytes
+from planner.weights import are_mainly_float32
 from planner.workload import Mode, Precision, StepConfig
 
-_FLOAT32_WEIGHTS = (Precision.FP32, Precision.AMP_FP16, Precision.AMP_BF16)
+_CAST_TO_HALF = (Precision.FP16, Precision.BF16)
 _WORTH_BYTES = MIB  # below it there is nothing to save
 _TWO_STATES = ("Adam", "AdamW")  # classes of torch.optim that keep two values per parameter
 
@@ -82,7 +83,8 @@ def _takes_less(estimate: Estimate) -> list[str]:
     found = []
     if trains and not config.checkpoint_activations and _holds_activations(estimate):
         found.append("--checkpoint-activations (computes them again in backward)")
-    if config.precision in _FLOAT32_WEIGHTS:
+    is_single = are_mainly_float32(estimate.counts.weight_dtypes)
+    if config.precision not in _CAST_TO_HALF and is_single:
         what = "weights, gradients and optimizer state" if trains else "weights"
         found.append(f"--precision bf16 or fp16 ({what} in 2 bytes a value)")
     if trains and estimate.optimizer in _TWO_STATES:

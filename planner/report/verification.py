@@ -12,6 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from planner.report.heading import weight_words
 from planner.report.lists import titled_lists
 from planner.units import format_bytes
 from planner.verification.records import (
@@ -71,7 +72,7 @@ def _heading(verification: Verification) -> RenderableType:
     device, config, versions = verification.device, verification.config, verification.versions
     optimizer = f", optimizer {verification.optimizer}" if verification.optimizer else ""
     lines = [
-        f"{config.mode.value}, {config.precision.value}{optimizer}",
+        f"{config.mode.value}, {weight_words(config, verification.weight_dtypes)}{optimizer}",
         f"{device.name} with {format_bytes(device.memory_bytes)}, {_KINDS[device.kind]}",
     ]
     if device.limit:

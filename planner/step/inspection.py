@@ -69,6 +69,7 @@ def _inspect(
 ) -> ModelCounts:
     built = construct(source, config, device)
     log.assumptions += built.assumptions
+    log.warnings += built.warnings
     model = getattr(built.model, "_orig_mod", built.model)  # what torch.compile would hide
     _prepared(model, config, log)
     log.during = "batch"

@@ -158,6 +158,7 @@ def _run(
     model = built.model
     log.build_on = built.build_on.value
     log.assumptions += built.assumptions
+    log.warnings += built.warnings
     _set_mode(model, config, log)
     if config.checkpoint_activations:
         notes = checkpoint_activations(model)

@@ -22,6 +22,7 @@ from planner.verification.records import (
     VerifiedDevice,
 )
 from planner.verification.search import Searched
+from planner.weights import settled
 from planner.workload import StepConfig
 
 
@@ -45,7 +46,7 @@ def compare(
     known = at or first
     return Verification(
         target=target,
-        config=config,
+        config=config if known is None else settled(config, known.counts.weight_dtypes),
         optimizer="" if known is None else known.optimizer,
         device=device,
         predicted=_predicted(first, at, device.kind),
@@ -59,6 +60,7 @@ def compare(
         bound=searched.bound,
         assumptions=() if known is None else known.assumptions,
         warnings=(*warnings, *(() if known is None else known.warnings)),
+        weight_dtypes=() if known is None else known.counts.weight_dtypes,
     )
 
 

@@ -73,7 +73,7 @@ def add(verification: Verification, *, recorded_at: datetime | None = None) -> i
         device.driver,
         verification.versions.torch,
         verification.target,
-        verification.config.precision.value,
+        verification.config.precision_name,
         verification.config.batch_size,
         json.dumps(verification.to_dict()),
     )

@@ -72,7 +72,9 @@ def test_allocator_settings_as_torch_reads_them(text: str) -> None:
     assert step_config({"alloc_conf": text}).alloc_conf == text
 
 
-@pytest.mark.parametrize("name", ["sequence_length", "optimizer", "build_on", "alloc_conf"])
+@pytest.mark.parametrize(
+    "name", ["sequence_length", "precision", "optimizer", "build_on", "alloc_conf"]
+)
 def test_none_is_not_said(name: str) -> None:
     assert step_config({name: None}) == StepConfig()
 
@@ -82,7 +84,7 @@ def test_none_is_not_said(name: str) -> None:
     [
         ({"batchsize": 8}, "did you mean batch_size"),
         ({"zzz": 8}, "known: batch_size"),
-        ({"precision": "fp8"}, "fp32, fp16, bf16, amp-fp16, amp-bf16"),
+        ({"precision": "fp8"}, "as-built, fp32, fp16, bf16, amp-fp16, amp-bf16"),
         ({"mode": None}, "train, infer"),
         ({"batch_size": "8"}, "a whole number, not '8'"),
         ({"batch_size": True}, "a whole number, not True"),

@@ -13,6 +13,7 @@ from planner.report.advice import advice
 from planner.results import Estimate
 from planner.trace import Origin, Phase, TensorCategory
 from planner.units import GIB
+from planner.weights import WeightDtype
 from planner.workload import Mode, Precision, StepConfig
 
 
@@ -20,6 +21,18 @@ def on(card: GpuEstimate, estimate: Estimate, **config: Any) -> str:
     """All advice for one card, with the step changed."""
     changed = StepConfig(**{"batch_size": 16, **config})
     return "\n".join(advice(replace(estimate, gpus=(card,), config=changed)))
+
+
+def test_weights_in_half_precision_are_not_offered_it(estimate: Estimate, t4: GpuEstimate) -> None:
+    offer = "--precision bf16 or fp16"
+    half = WeightDtype(dtype="bfloat16", elements=100, size_bytes=200)
+    built_in_half = replace(
+        estimate, counts=replace(estimate.counts, weight_dtypes=(half,)), gpus=(t4,)
+    )
+    for precision in (Precision.AS_BUILT, Precision.AMP_BF16):
+        assert offer not in on(t4, built_in_half, precision=precision)
+        assert offer in on(t4, estimate, precision=precision)
+    assert offer not in on(t4, estimate, precision=Precision.BF16)
 
 
 def test_nothing_is_said_where_everything_fits(estimate: Estimate, a100: GpuEstimate) -> None:
