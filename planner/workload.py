@@ -39,13 +39,22 @@ class Precision(str, Enum):
 
 
 class OptimizerName(str, Enum):
-    """Optimizers that can be asked for by name, with torch's defaults."""
+    """Optimizers that can be asked for by name, with the defaults of their classes."""
 
     SGD = "sgd"
     SGD_MOMENTUM = "sgd-momentum"  # momentum 0.9
+    SGD_FUSED = "sgd-fused"  # fused=True: one kernel for many tensors
     ADAM = "adam"
+    ADAM8BIT = "adam8bit"  # of bitsandbytes: state in 2 bytes a parameter
     ADAMW = "adamw"
+    ADAMW_FUSED = "adamw-fused"
+    ADAMW8BIT = "adamw8bit"  # of bitsandbytes
+    PAGED_ADAMW8BIT = "paged-adamw8bit"  # of bitsandbytes: state in managed memory
     ADAFACTOR = "adafactor"
+    ADAGRAD = "adagrad"
+    LION = "lion"  # of lion-pytorch, else of bitsandbytes
+    MUON = "muon"  # for the matrices of hidden layers, with AdamW for the rest
+    RMSPROP = "rmsprop"
     NONE = "none"  # gradients are computed, nothing is stepped
 
 

@@ -120,8 +120,27 @@ def test_inference_knows_no_training(estimate: Estimate, t4: GpuEstimate) -> Non
         assert option not in text
 
 
-def test_an_optimizer_with_little_state_is_left_alone(estimate: Estimate, t4: GpuEstimate) -> None:
-    changed = replace(estimate, gpus=(t4,), optimizer="SGD")
+@pytest.mark.parametrize(
+    ("optimizer", "words"),
+    [
+        ("AdamW (fused)", ["--optimizer adamw8bit", "AdamW keeps 2 values a parameter"]),
+        ("Adam", ["--optimizer adamw8bit", "Adam keeps 2 values a parameter"]),
+        ("AdamW8bit", ["--optimizer sgd (no state; AdamW8bit keeps 2 bytes a parameter)"]),
+    ],
+)
+def test_state_that_can_be_smaller(
+    estimate: Estimate, t4: GpuEstimate, optimizer: str, words: list[str]
+) -> None:
+    text = "\n".join(advice(replace(estimate, gpus=(t4,), optimizer=optimizer)))
+    assert all(one in text for one in words)
+    assert ("adamw8bit" in text) is (optimizer != "AdamW8bit")
+
+
+@pytest.mark.parametrize("optimizer", ["SGD", "PagedAdamW8bit", "Muon + AdamW", "Lion"])
+def test_an_optimizer_with_little_state_is_left_alone(
+    estimate: Estimate, t4: GpuEstimate, optimizer: str
+) -> None:
+    changed = replace(estimate, gpus=(t4,), optimizer=optimizer)
     assert not any("--optimizer" in text for text in advice(changed))
 
 
