@@ -164,4 +164,6 @@ def _config_dict(config: StepConfig, optimizer: str | None, build_on: str | None
             for spec in config.inputs
         ],
         "sequence_length": config.sequence_length,
+        "clip_grad_norm": config.clip_grad_norm,
+        "ema": config.ema,
     }

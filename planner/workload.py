@@ -15,6 +15,8 @@ from planner.errors import UsageError
 
 Scalar = bool | int | float | str | None
 
+EMA_DECAY = 0.999  # where none is given, as torch.optim.swa_utils.get_ema_multi_avg_fn has it
+
 DTYPES = (
     "float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool",
 )  # fmt: skip
@@ -106,7 +108,8 @@ class StepConfig:
     """How the step is run. `batch_size` is one micro-batch; a step has `accumulate` of them.
 
     `sequence_length` is for a build_batch that takes one. A `precision` of None casts nothing, as
-    AS_BUILT; in a result it is settled (see weights.py).
+    AS_BUILT; in a result it is settled (see weights.py). `clip_grad_norm` is the greatest norm of
+    all gradients, `ema` the decay of a moving average of the weights; None: neither is done.
     """
 
     batch_size: int = 8
@@ -123,6 +126,8 @@ class StepConfig:
     steps: int = 3
     build_on: BuildOn | None = None
     alloc_conf: str | None = None
+    clip_grad_norm: float | None = None
+    ema: float | None = None
 
     @property
     def precision_name(self) -> str:
@@ -140,6 +145,25 @@ class StepConfig:
                 "(--input) that have a shape of their own: leave the sequence length out, and put "
                 f"it into the shape, as in --input ids={self.sequence_length}:int64"
             )
+        self._check_what_follows_backward()
+
+    def _check_what_follows_backward(self) -> None:
+        if self.clip_grad_norm is not None and not 0 < self.clip_grad_norm < math.inf:
+            raise UsageError(
+                f"clip_grad_norm must be a norm above 0, like 1.0, not {self.clip_grad_norm!r}"
+            )
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise UsageError(
+                f"ema must be a decay between 0 and 1, like {EMA_DECAY}, not {self.ema!r}"
+            )
+        for name, option, value in (
+            ("clip_grad_norm", "--clip-grad-norm", self.clip_grad_norm), ("ema", "--ema", self.ema)
+        ):  # fmt: skip
+            if value is not None and self.mode is Mode.INFER:
+                raise UsageError(
+                    f"{name} {value:g} was given ({option}), which belongs to a training step, and "
+                    "mode is infer: leave one of the two out"
+                )
 
 
 def parse_target(text: str, arguments: tuple[tuple[str, Scalar], ...] = ()) -> Target:

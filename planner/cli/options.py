@@ -14,6 +14,7 @@ import click
 
 from planner.units import parse_seconds
 from planner.workload import (
+    EMA_DECAY,
     BuildOn,
     Mode,
     OptimizerName,
@@ -41,6 +42,16 @@ def _arguments(
 
 def _seconds(context: click.Context, parameter: click.Parameter, text: str) -> float:
     return parse_seconds(text)
+
+
+def _decay(context: click.Context, parameter: click.Parameter, text: str | None) -> float | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        raise click.BadParameter(
+            f"{text!r} is no decay between 0 and 1. What follows --ema is taken for one: write "
+            f"--ema={EMA_DECAY}, or --ema at the end."
+        ) from None
 
 
 def batch(help_text: str) -> Decorator:
@@ -120,6 +131,20 @@ _STEP_OPTIONS: tuple[Decorator, ...] = (
         default=DEFAULTS.accumulate,
         show_default=True,
         help="Micro-batches per optimizer step.",
+    ),
+    click.option(
+        "--clip-grad-norm",
+        metavar="X",
+        type=float,
+        help="torch.nn.utils.clip_grad_norm_ of all gradients to X, before the optimizer's step.",
+    ),
+    click.option(
+        "--ema",
+        metavar="[DECAY]",
+        is_flag=False,
+        flag_value=str(EMA_DECAY),
+        callback=_decay,
+        help=f"Keep a moving average of the weights, with a decay of {EMA_DECAY} if none is given.",
     ),
     click.option(
         "--no-set-to-none",

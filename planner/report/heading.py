@@ -51,6 +51,16 @@ def step_words(
         words.append("channels_last")
     if config.checkpoint_activations:
         words.append("activations checkpointed")
+    return [*words, *after_backward(config.clip_grad_norm, config.ema)]
+
+
+def after_backward(clip_grad_norm: float | None, ema: float | None) -> list[str]:
+    """What is done beside the optimizer's step, if anything."""
+    words = []
+    if clip_grad_norm is not None:
+        words.append(f"gradients clipped to norm {clip_grad_norm:g}")
+    if ema is not None:
+        words.append(f"EMA of the weights with decay {ema:g}")
     return words
 
 

@@ -28,6 +28,7 @@ from planner.step.frames import describe, user_frames
 from planner.step.module_table import Forward, Table, module_table
 from planner.step.optimizers import choose
 from planner.step.source import ModelSource
+from planner.step.weight_average import weight_average
 from planner.workload import Mode, StepConfig
 
 
@@ -85,6 +86,7 @@ def _inspect(
         autocast=precision.autocast(config, device),
         scaler=precision.grad_scaler(config, device),
         training_step=source.training_step,
+        average=weight_average(model, config.ema),
     )
     log.during = "step 1"
     step = counted_step(plan, partial(_optimizer, source, config, model, log))

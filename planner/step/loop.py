@@ -17,8 +17,10 @@ import torch
 from torch import nn
 
 from planner.step import forward
+from planner.step.clipping import clip_gradients
 from planner.step.loss import DefaultLoss, check_loss
 from planner.step.watch import Watch
+from planner.step.weight_average import WeightAverage
 from planner.trace import Phase
 from planner.workload import StepConfig
 
@@ -36,6 +38,7 @@ class StepPlan:
     optimizer: Any | None = None
     scaler: torch.amp.GradScaler | None = None
     training_step: Callable[[nn.Module, Any], Any] | None = None
+    average: WeightAverage | None = None
     watch: Watch = field(default_factory=Watch)
 
 
@@ -69,7 +72,15 @@ def train(plan: StepPlan, default_loss: DefaultLoss, on_step: Callable[[int], No
             plan.watch.enter(Phase.BACKWARD)
             _backward(loss, plan.scaler)
         plan.watch.enter(Phase.OPTIMIZER_STEP)
+        clip_gradients(
+            plan.model,
+            plan.config.clip_grad_norm,
+            optimizer=plan.optimizer,
+            scaler=plan.scaler,
+        )
         _optimizer_step(plan)
+        if plan.average is not None:
+            plan.average.update()
         on_step(number)
         _collect_first(number)
     del batch, target, output, loss

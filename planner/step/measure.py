@@ -26,6 +26,7 @@ from planner.step.recorder import Recorder
 from planner.step.request_recorder import RequestRecorder
 from planner.step.source import ModelSource
 from planner.step.watch import Watch
+from planner.step.weight_average import weight_average
 from planner.trace import AllocationTrace, Counts, Failure, Outcome, RequestLog, StepTrace
 from planner.workload import Mode, StepConfig
 
@@ -176,6 +177,8 @@ def _run(
         chosen = choose(source, config, model)
     log.optimizer = chosen.name
     log.assumptions += chosen.assumptions
+    log.during = "ema"
+    average = weight_average(model, config.ema)
     plan = loop.StepPlan(
         model=model,
         make_batch=batch.make,
@@ -186,6 +189,7 @@ def _run(
         optimizer=chosen.optimizer,
         scaler=precision.grad_scaler(config, device, real_values=real_values),
         training_step=source.training_step,
+        average=average,
         watch=watch,
     )
     _run_steps(plan, recorder, log)
@@ -203,6 +207,8 @@ def _run_steps(plan: loop.StepPlan, recorder: peaks.PeakRecorder, log: _Log) -> 
         with collector_paused():
             recorder.start_steps()
             plan.watch.built(plan.model, plan.optimizer, plan.scaler)
+            if plan.average is not None:
+                plan.watch.averaged(plan.average.module)
             if plan.config.mode is Mode.TRAIN:
                 loop.train(plan, default_loss, on_step)
             else:

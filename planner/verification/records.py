@@ -185,6 +185,8 @@ class Verification:
                 "steps": self.config.steps,
                 "accumulate": self.config.accumulate,
                 "alloc_conf": self.config.alloc_conf,
+                "clip_grad_norm": self.config.clip_grad_norm,
+                "ema": self.config.ema,
             },
             "weight_dtypes": [one.to_dict() for one in self.weight_dtypes],
             "predicted": _side(self.predicted, self.predicted_categories),

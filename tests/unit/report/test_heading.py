@@ -74,6 +74,13 @@ def test_an_optimizer_is_named_as_it_is_called() -> None:
     assert step_words(FP32, "AdamW", [SINGLE]) == ["fp32 weights", "optimizer AdamW"]
 
 
+def test_what_is_done_beside_the_step_is_said() -> None:
+    config = replace(FP32, clip_grad_norm=1.0, ema=0.999)
+    assert step_words(config, None, [SINGLE])[1:] == [
+        "gradients clipped to norm 1", "EMA of the weights with decay 0.999",
+    ]  # fmt: skip
+
+
 def test_software(curve: Curve) -> None:
     whole = "torch 2.14.1+cu130, CUDA 13.0, cuDNN 9.24.0, Python 3.11.7, planner 0.1.0"
     assert software(curve.versions) == whole
