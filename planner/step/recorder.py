@@ -60,7 +60,9 @@ class Recorder(RequestRecorder):
     def averaged(self, module: nn.Module) -> None:
         """A copy of the model is kept: its tensors are named after the model's."""
         if self._holders is not None:
-            self._note(self._position(), _of_copy(Holders(module, None, None).weights()))
+            copied = Holders(module, None, None)
+            held = chain(copied.weights(), copied.attributes())
+            self._note(self._position(), _of_copy(held))
 
     def enter(self, phase: Phase, inputs: Any = None) -> None:
         """`phase` begins; what the last one has left is noted."""

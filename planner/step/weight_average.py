@@ -18,10 +18,10 @@ class WeightAverage:
     """A deep copy of a model, brought nearer to it after each step."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:
-        compiled = getattr(model, "_orig_mod", model)  # torch.compile wraps the model of the user
-        self._model: nn.Module = compiled
+        # torch.compile wraps the user's model, which it shares the weights with.
+        self._model: nn.Module = getattr(model, "_orig_mod", model)
         self._decay = decay
-        self.module: nn.Module = copy.deepcopy(compiled)
+        self.module: nn.Module = copy.deepcopy(self._model)
 
     @torch.no_grad()
     def update(self) -> None:
