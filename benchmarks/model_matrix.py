@@ -51,7 +51,10 @@ def main() -> int:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--csv", type=Path)
     parser.add_argument("--no-search", action="store_true")
-    parser.add_argument("--precisions", default=",".join(kind.value for kind in Precision))
+    parser.add_argument(
+        "--precisions",
+        default=",".join(kind.value for kind in Precision if kind is not Precision.AS_BUILT),
+    )
     parser.add_argument("--modes", default=",".join(kind.value for kind in Mode))
     arguments = parser.parse_args()
     budgets = memory_budgets(
@@ -101,7 +104,7 @@ def model_rows(
             )
             run = CardRun(setup=setup, budget=budget)
             row: Row = dict.fromkeys(FIELDS, "")
-            row.update(model=model, card=budget.requested, precision=config.precision.value)
+            row.update(model=model, card=budget.requested, precision=config.precision_name)
             row.update(mode=config.mode.value, batch_size=config.batch_size)
             started = time.perf_counter()
             row.update(case(run, search))

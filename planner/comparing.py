@@ -29,7 +29,9 @@ from planner.hardware.specs import GpuSpec
 from planner.memory.budget import ALL_CARDS, MemoryBudget, is_every_card
 from planner.opened import OpenedStep, beside, opened_step
 from planner.options import choice
+from planner.trace import weight_dtypes
 from planner.values_result import NO_VALUES_READ
+from planner.weights import settled
 
 # An epoch where no size of the dataset was given: about the training pictures of ImageNet-1k,
 # 1 281 167 (https://image-net.org/challenges/LSVRC/2012/).
@@ -86,6 +88,7 @@ def compare(
             batch_size,
             failures,
         )
+        weights = weight_dtypes(answers[0].trace)
         said = (_AT_KNEE if batch_size is None else _AT_BATCH.format(batch=batch_size), _BY_REPLAY)
         return CardComparison(
             target=step.child.label,
@@ -93,11 +96,12 @@ def compare(
             cards=tuple(one.card for one in found),
             left_out=left_out,
             epoch_samples=step.request.dataset_samples,
-            config=step.setup.config,
+            config=settled(step.setup.config, weights),
             versions=step.child.versions,
             assumptions=(*said, *_assumptions(found, answers), *([] if dataset_size else [_EPOCH])),
             warnings=_warnings(step, answers, [*failures.values(), *_not_fitting(found)]),
             values=answers[0].values if answers else NO_VALUES_READ,
+            weight_dtypes=weights,
         )
 
 

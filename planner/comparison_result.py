@@ -16,6 +16,7 @@ from planner.csv_form import Cell, csv_text, ends
 from planner.errors import UsageError
 from planner.results import SCHEMA_VERSION, Versions, asked_config_dict
 from planner.values_result import NO_VALUES_READ, ValuesResult
+from planner.weights import WeightDtype
 from planner.workload import StepConfig
 
 _COLUMNS = (
@@ -102,6 +103,7 @@ class CardComparison:
     warnings: tuple[str, ...] = ()
     engine: str = "emulated"
     values: ValuesResult = NO_VALUES_READ
+    weight_dtypes: tuple[WeightDtype, ...] = ()
 
     @property
     def ranking(self) -> tuple[ComparedCard, ...]:
@@ -126,6 +128,7 @@ class CardComparison:
             "epoch_samples": self.epoch_samples,
             "versions": self.versions.to_dict(),
             "config": asked_config_dict(self.config),
+            "weight_dtypes": [one.to_dict() for one in self.weight_dtypes],
             "cards": [card.to_dict() for card in self.ranking],
             "left_out": [
                 {"requested": card.requested, "reason": card.reason} for card in self.left_out

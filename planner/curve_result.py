@@ -15,6 +15,7 @@ from planner.errors import UsageError
 from planner.results import SCHEMA_VERSION, Versions, asked_config_dict
 from planner.units import format_percent
 from planner.values_result import NO_VALUES_READ, ValuesResult
+from planner.weights import WeightDtype
 from planner.workload import StepConfig
 
 # The share of the best throughput from which a larger batch is not worth its memory. A convention.
@@ -98,6 +99,7 @@ class Curve:
     engine: str = "emulated"
     largest_batch_is_bound: bool = False
     values: ValuesResult = NO_VALUES_READ
+    weight_dtypes: tuple[WeightDtype, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON document, in stable order, with plain types only."""
@@ -109,6 +111,7 @@ class Curve:
             "gpu_name": self.gpu_name,
             "versions": self.versions.to_dict(),
             "config": asked_config_dict(self.config),
+            "weight_dtypes": [one.to_dict() for one in self.weight_dtypes],
             "usable_memory_bytes": self.usable_memory_bytes,
             "largest_batch_size": self.largest_batch_size,
             "largest_batch_is_bound": self.largest_batch_is_bound,

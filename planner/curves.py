@@ -23,7 +23,9 @@ from planner.estimation.speed_request import SpeedRequest
 from planner.estimation.step_setup import side_by_side
 from planner.memory.budget import is_every_card
 from planner.opened import OpenedStep, beside, opened_step
-from planner.workload import Mode
+from planner.trace import weight_dtypes
+from planner.weights import settled
+from planner.workload import Mode, StepConfig
 
 _MOST_BATCHES = 64
 _BY_REPLAY = (
@@ -49,20 +51,21 @@ def curve(
     Raises:
         PlannerError: see errors.py. A batch that does not fit is a point of the curve.
     """
-    asked = None if batches is None else _checked(batches)
-    _check_global(global_batch, options)
+    wanted = None if batches is None else _checked(batches)
     if not isinstance(gpu, str) or is_every_card([gpu]):
         raise UsageError(
             f"a curve is of one card, not of {gpu!r}; for several there is planner.compare()"
         )
-    with opened_step(asked_with_one_setting(target, **options), [gpu]) as step:
+    asked = asked_with_one_setting(target, **options)
+    _check_global(global_batch, asked.config)
+    with opened_step(asked, [gpu]) as step:
         request = step.measured_request()  # before other runs take processors
         (budget,) = step.known.budgets
         counts = step.counts(budget)
         counting = beside(lambda: counts.counted(step.setup.config.batch_size))
         answer = CardRun(setup=step.setup, budget=budget).answer(search=True, sequence=False)
         counting.result()
-        return _curve(step, request, answer, counts, asked, global_batch)
+        return _curve(step, request, answer, counts, wanted, global_batch)
 
 
 def _checked(batches: Sequence[int]) -> tuple[int, ...]:
@@ -82,22 +85,22 @@ def _checked(batches: Sequence[int]) -> tuple[int, ...]:
     return distinct
 
 
-def _check_global(global_batch: int | None, options: dict[str, Any]) -> None:
-    """Raises UsageError where the global batch cannot be meant, before anything is run."""
+def _check_global(global_batch: int | None, config: StepConfig) -> None:
+    """Raises UsageError where this step cannot keep the global batch, before anything is run."""
     if global_batch is None:
         return
     if isinstance(global_batch, bool) or not isinstance(global_batch, int):
         raise UsageError(f"global_batch must be a whole number, not {global_batch!r}")
     recommendation((), global_batch)  # below 1
-    if options.get("mode") == Mode.INFER:
+    if config.mode is Mode.INFER:
         raise UsageError(
             f"a global batch of {global_batch} was asked for: it is kept by accumulating "
             "gradients, which inference has none of; leave it out"
         )
-    if options.get("accumulate", 1) != 1:
+    if config.accumulate != 1:
         raise UsageError(
             f"a global batch of {global_batch} was asked for, and to accumulate "
-            f"{options['accumulate']}: the curve says how often to accumulate, leave that out"
+            f"{config.accumulate}: the curve says how often to accumulate, leave that out"
         )
 
 
@@ -106,7 +109,7 @@ def _curve(
     request: SpeedRequest,
     answer: CardAnswer,
     counts: BatchCounts,
-    asked: tuple[int, ...] | None,
+    wanted: tuple[int, ...] | None,
     global_batch: int | None,
 ) -> Curve:
     config, budget = step.setup.config, answer.budget
@@ -118,11 +121,12 @@ def _curve(
         answer=answer,
         failures={},
     )
-    worth = asked or _worth(speeds, memory.largest)
+    worth = wanted or _worth(speeds, memory.largest)
     found = {batch: speeds.at(batch, fits=memory.fits(batch)) for batch in worth}
     there = {batch: one for batch, one in found.items() if one is not None}
     points = _points(there, memory)
     best = recommendation(points, global_batch)
+    weights = weight_dtypes(answer.trace)
     prices = [one.cost.price for one in there.values() if one.cost.price is not None]
     return Curve(
         target=step.child.label,
@@ -137,7 +141,7 @@ def _curve(
         global_batch_size=global_batch,
         usable_memory_bytes=budget.usable_memory_bytes,
         currency=prices[0].currency if prices else None,
-        config=config,
+        config=settled(config, weights),
         versions=step.child.versions,
         assumptions=_assumptions(answer, there),
         warnings=(
@@ -148,6 +152,7 @@ def _curve(
             *speeds.failures.values(),
         ),
         values=answer.values,
+        weight_dtypes=weights,
     )
 
 

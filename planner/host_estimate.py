@@ -28,6 +28,7 @@ from planner.protocol import ChildVersions, Engine
 from planner.results import Estimate, Versions
 from planner.trace import Counts
 from planner.units import format_bytes, parse_bytes, parse_reserve
+from planner.weights import settled
 from planner.workload import Scalar, StepConfig, Target
 
 _MEMINFO = Path("/proc/meminfo")
@@ -154,10 +155,11 @@ def host_estimate(
         max_batch_confirmed=None if answer.max_batch_size is None else False,
         max_batch_method=None if answer.max_batch_size is None else "replay",
     )
+    counts = trace.counts or Counts(parameters=0, trainable_parameters=0, buffers=0)
     return Estimate(
         target=label,
-        config=config,
-        counts=trace.counts or Counts(parameters=0, trainable_parameters=0, buffers=0),
+        config=settled(config, counts.weight_dtypes),
+        counts=counts,
         gpus=(entry,),
         versions=found.versions,
         optimizer=trace.optimizer,

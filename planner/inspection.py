@@ -64,7 +64,7 @@ class Inspection:
             "versions": self.versions.to_dict(),
             "config": {
                 "batch_size": self.config.batch_size,
-                "precision": self.config.precision.value,
+                "precision": self.config.precision_name,
                 "depth": self.depth,
                 "build_on": self.model.build_on,
                 "inputs": [
@@ -77,6 +77,7 @@ class Inspection:
                 "parameters": counts.parameters,
                 "trainable_parameters": counts.trainable_parameters,
                 "buffers": counts.buffers,
+                "weight_dtypes": [one.to_dict() for one in counts.weight_dtypes],
                 **self.model.step.to_dict(),
                 "forward_flops_by_torch": self.model.forward_flops_by_torch,
             },

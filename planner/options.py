@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from planner.errors import UsageError
 from planner.workload import (
+    EMA_DECAY,
     BuildOn,
     DataDependent,
     InputSpec,
@@ -34,8 +35,11 @@ _CHOICES: dict[str, type[Enum]] = {
     "mode": Mode, "precision": Precision, "optimizer": OptimizerName, "build_on": BuildOn,
     "data_dependent": DataDependent,
 }  # fmt: skip
-_MAY_BE_NONE = ("sequence_length", "optimizer", "build_on", "alloc_conf")
+_MAY_BE_NONE = (
+    "sequence_length", "precision", "optimizer", "build_on", "alloc_conf", "clip_grad_norm", "ema",
+)  # fmt: skip
 _FLAGS = ("channels_last", "checkpoint_activations", "set_to_none", "batch_from_data")
+_NUMBERS = ("clip_grad_norm", "ema")
 _COUNTS = ("batch_size", "sequence_length", "accumulate", "steps")
 NAMES = tuple(field.name for field in fields(StepConfig))
 
@@ -63,6 +67,8 @@ def _value(name: str, value: Any) -> Any:
         return None
     if name in _CHOICES:
         return choice(_CHOICES[name], value, name)
+    if name in _NUMBERS:
+        return _number(name, value)
     if name == "inputs":
         return _inputs(value)
     if name == "optimizer_arguments":
@@ -78,6 +84,15 @@ def _value(name: str, value: Any) -> Any:
     if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
         raise UsageError(f"{name} must be {_WORDS[wanted]}, not {value!r}")
     return value
+
+
+def _number(name: str, value: Any) -> float | None:
+    """A number; of `ema` True is its usual decay and False none, as of a flag."""
+    if name == "ema" and isinstance(value, bool):
+        return EMA_DECAY if value else None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise UsageError(f"{name} must be a number, not {value!r}")
+    return float(value)
 
 
 def texts(value: Any, name: str) -> tuple[str, ...]:

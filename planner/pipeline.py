@@ -30,6 +30,7 @@ from planner.opened import OpenedStep, beside, counted_or_why, opened, opened_st
 from planner.options import arguments, step_config
 from planner.results import Estimate
 from planner.values_result import ValuesResult
+from planner.weights import settled
 from planner.workload import Scalar
 
 # A recent data-centre card: flash attention and every dtype.
@@ -187,7 +188,7 @@ def inspect(
         values = ValuesResult(reads=counts.value_reads, data_dependent=config.data_dependent)
         return Inspection(
             target=child.label,
-            config=config,
+            config=settled(config, counts.counts.weight_dtypes),
             depth=depth,
             gpu=budget.card.name,
             model=counts,

@@ -119,6 +119,7 @@ class Estimate:
                 "parameters": self.counts.parameters,
                 "trainable_parameters": self.counts.trainable_parameters,
                 "buffers": self.counts.buffers,
+                "weight_dtypes": [one.to_dict() for one in self.counts.weight_dtypes],
                 **_step_dict(self.step),
             },
             "gpus": [entry.to_dict() for entry in self.gpus],
@@ -150,7 +151,7 @@ def _config_dict(config: StepConfig, optimizer: str | None, build_on: str | None
     arguments: dict[str, Scalar] = dict(config.optimizer_arguments)
     return {
         "batch_size": config.batch_size,
-        "precision": config.precision.value,
+        "precision": config.precision_name,
         "optimizer": optimizer,
         "mode": config.mode.value,
         "optimizer_arguments": arguments,
@@ -168,4 +169,6 @@ def _config_dict(config: StepConfig, optimizer: str | None, build_on: str | None
         "sequence_length": config.sequence_length,
         "data_dependent": config.data_dependent.value,
         "size_at": {f"{one.file}:{one.line}": one.size for one in config.size_at},
+        "clip_grad_norm": config.clip_grad_norm,
+        "ema": config.ema,
     }

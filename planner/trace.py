@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Any
 
 from planner.value_reads import ReadSite, ValueRead
+from planner.weights import WeightDtype
 
 
 class Outcome(str, Enum):
@@ -198,11 +199,12 @@ def _as_dict(tensor: TensorShape) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """Elements of the model's parameters and buffers."""
+    """Elements of the model's parameters and buffers; the parameters by dtype, most bytes first."""
 
     parameters: int
     trainable_parameters: int
     buffers: int
+    weight_dtypes: tuple[WeightDtype, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,3 +274,8 @@ class StepTrace:
     assumptions: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     failure: Failure | None = None
+
+
+def weight_dtypes(trace: StepTrace) -> tuple[WeightDtype, ...]:
+    """The parameters of the model by dtype; none where it was not built."""
+    return () if trace.counts is None else trace.counts.weight_dtypes

@@ -15,6 +15,8 @@ from planner.errors import UsageError
 
 Scalar = bool | int | float | str | None
 
+EMA_DECAY = 0.999  # where none is given, as torch.optim.swa_utils.get_ema_multi_avg_fn has it
+
 DTYPES = (
     "float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool",
 )  # fmt: skip
@@ -30,21 +32,31 @@ class Mode(str, Enum):
 class Precision(str, Enum):
     """Dtype of weights and arithmetic."""
 
-    FP32 = "fp32"
-    FP16 = "fp16"  # weights, gradients and optimizer state in float16
+    AS_BUILT = "as-built"  # nothing is cast: each weight has the dtype that the model file gives it
+    FP32 = "fp32"  # weights, gradients and optimizer state in float32
+    FP16 = "fp16"  # the same in float16
     BF16 = "bf16"
-    AMP_FP16 = "amp-fp16"  # float32 weights, autocast to float16, GradScaler in training
-    AMP_BF16 = "amp-bf16"  # float32 weights, autocast to bfloat16
+    AMP_FP16 = "amp-fp16"  # weights as built, autocast to float16, GradScaler in training
+    AMP_BF16 = "amp-bf16"  # weights as built, autocast to bfloat16
 
 
 class OptimizerName(str, Enum):
-    """Optimizers that can be asked for by name, with torch's defaults."""
+    """Optimizers that can be asked for by name, with the defaults of their classes."""
 
     SGD = "sgd"
     SGD_MOMENTUM = "sgd-momentum"  # momentum 0.9
+    SGD_FUSED = "sgd-fused"  # fused=True: one kernel for many tensors
     ADAM = "adam"
+    ADAM8BIT = "adam8bit"  # of bitsandbytes: state in 2 bytes a parameter
     ADAMW = "adamw"
+    ADAMW_FUSED = "adamw-fused"
+    ADAMW8BIT = "adamw8bit"  # of bitsandbytes
+    PAGED_ADAMW8BIT = "paged-adamw8bit"  # of bitsandbytes: state in managed memory
     ADAFACTOR = "adafactor"
+    ADAGRAD = "adagrad"
+    LION = "lion"  # of lion-pytorch, else of bitsandbytes
+    MUON = "muon"  # for the matrices of hidden layers, with AdamW for the rest
+    RMSPROP = "rmsprop"
     NONE = "none"  # gradients are computed, nothing is stepped
 
 
@@ -112,13 +124,15 @@ class StepConfig:
     """How the step is run. `batch_size` is one micro-batch; a step has `accumulate` of them.
 
     `sequence_length` is for a build_batch that takes one. With `batch_from_data` the batch is made
-    of items of the user's data set.
+    of items of the user's data set. A `precision` of None casts nothing, as AS_BUILT; in a result
+    it is settled (see weights.py). `clip_grad_norm` is the greatest norm of all gradients, `ema`
+    the decay of a moving average of the weights; None: neither is done.
     """
 
     batch_size: int = 8
     sequence_length: int | None = None
     mode: Mode = Mode.TRAIN
-    precision: Precision = Precision.FP32
+    precision: Precision | None = None
     optimizer: OptimizerName | None = None
     optimizer_arguments: tuple[tuple[str, Scalar], ...] = ()
     inputs: tuple[InputSpec, ...] = ()
@@ -132,6 +146,13 @@ class StepConfig:
     data_dependent: DataDependent = DataDependent.TYPICAL
     size_at: tuple[SizeAt, ...] = ()
     batch_from_data: bool = False
+    clip_grad_norm: float | None = None
+    ema: float | None = None
+
+    @property
+    def precision_name(self) -> str:
+        """The precision in the words of --precision."""
+        return (self.precision or Precision.AS_BUILT).value
 
     def __post_init__(self) -> None:
         for field in ("batch_size", "sequence_length", "accumulate", "steps"):
@@ -150,6 +171,25 @@ class StepConfig:
                 "(--input) that have a shape of their own: leave the sequence length out, and put "
                 f"it into the shape, as in --input ids={self.sequence_length}:int64"
             )
+        self._check_what_follows_backward()
+
+    def _check_what_follows_backward(self) -> None:
+        if self.clip_grad_norm is not None and not 0 < self.clip_grad_norm < math.inf:
+            raise UsageError(
+                f"clip_grad_norm must be a norm above 0, like 1.0, not {self.clip_grad_norm!r}"
+            )
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise UsageError(
+                f"ema must be a decay between 0 and 1, like {EMA_DECAY}, not {self.ema!r}"
+            )
+        for name, option, value in (
+            ("clip_grad_norm", "--clip-grad-norm", self.clip_grad_norm), ("ema", "--ema", self.ema)
+        ):  # fmt: skip
+            if value is not None and self.mode is Mode.INFER:
+                raise UsageError(
+                    f"{name} {value:g} was given ({option}), which belongs to a training step, and "
+                    "mode is infer: leave one of the two out"
+                )
 
 
 def parse_target(text: str, arguments: tuple[tuple[str, Scalar], ...] = ()) -> Target:

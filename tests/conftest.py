@@ -27,7 +27,8 @@ from planner.results import Estimate, Versions
 from planner.speed_result import Gain, HostNeeds, StepTime
 from planner.trace import Counts, Phase
 from planner.units import GIB, MIB
-from planner.workload import StepConfig
+from planner.weights import WeightDtype
+from planner.workload import Precision, StepConfig
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -185,8 +186,15 @@ def estimate(a100: GpuEstimate, t4: GpuEstimate) -> Estimate:
     """GPT-2 on both cards."""
     return Estimate(
         target="models/gpt2.py",
-        config=StepConfig(batch_size=16),
-        counts=Counts(parameters=124_439_808, trainable_parameters=124_439_808, buffers=0),
+        config=StepConfig(batch_size=16, precision=Precision.FP32),
+        counts=Counts(
+            parameters=124_439_808,
+            trainable_parameters=124_439_808,
+            buffers=0,
+            weight_dtypes=(
+                WeightDtype(dtype="float32", elements=124_439_808, size_bytes=497_759_232),
+            ),
+        ),
         gpus=(a100, t4),
         versions=Versions(
             torch="2.14.1+cu130", cuda="13.0", cudnn="9.24.0", python="3.11.7", planner="0.1.0"
@@ -223,11 +231,16 @@ def inspection() -> Inspection:
     whole = row("", "Net", 30, 20, 2)
     return Inspection(
         target="models/net.py",
-        config=StepConfig(batch_size=8),
+        config=StepConfig(batch_size=8, precision=Precision.FP32),
         depth=2,
         gpu="Tesla T4",
         model=ModelCounts(
-            counts=Counts(parameters=30, trainable_parameters=20, buffers=0),
+            counts=Counts(
+                parameters=30,
+                trainable_parameters=20,
+                buffers=0,
+                weight_dtypes=(WeightDtype(dtype="float32", elements=30, size_bytes=120),),
+            ),
             step=StepCounts(
                 forward_flops_per_sample=1250,
                 step_flops=30000,

@@ -24,7 +24,9 @@ from planner.cli.progress import shown_progress
     show_default=True,
     help="Levels of modules to show; 0 is the model alone.",
 )
-@shared.precision("Dtype of weights and arithmetic; it moves bytes, and no FLOPs.")
+@shared.precision(
+    "Dtype of weights and arithmetic, as built without it; it moves bytes, and no FLOPs."
+)
 @shared.values_options
 @shared.model_arg
 @shared.input_spec

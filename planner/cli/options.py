@@ -14,6 +14,7 @@ import click
 
 from planner.units import parse_seconds
 from planner.workload import (
+    EMA_DECAY,
     BuildOn,
     DataDependent,
     Mode,
@@ -44,6 +45,16 @@ def _seconds(context: click.Context, parameter: click.Parameter, text: str) -> f
     return parse_seconds(text)
 
 
+def _decay(context: click.Context, parameter: click.Parameter, text: str | None) -> float | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        raise click.BadParameter(
+            f"{text!r} is no decay between 0 and 1. What follows --ema is taken for one: write "
+            f"--ema={EMA_DECAY}, or --ema at the end."
+        ) from None
+
+
 def batch(help_text: str) -> Decorator:
     """--batch, passed as batch_size."""
     return click.option(
@@ -62,8 +73,6 @@ def precision(help_text: str) -> Decorator:
     return click.option(
         "--precision",
         type=words(Precision),
-        default=DEFAULTS.precision.value,
-        show_default=True,
         help=help_text,
     )
 
@@ -110,7 +119,10 @@ _STEP_OPTIONS: tuple[Decorator, ...] = (
         show_default=True,
         help="A training step, or a forward pass alone.",
     ),
-    precision("Dtype of weights and arithmetic; amp-* is autocast over float32 weights."),
+    precision(
+        "Dtype of weights and arithmetic; amp-* is autocast over the weights as built. Without it "
+        "nothing is cast: as-built."
+    ),
     click.option(
         "--optimizer",
         type=words(OptimizerName),
@@ -141,6 +153,20 @@ _STEP_OPTIONS: tuple[Decorator, ...] = (
         default=DEFAULTS.accumulate,
         show_default=True,
         help="Micro-batches per optimizer step.",
+    ),
+    click.option(
+        "--clip-grad-norm",
+        metavar="X",
+        type=float,
+        help="torch.nn.utils.clip_grad_norm_ of all gradients to X, before the optimizer's step.",
+    ),
+    click.option(
+        "--ema",
+        metavar="[DECAY]",
+        is_flag=False,
+        flag_value=str(EMA_DECAY),
+        callback=_decay,
+        help=f"Keep a moving average of the weights, with a decay of {EMA_DECAY} if none is given.",
     ),
     click.option(
         "--no-set-to-none",

@@ -19,6 +19,7 @@ from planner.performance.input_pipeline import InputLimit
 from planner.performance.loader import Loader
 from planner.performance.roofline import Change
 from planner.speed_result import Gain
+from planner.weights import are_mainly_float32
 from planner.workload import Precision
 
 _WORTH_FACTOR = 1.05  # a gain below it is within the error of the model
@@ -56,7 +57,7 @@ def _fed(step: CardStep, parts: StepParts, text: str, loader: Loader) -> Gain:
 def _kernel_changes(step: CardStep) -> Iterator[tuple[str, Variant]]:
     """A model in half precision already is not offered it again."""
     config, rates = step.config, step.card.peak_flops_per_s
-    if config.precision is Precision.FP32:
+    if _is_in_float32(step):
         has_bf16 = rates.bf16 is not None
         half, option = ("bfloat16", "amp-bf16") if has_bf16 else ("float16", "amp-fp16")
         yield f"--precision {option}", Variant(change=lambda one, phase: in_half(one, phase, half))
@@ -67,6 +68,14 @@ def _kernel_changes(step: CardStep) -> Iterator[tuple[str, Variant]]:
             yield "torch.backends.cuda.matmul.allow_tf32 = True", Variant(allow_tf32=True)
     elif not config.channels_last:
         yield "--channels-last", Variant(change=lambda one, _: in_channels_last(one))
+
+
+def _is_in_float32(step: CardStep) -> bool:
+    """Whether autocast is off and the weights are float32, at least most of them."""
+    precision = step.config.precision
+    if precision in (None, Precision.AS_BUILT):
+        return are_mainly_float32(step.counted.counts.weight_dtypes)
+    return precision is Precision.FP32
 
 
 def _larger_batch(step: CardStep, parts: StepParts, largest_batch: int | None) -> Iterator[Gain]:

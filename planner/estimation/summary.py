@@ -23,6 +23,7 @@ from planner.module_counts import ModelCounts
 from planner.results import Estimate, Versions
 from planner.trace import Counts
 from planner.units import format_bytes
+from planner.weights import settled
 from planner.workload import StepConfig
 
 _View = tuple[CardAnswer, Outlook | None]
@@ -60,10 +61,11 @@ def summarize(
             (answer, outlook(answer, spread, settings, suggest=not is_survey))
             for answer, spread in zip(answers, spreads, strict=True)
         ]
+    counts = first.counts or Counts(parameters=0, trainable_parameters=0, buffers=0)
     return Estimate(
         target=target,
-        config=config,
-        counts=first.counts or Counts(parameters=0, trainable_parameters=0, buffers=0),
+        config=settled(config, counts.weight_dtypes),
+        counts=counts,
         gpus=tuple(
             _timed(_gpu(answer, seen), found)
             for (answer, seen), found in zip_longest(views, speeds)

@@ -10,11 +10,14 @@ from planner.gpu_estimate import GpuEstimate
 from planner.results import Estimate
 from planner.trace import TensorCategory
 from planner.units import MIB, format_bytes
+from planner.weights import are_mainly_float32
 from planner.workload import Mode, Precision, StepConfig
 
-_FLOAT32_WEIGHTS = (Precision.FP32, Precision.AMP_FP16, Precision.AMP_BF16)
+_CAST_TO_HALF = (Precision.FP16, Precision.BF16)
 _WORTH_BYTES = MIB  # below it there is nothing to save
-_TWO_STATES = ("Adam", "AdamW")  # classes of torch.optim that keep two values per parameter
+# Classes that keep two values for each parameter.
+_TWO_STATES = ("Adam", "AdamW")  # of torch.optim, in the dtype of the parameter
+_TWO_BYTES = ("Adam8bit", "AdamW8bit")  # of bitsandbytes, in a byte each
 
 
 def advice(estimate: Estimate) -> tuple[str, ...]:
@@ -82,13 +85,24 @@ def _takes_less(estimate: Estimate) -> list[str]:
     found = []
     if trains and not config.checkpoint_activations and _holds_activations(estimate):
         found.append("--checkpoint-activations (computes them again in backward)")
-    if config.precision in _FLOAT32_WEIGHTS:
+    is_single = are_mainly_float32(estimate.counts.weight_dtypes)
+    if config.precision not in _CAST_TO_HALF and is_single:
         what = "weights, gradients and optimizer state" if trains else "weights"
         found.append(f"--precision bf16 or fp16 ({what} in 2 bytes a value)")
-    if trains and estimate.optimizer in _TWO_STATES:
-        found.append(f"--optimizer sgd (no state; {estimate.optimizer} keeps 2 values a parameter)")
+    if trains:
+        found += _smaller_state(estimate.optimizer)
     if trains and config.accumulate > 1:
         found.append("no --accumulate (gradients are then gone during forward)")
     if trains and not config.set_to_none:
         found.append("no --no-set-to-none (the same)")
     return found
+
+
+def _smaller_state(optimizer: str) -> list[str]:
+    """Other optimizers, in the place of one that keeps two values for each parameter."""
+    kind = optimizer.partition(" (")[0]  # without "(fused)"
+    sgd = f"--optimizer sgd (no state; {kind} keeps 2 {{}} a parameter)"
+    if kind in _TWO_STATES:
+        eight_bit = "--optimizer adamw8bit (of bitsandbytes: state in 2 bytes a parameter)"
+        return [eight_bit, sgd.format("values")]
+    return [sgd.format("bytes")] if kind in _TWO_BYTES else []

@@ -53,7 +53,7 @@ def _heading(comparison: CardComparison) -> RenderableType:
     epoch = "" if samples is None else f"; an epoch is {samples} samples"
     return Group(
         Text(comparison.target, style="bold"),
-        Text(any_batch(comparison.config)),
+        Text(any_batch(comparison.config, comparison.weight_dtypes)),
         Text(f"by {_ORDERS[comparison.by]}{epoch}"),
         Text(software(comparison.versions)),
         Text(values_line(comparison.values)),

@@ -47,9 +47,10 @@ def render(curve: Curve) -> RenderableType:
 
 def _heading(curve: Curve) -> RenderableType:
     usable = format_bytes(curve.usable_memory_bytes)
+    step = any_batch(curve.config, curve.weight_dtypes)
     return Group(
         Text(curve.target, style="bold"),
-        Text(f"{any_batch(curve.config)}, on {curve.gpu_name} with {usable} of usable memory"),
+        Text(f"{step}, on {curve.gpu_name} with {usable} of usable memory"),
         Text(f"{_largest(curve)}; {_knee(curve)}"),
         Text(software(curve.versions)),
         Text(values_line(curve.values)),

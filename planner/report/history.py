@@ -13,6 +13,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from planner.report.heading import after_backward
 from planner.units import format_bytes
 from planner.verification.history import HistoryEntry
 from planner.verification.records import Figures, relative_error
@@ -44,11 +45,17 @@ def history_table(entries: Sequence[HistoryEntry]) -> RenderableType:
     return table
 
 
+def _job(entry: HistoryEntry) -> list[str]:
+    """What was run, in words."""
+    beside = after_backward(entry.clip_grad_norm, entry.ema)
+    return [entry.target, entry.mode, entry.precision, f"batch {entry.batch_size}", *beside]
+
+
 def history_entry(entry: HistoryEntry) -> RenderableType:
     """One entry: what was run, and each figure, predicted and measured."""
     lines = (
         f"verification {entry.id} of {entry.recorded_at}",
-        f"{entry.target}, {entry.mode}, {entry.precision}, batch {entry.batch_size}",
+        ", ".join(_job(entry)),
         f"{entry.card}, driver {entry.driver or 'not known'}, torch {entry.torch}",
         "confirmed" if entry.confirmed else "not confirmed",
     )

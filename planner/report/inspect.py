@@ -17,7 +17,7 @@ from rich.text import Text
 from planner.inspection import Inspection
 from planner.module_counts import FlopRules, ModuleCounts
 from planner.report.columns import FittedTable
-from planner.report.heading import values_line
+from planner.report.heading import values_line, weight_words
 from planner.report.lists import titled_lists
 from planner.units import format_bytes, format_count, format_flops
 
@@ -84,7 +84,7 @@ def _heading(inspection: Inspection) -> RenderableType:
         Text(inspection.target, style="bold"),
         Text(
             f"{parameters}, one training step with batch {config.batch_size}, "
-            f"{sequence}{config.precision.value}, as on {inspection.gpu}"
+            f"{sequence}{weight_words(config, model.counts.weight_dtypes)}, as on {inspection.gpu}"
         ),
         Text(", ".join(totals)),
         Text(f"torch {versions.torch}, Python {versions.python}, planner {versions.planner}"),

@@ -62,7 +62,11 @@ def _workload(estimate: Estimate) -> str:
     batch = f"{STEPS[config.mode]} with batch {config.batch_size}"
     if config.accumulate > 1:
         batch += f" x {config.accumulate} accumulated"
-    return ", ".join((parameters, batch, *step_words(config, estimate.optimizer)))
+    return ", ".join((parameters, batch, *_step_words(estimate)))
+
+
+def _step_words(estimate: Estimate) -> list[str]:
+    return step_words(estimate.config, estimate.optimizer, estimate.counts.weight_dtypes)
 
 
 def _work(estimate: Estimate) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ In: ModelSource, StepConfig, device. Out: Built. Convention: the card sees the a
 from __future__ import annotations
 
 import gc
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -28,6 +28,7 @@ class Built:
     model: nn.Module
     build_on: BuildOn
     assumptions: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def construct(
@@ -43,12 +44,11 @@ def construct(
     """
     with no_redraw_on_cuda():
         if config.build_on is BuildOn.DEVICE:
-            return Built(model=_on_device(source, config, device), build_on=BuildOn.DEVICE)
+            return _on_device(source, config, device)
         if config.build_on is BuildOn.CPU or (config.build_on is None and real_values):
             return _on_cpu(source, config, device)
         try:
-            model = _without_weights(source, config, device)
-            return Built(model=model, build_on=BuildOn.META)
+            return _without_weights(source, config, device)
         except (torch.OutOfMemoryError, UsageError):
             raise
         except Exception as error:
@@ -61,7 +61,7 @@ def construct(
         peaks.release(device)
         built = _on_cpu(source, config, device)
         note = f"the model was built on the CPU, {reason}"
-        return Built(model=built.model, build_on=BuildOn.CPU, assumptions=(note,))
+        return replace(built, build_on=BuildOn.CPU, assumptions=(note, *built.assumptions))
 
 
 def count(model: nn.Module) -> Counts:
@@ -71,10 +71,11 @@ def count(model: nn.Module) -> Counts:
         parameters=sum(size for size, _ in sizes),
         trainable_parameters=sum(size for size, trainable in sizes if trainable),
         buffers=sum(buffer.numel() for buffer in model.buffers()),
+        weight_dtypes=precision.weight_dtypes(model),
     )
 
 
-def _without_weights(source: ModelSource, config: StepConfig, device: torch.device) -> nn.Module:
+def _without_weights(source: ModelSource, config: StepConfig, device: torch.device) -> Built:
     with meta.parameters_on_meta():
         try:
             model = source.build_model()
@@ -83,27 +84,33 @@ def _without_weights(source: ModelSource, config: StepConfig, device: torch.devi
                 raise
             with torch.device("meta"):  # even one weight at a time is too much for this host
                 model = source.build_model()
-    precision.cast_model(model, config)
+    cast = precision.cast_model(model, config)
     _place(model, device)
-    return model
+    return _built(model, BuildOn.META, cast)
 
 
 def _on_cpu(source: ModelSource, config: StepConfig, device: torch.device) -> Built:
     model = source.build_model()
     without_weights = meta.has_meta(model)  # a live module arrives so
-    precision.cast_model(model, config)
+    cast = precision.cast_model(model, config)
     _place(model, device)
-    return Built(model=model, build_on=BuildOn.META if without_weights else BuildOn.CPU)
+    return _built(model, BuildOn.META if without_weights else BuildOn.CPU, cast)
 
 
-def _on_device(source: ModelSource, config: StepConfig, device: torch.device) -> nn.Module:
+def _on_device(source: ModelSource, config: StepConfig, device: torch.device) -> Built:
     with torch.device(device):
         model = source.build_model()
     meta.to_device(model, device)
-    precision.cast_model(model, config)
+    cast = precision.cast_model(model, config)
     lightning.placed(model, device)
     gc.collect()  # the constructor's garbage would hold blocks of the card
-    return model
+    return _built(model, BuildOn.DEVICE, cast)
+
+
+def _built(model: nn.Module, build_on: BuildOn, cast: precision.Cast) -> Built:
+    return Built(
+        model=model, build_on=build_on, assumptions=cast.assumptions, warnings=cast.warnings
+    )
 
 
 def _place(model: nn.Module, device: torch.device) -> None:

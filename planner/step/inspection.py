@@ -30,6 +30,7 @@ from planner.step.measure import step_plan
 from planner.step.module_table import Forward, Table, module_table
 from planner.step.source import ModelSource
 from planner.step.watch import Watch
+from planner.step.weight_average import weight_average
 from planner.workload import Mode, StepConfig
 
 
@@ -77,6 +78,7 @@ def _inspect(
     built: Built,
 ) -> ModelCounts:
     log.assumptions += built.assumptions
+    log.warnings += built.warnings
     if compiled.has_compiled_parts(built.model):
         log.assumptions.append(compiled.EAGER_TIMES)
     model = compiled.original(built.model)
@@ -89,6 +91,7 @@ def _inspect(
     log.assumptions += batch.assumptions
     log.warnings += batch.warnings
     plan = step_plan(source, config, model, device, job, batch)
+    plan = replace(plan, average=weight_average(model, config.ema))
     log.during = "step 1"
     step = counted_step(plan, partial(_optimizer, job, log))
     plan = replace(plan, optimizer=step.optimizer)

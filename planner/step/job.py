@@ -72,7 +72,12 @@ def _of_lightning(
     model: nn.Module,
     scaler: torch.amp.GradScaler | None,
 ) -> Job:
-    steps = lightning.Steps(model, accumulate=config.accumulate, scaler=scaler)
+    steps = lightning.Steps(
+        model,
+        accumulate=config.accumulate,
+        scaler=scaler,
+        clip_grad_norm=config.clip_grad_norm,
+    )
     if not steps.is_automatic:
         _check(config, f"{steps.name} with automatic_optimization = False")
 
@@ -105,6 +110,11 @@ def _check(config: StepConfig, step: str) -> None:
             f"gradient accumulation was asked for (--accumulate {config.accumulate}), but {step} "
             "does the whole step itself: accumulate in it, over parts of its batch, or leave "
             "--accumulate out"
+        )
+    if config.clip_grad_norm is not None:
+        raise UsageError(
+            f"clipping was asked for (--clip-grad-norm {config.clip_grad_norm:g}), but {step} does "
+            "the whole step itself: clip in it, or leave --clip-grad-norm out"
         )
     if config.optimizer is OptimizerName.NONE:
         raise UsageError(

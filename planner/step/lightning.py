@@ -99,7 +99,12 @@ class Steps:
     """The steps of one module. `attach` comes before the first `run`."""
 
     def __init__(
-        self, model: nn.Module, *, accumulate: int, scaler: torch.amp.GradScaler | None
+        self,
+        model: nn.Module,
+        *,
+        accumulate: int,
+        scaler: torch.amp.GradScaler | None,
+        clip_grad_norm: float | None = None,
     ) -> None:
         self._model: Any = original(model)
         self._step = partial(training_step, self._model)
@@ -110,6 +115,7 @@ class Steps:
         self._calls = 0
         self._given: Any = None
         self._trainer = Trainer(self._model, accumulate, scaler)
+        self._trainer.gradient_clip_val = clip_grad_norm
         self._started = False
         _mute(self._model, self._trainer)
 

@@ -17,10 +17,12 @@ import torch
 from torch import nn
 
 from planner.step import forward
+from planner.step.clipping import clip_gradients
 from planner.step.loss import DefaultLoss, check_loss
 from planner.step.optimizer_tree import optimizers_in
 from planner.step.step_events import step_events
 from planner.step.watch import Watch
+from planner.step.weight_average import WeightAverage
 from planner.trace import Phase
 from planner.workload import StepConfig
 
@@ -47,6 +49,7 @@ class StepPlan:
     owns_autocast: bool = False
     origin: str = "training_step"
     inference_step: Callable[[nn.Module, Any], Any] | None = None
+    average: WeightAverage | None = None
     watch: Watch = field(default_factory=Watch)
 
 
@@ -83,7 +86,15 @@ def train(plan: StepPlan, default_loss: DefaultLoss, on_step: Callable[[int], No
             _backward(loss, plan.scaler)
         if not plan.owns_step:
             plan.watch.enter(Phase.OPTIMIZER_STEP)
+            clip_gradients(
+                plan.model,
+                plan.config.clip_grad_norm,
+                optimizers=optimizers_in(plan.optimizer),
+                scaler=plan.scaler,
+            )
             _optimizer_step(plan)
+        if plan.average is not None:
+            plan.average.update()
         on_step(number)
         _collect_first(number)
     del batch, target, output, loss

@@ -28,6 +28,7 @@ from planner.step.request_recorder import RequestRecorder
 from planner.step.source import ModelSource
 from planner.step.step_events import optimizers_noted
 from planner.step.watch import Watch
+from planner.step.weight_average import weight_average
 from planner.trace import AllocationTrace, Counts, Failure, Outcome, RequestLog, StepTrace
 from planner.workload import Mode, StepConfig
 
@@ -160,6 +161,7 @@ def _run(
     model = built.model
     log.build_on = built.build_on.value
     log.assumptions += built.assumptions
+    log.warnings += built.warnings
     _set_mode(model, config, log)
     if config.checkpoint_activations:
         notes = checkpoint_activations(model)
@@ -178,8 +180,11 @@ def _run(
     chosen = job.choose()
     log.optimizer = chosen.name
     log.assumptions += chosen.assumptions
+    log.during = "ema"
+    average = weight_average(model, config.ema)
     plan = step_plan(source, config, model, device, job, batch)
-    _run_steps(replace(plan, optimizer=chosen.optimizer, watch=watch), recorder, log)
+    plan = replace(plan, optimizer=chosen.optimizer, average=average, watch=watch)
+    _run_steps(plan, recorder, log)
 
 
 def step_plan(
@@ -221,6 +226,8 @@ def _run_steps(plan: loop.StepPlan, recorder: peaks.PeakRecorder, log: _Log) -> 
         with collector_paused(), optimizers_noted(plan.watch):
             recorder.start_steps()
             plan.watch.built(plan.model, plan.optimizer, plan.scaler)
+            if plan.average is not None:
+                plan.watch.averaged(plan.average.module)
             if plan.config.mode is Mode.TRAIN:
                 loop.train(plan, default_loss, on_step)
             else:

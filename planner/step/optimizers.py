@@ -1,32 +1,22 @@
 """The optimizer: the user's, the one asked for by name, or AdamW.
 
 In: ModelSource, StepConfig, the model on the card. Out: Chosen. Convention: an optimizer asked
-for by name comes before build_optimizer; learning rates and foreach are torch's defaults.
+for by name comes before build_optimizer.
 """
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import nn
 
 from planner.errors import ModelError, UsageError
+from planner.step.named_optimizers import named
 from planner.step.optimizer_tree import names_in, optimizers_in, strangers_in
 from planner.step.source import ModelSource, optimizer_of
 from planner.workload import OptimizerName, StepConfig
-
-# class and the arguments that torch has no default for, or that the name stands for
-_NAMED: dict[OptimizerName, tuple[Callable[..., torch.optim.Optimizer], dict[str, Any]]] = {
-    OptimizerName.SGD: (torch.optim.SGD, {"lr": 0.01}),
-    OptimizerName.SGD_MOMENTUM: (torch.optim.SGD, {"lr": 0.01, "momentum": 0.9}),
-    OptimizerName.ADAM: (torch.optim.Adam, {}),
-    OptimizerName.ADAMW: (torch.optim.AdamW, {}),
-    OptimizerName.ADAFACTOR: (torch.optim.Adafactor, {}),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +32,8 @@ def choose(source: ModelSource, config: StepConfig, model: nn.Module) -> Chosen:
     """The optimizer over all of the model's parameters.
 
     Raises:
-        UsageError: an argument that the optimizer does not take, or a value it refuses.
+        UsageError: an argument that the optimizer does not take, or a value it refuses; an
+            optimizer whose package is not installed.
         ModelError: nothing is trainable, or build_optimizer returned something else.
     """
     parameters = list(model.parameters())
@@ -65,32 +56,19 @@ def choose(source: ModelSource, config: StepConfig, model: nn.Module) -> Chosen:
         notes = ("optimizer: AdamW (none was given)",)
     elif source.build_optimizer is not None:
         notes = (f"optimizer {config.optimizer.value} replaces build_optimizer",)
-    return _by_name(config.optimizer or OptimizerName.ADAMW, config, parameters, notes)
+    return _by_name(config.optimizer or OptimizerName.ADAMW, config, model, notes)
 
 
 def _by_name(
-    name: OptimizerName, config: StepConfig, parameters: list[nn.Parameter], notes: tuple[str, ...]
+    name: OptimizerName, config: StepConfig, model: nn.Module, notes: tuple[str, ...]
 ) -> Chosen:
     given: dict[str, Any] = dict(config.optimizer_arguments)
     if name is OptimizerName.NONE:
         if given:
             raise UsageError("optimizer none takes no arguments")
         return Chosen(optimizer=None, name=name.value, assumptions=notes)
-    kind, defaults = _NAMED[name]
-    known = [key for key in inspect.signature(kind).parameters if key != "params"]
-    unknown = [key for key in given if key not in known]
-    if unknown:
-        raise UsageError(
-            f"optimizer {name.value} has no argument {unknown[0]!r}; it has {', '.join(known)}"
-        )
-    try:
-        optimizer = kind(parameters, **{**defaults, **given})
-    except (TypeError, ValueError, RuntimeError) as error:
-        if isinstance(error, torch.OutOfMemoryError) or not given:
-            raise
-        shown = ", ".join(f"{key}={value!r}" for key, value in given.items())
-        raise UsageError(f"optimizer {name.value} refuses {shown}: {error}") from None
-    return Chosen(optimizer=optimizer, name=type(optimizer).__name__, assumptions=notes)
+    made = named(name, model, given)
+    return Chosen(optimizer=made.optimizer, name=made.name, assumptions=(*notes, *made.assumptions))
 
 
 def _users(build: Callable[..., Any], parameters: list[nn.Parameter], model: nn.Module) -> Any:

@@ -7,6 +7,7 @@ without: only torch's own observers are used, and no tensor is kept alive.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -19,7 +20,10 @@ from planner.step.holders import Holders, Holding
 from planner.step.module_calls import ModuleCalls
 from planner.step.operator_sites import OperatorSites, SiteRequest
 from planner.step.request_recorder import RequestRecorder
-from planner.trace import AllocationTrace, Phase
+from planner.trace import AllocationTrace, Phase, TensorCategory
+
+# Before the module of each tensor of a copy that averages the weights.
+AVERAGE = "ema"
 
 
 class Recorder(RequestRecorder):
@@ -53,6 +57,13 @@ class Recorder(RequestRecorder):
         self._mark(self._sites_begin)
         self._modules.start()
         self._operators.start()
+
+    def averaged(self, module: nn.Module) -> None:
+        """A copy of the model is kept: its tensors are named after the model's."""
+        if self._holders is not None:
+            copied = Holders(module, None, None)
+            held = chain(copied.weights(), copied.attributes())
+            self._note(self._position(), _of_copy(held))
 
     def enter(self, phase: Phase, inputs: Any = None) -> None:
         """`phase` begins; what the last one has left is noted."""
@@ -134,3 +145,10 @@ class Recorder(RequestRecorder):
 
     def _note(self, position: int, holdings: Iterator[Holding]) -> None:
         self._notes.append(Note(position=position, holdings=tuple(holdings)))
+
+
+def _of_copy(holdings: Iterator[Holding]) -> Iterator[Holding]:
+    """Weights of a copy: nothing trains them, and `ema` stands before their module."""
+    for one in holdings:
+        module = f"{AVERAGE}.{one.module}".rstrip(".")
+        yield replace(one, category=TensorCategory.BUFFER, module=module)

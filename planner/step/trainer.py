@@ -141,7 +141,8 @@ class _Strategy:
                 scaler.unscale_(optimizer)
             call_hook(module, "on_before_optimizer_step", optimizer)
             if module.automatic_optimization:
-                call_hook(module, "configure_gradient_clipping", optimizer, None, None)
+                clip = trainer.gradient_clip_val, trainer.gradient_clip_algorithm
+                call_hook(module, "configure_gradient_clipping", optimizer, *clip)
             return result
 
         if scaler is None:

@@ -22,6 +22,9 @@ class Watch:
     def built(self, model: nn.Module, optimizer: Any | None, scaler: Any | None) -> None:
         """The model is on the card, the first step begins."""
 
+    def averaged(self, module: nn.Module) -> None:
+        """A copy of the model is kept, with the average of its weights."""
+
     def enter(self, phase: Phase, inputs: Any = None) -> None:
         """`phase` begins; `inputs` is the batch on the card, where it is new."""
 

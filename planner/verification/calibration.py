@@ -2,7 +2,8 @@
 
 In: HistoryEntries of one card. Out: the entries that compare with this run, and a Calibration.
 Convention: medians, so that one odd run moves nothing; the runs most like this one count alone; of
-one model in one precision the last run counts, because its errors say little of another model's.
+one model in one precision, with or without clipping and EMA, the last run counts, because its
+errors say little of another model's.
 """
 
 from __future__ import annotations
@@ -78,8 +79,11 @@ def reserved_offset(runs: Sequence[HistoryEntry]) -> int | None:
 
 
 def last_of_each_model(runs: Sequence[HistoryEntry]) -> tuple[HistoryEntry, ...]:
-    """The last run of each target in each mode and precision."""
-    last = {(one.target, one.mode, one.precision): one for one in runs}
+    """The last run of each target in each mode and precision, clipped or not, with EMA or not."""
+    last = {
+        (one.target, one.mode, one.precision, one.clip_grad_norm is None, one.ema is None): one
+        for one in runs
+    }
     return tuple(last.values())
 
 

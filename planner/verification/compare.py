@@ -23,6 +23,7 @@ from planner.verification.records import (
     VerifiedDevice,
 )
 from planner.verification.search import Searched
+from planner.weights import settled
 from planner.workload import StepConfig
 
 
@@ -46,7 +47,7 @@ def compare(
     known = at or first
     return Verification(
         target=target,
-        config=config,
+        config=config if known is None else settled(config, known.counts.weight_dtypes),
         optimizer="" if known is None else known.optimizer,
         device=device,
         predicted=_predicted(first, at, device.kind),
@@ -61,6 +62,7 @@ def compare(
         assumptions=() if known is None else known.assumptions,
         warnings=(*warnings, *(() if known is None else known.warnings)),
         values=NO_VALUES_READ if known is None else known.values,
+        weight_dtypes=() if known is None else known.counts.weight_dtypes,
     )
 
 

@@ -31,7 +31,8 @@ class HistoryEntry:
 
     `recorded_at` is UTC, like 2026-11-24T22:30:05Z. `card`, `driver` and `torch` are as the
     device and PyTorch name them; `driver` is None where it was not known. `mode` is that of the
-    step. `document` is the JSON text of the Verification.
+    step; `clip_grad_norm` and `ema` are None where it had neither, or where an older planner kept
+    it. `document` is the JSON text of the Verification.
     """
 
     id: int
@@ -47,6 +48,8 @@ class HistoryEntry:
     measured: Figures
     confirmed: bool
     document: str
+    clip_grad_norm: float | None = None
+    ema: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """`id`, `recorded_at` and the keys of the verification."""
@@ -73,7 +76,7 @@ def add(verification: Verification, *, recorded_at: datetime | None = None) -> i
         device.driver,
         verification.versions.torch,
         verification.target,
-        verification.config.precision.value,
+        verification.config.precision_name,
         verification.config.batch_size,
         json.dumps(verification.to_dict()),
     )
@@ -196,6 +199,8 @@ def _entry(row: Mapping[str, Any]) -> HistoryEntry:
             predicted=_figures(document["predicted"]),
             measured=_figures(document["measured"]),
             confirmed=bool(document["confirmed"]),
+            clip_grad_norm=document["config"].get("clip_grad_norm"),
+            ema=document["config"].get("ema"),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise HistoryError(

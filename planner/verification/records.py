@@ -13,6 +13,7 @@ from typing import Any
 
 from planner.results import SCHEMA_VERSION, Versions
 from planner.values_result import NO_VALUES_READ, ValuesResult
+from planner.weights import WeightDtype
 from planner.workload import StepConfig
 
 
@@ -128,6 +129,7 @@ class Verification:
     assumptions: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     values: ValuesResult = NO_VALUES_READ  # of the prediction
+    weight_dtypes: tuple[WeightDtype, ...] = ()
 
     def errors(self) -> dict[str, float | None]:
         """Signed relative error of each figure in COMPARED; None where one of two is missing."""
@@ -179,13 +181,16 @@ class Verification:
             "config": {
                 "batch_size": self.config.batch_size,
                 "sequence_length": self.config.sequence_length,
-                "precision": self.config.precision.value,
+                "precision": self.config.precision_name,
                 "mode": self.config.mode.value,
                 "optimizer": self.optimizer,
                 "steps": self.config.steps,
                 "accumulate": self.config.accumulate,
                 "alloc_conf": self.config.alloc_conf,
+                "clip_grad_norm": self.config.clip_grad_norm,
+                "ema": self.config.ema,
             },
+            "weight_dtypes": [one.to_dict() for one in self.weight_dtypes],
             "predicted": _side(self.predicted, self.predicted_categories),
             "measured": _side(self.measured, self.measured_categories),
             "max_batch_of_all_ranks": self.max_batch_of_all_ranks,

@@ -61,8 +61,7 @@ def verify(
         raise UsageError(f"say either emulated {emulated!r} or device {device!r}, not both")
     if memory is not None and device != "cpu":
         raise UsageError("memory is the limit of a run on the CPU: say device cpu with it")
-    if max_batch is not None and max_batch < 1:
-        raise UsageError(f"max_batch must be at least 1, not {max_batch}")
+    _check_max_batch(max_batch)
     job = Job(
         target=target,
         functions=ModelFunctions(
@@ -88,6 +87,16 @@ def verify(
     index = device_index(device or _own_device())
     with opened() as nvml:
         return on_physical_card(job, nvml, chosen_card(nvml.cards(), index))
+
+
+def _check_max_batch(max_batch: object) -> None:
+    """Raises UsageError where it is no batch size; the command line gives a whole number."""
+    if max_batch is None:
+        return
+    if isinstance(max_batch, bool) or not isinstance(max_batch, int):
+        raise UsageError(f"max_batch must be a whole number, not {max_batch!r}")
+    if max_batch < 1:
+        raise UsageError(f"max_batch must be at least 1, not {max_batch}")
 
 
 def _own_device() -> str:

@@ -146,6 +146,8 @@ def test_a_bound_of_the_caller_is_said(write_model: WriteModel) -> None:
         ({"emulated": "t4", "device": "cpu"}, "not both"),
         ({"emulated": "t4", "memory": "1GiB"}, "say device cpu"),
         ({"emulated": "t4", "max_batch": 0}, "max_batch must be at least 1"),
+        ({"emulated": "t4", "max_batch": "8"}, "max_batch must be a whole number, not '8'"),
+        ({"emulated": "t4", "max_batch": True}, "max_batch must be a whole number, not True"),
         ({"emulated": "t4", "tolerance": "200%"}, "tolerance '200%'"),
         ({"emulated": "no-such-card"}, "no card named"),
         ({"device": "tpu"}, "is not one of cpu, cuda"),

@@ -63,7 +63,7 @@ def test_json_form(comparison: CardComparison) -> None:
     document = json.loads(json.dumps(comparison.to_dict()))
     assert list(document) == [
         "schema_version", "target", "engine", "by", "epoch_samples", "versions", "config",
-        "cards", "left_out", "remarks", "assumptions", "warnings", "values",
+        "weight_dtypes", "cards", "left_out", "remarks", "assumptions", "warnings", "values",
     ]  # fmt: skip
     assert (document["schema_version"], document["by"]) == (1, "cost")
     assert document["cards"][0] == {

@@ -132,8 +132,8 @@ def test_json_form(curve: Curve) -> None:
     document = json.loads(json.dumps(curve.to_dict()))
     assert list(document) == [
         "schema_version", "target", "engine", "gpu", "gpu_name", "versions", "config",
-        "usable_memory_bytes", "largest_batch_size", "largest_batch_is_bound", "knee",
-        "recommended_batch_size",
+        "weight_dtypes", "usable_memory_bytes", "largest_batch_size", "largest_batch_is_bound",
+        "knee", "recommended_batch_size",
         "accumulate", "global_batch_size", "recommendation", "currency", "points", "assumptions",
         "warnings", "values",
     ]  # fmt: skip

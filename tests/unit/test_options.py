@@ -72,17 +72,47 @@ def test_allocator_settings_as_torch_reads_them(text: str) -> None:
     assert step_config({"alloc_conf": text}).alloc_conf == text
 
 
-@pytest.mark.parametrize("name", ["sequence_length", "optimizer", "build_on", "alloc_conf"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sequence_length",
+        "precision",
+        "optimizer",
+        "build_on",
+        "alloc_conf",
+        "clip_grad_norm",
+        "ema",
+    ],
+)
 def test_none_is_not_said(name: str) -> None:
     assert step_config({name: None}) == StepConfig()
 
 
 @pytest.mark.parametrize(
+    ("ema", "decay"), [(0.99, 0.99), (True, 0.999), (False, None)], ids=["number", "True", "False"]
+)
+def test_an_average_has_a_decay(ema: object, decay: float | None) -> None:
+    assert step_config({"ema": ema}).ema == decay
+
+
+def test_a_norm_may_be_a_whole_number() -> None:
+    norm = step_config({"clip_grad_norm": 1}).clip_grad_norm
+    assert (norm, type(norm)) == (1.0, float)
+
+
+@pytest.mark.parametrize(
     ("options", "said"),
     [
+        ({"clip_grad_norm": "1"}, "clip_grad_norm must be a number, not '1'"),
+        ({"clip_grad_norm": True}, "clip_grad_norm must be a number, not True"),
+        ({"clip_grad_norm": 0}, "above 0"),
+        ({"ema": "0.9"}, "ema must be a number, not '0.9'"),
+        ({"ema": 1}, "between 0 and 1"),
+        ({"ema": 0.9, "mode": "INFER"}, "mode is infer"),
+        ({"clip_grad_norm": 1, "mode": "infer"}, "mode is infer"),
         ({"batchsize": 8}, "did you mean batch_size"),
         ({"zzz": 8}, "known: batch_size"),
-        ({"precision": "fp8"}, "fp32, fp16, bf16, amp-fp16, amp-bf16"),
+        ({"precision": "fp8"}, "as-built, fp32, fp16, bf16, amp-fp16, amp-bf16"),
         ({"mode": None}, "train, infer"),
         ({"batch_size": "8"}, "a whole number, not '8'"),
         ({"batch_size": True}, "a whole number, not True"),

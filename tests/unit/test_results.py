@@ -12,7 +12,7 @@ from planner.errors import UsageError
 from planner.gpu_estimate import FitVerdict, GpuEstimate
 from planner.results import Estimate
 from planner.units import GIB, MIB
-from planner.workload import InputSpec, OptimizerName, StepConfig
+from planner.workload import InputSpec, OptimizerName, Precision, StepConfig
 
 
 def test_device_total_is_reserved_plus_context(t4: GpuEstimate) -> None:
@@ -83,6 +83,7 @@ def test_an_estimate_cannot_be_changed(estimate: Estimate) -> None:
 def test_json_document(estimate: Estimate, golden: Callable[[str, str], None]) -> None:
     """The contract: a key may be added; a diff here that removes or renames one breaks users."""
     config = StepConfig(
+        precision=Precision.FP32,
         batch_size=16,
         optimizer=OptimizerName.SGD,
         optimizer_arguments=(("lr", 0.1), ("nesterov", True)),
@@ -108,8 +109,8 @@ def test_json_keys_that_users_were_promised(estimate: Estimate) -> None:
     assert set(document["versions"]) >= {"torch", "cuda", "planner"}
     assert set(document["config"]) >= {"batch_size", "precision", "optimizer", "mode"}
     assert set(document["counts"]) == {
-        "parameters", "trainable_parameters", "buffers", "forward_flops_per_sample", "step_flops",
-        "activations_per_sample", "uncounted_operators",
+        "parameters", "trainable_parameters", "buffers", "weight_dtypes",
+        "forward_flops_per_sample", "step_flops", "activations_per_sample", "uncounted_operators",
     }  # fmt: skip
     for card in document["gpus"]:
         assert set(card) >= {

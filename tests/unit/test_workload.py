@@ -10,6 +10,7 @@ from planner.errors import UsageError
 from planner.workload import (
     DTYPES,
     InputSpec,
+    Mode,
     Scalar,
     StepConfig,
     TargetKind,
@@ -98,6 +99,27 @@ def test_parse_argument_refuses(text: str) -> None:
 def test_step_config_counts_from_1(field: str, value: int) -> None:
     values: dict[str, Any] = {field: value}
     with pytest.raises(UsageError, match=f"{field} must be at least 1"):
+        StepConfig(**values)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"clip_grad_norm": 0.0}, "clip_grad_norm must be a norm above 0, like 1.0, not 0.0"),
+        ({"clip_grad_norm": -1.0}, "not -1.0"),
+        ({"clip_grad_norm": float("inf")}, "not inf"),
+        ({"clip_grad_norm": float("nan")}, "not nan"),
+        ({"ema": 0.0}, "ema must be a decay between 0 and 1, like 0.999, not 0.0"),
+        ({"ema": 1.0}, "not 1.0"),
+        ({"ema": -0.5}, "not -0.5"),
+        ({"ema": float("nan")}, "not nan"),
+        ({"ema": 0.9, "mode": Mode.INFER}, r"ema 0\.9 was given \(--ema\).* mode is infer"),
+        ({"clip_grad_norm": 1.0, "mode": Mode.INFER}, r"\(--clip-grad-norm\).* mode is infer"),
+    ],
+    ids=str,
+)
+def test_what_follows_backward_has_its_bounds(values: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
         StepConfig(**values)
 
 

@@ -195,6 +195,7 @@ def test_bad_words_are_found_before_anything_is_started(words: list[str], said: 
         ({"global_batch": "8"}, "global_batch must be a whole number"),
         ({"global_batch": 64, "accumulate": 2}, "leave that out"),
         ({"global_batch": 64, "mode": "infer"}, "inference has none of"),
+        ({"global_batch": 64, "mode": "INFER"}, "inference has none of"),
         ({"gpu": ["t4", "l4"]}, r"planner\.compare\(\)"),
         ({"alloc_conf": ["a:b", "c:d"]}, "one text"),
         ({"btach_size": 4}, "did you mean batch_size"),

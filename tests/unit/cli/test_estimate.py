@@ -116,6 +116,40 @@ def test_every_option_reaches_the_library(fake: Fake) -> None:
     assert str(fake.options["hardware_db"]) == "cards"
 
 
+@pytest.mark.parametrize(
+    ("words", "decay"),
+    [(["--ema", "0.9"], 0.9), (["--ema=0.9"], 0.9), (["--ema", "-q"], 0.999), (["--ema"], 0.999)],
+    ids=str,
+)
+def test_an_average_has_a_decay_or_the_usual_one(
+    fake: Fake, words: list[str], decay: float
+) -> None:
+    result = run("model.py", "--gpu", "t4", "--clip-grad-norm", "0.5", *words)
+    assert result.exit_code in (0, 3), result.output
+    assert step(fake) == StepConfig(clip_grad_norm=0.5, ema=decay)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--ema", "model.py", "--gpu", "t4"], "write --ema=0.999, or --ema at the end"),
+        (["model.py", "--gpu", "t4", "--ema", "1"], "ema must be a decay between 0 and 1"),
+        (["model.py", "--gpu", "t4", "--ema=0"], "ema must be a decay between 0 and 1"),
+        (["model.py", "--gpu", "t4", "--ema", "--mode", "infer"], "mode is infer"),
+        (["model.py", "--gpu", "t4", "--clip-grad-norm", "0"], "above 0"),
+        (["model.py", "--gpu", "t4", "--clip-grad-norm", "-1"], "above 0"),
+        (["model.py", "--gpu", "t4", "--clip-grad-norm", "much"], "--clip-grad-norm"),
+        (["model.py", "--gpu", "t4", "--clip-grad-norm", "inf"], "above 0"),
+        (["model.py", "--gpu", "t4", "--clip-grad-norm=1", "--mode=infer"], "mode is infer"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_clipping_and_averaging_that_cannot_be_meant(words: list[str], said: str) -> None:
+    result = run(*words)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said in " ".join(result.stderr.split())
+
+
 def test_the_sequence_length_reaches_the_library(fake: Fake) -> None:
     run("model.py", "--gpu", "t4", "--seq", "2048")
     assert step(fake) == StepConfig(sequence_length=2048)

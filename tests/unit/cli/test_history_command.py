@@ -15,11 +15,11 @@ from planner.results import Versions
 from planner.units import GIB, MIB
 from planner.verification import history
 from planner.verification.records import DeviceKind, Figures, Verification, VerifiedDevice
-from planner.workload import StepConfig
+from planner.workload import Precision, StepConfig
 
 KEPT = Verification(
     target="models/net.py",
-    config=StepConfig(batch_size=8),
+    config=StepConfig(batch_size=8, precision=Precision.FP32),
     optimizer="AdamW",
     device=VerifiedDevice(
         name="Tesla T4", kind=DeviceKind.PHYSICAL, memory_bytes=15 * GIB, driver="550.54.15"

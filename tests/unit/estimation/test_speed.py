@@ -29,6 +29,7 @@ from planner.performance.host_ram import Room
 from planner.performance.rates import memory_rate
 from planner.trace import Counts, OperatorRecord, Outcome, Phase, StepTrace
 from planner.units import GIB, MIB
+from planner.weights import WeightDtype
 from planner.workload import Mode, Precision, StepConfig
 
 
@@ -299,6 +300,17 @@ def test_tf32_is_offered_where_the_card_has_it() -> None:
 def test_half_precision_is_not_offered_again(precision: Precision) -> None:
     half = (product(4096, 4096, 4096),)
     assert gains_of(speed.speed(step(half, precision=precision))) == {}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "offered"), [("float32", True), ("bfloat16", False), ("float64", False)]
+)
+def test_of_weights_as_built_their_dtype_decides(dtype: str, offered: bool) -> None:
+    weight = WeightDtype(dtype=dtype, elements=10, size_bytes=40)
+    built = Counts(parameters=10, trainable_parameters=10, buffers=0, weight_dtypes=(weight,))
+    asked = step(COMPUTE_BOUND, precision=Precision.AS_BUILT)
+    asked = replace(asked, counted=counts(COMPUTE_BOUND, counts=built))
+    assert ("--precision amp-fp16" in gains_of(speed.speed(asked))) is offered
 
 
 def test_a_step_that_does_not_fit_is_held_up_by_memory() -> None:

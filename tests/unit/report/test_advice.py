@@ -13,6 +13,7 @@ from planner.report.advice import advice
 from planner.results import Estimate
 from planner.trace import Origin, Phase, TensorCategory
 from planner.units import GIB
+from planner.weights import WeightDtype
 from planner.workload import Mode, Precision, StepConfig
 
 
@@ -20,6 +21,18 @@ def on(card: GpuEstimate, estimate: Estimate, **config: Any) -> str:
     """All advice for one card, with the step changed."""
     changed = StepConfig(**{"batch_size": 16, **config})
     return "\n".join(advice(replace(estimate, gpus=(card,), config=changed)))
+
+
+def test_weights_in_half_precision_are_not_offered_it(estimate: Estimate, t4: GpuEstimate) -> None:
+    offer = "--precision bf16 or fp16"
+    half = WeightDtype(dtype="bfloat16", elements=100, size_bytes=200)
+    built_in_half = replace(
+        estimate, counts=replace(estimate.counts, weight_dtypes=(half,)), gpus=(t4,)
+    )
+    for precision in (Precision.AS_BUILT, Precision.AMP_BF16):
+        assert offer not in on(t4, built_in_half, precision=precision)
+        assert offer in on(t4, estimate, precision=precision)
+    assert offer not in on(t4, estimate, precision=Precision.BF16)
 
 
 def test_nothing_is_said_where_everything_fits(estimate: Estimate, a100: GpuEstimate) -> None:
@@ -107,8 +120,27 @@ def test_inference_knows_no_training(estimate: Estimate, t4: GpuEstimate) -> Non
         assert option not in text
 
 
-def test_an_optimizer_with_little_state_is_left_alone(estimate: Estimate, t4: GpuEstimate) -> None:
-    changed = replace(estimate, gpus=(t4,), optimizer="SGD")
+@pytest.mark.parametrize(
+    ("optimizer", "words"),
+    [
+        ("AdamW (fused)", ["--optimizer adamw8bit", "AdamW keeps 2 values a parameter"]),
+        ("Adam", ["--optimizer adamw8bit", "Adam keeps 2 values a parameter"]),
+        ("AdamW8bit", ["--optimizer sgd (no state; AdamW8bit keeps 2 bytes a parameter)"]),
+    ],
+)
+def test_state_that_can_be_smaller(
+    estimate: Estimate, t4: GpuEstimate, optimizer: str, words: list[str]
+) -> None:
+    text = "\n".join(advice(replace(estimate, gpus=(t4,), optimizer=optimizer)))
+    assert all(one in text for one in words)
+    assert ("adamw8bit" in text) is (optimizer != "AdamW8bit")
+
+
+@pytest.mark.parametrize("optimizer", ["SGD", "PagedAdamW8bit", "Muon + AdamW", "Lion"])
+def test_an_optimizer_with_little_state_is_left_alone(
+    estimate: Estimate, t4: GpuEstimate, optimizer: str
+) -> None:
+    changed = replace(estimate, gpus=(t4,), optimizer=optimizer)
     assert not any("--optimizer" in text for text in advice(changed))
 
 

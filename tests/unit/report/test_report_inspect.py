@@ -54,7 +54,7 @@ def test_neighbours_that_differ_within_do_not_share(inspection: Inspection) -> N
 
 def test_totals_and_rules(inspection: Inspection) -> None:
     text = "\n".join(lines(inspection))
-    assert "30 parameters, one training step with batch 8, fp32, as on Tesla T4" in text
+    assert "30 parameters, one training step with batch 8, fp32 weights, as on Tesla T4" in text
     assert (
         "1.25 kFLOPs a sample in the forward, 30.0 kFLOPs in a step, without the optimizer, "
         "8 activations a sample" in text

@@ -12,6 +12,7 @@ from planner.gpu_estimate import GpuEstimate
 from planner.report.terminal import render
 from planner.results import Estimate
 from planner.units import GIB, MIB
+from planner.weights import WeightDtype
 from planner.workload import Mode, Precision, StepConfig
 
 Golden = Callable[[str, str], None]
@@ -58,7 +59,8 @@ def inference(estimate: Estimate) -> Estimate:
         suggested_margin_bytes=None,
     )
     config = StepConfig(batch_size=16, mode=Mode.INFER, precision=Precision.BF16)
-    counts = replace(estimate.counts, trainable_parameters=1000)
+    half = WeightDtype(dtype="bfloat16", elements=124_439_808, size_bytes=248_879_616)
+    counts = replace(estimate.counts, trainable_parameters=1000, weight_dtypes=(half,))
     return replace(estimate, gpus=(a100,), config=config, counts=counts, warnings=())
 
 
@@ -132,7 +134,7 @@ def test_cards_share_tables_only_where_they_fit(a100: GpuEstimate, estimate: Est
 
 
 def test_the_sequence_length_is_said_where_one_was_given(estimate: Estimate) -> None:
-    config = StepConfig(batch_size=8, sequence_length=2048)
+    config = StepConfig(batch_size=8, sequence_length=2048, precision=Precision.FP32)
     text = shown(replace(estimate, config=config), 100_000)
-    assert "training with batch 8, sequence 2048, fp32, " in text
+    assert "training with batch 8, sequence 2048, fp32 weights, " in text
     assert "sequence" not in shown(estimate, 100_000)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,9 @@ from planner.step.collector import collector_paused
 from planner.step.loop import StepPlan
 from planner.step.loss import DefaultLoss
 from planner.step.precision import autocast, grad_scaler
+from planner.step.watch import Watch
+from planner.step.weight_average import WeightAverage
+from planner.trace import Phase
 from planner.workload import Mode, Precision, StepConfig
 
 CPU = torch.device("cpu")
@@ -55,6 +59,7 @@ class CountingOptimizer(torch.optim.SGD):
 def planned(model: Any, make_batch: Any = None, **config: Any) -> StepPlan:
     training_step = config.pop("training_step", None)
     optimizer = config.pop("optimizer", None)
+    average = config.pop("average", None)
     settings = StepConfig(**{"batch_size": 2, **config})
     return StepPlan(
         model=model,
@@ -66,6 +71,7 @@ def planned(model: Any, make_batch: Any = None, **config: Any) -> StepPlan:
         optimizer=optimizer,
         scaler=grad_scaler(settings, CPU),
         training_step=training_step,
+        average=average,
     )
 
 
@@ -246,3 +252,60 @@ def test_garbage_is_collected_before_the_first_step_and_after_it() -> None:
     with collector_paused():
         train(planned(Watching(), training_step=training_step, steps=3))
     assert alive == [[False], [False, False], [False, False, True]]
+
+
+@pytest.mark.parametrize(("precision", "accumulate"), [(None, 1), (Precision.AMP_FP16, 3)])
+def test_gradients_are_clipped_once_between_backward_and_step(
+    precision: Precision | None, accumulate: int
+) -> None:
+    model = nn.Linear(4, 1, bias=False)
+    nn.init.zeros_(model.weight)
+    norms: list[float] = []
+
+    class Noting(torch.optim.SGD):
+        def step(self, closure: Any = None) -> Any:
+            assert model.weight.grad is not None
+            norms.append(float(model.weight.grad.norm()))
+            return super().step(closure)
+
+    plan = planned(
+        model,
+        lambda: torch.full((2, 4), 10.0),
+        optimizer=Noting(model.parameters(), lr=0.1),
+        precision=precision,
+        accumulate=accumulate,
+        clip_grad_norm=0.5,
+        steps=2,
+        training_step=lambda model, batch: model(batch).float().sum(),
+    )
+    if plan.scaler is not None:  # 65536 times a gradient of 20 is beyond float16
+        plan = replace(plan, scaler=torch.amp.GradScaler("cpu", init_scale=4.0))
+    train(plan)
+    assert norms == pytest.approx([0.5, 0.5], rel=1e-3)
+
+
+def test_the_average_follows_each_step_and_belongs_to_it() -> None:
+    model = nn.Linear(4, 1, bias=False)
+    nn.init.zeros_(model.weight)
+    phases: list[Phase] = []
+
+    class Noting(Watch):
+        def enter(self, phase: Phase, inputs: Any = None) -> None:
+            phases.append(phase)
+
+    class Average(WeightAverage):
+        def update(self) -> None:
+            assert phases[-1] is Phase.OPTIMIZER_STEP
+            super().update()
+
+    average = Average(model, 0.5)
+    plan = planned(
+        model,
+        optimizer=torch.optim.SGD(model.parameters(), lr=1.0),
+        steps=2,
+        average=average,
+        training_step=lambda model, batch: model(batch).sum(),
+    )
+    train(replace(plan, watch=Noting()))
+    # Each step takes 2 from each weight: -2, -4. The average: -1, then (-1 - 4) / 2.
+    assert average.module.weight.flatten().tolist() == [-2.5] * 4

@@ -14,6 +14,7 @@ from planner.step.failures import is_out_of_memory
 from planner.step.measure import measure
 from planner.step.source import ModelSource
 from planner.trace import Counts, Outcome, StepTrace
+from planner.weights import WeightDtype
 from planner.workload import (
     BuildOn,
     InputSpec,
@@ -68,7 +69,12 @@ def test_a_run_from_file_to_trace(write_model: Callable[..., Target]) -> None:
         step_peak_allocated_bytes=(0, 0, 0),
         optimizer="AdamW",
         build_on="meta",
-        counts=Counts(parameters=83, trainable_parameters=83, buffers=17),
+        counts=Counts(
+            parameters=83,
+            trainable_parameters=83,
+            buffers=17,
+            weight_dtypes=(WeightDtype(dtype="float32", elements=83, size_bytes=332),),
+        ),
         assumptions=(
             "optimizer: AdamW (none was given)",
             "loss: cross-entropy of the 2-D float output with the batch's target "

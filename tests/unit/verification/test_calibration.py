@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,20 @@ def test_two_runs_correct_the_context_alone(make: Any) -> None:
     assert found.reserved_offset_bytes == 0
     assert found.context_overhead_bytes == 150 * MIB + MIB // 2
     assert found.step_time_ratio is None
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize("beside", [{"ema": 0.9}, {"clip_grad_norm": 1.0}])
+def test_with_an_average_or_clipping_it_is_another_job(make: Any, beside: dict[str, Any]) -> None:
+    plain = make(target="net.py", reserved_mib=1010)
+    other = replace(
+        make(target="net.py", reserved_mib=1030), config=replace(plain.config, **beside)
+    )
+    for one in (plain, other, make(target="other.py", reserved_mib=1020)):
+        history.add(one)
+    found = calibrate(history.entries())
+    assert found is not None
+    assert found.reserved_offset_bytes == 20 * MIB
 
 
 @pytest.mark.usefixtures("store")

@@ -107,7 +107,7 @@ def test_the_json_document() -> None:
     )
     document = json.loads(json.dumps(found.to_dict()))
     assert list(document) == [
-        "schema_version", "target", "device", "config", "predicted", "measured",
+        "schema_version", "target", "device", "config", "weight_dtypes", "predicted", "measured",
         "max_batch_of_all_ranks", "error", "tolerance", "confirmed", "complaints", "stopped",
         "bound", "probes", "versions", "assumptions", "warnings", "values",
     ]  # fmt: skip
