@@ -17,7 +17,7 @@ from planner.data_cost import DataCost
 from planner.errors import UsageError
 from planner.module_counts import ModelCounts
 from planner.protocol import DataRequest, Engine, InspectRequest, RecordedRun, RunRequest
-from planner.step import alloc_conf, attention, emulation
+from planner.step import alloc_conf, attention, emulation, outside
 from planner.step.contract import load
 from planner.step.data_cost import measure_data
 from planner.step.measure import measure, record, record_requests
@@ -75,9 +75,11 @@ class Session:
             trace,
             value_reads=value_reads,
             attention_backends=tuple(sorted(backends)),
+            outside=outside.memory(),
             assumptions=(
                 *trace.assumptions,
                 *emulation.assumptions(notes),
+                *outside.assumptions(notes),
                 *emulation.benchmark_note(),
                 *unsupported,
             ),
