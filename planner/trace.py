@@ -285,7 +285,7 @@ class StepTrace:
     step_s: tuple[float, ...] = ()
     card: CardReading | None = None
     host: HostReading | None = None
-    outside: OutsideMemory = OutsideMemory()  # noqa: RUF009 # frozen
+    outside: OutsideMemory = OutsideMemory()
     alloc_retries: int = 0
     optimizer: str = ""  # what stepped: a class name, "none"
     build_on: str = ""  # where the model was built in the end: meta, cpu or device

@@ -1,4 +1,4 @@
-"""C for the CUDA functions that torch never calls, so that libraries with CUDA code of their own load.
+"""C for the CUDA functions that torch never calls: libraries beside it load, and some call them.
 
 In: the prototypes of NVIDIA's headers. Out: a line of C for each function. Convention: what only
 starts work on the card, gives advice or lets go of something answers "done", as a kernel that does

@@ -14,7 +14,7 @@ from planner.estimation.axis_search import AxisSearch, RecordedRun, recorded_run
 from planner.estimation.step_runs import Axis, StepRuns
 from planner.estimation.step_setup import StepSetup
 from planner.gpu_estimate import WhatIf
-from planner.memory.budget import MemoryBudget
+from planner.memory.budget import MemoryBudget, with_outside
 from planner.memory.capacity import Capacity
 from planner.memory.largest import Largest
 from planner.memory.replay import Request
@@ -70,6 +70,11 @@ class CardRun:
         free = recorded_run(setup.runner, setup.cards.unlimited(self.budget), setup.config)
         if free.trace.outcome is Outcome.MODEL_ERROR:
             raise model_error(free.trace)
+        budget = with_outside(self.budget, free.trace.outside.total_bytes)
+        return replace(self, budget=budget)._answer(free, search, sequence)
+
+    def _answer(self, free: RecordedRun, search: bool, sequence: bool) -> CardAnswer:
+        setup = self.setup
         if free.trace.outcome is Outcome.OUT_OF_MEMORY:
             fits, held = False, RecordedRun(trace=beyond_all_cards(free.trace))
         else:
@@ -111,7 +116,7 @@ class CardRun:
             return False, free
         setup = self.setup
         full = recorded_run(setup.runner, setup.cards.limited(self.budget), setup.config)
-        if full.trace.outcome is Outcome.COMPLETED:
+        if full.trace.outcome is Outcome.COMPLETED and not full.trace.outside.beyond_bytes:
             return True, full
         return False, free
 

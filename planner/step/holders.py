@@ -6,13 +6,14 @@ storage is touched; a tensor without memory on the card (meta, empty, exotic) is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
+from planner.step.composite import kept_by, parts
 from planner.step.tree import tensors_in
 from planner.trace import TensorCategory
 
@@ -42,9 +43,11 @@ class Holders:
         self._owners = {id(p): (module, tensor) for p, module, tensor in self._parameters}
 
     def weights(self) -> Iterator[Holding]:
-        """Parameters and buffers."""
+        """Parameters, with the scales of those that are quantised, and buffers."""
         for parameter, module, tensor in self._parameters:
             yield from _holding(parameter, TensorCategory.PARAMETER, module, tensor)
+            for path, kept in kept_by(parameter):
+                yield from _holding(kept, TensorCategory.PARAMETER, module, f"{tensor}{path}")
         for module, owner in self._modules:
             for tensor, buffer in owner._buffers.items():
                 yield from _holding(buffer, TensorCategory.BUFFER, module, tensor)
@@ -88,16 +91,16 @@ def _state(kept: Any, module: str, tensor: str) -> Iterator[Holding]:
 
 def _holding(
     tensor: torch.Tensor | None, category: TensorCategory, module: str, name: str
-) -> Iterable[Holding]:
+) -> Iterator[Holding]:
     if tensor is None or tensor.device.type != _CARD:
-        return ()
-    try:
-        address = tensor.data_ptr() - int(tensor.storage_offset()) * tensor.element_size()
-    except (RuntimeError, NotImplementedError):  # sparse, quantized or wrapped: no one storage
-        return ()
-    if address <= 0:
-        return ()
-    return (Holding(address=address, category=category, module=module, tensor=name),)
+        return
+    for path, part in parts(tensor):
+        try:
+            address = part.data_ptr() - int(part.storage_offset()) * part.element_size()
+        except (RuntimeError, NotImplementedError):  # sparse or quantized by torch: no one storage
+            continue
+        if address > 0:
+            yield Holding(address=address, category=category, module=module, tensor=f"{name}{path}")
 
 
 def _split(name: str) -> tuple[str, str]:

@@ -21,6 +21,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 
 from planner.errors import PlannerError
 from planner.step import stand_ins
+from planner.step.composite import is_wrapper
 from planner.step.draws import DrawNothing
 from planner.step.layout import empty_as
 
@@ -85,7 +86,7 @@ def to_device(model: nn.Module, device: torch.device) -> None:
 def _moved_by_itself(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     """The result of the tensor's own `.to(device)`; its host memory lives as long as on a card."""
     on_host = stand_ins.on_host(tensor)
-    if not isinstance(tensor, nn.Parameter) or stand_ins.is_wrapper(tensor):
+    if not isinstance(tensor, nn.Parameter) or is_wrapper(tensor):
         return on_host.to(device)
     try:
         _become(tensor, on_host)

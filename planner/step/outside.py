@@ -39,9 +39,9 @@ def assumptions(notes: Sequence[str], taken: OutsideMemory | None = None) -> tup
     said = []
     if taken.managed_bytes:
         said.append(
-            f"{format_bytes(taken.managed_bytes)} of unified memory (cudaMallocManaged) are counted "
-            "on the card, beside PyTorch's peaks; when the card is full the driver moves it to the "
-            "host, and steps then take longer"
+            f"{format_bytes(taken.managed_bytes)} of unified memory (cudaMallocManaged) are "
+            "counted on the card, beside PyTorch's peaks; when the card is full the driver moves "
+            "them to the host, and steps then take longer"
         )
     if others_bytes > 0:
         said.append(
@@ -72,7 +72,9 @@ def _listed(functions: Sequence[str]) -> str:
 
 
 def _unknown_sizes(notes: Sequence[str]) -> tuple[str, ...]:
-    libraries = [note.removeprefix(_UNKNOWN_SIZE) for note in notes if note.startswith(_UNKNOWN_SIZE)]
+    libraries = [
+        note.removeprefix(_UNKNOWN_SIZE) for note in notes if note.startswith(_UNKNOWN_SIZE)
+    ]
     return tuple(
         f"workspaces of {library} are taken as 256 bytes"
         for library in libraries

@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import is_traceable_wrapper_subclass, transform_subclass
+from torch.utils._python_dispatch import transform_subclass
 
+from planner.step.composite import is_wrapper
 from planner.step.layout import empty_as
 
 _HOST = torch.device("cpu")
@@ -20,11 +21,6 @@ _HOST = torch.device("cpu")
 def moves_itself(tensor: torch.Tensor) -> bool:
     """Whether the class of `tensor` decides what `.to(device)` does."""
     return is_wrapper(tensor) or type(tensor).to is not torch.Tensor.to
-
-
-def is_wrapper(tensor: torch.Tensor) -> bool:
-    """Whether it holds other tensors and no memory of its own."""
-    return bool(is_traceable_wrapper_subclass(tensor))
 
 
 def on_host(tensor: torch.Tensor) -> torch.Tensor:
