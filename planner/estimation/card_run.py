@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from planner.device.profile import UNLIMITED_BYTES
-from planner.errors import ModelError
+from planner.errors import LibraryError, ModelError
 from planner.estimation.allocator_what_ifs import what_ifs
 from planner.estimation.axis_search import AxisSearch, RecordedRun, recorded_run
 from planner.estimation.step_runs import Axis, StepRuns
@@ -150,6 +150,8 @@ def model_error(trace: StepTrace) -> ModelError:
     """The failure of a run as the error that tells the user."""
     failure = trace.failure
     assert failure is not None
+    if failure.kind == LibraryError.__name__:
+        return LibraryError(failure.message, failure.frames)
     kind = "" if failure.kind == "ModelError" else f"{failure.kind}: "
     return ModelError(
         f"the model's code failed ({failure.during}, batch {trace.batch_size}): "

@@ -28,6 +28,7 @@ from planner.step.frames import describe, user_frames
 from planner.step.module_table import Forward, Table, module_table
 from planner.step.optimizers import choose
 from planner.step.source import ModelSource
+from planner.step.unloadable import library_error
 from planner.workload import Mode, StepConfig
 
 
@@ -58,6 +59,9 @@ def inspect_model(
     except PlannerError:
         raise
     except (Exception, SystemExit) as error:
+        unloadable = library_error(error)
+        if unloadable is not None:
+            raise unloadable from error
         raise ModelError(
             f"the model's code failed ({log.during}, batch {config.batch_size}): {describe(error)}",
             user_frames(error),

@@ -25,6 +25,7 @@ from planner.step.optimizers import Chosen, choose
 from planner.step.recorder import Recorder
 from planner.step.request_recorder import RequestRecorder
 from planner.step.source import ModelSource
+from planner.step.unloadable import library_error
 from planner.step.watch import Watch
 from planner.trace import AllocationTrace, Counts, Failure, Outcome, RequestLog, StepTrace
 from planner.workload import Mode, StepConfig
@@ -228,6 +229,7 @@ def _finish_lazy_modules(model: nn.Module, batch: BatchPlan, log: _Log) -> None:
 
 
 def _failure(error: BaseException, during: str) -> Failure:
+    error = library_error(error) or error
     message: Any = str(error).strip()
     frames = error.frames if isinstance(error, ModelError) else user_frames(error)
     return Failure(kind=type(error).__name__, message=message, frames=frames, during=during)
