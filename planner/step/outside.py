@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from dataclasses import replace
 
 from planner.step import emulation
-from planner.trace import OutsideMemory
+from planner.trace import Failure, OutsideMemory
 from planner.units import format_bytes
 
 _REFUSED = "refused:"  # "refused:LIBRARY:FUNCTION", native/refusals.cpp
@@ -49,6 +50,14 @@ def assumptions(notes: Sequence[str], taken: OutsideMemory | None = None) -> tup
             "are counted on the card, beside PyTorch's peaks"
         )
     return (*said, *_refused(notes), *_unknown_sizes(notes))
+
+
+def explained(failure: Failure | None, notes: Sequence[str]) -> Failure | None:
+    """The failure of a run with the calls in it that were not emulated: one may be its cause."""
+    said = _refused(notes)
+    if failure is None or not said:
+        return failure
+    return replace(failure, message="\n".join([failure.message, *said]))
 
 
 def _refused(notes: Sequence[str]) -> tuple[str, ...]:

@@ -76,6 +76,7 @@ class Session:
             value_reads=value_reads,
             attention_backends=tuple(sorted(backends)),
             outside=outside.memory(),
+            failure=outside.explained(trace.failure, notes),
             assumptions=(
                 *trace.assumptions,
                 *emulation.assumptions(notes),

@@ -2,11 +2,9 @@
 #include <cstring>
 #include <string>
 
-#include <cuda_runtime_api.h>
 #include <dlfcn.h>
 
 #include "device.h"
-#include "status.h"
 
 namespace {
 
@@ -27,13 +25,13 @@ std::string library_of(const void* caller) {
 }  // namespace
 
 // For the generated stubs: notes the call and gives `status` back. torch asks the driver about
-// abilities that it can do without, so that its own calls are not noted.
+// abilities that it can do without, so that its own calls are not noted. The thread's last error stays
+// as it is: a library that does without the call would else end PyTorch at its next kernel.
 EXPORT long planner_device_refuse(const char* function, long status, const void* caller) {
   std::string library = library_of(caller);
   for (char& letter : library) {
     if (letter == ' ') letter = '_';  // notes are words
   }
   if (library != "torch") emulated::note(("refused:" + library + ":" + function).c_str());
-  if (strncmp(function, "cuda", 4) == 0) emulated::report(static_cast<cudaError_t>(status));
   return status;
 }

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from planner.step.outside import assumptions
-from planner.trace import OutsideMemory
+from planner.step.outside import assumptions, explained
+from planner.trace import Failure, OutsideMemory
 
 MIB = 1 << 20
 NOTHING = OutsideMemory()
@@ -21,6 +21,17 @@ def test_unified_memory_and_others_are_told_apart() -> None:
     assert unified.startswith("20.0 MiB of unified memory (cudaMallocManaged) are counted")
     assert "the driver moves them to the host" in unified
     assert others.startswith("10.0 MiB that libraries take from CUDA themselves (cudaMalloc)")
+
+
+def test_a_failure_comes_with_the_calls_that_were_refused() -> None:
+    failure = Failure(kind="RuntimeError", message="no limit", during="step 1")
+    found = explained(failure, ["refused:fast:cudaDeviceGetLimit"])
+    assert found is not None
+    first, second = found.message.splitlines()
+    assert first == "no limit"
+    assert second.startswith("fast called cudaDeviceGetLimit, which the emulated device does not")
+    assert explained(failure, ["attention-flash"]) is failure
+    assert explained(None, ["refused:fast:cudaDeviceGetLimit"]) is None
 
 
 @pytest.mark.parametrize(
