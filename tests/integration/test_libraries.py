@@ -27,7 +27,11 @@ def test_quantised_layers_need_no_weights_on_the_host(bits: int) -> None:
     if importlib.util.find_spec("bitsandbytes") is None:
         pytest.skip("bitsandbytes is not installed; see benchmarks/libraries.py")
     found = planner.estimate(
-        str(JOBS / "quantised.py"), gpu="a100", batch_size=64, model_args={"bits": bits}
+        str(JOBS / "quantised.py"),
+        gpu="a100",
+        batch_size=64,
+        model_arguments={"bits": bits},
+        max_batch=False,
     )
     assert not [text for text in found.assumptions if "built on the CPU" in text]
     assert found.gpus[0].outside_bytes == 0
