@@ -22,6 +22,17 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 REQUIREMENTS = {
     "current": ("torch", "torchvision", "timm", "transformers==4.46.3"),
     "measured": ("torch==2.6.0", "torchvision==0.21.0", "timm==1.0.11", "transformers==4.46.3"),
+    "libraries": (
+        "torch",
+        "torchvision",
+        "bitsandbytes",
+        "peft",
+        "transformers",
+        "torchao",
+        "liger-kernel",
+        "torch_geometric",
+        "ultralytics",
+    ),
     "torch-2.8.0": ("torch==2.8.0",),
     "torch-2.9.1": ("torch==2.9.1",),
 }

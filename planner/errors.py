@@ -8,6 +8,7 @@
     |- HardwareDatabaseError          1   a YAML record that cannot be used; names file and key
     |- TargetError                    1   no model, several models, a file that is not there
     |- ModelError                     1   the user's own code raised; carries the user's frames
+    |  `- LibraryError                1   a compiled library of a package cannot be loaded
     |- UnsupportedPlatformError       1   no CUDA build of torch, no compiler, not Linux x86-64
     |- BuildError                     1   the emulated device could not be built or cached
     |- HistoryError                   1   the store of verifications cannot be read or written
@@ -58,6 +59,10 @@ class ModelError(PlannerError):
     def __init__(self, message: str, frames: str = "") -> None:
         super().__init__(message)
         self.frames = frames
+
+
+class LibraryError(ModelError):
+    """A package's compiled library cannot be loaded. Names package, library and symbol."""
 
 
 class UnsupportedPlatformError(PlannerError):

@@ -58,7 +58,9 @@ class FitVerdict(str, Enum):
 class GpuEstimate:
     """One card's answer.
 
-    `device_total_bytes` = peak reserved + context overhead: what the driver would show. Past runs
+    `device_total_bytes` = peak reserved + context overhead: what the driver would show; and, where
+    libraries ask CUDA for memory themselves, `outside_bytes`: what they take of the card at the
+    most, `managed_bytes` of it unified memory, which the driver may move to the host. Past runs
     on the card may have corrected it, as `calibration` says: by a measured context overhead, and by
     `reserved_offset_bytes`. `device_total_interval_bytes` is where it will lie in a share
     `interval_coverage` of cases, by the errors that `interval_basis` names; None where there are no
@@ -96,6 +98,8 @@ class GpuEstimate:
     note: str | None = None
     breakdown: Breakdown | None = None
     what_ifs: tuple[WhatIf, ...] = ()
+    outside_bytes: int = 0
+    managed_bytes: int = 0
     reserved_offset_bytes: int = 0
     calibration: str | None = None
     device_total_interval_bytes: tuple[int, int] | None = None
@@ -109,8 +113,9 @@ class GpuEstimate:
 
     @property
     def device_total_bytes(self) -> int:
-        """Peak reserved plus context overhead, with what past runs on the card correct in it."""
-        return self.peak_reserved_bytes + self.reserved_offset_bytes + self.context_overhead_bytes
+        """Peak reserved, context overhead and what is outside both, as past runs correct them."""
+        reserved_bytes = self.peak_reserved_bytes + self.reserved_offset_bytes
+        return reserved_bytes + self.context_overhead_bytes + self.outside_bytes
 
     @property
     def verdict(self) -> FitVerdict:
@@ -140,6 +145,8 @@ class GpuEstimate:
             "reserve_bytes": self.reserve_bytes,
             "peak_allocated_bytes": self.peak_allocated_bytes,
             "peak_reserved_bytes": self.peak_reserved_bytes,
+            "outside_bytes": self.outside_bytes,
+            "managed_bytes": self.managed_bytes,
             "device_total_bytes": self.device_total_bytes,
             "fits": self.fits,
             "missing_bytes": self.missing_bytes,

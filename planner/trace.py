@@ -248,11 +248,26 @@ class HostReading:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OutsideMemory:
+    """Memory of the card that PyTorch's allocator did not hand out, at the most.
+
+    `total_bytes` is of other libraries' cudaMalloc and of unified memory together, `managed_bytes`
+    of unified memory (cudaMallocManaged). `beyond_bytes` is by how much all memory together
+    exceeded the card, because unified memory is never refused.
+    """
+
+    total_bytes: int = 0
+    managed_bytes: int = 0
+    beyond_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepTrace:
     """Figures of one run: `torch.cuda.memory_stats()` of the child, byte for byte.
 
     `step_peak_allocated_bytes` has one entry for each step that ended, `step_s` too where the run
-    was timed. `card` is there on a physical GPU alone, `host` on the CPU.
+    was timed. `card` is there on a physical GPU alone, `host` on the CPU. `outside` is what the
+    emulated card gave to others than PyTorch's allocator.
     """
 
     outcome: Outcome
@@ -264,6 +279,7 @@ class StepTrace:
     step_s: tuple[float, ...] = ()
     card: CardReading | None = None
     host: HostReading | None = None
+    outside: OutsideMemory = OutsideMemory()
     alloc_retries: int = 0
     optimizer: str = ""  # what stepped: a class name, "none"
     build_on: str = ""  # where the model was built in the end: meta, cpu or device

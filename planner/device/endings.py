@@ -9,6 +9,14 @@ import signal
 
 from planner.protocol import DataRequest, InspectRequest, RunEnded, RunRequest
 
+# The dynamic loader ends a process so when a function that is called for the first time is not
+# there (fatal_error of glibc's elf/dl-catch.c: "symbol lookup error").
+_UNDEFINED_SYMBOL = 127
+_UNDEFINED_HINT = (
+    "; if a compiled library called a function that is not there, the line with "
+    '"symbol lookup error" above names both'
+)
+
 
 def signal_name(number: int) -> str:
     """SIGKILL for 9."""
@@ -30,7 +38,9 @@ def death(ended: RunEnded, what: str) -> str:
     """How `what` ended without a result."""
     doing = f"{what} ended before it had a result"
     if ended.signal is None:
-        return f"{doing}: the model's code left the process with exit code {ended.exit_code}"
+        code = ended.exit_code
+        why = _UNDEFINED_HINT if code == _UNDEFINED_SYMBOL else ""
+        return f"{doing}: the model's code left the process with exit code {code}{why}"
     return f"{doing}: killed by {signal_name(ended.signal)}{hint(ended.signal)}"
 
 

@@ -313,8 +313,8 @@ def _told_stack(text: str) -> str:
 
 def _raised_again(failure: ChildFailure) -> PlannerError:
     kind = getattr(planner.errors, failure.error, None)
-    if kind is ModelError:
-        return ModelError(failure.message, failure.frames)
+    if isinstance(kind, type) and issubclass(kind, ModelError):
+        return kind(failure.message, failure.frames)
     if isinstance(kind, type) and issubclass(kind, PlannerError):
         return kind(failure.message)
     return ChildError(f"{failure.error}: {failure.message}")

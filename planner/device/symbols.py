@@ -1,7 +1,8 @@
-"""Which CUDA functions the installed torch imports, and from which libraries.
+"""Which CUDA functions the installed torch imports, and which libraries there must be.
 
 In: a TorchInstall. Out: CudaImports, read from the compiled libraries with binutils, so that one
-source serves every version of torch.
+source serves every version of torch. Packages beside torch are not read: they may be installed
+later, and what they call is declared in the headers of torch's own wheels.
 """
 
 from __future__ import annotations
@@ -22,12 +23,14 @@ _SYMBOL = re.compile(
     r"^(__cuda|cuda|cublas|cudnn|cusolver|cusparse|cufft|curand|nccl|nvrtc|cupti|nvshmem|nvml|"
     r"cuFile|nvtx|cu[A-Z])"
 )
+# In "Version definition"; the first, with the flag BASE, names the library itself.
+_DEFINED = re.compile(r"^\s+(?:0x)?[0-9a-f]+: Rev: .*Flags: none .*Name: (\S+)", re.MULTILINE)
 _DRIVER_FUNCTION = re.compile(r"\b(cu[A-Z][A-Za-z0-9]+)\b")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CudaImports:
-    """Functions to be provided, and the libraries (SONAME -> version nodes) torch asks for."""
+    """Functions that torch wants, and the libraries (SONAME -> version nodes) to stand in for."""
 
     functions: frozenset[str]
     version_nodes: dict[str, frozenset[str]]
@@ -54,6 +57,9 @@ def read_cuda_imports(torch: TorchInstall) -> CudaImports:
             name = line.split()[-1].partition("@")[0]
             if _SYMBOL.match(name):
                 functions.add(name)
+    for library in _libraries_of_the_wheels(torch):
+        defined = _DEFINED.findall(_run(["readelf", "-W", "-V", str(library)]))
+        nodes.setdefault(library.name, set()).update(defined)
     if torch.triton_folder is not None:
         driver = torch.triton_folder / "backends" / "nvidia" / "driver.c"
         if driver.is_file():  # triton looks these up by name when torch.compile starts it
@@ -62,6 +68,15 @@ def read_cuda_imports(torch: TorchInstall) -> CudaImports:
         functions=frozenset(functions),
         version_nodes={soname: frozenset(found) for soname, found in sorted(nodes.items())},
     )
+
+
+def _libraries_of_the_wheels(torch: TorchInstall) -> list[Path]:
+    """NVIDIA's libraries that torch brings: others ask for more of them than torch does."""
+    folders = {include.parent / "lib" for include in torch.include_folders}
+    found = sorted(path for folder in folders for path in folder.glob("lib*.so.*"))
+    # The parts of cuDNN are loaded by cuDNN alone.
+    names = [path for path in found if not path.name.startswith("libcudnn_")]
+    return [path for path in names if _LIBRARY.match(path.name)]
 
 
 def _compiled_libraries(torch: TorchInstall) -> list[Path]:

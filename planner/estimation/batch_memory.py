@@ -61,7 +61,7 @@ class BatchMemory:
             return None
         budget = self.answer.budget
         beside_bytes = budget.context_overhead_bytes + budget.reserved_offset_bytes
-        return reserved_bytes + beside_bytes
+        return reserved_bytes + beside_bytes + budget.outside_bytes
 
     def _reserved_bytes(self, batch_size: int, *, fits: bool) -> int | None:
         answer, batch_1 = self.answer, self.answer.batch_1

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from planner.device.profile import UNLIMITED_BYTES
-from planner.errors import ModelError
+from planner.errors import LibraryError, ModelError
 from planner.estimation.allocator_what_ifs import what_ifs
 from planner.estimation.axis_search import AxisSearch, RecordedRun, recorded_run
 from planner.estimation.drawn_runs import drawn_runs
@@ -16,7 +16,7 @@ from planner.estimation.slow_run import noted_when_slow
 from planner.estimation.step_runs import Axis, StepRuns
 from planner.estimation.step_setup import StepSetup
 from planner.gpu_estimate import WhatIf
-from planner.memory.budget import MemoryBudget
+from planner.memory.budget import MemoryBudget, with_outside
 from planner.memory.capacity import Capacity
 from planner.memory.largest import Largest
 from planner.memory.replay import Request
@@ -79,6 +79,11 @@ class CardRun:
             free = recorded_run(setup.runner, setup.cards.unlimited(self.budget), setup.config)
         if free.trace.outcome is Outcome.MODEL_ERROR:
             raise model_error(free.trace)
+        budget = with_outside(self.budget, free.trace.outside.total_bytes)
+        return replace(self, budget=budget)._answer(free, search, sequence)
+
+    def _answer(self, free: RecordedRun, search: bool, sequence: bool) -> CardAnswer:
+        setup = self.setup
         if free.trace.outcome is Outcome.OUT_OF_MEMORY:
             fits, held = False, RecordedRun(trace=beyond_all_cards(free.trace))
         else:
@@ -123,7 +128,7 @@ class CardRun:
             return False, free
         setup = self.setup
         full = recorded_run(setup.runner, setup.cards.limited(self.budget), setup.config)
-        if full.trace.outcome is Outcome.COMPLETED:
+        if full.trace.outcome is Outcome.COMPLETED and not full.trace.outside.beyond_bytes:
             return True, full
         return False, free
 
@@ -157,6 +162,8 @@ def model_error(trace: StepTrace) -> ModelError:
     """The failure of a run as the error that tells the user."""
     failure = trace.failure
     assert failure is not None
+    if failure.kind == LibraryError.__name__:
+        return LibraryError(failure.message, failure.frames)
     kind = "" if failure.kind == "ModelError" else f"{failure.kind}: "
     return ModelError(
         f"the model's code failed ({failure.during}, batch {trace.batch_size}): "

@@ -88,6 +88,8 @@ def sample_of(value: int, log: RequestLog) -> Sample:
 
 def probe_of(value: int, trace: StepTrace) -> Probe:
     """What a run on the card shows of a value."""
+    if trace.outcome is Outcome.COMPLETED and trace.outside.beyond_bytes:
+        return Probe(value=value, verdict=Verdict.OUT_OF_MEMORY)  # not all of it is on the card
     if trace.outcome is Outcome.COMPLETED:
         # Not reserved: near the limit the allocator gives cached segments back.
         total_bytes = trace.peak_allocated_bytes

@@ -39,7 +39,7 @@ class Cards:
 
     def limited(self, budget: MemoryBudget) -> str:
         """The card as it is: allocations beyond its capacity fail."""
-        return self._profile(budget, budget.capacity_bytes)
+        return self._profile(budget, budget.allocatable_bytes)
 
     def _profile(self, budget: MemoryBudget, capacity_bytes: int) -> str:
         return device_profile(

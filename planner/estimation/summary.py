@@ -105,6 +105,8 @@ def _gpu(answer: CardAnswer, seen: Outlook | None) -> GpuEstimate:
         reserve_bytes=budget.reserve_bytes,
         peak_allocated_bytes=trace.peak_allocated_bytes,
         peak_reserved_bytes=trace.peak_reserved_bytes,
+        outside_bytes=budget.outside_bytes,
+        managed_bytes=trace.outside.managed_bytes,
         fits=answer.fits,
         max_batch_size=None if samples is None else samples.largest,
         max_batch_is_bound=samples is not None and samples.is_bound,
@@ -197,9 +199,22 @@ def _warnings(answer: CardAnswer, _: Outlook | None) -> tuple[str, ...]:
     return (
         *answer.trace.warnings,
         *answer.values.warnings(),
+        *_paged(answer),
         *_limits(answer.budget.requested, answer.batch, Axis.BATCH),
         *_limits(answer.budget.requested, answer.sequence, Axis.SEQUENCE),
     )
+
+
+def _paged(answer: CardAnswer) -> Iterator[str]:
+    """A step that does not fit as a whole runs where the driver moves unified memory away."""
+    managed_bytes = answer.trace.outside.managed_bytes
+    room_bytes = answer.budget.capacity_bytes + managed_bytes
+    if managed_bytes and not answer.fits and answer.trace.peak_reserved_bytes <= room_bytes:
+        yield (
+            f"{answer.budget.requested}: the step does not fit as a whole, but runs: the driver "
+            f"moves part of {format_bytes(managed_bytes)} of unified memory to the host, and steps "
+            "take longer than predicted"
+        )
 
 
 def _limits(card: str, found: Largest | None, axis: Axis) -> Iterator[str]:

@@ -14,12 +14,12 @@ from planner.estimation.card_run import CardAnswer, CardRun, beyond_all_cards, m
 from planner.estimation.drawn_runs import drawn_runs
 from planner.estimation.step_runs import Axis, StepRuns, probe_of, sample_of
 from planner.estimation.step_setup import StepSetup, side_by_side
-from planner.memory.budget import MemoryBudget
+from planner.memory.budget import MemoryBudget, with_outside
 from planner.memory.capacity import Capacity, Probe, Verdict
 from planner.memory.largest import Beginning, Card, Largest, forecasts
 from planner.memory.replay import Request, replay
 from planner.memory.scaling import Sample
-from planner.trace import Outcome, StepTrace
+from planner.trace import Outcome, RequestLog, StepTrace
 from planner.workload import StepConfig
 
 # Of each parameter: weight, gradient and two states of Adam in float32. For a guess alone.
@@ -52,6 +52,13 @@ class Survey:
         trace, log = setup.runner.requests(setup.cards.unlimited(first), setup.config)
         if trace.outcome is Outcome.MODEL_ERROR:
             raise model_error(trace)
+        taken_bytes = trace.outside.total_bytes
+        budgets = tuple(with_outside(budget, taken_bytes) for budget in self.budgets)
+        return replace(self, budgets=budgets)._answers(search, trace, log)
+
+    def _answers(self, search: bool, trace: StepTrace, log: RequestLog | None) -> list[CardAnswer]:
+        first = max(self.budgets, key=lambda budget: budget.capacity_bytes)
+        setup, asked = self.setup, self.setup.config.batch_size
         if trace.outcome is Outcome.OUT_OF_MEMORY:
             beyond = beyond_all_cards(trace)
             return [CardAnswer(budget=b, trace=beyond, fits=False) for b in self.budgets]

@@ -39,7 +39,10 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryBudget:
-    """One card as asked for. `note` says what the name was taken to mean, if it was not exact."""
+    """One card as asked for. `note` says what the name was taken to mean, if it was not exact.
+
+    `outside_bytes` is what the step takes of the card beside PyTorch's allocator, once it was run.
+    """
 
     requested: str
     spec: GpuSpec
@@ -48,6 +51,7 @@ class MemoryBudget:
     reserve_bytes: int
     note: str | None
     calibration: Calibration | None = None
+    outside_bytes: int = 0
 
     @property
     def context_overhead_bytes(self) -> int:
@@ -62,7 +66,15 @@ class MemoryBudget:
 
     @property
     def capacity_bytes(self) -> int:
-        """What a predicted peak reserved may reach: usable memory - all that others take."""
+        """What a predicted peak reserved may reach: usable memory - all that others take.
+
+        Negative where the step takes more than the card outside PyTorch's allocator.
+        """
+        return self.allocatable_bytes - self.outside_bytes
+
+    @property
+    def allocatable_bytes(self) -> int:
+        """What the step may take, from PyTorch's allocator and beside it."""
         others_bytes = self.context_overhead_bytes + self.reserve_bytes
         return self.usable_memory_bytes - others_bytes - self.reserved_offset_bytes
 
@@ -110,6 +122,11 @@ def calibrated(budget: MemoryBudget, calibration: Calibration | None) -> MemoryB
         UsageError: no memory is left.
     """
     return _checked(replace(budget, calibration=calibration))
+
+
+def with_outside(budget: MemoryBudget, outside_bytes: int) -> MemoryBudget:
+    """The same card for a step that takes `outside_bytes` of it beside PyTorch's allocator."""
+    return replace(budget, outside_bytes=outside_bytes)
 
 
 def _checked(budget: MemoryBudget) -> MemoryBudget:

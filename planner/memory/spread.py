@@ -44,17 +44,20 @@ class Spread:
     basis: str
 
     def interval_bytes(self, budget: MemoryBudget, peak_reserved_bytes: int) -> tuple[int, int]:
-        """Device total, least and greatest; what is predicted is always inside."""
+        """Device total, least and greatest; what is predicted is always inside.
+
+        What libraries ask CUDA for themselves is known to the byte.
+        """
         reserved = peak_reserved_bytes + budget.reserved_offset_bytes
         context = budget.context_overhead_bytes
         low = reserved * self.reserved[0] + context * self.context[0]
         high = reserved * self.reserved[1] + context * self.context[1]
-        predicted = reserved + context
-        return min(predicted, round(low)), max(predicted, round(high))
+        predicted, outside = reserved + context, budget.outside_bytes
+        return min(predicted, round(low)) + outside, max(predicted, round(high)) + outside
 
     def capacity_bytes(self, budget: MemoryBudget) -> int:
         """Up to which predicted peak reserved the upper end fits on the card."""
-        free_bytes = budget.usable_memory_bytes - budget.reserve_bytes
+        free_bytes = budget.usable_memory_bytes - budget.reserve_bytes - budget.outside_bytes
         for_tensors = free_bytes - budget.context_overhead_bytes * self.context[1]
         upper = int(for_tensors / self.reserved[1]) - budget.reserved_offset_bytes
         return min(upper, budget.capacity_bytes)

@@ -68,7 +68,7 @@ def _same_samples(config: StepConfig, largest: int) -> str:
 
 def _is_fragmented(entry: GpuEstimate) -> bool:
     beside = entry.context_overhead_bytes + entry.reserve_bytes + entry.reserved_offset_bytes
-    needed = entry.peak_allocated_bytes + beside
+    needed = entry.peak_allocated_bytes + beside + entry.outside_bytes
     return needed <= entry.usable_memory_bytes
 
 

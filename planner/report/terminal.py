@@ -135,6 +135,7 @@ def _cells(entry: GpuEstimate) -> dict[str, Text]:
         "peak allocated": Text(format_bytes(entry.peak_allocated_bytes)),
         "peak reserved": Text(format_bytes(entry.peak_reserved_bytes)),
         "context overhead": Text(format_bytes(entry.context_overhead_bytes)),
+        "outside PyTorch": Text(_outside(entry)),
         "device total": Text(format_bytes(entry.device_total_bytes)),
         "interval": Text(_interval(entry)),
         "kept free": Text(kept_free),
@@ -149,6 +150,14 @@ def _cells(entry: GpuEstimate) -> dict[str, Text]:
         **_breakdown_cells(entry),
         **{label: Text(text) for label, text in speed_rows(entry).items()},
     }
+
+
+def _outside(entry: GpuEstimate) -> str:
+    """What libraries ask CUDA for themselves."""
+    if not entry.outside_bytes:
+        return ""
+    unified = f", {format_bytes(entry.managed_bytes)} unified" if entry.managed_bytes else ""
+    return f"{format_bytes(entry.outside_bytes)}{unified}"
 
 
 def _breakdown_cells(entry: GpuEstimate) -> dict[str, Text]:

@@ -16,7 +16,7 @@ _NOTES_BYTES = 1 << 20
 _ATTENTION = "attention-"
 _WORKSPACE = "cudnn-workspace-"
 # What the device noted, in words. Keys: note() in native/.
-_ASSUMPTIONS = {
+NOTES_IN_WORDS = {
     "cudnn-rnn-model": "cuDNN's RNN workspace and reserve sizes follow a model, not cuDNN itself",
     "cudnn-batch-norm-model": "cuDNN's batch-norm workspaces are taken as 0",
     "nccl": "memory that NCCL takes outside PyTorch's allocator is not included",
@@ -104,9 +104,15 @@ def notes() -> tuple[str, ...]:
     return tuple(buffer.value.decode().split())
 
 
+def device() -> ctypes.CDLL:
+    """The library of the emulated device, for its own entry points (planner_...)."""
+    library: ctypes.CDLL = _STATE["device"]
+    return library
+
+
 def assumptions(found: Sequence[str]) -> tuple[str, ...]:
     """The notes that a reader of the figures must know, as sentences."""
-    return tuple(_ASSUMPTIONS[key] for key in found if key in _ASSUMPTIONS)
+    return tuple(NOTES_IN_WORDS[key] for key in found if key in NOTES_IN_WORDS)
 
 
 def warnings(found: Sequence[str]) -> tuple[str, ...]:

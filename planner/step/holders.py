@@ -15,6 +15,7 @@ from torch import nn
 
 from planner.step.batch_objects import tensors_of_batch
 from planner.step.compiled import plain_path
+from planner.step.composite import kept_by, parts
 from planner.step.optimizer_tree import optimizers_in
 from planner.step.tree import parts_of, tensors_in
 from planner.trace import TensorCategory
@@ -59,9 +60,11 @@ class Holders:
                     self._others.append(parameter)
 
     def weights(self) -> Iterator[Holding]:
-        """Parameters and buffers."""
+        """Parameters, with the scales of those that are quantised, and buffers."""
         for parameter, module, tensor in self._parameters:
             yield from _holding(parameter, TensorCategory.PARAMETER, module, tensor)
+            for path, kept in kept_by(parameter):
+                yield from _holding(kept, TensorCategory.PARAMETER, module, f"{tensor}{path}")
         for parameter in self._others:
             yield from _holding(parameter, TensorCategory.PARAMETER, "", "")
         for module, owner in self._modules:
@@ -113,13 +116,16 @@ def _holding(
 ) -> Iterator[Holding]:
     if tensor is None or tensor.device.type != _CARD:
         return
-    for part in parts_of(tensor):
-        try:
-            address = part.data_ptr() - int(part.storage_offset()) * part.element_size()
-        except (RuntimeError, NotImplementedError):  # quantized or wrapped: no one storage
-            continue
-        if address > 0:
-            yield Holding(address=address, category=category, module=module, tensor=name)
+    for path, whole in parts(tensor):
+        for part in parts_of(whole):
+            try:
+                address = part.data_ptr() - int(part.storage_offset()) * part.element_size()
+            except (RuntimeError, NotImplementedError):  # quantized by torch: no one storage
+                continue
+            if address > 0:
+                yield Holding(
+                    address=address, category=category, module=module, tensor=f"{name}{path}"
+                )
 
 
 def _split(name: str) -> tuple[str, str]:

@@ -28,6 +28,7 @@ from typing import Any
 from planner.errors import ModelError, TargetError
 from planner.step.frames import describe, user_frames
 from planner.step.meta import parameters_on_meta
+from planner.step.unloadable import library_error
 
 
 def import_file(path: Path) -> ModuleType:
@@ -114,6 +115,9 @@ def _errors_taught(what: str) -> Iterator[None]:
             f"{error.msg}{code}"
         ) from None
     except (Exception, SystemExit) as error:
+        unloadable = library_error(error)
+        if unloadable is not None:
+            raise unloadable from error
         raise ModelError(
             f"{what} raised while it was imported: {describe(error)}", user_frames(error)
         ) from error

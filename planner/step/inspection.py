@@ -29,6 +29,7 @@ from planner.step.job import Job, job_of
 from planner.step.measure import step_plan
 from planner.step.module_table import Forward, Table, module_table
 from planner.step.source import ModelSource
+from planner.step.unloadable import library_error
 from planner.step.watch import Watch
 from planner.step.weight_average import weight_average
 from planner.workload import Mode, StepConfig
@@ -63,6 +64,9 @@ def inspect_model(
     except PlannerError:
         raise
     except (Exception, SystemExit) as error:
+        unloadable = library_error(error)
+        if unloadable is not None:
+            raise unloadable from error
         raise ModelError(
             f"the model's code failed ({log.during}, batch {config.batch_size}): {describe(error)}",
             user_frames(error),

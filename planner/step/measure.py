@@ -27,6 +27,7 @@ from planner.step.recorder import Recorder
 from planner.step.request_recorder import RequestRecorder
 from planner.step.source import ModelSource
 from planner.step.step_events import optimizers_noted
+from planner.step.unloadable import library_error
 from planner.step.watch import Watch
 from planner.step.weight_average import weight_average
 from planner.trace import AllocationTrace, Counts, Failure, Outcome, RequestLog, StepTrace
@@ -256,6 +257,7 @@ def _finish_lazy_modules(model: nn.Module, batch: BatchPlan, log: _Log) -> None:
 
 
 def _failure(error: BaseException, during: str) -> Failure:
+    error = library_error(error) or error
     message: Any = str(error).strip()
     frames = error.frames if isinstance(error, ModelError) else user_frames(error)
     return Failure(kind=type(error).__name__, message=message, frames=frames, during=during)

@@ -20,6 +20,8 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from planner.errors import PlannerError
+from planner.step import stand_ins
+from planner.step.composite import is_wrapper
 from planner.step.draws import DrawNothing
 from planner.step.layout import placed_as
 
@@ -52,7 +54,8 @@ def to_device(model: nn.Module, device: torch.device) -> None:
 
     nn.Module._apply gives the order (children first, then own parameters, then own buffers) and
     lets modules such as nn.LSTM renew what they derive from their parameters. Meta tensors become
-    zeros: embedding indices and divisions stay valid on a real card too.
+    zeros: embedding indices and divisions stay valid on a real card too. A tensor whose class has a
+    `.to` of its own (it may quantise itself) is moved by it, from host memory that is not touched.
 
     Raises:
         NotPlaceableError: something outside the model's parameters and buffers refers to weights
@@ -64,6 +67,8 @@ def to_device(model: nn.Module, device: torch.device) -> None:
     def bring(tensor: torch.Tensor) -> torch.Tensor:
         if not _is_meta(tensor):
             return tensor.to(device)
+        if stand_ins.moves_itself(tensor):
+            return _moved_by_itself(tensor, device)
         placed = placed_as(tensor, device)
         if not isinstance(tensor, nn.Parameter):
             return placed
@@ -76,6 +81,19 @@ def to_device(model: nn.Module, device: torch.device) -> None:
     apply: Any = model._apply  # untyped in torch
     apply(bring)
     _check_attributes(model)
+
+
+def _moved_by_itself(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """The result of the tensor's own `.to(device)`; its host memory lives as long as on a card."""
+    on_host = stand_ins.on_host(tensor)
+    if not isinstance(tensor, nn.Parameter) or is_wrapper(tensor):
+        return on_host.to(device)
+    try:
+        _become(tensor, on_host)
+    except RuntimeError as error:
+        raise NotPlaceableError(f"a parameter is referred to from elsewhere: {error}") from None
+    del on_host
+    return tensor.to(device)
 
 
 def has_meta(model: nn.Module) -> bool:

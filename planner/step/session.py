@@ -28,7 +28,7 @@ from planner.protocol import (
     RecordedRun,
     RunRequest,
 )
-from planner.step import alloc_conf, attention, emulation
+from planner.step import alloc_conf, attention, emulation, outside
 from planner.step.contract import load
 from planner.step.data_cost import measure_data
 from planner.step.measure import measure, record, record_requests
@@ -117,9 +117,12 @@ class Session:
             value_reads=values.value_reads(),
             parted_reads=values.parted(),
             attention_backends=tuple(sorted(backends)),
+            outside=outside.memory(),
+            failure=outside.explained(trace.failure, notes),
             assumptions=(
                 *trace.assumptions,
                 *emulation.assumptions(notes),
+                *outside.assumptions(notes),
                 *emulation.benchmark_note(),
                 *unsupported,
             ),

@@ -17,6 +17,7 @@ struct PhysicalMemory {
   int device = 0;
   int mappings = 0;
   bool released = false;
+  Owner owner = Owner::kPyTorch;
 };
 
 std::map<uintptr_t, PhysicalMemory*>& mappings() {
@@ -26,7 +27,7 @@ std::map<uintptr_t, PhysicalMemory*>& mappings() {
 
 void drop_if_unused(PhysicalMemory* memory) {
   if (!memory->released || memory->mappings > 0) return;
-  discharge(memory->device, memory->size);
+  discharge(memory->device, memory->size, memory->owner);
   delete memory;
 }
 
@@ -38,7 +39,8 @@ EXPORT CUresult cuMemGetInfo(size_t* free_out, size_t* total_out) {
   return static_cast<CUresult>(cudaMemGetInfo(free_out, total_out));
 }
 EXPORT CUresult cuMemAlloc(CUdeviceptr* pointer, size_t bytes) {
-  return static_cast<CUresult>(allocate(reinterpret_cast<void**>(pointer), bytes));
+  const Owner owner = owner_of(__builtin_return_address(0));
+  return static_cast<CUresult>(allocate(reinterpret_cast<void**>(pointer), bytes, owner));
 }
 EXPORT CUresult cuMemFree(CUdeviceptr pointer) {
   return static_cast<CUresult>(release(reinterpret_cast<void*>(pointer)));
@@ -80,10 +82,12 @@ EXPORT CUresult cuMemCreate(CUmemGenericAllocationHandle* handle, size_t bytes, 
   int device = current_device();
   if (properties && valid_device(properties->location.id)) device = properties->location.id;
   const size_t size = round_to_page(bytes);
-  if (!charge(device, size)) return CUDA_ERROR_OUT_OF_MEMORY;
+  const Owner owner = owner_of(__builtin_return_address(0));
+  if (!charge(device, size, owner)) return CUDA_ERROR_OUT_OF_MEMORY;
   auto* memory = new PhysicalMemory();
   memory->size = size;
   memory->device = device;
+  memory->owner = owner;
   *handle = reinterpret_cast<CUmemGenericAllocationHandle>(memory);
   return CUDA_SUCCESS;
 }

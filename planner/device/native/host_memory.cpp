@@ -1,4 +1,4 @@
-// Host memory that CUDA knows: page-locked, registered and managed. This memory is real.
+// Host memory that CUDA knows: page-locked and registered. This memory is real.
 #include <cstdlib>
 
 #include "device.h"
@@ -11,24 +11,21 @@ namespace {
 
 constexpr size_t kHostPageBytes = 4096;
 
-cudaError_t host_allocate(void** pointer, size_t bytes, RangeKind kind) {
+cudaError_t host_allocate(void** pointer, size_t bytes) {
   if (posix_memalign(pointer, kHostPageBytes, bytes ? bytes : 1) != 0) {
     return report(cudaErrorMemoryAllocation);
   }
-  add_range({reinterpret_cast<uintptr_t>(*pointer), bytes ? bytes : 1, kind, current_device()});
+  add_range({reinterpret_cast<uintptr_t>(*pointer), bytes ? bytes : 1, RangeKind::kPinned, current_device()});
   return cudaSuccess;
 }
 
 }  // namespace
 
 EXPORT cudaError_t cudaHostAlloc(void** pointer, size_t bytes, unsigned) {
-  return host_allocate(pointer, bytes, RangeKind::kPinned);
+  return host_allocate(pointer, bytes);
 }
 EXPORT cudaError_t cudaMallocHost(void** pointer, size_t bytes) {
-  return host_allocate(pointer, bytes, RangeKind::kPinned);
-}
-EXPORT cudaError_t cudaMallocManaged(void** pointer, size_t bytes, unsigned) {
-  return host_allocate(pointer, bytes, RangeKind::kManaged);
+  return host_allocate(pointer, bytes);
 }
 
 EXPORT cudaError_t cudaFreeHost(void* pointer) {

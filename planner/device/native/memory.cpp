@@ -2,8 +2,11 @@
 // charged in whole 2 MiB pages against the card's capacity; a full card is the only failure.
 #include "memory.h"
 
+#include <algorithm>
+#include <cstring>
 #include <map>
 
+#include <dlfcn.h>
 #include <sys/mman.h>
 
 #include "device.h"
@@ -64,8 +67,29 @@ class AddressSpace {
 
 struct DeviceMemory {
   AddressSpace addresses;
-  size_t charged_bytes = 0;
-  size_t peak_bytes = 0;  // most charged since the last reset; what memory pools report
+  size_t pytorch_bytes = 0;
+  size_t peak_pytorch_bytes = 0;  // most charged since the last reset; what memory pools report
+  size_t other_bytes = 0;
+  size_t managed_bytes = 0;
+  size_t peak_outside_bytes = 0;  // of other and managed together
+  size_t peak_managed_bytes = 0;
+  size_t peak_beyond_bytes = 0;  // by how much unified memory exceeded the card at the most
+
+  size_t charged_bytes() const { return pytorch_bytes + other_bytes + managed_bytes; }
+
+  size_t& bytes_of(Owner owner) {
+    if (owner == Owner::kPyTorch) return pytorch_bytes;
+    return owner == Owner::kOther ? other_bytes : managed_bytes;
+  }
+
+  void add(size_t bytes, Owner owner) {
+    bytes_of(owner) += bytes;
+    peak_pytorch_bytes = std::max(peak_pytorch_bytes, pytorch_bytes);
+    peak_outside_bytes = std::max(peak_outside_bytes, other_bytes + managed_bytes);
+    peak_managed_bytes = std::max(peak_managed_bytes, managed_bytes);
+    const size_t capacity = profile().capacity_bytes;
+    if (charged_bytes() > capacity) peak_beyond_bytes = std::max(peak_beyond_bytes, charged_bytes() - capacity);
+  }
 };
 
 DeviceMemory& device_memory(int device) {
@@ -87,23 +111,33 @@ std::recursive_mutex& memory_mutex() {
 
 using Lock = std::lock_guard<std::recursive_mutex>;
 
-bool charge(int device, size_t bytes) {
+bool charge(int device, size_t bytes, Owner owner) {
   Lock lock(memory_mutex());
   DeviceMemory& memory = device_memory(device);
-  if (memory.charged_bytes + bytes > profile().capacity_bytes) return false;
-  memory.charged_bytes += bytes;
-  if (memory.charged_bytes > memory.peak_bytes) memory.peak_bytes = memory.charged_bytes;
+  if (memory.charged_bytes() + bytes > profile().capacity_bytes) return false;
+  memory.add(bytes, owner);
   return true;
 }
 
-void discharge(int device, size_t bytes) {
+void charge_managed(int device, size_t bytes) {
   Lock lock(memory_mutex());
-  device_memory(device).charged_bytes -= bytes;
+  device_memory(device).add(bytes, Owner::kManaged);
+}
+
+void discharge(int device, size_t bytes, Owner owner) {
+  Lock lock(memory_mutex());
+  device_memory(device).bytes_of(owner) -= bytes;
+}
+
+Owner owner_of(const void* caller) {
+  Dl_info library;
+  if (!dladdr(caller, &library) || !library.dli_fname) return Owner::kOther;
+  return strstr(library.dli_fname, "libc10_cuda") ? Owner::kPyTorch : Owner::kOther;
 }
 
 size_t free_bytes(int device) {
   Lock lock(memory_mutex());
-  const size_t used = device_memory(device).charged_bytes;
+  const size_t used = device_memory(device).charged_bytes();
   const size_t limit = profile().capacity_bytes < profile().total_memory_bytes
                            ? profile().capacity_bytes
                            : profile().total_memory_bytes;
@@ -151,20 +185,20 @@ bool on_device(const void* address) {
   return range.kind == RangeKind::kDevice || range.kind == RangeKind::kReserved;
 }
 
-cudaError_t allocate(void** pointer, size_t bytes) {
+cudaError_t allocate(void** pointer, size_t bytes, Owner owner) {
   if (!pointer) return report(cudaErrorInvalidValue);
   *pointer = nullptr;
   if (bytes == 0) return cudaSuccess;
   Lock lock(memory_mutex());
   const int device = current_device();
   const size_t pages = round_to_page(bytes);
-  if (!charge(device, pages)) return report(cudaErrorMemoryAllocation);
+  if (!charge(device, pages, owner)) return report(cudaErrorMemoryAllocation);
   const uintptr_t begin = take_addresses(device, pages);
   if (!begin) {
-    discharge(device, pages);
+    discharge(device, pages, owner);
     return report(cudaErrorMemoryAllocation);
   }
-  add_range({begin, pages, RangeKind::kDevice, device});
+  add_range({begin, pages, RangeKind::kDevice, device, owner});
   *pointer = reinterpret_cast<void*>(begin);
   return cudaSuccess;
 }
@@ -174,12 +208,9 @@ cudaError_t release(void* pointer) {
   Lock lock(memory_mutex());
   Range range;
   if (!remove_range(reinterpret_cast<uintptr_t>(pointer), &range)) return report(cudaErrorInvalidValue);
-  if (range.kind == RangeKind::kManaged) {
-    free(pointer);
-    return cudaSuccess;
-  }
+  if (range.kind == RangeKind::kManaged) return release_managed(range);
   give_addresses(range.device, range.begin, range.size);
-  discharge(range.device, range.size);
+  discharge(range.device, range.size, range.owner);
   return cudaSuccess;
 }
 
@@ -187,10 +218,21 @@ cudaError_t release(void* pointer) {
 
 using namespace emulated;
 
-EXPORT cudaError_t cudaMalloc(void** pointer, size_t bytes) { return allocate(pointer, bytes); }
+EXPORT cudaError_t cudaMalloc(void** pointer, size_t bytes) {
+  return allocate(pointer, bytes, owner_of(__builtin_return_address(0)));
+}
 EXPORT cudaError_t cudaFree(void* pointer) { return release(pointer); }
 EXPORT cudaError_t cudaMallocAsync(void** pointer, size_t bytes, cudaStream_t) {
-  return allocate(pointer, bytes);
+  return allocate(pointer, bytes, owner_of(__builtin_return_address(0)));
+}
+EXPORT cudaError_t cudaMallocFromPoolAsync(void** pointer, size_t bytes, cudaMemPool_t, cudaStream_t) {
+  return allocate(pointer, bytes, owner_of(__builtin_return_address(0)));
+}
+// Rows begin at multiples of 512 bytes, as on NVIDIA's cards (textureAlignment).
+EXPORT cudaError_t cudaMallocPitch(void** pointer, size_t* pitch, size_t width, size_t height) {
+  if (!pitch) return report(cudaErrorInvalidValue);
+  *pitch = (width + 511) / 512 * 512;
+  return allocate(pointer, *pitch * height, owner_of(__builtin_return_address(0)));
 }
 EXPORT cudaError_t cudaFreeAsync(void* pointer, cudaStream_t) { return release(pointer); }
 
@@ -248,11 +290,11 @@ EXPORT cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t pool, enum cudaMemPoolA
   switch (attribute) {
     case cudaMemPoolAttrReservedMemCurrent:
     case cudaMemPoolAttrUsedMemCurrent:
-      *static_cast<uint64_t*>(value) = device_memory(pool_device(pool)).charged_bytes;
+      *static_cast<uint64_t*>(value) = device_memory(pool_device(pool)).pytorch_bytes;
       break;
     case cudaMemPoolAttrReservedMemHigh:
     case cudaMemPoolAttrUsedMemHigh:
-      *static_cast<uint64_t*>(value) = device_memory(pool_device(pool)).peak_bytes;
+      *static_cast<uint64_t*>(value) = device_memory(pool_device(pool)).peak_pytorch_bytes;
       break;
     case cudaMemPoolAttrReleaseThreshold:
       *static_cast<uint64_t*>(value) = 0;
@@ -266,7 +308,7 @@ EXPORT cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t pool, enum cudaMemPoolA
 EXPORT cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t pool, enum cudaMemPoolAttr attribute, void*) {
   if (attribute == cudaMemPoolAttrReservedMemHigh || attribute == cudaMemPoolAttrUsedMemHigh) {
     DeviceMemory& memory = device_memory(pool_device(pool));
-    memory.peak_bytes = memory.charged_bytes;  // the only value that may be set is a reset
+    memory.peak_pytorch_bytes = memory.pytorch_bytes;  // the only value that may be set is a reset
   }
   return cudaSuccess;
 }
@@ -279,4 +321,9 @@ EXPORT cudaError_t cudaDeviceGetGraphMemAttribute(int, enum cudaGraphMemAttribut
 EXPORT cudaError_t cudaDeviceSetGraphMemAttribute(int, enum cudaGraphMemAttributeType, void*) { return cudaSuccess; }
 
 // What the emulated card holds now: for tests that compare it with PyTorch's own figures.
-EXPORT size_t planner_device_charged_bytes(int device) { return device_memory(device).charged_bytes; }
+EXPORT size_t planner_device_charged_bytes(int device) { return device_memory(device).charged_bytes(); }
+// The most that was taken beside PyTorch's allocator, how much of it unified memory was, and by how
+// much that exceeded the card.
+EXPORT size_t planner_device_peak_outside_bytes(int device) { return device_memory(device).peak_outside_bytes; }
+EXPORT size_t planner_device_peak_managed_bytes(int device) { return device_memory(device).peak_managed_bytes; }
+EXPORT size_t planner_device_peak_beyond_bytes(int device) { return device_memory(device).peak_beyond_bytes; }

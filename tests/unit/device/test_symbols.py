@@ -77,6 +77,24 @@ def test_extensions_and_triton_count_as_well(folder: Path, tmp_path: Path) -> No
     assert {"cudaExtra", "cuLaunchKernelEx", "cudaMalloc"} <= found.functions
 
 
+def test_libraries_of_the_wheels_that_torch_asks_nothing_of(folder: Path, tmp_path: Path) -> None:
+    wheel = tmp_path / "nvidia" / "cu13"
+    nodes = tmp_path / "curand.map"
+    nodes.write_text("libcurand.so.10 { global: curandCreateGenerator; };\n")
+    library(
+        wheel / "lib" / "libcurand.so.10",
+        "int curandCreateGenerator() { return 0; }",
+        "-Wl,-soname,libcurand.so.10",
+        f"-Wl,--version-script={nodes}",
+    )
+    for name in ("libcudnn_ops.so.9", "libnvperf_host.so.1"):  # nobody asks for these by name
+        library(wheel / "lib" / name, "int own() { return 0; }")
+    found = read_cuda_imports(install(folder, include_folders=(wheel / "include",)))
+    assert found.version_nodes["libcurand.so.10"] == {"libcurand.so.10"}
+    assert found.version_nodes["libcudart.so.13"] == {"libcudart.so.13"}
+    assert not {"libcudnn_ops.so.9", "libnvperf_host.so.1"} & found.version_nodes.keys()
+
+
 def test_no_binutils_names_the_package(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(BuildError, match=r"readelf was not found.*apt-get install binutils"):

@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from planner.estimation.allocator_what_ifs import AllocatorPlan
 from planner.estimation.card_run import CardAnswer
 from planner.estimation.summary import summarize
-from planner.memory.budget import Calibration, calibrated, memory_budgets
+from planner.memory.budget import Calibration, calibrated, memory_budgets, with_outside
 from planner.memory.capacity import BOUND, Capacity, Probe, Verdict
 from planner.memory.largest import Largest, Method
 from planner.memory.spread import NoSpread, Spread
 from planner.results import Estimate, Versions
-from planner.trace import Counts, Outcome, StepTrace
+from planner.trace import Counts, Outcome, OutsideMemory, StepTrace
 from planner.units import GIB, MIB
 from planner.value_reads import Decision, ValueRead
 from planner.values_result import ValuesResult
@@ -73,6 +75,28 @@ def test_figures_come_from_trace_and_card() -> None:
     assert t4.attention_backends == ("flash",)
     assert (t4.max_batch_size, t4.max_batch_is_bound) == (None, False)
     assert rtx3090.peak_reserved_bytes == 7 * GIB
+
+
+def with_unified_memory(reserved_bytes: int, *, fits: bool) -> CardAnswer:
+    """On a T4 (14.6 GiB), 4 GiB of unified memory and 1 GiB of another library's."""
+    taken = OutsideMemory(total_bytes=5 * GIB, managed_bytes=4 * GIB)
+    plain = answer("t4", outside=taken, peak_reserved_bytes=reserved_bytes)
+    return replace(plain, budget=with_outside(plain.budget, taken.total_bytes), fits=fits)
+
+
+def test_what_libraries_take_themselves_is_in_the_device_total() -> None:
+    (entry,) = summary(with_unified_memory(6 * GIB, fits=True)).gpus
+    assert (entry.outside_bytes, entry.managed_bytes) == (5 * GIB, 4 * GIB)
+    assert entry.device_total_bytes == 11 * GIB + entry.context_overhead_bytes
+    assert entry.to_dict()["outside_bytes"] == 5 * GIB
+
+
+@pytest.mark.parametrize(("reserved_gib", "runs"), [(10, True), (13, False)])
+def test_a_step_that_fits_without_its_unified_memory_runs(reserved_gib: int, runs: bool) -> None:
+    found = summary(with_unified_memory(reserved_gib * GIB, fits=False))
+    assert any("does not fit as a whole, but runs" in text for text in found.warnings) is runs
+    assert found.gpus[0].missing_bytes > 0
+    assert summary(with_unified_memory(reserved_gib * GIB, fits=True)).warnings == ()
 
 
 def test_what_a_name_was_taken_for_is_an_assumption() -> None:

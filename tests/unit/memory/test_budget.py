@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from planner.errors import UnknownGpuError, UsageError
-from planner.memory.budget import MemoryBudget, memory_budgets
+from planner.memory.budget import MemoryBudget, memory_budgets, with_outside
 
 GIB = 1 << 30
 MIB = 1 << 20
@@ -23,6 +23,15 @@ def test_capacity_is_what_context_and_reserve_leave() -> None:
     assert plain.capacity_bytes == plain.usable_memory_bytes - plain.context_overhead_bytes
     assert plain.context_overhead_bytes > 100 * MIB
     assert budget(reserve=GIB).capacity_bytes == plain.capacity_bytes - GIB
+
+
+def test_what_a_step_takes_beside_pytorch_is_not_for_tensors() -> None:
+    plain = budget(gpu_memory="10GiB")
+    used = with_outside(plain, 3 * GIB)
+    assert used.outside_bytes == 3 * GIB
+    assert used.capacity_bytes == plain.capacity_bytes - 3 * GIB
+    assert used.allocatable_bytes == plain.allocatable_bytes == plain.capacity_bytes
+    assert with_outside(plain, 20 * GIB).capacity_bytes < 0  # more than there is, no error
 
 
 def test_a_share_is_of_the_usable_memory() -> None:

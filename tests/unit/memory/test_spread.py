@@ -6,7 +6,13 @@ import random
 
 import pytest
 
-from planner.memory.budget import Calibration, MemoryBudget, calibrated, memory_budgets
+from planner.memory.budget import (
+    Calibration,
+    MemoryBudget,
+    calibrated,
+    memory_budgets,
+    with_outside,
+)
 from planner.memory.spread import Ratios, Spread, median, spread
 from planner.units import GIB, MIB
 
@@ -122,3 +128,13 @@ def test_the_interval_covers_what_it_says() -> None:
 )
 def test_median(values: tuple[int, ...], middle: float) -> None:
     assert median(values) == middle
+
+
+def test_what_libraries_take_themselves_is_known_to_the_byte() -> None:
+    found = spread(ratios(0.9, 1.1), ratios(1.0, 1.0))
+    plain = budget()
+    used = with_outside(plain, 500 * MIB)
+    low, high = found.interval_bytes(plain, 1000 * MIB)
+    assert found.interval_bytes(used, 1000 * MIB) == (low + 500 * MIB, high + 500 * MIB)
+    lost = found.capacity_bytes(plain) - found.capacity_bytes(used)
+    assert lost == pytest.approx(500 * MIB / 1.1, abs=2)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from test_composite import packed
 from torch import nn
 
 from planner.step import holders
@@ -41,6 +42,28 @@ def test_weights() -> None:
         ("parameter", "layer", "bias"),
         ("parameter", "head", "bias"),
         ("buffer", "", "mask"),
+    ]
+
+
+def test_a_quantised_weight_brings_its_scales() -> None:
+    net = Net()
+    weight: Any = net.layer.weight
+    weight.quant_state = type("QuantState", (), {})()
+    weight.quant_state.absmax = torch.ones(4)
+    assert names(Holders(net, None, None).weights())[:3] == [
+        ("parameter", "layer", "weight"),
+        ("parameter", "layer", "weight.quant_state.absmax"),
+        ("parameter", "layer", "bias"),
+    ]
+
+
+def test_state_in_a_wrapper_is_its_parts() -> None:
+    net = Net()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    optimizer.state[net.layer.bias] = {"exp_avg": packed()}
+    assert names(Holders(net, optimizer, None).optimizer_state()) == [
+        ("optimizer state", "layer", "bias.exp_avg.codes"),
+        ("optimizer state", "layer", "bias.exp_avg.scales"),
     ]
 
 

@@ -1,0 +1,1 @@
+"""Model files of benchmarks.libraries: one for each package."""
