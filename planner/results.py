@@ -18,6 +18,7 @@ from planner.values_result import NO_VALUES_READ, ValuesResult
 from planner.workload import Scalar, StepConfig
 
 SCHEMA_VERSION = 1
+EMULATED = "emulated"  # the engine of a card that is not there
 _STEP_KEYS = (
     "forward_flops_per_sample", "step_flops", "activations_per_sample", "uncounted_operators",
 )  # fmt: skip
@@ -61,7 +62,7 @@ class Estimate:
     build_on: str
     assumptions: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-    engine: str = "emulated"
+    engine: str = EMULATED
     step: StepCounts | None = None
     is_survey: bool = False
     values: ValuesResult = NO_VALUES_READ
@@ -125,7 +126,7 @@ class Estimate:
             "gpus": [entry.to_dict() for entry in self.gpus],
             "assumptions": list(self.assumptions),
             "warnings": list(self.warnings),
-            "values": self.values.to_dict(),
+            "values": self.values.to_dict() if self.engine == EMULATED else None,
         }
 
 

@@ -77,8 +77,8 @@ class ReadLog:
     """What each read of a values pass gave, in order.
 
     Entry i of each column belongs to read i: its site (an index into `sites`), its size, and its
-    bytes in base64 ("" where they were zeros or too many to keep). `reads` sums up the places.
-    `seed` is the one that assumed values were drawn with.
+    bytes, compressed, in base64 ("" where they were zeros or too many to keep). `reads` sums up
+    the places. `seed` is the one that assumed values were drawn with.
     """
 
     sites: tuple[ReadSite, ...] = ()

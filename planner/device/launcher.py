@@ -45,7 +45,8 @@ from planner.value_reads import NOTE_BYTES, ReadingNote, ValuesRequest, reading_
 from planner.workload import StepConfig
 
 _NO_VALUES = ValuesRequest()
-_NOTE_S = 1.0
+_NOTE_S = 1.0  # a waiting thread looks so often at what the run reads
+_TOLD_S = 5.0  # and says so no more often than this
 _STACK_WAIT_S = 1.0
 _STACK_LINES = 24
 _END_WAIT_S = 3.0
@@ -215,6 +216,7 @@ class Child:
     def _wait(self, future: Future[_Answer], doing: str, *, ends_all: bool = True) -> _Answer:
         deadline_s = time.monotonic() + self._timeout_s
         told = before = self._note()
+        told_s = time.monotonic()
         try:
             while True:
                 left_s = deadline_s - time.monotonic()
@@ -224,8 +226,9 @@ class Child:
                     if left_s <= _NOTE_S:
                         raise
                 note = self._note()
-                if note is not None and note != told:
-                    told = note
+                now_s = time.monotonic()
+                if note is not None and note != told and now_s - told_s >= _TOLD_S:
+                    told, told_s = note, now_s
                     self._on_progress(f"{doing}: {note.said}")
         except FutureTimeoutError:
             hint = "allow more with --timeout, or look where it waits"

@@ -21,7 +21,7 @@ from planner.report.heading import STEPS, software, step_words, values_line
 from planner.report.largest import largest_batch, longest_sequence, suggested_batch
 from planner.report.lists import titled_lists
 from planner.report.speed import faster, speed_rows
-from planner.results import Estimate
+from planner.results import EMULATED, Estimate
 from planner.trace import TensorCategory
 from planner.units import format_bytes, format_count, format_flops, format_percent
 from planner.workload import Mode
@@ -49,7 +49,7 @@ def render(estimate: Estimate) -> RenderableType:
 
 def _heading(estimate: Estimate) -> RenderableType:
     lines = [_workload(estimate), *_work(estimate), software(estimate.versions)]
-    if estimate.engine == "emulated":  # real hardware has real values
+    if estimate.engine == EMULATED:  # real hardware has real values
         lines.append(values_line(estimate.values))
     return Group(Text(estimate.target, style="bold"), *map(Text, lines))
 

@@ -36,7 +36,7 @@ class Drawing:
             return True
         storage_bytes = tensor.untyped_storage().nbytes()
         if storage_bytes <= DRAW_LIMIT_BYTES:
-            whole = torch.empty(storage_bytes // tensor.element_size(), dtype=tensor.dtype)
+            whole = torch.empty(-(-storage_bytes // tensor.element_size()), dtype=tensor.dtype)
             self._fill(whole, centred=twin.centred)
             twin.storage = whole.untyped_storage()
             twin.assumed, twin.blank = True, False

@@ -13,6 +13,12 @@ from typing import Any
 
 import torch
 
+MASK_DTYPES = (torch.bool, torch.uint8)
+# Operators that a mask among their arguments decides.
+MASKED = {
+    "aten::masked_select", "aten::index", "aten::_unsafe_index", "aten::index_put",
+    "aten::index_put_", "aten::_index_put_impl_",
+}  # fmt: skip
 ValueOf = Callable[[torch.Tensor], torch.Tensor | None]
 
 
@@ -60,7 +66,7 @@ def _size(number: int, bounds: tuple[int, int] | None) -> Expected:
 def _masks(args: Sequence[Any], value_of: ValueOf) -> list[Expected] | None:
     found: list[Expected] = []
     for index in args[1]:
-        if isinstance(index, torch.Tensor) and index.dtype in (torch.bool, torch.uint8):
+        if isinstance(index, torch.Tensor) and index.dtype in MASK_DTYPES:
             one = _count(index, value_of)
             if one is None:
                 return None

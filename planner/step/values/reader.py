@@ -11,6 +11,7 @@ import base64
 import ctypes
 import sys
 import time
+import zlib
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,10 +22,12 @@ import torch
 
 from planner.step import emulation
 from planner.step.values import read_sites, twins
-from planner.step.values.hidden_reads import Expected, expected_reads
+from planner.step.values.hidden_reads import MASK_DTYPES, MASKED, Expected, expected_reads
 from planner.value_reads import Decision, ReadLog, ReadSite, ValueRead
 
-_LOGGED_BYTES = 1 << 20  # of one read; more is answered by zeros in the pass that follows
+# Of all reads, as logged. What is more is answered by zeros in the pass that follows, and said to
+# be assumed.
+_LOG_BYTES = 128 << 20
 _NOTE_S = 0.5
 _Progress = Callable[[ReadSite, int], None]
 
@@ -115,6 +118,7 @@ class AnsweringReads(Reads):
         self._site_of: list[int] = []
         self._sizes_bytes: list[int] = []
         self._contents: list[str] = []
+        self._kept_bytes = 0
         self._places: dict[tuple[ReadSite, str], _Place] = {}
 
     def reads(self) -> tuple[ValueRead, ...]:
@@ -155,7 +159,8 @@ class AnsweringReads(Reads):
         if read_sites.is_harmless(frame):
             return
         site = read_sites.site_of(frame)
-        self._log(site, size_bytes, answer.content)
+        if not self._log(site, size_bytes, answer.content):
+            answer.assumed = True
         name = self.call.name if self.call is not None else ""
         place = self._places.setdefault((site, name), _Place())
         _add(place, answer)
@@ -167,11 +172,15 @@ class AnsweringReads(Reads):
             self._noted_s = now_s
             self._progress(site, count)
 
-    def _log(self, site: ReadSite, size_bytes: int, content: bytes) -> None:
+    def _log(self, site: ReadSite, size_bytes: int, content: bytes) -> bool:
+        """Logs a read; whether there was room for what it gave."""
         self._site_of.append(self._sites.setdefault(site, len(self._sites)))
         self._sizes_bytes.append(size_bytes)
-        kept = size_bytes <= _LOGGED_BYTES and any(content)
-        self._contents.append(base64.b64encode(content).decode() if kept else "")
+        text = packed(content)
+        has_room = self._kept_bytes + len(text) <= _LOG_BYTES
+        self._kept_bytes += len(text) * has_room
+        self._contents.append(text if has_room else "")
+        return has_room
 
     def _answer(self, size_bytes: int, source: int) -> _Answer:
         call = self.call
@@ -220,9 +229,19 @@ class LoggedReads(Reads):
         if not waiting or self._log.sizes_bytes[waiting[0]] != size_bytes:
             self._parted[site] += 1
             return
-        content = base64.b64decode(self._log.contents[waiting.popleft()])
+        content = unpacked(self._log.contents[waiting.popleft()])
         if content:
             ctypes.memmove(destination, content, len(content))
+
+
+def packed(content: bytes) -> str:
+    """Bytes for a line of JSON; "" for zeros."""
+    return base64.b64encode(zlib.compress(content, 1)).decode() if any(content) else ""
+
+
+def unpacked(text: str) -> bytes:
+    """The same bytes; none for zeros."""
+    return zlib.decompress(base64.b64decode(text)) if text else b""
 
 
 def _caller() -> FrameType | None:
@@ -276,7 +295,10 @@ def _of_dtype(content: bytes, dtype: torch.dtype, assumed: bool) -> _Answer:
 
 
 def _inside(call: Call, expected: Expected, size_bytes: int) -> _Answer:
-    assumed = any((twin := twins.twin_of(t)) is not None and twin.is_drawn for t in call.tensors)
+    deciding = call.tensors
+    if call.name in MASKED:  # what is picked from may be drawn: the mask decides
+        deciding = [tensor for tensor in deciding if tensor.dtype in MASK_DTYPES]
+    assumed = any((twin := twins.twin_of(t)) is not None and twin.is_drawn for t in deciding)
     number = expected.number
     if isinstance(number, float):
         kind = {4: torch.float32, 8: torch.float64, 2: torch.float16}.get(size_bytes)

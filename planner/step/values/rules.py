@@ -60,7 +60,7 @@ _LIFTS = {"lift_fresh", "lift"}
 _WHOLE = {
     "linear", "matmul", "reshape", "flatten", "contiguous", "dropout", "layer_norm", "group_norm",
     "rms_norm", "batch_norm", "conv1d", "conv2d", "conv3d", "scaled_dot_product_attention", "chunk",
-    "type_as", "to", "expand_as", "view_as", "square", "cross_entropy_loss", "embedding", "silu",
+    "expand_as", "view_as", "square", "cross_entropy_loss", "embedding", "silu",
 }  # fmt: skip
 # Namespaces whose operators do on the CPU what they do on the card.
 _ON_HOST = ("aten", "prims", "torchvision")

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from planner.step.values.hidden_reads import Expected, expected_reads
+from planner.step.values.reader import packed, unpacked
 
 MASK = torch.tensor([True, False, True])
 TABLE: list[tuple[str, tuple[Any, ...], list[tuple[float, tuple[int, int] | None]]]] = [
@@ -60,3 +61,10 @@ def test_boxes_are_counted_and_at_most_all_are_kept() -> None:
     most = expected_reads("torchvision::nms", args, lambda tensor: tensor, most=True)
     assert most is not None
     assert most[0].number == 3
+
+
+@pytest.mark.parametrize("content", [b"\0" * 8, b"\x01" + b"\0" * 7, bytes(range(256)) * 4096])
+def test_what_a_read_gave_survives_the_log(content: bytes) -> None:
+    text = packed(content)
+    assert len(text) < len(content) or len(content) < 64
+    assert unpacked(text) == (content if any(content) else b"")
