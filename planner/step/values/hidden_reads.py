@@ -24,9 +24,13 @@ ValueOf = Callable[[torch.Tensor], torch.Tensor | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """A number that is read; `bounds` of the size that it decides, None where it decides none."""
+    """A number that is read; `bounds` of the size that it decides, None where it decides none.
+
+    `assumed`: the values that decide it are not known, and it is taken at its most.
+    """
 
     number: int | float
+    assumed: bool = False
     is_size: bool = False
     bounds: tuple[int, int] | None = None
 
@@ -159,6 +163,17 @@ def _allclose(args: Sequence[Any], value_of: ValueOf) -> list[Expected] | None:
     return [Expected(number=int(torch.allclose(first, second, *args[2:])))]
 
 
+def _coalesced(args: Sequence[Any], value_of: ValueOf) -> list[Expected] | None:
+    """How many different places a sparse tensor has."""
+    indices = args[0]._indices()
+    bounds = (min(1, indices.shape[1]), indices.shape[1])
+    value = value_of(indices)
+    if value is None:
+        number = indices.shape[1]
+        return [Expected(number=number, is_size=True, bounds=bounds, assumed=True)]
+    return [_size(torch.unique(value, dim=1).shape[1] if value.numel() else 0, bounds)]
+
+
 def _kept(args: Sequence[Any], value_of: ValueOf) -> list[Expected] | None:
     """torchvision's nms, counted on the host as on the card."""
     boxes, scores = value_of(args[0]), value_of(args[1])
@@ -185,6 +200,7 @@ _RULES: dict[str, Callable[[Sequence[Any], ValueOf], list[Expected] | None]] = {
     "aten::repeat_interleave": _repeat_interleave,
     "aten::bincount": _bincount,
     "aten::histc": _extremes,
+    "aten::_coalesce": _coalesced,
     "aten::equal": _equal,
     "aten::allclose": _allclose,
     "torchvision::nms": _kept,

@@ -14,7 +14,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from planner.step import emulation
-from planner.step.values import comparing, twins
+from planner.step.values import comparing, sparse, twins
 from planner.step.values.at_most import at_most
 from planner.step.values.drawing import Drawing
 from planner.step.values.operators import is_keepable, on_host
@@ -76,7 +76,7 @@ class ValuesMode(TorchDispatchMode):  # type: ignore[no-untyped-call] # untyped 
             return func(*args, **kwargs)  # the same storage: what is known of it stays true
         found = _plain(args, kwargs)
         if not found and not _is_on_card(kwargs.get("device")):
-            return func(*args, **kwargs)
+            return self._unseen(rule, func, args, kwargs)
         if rule.is_composite:  # below autograd, in inference alone
             with self:
                 return func._op_dk(_COMPOSITE, *args, **kwargs)
@@ -95,6 +95,18 @@ class ValuesMode(TorchDispatchMode):  # type: ignore[no-untyped-call] # untyped 
             return out  # of something unknown, into new storages
         if not rule.keeps:
             self._settle(rule, func, args, kwargs, found, out)
+        return out
+
+    def _unseen(self, rule: Rule, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """An operator of the host, or of a sparse tensor, of which the places may be known."""
+        if rule.name not in sparse.OPERATORS or not args[0].is_cuda:
+            return func(*args, **kwargs)
+        self._reads.call = Call(rule.name, args, [])
+        try:
+            out = func(*args, **kwargs)
+        finally:
+            self._reads.call = None
+        sparse.learn_places(rule.name, args[0], out)
         return out
 
     def _draw(self, rule: Rule, args: tuple[Any, ...]) -> None:

@@ -298,7 +298,9 @@ def _inside(call: Call, expected: Expected, size_bytes: int) -> _Answer:
     deciding = call.tensors
     if call.name in MASKED:  # what is picked from may be drawn: the mask decides
         deciding = [tensor for tensor in deciding if tensor.dtype in MASK_DTYPES]
-    assumed = any((twin := twins.twin_of(t)) is not None and twin.is_drawn for t in deciding)
+    assumed = expected.assumed or any(
+        (twin := twins.twin_of(t)) is not None and twin.is_drawn for t in deciding
+    )
     number = expected.number
     if isinstance(number, float):
         kind = {4: torch.float32, 8: torch.float64, 2: torch.float16}.get(size_bytes)

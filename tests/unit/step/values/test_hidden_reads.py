@@ -63,6 +63,16 @@ def test_boxes_are_counted_and_at_most_all_are_kept() -> None:
     assert most[0].number == 3
 
 
+def test_places_of_a_sparse_tensor_that_come_twice_are_one() -> None:
+    sparse = torch.sparse_coo_tensor(
+        torch.tensor([[0, 0, 2], [1, 1, 0]]), torch.ones(3), (3, 3), check_invariants=False
+    )
+    known = expected_reads("aten::_coalesce", (sparse,), lambda tensor: tensor)
+    assert known == [Expected(number=2, is_size=True, bounds=(1, 3))]
+    unknown = expected_reads("aten::_coalesce", (sparse,), lambda _: None)
+    assert unknown == [Expected(number=3, is_size=True, bounds=(1, 3), assumed=True)]
+
+
 @pytest.mark.parametrize("content", [b"\0" * 8, b"\x01" + b"\0" * 7, bytes(range(256)) * 4096])
 def test_what_a_read_gave_survives_the_log(content: bytes) -> None:
     text = packed(content)
