@@ -409,3 +409,37 @@ def test_nothing_is_left_behind(write_model: WriteModel, tmp_path: Path) -> None
     estimate(write_model(ROUTED))
     left = {name for name in set(os.listdir("/tmp")) - before if "planner" in name}
     assert not left
+
+
+@pytest.mark.slow
+def test_what_a_triton_kernel_may_have_written_is_not_known_any_more(
+    write_model: WriteModel,
+) -> None:
+    pytest.importorskip("triton")
+    path = write_model(
+        """
+        import triton
+        import triton.language as tl
+
+        @triton.jit
+        def doubled(x, size, BLOCK: tl.constexpr):
+            place = tl.arange(0, BLOCK)
+            tl.store(x + place, 2 * tl.load(x + place, mask=place < size), mask=place < size)
+
+        def build_model():
+            return nn.Linear(8, 8)
+
+        def build_batch(batch_size):
+            return torch.randn(batch_size, 8)
+
+        def training_step(model, batch):
+            counts = torch.ones(16, dtype=torch.int32, device=batch.device)
+            assert counts.sum().item() == 16
+            doubled[(1,)](counts, 16, BLOCK=16)
+            counts.sum().item()
+            return model(batch).mean()
+        """
+    )
+    found = estimate(path)
+    known, drawn = found.values.reads
+    assert (known.assumed, drawn.assumed) == (0, 3)
