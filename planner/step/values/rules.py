@@ -72,8 +72,7 @@ class Rule:
     masks alone.
 
     `is_plain`: it writes nothing and makes new storages by computing. `written` gives the tensors
-    that a call writes. `makes` says that the operator makes a tensor from nothing but sizes;
-    `blank`, that it writes nothing into it.
+    that a call writes. `blank`: it makes memory and writes nothing into it.
     """
 
     name: str
@@ -84,7 +83,6 @@ class Rule:
     is_comparison: bool
     is_random: bool
     takes_generator: bool
-    makes: bool
     blank: bool
     centred: bool
     finite: bool | None
@@ -109,7 +107,6 @@ def rule_of(func: Any) -> Rule:
     ]
     plain = name.removesuffix("_")  # gt_ compares as gt does
     needs = _NEEDS.get(name, _NEEDS.get(plain, ()))
-    takes_tensor = any("Tensor" in str(argument.type) for argument in schema.arguments)
     return Rule(
         name=f"{namespace}::{name}",
         needs=needs,
@@ -119,7 +116,6 @@ def rule_of(func: Any) -> Rule:
         is_comparison=plain in _COMPARISONS,
         is_random=torch.Tag.nondeterministic_seeded in func.tags,
         takes_generator=any(argument.name == "generator" for argument in schema.arguments),
-        makes=not takes_tensor,
         blank=name in _BLANK,
         centred=name in _CENTRED,
         finite=_FINITE.get(name),
