@@ -37,7 +37,7 @@ class Reads:
 
     def __init__(self) -> None:
         kind = ctypes.CFUNCTYPE(None, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_void_p)
-        self._callback = kind(self._on_read)  # kept alive as long as the device may call it
+        self._callback = kind(self._called)  # kept alive as long as the device may call it
 
     def start(self) -> None:
         """From now on reads are answered."""
@@ -52,8 +52,18 @@ class Reads:
         """The places that were read so far."""
         return ()
 
+    def _called(self, size_bytes: int, destination: int, source: int) -> None:
+        """What is raised here nobody would see: the read has no answer then, which is said."""
+        try:
+            self._on_read(size_bytes, destination, source)
+        except Exception:
+            self._unanswered(size_bytes)
+
     def _on_read(self, size_bytes: int, destination: int, source: int) -> None:
         raise NotImplementedError
+
+    def _unanswered(self, size_bytes: int) -> None:
+        """A read that could not be answered."""
 
 
 class UnansweredReads(Reads):
@@ -166,6 +176,11 @@ class AnsweringReads(Reads):
         _add(place, answer)
         self._tell(site, place.count)
 
+    def _unanswered(self, size_bytes: int) -> None:
+        site = ReadSite()
+        self._log(site, size_bytes, b"")
+        _add(self._places.setdefault((site, ""), _Place()), _unknown(size_bytes))
+
     def _tell(self, site: ReadSite, count: int) -> None:
         now_s = time.monotonic()
         if self._progress is not None and now_s - self._noted_s >= _NOTE_S:
@@ -219,6 +234,9 @@ class LoggedReads(Reads):
     def reads(self) -> tuple[ValueRead, ...]:
         """The places of the values pass."""
         return self._log.reads
+
+    def _unanswered(self, size_bytes: int) -> None:
+        self._parted[ReadSite()] += 1
 
     def _on_read(self, size_bytes: int, destination: int, source: int) -> None:
         frame = _caller()
