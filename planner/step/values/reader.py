@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import ctypes
+import os
 import sys
 import time
 import zlib
@@ -76,6 +77,9 @@ class UnansweredReads(Reads):
     def _on_read(self, size_bytes: int, destination: int, source: int) -> None:
         if not read_sites.is_harmless(_caller()):
             self._on_first()
+
+    def _unanswered(self, size_bytes: int) -> None:
+        os._exit(1)  # better no answer than one that rests on a zero
 
 
 @dataclass(slots=True)
