@@ -68,6 +68,7 @@ class Child:
         self._timeout_s = timeout_s
         self._on_progress = on_progress or (lambda _: None)
         self._lock = threading.Lock()
+        self._send_lock = threading.Lock()  # of its own: a full pipe must not keep answers out
         self._pending: dict[int, Future[RunEnded]] = {}
         self._number = 0
         self._broken: ChildError | None = None
@@ -198,8 +199,10 @@ class Child:
             if self._broken is not None:
                 raise self._broken
             self._number += 1
-            self._pending[self._number] = answer
-            self._send(encode(replace(request, number=self._number)))
+            number = self._number
+            self._pending[number] = answer
+        with self._send_lock:
+            self._send(encode(replace(request, number=number)))
         ends_all = isinstance(request, RunRequest)
         ended = self._wait(answer, doing_of(request), ends_all=ends_all)
         if ended.failure is not None:
@@ -308,7 +311,7 @@ def _told_stack(text: str) -> str:
     kept = [line.rstrip() for line in text.splitlines() if line.strip() and own not in line]
     told = [
         line
-        for line, following in zip(kept, [*kept[1:], ""], strict=True)
+        for line, following in zip(kept, [*kept[1:], ""], strict=False)
         if line.startswith("  ") or following.startswith("  ")  # not the head of an empty stack
     ]
     return ":\n" + "\n".join(told[:_STACK_LINES]) if told else ""

@@ -37,12 +37,13 @@ class Lines:
 
     def wait(self) -> bytes | None:
         """The next line; None at the end."""
-        while b"\n" not in self._rest:
+        parts = [self._rest]
+        while b"\n" not in parts[-1]:
             data = os.read(self.descriptor, 1 << 16)
             if not data:
                 return None
-            self._rest += data
-        line, _, self._rest = self._rest.partition(b"\n")
+            parts.append(data)
+        line, _, self._rest = b"".join(parts).partition(b"\n")
         return line
 
     def available(self) -> list[bytes] | None:

@@ -35,7 +35,7 @@ from planner.step.measure import measure, record, record_requests
 from planner.step.real_engines import run_on_card, run_on_cpu
 from planner.step.values import printing
 from planner.step.values.passes import PassOfValues, pass_of_values
-from planner.trace import AllocationTrace, Recording, RequestLog, StepTrace
+from planner.trace import AllocationTrace, Outcome, Recording, RequestLog, StepTrace
 from planner.value_reads import NOTE_BYTES, ReadSite, ValuesPass, ValuesRequest
 from planner.workload import Target, TargetKind
 
@@ -115,7 +115,8 @@ class Session:
         completed = replace(
             trace,
             value_reads=values.value_reads(),
-            parted_reads=values.parted(),
+            # A run that stopped has left reads by right.
+            parted_reads=values.parted() if trace.outcome is Outcome.COMPLETED else (),
             attention_backends=tuple(sorted(backends)),
             outside=outside.memory(),
             failure=outside.explained(trace.failure, notes),

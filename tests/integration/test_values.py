@@ -129,6 +129,45 @@ def test_a_place_can_be_given_its_size(write_model: WriteModel) -> None:
     assert not found.warnings
 
 
+def test_values_that_are_easily_missed(write_model: WriteModel) -> None:
+    """Inference, subclasses, lists in place, running statistics, NaN as a mark, infinities."""
+    path = write_model(
+        """
+        class Kind(torch.Tensor):
+            pass
+
+        def build_model():
+            return nn.BatchNorm1d(8)
+
+        def build_batch(batch_size):
+            marked = torch.zeros(batch_size, 8, 200)
+            marked[:, :6] = float("nan")
+            return torch.randn(batch_size, 8), marked
+
+        def training_step(model, batch):
+            x, marked = batch
+            device = x.device
+            with torch.inference_mode():
+                assert torch.arange(4).to(device).tolist() == [0, 1, 2, 3]
+            counts = torch.zeros(4, dtype=torch.long, device=device)
+            counts.as_subclass(Kind).add_(3)
+            assert counts.tolist() == [3, 3, 3, 3]
+            steps = [torch.zeros(1, device=device) for _ in range(3)]
+            torch._foreach_add_(steps, 1)
+            assert steps[0].item() == 1
+            assert (~torch.isnan(marked)).sum().item() == 2 * 200 * x.shape[0]
+            scores = (x @ x.T).masked_fill(torch.eye(x.shape[0], device=device) > 0, -torch.inf)
+            loss = model(x).mean()
+            torch.isfinite(scores).sum().item()
+            model.running_mean.tolist()
+            return loss
+        """
+    )
+    found = estimate(path, batch_size=16)
+    drawn = {read.line for read in found.values.reads if read.assumed}
+    assert drawn == {32, 33}  # of what was computed on the card, and of its statistics
+
+
 def test_a_size_that_cannot_be_is_an_error(write_model: WriteModel) -> None:
     path = write_model(ROUTED)
     with pytest.raises(planner.PlannerError, match=r"100000 was given .* has 8192 elements"):

@@ -17,7 +17,7 @@ namespace {
 using ReadCallback = void (*)(size_t bytes, void* destination, const void* source);
 std::atomic<ReadCallback> g_on_read{nullptr};
 
-constexpr size_t kSentBytes = 1 << 16;  // of one copy
+constexpr size_t kSentBytes = 1 << 20;  // of one copy
 constexpr size_t kSentCopies = 16;
 
 struct Sent {
@@ -80,7 +80,7 @@ EXPORT void planner_device_on_read(ReadCallback callback) { g_on_read.store(call
 
 // From now on small copies to the device are kept.
 EXPORT void planner_device_keep_sent() {
-  if (!g_sent.load()) g_sent.store(new SentCopies());
+  if (!g_sent.load()) g_sent.store(new SentCopies);  // not zeroed: most of it is never touched
 }
 
 // Writes to `content` what the last kept copy to `address` has brought; 0 if none was of that size.

@@ -17,7 +17,7 @@ _FIRST = {"aten::argmax", "aten::argmin", "aten::multinomial"}
 _PLACES = {"aten::topk", "aten::sort"}
 
 
-def at_most(name: str, args: tuple[Any, ...], value: Any) -> Any:
+def at_most(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], value: Any) -> Any:
     """The results at their most; those of other operators as they are."""
     if name in _CHANCES or (name.removesuffix("_") in _COMPARISONS and _is_of_numbers(args)):
         return torch.ones_like(value)
@@ -27,11 +27,11 @@ def at_most(name: str, args: tuple[Any, ...], value: Any) -> Any:
         return torch.zeros_like(value)
     if name in _PLACES:
         values, places = value
-        return values, _counted(places, _dim(name, args))
+        return values, _counted(places, _dim(name, args, kwargs))
     if name in ("aten::max", "aten::min") and isinstance(value, tuple):
         return value[0], torch.zeros_like(value[1])
     if name == "aten::argsort":
-        return _counted(value, args[1] if len(args) > 1 and isinstance(args[1], int) else -1)
+        return _counted(value, _dim(name, args, kwargs))
     if name == "torchvision::nms":
         return torch.arange(args[0].shape[0])
     return value
@@ -51,7 +51,9 @@ def _counted(places: torch.Tensor, dim: int) -> torch.Tensor:
     return torch.arange(places.shape[dim]).view(shape).expand(places.shape).contiguous()
 
 
-def _dim(name: str, args: tuple[Any, ...]) -> int:
+def _dim(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+    if "dim" in kwargs:
+        return int(kwargs["dim"])
     position = 2 if name == "aten::topk" else 1
     numbers = [a for a in args[position:] if isinstance(a, int) and not isinstance(a, bool)]
     return numbers[0] if numbers else -1

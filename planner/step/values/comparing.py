@@ -7,6 +7,7 @@ finite, so that a test for NaN or infinity finds none.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -22,31 +23,59 @@ _WITH_MINUS_INFINITY = dict(zip(_NAMES, (False, True, True, True, False, False),
 def certain(name: str, args: tuple[Any, ...]) -> bool | None:
     """What every element of the comparison is; None where it depends on values.
 
-    Of a tensor whose values are known, and not only drawn, None: they decide.
+    Of a tensor whose values are known or drawn None: they decide.
     """
     name = name.removesuffix("_")
     if len(args) < 2 or not isinstance(args[0], torch.Tensor) or not twins.is_plain(args[0]):
         return None
-    if is_exact(args[0]) or not args[0].is_floating_point():
+    if twins.value_of(args[0]) is not None or not args[0].is_floating_point():
+        return None
+    if not is_finite(args[0]):
         return None
     other = args[1]
     if isinstance(other, float) and not math.isfinite(other):
         if math.isnan(other):
             return name == "aten::ne"
         return (_WITH_INFINITY if other > 0 else _WITH_MINUS_INFINITY)[name]
-    same = (
+    return _SAME[name] if asks_for_finiteness(name, args) else None
+
+
+def asks_for_finiteness(name: str, args: tuple[Any, ...]) -> bool:
+    """Whether a comparison is with infinity, NaN or itself: drawn numbers answer as any would."""
+    if name.removesuffix("_") not in _NAMES or len(args) < 2:
+        return False
+    other = args[1]
+    if isinstance(other, float):
+        return not math.isfinite(other)
+    return (
         isinstance(other, torch.Tensor)
+        and isinstance(args[0], torch.Tensor)
         and twins.is_plain(other)
+        and twins.is_plain(args[0])
         and other.data_ptr() == args[0].data_ptr()
         and twins.view_key(other) == twins.view_key(args[0])
     )
-    return _SAME[name] if same else None
 
 
-def is_exact(tensor: torch.Tensor) -> bool:
-    """Whether the values are known, and none of them was drawn."""
+def is_finite(tensor: torch.Tensor) -> bool:
+    """Whether the program has put neither infinities nor NaN into the unknown values."""
     twin = twins.twin_of(tensor)
-    return twin is not None and twins.value_of(tensor) is not None and not twin.is_drawn
+    return twin is None or not twin.infinite
+
+
+def puts_infinities(values: Iterable[Any]) -> bool:
+    """Whether a number among the arguments is infinite or NaN, as in masked_fill(mask, -inf)."""
+    return any(
+        not math.isfinite(float(value))
+        for value in values
+        if isinstance(value, float)
+        or (
+            isinstance(value, torch.Tensor)
+            and value.dim() == 0
+            and value.device.type == "cpu"
+            and value.is_floating_point()
+        )
+    )
 
 
 def is_certain(name: str, args: tuple[Any, ...]) -> bool:

@@ -72,14 +72,14 @@ class ValuesMode(TorchDispatchMode):  # type: ignore[no-untyped-call] # untyped 
         rule = self._rules.get(func)
         if rule is None:
             rule = self._rules[func] = rule_of(func)
+        if rule.is_composite:  # below autograd, in inference alone
+            with self:
+                return func._op_dk(_COMPOSITE, *args, **kwargs)
         if rule.is_view:
             return func(*args, **kwargs)  # the same storage: what is known of it stays true
         found = _plain(args, kwargs)
         if not found and not _is_on_card(kwargs.get("device")):
             return self._unseen(rule, func, args, kwargs)
-        if rule.is_composite:  # below autograd, in inference alone
-            with self:
-                return func._op_dk(_COMPOSITE, *args, **kwargs)
         if rule.needs:
             self._draw(rule, args)
         elif rule.is_copy and found and _goes_to_host(args, kwargs):
@@ -136,7 +136,7 @@ class ValuesMode(TorchDispatchMode):  # type: ignore[no-untyped-call] # untyped 
                 twins.forget(tensor) if written else twins.leave_blank(tensor)
         elif rule.is_lift:
             self._learn_sent(outs)
-        elif rule.finite is not None and not all(map(comparing.is_exact, found)):
+        elif rule.finite is not None and _is_certainly_finite(found):
             _learn_all(outs, [torch.full(outs[0].shape, rule.finite)] if outs else [], False)
         elif rule.is_comparison and (sure := comparing.certain(rule.name, args)) is not None:
             _learn_all(outs, [torch.full(outs[0].shape, sure)] if outs else [], False)
@@ -147,6 +147,9 @@ class ValuesMode(TorchDispatchMode):  # type: ignore[no-untyped-call] # untyped 
             if rule.centred:
                 for tensor in outs:
                     twins.noted(tensor).centred = True
+            if comparing.puts_infinities((*args, *kwargs.values())):
+                for tensor in outs:
+                    twins.noted(tensor).infinite = True
 
     def _computed(
         self,
@@ -179,11 +182,18 @@ class ValuesMode(TorchDispatchMode):  # type: ignore[no-untyped-call] # untyped 
             for t in found
             if id(t) not in own
         )
+        is_test = rule.finite is not None or comparing.asks_for_finiteness(rule.name, args)
+        if is_test and all(map(comparing.is_finite, found)):
+            drawn = False
         value = on_host(rule, func, args, kwargs, value_of, self._drawing.generator)
         if value is None:
             return False
         if self._most and drawn:
-            value = at_most(rule.name, args, value)
+            most = at_most(rule.name, args, kwargs, value)
+            if written and isinstance(value, torch.Tensor):
+                value.copy_(most)  # it stands for what was written in place
+            else:
+                value = most
         inputs = {t.untyped_storage()._cdata for t in found}
         for tensor in written:
             if twins.is_plain(tensor) and (twin := twins.twin_of(tensor)) is not None:
@@ -209,6 +219,12 @@ class ValuesMode(TorchDispatchMode):  # type: ignore[no-untyped-call] # untyped 
             if content is not None and tensor.is_contiguous():
                 whole = torch.frombuffer(bytearray(content), dtype=tensor.dtype)
                 twins.learn(tensor, whole.view(tensor.shape), assumed=False)
+
+
+def _is_certainly_finite(found: list[torch.Tensor]) -> bool:
+    """Whether unknown numbers are looked at into which nobody has put NaN or infinities."""
+    unknown = [tensor for tensor in found if twins.value_of(tensor) is None]
+    return bool(unknown) and all(map(comparing.is_finite, found))
 
 
 def _learn_all(outs: list[torch.Tensor], values: list[torch.Tensor], drawn: bool) -> None:

@@ -63,7 +63,8 @@ def on_host(
     try:
         if rule.is_random and not rule.takes_generator:
             return _drawn_apart(func, given, named, generator)
-        return func(*given, **named)
+        out = func(*given, **named)
+        return () if out is None else out  # a list that was written in place
     except Exception:  # no such kernel on the CPU, or arguments that it refuses: not known
         return None
 

@@ -19,7 +19,9 @@ _READS_A_SEED = "/torch/nn/modules/rnn.py"
 # GradScaler asks whether a gradient was infinite; unknown gradients count as finite, which is 0.
 _READS_FOUND_INF = ("/torch/amp/grad_scaler.py", ("_maybe_opt_step", "<genexpr>"))
 # torch.compile tries its kernels while it compiles.
-_COMPILERS = ("/torch/_inductor/", "/torch/_dynamo/", "/triton/")
+_COMPILERS = (
+    "/torch/_inductor/", "/torch/_dynamo/", "/site-packages/triton/", "/dist-packages/triton/",
+)  # fmt: skip
 
 
 def is_harmless(frame: FrameType | None) -> bool:

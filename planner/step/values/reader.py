@@ -30,6 +30,12 @@ from planner.value_reads import Decision, ReadLog, ReadSite, ValueRead
 # be assumed.
 _LOG_BYTES = 128 << 20
 _NOTE_S = 0.5
+# Frames that only a values pass has: this module, its mode, and what torch calls a mode by.
+_DISPATCH = (
+    "/planner/step/values/reader.py", "/planner/step/values/mode.py", "/planner/step/compiler.py",
+    "/torch/_ops.py", "/torch/utils/_python_dispatch.py", "/torch/_compile.py",
+    "/torch/_dynamo/eval_frame.py",
+)  # fmt: skip
 _Progress = Callable[[ReadSite, int], None]
 
 
@@ -232,8 +238,9 @@ class LoggedReads(Reads):
 
     @property
     def parted(self) -> tuple[ReadSite, ...]:
-        """Places at which this pass read otherwise than the values pass."""
-        return tuple(self._parted)
+        """Places at which this pass read otherwise than the values pass, or less often."""
+        left = (site for site, waiting in self._waiting.items() if waiting)
+        return tuple(dict.fromkeys((*self._parted, *left)))
 
     def reads(self) -> tuple[ValueRead, ...]:
         """The places of the values pass."""
@@ -267,9 +274,9 @@ def unpacked(text: str) -> bytes:
 
 
 def _caller() -> FrameType | None:
-    """The innermost Python frame outside of this module; none in autograd's own threads."""
+    """The innermost Python frame that a pass without a mode has too; none in autograd's threads."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename == __file__:
+    while frame is not None and frame.f_code.co_filename.endswith(_DISPATCH):
         frame = frame.f_back
     return frame
 

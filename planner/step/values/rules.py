@@ -58,10 +58,22 @@ _TO_HOST = {"_to_copy", "copy_"}
 _LIFTS = {"lift_fresh", "lift"}
 # Made of others, none of which reads a value: not taken apart, which would cost time.
 _WHOLE = {
-    "linear", "matmul", "reshape", "flatten", "contiguous", "dropout", "layer_norm", "group_norm",
-    "rms_norm", "batch_norm", "conv1d", "conv2d", "conv3d", "scaled_dot_product_attention", "chunk",
-    "expand_as", "view_as", "square", "cross_entropy_loss", "embedding", "silu",
+    "linear", "matmul", "dropout", "layer_norm", "group_norm", "rms_norm", "conv1d", "conv2d",
+    "conv3d", "scaled_dot_product_attention", "chunk", "expand_as", "view_as", "square",
+    "cross_entropy_loss", "embedding", "silu",
 }  # fmt: skip
+# Arguments that are written although the schema does not say so.
+_WRITES_UNSAID = {
+    **dict.fromkeys(
+        (
+            "native_batch_norm", "cudnn_batch_norm", "miopen_batch_norm",
+            "batch_norm_gather_stats", "batch_norm_gather_stats_with_counts",
+        ),
+        (3, 4),
+    ),
+    "batch_norm_update_stats": (1, 2),
+}  # fmt: skip
+_COLLECTIVES = "c10d"  # whose schemas say of none of their tensors that it is written
 # Namespaces whose operators do on the CPU what they do on the card.
 _ON_HOST = ("aten", "prims", "torchvision")
 
@@ -105,6 +117,11 @@ def rule_of(func: Any) -> Rule:
         for number, argument in enumerate(schema.arguments)
         if argument.alias_info is not None and argument.alias_info.is_write
     ]
+    unsaid: tuple[int, ...] = _WRITES_UNSAID.get(name, ())
+    if namespace == _COLLECTIVES:
+        unsaid = tuple(range(len(schema.arguments)))
+    said = {number for number, _ in written}
+    written += [(n, schema.arguments[n].name) for n in unsaid if n not in said]
     plain = name.removesuffix("_")  # gt_ compares as gt does
     needs = _NEEDS.get(name, _NEEDS.get(plain, ()))
     return Rule(

@@ -28,13 +28,15 @@ class Twin:
 
     `storage` is None while nothing has been written to it. `assumed` says that drawn numbers took
     part. `views` are numbers drawn for a view of a storage that is too large to be drawn as a
-    whole. `centred` says that an unknown content lies around zero.
+    whole. `centred` says that an unknown content lies around zero, `infinite` that the program
+    has put infinities or NaN into it.
     """
 
     storage: torch.UntypedStorage | None = None
     assumed: bool = False
     blank: bool = False
     centred: bool = False
+    infinite: bool = False
     views: dict[Any, torch.Tensor] = field(default_factory=dict)
 
     @property
@@ -49,26 +51,32 @@ def is_plain(tensor: Any) -> bool:
         isinstance(tensor, torch.Tensor)
         and tensor.is_cuda
         and tensor.layout is torch.strided
-        and type(tensor) in _PLAIN
+        and type(tensor).__torch_dispatch__ is _ORDINARY
     )
 
 
-_PLAIN = (torch.Tensor, torch.nn.Parameter)
+# A subclass without a dispatch of its own (torchvision's images) has the storage of a plain tensor.
+_ORDINARY: Any = torch._C._disabled_torch_dispatch_impl
 
 
 def twin_of(tensor: torch.Tensor) -> Twin | None:
     """What is noted of the tensor's storage."""
-    found: Twin | None = getattr(tensor.untyped_storage(), _ATTRIBUTE, None)
+    storage = tensor.untyped_storage()
+    found: Twin | None = getattr(storage, _ATTRIBUTE, None)
+    if found is None or found.storage is None:
+        return found
+    if found.storage.nbytes() < storage.nbytes():  # resized, which no operator tells
+        found.storage, found.assumed, found.blank = None, False, False
+        found.views.clear()
     return found
 
 
 def noted(tensor: torch.Tensor) -> Twin:
     """The same; an empty note is made where there is none."""
-    storage = tensor.untyped_storage()
-    found: Twin | None = getattr(storage, _ATTRIBUTE, None)
+    found = twin_of(tensor)
     if found is None:
         found = Twin()
-        setattr(storage, _ATTRIBUTE, found)
+        setattr(tensor.untyped_storage(), _ATTRIBUTE, found)
     return found
 
 
@@ -113,7 +121,8 @@ def forget(tensor: torch.Tensor) -> None:
     """What the tensor's storage holds is not known any more."""
     twin = twin_of(tensor)
     if twin is not None:
-        twin.storage, twin.assumed, twin.blank, twin.centred = None, False, False, False
+        twin.storage, twin.assumed, twin.blank = None, False, False
+        twin.centred = twin.infinite = False
         twin.views.clear()
 
 
@@ -137,7 +146,11 @@ def is_kept_when_sent(tensor: torch.Tensor) -> bool:
     """Whether values that the host sends to this tensor are kept."""
     size_bytes = tensor.numel() * tensor.element_size()
     is_number = tensor.is_floating_point() or tensor.is_complex()
-    return not is_number or size_bytes <= SENT_FLOAT_LIMIT_BYTES
+    if not is_number or size_bytes <= SENT_FLOAT_LIMIT_BYTES:
+        return True
+    if size_bytes > FLOAT_LIMIT_BYTES:
+        return False
+    return not bool(torch.isfinite(tensor).all())  # marks of what is missing steer
 
 
 def covers_storage(tensor: torch.Tensor) -> bool:

@@ -52,3 +52,10 @@ def test_a_librarys_own_operator_is_not_run_on_the_host() -> None:
     library.define("mine(Tensor x) -> Tensor")
     assert not rule_of(torch.ops.planner_test_rules.mine.default).on_host
     assert rule_of(aten.add.Tensor).on_host
+
+
+def test_writes_that_a_schema_does_not_tell_are_known() -> None:
+    mean, variance = torch.zeros(3), torch.ones(3)
+    args = (torch.ones(2, 3), None, None, mean, variance, True, 0.1, 1e-5)
+    written = rule_of(aten.native_batch_norm.default).written(args, {})
+    assert [id(t) for t in written] == [id(mean), id(variance)]
