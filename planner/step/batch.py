@@ -28,6 +28,7 @@ from planner.step.source import (
     sequence_parameter,
 )
 from planner.step.tree import map_tensors
+from planner.step.values import twins
 from planner.workload import StepConfig
 
 _SHOWN = 3  # tensors named in a warning
@@ -163,7 +164,11 @@ def _bring(config: StepConfig, device: torch.device) -> Callable[[torch.Tensor],
         if tensor.device.type not in ("meta", "cpu"):
             return tensor
         cast = cast_tensor(tensor.detach(), config)
-        placed = placed_as(cast, device) if cast.device.type == "meta" else cast.to(device)
+        if cast.device.type == "meta":
+            placed = placed_as(cast, device)
+            twins.note_as_sent(placed)
+        else:
+            placed = cast.to(device)
         return placed.requires_grad_(tensor.requires_grad)
 
     return bring

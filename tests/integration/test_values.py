@@ -140,7 +140,7 @@ def test_values_that_are_easily_missed(write_model: WriteModel) -> None:
             return nn.BatchNorm1d(8)
 
         def build_batch(batch_size):
-            marked = torch.zeros(batch_size, 8, 200)
+            marked = torch.zeros(batch_size, 8, 100)
             marked[:, :6] = float("nan")
             return torch.randn(batch_size, 8), marked
 
@@ -155,7 +155,7 @@ def test_values_that_are_easily_missed(write_model: WriteModel) -> None:
             steps = [torch.zeros(1, device=device) for _ in range(3)]
             torch._foreach_add_(steps, 1)
             assert steps[0].item() == 1
-            assert (~torch.isnan(marked)).sum().item() == 2 * 200 * x.shape[0]
+            assert (~torch.isnan(marked)).sum().item() == 2 * 100 * x.shape[0]
             scores = (x @ x.T).masked_fill(torch.eye(x.shape[0], device=device) > 0, -torch.inf)
             loss = model(x).mean()
             torch.isfinite(scores).sum().item()
@@ -165,7 +165,7 @@ def test_values_that_are_easily_missed(write_model: WriteModel) -> None:
     )
     found = estimate(path, batch_size=16)
     drawn = {read.line for read in found.values.reads if read.assumed}
-    assert drawn == {32, 33}  # of what was computed on the card, and of its statistics
+    assert drawn == {30}  # the statistics alone, to which weights of the card have led
 
 
 def test_a_size_that_cannot_be_is_an_error(write_model: WriteModel) -> None:

@@ -136,8 +136,9 @@ class ValuesMode(TorchDispatchMode):  # type: ignore[no-untyped-call] # untyped 
                 twins.forget(tensor) if written else twins.leave_blank(tensor)
         elif rule.is_lift:
             self._learn_sent(outs)
-        elif rule.finite is not None and _is_certainly_finite(found):
-            _learn_all(outs, [torch.full(outs[0].shape, rule.finite)] if outs else [], False)
+        elif rule.finite is not None and not all(twins.value_of(t) is not None for t in found):
+            is_guess = not all(map(comparing.is_finite, found))
+            _learn_all(outs, [torch.full(outs[0].shape, rule.finite)] if outs else [], is_guess)
         elif rule.is_comparison and (sure := comparing.certain(rule.name, args)) is not None:
             _learn_all(outs, [torch.full(outs[0].shape, sure)] if outs else [], False)
         elif not self._computed(rule, func, args, kwargs, found, written, out):
@@ -219,12 +220,6 @@ class ValuesMode(TorchDispatchMode):  # type: ignore[no-untyped-call] # untyped 
             if content is not None and tensor.is_contiguous():
                 whole = torch.frombuffer(bytearray(content), dtype=tensor.dtype)
                 twins.learn(tensor, whole.view(tensor.shape), assumed=False)
-
-
-def _is_certainly_finite(found: list[torch.Tensor]) -> bool:
-    """Whether unknown numbers are looked at into which nobody has put NaN or infinities."""
-    unknown = [tensor for tensor in found if twins.value_of(tensor) is None]
-    return bool(unknown) and all(map(comparing.is_finite, found))
 
 
 def _learn_all(outs: list[torch.Tensor], values: list[torch.Tensor], drawn: bool) -> None:

@@ -126,6 +126,15 @@ def forget(tensor: torch.Tensor) -> None:
         twin.views.clear()
 
 
+def note_as_sent(tensor: torch.Tensor) -> None:
+    """Notes of a new tensor that the host sends it numbers which are not kept.
+
+    They may be NaN, as marks of what is missing: that they are finite would be a guess.
+    """
+    if is_plain(tensor) and tensor.is_floating_point():
+        noted(tensor).infinite = True
+
+
 def leave_blank(tensor: torch.Tensor) -> None:
     """Nothing has been written to this new storage yet."""
     noted(tensor).blank = True
