@@ -34,6 +34,7 @@ _PREFIXES = (
     ("__nvJitLink", "libnvJitLink"), ("nvJitLink", "libnvJitLink"), ("cupti", "libcupti"),
     ("cu", "libcuda"),
 )  # fmt: skip
+_SAID = 4000  # characters of an exception's text that are looked at; some print whole tensors
 _OF_TORCH = re.compile(r"^_Z\w*(?:2at|3c10|5torch)|^aoti_torch|^torch_")
 
 
@@ -51,7 +52,7 @@ def library_error(error: BaseException) -> LibraryError | None:
 
 
 def _said(error: BaseException) -> str | None:
-    text = str(error)
+    text = str(error)[:_SAID]
     if match := _SYMBOL.search(text):
         library, symbol = match["library"], match["symbol"]
         where = match["version"] or _home_of(symbol)
