@@ -6,6 +6,7 @@ In: descriptors. Out: bytes. A pipe's end is seen by the other side only when ev
 from __future__ import annotations
 
 import os
+from collections import deque
 from dataclasses import dataclass, field
 
 
@@ -33,23 +34,30 @@ class Lines:
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
-        self._rest = b""
+        self._parts: list[
+            bytes
+        ] = []  # of a line that has not ended; joined once, as it may be long
+        self._arrived: deque[bytes] = deque()
 
     def wait(self) -> bytes | None:
         """The next line; None at the end."""
-        parts = [self._rest]
-        while b"\n" not in parts[-1]:
-            data = os.read(self.descriptor, 1 << 16)
-            if not data:
+        while not self._arrived:
+            if not self._read():
                 return None
-            parts.append(data)
-        line, _, self._rest = b"".join(parts).partition(b"\n")
-        return line
+        return self._arrived.popleft()
 
     def available(self) -> list[bytes] | None:
         """Lines that have arrived, after the descriptor became readable; None at the end."""
-        data = os.read(self.descriptor, 1 << 16)
-        if not data:
+        if not self._read():
             return None
-        *lines, self._rest = (self._rest + data).split(b"\n")
+        lines, self._arrived = list(self._arrived), deque()
         return lines
+
+    def _read(self) -> bool:
+        data = os.read(self.descriptor, 1 << 16)
+        first, *others = data.split(b"\n")
+        self._parts.append(first)
+        for part in others:
+            self._arrived.append(b"".join(self._parts))
+            self._parts = [part]
+        return bool(data)

@@ -59,7 +59,7 @@ class _Running:
     number: int
     pid: int
     pipe: int
-    received: bytes = b""
+    received: bytearray = field(default_factory=bytearray)
 
 
 def serve(requests: int, answers: int, stack: int, notes: int) -> int:
@@ -273,7 +273,7 @@ class _Server:
         delivered: _Delivered | None = None
         if run.received.endswith(b"\n"):
             with suppress(ChildError):  # the user's code wrote to a descriptor that is not its own
-                delivered = cast("_Delivered", decode(run.received, _DELIVERED))
+                delivered = cast("_Delivered", decode(bytes(run.received), _DELIVERED))
         write(self.answers, encode(_ended(run.number, delivered, status)))
         return True
 

@@ -141,7 +141,7 @@ class ValuesMode(TorchDispatchMode):  # type: ignore[no-untyped-call] # untyped 
             _learn_all(outs, [torch.full(outs[0].shape, rule.finite)] if outs else [], is_guess)
         elif rule.is_comparison and (sure := comparing.certain(rule.name, args)) is not None:
             _learn_all(outs, [torch.full(outs[0].shape, sure)] if outs else [], False)
-        elif not self._computed(rule, func, args, kwargs, found, written, out):
+        elif not self._computed(rule, func, args, kwargs, found, written, outs, out):
             for tensor in written:
                 if twins.is_plain(tensor):
                     twins.forget(tensor)
@@ -160,10 +160,10 @@ class ValuesMode(TorchDispatchMode):  # type: ignore[no-untyped-call] # untyped 
         kwargs: dict[str, Any],
         found: list[torch.Tensor],
         written: list[torch.Tensor],
+        outs: list[torch.Tensor],
         out: Any,
     ) -> bool:
         """Runs the operator on the host if all it needs is known; whether it did."""
-        outs = [t for t in tensors((out,)) if twins.is_plain(t)]
         overwritten = _overwritten(rule, kwargs, written)
         if rule.is_copy and any(not twins.is_kept_when_sent(t) for t in _sent(args, kwargs)):
             return False
