@@ -15,10 +15,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from planner.step import emulation
 from planner.step.values import comparing, sparse, twins
+from planner.step.values.answers import Call
 from planner.step.values.at_most import at_most
 from planner.step.values.drawing import Drawing
 from planner.step.values.operators import is_keepable, on_host
-from planner.step.values.reader import AnsweringReads, Call
+from planner.step.values.reader import AnsweringReads
 from planner.step.values.rules import Rule, rule_of, tensors
 from planner.step.values.sizes import FixedSizes
 from planner.workload import DataDependent

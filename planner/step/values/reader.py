@@ -17,13 +17,10 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any
-
-import torch
 
 from planner.step import emulation
-from planner.step.values import read_sites, twins
-from planner.step.values.hidden_reads import MASK_DTYPES, MASKED, Expected, expected_reads
+from planner.step.values import read_sites
+from planner.step.values.answers import Answer, Call, answer_of, unanswered
 from planner.value_reads import Decision, ReadLog, ReadSite, ValueRead
 
 # Of all reads, as logged. What is more is answered by zeros in the pass that follows, and said to
@@ -89,30 +86,6 @@ class UnansweredReads(Reads):
 
 
 @dataclass(slots=True)
-class Call:
-    """The operator that runs now. `pending` are the reads inside it that are still to come.
-
-    `at_most`: drawn numbers decide for the most.
-    """
-
-    name: str
-    args: tuple[Any, ...]
-    tensors: list[torch.Tensor]
-    at_most: bool = False
-    pending: deque[Expected] | None = None
-    expected: bool = False  # whether it was asked what the operator reads
-
-
-@dataclass(slots=True)
-class _Answer:
-    content: bytes
-    assumed: bool
-    decision: Decision
-    number: int | None = None
-    bounds: tuple[int, int] | None = None
-
-
-@dataclass(slots=True)
 class _Place:
     count: int = 0
     assumed: int = 0
@@ -173,7 +146,7 @@ class AnsweringReads(Reads):
 
     def _on_read(self, size_bytes: int, destination: int, source: int) -> None:
         frame = _caller()
-        answer = self._answer(size_bytes, source)
+        answer = answer_of(self.call, size_bytes, source)
         if any(answer.content):
             ctypes.memmove(destination, answer.content, len(answer.content))
         if read_sites.is_harmless(frame):
@@ -189,7 +162,7 @@ class AnsweringReads(Reads):
     def _unanswered(self, size_bytes: int) -> None:
         site = ReadSite()
         self._log(site, size_bytes, b"")
-        _add(self._places.setdefault((site, ""), _Place()), _unknown(size_bytes))
+        _add(self._places.setdefault((site, ""), _Place()), unanswered())
 
     def _tell(self, site: ReadSite, count: int) -> None:
         now_s = time.monotonic()
@@ -206,23 +179,6 @@ class AnsweringReads(Reads):
         self._kept_bytes += len(text) * has_room
         self._contents.append(text if has_room else "")
         return has_room
-
-    def _answer(self, size_bytes: int, source: int) -> _Answer:
-        call = self.call
-        if call is None:
-            return _unknown(size_bytes)
-        by_address = _stored(call.tensors, size_bytes, source)
-        if by_address is not None:
-            return by_address
-        if not call.expected:
-            call.expected = True
-            found = expected_reads(call.name, call.args, twins.value_of, most=call.at_most)
-            call.pending = None if found is None else deque(found)
-        if call.pending is None:
-            return _copied(call.tensors, size_bytes) or _unknown(size_bytes)
-        if not call.pending:  # status words: 0 is success
-            return _Answer(content=b"", assumed=False, decision=Decision.NOTHING)
-        return _inside(call, call.pending.popleft(), size_bytes)
 
 
 class LoggedReads(Reads):
@@ -281,74 +237,7 @@ def _caller() -> FrameType | None:
     return frame
 
 
-def _unknown(size_bytes: int) -> _Answer:
-    """Zeros, for want of anything better: said as assumed, and taken to decide a size."""
-    return _Answer(content=b"", assumed=True, decision=Decision.SIZE)
-
-
-def _stored(tensors: list[torch.Tensor], size_bytes: int, source: int) -> _Answer | None:
-    """What a known storage holds at that address."""
-    for tensor in tensors:
-        twin = twins.twin_of(tensor)
-        if twin is None or twin.blank or twin.storage is None:
-            continue
-        storage = tensor.untyped_storage()
-        begin = source - storage.data_ptr()
-        if begin >= 0 and begin + size_bytes <= storage.nbytes():
-            content = ctypes.string_at(twin.storage.data_ptr() + begin, size_bytes)
-            return _of_dtype(content, tensor.dtype, twin.assumed)
-    return None
-
-
-def _copied(tensors: list[torch.Tensor], size_bytes: int) -> _Answer | None:
-    """What a copy brings that torch makes contiguous on the card first."""
-    for tensor in tensors:
-        value = twins.value_of(tensor)
-        if value is None or value.numel() * value.element_size() != size_bytes:
-            continue
-        whole = value.resolve_conj().resolve_neg().contiguous()
-        content = ctypes.string_at(whole.data_ptr(), size_bytes)
-        twin = twins.twin_of(tensor)
-        return _of_dtype(content, tensor.dtype, assumed=twin is None or twin.is_drawn)
-    return None
-
-
-def _of_dtype(content: bytes, dtype: torch.dtype, assumed: bool) -> _Answer:
-    if dtype.is_floating_point or dtype.is_complex:
-        return _Answer(content=content, assumed=assumed, decision=Decision.NOTHING)
-    decision = Decision.BRANCH if dtype is torch.bool else Decision.SIZE
-    number = None
-    if len(content) == dtype.itemsize and dtype is not torch.bool:
-        number = int.from_bytes(content, "little", signed=dtype.is_signed)
-    return _Answer(content=content, assumed=assumed, decision=decision, number=number)
-
-
-def _inside(call: Call, expected: Expected, size_bytes: int) -> _Answer:
-    deciding = call.tensors
-    if call.name in MASKED:  # what is picked from may be drawn: the mask decides
-        deciding = [tensor for tensor in deciding if tensor.dtype in MASK_DTYPES]
-    assumed = expected.assumed or any(
-        (twin := twins.twin_of(t)) is not None and twin.is_drawn for t in deciding
-    )
-    number = expected.number
-    if isinstance(number, float):
-        kind = {4: torch.float32, 8: torch.float64, 2: torch.float16}.get(size_bytes)
-        made = torch.tensor(number, dtype=kind or torch.float32)
-        content = ctypes.string_at(made.data_ptr(), made.element_size())[:size_bytes]
-        return _Answer(content=content, assumed=assumed, decision=Decision.NOTHING)
-    content = (number % (1 << 8 * size_bytes)).to_bytes(size_bytes, "little")
-    if not expected.is_size:
-        return _Answer(content=content, assumed=assumed, decision=Decision.BRANCH)
-    return _Answer(
-        content=content,
-        assumed=assumed,
-        decision=Decision.SIZE,
-        number=number,
-        bounds=expected.bounds,
-    )
-
-
-def _add(place: _Place, answer: _Answer) -> None:
+def _add(place: _Place, answer: Answer) -> None:
     place.count += 1
     if answer.assumed:
         place.assumed += 1
