@@ -18,7 +18,7 @@ from planner.device.build import EmulatedDevice
 from planner.device.child_command import child_environment
 from planner.device.endings import late_crash
 from planner.device.launcher import Child
-from planner.device.values_runs import ValuesRuns, values_request
+from planner.device.values_runs import ValuesRuns
 from planner.errors import ChildError
 from planner.module_counts import ModelCounts
 from planner.protocol import (
@@ -29,7 +29,7 @@ from planner.protocol import (
     RunEnded,
 )
 from planner.trace import AllocationTrace, Outcome, Recording, RequestLog, StepTrace
-from planner.value_reads import ValuesRequest
+from planner.value_reads import ValuesPass, ValuesRequest
 from planner.workload import StepConfig, Target
 
 
@@ -175,15 +175,7 @@ class Runner:
             PlannerError: the user's code raised, or an option cannot be used with this model.
             ChildError: the child was killed before it delivered, or took too long.
         """
-        if self.single_run is None and self._has_its_backend(config):
-            return self.inspect(profile, config, depth=0)
-        if not self._values.reads_values:
-            # The one that is there may be running or wait for a run.
-            with self._another(self._load_request(profile, config)) as child:
-                ended = child.inspect(profile, config, depth=0)
-            if not ended.needs_values:
-                return self._counts(ended)
-        return self._count_again(profile, config, depth=0)
+        return self._counted(profile, config, depth=0, beside=True)
 
     def inspect(self, profile: str, config: StepConfig, depth: int) -> ModelCounts:
         """What a step costs, by module down to `depth`; of a single run, the only request.
@@ -192,23 +184,24 @@ class Runner:
             PlannerError: the user's code raised, or an option cannot be used with this model.
             ChildError: the child was killed before it delivered, or took too long.
         """
-        if self.single_run is None and self._values.reads_values:
-            values = values_request(config)
-            return self._counts(self._child.inspect(profile, config, depth, values))
-        ended = self._child.inspect(profile, config, depth)
-        if not ended.needs_values:
-            return self._counts(ended)
-        self._values.reads_values = True
-        if self.single_run is None:
-            return self.inspect(profile, config, depth)
-        return self._count_again(profile, config, depth)
+        return self._counted(profile, config, depth, beside=False)
 
-    def _count_again(self, profile: str, config: StepConfig, depth: int) -> ModelCounts:
-        """In a child of its own, with values from the import on."""
-        values = values_request(config)
-        request = replace(self._load_request(profile, config), values=values)
-        with self._another(request) as child:
-            return self._counts(child.inspect(profile, config, depth, values))
+    def _counted(
+        self, profile: str, config: StepConfig, depth: int, *, beside: bool
+    ) -> ModelCounts:
+        """Counts in the first child where it can; `beside`: that one may be running, or wait for
+        its only run.
+        """
+        shares_child = self.single_run is None and self._has_its_backend(config)
+
+        def once(values: ValuesRequest) -> RunEnded:
+            is_first = not beside and values.kind is ValuesPass.UNANSWERED
+            if shares_child or is_first:
+                return self._child.inspect(profile, config, depth, values)
+            with self._another(self._load_request(profile, config, values)) as child:
+                return child.inspect(profile, config, depth, values)
+
+        return self._counts(self._values.count(once, config))
 
     def data_cost(self, seconds: float) -> DataCost:
         """What an item of the user's data set costs, timed for about `seconds`.
@@ -243,7 +236,7 @@ class Runner:
     ) -> RunEnded:
         with self._one_at_a_time:
             child, self._unused = self._unused, None
-            request = replace(self._load_request(profile, config), values=values)
+            request = self._load_request(profile, config, values)
             if child is None or request != self._request:
                 # The user's code saw another card or setting while it was imported, or has run.
                 if child is not None:
@@ -255,8 +248,8 @@ class Runner:
             finally:
                 self._end(child)
 
-    def _load_request(self, profile: str, config: StepConfig) -> LoadRequest:
-        return replace(self._request, profile=profile, alloc_conf=config.alloc_conf)
+    def _load_request(self, profile: str, config: StepConfig, values: ValuesRequest) -> LoadRequest:
+        return replace(self._request, profile=profile, alloc_conf=config.alloc_conf, values=values)
 
     def _has_its_backend(self, config: StepConfig) -> bool:
         """Whether the first child has it: torch chooses the backend while it is imported."""

@@ -59,6 +59,20 @@ class ValuesRuns:
         answered = ValuesRequest(kind=ValuesPass.ANSWERED, seed=seed, log=log)
         return run_once(profile, config, recording, answered)
 
+    def count(
+        self, count_once: Callable[[ValuesRequest], RunEnded], config: StepConfig
+    ) -> RunEnded:
+        """The counted run without values if it reads none, else the one with values.
+
+        Its memory is no result, so that it needs no second pass.
+        """
+        if not self.reads_values:
+            ended = count_once(ValuesRequest())
+            if not ended.needs_values:
+                return ended
+            self.reads_values = True
+        return count_once(values_request(config))
+
 
 def values_request(config: StepConfig, seed: int = 0) -> ValuesRequest:
     """The values pass of a step."""

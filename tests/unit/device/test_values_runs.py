@@ -81,3 +81,14 @@ def test_a_values_pass_that_fails_is_the_answer() -> None:
     assert ended.trace is not None
     assert ended.trace.outcome is Outcome.MODEL_ERROR
     assert child.kinds == [ValuesPass.VALUES]
+
+
+def test_a_counted_run_with_values_needs_no_second_pass() -> None:
+    runs, child = ValuesRuns(), Child(reads=True)
+
+    def count(values: ValuesRequest) -> RunEnded:
+        return child.run(CARD, StepConfig(), Recording.NOTHING, values)
+
+    runs.count(count, StepConfig())
+    runs.count(count, StepConfig())
+    assert child.kinds == [ValuesPass.UNANSWERED, ValuesPass.VALUES, ValuesPass.VALUES]
