@@ -28,7 +28,8 @@ _IN_PLACE = {
     init.uniform_,
     init.trunc_normal_,
 }
-_LIKE = {
+# Factories that imitate a tensor.
+LIKE = {
     torch.empty_like,
     torch.zeros_like,
     torch.ones_like,
@@ -55,7 +56,7 @@ class DrawNothing(TorchFunctionMode):
             tensor: torch.Tensor = args[0] if args else kwargs["tensor"]
             if tensor.device.type == "meta":
                 return tensor
-        imitates = func in _LIKE and kwargs.keys() <= {"dtype"}
+        imitates = func in LIKE and kwargs.keys() <= {"dtype"}
         if imitates and args and args[0].device.type == "meta":
             return empty_as(args[0], args[0].device, kwargs.get("dtype"))
         return func(*args, **kwargs)

@@ -12,6 +12,8 @@ from typing import Any
 
 from torch import nn
 
+from planner.step.compiled import original
+
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -33,7 +35,7 @@ def target_of(batch: Any, required: int) -> Any | None:
 
 def required_inputs(model: nn.Module) -> int:
     """Positional parameters of forward without a default, at least 1."""
-    forward = getattr(model, "_orig_mod", model).forward  # torch.compile hides it behind *args
+    forward = original(model).forward  # torch.compile hides it behind *args
     try:
         parameters = inspect.signature(forward).parameters.values()
     except (TypeError, ValueError):

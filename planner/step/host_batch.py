@@ -17,7 +17,7 @@ from torch.utils.data import default_collate
 
 from planner.errors import TargetError, UsageError
 from planner.step.batch_objects import tensors_of_batch
-from planner.step.draws import DrawNothing
+from planner.step.draws import LIKE, DrawNothing
 from planner.step.frames import first_line
 from planner.step.source import ModelSource
 from planner.workload import InputSpec, StepConfig
@@ -28,10 +28,6 @@ _FLOAT_LIMITS_BYTES = (64 << 10, 32 << 20)
 _INTEGER_LIMIT_BYTES = 1 << 30  # beyond it integers have none either: a host has more than one run
 
 _SIZED = {torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn}
-_LIKE = {
-    torch.empty_like, torch.zeros_like, torch.ones_like, torch.full_like, torch.rand_like,
-    torch.randn_like, torch.randint_like,
-}  # fmt: skip
 _NEW = {
     torch.Tensor.new_empty, torch.Tensor.new_zeros, torch.Tensor.new_ones, torch.Tensor.new_full,
 }  # fmt: skip
@@ -192,7 +188,7 @@ def _on_cpu(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, A
     device = kwargs.get("device")
     if device is not None:
         return torch.device(device).type == "cpu"
-    if func in _LIKE or func in _NEW:
+    if func in LIKE or func in _NEW:
         return bool(args) and args[0].device.type == "cpu"
     return torch.get_default_device().type == "cpu"
 
@@ -202,7 +198,7 @@ def _layout(
 ) -> tuple[Any, torch.dtype] | None:
     """Size and dtype of what a factory makes; None for any other function, or an odd call."""
     given: torch.dtype | None = kwargs.get("dtype")
-    if func in _LIKE:
+    if func in LIKE:
         return tuple(args[0].shape), given or args[0].dtype
     if func in _NEW:
         return _sized(args[1:2] if func is torch.Tensor.new_full else args[1:], kwargs,

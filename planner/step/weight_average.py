@@ -13,13 +13,14 @@ from collections import defaultdict
 import torch
 from torch import nn
 
+from planner.step.compiled import original
+
 
 class WeightAverage:
     """A deep copy of a model, brought nearer to it after each step."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:
-        # torch.compile wraps the user's model, which it shares the weights with.
-        self._model: nn.Module = getattr(model, "_orig_mod", model)
+        self._model = original(model)
         self._decay = decay
         self.module: nn.Module = copy.deepcopy(self._model)
 

@@ -18,6 +18,7 @@ from planner.step.values import comparing, sparse, twins
 from planner.step.values.answers import Call
 from planner.step.values.at_most import at_most
 from planner.step.values.drawing import Drawing
+from planner.step.values.hidden_reads import MASK_DTYPES
 from planner.step.values.operators import is_keepable, on_host
 from planner.step.values.reader import AnsweringReads
 from planner.step.values.rules import Rule, rule_of, tensors
@@ -68,7 +69,7 @@ class ValuesMode(TorchDispatchMode):  # type: ignore[no-untyped-call] # untyped 
         kwargs = kwargs or {}
         if not isinstance(func, torch._ops.OpOverload):
             return func(*args, **kwargs)  # a control-flow operator: what is in it comes by itself
-        if types and any(_takes_over(kind) for kind in types):
+        if types and not all(map(twins.is_ordinary, types)):
             return NotImplemented  # a subclass takes itself apart first
         rule = self._rules.get(func)
         if rule is None:
@@ -117,7 +118,7 @@ class ValuesMode(TorchDispatchMode):  # type: ignore[no-untyped-call] # untyped 
             for tensor in tensors(args[position] if position < len(args) else None):
                 if not twins.is_plain(tensor) or twins.value_of(tensor) is not None:
                     continue
-                if rule.only_masks and tensor.dtype not in (torch.bool, torch.uint8):
+                if rule.only_masks and tensor.dtype not in MASK_DTYPES:
                     continue
                 self._drawing.make_known(tensor)
 
@@ -272,10 +273,6 @@ def _plain(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Tensor]:
         elif isinstance(value, (list, tuple)):
             found += [one for one in value if twins.is_plain(one)]
     return found
-
-
-def _takes_over(kind: type) -> bool:
-    return kind.__torch_dispatch__ is not torch._C._disabled_torch_dispatch_impl  # type: ignore[attr-defined] # every tensor class has it
 
 
 def _is_on_card(device: Any) -> bool:

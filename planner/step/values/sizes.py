@@ -14,6 +14,7 @@ import torch
 
 from planner.errors import UsageError
 from planner.step.values import read_sites, twins
+from planner.step.values.hidden_reads import MASK_DTYPES
 from planner.value_reads import ReadSite
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ _MASKS = {
     "aten::index_put": 1, "aten::index_put_": 1, "aten::_index_put_impl_": 1,
 }  # fmt: skip
 _DISTINCT = {"aten::_unique", "aten::_unique2", "aten::unique_consecutive"}
-_MASK_TYPES = (torch.bool, torch.uint8)
 
 
 class FixedSizes:
@@ -71,7 +71,7 @@ class FixedSizes:
         return [
             one
             for one in argument
-            if isinstance(one, torch.Tensor) and twins.is_plain(one) and one.dtype in _MASK_TYPES
+            if isinstance(one, torch.Tensor) and twins.is_plain(one) and one.dtype in MASK_DTYPES
         ]
 
 

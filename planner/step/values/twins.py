@@ -51,12 +51,20 @@ def is_plain(tensor: Any) -> bool:
         isinstance(tensor, torch.Tensor)
         and tensor.is_cuda
         and tensor.layout is torch.strided
-        and type(tensor).__torch_dispatch__ is _ORDINARY
+        and is_ordinary(type(tensor))
     )
 
 
-# A subclass without a dispatch of its own (torchvision's images) has the storage of a plain tensor.
-_ORDINARY: Any = torch._C._disabled_torch_dispatch_impl
+def is_ordinary(kind: Any) -> bool:
+    """Whether a class of tensors leaves operators to torch.
+
+    A subclass without a dispatch of its own (torchvision's images) has the storage of a plain
+    tensor.
+    """
+    return kind.__torch_dispatch__ is _LEFT_TO_TORCH
+
+
+_LEFT_TO_TORCH: Any = torch._C._disabled_torch_dispatch_impl
 
 
 def twin_of(tensor: torch.Tensor) -> Twin | None:
