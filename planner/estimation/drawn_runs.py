@@ -5,6 +5,8 @@ In: the run of a step. Out: the values that it read, and how far its memory move
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from planner.estimation.step_setup import StepSetup, side_by_side
 from planner.memory.budget import MemoryBudget
 from planner.trace import Outcome, StepTrace
@@ -38,14 +40,5 @@ def drawn_runs(
 
     ran = [one for one in side_by_side(of_seed, _SEEDS) if one.outcome is Outcome.COMPLETED]
     ratios = [one.peak_reserved_bytes / max(1, trace.peak_reserved_bytes) for one in ran]
-    seeds = (0, *_SEEDS)
     spread = (min(1.0, *ratios), max(1.0, *ratios)) if ratios else same
-    return (
-        ValuesResult(
-            reads=found.reads,
-            data_dependent=found.data_dependent,
-            parted=found.parted,
-            seeds=seeds,
-        ),
-        spread,
-    )
+    return replace(found, seeds=(0, *_SEEDS)), spread
