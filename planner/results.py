@@ -168,6 +168,7 @@ def _config_dict(config: StepConfig, optimizer: str | None, build_on: str | None
             for spec in config.inputs
         ],
         "sequence_length": config.sequence_length,
+        "batch_from_data": config.batch_from_data,
         "data_dependent": config.data_dependent.value,
         "size_at": {f"{one.file}:{one.line}": one.size for one in config.size_at},
         "clip_grad_norm": config.clip_grad_norm,

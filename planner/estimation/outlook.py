@@ -52,7 +52,8 @@ def outlook(
     if answer.trace.outcome is Outcome.OUT_OF_MEMORY:
         return Outlook(basis="no interval of device total: the run did not come to its end")
     budget = answer.budget
-    capacity_bytes = spread.capacity_bytes(budget)
+    # What other draws take more has to fit as well.
+    capacity_bytes = int(spread.capacity_bytes(budget) / answer.reserved_spread[1])
     batch = _suggested(answer, capacity_bytes, settings) if suggest else None
     low_bytes, high_bytes = _with_other_draws(answer, spread)
     if _fits_in(answer, capacity_bytes, settings):

@@ -66,6 +66,15 @@ def test_the_suggested_batch_by_hand(asked: int) -> None:
     assert found.interval_bytes[1] == upper
 
 
+def test_other_draws_of_sizes_widen_the_interval_and_lower_the_batch() -> None:
+    """7875.2 / 1.1 = 7159 MiB for tensors: (7159 - 100) / 20 = 352 samples."""
+    found = outlook(replace(answer(), reserved_spread=(0.8, 1.1)), SPREAD, SETTINGS)
+    assert found.suggested_batch_size == 352
+    low = round(round(0.8 * 260 * MIB) * 0.9 + 198 * MIB * 0.5)
+    high = round(round(1.1 * 260 * MIB) * 1.25 + 198 * MIB * 2.0)
+    assert found.interval_bytes == (low, high)
+
+
 def test_no_more_than_the_largest_batch_is_suggested() -> None:
     """Runs may have found less than a replay gives."""
     assert outlook(answer(largest=300), SPREAD, SETTINGS).suggested_batch_size == 300
