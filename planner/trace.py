@@ -235,16 +235,16 @@ class HostReading:
     """What the process of a run on the CPU held in RAM, as /proc/self/status tells it.
 
     `base_bytes` is resident before the model is built, `peak_bytes` the most that ever was. At the
-    end of the last step `file_bytes` of it are pages of files, code above all, and
-    `untouched_bytes` are private memory that is mapped and was never written. `data_bytes` is all
-    private memory that was mapped before the model was built: what RLIMIT_DATA counts.
+    end of the last step `file_bytes` of it are pages of files, code above all. Of private memory
+    that is mapped, written or not (what RLIMIT_DATA counts), there are `data_bytes` before the
+    model is built and `end_data_bytes` at the end of the last step.
     """
 
     base_bytes: int
     peak_bytes: int
     file_bytes: int
-    untouched_bytes: int
     data_bytes: int
+    end_data_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -91,15 +91,23 @@ class HostForecast:
     def data_limit_bytes(self, memory_bytes: int) -> int:
         """RLIMIT_DATA that keeps the resident memory of a run within `memory_bytes`.
 
-        It counts private memory that is mapped, written or not, and no pages of files:
-        resident = data - untouched + files.
+        It counts private memory that is mapped, written or not, and no pages of files. Where live
+        tensors peak, more may be mapped than is ever written: oneDNN takes its scratch for more
+        threads than there are. So what is mapped is told at that peak, not at the step's end.
         """
-        reading = self.samples[-1].reading
-        return max(0, memory_bytes - reading.file_bytes + reading.untouched_bytes)
+        sample = self.samples[-1]
+        peak_bytes, end_bytes = live_bytes_of(self.scaled.at(sample.batch_size).requests)
+        mapped_at_peak_bytes = sample.reading.end_data_bytes + peak_bytes - end_bytes
+        return max(0, memory_bytes + mapped_at_peak_bytes - sample.reading.peak_bytes)
 
 
 def peak_live_bytes(requests: Sequence[Request]) -> int:
     """Most bytes alive at a time among the requests."""
+    return live_bytes_of(requests)[0]
+
+
+def live_bytes_of(requests: Sequence[Request]) -> tuple[int, int]:
+    """Bytes alive among the requests: the most at a time, and those after the last."""
     live: dict[int, int] = {}
     now = peak = 0
     for request in requests:
@@ -110,7 +118,7 @@ def peak_live_bytes(requests: Sequence[Request]) -> int:
             peak = max(peak, now)
         else:
             now -= live.pop(request.block, 0)
-    return peak
+    return peak, now
 
 
 def mapped_bytes(size_bytes: int) -> int:

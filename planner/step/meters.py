@@ -100,8 +100,8 @@ class HostMeter(Watch):
             base_bytes=self._base["VmRSS"],
             peak_bytes=now["VmHWM"],
             file_bytes=now["RssFile"] + now["RssShmem"],
-            untouched_bytes=max(0, now["VmData"] - now["RssAnon"]),
             data_bytes=self._base["VmData"],
+            end_data_bytes=now["VmData"],
         )
 
 

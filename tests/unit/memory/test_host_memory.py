@@ -6,6 +6,7 @@ from planner.memory.host_memory import (
     KEPT_FREE_BYTES,
     HostForecast,
     HostSample,
+    live_bytes_of,
     mapped_bytes,
     peak_live_bytes,
 )
@@ -45,8 +46,8 @@ def sample(batch: int, around_bytes: int) -> HostSample:
             base_bytes=300 * MIB,
             peak_bytes=live_bytes + around_bytes,
             file_bytes=30 * MIB,
-            untouched_bytes=500 * MIB,
             data_bytes=800 * MIB,
+            end_data_bytes=850 * MIB,
         ),
     )
 
@@ -85,6 +86,17 @@ def test_the_largest_batch_is_the_last_that_stays_within() -> None:
     assert forecast.largest(300 * MIB) == 0
 
 
-def test_the_limit_counts_what_is_mapped_and_no_pages_of_files() -> None:
+def test_what_lives_after_the_last_request() -> None:
+    assert live_bytes_of(program(5)) == (20 * MIB + 3 * PAGE, 10 * MIB + PAGE)
+
+
+def test_the_limit_counts_what_is_mapped_at_the_peak() -> None:
+    """850 MiB are mapped at the end of the step; where tensors peak there are two of 8 MiB more.
+
+    326 MiB were resident at that time.
+    """
     forecast = HostForecast(scaled=scaled(), samples=(sample(8, 300 * MIB),))
-    assert forecast.data_limit_bytes(1000 * MIB) == (1000 - 30 + 500) * MIB
+    mapped_bytes_at_peak = (850 + 8 + 8) * MIB + 2 * PAGE
+    resident_bytes = (10 + 8 + 8 + 300) * MIB + 3 * PAGE
+    limit_bytes = forecast.data_limit_bytes(1000 * MIB)
+    assert limit_bytes == 1000 * MIB + mapped_bytes_at_peak - resident_bytes
