@@ -19,15 +19,14 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from types import TracebackType
 from typing import TypeVar, cast
 
 import planner.errors
 from planner.device.child_command import child_command, child_environment
-from planner.device.endings import death, doing_of, hint, signal_name
+from planner.device.endings import death, doing_of, ending, told_stack
 from planner.errors import ChildError, ChildTimeoutError, ModelError, PlannerError
-from planner.processes import end_session, kill, session_members
+from planner.processes import PATIENCE_S, end_session, kill, session_members
 from planner.protocol import (
     ChildFailure,
     ChildVersions,
@@ -48,8 +47,8 @@ _NO_VALUES = ValuesRequest()
 _NOTE_S = 1.0  # a waiting thread looks so often at what the run reads
 _TOLD_S = 5.0  # and says so no more often than this
 _STACK_WAIT_S = 1.0
-_STACK_LINES = 24
 _END_WAIT_S = 3.0
+_SUPERVISOR_WAIT_S = PATIENCE_S + 2  # it ends all that the child has started; then it goes itself
 _LOADING = "importing torch and the model's code"
 _Answer = TypeVar("_Answer")
 
@@ -126,8 +125,10 @@ class Child:
     def close(self) -> None:
         """Ends the child and everything it started; returns when they are gone."""
         self._requests.close()  # its supervisor sees that and ends all
+        if self._process.poll() is None:
+            kill(self._process.pid, signal.SIGCONT)  # the user's code may have stopped it
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout=_END_WAIT_S)
+            self._process.wait(timeout=_SUPERVISOR_WAIT_S)
         end_session(self._process)
         self._reader.join(timeout=_END_WAIT_S)
         if not self._reader.is_alive():
@@ -269,30 +270,43 @@ class Child:
             text = os.pread(self._stack_file.fileno(), size, 0).decode(errors="replace")
         except (OSError, ValueError):
             return ""  # closed by another thread whose wait has ended as well
-        return _told_stack(text)
+        return told_stack(text)
 
     def _read(self) -> None:
         try:
             for line in self._answers:
-                message = cast("Loaded | RunEnded", decode(line, (Loaded, RunEnded)))
-                if isinstance(message, Loaded):
-                    self._loaded.set_result(message)
-                    continue
-                with self._lock:
-                    answer = self._pending.pop(message.number, None)
-                if answer is not None:
-                    answer.set_result(message)
+                self._take(cast("Loaded | RunEnded", decode(line, (Loaded, RunEnded))))
             self._fail(ChildError(self._ending()))
         except ChildError as error:
             self._fail(error)
         except (OSError, ValueError):  # closed by us
             self._fail(ChildError("the child process was closed"))
+        except Exception as error:  # whoever waits must hear of it
+            self._fail(ChildError(f"the answers of the child process cannot be taken: {error!r}"))
+
+    def _take(self, message: Loaded | RunEnded) -> None:
+        """Hands an answer to whoever waits for it.
+
+        Raises:
+            ChildError: it is none that the child could have given.
+        """
+        if isinstance(message, RunEnded):
+            with self._lock:
+                answer = self._pending.pop(message.number, None)
+            if answer is not None:
+                answer.set_result(message)
+        elif self._loaded.done():
+            raise ChildError(
+                "the child process said twice that it has loaded the model: the model's code has "
+                "written to a descriptor that it did not open"
+            )
+        else:
+            self._loaded.set_result(message)
 
     def _ending(self) -> str:
         code = self._process.wait()
         doing = "before the run had a result" if self._loaded.done() else f"while {_LOADING}"
-        how = f"killed by {signal_name(-code)}{hint(-code)}" if code < 0 else f"exit code {code}"
-        return f"the child process ended {doing}: {how}"
+        return ending(code, doing)
 
     def _fail(self, error: ChildError) -> None:
         with self._lock:
@@ -303,18 +317,6 @@ class Child:
             answer.set_exception(self._broken)
         if not self._loaded.done():
             self._loaded.set_exception(self._broken)
-
-
-def _told_stack(text: str) -> str:
-    """The innermost frames of faulthandler's report that are not planner's own."""
-    own = f'"{Path(planner.errors.__file__).resolve().parent}{os.sep}'
-    kept = [line.rstrip() for line in text.splitlines() if line.strip() and own not in line]
-    told = [
-        line
-        for line, following in zip(kept, [*kept[1:], ""], strict=False)
-        if line.startswith("  ") or following.startswith("  ")  # not the head of an empty stack
-    ]
-    return ":\n" + "\n".join(told[:_STACK_LINES]) if told else ""
 
 
 def _raised_again(failure: ChildFailure) -> PlannerError:

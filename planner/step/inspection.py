@@ -63,7 +63,7 @@ def inspect_model(
             return _inspect(source, once, device, depth, log, built)
     except PlannerError:
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         unloadable = library_error(error)
         if unloadable is not None:
             raise unloadable from error

@@ -19,7 +19,7 @@ from planner.step.checkpointing import checkpoint_activations
 from planner.step.collector import collector_paused
 from planner.step.construct import construct, count
 from planner.step.failures import is_cuda_error, is_out_of_host_memory, is_out_of_memory
-from planner.step.frames import user_frames
+from planner.step.frames import text_of, user_frames
 from planner.step.gradients import missing_gradients
 from planner.step.job import Job, job_of
 from planner.step.loss import DefaultLoss
@@ -114,7 +114,7 @@ def _measure(
         _run(source, config, device, recorder, log, watch, real_values)
     except (TargetError, UsageError):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # the user's code may raise any
         outcome = _outcome(error, device, is_real=real_values)
         failure = _failure(error, log.during)
     finally:
@@ -258,6 +258,6 @@ def _finish_lazy_modules(model: nn.Module, batch: BatchPlan, log: _Log) -> None:
 
 def _failure(error: BaseException, during: str) -> Failure:
     error = library_error(error) or error
-    message: Any = str(error).strip()
+    message: Any = text_of(error)
     frames = error.frames if isinstance(error, ModelError) else user_frames(error)
     return Failure(kind=type(error).__name__, message=message, frames=frames, during=during)
