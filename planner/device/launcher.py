@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -24,9 +23,10 @@ from typing import TypeVar, cast
 
 import planner.errors
 from planner.device.child_command import child_command, child_environment
-from planner.device.endings import death, doing_of, ending, told_stack
+from planner.device.endings import death, doing_of, ending
+from planner.device.run_files import RunFiles
 from planner.errors import ChildError, ChildTimeoutError, ModelError, PlannerError
-from planner.processes import PATIENCE_S, end_session, kill, session_members
+from planner.processes import PATIENCE_S, end_session, kill
 from planner.protocol import (
     ChildFailure,
     ChildVersions,
@@ -40,13 +40,13 @@ from planner.protocol import (
     encode,
 )
 from planner.trace import Recording
-from planner.value_reads import NOTE_BYTES, ReadingNote, ValuesRequest, reading_note
+from planner.value_reads import ValuesRequest
 from planner.workload import StepConfig
 
 _NO_VALUES = ValuesRequest()
 _NOTE_S = 1.0  # a waiting thread looks so often at what the run reads
 _TOLD_S = 5.0  # and says so no more often than this
-_STACK_WAIT_S = 1.0
+_SLOW_S = 20.0  # after so long, and after twice as long again, it is said how far a run is
 _END_WAIT_S = 3.0
 _SUPERVISOR_WAIT_S = PATIENCE_S + 2  # it ends all that the child has started; then it goes itself
 _LOADING = "importing torch and the model's code"
@@ -72,22 +72,17 @@ class Child:
         self._number = 0
         self._broken: ChildError | None = None
         self._loaded: Future[Loaded] = Future()
-        # Without a name: nothing to remove, however this process ends.
-        self._stack_file = tempfile.TemporaryFile()  # noqa: SIM115 # closed with the child
-        self._note_file = tempfile.TemporaryFile()  # noqa: SIM115 # closed with the child
+        self._files = RunFiles()
         try:
             self._start(request, environment or {})
         except OSError as error:
-            self._stack_file.close()
-            self._note_file.close()
+            self._files.close()
             raise ChildError(f"the child process cannot be started: {error}") from error
 
     def _start(self, request: LoadRequest, environment: Mapping[str, str]) -> None:
         requests_out, requests_in = os.pipe()
         answers_out, answers_in = os.pipe()
-        passed = (
-            requests_out, answers_in, self._stack_file.fileno(), self._note_file.fileno(),
-        )  # fmt: skip
+        passed = (requests_out, answers_in, *self._files.descriptors)
         try:
             self._process = subprocess.Popen(
                 child_command(passed),
@@ -133,8 +128,7 @@ class Child:
         self._reader.join(timeout=_END_WAIT_S)
         if not self._reader.is_alive():
             self._answers.close()
-        self._stack_file.close()
-        self._note_file.close()
+        self._files.close()
 
     def wait_loaded(self) -> tuple[ChildVersions, str | None]:
         """Versions of the child, and why it can serve one run only (None: it can serve many).
@@ -218,9 +212,10 @@ class Child:
             pass  # it has ended or was closed: the reader tells everybody who waits
 
     def _wait(self, future: Future[_Answer], doing: str, *, ends_all: bool = True) -> _Answer:
-        deadline_s = time.monotonic() + self._timeout_s
-        told = before = self._note()
-        told_s = time.monotonic()
+        began_s = told_s = time.monotonic()
+        deadline_s = began_s + self._timeout_s
+        told = before = self._files.reading()
+        slow_s = _SLOW_S
         try:
             while True:
                 left_s = deadline_s - time.monotonic()
@@ -229,14 +224,21 @@ class Child:
                 except FutureTimeoutError:
                     if left_s <= _NOTE_S:
                         raise
-                note = self._note()
+                note = self._files.reading()
                 now_s = time.monotonic()
                 if note is not None and note != told and now_s - told_s >= _TOLD_S:
                     told, told_s = note, now_s
                     self._on_progress(f"{doing}: {note.said}")
+                elif now_s - began_s >= slow_s:
+                    slow_s *= 2
+                    far = self._files.how_far()
+                    self._on_progress(
+                        f"{doing}: still at it after {now_s - began_s:.0f} s{': ' * bool(far)}{far}"
+                    )
         except FutureTimeoutError:
-            hint = "allow more with --timeout, or look where it waits"
-            note = self._note()
+            far = self._files.how_far()
+            hint = f"{far}{'; ' * bool(far)}allow more with --timeout, or look where it waits"
+            note = self._files.reading()
             if note is not None and note != before:
                 hint = (
                     f"{note.said}. A loop that ends by a value which only a card can compute may "
@@ -244,33 +246,13 @@ class Child:
                 )
             error = ChildTimeoutError(
                 f"{doing} did not end within {self._timeout_s:g} s{' and was stopped' * ends_all}; "
-                f"{hint}{self._stack()}"
+                f"{hint}{self._files.stack(self._process.pid)}"
             )
             if not ends_all:
                 raise error from None
             self._fail(error)  # before the end of the child tells the others less
             self.close()
             raise self._broken or error from None  # every waiting thread tells the same
-
-    def _note(self) -> ReadingNote | None:
-        """At which place the run reads values: None when it has not said so."""
-        try:
-            text = os.pread(self._note_file.fileno(), NOTE_BYTES, 0)
-        except (OSError, ValueError):
-            return None  # closed by another thread
-        return reading_note(text)
-
-    def _stack(self) -> str:
-        """Where the child is, by faulthandler: "" when it cannot say."""
-        for pid in session_members(self._process.pid):
-            kill(pid, signal.SIGUSR1)
-        threading.Event().wait(_STACK_WAIT_S)
-        try:
-            size = os.fstat(self._stack_file.fileno()).st_size
-            text = os.pread(self._stack_file.fileno(), size, 0).decode(errors="replace")
-        except (OSError, ValueError):
-            return ""  # closed by another thread whose wait has ended as well
-        return told_stack(text)
 
     def _read(self) -> None:
         try:
