@@ -9,14 +9,16 @@ from __future__ import annotations
 import os
 import signal
 import tempfile
-import threading
+import time
 
 from planner.device.endings import told_stack
 from planner.processes import kill, session_members
 from planner.run_notes import STEP_NOTE_BYTES, STEP_NOTE_OFFSET, step_note
 from planner.value_reads import NOTE_BYTES, ReadingNote, reading_note
 
-_STACK_WAIT_S = 1.0
+_STACK_WAIT_S = 0.5  # of one process
+_STACKS_WAIT_S = 4.0  # of all
+_PAUSE_S = 0.05
 _NO_STACK = "; its process does not say where: it is stopped, waits for a disk, or ignores SIGUSR1"
 
 
@@ -55,13 +57,30 @@ class RunFiles:
         return "" if note is None else note.said
 
     def stack(self, session: int) -> str:
-        """Where the processes of the session are, by faulthandler."""
-        for pid in session_members(session):
-            kill(pid, signal.SIGUSR1)
-        threading.Event().wait(_STACK_WAIT_S)
+        """Where the processes of the session are, by faulthandler: one after the other, because
+        all write to one file and their lines would mix.
+        """
+        deadline = time.monotonic() + _STACKS_WAIT_S
         try:
-            size = os.fstat(self._stack.fileno()).st_size
-            text = os.pread(self._stack.fileno(), size, 0).decode(errors="replace")
+            for pid in session_members(session):
+                if time.monotonic() < deadline:
+                    self._ask(pid)
+            text = os.pread(self._stack.fileno(), self._size(), 0).decode(errors="replace")
         except (OSError, ValueError):
             return ""
         return told_stack(text) or _NO_STACK
+
+    def _ask(self, pid: int) -> None:
+        """Lets one process write its stack; returns when it has, or says nothing."""
+        before = last = self._size()
+        kill(pid, signal.SIGUSR1)
+        deadline = time.monotonic() + _STACK_WAIT_S
+        while time.monotonic() < deadline:
+            time.sleep(_PAUSE_S)
+            size = self._size()
+            if size == last > before:
+                return
+            last = size
+
+    def _size(self) -> int:
+        return os.fstat(self._stack.fileno()).st_size
