@@ -1,7 +1,8 @@
 """Which processes belong to a child, and how to end them all.
 
 In: process numbers. Out: nothing of a session or a family of processes is left alive. Convention:
-what counts is /proc at this moment; zombies are dead and only wait for their parent.
+what counts is /proc at this moment. A zombie is dead, but still the parent of its children: the
+first thread of a process may have ended while the others go on.
 """
 
 from __future__ import annotations
@@ -10,38 +11,29 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-_PATIENCE_S = 5.0  # a killed process with gigabytes to give back is listed for a while
+# So long are processes killed again that do not go: one with gigabytes to give back needs a while.
+PATIENCE_S = 10.0
 _PAUSE_S = 0.002
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessEntry:
-    """One living process as /proc shows it."""
+    """One process as /proc shows it; `is_zombie` when it, or its first thread, has ended."""
 
     pid: int
     parent: int
     session: int
+    is_zombie: bool
 
 
 def living_processes() -> list[ProcessEntry]:
     """Every living process that /proc shows; zombies are left out."""
-    found = []
-    for name in os.listdir("/proc"):
-        if not name.isdigit():
-            continue
-        try:
-            # pid (name, which may hold anything) state ppid pgrp session ...
-            text = Path("/proc", name, "stat").read_text(errors="replace")
-        except OSError:
-            continue  # it ended while we looked
-        state, parent, _, session, *_ = text.rpartition(")")[2].split()
-        if state not in ("Z", "X"):
-            found.append(ProcessEntry(pid=int(name), parent=int(parent), session=int(session)))
-    return found
+    return [entry for entry in _processes() if not entry.is_zombie]
 
 
 def session_members(session: int) -> list[int]:
@@ -51,7 +43,7 @@ def session_members(session: int) -> list[int]:
 
 def end_session(leader: subprocess.Popen[bytes]) -> None:
     """Kills every process of the session that `leader` leads, and waits for the leader."""
-    deadline = time.monotonic() + _PATIENCE_S
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         members = session_members(leader.pid)
         for pid in members:
@@ -69,13 +61,23 @@ def end_family() -> None:
 
     Complete when this process is the subreaper of what it started: none can escape it then.
     """
-    deadline = time.monotonic() + _PATIENCE_S
+    _end_all(lambda: _family(os.getpid(), os.getsid(0)))
+
+
+def end_descendants() -> None:
+    """Kills and reaps every descendant of this process, which is their subreaper."""
+    if _has_children():  # whoever has none has no descendants: a subreaper inherits them
+        _end_all(lambda: _family(os.getpid(), None))
+
+
+def _end_all(members: Callable[[], list[ProcessEntry]]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
-        members = _family(os.getpid())
-        for pid in members:
-            kill(pid, signal.SIGKILL)
+        found = members()
+        for entry in found:
+            kill(entry.pid, signal.SIGKILL)  # of a zombie the threads that go on
         reap_all()
-        if not members:
+        if not _has_children() and all(entry.is_zombie for entry in found):
             return
         time.sleep(_PAUSE_S)
 
@@ -99,9 +101,17 @@ def kill(pid: int, number: int) -> None:
         os.kill(pid, number)
 
 
-def _family(ancestor: int) -> list[int]:
-    entries = living_processes()
-    session = os.getsid(0)
+def _has_children() -> bool:
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _family(ancestor: int, session: int | None) -> list[ProcessEntry]:
+    """Descendants of `ancestor`, and members of the session."""
+    entries = _processes()
     family = {ancestor}
     while True:
         found = {
@@ -110,5 +120,27 @@ def _family(ancestor: int) -> list[int]:
             if entry.pid not in family and (entry.parent in family or entry.session == session)
         }
         if not found:
-            return sorted(family - {ancestor})
+            return [entry for entry in entries if entry.pid in family - {ancestor}]
         family |= found
+
+
+def _processes() -> list[ProcessEntry]:
+    found = []
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            # pid (name, which may hold anything) state ppid pgrp session ...
+            text = Path("/proc", name, "stat").read_text(errors="replace")
+        except OSError:
+            continue  # it ended while we looked
+        state, parent, _, session, *_ = text.rpartition(")")[2].split()
+        found.append(
+            ProcessEntry(
+                pid=int(name),
+                parent=int(parent),
+                session=int(session),
+                is_zombie=state in ("Z", "X"),
+            )
+        )
+    return found

@@ -25,6 +25,8 @@ from planner.workload import StepConfig, Target
 # c10/core/AllocatorConfig.cpp. Others look in another order, and 2.6 knows the first alone.
 ALLOC_CONF = "PYTORCH_CUDA_ALLOC_CONF"
 ALLOC_CONF_VARIABLES = (ALLOC_CONF, "PYTORCH_HIP_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
+# The child's process ends so when the user's code has closed or broken what answers go through.
+CLOSED_PIPE_CODE = 122
 
 _NO_VALUES = ValuesRequest()
 _LETTERS = {
@@ -225,7 +227,10 @@ def decode(line: bytes, expected: tuple[type[_Record], ...]) -> _Record:
         kind = _KINDS[document["kind"]]
         record = _adapter(kind).validate_python(document["body"])
     except (ValueError, KeyError, TypeError, ValidationError) as error:
-        raise ChildError(f"the child process sent something unreadable: {line[:200]!r}") from error
+        raise ChildError(
+            f"the child process sent something unreadable: {line[:200]!r}; the model's code may "
+            "have written to a descriptor that it did not open"
+        ) from error
     if not isinstance(record, expected):
         raise ChildError(f"the child process sent {document['kind']} out of turn")
     return record

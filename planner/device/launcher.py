@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -19,15 +18,15 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from types import TracebackType
 from typing import TypeVar, cast
 
 import planner.errors
 from planner.device.child_command import child_command, child_environment
-from planner.device.endings import death, doing_of, hint, signal_name
+from planner.device.endings import death, doing_of, ending
+from planner.device.run_files import RunFiles
 from planner.errors import ChildError, ChildTimeoutError, ModelError, PlannerError
-from planner.processes import end_session, kill, session_members
+from planner.processes import PATIENCE_S, end_session, kill
 from planner.protocol import (
     ChildFailure,
     ChildVersions,
@@ -41,15 +40,15 @@ from planner.protocol import (
     encode,
 )
 from planner.trace import Recording
-from planner.value_reads import NOTE_BYTES, ReadingNote, ValuesRequest, reading_note
+from planner.value_reads import ValuesRequest
 from planner.workload import StepConfig
 
 _NO_VALUES = ValuesRequest()
 _NOTE_S = 1.0  # a waiting thread looks so often at what the run reads
 _TOLD_S = 5.0  # and says so no more often than this
-_STACK_WAIT_S = 1.0
-_STACK_LINES = 24
+_SLOW_S = 20.0  # after so long, and after twice as long again, it is said how far a run is
 _END_WAIT_S = 3.0
+_SUPERVISOR_WAIT_S = PATIENCE_S + 2  # it ends all that the child has started; then it goes itself
 _LOADING = "importing torch and the model's code"
 _Answer = TypeVar("_Answer")
 
@@ -73,22 +72,17 @@ class Child:
         self._number = 0
         self._broken: ChildError | None = None
         self._loaded: Future[Loaded] = Future()
-        # Without a name: nothing to remove, however this process ends.
-        self._stack_file = tempfile.TemporaryFile()  # noqa: SIM115 # closed with the child
-        self._note_file = tempfile.TemporaryFile()  # noqa: SIM115 # closed with the child
+        self._files = RunFiles()
         try:
             self._start(request, environment or {})
         except OSError as error:
-            self._stack_file.close()
-            self._note_file.close()
+            self._files.close()
             raise ChildError(f"the child process cannot be started: {error}") from error
 
     def _start(self, request: LoadRequest, environment: Mapping[str, str]) -> None:
         requests_out, requests_in = os.pipe()
         answers_out, answers_in = os.pipe()
-        passed = (
-            requests_out, answers_in, self._stack_file.fileno(), self._note_file.fileno(),
-        )  # fmt: skip
+        passed = (requests_out, answers_in, *self._files.descriptors)
         try:
             self._process = subprocess.Popen(
                 child_command(passed),
@@ -126,14 +120,15 @@ class Child:
     def close(self) -> None:
         """Ends the child and everything it started; returns when they are gone."""
         self._requests.close()  # its supervisor sees that and ends all
+        if self._process.poll() is None:
+            kill(self._process.pid, signal.SIGCONT)  # the user's code may have stopped it
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout=_END_WAIT_S)
+            self._process.wait(timeout=_SUPERVISOR_WAIT_S)
         end_session(self._process)
         self._reader.join(timeout=_END_WAIT_S)
         if not self._reader.is_alive():
             self._answers.close()
-        self._stack_file.close()
-        self._note_file.close()
+        self._files.close()
 
     def wait_loaded(self) -> tuple[ChildVersions, str | None]:
         """Versions of the child, and why it can serve one run only (None: it can serve many).
@@ -217,9 +212,10 @@ class Child:
             pass  # it has ended or was closed: the reader tells everybody who waits
 
     def _wait(self, future: Future[_Answer], doing: str, *, ends_all: bool = True) -> _Answer:
-        deadline_s = time.monotonic() + self._timeout_s
-        told = before = self._note()
-        told_s = time.monotonic()
+        began_s = told_s = time.monotonic()
+        deadline_s = began_s + self._timeout_s
+        told = before = self._files.reading()
+        slow_s = _SLOW_S
         try:
             while True:
                 left_s = deadline_s - time.monotonic()
@@ -228,14 +224,21 @@ class Child:
                 except FutureTimeoutError:
                     if left_s <= _NOTE_S:
                         raise
-                note = self._note()
+                note = self._files.reading()
                 now_s = time.monotonic()
                 if note is not None and note != told and now_s - told_s >= _TOLD_S:
                     told, told_s = note, now_s
                     self._on_progress(f"{doing}: {note.said}")
+                elif now_s - began_s >= slow_s:
+                    slow_s *= 2
+                    far = self._files.how_far()
+                    self._on_progress(
+                        f"{doing}: still at it after {now_s - began_s:.0f} s{': ' * bool(far)}{far}"
+                    )
         except FutureTimeoutError:
-            hint = "allow more with --timeout, or look where it waits"
-            note = self._note()
+            far = self._files.how_far()
+            hint = f"{far}{'; ' * bool(far)}allow more with --timeout, or look where it waits"
+            note = self._files.reading()
             if note is not None and note != before:
                 hint = (
                     f"{note.said}. A loop that ends by a value which only a card can compute may "
@@ -243,7 +246,7 @@ class Child:
                 )
             error = ChildTimeoutError(
                 f"{doing} did not end within {self._timeout_s:g} s{' and was stopped' * ends_all}; "
-                f"{hint}{self._stack()}"
+                f"{hint}{self._files.stack(self._process.pid)}"
             )
             if not ends_all:
                 raise error from None
@@ -251,48 +254,41 @@ class Child:
             self.close()
             raise self._broken or error from None  # every waiting thread tells the same
 
-    def _note(self) -> ReadingNote | None:
-        """At which place the run reads values: None when it has not said so."""
-        try:
-            text = os.pread(self._note_file.fileno(), NOTE_BYTES, 0)
-        except (OSError, ValueError):
-            return None  # closed by another thread
-        return reading_note(text)
-
-    def _stack(self) -> str:
-        """Where the child is, by faulthandler: "" when it cannot say."""
-        for pid in session_members(self._process.pid):
-            kill(pid, signal.SIGUSR1)
-        threading.Event().wait(_STACK_WAIT_S)
-        try:
-            size = os.fstat(self._stack_file.fileno()).st_size
-            text = os.pread(self._stack_file.fileno(), size, 0).decode(errors="replace")
-        except (OSError, ValueError):
-            return ""  # closed by another thread whose wait has ended as well
-        return _told_stack(text)
-
     def _read(self) -> None:
         try:
             for line in self._answers:
-                message = cast("Loaded | RunEnded", decode(line, (Loaded, RunEnded)))
-                if isinstance(message, Loaded):
-                    self._loaded.set_result(message)
-                    continue
-                with self._lock:
-                    answer = self._pending.pop(message.number, None)
-                if answer is not None:
-                    answer.set_result(message)
+                self._take(cast("Loaded | RunEnded", decode(line, (Loaded, RunEnded))))
             self._fail(ChildError(self._ending()))
         except ChildError as error:
             self._fail(error)
         except (OSError, ValueError):  # closed by us
             self._fail(ChildError("the child process was closed"))
+        except Exception as error:  # whoever waits must hear of it
+            self._fail(ChildError(f"the answers of the child process cannot be taken: {error!r}"))
+
+    def _take(self, message: Loaded | RunEnded) -> None:
+        """Hands an answer to whoever waits for it.
+
+        Raises:
+            ChildError: it is none that the child could have given.
+        """
+        if isinstance(message, RunEnded):
+            with self._lock:
+                answer = self._pending.pop(message.number, None)
+            if answer is not None:
+                answer.set_result(message)
+        elif self._loaded.done():
+            raise ChildError(
+                "the child process said twice that it has loaded the model: the model's code has "
+                "written to a descriptor that it did not open"
+            )
+        else:
+            self._loaded.set_result(message)
 
     def _ending(self) -> str:
         code = self._process.wait()
         doing = "before the run had a result" if self._loaded.done() else f"while {_LOADING}"
-        how = f"killed by {signal_name(-code)}{hint(-code)}" if code < 0 else f"exit code {code}"
-        return f"the child process ended {doing}: {how}"
+        return ending(code, doing)
 
     def _fail(self, error: ChildError) -> None:
         with self._lock:
@@ -303,18 +299,6 @@ class Child:
             answer.set_exception(self._broken)
         if not self._loaded.done():
             self._loaded.set_exception(self._broken)
-
-
-def _told_stack(text: str) -> str:
-    """The innermost frames of faulthandler's report that are not planner's own."""
-    own = f'"{Path(planner.errors.__file__).resolve().parent}{os.sep}'
-    kept = [line.rstrip() for line in text.splitlines() if line.strip() and own not in line]
-    told = [
-        line
-        for line, following in zip(kept, [*kept[1:], ""], strict=False)
-        if line.startswith("  ") or following.startswith("  ")  # not the head of an empty stack
-    ]
-    return ":\n" + "\n".join(told[:_STACK_LINES]) if told else ""
 
 
 def _raised_again(failure: ChildFailure) -> PlannerError:

@@ -1,7 +1,8 @@
 """The target as the child wants it: live objects of the caller are packed into a private file.
 
 In: what the caller passed as target, and the functions beside it. Out: a Target. The file is
-made by this process for its own child and removed with the context.
+made by this process for its own children and has no name: it is gone with this process, however
+that ends. The children open it through /proc, which lets in nobody but this user.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from planner.errors import UsageError
@@ -73,8 +73,9 @@ def child_target(
         functions.build_optimizer,
         functions.inference_step,
     )
-    with tempfile.TemporaryDirectory(prefix="vram-planner-") as folder:
-        path = Path(folder) / "target"
-        path.write_bytes(payload)
+    with tempfile.TemporaryFile() as file:
+        file.write(payload)
+        file.flush()
+        location = f"/proc/{os.getpid()}/fd/{file.fileno()}"
         name = getattr(target, "__name__", type(target).__name__)
-        yield Target(kind=TargetKind.PICKLE, location=str(path), name=name, arguments=arguments)
+        yield Target(kind=TargetKind.PICKLE, location=location, name=name, arguments=arguments)

@@ -12,7 +12,6 @@ from planner.errors import LibraryError, ModelError
 from planner.estimation.allocator_what_ifs import what_ifs
 from planner.estimation.axis_search import AxisSearch, RecordedRun, recorded_run
 from planner.estimation.drawn_runs import drawn_runs
-from planner.estimation.slow_run import noted_when_slow
 from planner.estimation.step_runs import Axis, StepRuns
 from planner.estimation.step_setup import StepSetup
 from planner.gpu_estimate import WhatIf
@@ -73,10 +72,8 @@ class CardRun:
             ChildError: the run was killed or took too long.
         """
         setup = self.setup
-        asked = f"{self.budget.requested}: batch {setup.config.batch_size}"
-        setup.progress(asked)
-        with noted_when_slow(setup.progress, asked):
-            free = recorded_run(setup.runner, setup.cards.unlimited(self.budget), setup.config)
+        setup.progress(f"{self.budget.requested}: batch {setup.config.batch_size}")
+        free = recorded_run(setup.runner, setup.cards.unlimited(self.budget), setup.config)
         if free.trace.outcome is Outcome.MODEL_ERROR:
             raise model_error(free.trace)
         budget = with_outside(self.budget, free.trace.outside.total_bytes)

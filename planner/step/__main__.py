@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 
@@ -13,9 +12,10 @@ def main() -> int:
         return 2
     requests, answers, stack, notes = (int(argument) for argument in sys.argv[1:])
     del sys.argv[1:]  # the user's code may read its own arguments: there are none
-    for descriptor in (requests, answers, stack, notes):
-        os.set_inheritable(descriptor, False)
+    from planner.step.pipes import out_of_the_way
     from planner.step.supervisor import run_supervised
+
+    requests, answers, stack, notes = map(out_of_the_way, (requests, answers, stack, notes))
 
     run_supervised(requests, answers)
     from planner.step.server import serve

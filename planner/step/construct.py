@@ -14,7 +14,7 @@ from torch import nn
 
 from planner.errors import ModelError, UsageError
 from planner.step import lightning, meta, peaks, precision
-from planner.step.frames import first_line, user_frames
+from planner.step.frames import first_line, text_of, user_frames
 from planner.step.initialisers import no_redraw_on_cuda
 from planner.step.source import ModelSource
 from planner.trace import Counts
@@ -120,12 +120,12 @@ def _place(model: nn.Module, device: torch.device) -> None:
 
 def _host_is_too_small(error: Exception) -> bool:
     """Whether the CPU's allocator gave up (it has no exception class of its own)."""
-    return isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error)
+    return isinstance(error, MemoryError) or "DefaultCPUAllocator" in text_of(error)
 
 
 def _reason(error: Exception) -> str:
     """Why there must be weights, as the user can understand it."""
-    text = str(error)
+    text = text_of(error)
     if isinstance(error, meta.NotPlaceableError):
         return f"because {text}"
     if "set_data" in text:

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from planner.step.frames import text_of
 from planner.step.operator_flops import Handle, Values
 from planner.step.operator_rules import ACTIVATIONS, flop_handles, free_operators
 from planner.step.tree import map_tensors, tensors_in
@@ -72,7 +73,7 @@ def count_forward(model: nn.Module, call: ModelCall) -> ForwardCounts:
         with _quiet():
             found = _paths(analysis.by_module_and_operator())
     except Exception as error:
-        text = str(error).strip() or type(error).__name__
+        text = text_of(error) or type(error).__name__
         raise NotTraceableError(text.splitlines()[0]) from error
     return ForwardCounts(
         flops={path: round(FLOPS_PER_MULTIPLY_ADD * item[_FLOPS]) for path, item in found.items()},

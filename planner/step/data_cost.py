@@ -58,7 +58,7 @@ def measure_data(source: ModelSource, seconds: float) -> DataCost:
         return _measure(source.build_dataset, seconds)
     except PlannerError:
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         raise ModelError(f"the data set failed: {describe(error)}", user_frames(error)) from error
 
 

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 
 import torch
 
+from planner.step.frames import text_of
+
 # c10/core/impl/alloc_cpu.cpp: malloc has returned nothing.
 _NO_HOST_MEMORY = "DefaultCPUAllocator: can't allocate memory"
 # The what() of std::bad_alloc, which torch passes on as RuntimeError where oneDNN or MKL raise it.
@@ -74,5 +76,5 @@ def _refused(error: BaseException) -> bool:
         return error.errno == errno.ENOMEM
     if not isinstance(error, RuntimeError):
         return False
-    text = str(error)
+    text = text_of(error)
     return _NO_HOST_MEMORY in text or text.strip() in _BAD_ALLOC

@@ -36,9 +36,17 @@ def user_frames(error: BaseException) -> str:
     return "\n".join(_text(frame) for frame in chosen[-_MAX_FRAMES:])
 
 
+def text_of(error: BaseException) -> str:
+    """The text of an exception; "" where it has none, or its own code fails to tell it."""
+    try:
+        return str(error).strip()
+    except BaseException:  # the user's class, which may do anything
+        return ""
+
+
 def describe(error: BaseException) -> str:
     """`ValueError: text`, or the class name alone where there is no text."""
-    text = str(error).strip()
+    text = text_of(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

@@ -114,7 +114,7 @@ def _errors_taught(what: str) -> Iterator[None]:
             f"{error.filename or what}, line {error.lineno}: {type(error).__name__}: "
             f"{error.msg}{code}"
         ) from None
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         unloadable = library_error(error)
         if unloadable is not None:
             raise unloadable from error

@@ -18,6 +18,7 @@ from torch import nn
 
 from planner.errors import ModelError, PlannerError
 from planner.module_counts import ModelCounts, OperatorCalls, StepCounts
+from planner.run_notes import StepNote
 from planner.step import compiled, forward, lightning, loop
 from planner.step.batch import plan_batch
 from planner.step.checkpointing import checkpoint_activations
@@ -28,6 +29,7 @@ from planner.step.frames import describe, user_frames
 from planner.step.job import Job, job_of
 from planner.step.measure import step_plan
 from planner.step.module_table import Forward, Table, module_table
+from planner.step.progress import note
 from planner.step.source import ModelSource
 from planner.step.unloadable import library_error
 from planner.step.watch import Watch
@@ -63,7 +65,7 @@ def inspect_model(
             return _inspect(source, once, device, depth, log, built)
     except PlannerError:
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         unloadable = library_error(error)
         if unloadable is not None:
             raise unloadable from error
@@ -97,6 +99,7 @@ def _inspect(
     plan = step_plan(source, config, model, device, job, batch)
     plan = replace(plan, average=weight_average(model, config.ema))
     log.during = "step 1"
+    note(StepNote(step=1, steps=1, modules=sum(1 for _ in model.modules())))
     step = counted_step(plan, partial(_optimizer, job, log))
     plan = replace(plan, optimizer=step.optimizer)
     log.assumptions += step.assumptions

@@ -107,7 +107,7 @@ def _of_lightning(
 def _check(config: StepConfig, step: str) -> None:
     if config.accumulate > 1:
         raise UsageError(
-            f"gradient accumulation was asked for (--accumulate {config.accumulate}), but {step} "
+            f"gradient accumulation was asked for (--accumulate), but {step} "
             "does the whole step itself: accumulate in it, over parts of its batch, or leave "
             "--accumulate out"
         )

@@ -51,6 +51,7 @@ class StepPlan:
     inference_step: Callable[[nn.Module, Any], Any] | None = None
     average: WeightAverage | None = None
     watch: Watch = field(default_factory=Watch)
+    after_micro_batch: Callable[[], None] = lambda: None
 
 
 def train(plan: StepPlan, default_loss: DefaultLoss, on_step: Callable[[int], None]) -> None:
@@ -78,12 +79,14 @@ def train(plan: StepPlan, default_loss: DefaultLoss, on_step: Callable[[int], No
                     plan.watch.enter(Phase.LOSS)
                     loss, target = default_loss(output, target)
             if plan.owns_step:
+                plan.after_micro_batch()
                 continue
             loss = check_loss(loss, origin)
             if plan.config.accumulate > 1:
                 loss = loss / plan.config.accumulate
             plan.watch.enter(Phase.BACKWARD)
             _backward(loss, plan.scaler)
+            plan.after_micro_batch()
         if not plan.owns_step:
             plan.watch.enter(Phase.OPTIMIZER_STEP)
             clip_gradients(

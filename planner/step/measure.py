@@ -13,16 +13,19 @@ import torch
 from torch import nn
 
 from planner.errors import ModelError, TargetError, UsageError
+from planner.run_notes import StepNote
 from planner.step import attention, compiled, forward, lightning, loop, meta, peaks, precision
+from planner.step.accumulation import Accumulation, shortened
 from planner.step.batch import BatchPlan, plan_batch
 from planner.step.checkpointing import checkpoint_activations
 from planner.step.collector import collector_paused
 from planner.step.construct import construct, count
 from planner.step.failures import is_cuda_error, is_out_of_host_memory, is_out_of_memory
-from planner.step.frames import user_frames
+from planner.step.frames import text_of, user_frames
 from planner.step.gradients import missing_gradients
 from planner.step.job import Job, job_of
 from planner.step.loss import DefaultLoss
+from planner.step.progress import note
 from planner.step.recorder import Recorder
 from planner.step.request_recorder import RequestRecorder
 from planner.step.source import ModelSource
@@ -114,7 +117,7 @@ def _measure(
         _run(source, config, device, recorder, log, watch, real_values)
     except (TargetError, UsageError):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # the user's code may raise any
         outcome = _outcome(error, device, is_real=real_values)
         failure = _failure(error, log.during)
     finally:
@@ -158,6 +161,9 @@ def _run(
     watch: Watch,
     real_values: bool,
 ) -> None:
+    micro_batches = Accumulation(asked=config.accumulate, device=device)
+    config = shortened(config)
+    note(StepNote(step=0, steps=config.steps))
     built = construct(source, config, device, real_values=real_values)
     model = built.model
     log.build_on = built.build_on.value
@@ -184,8 +190,16 @@ def _run(
     log.during = "ema"
     average = weight_average(model, config.ema)
     plan = step_plan(source, config, model, device, job, batch)
-    plan = replace(plan, optimizer=chosen.optimizer, average=average, watch=watch)
+    plan = replace(
+        plan,
+        optimizer=chosen.optimizer,
+        average=average,
+        watch=watch,
+        after_micro_batch=micro_batches.after_micro_batch,
+    )
     _run_steps(plan, recorder, log)
+    log.assumptions += micro_batches.assumptions()
+    log.warnings += micro_batches.warnings()
 
 
 def step_plan(
@@ -214,15 +228,25 @@ def step_plan(
 
 
 def _run_steps(plan: loop.StepPlan, recorder: peaks.PeakRecorder, log: _Log) -> None:
+    modules = sum(1 for _ in plan.model.modules())
+
+    def note_step(number: int) -> None:
+        compiles = compiled.has_compiled_parts(plan.model)
+        steps = plan.config.steps
+        note(StepNote(step=number, steps=steps, modules=modules, compiles=compiles))
+
     def on_step(number: int) -> None:
         if number == 1 and plan.config.mode is Mode.TRAIN and not plan.owns_step:
             log.warnings += missing_gradients(plan.model)
         recorder.end_step()
         plan.watch.end_step()
         log.during = f"step {number + 1}"
+        if number < plan.config.steps:
+            note_step(number + 1)
 
     default_loss, graphs = DefaultLoss(), compiled.compiled_graphs()
     log.during = "step 1"
+    note_step(1)
     try:
         with collector_paused(), optimizers_noted(plan.watch):
             recorder.start_steps()
@@ -258,6 +282,6 @@ def _finish_lazy_modules(model: nn.Module, batch: BatchPlan, log: _Log) -> None:
 
 def _failure(error: BaseException, during: str) -> Failure:
     error = library_error(error) or error
-    message: Any = str(error).strip()
+    message: Any = text_of(error)
     frames = error.frames if isinstance(error, ModelError) else user_frames(error)
     return Failure(kind=type(error).__name__, message=message, frames=frames, during=during)

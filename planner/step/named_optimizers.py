@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from planner.errors import UsageError
+from planner.step.frames import text_of
 from planner.step.muon import muon_and_adamw
 from planner.workload import OptimizerName, Scalar
 
@@ -100,7 +101,7 @@ def named(name: OptimizerName, model: nn.Module, given: Mapping[str, Scalar]) ->
         if isinstance(error, torch.OutOfMemoryError) or not given:
             raise
         shown = ", ".join(f"{key}={value!r}" for key, value in given.items())
-        reason = str(error) or type(error).__name__
+        reason = text_of(error) or type(error).__name__
         raise UsageError(f"optimizer {name.value} refuses {shown}: {reason}") from None
 
 

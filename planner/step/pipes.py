@@ -5,9 +5,17 @@ In: descriptors. Out: bytes. A pipe's end is seen by the other side only when ev
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
+import resource
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
+
+_write = os.write  # the user's code may put a function of its own there
+_HIGH = 900
+_ROOM = 64  # numbers left above where the limit is low
 
 
 @dataclass(slots=True)
@@ -19,14 +27,38 @@ class PrivateDescriptors:
     def close(self) -> None:
         """Closes them in this process."""
         while self.descriptors:  # once: a process forked from that one has given them new uses
-            os.close(self.descriptors.pop())
+            with suppress(OSError):  # the user's code has closed what it did not open
+                os.close(self.descriptors.pop())
+
+
+def out_of_the_way(descriptor: int) -> int:
+    """Moves a descriptor to a high number, which the user's code does not hit by chance.
+
+    Programs that tidy up close, and some write to, the numbers that are in use elsewhere: the low
+    ones. Below 1024, because select(2) can name no higher one.
+    """
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    least = _HIGH if most == resource.RLIM_INFINITY else max(3, min(_HIGH, most - _ROOM))
+    try:
+        moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, least)
+    except OSError:  # every high number is taken
+        return descriptor
+    os.close(descriptor)
+    return moved
 
 
 def write(descriptor: int, data: bytes) -> None:
-    """Writes all of `data`, however little the pipe takes at a time."""
+    """Writes all of `data`, however little the pipe takes at a time.
+
+    Raises:
+        OSError: nobody reads, the descriptor is closed, or it takes nothing.
+    """
     view = memoryview(data)
     while view:
-        view = view[os.write(descriptor, view) :]
+        taken = _write(descriptor, view)
+        if taken <= 0:
+            raise OSError(errno.EIO, f"descriptor {descriptor} takes nothing")
+        view = view[taken:]
 
 
 class Lines:

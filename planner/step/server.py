@@ -9,6 +9,7 @@ be clean; the child then serves one run in its own process and says so.
 
 from __future__ import annotations
 
+import errno
 import faulthandler
 import os
 import selectors
@@ -23,7 +24,9 @@ from typing import NoReturn, cast
 from planner.data_cost import DataCost
 from planner.errors import ChildError, ModelError, PlannerError, UnsupportedPlatformError
 from planner.module_counts import ModelCounts
+from planner.processes import end_descendants
 from planner.protocol import (
+    CLOSED_PIPE_CODE,
     ChildFailure,
     ChildVersions,
     DataRequest,
@@ -39,11 +42,12 @@ from planner.protocol import (
     encode,
 )
 from planner.step import alloc_conf, emulation
-from planner.step.pipes import Lines, PrivateDescriptors, write
-from planner.step.supervisor import end_with_parent
+from planner.step.pipes import Lines, PrivateDescriptors, out_of_the_way, write
+from planner.step.supervisor import end_with_parent, inherit_orphans
 from planner.trace import StepTrace
 
 _POLL_S = 0.02
+_exit = os._exit  # the user's code may put a function of its own there
 _MESSAGE_LIMIT = 4000  # characters of an exception's text; some print whole tensors
 _Request = RunRequest | InspectRequest | DataRequest
 _REQUESTS = (RunRequest, InspectRequest, DataRequest)
@@ -67,6 +71,15 @@ def serve(requests: int, answers: int, stack: int, notes: int) -> int:
 
     `stack` is a file for faulthandler, `notes` one for what a run reads while it goes on.
     """
+    try:
+        return _serve(requests, answers, stack, notes)
+    except OSError as error:
+        if error.errno != errno.EBADF:
+            raise
+        return CLOSED_PIPE_CODE
+
+
+def _serve(requests: int, answers: int, stack: int, notes: int) -> int:
     private = PrivateDescriptors([requests, answers])
     os.register_at_fork(after_in_child=private.close)
     lines = Lines(requests)
@@ -100,6 +113,10 @@ def _load(request: LoadRequest, notes: int) -> tuple[Loaded, _Measure | None]:
         return Loaded(versions=_versions(), single_run=_why_single()), session.answer
     except PlannerError as error:
         return Loaded(failure=_failure(error)), None
+    except BaseException as error:
+        if isinstance(error, Exception):
+            raise
+        return Loaded(failure=_failure(_raised(error))), None
 
 
 def _load_torch(request: LoadRequest) -> None:
@@ -114,6 +131,13 @@ def _load_torch(request: LoadRequest) -> None:
         raise UnsupportedPlatformError(
             f"torch does not start ({request.engine.value}): {type(error).__name__}: {error}"
         ) from error
+
+
+def _raised(error: BaseException) -> ModelError:
+    """The error for what no code but the user's raises: KeyboardInterrupt, a class of its own."""
+    from planner.step.frames import describe, user_frames
+
+    return ModelError(f"the model's code raised {describe(error)}", user_frames(error))
 
 
 def _failure(error: PlannerError) -> ChildFailure:
@@ -134,6 +158,10 @@ def _outcome(
         answer = measure(request, instead)
     except PlannerError as error:
         return _failure(error)
+    except BaseException as error:
+        if isinstance(error, Exception):
+            raise
+        return _failure(_raised(error))
     if isinstance(answer, RecordedRun):
         return replace(answer, trace=_told(answer.trace))
     return _told(answer) if isinstance(answer, StepTrace) else answer
@@ -231,7 +259,7 @@ class _Server:
                     self.running.remove(run)
 
     def _fork(self, request: _Request) -> _Running:
-        read_end, write_end = os.pipe()
+        read_end, write_end = map(out_of_the_way, os.pipe())
         parent = os.getpid()
         pid = os.fork()
         if pid:
@@ -242,6 +270,7 @@ class _Server:
         try:
             os.setpgid(0, 0)
             end_with_parent(parent)
+            inherit_orphans()
             os.close(read_end)
             for other in self.running:
                 os.close(other.pipe)
@@ -249,11 +278,9 @@ class _Server:
             faulthandler.register(signal.SIGUSR1, file=self.stack, all_threads=True)
 
             def instead(answer: NeedsValues) -> NoReturn:
-                write(write_end, encode(answer))
-                _leave(0)
+                _leave(_delivered(write_end, encode(answer)))
 
-            write(write_end, encode(_outcome(request, self.measure, instead)))
-            code = 0
+            code = _delivered(write_end, encode(_outcome(request, self.measure, instead)))
         except BaseException:
             sys.excepthook(*sys.exc_info())
         finally:
@@ -282,30 +309,42 @@ def _run_here(request: _Request, measure: _Measure, answers: int) -> None:
     code = 1
 
     def instead(answer: NeedsValues) -> NoReturn:
-        write(answers, encode(_ended(request.number, answer, status=0)))
-        _leave(0)
+        _leave(_delivered(answers, encode(_ended(request.number, answer, status=0))))
 
     try:
         outcome = _outcome(request, measure, instead)
-        write(answers, encode(_ended(request.number, outcome, status=0)))
-        code = 0
+        code = _delivered(answers, encode(_ended(request.number, outcome, status=0)))
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
         _leave(code)
 
 
+def _delivered(pipe: int, line: bytes) -> int:
+    """Sends the answer of a run; returns the exit code that says whether it could."""
+    try:
+        write(pipe, line)
+    except OSError:
+        return CLOSED_PIPE_CODE
+    return 0
+
+
 def _leave(code: int) -> NoReturn:
-    """Ends the process, whatever the user's code has made of its streams.
+    """Ends the process, whatever the user's code has made of its streams, and all it started.
 
     Not sys.exit: exit handlers of CUDA's users may abort on a device that is not there.
     """
     try:
         for stream in (sys.stdout, sys.stderr):
-            with suppress(Exception):
+            with suppress(BaseException):
                 stream.flush()
+        with suppress(ValueError):  # in another thread
+            signal.signal(
+                signal.SIGCHLD, signal.SIG_DFL
+            )  # a DataLoader would raise for its workers
+        end_descendants()
     finally:
-        os._exit(code)
+        _exit(code)
 
 
 def _receive(run: _Running, selector: selectors.BaseSelector) -> None:

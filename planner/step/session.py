@@ -32,6 +32,7 @@ from planner.step import alloc_conf, attention, emulation, outside
 from planner.step.contract import load
 from planner.step.data_cost import measure_data
 from planner.step.measure import measure, record, record_requests
+from planner.step.progress import note_into
 from planner.step.real_engines import run_on_card, run_on_cpu
 from planner.step.values import printing
 from planner.step.values.passes import PassOfValues, pass_of_values
@@ -51,10 +52,12 @@ class Session:
         notes: int | None = None,
     ) -> None:
         """`values` is for code that uses the card while it is imported: it is in force from there
-        on. `notes` is the descriptor of a file for what a run reads.
+        on. `notes` is the descriptor of a file for what a run reads and how far it is.
         """
         self._engine = engine
         self._notes = notes
+        if notes is not None:
+            note_into(notes)
         self._has_read = False
         self._from_import: PassOfValues | None = None
         self._entered = ExitStack()

@@ -25,7 +25,7 @@ _LOOK_AT_PARENT_MS = 500
 def run_supervised(requests: int, answers: int) -> None:
     """Returns in the process that shall serve; never in the one that stays behind to watch it."""
     planner = os.getppid()
-    _libc().prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    inherit_orphans()
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     wake_out, wake_in = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.set_wakeup_fd(wake_in, warn_on_full_buffer=False)
@@ -45,6 +45,11 @@ def run_supervised(requests: int, answers: int) -> None:
     status = _watch(server, planner, requests, wake_out)
     end_family()
     _exit_like(status)
+
+
+def inherit_orphans() -> None:
+    """What this process starts, and what that starts, cannot leave its family (subreaper)."""
+    _libc().prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def end_with_parent(parent: int) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from planner.errors import LibraryError
-from planner.step.frames import user_frames
+from planner.step.frames import text_of, user_frames
 
 _SYMBOL = re.compile(
     r"(?P<library>\S+\.so[\w.]*): undefined symbol: (?P<symbol>\w+)(?:, version (?P<version>\S+))?"
@@ -52,7 +52,7 @@ def library_error(error: BaseException) -> LibraryError | None:
 
 
 def _said(error: BaseException) -> str | None:
-    text = str(error)[:_SAID]
+    text = text_of(error)[:_SAID]
     if match := _SYMBOL.search(text):
         library, symbol = match["library"], match["symbol"]
         where = match["version"] or _home_of(symbol)

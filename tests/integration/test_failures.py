@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ from planner.device.runner import Runner
 from planner.device.torch_install import find_torch
 from planner.errors import ChildError, ChildTimeoutError, ModelError, PlannerError
 from planner.estimation.step_setup import Cards
+from planner.hardware.specs import EmulationProfile
 from planner.memory.budget import memory_budgets
 from planner.options import step_config
 from planner.processes import living_processes
@@ -57,8 +60,9 @@ def run(path: str, **options: object) -> planner.Estimate:
     return planner.estimate(path, **{"gpu": "a100", "max_batch": False, "batch_size": 4, **options})
 
 
-def run_impatiently(path: str, *gpus: str) -> None:
-    """Runs on all cards at once; loading may take its time, a run may take two seconds."""
+@contextmanager
+def loaded_runner(path: str, *gpus: str) -> Iterator[tuple[Runner, list[EmulationProfile]]]:
+    """A child that has loaded the file, and the profiles of the cards."""
     torch = find_torch()
     cards = Cards(torch=torch, device=emulated_device(torch))
     budgets = memory_budgets(gpus, hardware_db=None, gpu_memory=None, reserve=0)
@@ -67,6 +71,12 @@ def run_impatiently(path: str, *gpus: str) -> None:
         parse_target(path), device=cards.device, profile=profiles[0], timeout_s=60
     ) as runner:
         runner.wait_loaded()
+        yield runner, profiles
+
+
+def run_impatiently(path: str, *gpus: str) -> None:
+    """Runs on all cards at once; loading may take its time, a run may take two seconds."""
+    with loaded_runner(path, *gpus) as (runner, profiles):
         runner._child._timeout_s = 2.0
         with ThreadPoolExecutor(max_workers=len(gpus)) as pool:
             runs = [pool.submit(runner.run, p, step_config({"batch_size": 4})) for p in profiles]
@@ -234,6 +244,81 @@ leave("imported")
     left = [int((tmp_path / name).read_text()) for name in ("imported", "stepped")]
     assert not {entry.pid for entry in living_processes()} & set(left)
     assert descendants() == []
+
+
+def test_what_a_run_leaves_behind_ends_before_the_next(
+    write_model: WriteModel, tmp_path: Path
+) -> None:
+    mark = tmp_path / "left"
+    stray = "subprocess.Popen(['sleep', '1000'], start_new_session=True).pid"
+    path = model(write_model, f"open({str(mark)!r}, 'a').write(str({stray}) + '\\n')")
+    with loaded_runner(path, "a100") as (runner, (profile,)):
+        runner.run(profile, step_config({"batch_size": 4}))
+        left = {int(line) for line in mark.read_text().split()}
+        assert left  # a step or more started one each
+        assert not {entry.pid for entry in living_processes()} & left
+        assert descendants()  # the child is there still
+    assert descendants() == []
+
+
+@pytest.mark.parametrize("kind", ["KeyboardInterrupt", "GeneratorExit", "Own"])
+def test_exceptions_that_no_except_exception_catches(write_model: WriteModel, kind: str) -> None:
+    own = "class Own(BaseException): pass"
+    with pytest.raises(ModelError, match=rf"step 1, batch 4\): {kind}: why") as caught:
+        run(model(write_model, f"raise {kind}('why')", own))
+    assert "in training_step" in caught.value.frames
+    with pytest.raises(ModelError, match=f"while it was imported: {kind}: why"):
+        run(model(write_model, at_import=f"{own}\nraise {kind}('why')"))
+
+
+def test_a_model_that_closes_every_descriptor(write_model: WriteModel) -> None:
+    with pytest.raises(ChildError, match="closed or broke a descriptor that it did not open"):
+        run(model(write_model, "os.closerange(3, 4096)"))
+    with pytest.raises(ChildError, match="closed or broke a descriptor that it did not open"):
+        run(model(write_model, at_import="os.closerange(3, 4096)"))
+    assert descendants() == []
+
+
+FORGED = """
+import json
+answer = json.dumps({"kind": "Loaded", "body": {
+    "versions": {"torch": "9.9", "cuda": "1", "python": "0"}, "single_run": None, "failure": None
+}}).encode() + b"\\n"
+for descriptor in range(3, 1024):
+    try:
+        os.write(descriptor, answer)
+    except OSError:
+        pass
+"""
+
+
+def test_an_answer_that_the_models_code_made(write_model: WriteModel) -> None:
+    with pytest.raises(ChildError, match="it did not open"):
+        run(model(write_model, at_import=FORGED), timeout_s=60.0)
+    assert descendants() == []
+
+
+LIVE = """
+import os, signal, sys
+sys.path.insert(0, {root!r})
+import torch, planner
+
+def build_batch(batch_size):
+    os.kill(int(os.environ["PARENT"]), signal.SIGKILL)
+
+os.environ["PARENT"] = str(os.getpid())
+planner.estimate(torch.nn.Linear(4, 4), gpu="a100", build_batch=build_batch)
+"""
+
+
+def test_a_killed_caller_with_a_live_model_leaves_no_file(tmp_path: Path) -> None:
+    script = LIVE.format(root=str(Path(planner.__file__).parents[1]))
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    ended = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, timeout=120
+    )
+    assert ended.returncode == -signal.SIGKILL, ended.stderr[-2000:]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_ignored_children_do_not_confuse_the_server(write_model: WriteModel) -> None:

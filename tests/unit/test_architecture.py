@@ -20,8 +20,8 @@ PACKAGE = Path(planner.__file__).parent
 FLOORS = {
     "errors": 1, "units": 1, "processes": 1, "csv_form": 1,
     "workload": 2, "options": 2, "hardware": 2,
-    "weights": 3, "trace": 3, "value_reads": 3, "module_counts": 3, "data_cost": 3, "protocol": 3,
-    "step": 3,
+    "weights": 3, "trace": 3, "value_reads": 3, "run_notes": 3, "module_counts": 3,
+    "data_cost": 3, "protocol": 3, "step": 3,
     "device": 4,
     "memory": 5, "performance": 5,
     "speed_result": 6, "values_result": 6, "gpu_estimate": 6, "results": 6, "inspection": 6,
