@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from planner.errors import ChildError, ChildTimeoutError
-from planner.verification import ranks
-from planner.verification.ranks import smallest_of_ranks
+from planner.verification.ranks import _folder, smallest_of_ranks
 
 RANK = """
 import os, sys
@@ -67,14 +66,14 @@ def test_the_folder_of_another_account_is_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    folder = ranks._folder(["host", "29500"])
-    assert ranks._folder(["host", "29500"]) == folder
+    folder = _folder(["host", "29500"])
+    assert _folder(["host", "29500"]) == folder
     folder.chmod(0o755)
     with pytest.raises(ChildError, match="not a private folder of yours"):
-        ranks._folder(["host", "29500"])
+        _folder(["host", "29500"])
     folder.chmod(0o700)
     owner = os.getuid()
     monkeypatch.setattr(os, "getuid", lambda: owner + 1)
     folder.rename(str(folder).replace(f"-{owner}-", f"-{owner + 1}-"))
     with pytest.raises(ChildError, match="not a private folder of yours"):
-        ranks._folder(["host", "29500"])
+        _folder(["host", "29500"])
