@@ -19,7 +19,7 @@ PACKAGE = Path(planner.__file__).parent
 # never up and never from one folder to another of the same floor.
 FLOORS = {
     "errors": 1, "units": 1, "processes": 1, "csv_form": 1, "private_folders": 1,
-    "user_files": 1,
+    "user_files": 1, "outside_text": 1,
     "workload": 2, "options": 2, "hardware": 2,
     "weights": 3, "trace": 3, "value_reads": 3, "module_counts": 3, "data_cost": 3, "protocol": 3,
     "step": 3,
