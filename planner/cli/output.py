@@ -7,6 +7,7 @@ for markup.
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from importlib import import_module
@@ -64,7 +65,8 @@ def print_renderable(report: RenderableType, console: Console | None = None) -> 
 
     console = console or report_console()
     parts = [Segment(shown_lines(one.text), one.style) for one in console.render(report)]
-    with console.capture() as captured:
-        console.print(Segments(parts), end="")
-    text = "".join(f"{line.rstrip()}\n" for line in captured.get().split("\n"))
+    # not capture(): that writes to stdout too, where a full disk would be an error without a name
+    console.file = page = io.StringIO()
+    console.print(Segments(parts), end="")
+    text = "".join(f"{line.rstrip()}\n" for line in page.getvalue().split("\n"))
     print_text(text.rstrip("\n") + "\n")
