@@ -7,9 +7,7 @@ may write is accepted only with the sticky bit, which lets nobody move what is n
 
 from __future__ import annotations
 
-import grp
 import os
-import pwd
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,12 +40,27 @@ def made_private(path: Path) -> Path | WeakFolder:
     is_shared = False
     for folder in [*reversed(resolved.parents), resolved]:
         make_folder(folder)
-        found = folder.lstat()
-        weak = _weakness(folder, found, below_shared=is_shared)
+        weak, is_shared = _looked_at(folder, is_shared)
         if weak is not None:
             return weak
-        is_shared = bool(found.st_mode & 0o022) and bool(found.st_mode & stat.S_ISVTX)
     return resolved
+
+
+def weak_part(path: Path) -> WeakFolder | None:
+    """The part of a path that others could change, as far as the path is there; creates nothing.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
+    resolved = Path(os.path.realpath(path))
+    is_shared = False
+    for folder in [*reversed(resolved.parents), resolved]:
+        if not os.path.lexists(folder):
+            return None
+        weak, is_shared = _looked_at(folder, is_shared)
+        if weak is not None:
+            return weak
+    return None
 
 
 def make_folder(folder: Path) -> None:
@@ -65,6 +78,13 @@ def make_folder(folder: Path) -> None:
     except FileExistsError:
         if not folder.is_dir():
             raise
+
+
+def _looked_at(folder: Path, below_shared: bool) -> tuple[WeakFolder | None, bool]:
+    """What is wrong with a folder, if anything, and whether all may create folders in it."""
+    found = folder.lstat()
+    is_shared = bool(found.st_mode & 0o022) and bool(found.st_mode & stat.S_ISVTX)
+    return _weakness(folder, found, below_shared=below_shared), is_shared
 
 
 def _weakness(folder: Path, found: os.stat_result, *, below_shared: bool) -> WeakFolder | None:
@@ -100,6 +120,9 @@ def _trusted_users() -> frozenset[int]:
 
 def _is_private_group(found: os.stat_result) -> bool:
     """Whether the group holds the owner alone, as distributions give each user (umask 002)."""
+    import grp  # not on Windows, where `planner gpus` works too
+    import pwd
+
     try:
         user, group = pwd.getpwuid(found.st_uid), grp.getgrgid(found.st_gid)
     except KeyError:

@@ -60,6 +60,11 @@ _COMMANDS = {
         "cpus",
         "List the known processors; `planner cpus show CPU` shows one of them with its sources.",
     ),
+    "doctor": (
+        "planner.cli.doctor",
+        "doctor",
+        "Say whether estimates can run on this machine, and what a report of a bug needs to say.",
+    ),
     "hosts": (
         "planner.cli.hosts",
         "hosts",

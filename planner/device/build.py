@@ -142,7 +142,7 @@ _GENERATORS = ("build.py", "sealed.py", "stubs.py", "symbols.py", "unemulated.py
 def _build(torch: TorchInstall, work: Path, progress: Progress) -> dict[str, Any]:
     """Fills the folder `work`, and says what its manifest holds."""
     compiler = find_compiler()
-    _check_headers(torch)
+    check_headers(torch)
     include = [f"-I{NATIVE}", f"-I{NATIVE / 'compat'}"]
     for path in torch.include_folders:
         include += ["-isystem", str(path)]
@@ -178,7 +178,12 @@ def _build(torch: TorchInstall, work: Path, progress: Progress) -> dict[str, Any
     return {"torch": torch.version, _LIBRARIES: [DEVICE_LIBRARY, *libraries]}
 
 
-def _check_headers(torch: TorchInstall) -> None:
+def check_headers(torch: TorchInstall) -> None:
+    """Whether the headers are there that the build needs.
+
+    Raises:
+        UnsupportedPlatformError: one is not; says what to install.
+    """
     for header, package in _REQUIRED_HEADERS.items():
         if not any((folder / header).is_file() for folder in torch.include_folders):
             raise UnsupportedPlatformError(

@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from planner.device.sealed import flush_to_disk, opened_seal, seal
 from planner.errors import BuildError
-from planner.private_folders import WeakFolder, made_private, make_folder
+from planner.private_folders import WeakFolder, made_private, make_folder, weak_part
 
 VARIABLE = "VRAM_PLANNER_CACHE"
 _LOCK_WAIT_S = 300.0
@@ -50,19 +50,30 @@ class DeviceCache:
                 raise BuildError(_weak(folder, root))
             folder = root / folder.name
             make_folder(folder)
-            found = folder.lstat()
+            mode = _checked_mode(folder)
         except OSError as error:
             raise BuildError(_unusable(folder, error.strerror or str(error))) from error
-        if not stat.S_ISDIR(found.st_mode):
-            raise BuildError(_unusable(folder, "it is not a folder"))
-        if found.st_uid != os.getuid():
-            raise BuildError(_unusable(folder, f"it belongs to user {found.st_uid}, not to you"))
-        if found.st_mode & 0o022:
-            raise BuildError(
-                _unusable(folder, "others may write to it, and what it holds is loaded as code")
-            )
-        if found.st_mode & 0o077:
+        if mode & 0o077:
             os.chmod(folder, 0o700)
+        return DeviceCache(folder=folder)
+
+    @staticmethod
+    def existing() -> DeviceCache | None:
+        """The cache as it is; None where there is none yet. Creates and changes nothing.
+
+        Raises:
+            BuildError: it could not be used, for one of the reasons of `open`.
+        """
+        folder = cache_folder()
+        try:
+            weak = weak_part(folder.parent)
+            if weak is not None:
+                raise BuildError(_weak(folder, weak))
+            if not os.path.lexists(folder):
+                return None
+            _checked_mode(folder)
+        except OSError as error:
+            raise BuildError(_unusable(folder, error.strerror or str(error))) from error
         return DeviceCache(folder=folder)
 
     def opened(self, key: str) -> dict[str, Any] | None:
@@ -153,6 +164,24 @@ class DeviceCache:
                 shutil.rmtree(work, ignore_errors=True)
 
 
+def _checked_mode(folder: Path) -> int:
+    """The mode of the cache folder itself.
+
+    Raises:
+        BuildError: it is not a folder of this user that nobody else may write.
+    """
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode):
+        raise BuildError(_unusable(folder, "it is not a folder"))
+    if found.st_uid != os.getuid():
+        raise BuildError(_unusable(folder, f"it belongs to user {found.st_uid}, not to you"))
+    if found.st_mode & 0o022:
+        raise BuildError(
+            _unusable(folder, "others may write to it, and what it holds is loaded as code")
+        )
+    return found.st_mode
+
+
 def cache_folder() -> Path:
     """The folder of the builds: below $VRAM_PLANNER_CACHE, else below the user's cache folder."""
     chosen = os.environ.get(VARIABLE)
@@ -166,8 +195,7 @@ def free_bytes(folder: Path) -> int:
     Raises:
         OSError: there is no such folder.
     """
-    found = os.statvfs(folder)
-    return found.f_bavail * found.f_frsize
+    return shutil.disk_usage(folder).free
 
 
 def full_disk(folder: Path) -> BuildError:
