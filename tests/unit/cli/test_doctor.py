@@ -131,7 +131,7 @@ def no_torch() -> None:
     [
         (lambda patch: patch.setattr(diagnosis, "find_torch", no_torch), "pip install torch"),
         (lambda patch: patch.setenv("PATH", ""), "apt-get install g++"),
-        (lambda patch: patch.setattr(diagnosis, "free_bytes", lambda _: 19_000_000), "is full"),
+        (lambda patch: patch.setattr(diagnosis, "free_bytes", lambda _: 9_000_000), "is full"),
         (lambda patch: patch.setenv("PYTORCH_ALLOC_CONF", "garbage"), "unset PYTORCH_ALLOC_CONF"),
     ],
     ids=["torch", "compiler", "room", "allocator"],
