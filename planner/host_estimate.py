@@ -21,6 +21,7 @@ from planner.device.payload import ModelFunctions, child_target
 from planner.device.runner import Runner
 from planner.device.torch_install import TorchInstall, find_torch
 from planner.errors import UsageError
+from planner.estimation.allocator_what_ifs import check_environment
 from planner.estimation.host_run import HostAnswer, host_answer
 from planner.gpu_estimate import GpuEstimate
 from planner.memory.host_memory import MALLOC_SETTING
@@ -118,6 +119,7 @@ def opened_host(
 ) -> Iterator[OpenedHost]:
     """Loads the target and runs it at some small batches; the child is there within the context."""
     torch = find_torch()
+    check_environment(config, torch.version)
     with child_target(target, functions, given) as named:
         progress("importing torch and the model")
         with Runner(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _COLUMNS = (
     "id", "recorded_at", "card", "driver", "torch", "target", "precision", "batch_size", "document",
 )  # fmt: skip
+_LARGEST_ID = 2**63 - 1  # an INTEGER of SQLite
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM verifications"
 
 
@@ -117,7 +118,7 @@ def entry(entry_id: int) -> HistoryEntry:
     Raises:
         UsageError: there is none. HistoryError: the store cannot be read.
     """
-    found = entries(ids=[entry_id])
+    found = entries(ids=[entry_id]) if entry_id <= _LARGEST_ID else ()
     if not found:
         raise _unknown([entry_id])
     return found[0]
