@@ -27,7 +27,7 @@ from planner.memory.host_memory import MALLOC_SETTING
 from planner.protocol import ChildVersions, Engine
 from planner.results import Estimate, Versions
 from planner.trace import Counts
-from planner.units import format_bytes, parse_bytes, parse_reserve
+from planner.units import format_bytes, parse_memory, parse_reserve
 from planner.weights import settled
 from planner.workload import Scalar, StepConfig, Target
 
@@ -178,10 +178,7 @@ def memory_limit(memory: str | int | None) -> int:
     """
     if memory is None:
         return available_memory_bytes()
-    size_bytes = parse_bytes(memory) if isinstance(memory, str) else memory
-    if size_bytes <= 0:
-        raise UsageError(f"memory must be more than 0, not {memory!r}")
-    return size_bytes
+    return parse_memory(memory, "memory")
 
 
 def available_memory_bytes() -> int:
