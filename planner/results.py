@@ -115,7 +115,7 @@ class Estimate:
             "target": self.target,
             "engine": self.engine,
             "versions": self.versions.to_dict(),
-            "config": _config_dict(self.config, self.optimizer, self.build_on),
+            "config": config_dict(self.config, self.optimizer, self.build_on),
             "counts": {
                 "parameters": self.counts.parameters,
                 "trainable_parameters": self.counts.trainable_parameters,
@@ -141,14 +141,18 @@ def _folded(name: str) -> str:
 def asked_config_dict(config: StepConfig) -> dict[str, Any]:
     """The entry `config` of a JSON document; None where nothing was said and the model decides."""
     optimizer, build_on = config.optimizer, config.build_on
-    return _config_dict(
+    return config_dict(
         config,
         None if optimizer is None else optimizer.value,
         None if build_on is None else build_on.value,
     )
 
 
-def _config_dict(config: StepConfig, optimizer: str | None, build_on: str | None) -> dict[str, Any]:
+def config_dict(config: StepConfig, optimizer: str | None, build_on: str | None) -> dict[str, Any]:
+    """The entry `config` of every JSON document: each field of the StepConfig, under its name.
+
+    `optimizer` and `build_on` are those of the run, or what was asked for where that is not known.
+    """
     arguments: dict[str, Scalar] = dict(config.optimizer_arguments)
     return {
         "batch_size": config.batch_size,
