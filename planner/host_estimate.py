@@ -23,6 +23,7 @@ from planner.device.torch_install import TorchInstall, find_torch
 from planner.errors import UsageError
 from planner.estimation.host_run import HostAnswer, host_answer
 from planner.gpu_estimate import GpuEstimate
+from planner.memory.capacity import BOUND
 from planner.memory.host_memory import MALLOC_SETTING
 from planner.protocol import ChildVersions, Engine
 from planner.results import Estimate, Versions
@@ -152,8 +153,10 @@ def host_estimate(
         peak_reserved_bytes=live_bytes,
         fits=forecast.resident_bytes(batch) <= memory_bytes - reserve_bytes,
         max_batch_size=answer.max_batch_size,
+        max_batch_is_bound=(answer.max_batch_size or 0) >= BOUND,
         max_batch_confirmed=None if answer.max_batch_size is None else False,
         max_batch_method=None if answer.max_batch_size is None else "replay",
+        suggested_batch_reason="errors of predictions for a CPU are not known",
     )
     counts = trace.counts or Counts(parameters=0, trainable_parameters=0, buffers=0)
     return Estimate(

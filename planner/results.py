@@ -11,6 +11,8 @@ from typing import Any
 
 from planner.errors import UsageError
 from planner.gpu_estimate import GpuEstimate
+from planner.hardware.database import card_named
+from planner.hardware.names import RecordNames, folded
 from planner.memory.timeline import Breakdown
 from planner.module_counts import StepCounts
 from planner.trace import Counts
@@ -68,17 +70,24 @@ class Estimate:
     values: ValuesResult = NO_VALUES_READ
 
     def gpu(self, name: str | None = None) -> GpuEstimate:
-        """The entry of one card, by the name it was asked for or its full name; None: the first.
+        """The entry of one card, by the name it was asked for, its id, full name or an alias.
+
+        Names are read as the database reads them. None: the first card.
 
         Raises:
             UsageError: the card was not part of this estimate.
         """
         if name is None:
             return self.gpus[0]
-        wanted = _folded(name)
         for entry in self.gpus:
-            if wanted in (_folded(entry.requested), _folded(entry.name)):
+            if folded(name) == folded(entry.requested):
                 return entry
+        cards: dict[str, GpuEstimate] = {}
+        for entry in self.gpus:
+            cards.setdefault(entry.id or entry.requested, entry)
+        found = card_named(name, [_names(card_id, entry) for card_id, entry in cards.items()])
+        if found is not None:
+            return cards[found]
         known = ", ".join(entry.requested for entry in self.gpus)
         raise UsageError(f"{name!r} is not in this estimate; it holds {known}")
 
@@ -134,8 +143,10 @@ def _step_dict(step: StepCounts | None) -> dict[str, Any]:
     return dict.fromkeys(_STEP_KEYS) if step is None else step.to_dict()
 
 
-def _folded(name: str) -> str:
-    return "".join(character for character in name.lower() if character.isalnum())
+def _names(card_id: str, entry: GpuEstimate) -> RecordNames:
+    return RecordNames(
+        file="", id=card_id, name=entry.name, aliases=entry.other_names, assumed_for=()
+    )
 
 
 def asked_config_dict(config: StepConfig) -> dict[str, Any]:
