@@ -27,7 +27,7 @@ from planner.host_estimate import estimate_on_host
 from planner.inspection import Inspection
 from planner.memory.budget import is_every_card, memory_budgets
 from planner.opened import OpenedStep, beside, counted_or_why, opened, opened_step
-from planner.options import arguments, step_config
+from planner.options import arguments, device_word, one_text, step_config, texts
 from planner.results import Estimate
 from planner.values_result import ValuesResult
 from planner.weights import settled
@@ -71,7 +71,8 @@ def estimate(
     Raises:
         PlannerError: see errors.py. A model that does not fit is a result, not an error.
     """
-    names = [gpu] if isinstance(gpu, str) else list(gpu)
+    names = texts(gpu, "gpu")
+    device = device_word(device)
     asked = asked_step(
         target,
         build_batch=build_batch,
@@ -162,7 +163,7 @@ def inspect(
     if isinstance(depth, bool) or not isinstance(depth, int) or depth < 0:
         raise UsageError(f"depth must be a whole number from 0 (the model alone) on, not {depth!r}")
     database = Path(hardware_db) if hardware_db is not None else None
-    if is_every_card([gpu]):
+    if is_every_card([one_text(gpu, "gpu")]):
         raise UsageError("inspect takes one card, whose kernels it counts")
     (budget,) = memory_budgets([gpu], hardware_db=database, gpu_memory=None, reserve=0)
     functions = ModelFunctions(

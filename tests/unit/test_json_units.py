@@ -30,7 +30,7 @@ _WITHOUT = frozenset(
     knee epoch_samples max_batch_of_all_ranks tolerance error
     streaming_multiprocessors cuda_cores tensor_cores pcie_generation pcie_lanes
     performance_cores efficiency_cores threads memory_channels core_speed vcpus physical_cores
-    low high amount threads_per_sm blocks_per_sm
+    low high amount usd_to_buy threads_per_sm blocks_per_sm
     """,
     )
 )
