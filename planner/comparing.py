@@ -102,6 +102,7 @@ def compare(
             warnings=_warnings(step, answers, [*failures.values(), *_not_fitting(found)]),
             values=answers[0].values if answers else NO_VALUES_READ,
             weight_dtypes=weights,
+            model_arguments=words.given,
         )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +92,11 @@ def estimate(
     )
     if device is not None or memory is not None:
         _check_host(device, names, asked)
-        return _on_host(asked, memory, search=max_batch)
-    with opened_step(asked, names) as step:
-        return _on_cards(step, is_survey=is_every_card(names), search=max_batch)
+        found = _on_host(asked, memory, search=max_batch)
+    else:
+        with opened_step(asked, names) as step:
+            found = _on_cards(step, is_survey=is_every_card(names), search=max_batch)
+    return replace(found, model_arguments=asked.given)
 
 
 def _on_host(asked: AskedStep, memory: str | int | None, *, search: bool) -> Estimate:
@@ -192,11 +195,13 @@ def inspect(
             config=settled(config, counts.counts.weight_dtypes),
             depth=depth,
             gpu=budget.card.name,
+            gpu_id=budget.spec.id,
             model=counts,
             versions=child.versions,
             assumptions=(*note, *counts.assumptions, *values.assumptions()),
             warnings=(*counts.warnings, *values.warnings(), *child.runner.warnings),
             values=values,
+            model_arguments=given,
         )
 
 

@@ -53,6 +53,7 @@ class Estimate:
 
     `step` holds FLOPs and activations, None where they could not be counted. `is_survey`: every
     card in the database was asked for. `values` are those that the step reads, on the first card.
+    `model_arguments` are those that the model was built with.
     """
 
     target: str
@@ -68,6 +69,7 @@ class Estimate:
     step: StepCounts | None = None
     is_survey: bool = False
     values: ValuesResult = NO_VALUES_READ
+    model_arguments: tuple[tuple[str, Scalar], ...] = ()
 
     def gpu(self, name: str | None = None) -> GpuEstimate:
         """The entry of one card, by the name it was asked for, its id, full name or an alias.
@@ -136,6 +138,7 @@ class Estimate:
             "assumptions": list(self.assumptions),
             "warnings": list(self.warnings),
             "values": self.values.to_dict() if self.engine == EMULATED else None,
+            "model_arguments": dict(self.model_arguments),
         }
 
 

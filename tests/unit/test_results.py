@@ -143,6 +143,11 @@ def test_json_document(estimate: Estimate, golden: Callable[[str, str], None]) -
     golden("estimate.json", json.dumps(document, indent=2) + "\n")
 
 
+def test_the_arguments_of_the_model_are_in_the_document(estimate: Estimate) -> None:
+    given = replace(estimate, model_arguments=(("width", 64), ("deep", True)))
+    assert given.to_dict()["model_arguments"] == {"width": 64, "deep": True}
+
+
 def test_json_has_plain_types_only(estimate: Estimate) -> None:
     document = estimate.to_dict()
     assert json.loads(json.dumps(document)) == document
