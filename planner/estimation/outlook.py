@@ -25,7 +25,7 @@ _NO_INTERVAL = "there is no interval of device total that it could fit at the up
 _NOT_ENDED = "the run of the batch that was asked for did not come to its end"
 _NO_LIMIT = "no memory of the step depends on the batch"
 _NO_REPLAY = "this allocator cannot be replayed"
-_BELOW_SAMPLES = "it is below the batches that were run, and smaller ones make other requests"
+_BELOW_SAMPLES = "it is less than {smallest}, the smallest batch whose requests a replay goes by"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +156,7 @@ def _below_samples(trace: StepTrace, smallest: int, capacity_bytes: int) -> int 
         return 0
     if (trace.batch_size, smallest) == (1, 2):
         return int(trace.peak_reserved_bytes <= capacity_bytes)
-    return _BELOW_SAMPLES
+    return _BELOW_SAMPLES.format(smallest=smallest)
 
 
 def _guess(answer: CardAnswer, largest: Largest, capacity_bytes: int) -> int | None:

@@ -121,7 +121,7 @@ def test_without_a_replay_or_below_all_samples_nothing_is_suggested() -> None:
     for found, reason in (
         (outlook(answer(), SPREAD, None), "cannot be replayed"),
         (outlook(answer(), SPREAD, SETTINGS, suggest=False), "ask for a card by its name"),
-        (outlook(far, SPREAD, SETTINGS), "below the batches that were run"),
+        (outlook(far, SPREAD, SETTINGS), "less than 450, the smallest batch"),
         (
             outlook(replace(one, batch=by_runs), SPREAD, SETTINGS),
             "searched by runs: the requests differ",
