@@ -233,7 +233,7 @@ input_spec = click.option(
 gpu_memory = click.option(
     "--gpu-memory",
     metavar="SIZE",
-    help="Memory of the card, like 24GiB, in the place of what its record says.",
+    help="Memory of the card, like 24GiB (at most 16 TiB), in the place of its record's.",
 )
 reserve = click.option(
     "--reserve",

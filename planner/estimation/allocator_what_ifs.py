@@ -13,7 +13,8 @@ from planner.errors import UsageError
 from planner.gpu_estimate import WhatIf
 from planner.memory.allocator_options import parse_alloc_conf
 from planner.memory.allocator_settings import AllocatorSettings, Backend
-from planner.memory.forecast import WITHOUT_LIMIT_BYTES, Forecast
+from planner.memory.device_memory import WITHOUT_LIMIT_BYTES
+from planner.memory.forecast import Forecast
 from planner.memory.replay import Request, replay
 from planner.memory.scaling import ScaledRequests
 from planner.protocol import ALLOC_CONF_VARIABLES
