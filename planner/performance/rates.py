@@ -58,7 +58,7 @@ _FLOAT32_FRACTIONS = {
 }  # fmt: skip
 # What one float32 operation of a large product draws, where the power of the board holds it up:
 # RTX A2000 5.5 TFLOP/s at 70 W, A4000 11.9 at 140, A6000 23.9 and A40 23.7 at 300; L40S 46.9 at
-# 350 (all torch-performance-test-data), L4 8.8 at 72 (NeuSight), RTX 4090 55.0 at 450.
+# 350 (all torch-performance-test-data), L4 8.8 at 72 (NeuSight, in the median).
 FLOAT32_JOULES = {(8, 6): 12.5e-12, (8, 9): 8.0e-12}
 # torch asks cuBLAS for float32 accumulation of half-precision products (CUDA_R_32F,
 # aten/src/ATen/cuda/CUDABlas.cpp). Without tensor cores they are computed in float32: P100 8.4 of
