@@ -179,11 +179,7 @@ class Verification:
             "schema_version": SCHEMA_VERSION,
             "target": self.target,
             "device": {**asdict(self.device), "kind": self.device.kind.value},
-            "config": config_dict(
-                self.config,
-                self.optimizer,
-                None if self.config.build_on is None else self.config.build_on.value,
-            ),
+            "config": self._config(),
             "weight_dtypes": [one.to_dict() for one in self.weight_dtypes],
             "predicted": _side(self.predicted, self.predicted_categories),
             "measured": _side(self.measured, self.measured_categories),
@@ -201,6 +197,14 @@ class Verification:
             "values": self.values.to_dict(),
             "model_arguments": dict(self.model_arguments),
         }
+
+    def _config(self) -> dict[str, Any]:
+        """The step; one class has several optimizers by name, so that both are kept."""
+        optimizer, build_on = self.config.optimizer, self.config.build_on
+        found = config_dict(
+            self.config, self.optimizer, None if build_on is None else build_on.value
+        )
+        return {**found, "optimizer_requested": None if optimizer is None else optimizer.value}
 
 
 def _side(figures: Figures, categories: Categories) -> dict[str, Any]:

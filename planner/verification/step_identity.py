@@ -20,8 +20,11 @@ _ARGUMENTS = "model_arguments"
 _WEIGHTS = "weight_dtypes"
 _IN_ENTRY = ("mode", "precision", "clip_grad_norm", "ema")  # words of the entry itself
 _PARTS = frozenset(
-    {field.name for field in fields(StepConfig)} - set(OF_THE_RUN) | {_ARGUMENTS, _WEIGHTS}
-)
+    {
+        *({field.name for field in fields(StepConfig)} - set(OF_THE_RUN)),
+        "optimizer_requested", _ARGUMENTS, _WEIGHTS,
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

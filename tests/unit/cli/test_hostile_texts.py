@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import unicodedata
@@ -241,3 +242,37 @@ def test_a_clean_record_is_the_record_itself() -> None:
     assert shown_record(replace(KEPT, target="\x1b")).target == r"\x1b"
     assert shown_record(replace(KEPT, warnings=("a\nb\x1b",))).warnings == ("a\nb\\x1b",)
     assert shown_record({"a": ["\x1b"]}) == {"a": [r"\x1b"]}
+
+
+# Who may print, and what with; planner/step is the child, whose streams are the model's too.
+PRINTERS = {
+    "cli/terminal.py": {"click.echo"},
+    "cli/root.py": {"click.echo"},  # the help, which is ours
+    "cli/history.py": {"click.confirm"},  # numbers alone
+    "cli/output.py": {"Console"},
+    "cli/progress.py": {"Console"},  # prints Text that was made by `shown`
+}
+PRINTS = {
+    "print", "click.echo", "click.secho", "click.confirm", "click.prompt", "Console",
+    "sys.stdout.write", "sys.stderr.write", "Text.from_markup", "Text.from_ansi",
+}  # fmt: skip
+
+
+def printers(package: Path) -> dict[str, set[str]]:
+    """The calls that print, by file."""
+    found: dict[str, set[str]] = {}
+    for path in sorted(package.rglob("*.py")):
+        name = str(path.relative_to(package))
+        if name.startswith("step/"):
+            continue
+        calls = [one for one in ast.walk(ast.parse(path.read_text())) if isinstance(one, ast.Call)]
+        used = {ast.unparse(one.func) for one in calls} & PRINTS
+        if used:
+            found[name] = used
+    return found
+
+
+def test_nothing_prints_past_what_escapes(tmp_path: Path) -> None:
+    assert printers(Path(planner.__file__).parent) == PRINTERS
+    (tmp_path / "new.py").write_text("import click\nclick.echo(name)\nprint(name)\n")
+    assert printers(tmp_path) == {"new.py": {"click.echo", "print"}}

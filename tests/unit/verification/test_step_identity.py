@@ -34,7 +34,7 @@ OTHER: dict[str, Any] = {
     "sequence_length": 128,
     "mode": Mode.INFER,
     "precision": Precision.BF16,
-    "optimizer": OptimizerName.LION,
+    "optimizer": OptimizerName.ADAMW_FUSED,
     "optimizer_arguments": (("lr", 0.1),),
     "inputs": (InputSpec(shape=(3, 4)),),
     "channels_last": True,
@@ -63,9 +63,7 @@ def of(verification: Verification) -> StepIdentity:
 
 def with_setting(verification: Verification, name: str) -> Verification:
     """The verification of a step with one other setting."""
-    optimizer = "Lion" if name == "optimizer" else verification.optimizer
-    config = replace(verification.config, **{name: OTHER[name]})
-    return replace(verification, config=config, optimizer=optimizer)
+    return replace(verification, config=replace(verification.config, **{name: OTHER[name]}))
 
 
 def make_old(store: Path, *ids: int) -> None:
