@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from planner.errors import UsageError
 from planner.gpu_estimate import WhatIf
-from planner.memory.allocator_options import parse_alloc_conf
+from planner.memory.allocator_options import UnknownOptionError, parse_alloc_conf
 from planner.memory.allocator_settings import AllocatorSettings, Backend
 from planner.memory.device_memory import WITHOUT_LIMIT_BYTES
 from planner.memory.forecast import Forecast
@@ -75,6 +75,8 @@ def _inherited(torch_version: str) -> AllocatorPlan:
     try:
         settings = parse_alloc_conf(text, torch_version)
     except UsageError as error:
+        if isinstance(error, UnknownOptionError) and error.may_be_newer:
+            return AllocatorPlan(text=text, variable=variable, in_force=None)  # torch decides
         raise UsageError(
             f"{variable}={text!r} in the environment: {error}; correct it or unset {variable}"
         ) from None

@@ -67,6 +67,16 @@ def test_an_environment_that_torch_will_refuse_is_refused_as_the_option_is(
     check_environment(StepConfig(alloc_conf="expandable_segments:True"), TORCH)
 
 
+def test_an_option_that_a_newer_torch_may_have_is_left_to_torch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(ALLOC_CONF_VARIABLES[0], "an_option_of_tomorrow:1")
+    assert allocator_plan((), "99.0.0").in_force is None
+    check_environment(StepConfig(), "99.0.0")
+    with pytest.raises(UsageError, match="has no allocator option"):
+        check_environment(StepConfig(), TORCH)
+
+
 def test_the_drivers_pools_have_no_replay() -> None:
     assert allocator_plan(("backend:cudaMallocAsync",), TORCH).in_force is None
     with pytest.raises(UsageError, match="cannot be compared by a replay"):
