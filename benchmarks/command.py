@@ -1,4 +1,4 @@
-"""The whole command, run once in the open air: in, its arguments; out, how it ended and what it left.
+"""Run a whole command once: in, its arguments; out, how it ended and what it left behind.
 
 Each run has a mark in its environment, which every process inherits, and an empty TMPDIR. Convention:
 a fault is a sentence; no fault is an empty tuple.
@@ -41,14 +41,19 @@ class Ended:
 
 
 def run_command(
-    arguments: Sequence[str], *, limit_s: float, checkout: Path = ROOT, niceness: int = 0
+    arguments: Sequence[str],
+    *,
+    limit_s: float,
+    module: str = "planner",
+    checkout: Path = ROOT,
+    niceness: int = 0,
 ) -> Ended:
-    """Runs `python -m planner ARGUMENTS` of a checkout; what it leaves is ended and removed."""
+    """Runs `python -m MODULE ARGUMENTS` in a checkout; what it leaves is ended and removed."""
     mark = uuid.uuid4().hex
     with tempfile.TemporaryDirectory(prefix="planner-run-", ignore_cleanup_errors=True) as folder:
         begun = time.monotonic()
         process = subprocess.Popen(
-            ["nice", "-n", str(niceness), sys.executable, "-m", "planner", *arguments],
+            ["nice", "-n", str(niceness), sys.executable, "-m", module, *arguments],
             cwd=checkout,
             env={**os.environ, MARK: mark, "TMPDIR": folder},
             stdin=subprocess.DEVNULL,

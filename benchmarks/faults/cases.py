@@ -20,8 +20,7 @@ ERROR = (1,)
 ANY = (0, 1, 3)
 
 OFTEN = frozenset(
-    "wandb_like children_import fork_bomb_small forge_loaded monkey sigstop loop_no_signals base_exception base_exception_import "
-    "keyboard_interrupt keyboard_interrupt_forward keyboard_interrupt_import generator_exit close_fds close_fds_import enormous_list".split()
+    ["wandb_like", "children_import", "fork_bomb_small", "forge_loaded", "monkey", "sigstop", "loop_no_signals", "base_exception", "base_exception_import", "keyboard_interrupt", "keyboard_interrupt_forward", "keyboard_interrupt_import", "generator_exit", "close_fds", "close_fds_import", "enormous_list"]
 )  # fmt: skip
 # Those that never end by themselves need a short --timeout; loading torch on a busy machine has to fit in it.
 IMPATIENT = ("--timeout", "45")
