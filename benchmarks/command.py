@@ -1,7 +1,7 @@
 """Run a whole command once: in, its arguments; out, how it ended and what it left behind.
 
-Each run has a mark in its environment, which every process inherits, and an empty TMPDIR. Convention:
-a fault is a sentence; no fault is an empty tuple.
+Each run has a mark in its environment, which every process inherits, and an empty TMPDIR.
+Convention: a fault is a sentence; no fault is an empty tuple.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def faults(ended: Ended, *, codes: Collection[int], says: str = "") -> tuple[str
         ("no message", error and not ended.stderr.strip()),
         (f"the message has not {says!r}", error and not re.search(says, ended.stderr)),
         ("an escape on the terminal", "\x1b" in ended.stdout + ended.stderr),
-        (f"{len(ended.processes_left)} processes left: {ended.processes_left[:1]}", bool(ended.processes_left)),
+        (f"processes left: {ended.processes_left[:3]}", bool(ended.processes_left)),
         (f"files left: {ended.files_left[:3]}", bool(ended.files_left)),
     )  # fmt: skip
     trouble = _json_trouble(ended)

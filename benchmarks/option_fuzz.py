@@ -3,10 +3,10 @@
     python -m benchmarks.option_fuzz [--count 300] [--seed 1] [--first 0] [--minutes 60] [--cards]
                                      [--checkout DIR]
 
-Each combination is drawn from the seed and its number alone, so that one can be repeated. Checked: the
-exit code that its values call for, no traceback of planner, strict JSON, an empty stdout with an
-error, no process and no temporary file left, an answer in the time. `--cards` runs estimates of mlp,
-resnet50 and gpt2 on each card in the place of the random ones. What the time does not reach is
+Each combination is drawn from the seed and its number alone, so that one can be repeated. Checked:
+the exit code that its values call for, no traceback of planner, strict JSON, an empty stdout with
+an error, no process and no temporary file left, an answer in the time. `--cards` runs estimates of
+mlp, resnet50 and gpt2 on each card in the place of the random ones. What the time does not reach is
 counted. Exit code 1 when a run was wrong or was not reached.
 """
 
@@ -76,7 +76,9 @@ _EVERYWHERE = {
 _OF_A_STEP = {
     "--mode": _values("train", "sleep"),
     "--optimizer": _values(
-        "sgd|sgd-momentum|sgd-fused|adam|adamw|adamw-fused|adagrad|rmsprop", "best", "lion|muon|adafactor|adam8bit|none"
+        "sgd|sgd-momentum|sgd-fused|adam|adamw|adamw-fused|adagrad|rmsprop",
+        "best",
+        "lion|muon|adafactor|adam8bit|none",
     ),
     "--optimizer-arg": _values("", "lr", "lr=0.1|nothing=1")[1:],
     "--channels-last": _values(""),
@@ -88,7 +90,6 @@ _OF_A_STEP = {
     "--steps": _values("1|2|3", "0"),
     "--build-on": _values("meta|cpu|device", "moon"),
     "--alloc-conf": _values("expandable_segments:True|max_split_size_mb:128", "garbage"),
-    "--batch-from-data": _values("", "", "")[:0],
 }  # fmt: skip
 _OF_A_CARD = {
     "--gpu-memory": _values("24GiB|80GiB", "0|much|-1GiB"),
@@ -103,12 +104,15 @@ _OF_A_CARD = {
     "--dataset-size": _values("50k|1.28M", "-5|some"),
     "--pue": _values("1.2", "0.5|x"),
 }
+_OF_AN_ESTIMATE = _EVERYWHERE | _OF_A_STEP | _OF_A_CARD
 OPTIONS = {
-    "estimate": _EVERYWHERE | _OF_A_STEP | _OF_A_CARD | {"--no-max-batch": _values("")},
-    "curve": _EVERYWHERE | _OF_A_STEP | _OF_A_CARD | {"--batches": _values("1,2,4", "x|0,1")},
-    "compare": _EVERYWHERE | _OF_A_STEP | _OF_A_CARD | {"--by": _values("time|cost|energy", "luck")},
+    "estimate": _OF_AN_ESTIMATE | {"--no-max-batch": _values("")},
+    "curve": _OF_AN_ESTIMATE | {"--batches": _values("1,2,4", "x|0,1")},
+    "compare": _OF_AN_ESTIMATE | {"--by": _values("time|cost|energy", "luck")},
     "inspect": _EVERYWHERE | {"--depth": _values("0|2", "-1")},
-    "verify": _EVERYWHERE | _OF_A_STEP | {"--tolerance": _values("3%|0.5", "x"), "--safety": _values("5%|1GiB", "x")},
+    "verify": _EVERYWHERE
+    | _OF_A_STEP
+    | {"--tolerance": _values("3%|0.5", "x"), "--safety": _values("5%|1GiB", "x")},
 }  # fmt: skip
 _SHARES = {"estimate": 5, "curve": 2, "compare": 2, "inspect": 2, "verify": 2}
 
@@ -124,7 +128,7 @@ def drawn(seed: int, number: int) -> Drawn:
         arguments += [flag, card]
     if command == "verify":
         arguments += ["--max-batch", str(dice.choice((1, 8, 64)))]
-    table = {name: values for name, values in OPTIONS[command].items() if values}
+    table = OPTIONS[command]
     for name in dice.sample(sorted(table), dice.randint(0, min(_MOST_OPTIONS, len(table)))):
         value, verdict = _value(dice, table[name])
         arguments += [name, value] if value else [name]
@@ -134,9 +138,7 @@ def drawn(seed: int, number: int) -> Drawn:
     return Drawn(arguments=(*arguments, "--quiet"), codes=_codes(command, verdicts))
 
 
-def _value(
-    dice: random.Random, values: tuple[tuple[str, Verdict], ...]
-) -> tuple[str, Verdict]:  # fmt: skip
+def _value(dice: random.Random, values: tuple[tuple[str, Verdict], ...]) -> tuple[str, Verdict]:
     """A value; a wrong one less often, so that most commands run."""
     weights = [0.15 if verdict is Verdict.WRONG else 1.0 for _, verdict in values]
     return dice.choices(values, weights)[0]
@@ -171,7 +173,7 @@ def main() -> int:
             break
         ended = run_command(
             one.arguments, limit_s=LIMIT_S, checkout=arguments.checkout, niceness=10
-        )  # fmt: skip
+        )
         counts[f"{one.arguments[0]} {ended.code}"] += 1
         wrong = faults(ended, codes=one.codes)
         if wrong:
@@ -181,9 +183,8 @@ def main() -> int:
         elif sys.stderr.isatty() or number % 10 == 0:
             print(f"{number}: {ended.code}, {ended.seconds:.0f} s", file=sys.stderr, flush=True)
     run = sum(counts.values()) - counts["wrong"]
-    print(
-        f"{run} of {len(asked)} commands run, {counts['wrong']} wrong, {len(asked) - run} not reached"
-    )
+    missed = len(asked) - run
+    print(f"{run} of {len(asked)} commands run, {counts['wrong']} wrong, {missed} not reached")
     print(", ".join(f"{name}: {count}" for name, count in sorted(counts.items())))
     return 1 if counts["wrong"] or run < len(asked) else 0
 

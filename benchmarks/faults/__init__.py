@@ -1,1 +1,1 @@
-"""Hostile model files, each run as a whole command: the right exit code, and nothing left behind."""
+"""Hostile model files as whole commands: the right exit code, and nothing left behind."""

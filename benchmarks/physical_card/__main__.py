@@ -3,10 +3,10 @@
     python -m benchmarks.physical_card [--minutes 8] [--models a,b] [--emulated h100] [--json FILE]
 
 For a bare machine with a card, torch of its own and no network (README.md in this folder). Rows, by
-worth: peaks and context overhead of all models in three precisions, `pytest -m gpu`, largest batches,
-step times. Each row is printed as it ends and written to the file. Rows that the time does not reach
-are listed. `--emulated` puts an emulated card in the place of the physical one: nothing is measured
-then. Exit code 0 when every row was reached and none failed, else 1.
+worth: peaks and context overhead of all models in three precisions, `pytest -m gpu`, largest
+batches, step times. Each row is printed as it ends and written to the file. Rows that the time does
+not reach are listed. `--emulated` puts an emulated card in the place of the physical one: nothing
+is measured then. Exit code 0 when every row was reached and none failed, else 1.
 """
 
 from __future__ import annotations

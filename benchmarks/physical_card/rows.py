@@ -98,7 +98,7 @@ def rows(models: Sequence[str], emulated: str | None) -> tuple[Row, ...]:
                     "--json",
                     "--quiet",
                     *options,
-                ),  # fmt: skip
+                ),
             )
             for precision in PRECISIONS
             for model in models
@@ -154,5 +154,5 @@ def _quantities(document: dict[str, Any]) -> dict[str, dict[str, float | None]]:
 
 def _remarks(document: dict[str, Any]) -> tuple[str, ...]:
     """Why a verification is not a plain yes."""
-    said = (*document["complaints"], document["stopped"], document["bound"])
+    said = (*document["complaints"], document["stopped"])
     return tuple(text for text in said if text)

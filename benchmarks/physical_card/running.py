@@ -1,7 +1,7 @@
 """Run the rows until the time is over, and keep what is known in one file after each.
 
-In: Rows, a clock, a function that runs a command. Out: results in the order of the rows. Convention:
-a row that was not reached is a result too.
+In: Rows, a clock, a function that runs a command. Out: results in the order of the rows.
+Convention: a row that was not reached is a result too.
 """
 
 from __future__ import annotations
