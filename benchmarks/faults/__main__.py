@@ -4,8 +4,8 @@
 
 One row per file: runs, wrong runs, the slowest, what was wrong. Checked: the exit code and the
 message that are right for the file, no traceback of planner, strict JSON, an empty stdout with an
-error, no process and no temporary file left, an answer in the time. Files that the time does not reach are
-listed. Exit code 1 when a run was wrong or a file was not reached.
+error, no process and no temporary file left, an answer in the time. Files that the time does not
+reach are listed. Exit code 1 when a run was wrong or a file was not reached.
 """
 
 from __future__ import annotations

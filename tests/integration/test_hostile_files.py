@@ -1,4 +1,4 @@
-"""Hostile model files as whole commands; all of them, and more often: python -m benchmarks.faults."""
+"""Hostile model files as whole commands; `python -m benchmarks.faults` has all, more often."""
 
 from __future__ import annotations
 
@@ -14,21 +14,11 @@ from benchmarks.faults.cases import CASES, Case
 
 pytestmark = pytest.mark.slow
 
-NAMES = [
-    "wandb_like",
-    "children_import",
-    "fork_bomb_small",
-    "forge_loaded",
-    "monkey",
-    "sigstop",
-    "base_exception",
-    "keyboard_interrupt_import",
-    "close_fds",
-    "segv",
-    "sys_exit_import",
-    "print_much",
-]
-CHOSEN = [case for case in CASES if case.name in NAMES]
+NAMES = """
+    wandb_like children_import fork_bomb_small forge_loaded monkey sigstop base_exception
+    keyboard_interrupt_import close_fds segv sys_exit_import print_much
+"""
+CHOSEN = [case for case in CASES if case.name in NAMES.split()]
 
 
 @pytest.mark.parametrize("case", CHOSEN, ids=lambda case: case.name)
