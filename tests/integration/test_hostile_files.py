@@ -35,7 +35,7 @@ def test_the_benchmark_of_a_physical_card_on_an_emulated_one(tmp_path: Path) -> 
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     document = json.loads(path.read_text())
     counts = document["counts"]
