@@ -28,7 +28,7 @@ from planner.hardware.database import load_gpus
 from planner.hardware.specs import GpuSpec
 from planner.memory.budget import ALL_CARDS, MemoryBudget, is_every_card
 from planner.opened import OpenedStep, beside, opened_step
-from planner.options import choice
+from planner.options import choice, texts
 from planner.trace import weight_dtypes
 from planner.values_result import NO_VALUES_READ
 from planner.weights import settled
@@ -67,7 +67,7 @@ def compare(
     """
     ranked_by = choice(RankBy, by, "by")
     database = Path(hardware_db) if hardware_db is not None else None
-    emulated, left_out = _apart([gpu] if isinstance(gpu, str) else list(gpu), database)
+    emulated, left_out = _apart(texts(gpu, "gpu"), database)
     if batch_size is not None:
         options["batch_size"] = batch_size
     options["dataset_size"] = DEFAULT_DATASET_SIZE if dataset_size is None else dataset_size
@@ -102,6 +102,7 @@ def compare(
             warnings=_warnings(step, answers, [*failures.values(), *_not_fitting(found)]),
             values=answers[0].values if answers else NO_VALUES_READ,
             weight_dtypes=weights,
+            model_arguments=words.given,
         )
 
 

@@ -17,7 +17,7 @@ from planner.errors import UsageError
 from planner.results import SCHEMA_VERSION, Versions, asked_config_dict
 from planner.values_result import NO_VALUES_READ, ValuesResult
 from planner.weights import WeightDtype
-from planner.workload import StepConfig
+from planner.workload import Scalar, StepConfig
 
 _COLUMNS = (
     "rank", "requested", "name", "usable_memory_bytes", "fits", "max_batch_size", "batch_size",
@@ -40,7 +40,7 @@ class ComparedCard:
 
     None is what is not known: `money` without a price, `epoch_hours` and `kwh` without a dataset.
     `price_basis` says who asks the price, and since when; `max_batch_is_bound` that the search for
-    the largest batch stopped at its bound with everything fitting.
+    the largest batch stopped at its bound with everything fitting. `id` is that of the record.
     """
 
     requested: str
@@ -58,6 +58,7 @@ class ComparedCard:
     currency: str | None = None
     price_basis: str | None = None
     max_batch_is_bound: bool = False
+    id: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The entry of the JSON list `cards`."""
@@ -77,6 +78,7 @@ class ComparedCard:
             "money": None if self.money is None else list(self.money),
             "currency": self.currency,
             "price_basis": self.price_basis,
+            "id": self.id,
         }
 
 
@@ -104,6 +106,7 @@ class CardComparison:
     engine: str = "emulated"
     values: ValuesResult = NO_VALUES_READ
     weight_dtypes: tuple[WeightDtype, ...] = ()
+    model_arguments: tuple[tuple[str, Scalar], ...] = ()
 
     @property
     def ranking(self) -> tuple[ComparedCard, ...]:
@@ -137,6 +140,7 @@ class CardComparison:
             "assumptions": list(self.assumptions),
             "warnings": list(self.warnings),
             "values": self.values.to_dict(),
+            "model_arguments": dict(self.model_arguments),
         }
 
     def to_csv(self) -> str:

@@ -16,7 +16,7 @@ from planner.results import SCHEMA_VERSION, Versions, asked_config_dict
 from planner.units import format_percent
 from planner.values_result import NO_VALUES_READ, ValuesResult
 from planner.weights import WeightDtype
-from planner.workload import StepConfig
+from planner.workload import Scalar, StepConfig
 
 # The share of the best throughput from which a larger batch is not worth its memory. A convention.
 KNEE_SHARE = 0.95
@@ -79,6 +79,7 @@ class Curve:
     need not be a point; `largest_batch_is_bound` says that the search stopped there with everything
     fitting. `knee` is the smallest batch that fits with KNEE_SHARE of the best
     throughput. `config.batch_size` is the batch that was asked for; each point has its own.
+    `gpu_id` is that of the card's record.
     """
 
     target: str
@@ -100,6 +101,8 @@ class Curve:
     largest_batch_is_bound: bool = False
     values: ValuesResult = NO_VALUES_READ
     weight_dtypes: tuple[WeightDtype, ...] = ()
+    model_arguments: tuple[tuple[str, Scalar], ...] = ()
+    gpu_id: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON document, in stable order, with plain types only."""
@@ -125,6 +128,8 @@ class Curve:
             "assumptions": list(self.assumptions),
             "warnings": list(self.warnings),
             "values": self.values.to_dict(),
+            "model_arguments": dict(self.model_arguments),
+            "gpu_id": self.gpu_id,
         }
 
     def to_csv(self) -> str:

@@ -9,6 +9,7 @@ target, card, batches, options
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from planner.asked import asked_with_one_setting
@@ -65,7 +66,8 @@ def curve(
         counting = beside(lambda: counts.counted(step.setup.config.batch_size))
         answer = CardRun(setup=step.setup, budget=budget).answer(search=True, sequence=False)
         counting.result()
-        return _curve(step, request, answer, counts, wanted, global_batch)
+        found = _curve(step, request, answer, counts, wanted, global_batch)
+    return replace(found, model_arguments=asked.given)
 
 
 def _checked(batches: Sequence[int]) -> tuple[int, ...]:
@@ -132,6 +134,7 @@ def _curve(
         target=step.child.label,
         gpu=budget.requested,
         gpu_name=budget.card.name,
+        gpu_id=budget.spec.id,
         points=points,
         largest_batch_size=memory.largest,
         largest_batch_is_bound=memory.largest_is_bound,

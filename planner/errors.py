@@ -11,6 +11,7 @@
     |  `- LibraryError                1   a compiled library of a package cannot be loaded
     |- UnsupportedPlatformError       1   no CUDA build of torch, no compiler, not Linux x86-64
     |- BuildError                     1   the emulated device could not be built or cached
+    |- OutputError                  1   what was found could not be written to a file or to stdout
     |- HistoryError                   1   the store of verifications cannot be read or written
     `- ChildError                     1   the child process failed: killed, aborted, garbled
        `- ChildTimeoutError           1   the child did not answer within the time allowed
@@ -75,6 +76,10 @@ class BuildError(PlannerError):
 
 class HistoryError(PlannerError):
     """The store of verifications is damaged, of another kind, newer, locked, or cannot grow."""
+
+
+class OutputError(PlannerError):
+    """A result could not be written to the file or stream that was asked for."""
 
 
 class ChildError(PlannerError):

@@ -58,20 +58,23 @@ class FitVerdict(str, Enum):
 class GpuEstimate:
     """One card's answer.
 
-    `device_total_bytes` = peak reserved + context overhead: what the driver would show; and, where
-    libraries ask CUDA for memory themselves, `outside_bytes`: what they take of the card at the
-    most, `managed_bytes` of it unified memory, which the driver may move to the host. Past runs
-    on the card may have corrected it, as `calibration` says: by a measured context overhead, and by
-    `reserved_offset_bytes`. `device_total_interval_bytes` is where it will lie in a share
-    `interval_coverage` of cases, by the errors that `interval_basis` names; None where there are no
-    such errors, as `interval_basis` then says. `suggested_batch_size` is the largest batch at whose
-    upper end of the interval the step still fits: with `suggested_margin_bytes` of peak reserved
-    kept free. None where it is not known.
+    `id` is that of the card's record, None of a CPU; `other_names` are those that the record has
+    beside its name. `device_total_bytes` = peak reserved + context overhead: what the driver would
+    show; and, where libraries ask CUDA for memory themselves, `outside_bytes`: what they take of
+    the card at the most, `managed_bytes` of it unified memory, which the driver may move to the
+    host. Past runs on the card may have corrected it, as `calibration` says: by a measured context
+    overhead, and by `reserved_offset_bytes`.
+    `device_total_interval_bytes` is where it will lie in a share `interval_coverage` of cases, by
+    the errors that `interval_basis` names; None where there are no such errors, as
+    `interval_basis` then says. `suggested_batch_size` is the largest batch at whose upper end of
+    the interval the step still fits: with `suggested_margin_bytes` of peak reserved kept free. None
+    where it is not known, as `suggested_batch_reason` then says.
     `max_batch_size` is None when it was not searched and 0 when batch 1 does not fit;
     `max_batch_is_bound` says that the search stopped at its bound with everything fitting.
     `max_batch_confirmed`: it was run and fits, and the next one was run and does not; else it comes
-    from a replay alone. `max_batch_method` is "replay" or "runs". `max_sequence_length` is the
-    longest sequence at the batch asked for, a multiple of 128; None where no length was given.
+    from a replay alone, or the search ended at its bound, where no next one is run.
+    `max_batch_method` is "replay" or "runs". `max_sequence_length` is the longest sequence at the
+    batch asked for, a multiple of 128; None where no length was given.
     `what_ifs` is the same step under other settings of the allocator.
     `batch_1_missing_bytes` is by how much batch 1 exceeds the card, where it was found not to fit.
     `breakdown` says what the peak is made of; None where the run could not be recorded.
@@ -107,6 +110,9 @@ class GpuEstimate:
     interval_basis: str | None = None
     suggested_batch_size: int | None = None
     suggested_margin_bytes: int | None = None
+    suggested_batch_reason: str | None = None
+    id: str | None = None
+    other_names: tuple[str, ...] = ()
     time: StepTime | None = None
     host: HostNeeds | None = None
     cost: StepCost | None = None
@@ -139,6 +145,7 @@ class GpuEstimate:
         return {
             "name": self.name,
             "requested": self.requested,
+            "id": self.id,
             "total_memory_bytes": self.total_memory_bytes,
             "usable_memory_bytes": self.usable_memory_bytes,
             "context_overhead_bytes": self.context_overhead_bytes,
@@ -176,6 +183,7 @@ class GpuEstimate:
             "interval_basis": self.interval_basis,
             "suggested_batch_size": self.suggested_batch_size,
             "suggested_margin_bytes": self.suggested_margin_bytes,
+            "suggested_batch_reason": self.suggested_batch_reason,
             "calibration": self.calibration,
             "reserved_offset_bytes": self.reserved_offset_bytes,
         }

@@ -21,13 +21,15 @@ from planner.device.payload import ModelFunctions, child_target
 from planner.device.runner import Runner
 from planner.device.torch_install import TorchInstall, find_torch
 from planner.errors import UsageError
+from planner.estimation.allocator_what_ifs import check_environment
 from planner.estimation.host_run import HostAnswer, host_answer
 from planner.gpu_estimate import GpuEstimate
+from planner.memory.capacity import BOUND
 from planner.memory.host_memory import MALLOC_SETTING
 from planner.protocol import ChildVersions, Engine
 from planner.results import Estimate, Versions
 from planner.trace import Counts
-from planner.units import format_bytes, parse_bytes, parse_reserve
+from planner.units import format_bytes, parse_memory, parse_reserve
 from planner.weights import settled
 from planner.workload import Scalar, StepConfig, Target
 
@@ -118,6 +120,7 @@ def opened_host(
 ) -> Iterator[OpenedHost]:
     """Loads the target and runs it at some small batches; the child is there within the context."""
     torch = find_torch()
+    check_environment(config, torch.version)
     with child_target(target, functions, given) as named:
         progress("importing torch and the model")
         with Runner(
@@ -152,8 +155,10 @@ def host_estimate(
         peak_reserved_bytes=live_bytes,
         fits=forecast.resident_bytes(batch) <= memory_bytes - reserve_bytes,
         max_batch_size=answer.max_batch_size,
+        max_batch_is_bound=(answer.max_batch_size or 0) >= BOUND,
         max_batch_confirmed=None if answer.max_batch_size is None else False,
         max_batch_method=None if answer.max_batch_size is None else "replay",
+        suggested_batch_reason="errors of predictions for a CPU are not known",
     )
     counts = trace.counts or Counts(parameters=0, trainable_parameters=0, buffers=0)
     return Estimate(
@@ -178,10 +183,7 @@ def memory_limit(memory: str | int | None) -> int:
     """
     if memory is None:
         return available_memory_bytes()
-    size_bytes = parse_bytes(memory) if isinstance(memory, str) else memory
-    if size_bytes <= 0:
-        raise UsageError(f"memory must be more than 0, not {memory!r}")
-    return size_bytes
+    return parse_memory(memory, "memory")
 
 
 def available_memory_bytes() -> int:

@@ -13,7 +13,7 @@ from planner.errors import UsageError
 from planner.module_counts import ModelCounts, ModuleCounts
 from planner.results import SCHEMA_VERSION, Versions
 from planner.values_result import NO_VALUES_READ, ValuesResult
-from planner.workload import StepConfig
+from planner.workload import Scalar, StepConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +21,7 @@ class Inspection:
     """What a training step of one model costs, by module down to `depth`.
 
     `gpu` is the card whose kernels ran: it decides what attention and cuDNN keep for backward.
+    `gpu_id` is that of its record; `model_arguments` are those that the model was built with.
     """
 
     target: str
@@ -33,6 +34,8 @@ class Inspection:
     warnings: tuple[str, ...] = ()
     engine: str = "emulated"
     values: ValuesResult = NO_VALUES_READ
+    model_arguments: tuple[tuple[str, Scalar], ...] = ()
+    gpu_id: str | None = None
 
     @property
     def modules(self) -> tuple[ModuleCounts, ...]:
@@ -88,4 +91,6 @@ class Inspection:
             "assumptions": list(self.assumptions),
             "warnings": list(self.warnings),
             "values": self.values.to_dict(),
+            "model_arguments": dict(self.model_arguments),
+            "gpu_id": self.gpu_id,
         }

@@ -18,7 +18,7 @@ from planner.device.payload import ModelFunctions, child_target
 from planner.device.runner import Runner
 from planner.device.torch_install import TorchInstall, find_torch
 from planner.errors import PlannerError
-from planner.estimation.allocator_what_ifs import allocator_plan
+from planner.estimation.allocator_what_ifs import allocator_plan, check_environment
 from planner.estimation.batch_counts import BatchCounts
 from planner.estimation.data_source import measured_data
 from planner.estimation.speed_request import SpeedRequest, speed_request
@@ -56,8 +56,10 @@ def opened(
     """Starts a child that loads the target; it is there within the context.
 
     Raises:
-        PlannerError: the emulated device could not be built, or the target not be loaded.
+        PlannerError: the emulated device could not be built, or the target not be loaded; or the
+            environment has a setting of the allocator that torch refuses.
     """
+    check_environment(config, torch.version)
     with child_target(target, functions, given) as named:
         cards = Cards(torch=torch, device=emulated_device(torch, progress))
         progress("importing torch and the model")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from planner.host_estimate import estimate_on_host
 from planner.inspection import Inspection
 from planner.memory.budget import is_every_card, memory_budgets
 from planner.opened import OpenedStep, beside, counted_or_why, opened, opened_step
-from planner.options import arguments, step_config
+from planner.options import arguments, device_word, one_text, step_config, texts
 from planner.results import Estimate
 from planner.values_result import ValuesResult
 from planner.weights import settled
@@ -71,7 +72,8 @@ def estimate(
     Raises:
         PlannerError: see errors.py. A model that does not fit is a result, not an error.
     """
-    names = [gpu] if isinstance(gpu, str) else list(gpu)
+    names = texts(gpu, "gpu")
+    device = device_word(device)
     asked = asked_step(
         target,
         build_batch=build_batch,
@@ -90,9 +92,11 @@ def estimate(
     )
     if device is not None or memory is not None:
         _check_host(device, names, asked)
-        return _on_host(asked, memory, search=max_batch)
-    with opened_step(asked, names) as step:
-        return _on_cards(step, is_survey=is_every_card(names), search=max_batch)
+        found = _on_host(asked, memory, search=max_batch)
+    else:
+        with opened_step(asked, names) as step:
+            found = _on_cards(step, is_survey=is_every_card(names), search=max_batch)
+    return replace(found, model_arguments=asked.given)
 
 
 def _on_host(asked: AskedStep, memory: str | int | None, *, search: bool) -> Estimate:
@@ -162,7 +166,7 @@ def inspect(
     if isinstance(depth, bool) or not isinstance(depth, int) or depth < 0:
         raise UsageError(f"depth must be a whole number from 0 (the model alone) on, not {depth!r}")
     database = Path(hardware_db) if hardware_db is not None else None
-    if is_every_card([gpu]):
+    if is_every_card([one_text(gpu, "gpu")]):
         raise UsageError("inspect takes one card, whose kernels it counts")
     (budget,) = memory_budgets([gpu], hardware_db=database, gpu_memory=None, reserve=0)
     functions = ModelFunctions(
@@ -191,11 +195,13 @@ def inspect(
             config=settled(config, counts.counts.weight_dtypes),
             depth=depth,
             gpu=budget.card.name,
+            gpu_id=budget.spec.id,
             model=counts,
             versions=child.versions,
             assumptions=(*note, *counts.assumptions, *values.assumptions()),
             warnings=(*counts.warnings, *values.warnings(), *child.runner.warnings),
             values=values,
+            model_arguments=given,
         )
 
 

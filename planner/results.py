@@ -11,6 +11,8 @@ from typing import Any
 
 from planner.errors import UsageError
 from planner.gpu_estimate import GpuEstimate
+from planner.hardware.database import card_named
+from planner.hardware.names import RecordNames, folded
 from planner.memory.timeline import Breakdown
 from planner.module_counts import StepCounts
 from planner.trace import Counts
@@ -51,6 +53,7 @@ class Estimate:
 
     `step` holds FLOPs and activations, None where they could not be counted. `is_survey`: every
     card in the database was asked for. `values` are those that the step reads, on the first card.
+    `model_arguments` are those that the model was built with.
     """
 
     target: str
@@ -66,19 +69,27 @@ class Estimate:
     step: StepCounts | None = None
     is_survey: bool = False
     values: ValuesResult = NO_VALUES_READ
+    model_arguments: tuple[tuple[str, Scalar], ...] = ()
 
     def gpu(self, name: str | None = None) -> GpuEstimate:
-        """The entry of one card, by the name it was asked for or its full name; None: the first.
+        """The entry of one card, by the name it was asked for, its id, full name or an alias.
+
+        Names are read as the database reads them. None: the first card.
 
         Raises:
             UsageError: the card was not part of this estimate.
         """
         if name is None:
             return self.gpus[0]
-        wanted = _folded(name)
         for entry in self.gpus:
-            if wanted in (_folded(entry.requested), _folded(entry.name)):
+            if folded(name) == folded(entry.requested):
                 return entry
+        cards: dict[str, GpuEstimate] = {}
+        for entry in self.gpus:
+            cards.setdefault(entry.id or entry.requested, entry)
+        found = card_named(name, [_names(card_id, entry) for card_id, entry in cards.items()])
+        if found is not None:
+            return cards[found]
         known = ", ".join(entry.requested for entry in self.gpus)
         raise UsageError(f"{name!r} is not in this estimate; it holds {known}")
 
@@ -115,7 +126,7 @@ class Estimate:
             "target": self.target,
             "engine": self.engine,
             "versions": self.versions.to_dict(),
-            "config": _config_dict(self.config, self.optimizer, self.build_on),
+            "config": config_dict(self.config, self.optimizer, self.build_on),
             "counts": {
                 "parameters": self.counts.parameters,
                 "trainable_parameters": self.counts.trainable_parameters,
@@ -127,6 +138,7 @@ class Estimate:
             "assumptions": list(self.assumptions),
             "warnings": list(self.warnings),
             "values": self.values.to_dict() if self.engine == EMULATED else None,
+            "model_arguments": dict(self.model_arguments),
         }
 
 
@@ -134,21 +146,27 @@ def _step_dict(step: StepCounts | None) -> dict[str, Any]:
     return dict.fromkeys(_STEP_KEYS) if step is None else step.to_dict()
 
 
-def _folded(name: str) -> str:
-    return "".join(character for character in name.lower() if character.isalnum())
+def _names(card_id: str, entry: GpuEstimate) -> RecordNames:
+    return RecordNames(
+        file="", id=card_id, name=entry.name, aliases=entry.other_names, assumed_for=()
+    )
 
 
 def asked_config_dict(config: StepConfig) -> dict[str, Any]:
     """The entry `config` of a JSON document; None where nothing was said and the model decides."""
     optimizer, build_on = config.optimizer, config.build_on
-    return _config_dict(
+    return config_dict(
         config,
         None if optimizer is None else optimizer.value,
         None if build_on is None else build_on.value,
     )
 
 
-def _config_dict(config: StepConfig, optimizer: str | None, build_on: str | None) -> dict[str, Any]:
+def config_dict(config: StepConfig, optimizer: str | None, build_on: str | None) -> dict[str, Any]:
+    """The entry `config` of every JSON document: each field of the StepConfig, under its name.
+
+    `optimizer` and `build_on` are those of the run, or what was asked for where that is not known.
+    """
     arguments: dict[str, Scalar] = dict(config.optimizer_arguments)
     return {
         "batch_size": config.batch_size,

@@ -72,12 +72,17 @@ class StepTime:
             "shares": {bound.value: share for bound, share in found.shares},
             "runner_up": None if found.runner_up is None else found.runner_up.value,
             "takes_over_factor": found.takes_over_factor,
-            "interval": None if self.interval_s is None else list(self.interval_s),
+            "interval": _ends(self.interval_s),  # deprecated: interval_s has the unit in its name
+            "interval_s": _ends(self.interval_s),
             "interval_coverage": self.interval_coverage,
             "interval_basis": self.interval_basis,
             "gains": [gain.to_dict() for gain in self.gains],
             "uncounted_operators": list(self.uncounted_operators),
         }
+
+
+def _ends(interval: tuple[float, float] | None) -> list[float] | None:
+    return None if interval is None else list(interval)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,9 +17,9 @@ MIB = 1 << 20
 GIB = 1 << 30
 TIB = 1 << 40
 
-_FACTORS = {"": 1, "b": 1, "k": KIB, "m": MIB, "g": GIB, "t": TIB}
+_FACTORS = {"": 1, "k": KIB, "m": MIB, "g": GIB, "t": TIB, "p": 1 << 50, "e": 1 << 60}
 _NUMBER = r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
-_SIZE = re.compile(rf"\s*{_NUMBER}\s*([kmgt]?)(?:i?b)?\s*", re.IGNORECASE | re.ASCII)
+_SIZE = re.compile(rf"\s*{_NUMBER}\s*([kmgtpe]?)(?:i?b)?\s*", re.IGNORECASE | re.ASCII)
 _LARGEST_BYTES = 1 << 60  # beyond any memory, and still exact in every number that holds a size
 
 _SECONDS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
@@ -40,11 +40,36 @@ def parse_bytes(text: str) -> int:
     Raises:
         UsageError: the text is not a size.
     """
+    size_bytes = _bytes(text)
+    if size_bytes > _LARGEST_BYTES:
+        raise UsageError(f"{text!r} is more than any memory (1 EiB at most); write it like 24GiB")
+    return size_bytes
+
+
+def parse_memory(value: str | int, name: str, most_bytes: int = _LARGEST_BYTES) -> int:
+    """Bytes of a memory that is called `name`: a size as text, or a whole number of bytes.
+
+    Raises:
+        UsageError: neither, nothing, or more than `most_bytes`.
+    """
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise UsageError(f"{name} must be a size like 24GiB or a number of bytes, not {value!r}")
+    size_bytes = _bytes(value) if isinstance(value, str) else value
+    if size_bytes <= 0:
+        raise UsageError(f"{name} must be more than 0, not {value!r}; write it like 24GiB")
+    if size_bytes > most_bytes:
+        raise UsageError(
+            f"{name} {value!r} was asked for, and the most that it can be is "
+            f"{format_bytes(most_bytes)}: give that or less"
+        )
+    return size_bytes
+
+
+def _bytes(text: str) -> int:
     match = _SIZE.fullmatch(text)
-    size = Decimal(match[1]) * _FACTORS[match[2].lower()] if match else None
-    if size is None or size > _LARGEST_BYTES:
+    if match is None:
         raise UsageError(f"{text!r} is not a size; write it like 24GiB, 500MiB or 1048576")
-    return int(size)
+    return int(Decimal(match[1]) * _FACTORS[match[2].lower()])
 
 
 def parse_reserve(text: str | int, of_bytes: int) -> int:
@@ -53,8 +78,10 @@ def parse_reserve(text: str | int, of_bytes: int) -> int:
     Raises:
         UsageError: neither a size nor a percentage from 0 to below 100.
     """
-    if isinstance(text, int):
+    if isinstance(text, int) and not isinstance(text, bool):
         return text
+    if not isinstance(text, str):
+        raise UsageError(f"{text!r} is neither a size like 1GiB nor a percentage like 5%")
     stripped = text.strip()
     if not stripped.endswith("%"):
         return parse_bytes(stripped)

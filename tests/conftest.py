@@ -133,6 +133,8 @@ def a100(step_time: StepTime, host_needs: HostNeeds, cost: StepCost) -> GpuEstim
     return GpuEstimate(
         requested="a100",
         name="NVIDIA A100-SXM4-80GB",
+        id="a100-sxm4-80gb",
+        other_names=("NVIDIA A100 80GB SXM", "A100"),
         total_memory_bytes=81049 * MIB,
         usable_memory_bytes=81049 * MIB,
         context_overhead_bytes=512 * MIB,
@@ -168,6 +170,8 @@ def t4(step_time: StepTime) -> GpuEstimate:
     return GpuEstimate(
         requested="t4",
         name="Tesla T4",
+        id="t4",
+        suggested_batch_reason="no largest batch was searched",
         total_memory_bytes=14909 * MIB,
         usable_memory_bytes=14909 * MIB,
         context_overhead_bytes=198 * MIB,

@@ -10,9 +10,10 @@ import click
 import planner
 from planner.cli import options as shared
 from planner.cli.exit_codes import fits_or_not
-from planner.cli.output import print_result, write_whole
+from planner.cli.output import print_result
 from planner.cli.progress import shown_progress
 from planner.cli.speed_options import card_step_options
+from planner.cli.whole_files import write_whole
 from planner.comparison_result import RankBy
 
 _EXIT_CODES = """\b
@@ -66,7 +67,7 @@ def compare(
     """
     with shown_progress(quiet) as progress:
         found = planner.compare(target, on_progress=progress, **options)
-    if csv_file is not None:
-        write_whole(csv_file, found.to_csv())
     print_result(found, "comparison", as_json=as_json)
+    if csv_file is not None:  # last: a disk that is full must not cost the table
+        write_whole(csv_file, found.to_csv())
     context.exit(fits_or_not(any(card.fits for card in found.cards)))

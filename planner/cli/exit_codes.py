@@ -20,6 +20,7 @@ class ExitCode(IntEnum):
     USAGE = 2  # the request itself: an option, a value, a card that is not known
     DOES_NOT_FIT = 3  # done, but on at least one card asked for the step does not fit
     NOT_CONFIRMED = 4  # verify: done, but what was predicted is not what was measured
+    HUNG_UP = 129  # the terminal was closed: 128 + SIGHUP
     INTERRUPTED = 130  # Ctrl-C: 128 + SIGINT
     TERMINATED = 143  # 128 + SIGTERM
 

@@ -57,7 +57,7 @@ def show(context: click.Context, card: str, hardware_db: Path | None, as_json: b
 def _card_lines(spec: GpuSpec) -> list[tuple[str, str]]:
     return [
         ("id", spec.id),
-        ("other names", ", ".join([*spec.aliases, *(short for short, _ in spec.assumed_for)])),
+        ("other names", ", ".join(spec.other_names)),
         ("vendor, architecture", f"{spec.vendor.value}, {spec.architecture}"),
         ("compute capability", format_capability(spec.compute_capability) or UNKNOWN),
         ("can be emulated", "yes" if spec.emulatable else "no"),

@@ -8,8 +8,11 @@ from pathlib import Path
 import click
 
 from planner.cli import options as shared
-from planner.cli.output import print_json, print_renderable, write_whole
+from planner.cli.output import print_json, print_renderable
+from planner.cli.terminal import print_text, say
+from planner.cli.whole_files import write_whole
 from planner.errors import UsageError
+from planner.outside_text import shown_record
 from planner.verification import history as kept
 
 _EXIT_CODES = """\b
@@ -36,7 +39,7 @@ def history(context: click.Context, card: str | None, target: str | None, as_jso
         return
     from planner.report.history import history_table
 
-    print_renderable(history_table(found))
+    print_renderable(history_table(shown_record(found)))
 
 
 @history.command()
@@ -50,7 +53,7 @@ def show(number: int, as_json: bool) -> None:
         return
     from planner.report.history import history_entry
 
-    print_renderable(history_entry(found))
+    print_renderable(history_entry(shown_record(found)))
 
 
 @history.command()
@@ -59,7 +62,7 @@ def export(file: Path | None) -> None:
     """Write all verifications as JSON, one on a line, to FILE or to stdout."""
     lines = [f"{line}\n" for line in kept.exported(kept.entries())]
     if file is None or str(file) == "-":
-        click.echo("".join(lines), nl=False)
+        print_text("".join(lines))
     else:
         write_whole(file, "".join(lines), is_private=True)
 
@@ -74,7 +77,7 @@ def delete(ids: Sequence[int], everything: bool, yes: bool) -> None:
         raise UsageError("say which: planner history delete ID..., or planner history delete --all")
     count = len(kept.ids_kept())
     if everything and not count:
-        click.echo("the history is empty", err=True)
+        say("the history is empty")
         return
     kept.check_ids(ids)
     what = f"all {_counted(count)}" if everything else _named(ids)
@@ -84,7 +87,7 @@ def delete(ids: Sequence[int], everything: bool, yes: bool) -> None:
         kept.delete_all()
     else:
         kept.delete(ids)
-    click.echo(f"deleted {what}", err=True)
+    say(f"deleted {what}")
 
 
 def _counted(count: int) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from planner.cli.whole_files import check_place
 from planner.units import parse_seconds
 from planner.workload import (
     EMA_DECAY,
@@ -232,7 +233,7 @@ input_spec = click.option(
 gpu_memory = click.option(
     "--gpu-memory",
     metavar="SIZE",
-    help="Memory of the card, like 24GiB, in the place of what its record says.",
+    help="Memory of the card, like 24GiB (at most 16 TiB), in the place of its record's.",
 )
 reserve = click.option(
     "--reserve",
@@ -256,8 +257,8 @@ def _in_a_folder(
     context: click.Context, parameter: click.Parameter, file: Path | None
 ) -> Path | None:
     """A file to write, refused before minutes are spent on what it is for."""
-    if file is not None and not file.parent.is_dir():
-        raise click.BadParameter(f"there is no folder {str(file.parent)!r} for {file.name!r}.")
+    if file is not None:
+        check_place(file, "--csv")
     return file
 
 

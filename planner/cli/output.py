@@ -1,26 +1,24 @@
 """Results on stdout: as JSON, or as a report in colour on a terminal and plain on a pipe.
 
-In: what the library gave. Out: stdout; files that are whole. Convention: rich is imported for a
-report alone.
+In: what the library gave. Out: stdout. Convention: rich is imported for a report alone; no text of
+a model, a record or a file reaches a terminal but through planner.outside_text, and none is taken
+for markup.
 """
 
 from __future__ import annotations
 
+import io
 import json
-import os
 import sys
-import tempfile
-from contextlib import suppress
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import click
-
+from planner.cli.terminal import print_text
+from planner.outside_text import shown_lines, shown_record
 from planner.results import SCHEMA_VERSION
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
 
 _PIPED_WIDTH = 100_000  # no sentence is folded on a pipe, where grep and diff want it whole
 
@@ -36,58 +34,39 @@ class Document(Protocol):
 def print_result(found: Document, report: str, *, as_json: bool) -> None:
     """The JSON of a result, or what `render` of planner.report.<report> makes of it."""
     if as_json:
-        click.echo(json.dumps(found.to_dict(), indent=2))
+        print_text(json.dumps(found.to_dict(), indent=2) + "\n")
     else:
-        print_renderable(import_module(f"planner.report.{report}").render(found))
+        print_renderable(import_module(f"planner.report.{report}").render(shown_record(found)))
 
 
 def print_json(document: dict[str, Any]) -> None:
     """A document that gains the version of its schema."""
-    click.echo(json.dumps({"schema_version": SCHEMA_VERSION, **document}, indent=2))
+    print_text(json.dumps({"schema_version": SCHEMA_VERSION, **document}, indent=2) + "\n")
 
 
-def print_renderable(report: RenderableType) -> None:
-    """Prints what planner.report made."""
+def report_console(piped_width: int = _PIPED_WIDTH) -> Console:
+    """As wide as the terminal, or wide enough for a pipe; what it prints is never markup."""
     from rich.console import Console
 
     is_terminal = sys.stdout.isatty()
-    console = Console(
-        width=None if is_terminal else _PIPED_WIDTH,
+    return Console(
+        width=None if is_terminal else piped_width,
         no_color=None if is_terminal else True,
         force_terminal=None if is_terminal else False,
         highlight=False,
+        markup=False,
+        emoji=False,
     )
-    with console.capture() as captured:
-        console.print(report)
-    text = "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
-    encoding = sys.stdout.encoding or "ascii"
-    click.echo(text.encode(encoding, errors="backslashreplace").decode(encoding), nl=False)
 
 
-def write_whole(file: Path, text: str, *, is_private: bool = False) -> None:
-    """All of it or nothing: what was there before stays until the new file is complete.
+def print_renderable(report: RenderableType, console: Console | None = None) -> None:
+    """Prints what planner.report made; what is left of controls in it is shown, not obeyed."""
+    from rich.segment import Segment, Segments
 
-    What is no file of its own, like /dev/stdout, is written to.
-    """
-    if file.is_symlink() or (file.exists() and not file.is_file()):
-        file.write_text(text, encoding="utf-8")
-        return
-    handle, name = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)
-    try:
-        with open(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        if not is_private:  # mkstemp's files are
-            os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, file)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(name)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    console = console or report_console()
+    parts = [Segment(shown_lines(one.text), one.style) for one in console.render(report)]
+    # not capture(): that writes to stdout too, where a full disk would be an error without a name
+    console.file = page = io.StringIO()
+    console.print(Segments(parts), end="")
+    text = "".join(f"{line.rstrip()}\n" for line in page.getvalue().split("\n"))
+    print_text(text.rstrip("\n") + "\n")

@@ -11,7 +11,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-import click
+from planner.cli.terminal import say
+from planner.outside_text import shown
 
 _DETAIL = ": trying "  # what follows changes with every try, which a log need not see
 
@@ -43,7 +44,7 @@ class _StageLines:
             self._said.add(stage)
             # Where nobody reads the log any more, the report may still be wanted.
             with suppress(OSError):
-                click.echo(stage, err=True)
+                say(shown(stage))
 
 
 @contextmanager
@@ -57,6 +58,7 @@ def _in_place() -> Iterator[Callable[[str], None]]:
     with Console(stderr=True).status("starting") as status:
 
         def show(text: str) -> None:
+            text = shown(text)
             card, separator, _ = text.partition(": ")
             with lock:
                 if not separator:

@@ -6,7 +6,6 @@ imported when it is run, so that `planner --help` costs no more than click.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -16,6 +15,7 @@ import click
 
 from planner import __version__
 from planner.cli.exit_codes import ExitCode
+from planner.cli.terminal import say, silence_stdout
 from planner.errors import ModelError, PlannerError
 
 # name: (module, object in it, what it does); a test holds the last against the command's own help
@@ -59,6 +59,11 @@ _COMMANDS = {
         "planner.cli.cpus",
         "cpus",
         "List the known processors; `planner cpus show CPU` shows one of them with its sources.",
+    ),
+    "doctor": (
+        "planner.cli.doctor",
+        "doctor",
+        "Say whether estimates can run on this machine, and what a report of a bug needs to say.",
     ),
     "hosts": (
         "planner.cli.hosts",
@@ -105,18 +110,19 @@ class Root(click.Group):
             code = ExitCode.INTERRUPTED
         except BrokenPipeError:
             # The reader has left (| head). Python would complain at exit when it flushes.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            silence_stdout()
             code = ExitCode.ERROR
         except OSError as error:
-            _say_error(str(error))
+            name = "" if error.filename is None else f"{error.filename}: "
+            _say_error(f"{name}{error.strerror or error}")
             code = ExitCode.ERROR
         sys.exit(code or ExitCode.FITS)
 
 
 def _say_error(message: str, frames: str = "") -> None:
-    click.echo(f"error: {message}", err=True)
+    say(f"error: {message}")
     if frames:
-        click.echo(frames, err=True)
+        say(frames)
 
 
 @click.group(

@@ -6,17 +6,18 @@ narrow terminal is left out from the right; on a pipe nothing is folded or cut.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 import click
-from rich.console import Console
+from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
-from planner.cli.output import Document, print_json
+from planner.cli.output import Document, print_json, print_renderable, report_console
 from planner.hardware.specs import Price
+from planner.outside_text import shown
 
 UNKNOWN = "-"
 
@@ -36,11 +37,6 @@ _PIPED_WIDTH = 400  # wide enough that no line of a piped table is folded or cut
 
 S = TypeVar("S", bound=Document)
 Column = tuple[str, Callable[[S], str]]  # its heading, and the cell of a record
-
-
-def console() -> Console:
-    """As wide as the terminal, or wide enough for a pipe."""
-    return Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH, highlight=False)
 
 
 def print_records(
@@ -69,20 +65,20 @@ def with_those_before(
 
 def print_list(columns: Sequence[Column[S]], records: Iterable[S]) -> None:
     """One line a record. The first column and those that hold names are text."""
-    out = console()
-    shown = list(columns)
+    out = report_console(_PIPED_WIDTH)
+    kept = list(columns)
     if out.width >= _PIPED_WIDTH:
-        shown = [(title.replace("\n", " "), cell) for title, cell in shown]
-    rows = [[cell(record) for _, cell in shown] for record in records]
-    while len(shown) > 2 and _needed_width([title for title, _ in shown], rows) > out.width:
-        shown.pop()
+        kept = [(title.replace("\n", " "), cell) for title, cell in kept]
+    rows = [[shown(cell(record)) for _, cell in kept] for record in records]
+    while len(kept) > 2 and _needed_width([title for title, _ in kept], rows) > out.width:
+        kept.pop()
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for position, (title, _) in enumerate(shown):
+    for position, (title, _) in enumerate(kept):
         text = position == 0 or title in ("name", "cards", "cpu")
         table.add_column(title, justify="left" if text else "right", no_wrap=True)
     for row in rows:
-        table.add_row(*row[: len(shown)])
-    out.print(table)
+        table.add_row(*row[: len(kept)])
+    print_renderable(table, out)
 
 
 def print_sheet(
@@ -92,14 +88,13 @@ def print_sheet(
     sections: Mapping[str, Sequence[tuple[str, str]]],
 ) -> None:
     """One record: its name, what was assumed, a line for each figure, then named sections."""
-    out = console()
-    out.print(title, style="bold", markup=False)
+    parts: list[RenderableType] = [Text(shown(title), style="bold")]
     if note:
-        out.print(f"note: {note}", markup=False)
-    out.print(_pairs(lines, bold=True))
+        parts.append(Text(f"note: {shown(note)}"))
+    parts.append(_pairs(lines, bold=True))
     for heading, pairs in sections.items():
-        out.print(f"\n{heading}", style="bold", markup=False)
-        out.print(_pairs(pairs, bold=False))
+        parts += [Text(f"\n{shown(heading)}", style="bold"), _pairs(pairs, bold=False)]
+    print_renderable(Group(*parts), report_console(_PIPED_WIDTH))
 
 
 def pcie(generation: int | None, lanes: int | None) -> str:
@@ -124,7 +119,7 @@ def _pairs(lines: Sequence[tuple[str, str]], *, bold: bool) -> Table:
     table.add_column(style="bold" if bold else "", no_wrap=True)
     table.add_column(overflow="fold")
     for label, value in lines:
-        table.add_row(label, value or UNKNOWN)
+        table.add_row(shown(label), shown(value) or UNKNOWN)
     return table
 
 

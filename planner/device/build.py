@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 import shlex
 import shutil
@@ -18,8 +17,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from planner.device.cache import DeviceCache
+from planner.device.cache import VARIABLE, DeviceCache
+from planner.device.sealed import DamagedError, sealed_names
 from planner.device.stubs import HEADERS, make_stubs
 from planner.device.symbols import CudaImports, read_cuda_imports
 from planner.device.torch_install import TorchInstall, package_version
@@ -29,7 +30,7 @@ NATIVE = Path(__file__).parent / "native"
 DEVICE_LIBRARY = "libplanner_device.so"
 BRIDGE_DRIVER_SOURCE = "bridge_driver.c"
 BRIDGE_DRIVER_LIBRARY = "bridge_driver.so"
-MANIFEST = "device.json"
+_LIBRARIES = "libraries"  # in the manifest
 _COMPILERS = ("g++", "clang++", "c++")
 _COMPILER_CACHES = ("ccache", "sccache", "distcc")
 _OPTIONS = ("-std=c++17", "-O1", "-fPIC", "-fvisibility=hidden", "-w")
@@ -78,14 +79,49 @@ def emulated_device(torch: TorchInstall, progress: Progress = lambda _: None) ->
     """
     cache = DeviceCache.open()
     key = build_key(torch)
-    folder = cache.find(key)
-    if folder is None:
-        with cache.lock(key, progress):
-            folder = cache.find(key)
-            if folder is None:
-                progress(f"building the emulated device for torch {torch.version} (once)")
-                folder = cache.store(key, lambda work: _build(torch, work, progress))
-    return _load(folder)
+    found, _ = _kept(cache, key)
+    if found is not None:
+        return found
+    with cache.lock(key, progress):
+        found, damage = _kept(cache, key)
+        if found is not None:
+            return found
+        if damage is None:
+            progress(f"building the emulated device for torch {torch.version} (once)")
+        else:
+            progress(
+                f"building the emulated device for torch {torch.version} again, because the one "
+                f"in the cache is damaged ({damage})"
+            )
+            cache.discard(key)
+        cache.store(key, lambda work: _build(torch, work, progress))
+        found, damage = _kept(cache, key)
+    if found is None:
+        raise BuildError(
+            f"the emulated device was built, and what {cache.folder} holds is not what was "
+            f"written ({damage}); look at that disk, or set {VARIABLE} to another folder"
+        )
+    return found
+
+
+def _kept(cache: DeviceCache, key: str) -> tuple[EmulatedDevice | None, str | None]:
+    """The build of a key, if it is there and whole; else in which way it is damaged, if it is."""
+    try:
+        document = cache.opened(key)
+        if document is None:
+            return None, None
+        return _device(cache.folder / key, sealed_names(document, _LIBRARIES)), None
+    except DamagedError as error:
+        return None, str(error)
+
+
+def _device(folder: Path, libraries: Sequence[str]) -> EmulatedDevice:
+    return EmulatedDevice(
+        folder=folder,
+        libraries=tuple(folder / name for name in libraries),
+        bridge_driver=folder / BRIDGE_DRIVER_LIBRARY,
+        driver_folder=folder / "driver",
+    )
 
 
 def build_key(torch: TorchInstall) -> str:
@@ -100,22 +136,13 @@ def build_key(torch: TorchInstall) -> str:
     return f"torch-{torch.version}-{digest.hexdigest()[:16]}"
 
 
-_GENERATORS = ("build.py", "stubs.py", "symbols.py", "unemulated.py")
+_GENERATORS = ("build.py", "sealed.py", "stubs.py", "symbols.py", "unemulated.py")
 
 
-def _load(folder: Path) -> EmulatedDevice:
-    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    return EmulatedDevice(
-        folder=folder,
-        libraries=tuple(folder / name for name in manifest["libraries"]),
-        bridge_driver=folder / BRIDGE_DRIVER_LIBRARY,
-        driver_folder=folder / "driver",
-    )
-
-
-def _build(torch: TorchInstall, work: Path, progress: Progress) -> None:
+def _build(torch: TorchInstall, work: Path, progress: Progress) -> dict[str, Any]:
+    """Fills the folder `work`, and says what its manifest holds."""
     compiler = find_compiler()
-    _check_headers(torch)
+    check_headers(torch)
     include = [f"-I{NATIVE}", f"-I{NATIVE / 'compat'}"]
     for path in torch.include_folders:
         include += ["-isystem", str(path)]
@@ -148,11 +175,15 @@ def _build(torch: TorchInstall, work: Path, progress: Progress) -> None:
         )  # fmt: skip
     (work / "driver").mkdir()
     os.symlink(f"../{_file_name('libcuda.so.1')}", work / "driver" / "libcuda.so.1")
-    manifest = {"torch": torch.version, "libraries": [DEVICE_LIBRARY, *libraries]}
-    (work / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    return {"torch": torch.version, _LIBRARIES: [DEVICE_LIBRARY, *libraries]}
 
 
-def _check_headers(torch: TorchInstall) -> None:
+def check_headers(torch: TorchInstall) -> None:
+    """Whether the headers are there that the build needs.
+
+    Raises:
+        UnsupportedPlatformError: one is not; says what to install.
+    """
     for header, package in _REQUIRED_HEADERS.items():
         if not any((folder / header).is_file() for folder in torch.include_folders):
             raise UnsupportedPlatformError(

@@ -134,7 +134,7 @@ def device_index(device: str) -> int:
         UsageError: another text.
     """
     kind, _, number = device.partition(":")
-    if kind != "cuda" or (number and not number.isdigit()):
+    if kind != "cuda" or (number and not number.isdecimal()):
         raise UsageError(f"device {device!r} is not one of cpu, cuda, cuda:0, cuda:1 ...")
     return int(number or 0)
 

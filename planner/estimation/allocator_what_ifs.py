@@ -11,12 +11,14 @@ from dataclasses import dataclass
 
 from planner.errors import UsageError
 from planner.gpu_estimate import WhatIf
-from planner.memory.allocator_options import parse_alloc_conf
+from planner.memory.allocator_options import UnknownOptionError, parse_alloc_conf
 from planner.memory.allocator_settings import AllocatorSettings, Backend
-from planner.memory.forecast import WITHOUT_LIMIT_BYTES, Forecast
+from planner.memory.device_memory import WITHOUT_LIMIT_BYTES
+from planner.memory.forecast import Forecast
 from planner.memory.replay import Request, replay
 from planner.memory.scaling import ScaledRequests
 from planner.protocol import ALLOC_CONF_VARIABLES
+from planner.workload import StepConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,14 +59,28 @@ def allocator_plan(texts: Sequence[str], torch_version: str) -> AllocatorPlan:
     )
 
 
+def check_environment(config: StepConfig, torch_version: str) -> None:
+    """Whether torch takes the environment's setting; it would end the child while it is imported.
+
+    Raises:
+        UsageError: it does not, and the step has no setting of its own; names the variable.
+    """
+    if config.alloc_conf is None:
+        _inherited(torch_version)
+
+
 def _inherited(torch_version: str) -> AllocatorPlan:
     variable = next((name for name in ALLOC_CONF_VARIABLES if name in os.environ), None)
     text = "" if variable is None else os.environ[variable]
     try:
-        settings = _with_replay(parse_alloc_conf(text, torch_version))
-    except UsageError:  # torch will say what it makes of it
-        settings = None
-    return AllocatorPlan(text=text, variable=variable, in_force=settings)
+        settings = parse_alloc_conf(text, torch_version)
+    except UsageError as error:
+        if isinstance(error, UnknownOptionError) and error.may_be_newer:
+            return AllocatorPlan(text=text, variable=variable, in_force=None)  # torch decides
+        raise UsageError(
+            f"{variable}={text!r} in the environment: {error}; correct it or unset {variable}"
+        ) from None
+    return AllocatorPlan(text=text, variable=variable, in_force=_with_replay(settings))
 
 
 def _with_replay(settings: AllocatorSettings) -> AllocatorSettings | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from planner.device.runner import Runner
 from planner.estimation.step_runs import Axis, StepRuns
 from planner.memory.capacity import Probe, Verdict
-from planner.memory.forecast import WITHOUT_LIMIT_BYTES
+from planner.memory.device_memory import WITHOUT_LIMIT_BYTES
 from planner.memory.largest import Beginning, Largest, largest
 from planner.memory.replay import Request, replay, requests_of
 from planner.memory.scaling import Sample

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 from planner.estimation.card_run import CardAnswer
 from planner.estimation.step_setup import StepSetup
-from planner.memory.forecast import WITHOUT_LIMIT_BYTES, Forecast
+from planner.memory.device_memory import WITHOUT_LIMIT_BYTES
+from planner.memory.forecast import Forecast
 from planner.memory.scaling import ScaledRequests
 from planner.trace import Outcome, StepTrace
 

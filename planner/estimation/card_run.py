@@ -149,8 +149,9 @@ def _emptied(allocations: AllocationTrace | None) -> int:
 def beyond_all_cards(trace: StepTrace) -> StepTrace:
     """The trace of a run that asked for more than there is to ask for."""
     said = (
-        f"batch {trace.batch_size} needs more than the {format_bytes(UNLIMITED_BYTES)} that can be "
-        "measured; the peaks are those reached before the allocation that failed"
+        f"batch {trace.batch_size} needs more than can be measured ({format_bytes(UNLIMITED_BYTES)} "
+        "in all, and with expandable segments 9/8 of the card for one tensor); the peaks are those "
+        "reached before the allocation that failed"
     )
     return replace(trace, warnings=(*trace.warnings, said))
 

@@ -38,6 +38,7 @@ def compared(memory: BatchMemory, speeds: BatchSpeeds, batch_size: int | None) -
     card = ComparedCard(
         requested=budget.requested,
         name=budget.card.name,
+        id=budget.spec.id,
         usable_memory_bytes=budget.usable_memory_bytes,
         fits=fits,
         max_batch_size=memory.largest,

@@ -13,12 +13,14 @@ from planner.performance.host_budget import HostBudget
 from planner.performance.host_ram import Room, host_ram, room_in_ram, room_in_shm
 from planner.speed_result import HostNeeds
 from planner.trace import TensorCategory
+from planner.units import MIB
 from planner.workload import Mode
 
 _CHECKPOINTED = (
     TensorCategory.PARAMETER, TensorCategory.BUFFER, TensorCategory.OPTIMIZER_STATE,
 )  # fmt: skip
 # Where no host was named, cores are counted of the reference core, with no limit beside them.
+_RESIDENT_GRAIN_BYTES = 64 * MIB
 _REFERENCE_CORE = "EPYC 9B14 (Zen 4)"
 _ANY_HOST = HostBudget(
     requested="", cores=1.0, threads=1, core_speed=1.0, ram_bytes=0, shm_bytes=None,
@@ -37,6 +39,11 @@ def checkpoint_bytes(answer: CardAnswer, mode: Mode) -> int:
     return sum(sums.get(category.value, 0) for category in _CHECKPOINTED)
 
 
+def _coarse(resident_bytes: int) -> int:
+    """Rounded up: what is resident differs by some pages from run to run, the answer should not."""
+    return -(-resident_bytes // _RESIDENT_GRAIN_BYTES) * _RESIDENT_GRAIN_BYTES
+
+
 def host_needs(step: CardStep, parts: StepParts, checkpoint: int) -> HostNeeds:
     """Of the step on its card; `checkpoint` is in bytes."""
     request, item = step.request, step.item
@@ -44,7 +51,7 @@ def host_needs(step: CardStep, parts: StepParts, checkpoint: int) -> HostNeeds:
     ram = host_ram(
         loader,
         step.counted.batch_tensors_bytes,
-        base_bytes=step.counted.resident_bytes,
+        base_bytes=_coarse(step.counted.resident_bytes),
         checkpoint_bytes=checkpoint,
     )
     needed = None

@@ -16,6 +16,17 @@ from planner.memory.spread import NoSpread, Spread
 from planner.trace import Outcome, StepTrace
 from planner.units import format_percent
 
+_NOT_SEARCHED = "no largest batch was searched"
+_NOT_OF_ALL_CARDS = (
+    "of every card at once none is suggested, which would take longer than all runs; ask for a "
+    "card by its name"
+)
+_NO_INTERVAL = "there is no interval of device total that it could fit at the upper end of"
+_NOT_ENDED = "the run of the batch that was asked for did not come to its end"
+_NO_LIMIT = "no memory of the step depends on the batch"
+_NO_REPLAY = "this allocator cannot be replayed"
+_BELOW_SAMPLES = "it is less than {smallest}, the smallest batch whose requests a replay goes by"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outlook:
@@ -26,17 +37,25 @@ class Outlook:
     coverage: float | None = None
     suggested_batch_size: int | None = None
     suggested_margin_bytes: int | None = None
+    suggested_batch_reason: str | None = None
 
     @property
-    def said(self) -> str:
-        """The basis as a sentence of the report."""
+    def said(self) -> tuple[str, ...]:
+        """The basis as a sentence of the report, and why no batch is suggested, if it is not clear.
+
+        Where nothing was asked for, or there is no interval either, that says enough.
+        """
+        reason = self.suggested_batch_reason
         if self.coverage is None:
-            return self.basis
+            return (self.basis,)
         covered = format_percent(self.coverage, 1)
-        return (
+        interval = (
             f"interval of device total: {covered} of such cases at the least, by the errors of "
             f"{self.basis}"
         )
+        if reason in (None, _NOT_SEARCHED, _NOT_OF_ALL_CARDS):
+            return (interval,)
+        return (interval, f"no batch is suggested: {reason}")
 
 
 def outlook(
@@ -48,13 +67,20 @@ def outlook(
 ) -> Outlook:
     """The interval; with `suggest`, the batch that fits at its upper end, by replay."""
     if isinstance(spread, NoSpread):
-        return Outlook(basis=spread.reason)
+        reason = _NOT_SEARCHED if answer.batch is None else _NO_INTERVAL
+        return Outlook(basis=spread.reason, suggested_batch_reason=reason)
     if answer.trace.outcome is Outcome.OUT_OF_MEMORY:
-        return Outlook(basis="no interval of device total: the run did not come to its end")
+        return Outlook(
+            basis="no interval of device total: the run did not come to its end",
+            suggested_batch_reason=_NOT_SEARCHED if answer.batch is None else _NOT_ENDED,
+        )
     budget = answer.budget
     # What other draws take more has to fit as well.
     capacity_bytes = int(spread.capacity_bytes(budget) / answer.reserved_spread[1])
-    batch = _suggested(answer, capacity_bytes, settings) if suggest else None
+    found: int | str = _NOT_SEARCHED if answer.batch is None else _NOT_OF_ALL_CARDS
+    if suggest:
+        found = _suggested(answer, capacity_bytes, settings)
+    batch = found if isinstance(found, int) else None
     low_bytes, high_bytes = _with_other_draws(answer, spread)
     if _fits_in(answer, capacity_bytes, settings):
         # What is beyond the card lies idle: the allocator gives it back before it fails.
@@ -65,6 +91,7 @@ def outlook(
         coverage=spread.coverage,
         suggested_batch_size=batch,
         suggested_margin_bytes=None if batch is None else budget.capacity_bytes - capacity_bytes,
+        suggested_batch_reason=found if isinstance(found, str) else None,
     )
 
 
@@ -95,18 +122,22 @@ def _fits_in(answer: CardAnswer, capacity_bytes: int, settings: AllocatorSetting
 
 def _suggested(
     answer: CardAnswer, capacity_bytes: int, settings: AllocatorSettings | None
-) -> int | None:
+) -> int | str:
     """The largest batch on a card that gives `capacity_bytes` to the allocator; 0: none.
 
-    None where nothing limits it, where no replay can tell, or where it lies below all samples.
+    In words, why it is not known: nothing limits it, no replay can tell, it is below all samples.
     """
     largest = answer.batch
-    if largest is None or largest.has_no_limit:
-        return None
+    if largest is None:
+        return _NOT_SEARCHED
+    if largest.has_no_limit:
+        return _NO_LIMIT
     if not largest.capacity.largest or capacity_bytes <= 0:
         return 0
-    if largest.scaled is None or settings is None:
-        return None
+    if settings is None:
+        return _NO_REPLAY
+    if largest.scaled is None:
+        return f"the largest batch was searched by runs: {largest.reason}"
     found = Forecast(largest.scaled, settings).largest(
         capacity_bytes=capacity_bytes,
         total_memory_bytes=answer.budget.usable_memory_bytes,
@@ -119,13 +150,13 @@ def _suggested(
     return min(found.largest, largest.capacity.largest)
 
 
-def _below_samples(trace: StepTrace, smallest: int, capacity_bytes: int) -> int | None:
+def _below_samples(trace: StepTrace, smallest: int, capacity_bytes: int) -> int | str:
     """Batch 1 makes other requests, so that it is no sample; but it may be the one that was run."""
     if smallest == 1:
         return 0
     if (trace.batch_size, smallest) == (1, 2):
         return int(trace.peak_reserved_bytes <= capacity_bytes)
-    return None
+    return _BELOW_SAMPLES.format(smallest=smallest)
 
 
 def _guess(answer: CardAnswer, largest: Largest, capacity_bytes: int) -> int | None:

@@ -22,7 +22,7 @@ from planner.performance.data_item import DataItem, parse_data
 from planner.performance.host_budget import HostBudget
 from planner.performance.loader import DEFAULT_PREFETCH_FACTOR, NO_WORKERS, Loader
 from planner.performance.price import HourlyPrice, parse_price
-from planner.units import parse_bytes, parse_dataset_size
+from planner.units import parse_dataset_size, parse_memory
 
 # Of a host that nobody named: enough for most cards, and few enough for most machines.
 DEFAULT_WORKERS = 4
@@ -98,7 +98,7 @@ def speed_request(
         raise UsageError("without workers nothing is prefetched: leave prefetch_factor out")
     checked_pue(pue)
     # What is cheap to check comes before the database is read and this machine is measured.
-    ram_bytes = None if ram is None else _ram_bytes(ram)
+    ram_bytes = None if ram is None else parse_memory(ram, "ram")
     hourly = None if price is None else parse_price(price)
     samples = None if dataset_size is None else parse_dataset_size(str(dataset_size))
     _loader(number, prefetch_factor, pin_memory, None)
@@ -160,15 +160,6 @@ def _check_kinds(**given: object) -> None:
             wanted = "a number"
         if not is_right:
             raise UsageError(f"{name} must be {wanted}, not {value!r}")
-
-
-def _ram_bytes(ram: str | int) -> int:
-    if isinstance(ram, bool) or not isinstance(ram, (str, int)):
-        raise UsageError(f"ram must be a size like 64GiB or a number of bytes, not {ram!r}")
-    size_bytes = parse_bytes(ram) if isinstance(ram, str) else ram
-    if size_bytes <= 0:
-        raise UsageError(f"ram must be more than 0, not {ram!r}; write it like 64GiB")
-    return size_bytes
 
 
 def _host(

@@ -99,6 +99,8 @@ def _gpu(answer: CardAnswer, seen: Outlook | None) -> GpuEstimate:
     return GpuEstimate(
         requested=budget.requested,
         name=budget.card.name,
+        id=budget.spec.id,
+        other_names=budget.spec.other_names,
         total_memory_bytes=budget.card.total_memory_bytes,
         usable_memory_bytes=budget.usable_memory_bytes,
         context_overhead_bytes=budget.context_overhead_bytes,
@@ -126,6 +128,7 @@ def _gpu(answer: CardAnswer, seen: Outlook | None) -> GpuEstimate:
         interval_basis=None if seen is None else seen.basis,
         suggested_batch_size=None if seen is None else seen.suggested_batch_size,
         suggested_margin_bytes=None if seen is None else seen.suggested_margin_bytes,
+        suggested_batch_reason=None if seen is None else seen.suggested_batch_reason,
     )
 
 
@@ -168,7 +171,7 @@ def _assumptions(answer: CardAnswer, seen: Outlook | None) -> tuple[str, ...]:
     return (
         *named,
         *_calibration(answer.budget.calibration),
-        *(() if seen is None else (seen.said,)),
+        *(() if seen is None else seen.said),
         *answer.trace.assumptions,
         *answer.values.assumptions(),
         *(emptied if answer.empties_cache else ()),

@@ -16,6 +16,7 @@ from planner.hardware.cpu_specs import CpuMatch, CpuSpec
 from planner.hardware.gpu_record import read_gpu
 from planner.hardware.host_record import read_host
 from planner.hardware.host_specs import HostMatch, HostSpec
+from planner.hardware.names import NameIndex, RecordNames
 from planner.hardware.records import Kind, Records, load_records
 from planner.hardware.specs import GpuMatch, GpuSpec, Vendor
 
@@ -38,6 +39,18 @@ _CPUS = Kind(
     read=read_cpu,
 )  # fmt: skip
 _HOST_WORDS = ("aws", "gcp", "googlecloud", "google", "azure", "standard", "lambda", "runpod")
+
+
+def card_named(name: str, cards: Sequence[RecordNames]) -> str | None:
+    """The id of the card among these that the database means by the name; None: none of them.
+
+    What two of them are called is the first one.
+    """
+    index = NameIndex(_GPUS.leading_words)
+    for card in cards:
+        index.add([card])
+    claim = index.find(name)
+    return None if claim is None else claim.id
 
 
 class GpuDatabase:

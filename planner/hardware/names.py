@@ -55,7 +55,7 @@ class NameIndex:
             for record in records
             for text in (record.id, *record.aliases, record.name)
         ]
-        _add_missing(self._exact, _unambiguous((_folded(text), owner) for text, owner in spellings))
+        _add_missing(self._exact, _unambiguous((folded(text), owner) for text, owner in spellings))
         _add_missing(
             self._loose, _unambiguous((self._stripped(text), owner) for text, owner in spellings)
         )
@@ -69,7 +69,7 @@ class NameIndex:
     def find(self, name: str) -> Claim | None:
         """What is meant; None when nothing is, or several are and none answers for the name."""
         return (
-            self._exact.get(_folded(name))
+            self._exact.get(folded(name))
             or self._shared.get(self._stripped(name))
             or self._loose.get(self._stripped(name))
         )
@@ -106,7 +106,7 @@ class NameIndex:
 
     def _stripped(self, name: str) -> str:
         """The name without leading words; the last word stays even when it is one of them."""
-        text = _folded(name)
+        text = folded(name)
         while True:
             word = next((word for word in self._leading_words if text.startswith(word)), None)
             if word is None or word == text:
@@ -127,5 +127,6 @@ def _add_missing(to: dict[str, Claim], claims: dict[str, Claim]) -> None:
         to.setdefault(key, claim)
 
 
-def _folded(name: str) -> str:
+def folded(name: str) -> str:
+    """The name without what does not count in any: case, blanks, hyphens, underscores, dots."""
     return re.sub(r"[\W_]+", "", name.casefold())

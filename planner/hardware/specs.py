@@ -207,6 +207,11 @@ class GpuSpec:
         return self.context.overhead_bytes
 
     @property
+    def other_names(self) -> tuple[str, ...]:
+        """Aliases, and short names that the card answers for."""
+        return (*self.aliases, *(short for short, _ in self.assumed_for))
+
+    @property
     def short_name(self) -> str:
         """The name without the vendor, with the size where the name alone does not tell it."""
         short = self.name.removeprefix("NVIDIA ").removeprefix("AMD ")

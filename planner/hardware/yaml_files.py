@@ -13,9 +13,12 @@ from typing import Any
 import yaml
 
 from planner.errors import HardwareDatabaseError
+from planner.user_files import bounded_content
 
 # Ours have under 3000. The C parser crashes on text that is nested 100 000 levels deep.
-_MAX_RECORD_CHARACTERS = 16_384
+_MAX_RECORD_BYTES = 16_384
+_MAX_WHOLE = 2**64  # no figure of a record comes near; longer ones cannot even be printed
+_SHOWN_CHARACTERS = 60
 
 
 def own_folder() -> Path:
@@ -46,23 +49,24 @@ def read_text(path: Path) -> str:
         HardwareDatabaseError: it cannot be read, is not UTF-8, or is too long for a record.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise HardwareDatabaseError(f"{path}: is not UTF-8 text: {error}") from None
+        content = bounded_content(path, _MAX_RECORD_BYTES)
     except OSError as error:
         raise HardwareDatabaseError(f"{path}: cannot be read: {error.strerror}") from None
-    if len(text) > _MAX_RECORD_CHARACTERS:
+    if len(content) > _MAX_RECORD_BYTES:
         raise HardwareDatabaseError(
-            f"{path}: has {len(text)} characters; a record has at most {_MAX_RECORD_CHARACTERS}"
+            f"{path}: is too long: a record has at most {_MAX_RECORD_BYTES} bytes"
         )
-    return text
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise HardwareDatabaseError(f"{path}: is not UTF-8 text: {error}") from None
 
 
 def parsed(text: str, path: Path) -> object:
     """The value that the text of a record stands for.
 
     Raises:
-        HardwareDatabaseError: not YAML, a key written twice, or nothing at all.
+        HardwareDatabaseError: not YAML, a value that is none, a key written twice, or nothing.
     """
     try:
         value = yaml.load(text, Loader=_StrictLoader)
@@ -79,7 +83,22 @@ _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is
 
 
 class _StrictLoader(_SafeLoader):  # type: ignore[misc] # chosen at run time
-    """Safe loading, where a key written twice is an error instead of the last one winning."""
+    """Safe loading, where a key written twice is an error instead of the last one winning.
+
+    And a value that YAML takes for a date, a number or a word of its own and then cannot make one
+    of is an error with its line, instead of whatever Python says of it.
+    """
+
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        try:
+            value = super().construct_object(node, deep=deep)
+        except (yaml.YAMLError, RecursionError):
+            raise
+        except Exception as error:  # ValueError, KeyError, AttributeError ...: of any constructor
+            raise _not_a_value(node) from error
+        if isinstance(value, int) and abs(value) >= _MAX_WHOLE:
+            raise _not_a_value(node)
+        return value
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
@@ -93,6 +112,18 @@ class _StrictLoader(_SafeLoader):  # type: ignore[misc] # chosen at run time
             seen.add(key.value)
         mapping: dict[Hashable, Any] = super().construct_mapping(node, deep=deep)
         return mapping
+
+
+def _not_a_value(node: Any) -> yaml.constructor.ConstructorError:
+    text = node.value if isinstance(node.value, str) else f"a {node.id}"
+    shown = repr(text[:_SHOWN_CHARACTERS]) + ("..." if len(text) > _SHOWN_CHARACTERS else "")
+    kind = node.tag.rpartition(":")[2]
+    return yaml.constructor.ConstructorError(
+        None,
+        None,
+        f"{shown} is not a valid {kind}; a text that looks like one is written in quotes",
+        node.start_mark,
+    )
 
 
 def _one_line(error: yaml.YAMLError) -> str:

@@ -15,11 +15,9 @@ from planner.memory.allocator_settings import (
     Backend,
 )
 from planner.memory.blocks import Block, FreeBlocks, Numbering
-from planner.memory.device_memory import DeviceMemory
+from planner.memory.device_memory import WITHOUT_LIMIT_BYTES, DeviceMemory
 from planner.memory.expandable import ExpandableSegments, best_to_grow
 from planner.memory.garbage_collection import GarbageCollector
-
-_WITHOUT_LIMIT = 1 << 62
 
 
 class PendingFree:
@@ -71,9 +69,9 @@ class CachingAllocator:
         self._reject_above_bytes = (
             total
             if settings.reject_above_fraction and self._allowed_bytes is None
-            else _WITHOUT_LIMIT
+            else WITHOUT_LIMIT_BYTES
         )
-        self._max_split_bytes = settings.max_split_bytes or _WITHOUT_LIMIT
+        self._max_split_bytes = settings.max_split_bytes or WITHOUT_LIMIT_BYTES
         self._rounds_up = any(divisions > 1 for divisions in settings.roundup_divisions)
         self._collector = GarbageCollector.of(settings, self._allowed_bytes)
 
@@ -147,7 +145,7 @@ class CachingAllocator:
             return None
         if self._expandable is not None:
             at = best_to_grow(home, at)
-        if self._max_split_bytes != _WITHOUT_LIMIT:
+        if self._max_split_bytes != WITHOUT_LIMIT_BYTES:
             found = home.blocks[at].size_bytes
             if size < self._max_split_bytes <= found:
                 return None
@@ -224,7 +222,7 @@ class CachingAllocator:
 
     def _release_oversize(self, home: FreeBlocks, size: int) -> bool:
         """With max_split_size_mb: gives back just enough blocks that are too large to be split."""
-        if self._max_split_bytes == _WITHOUT_LIMIT:
+        if self._max_split_bytes == WITHOUT_LIMIT_BYTES:
             return False
         wanted = max(size, self._max_split_bytes)
         at = home.first_of(wanted)

@@ -38,6 +38,18 @@ _LARGE_SEGMENT = "large_segment_size_mb"
 _LARGEST_RESERVE = 1e9  # of either unit: beyond any card
 _MAX_REGISTER_THREADS = 128
 
+
+class UnknownOptionError(UsageError):
+    """An option that this version of torch does not have, as far as is known.
+
+    `may_be_newer` when the version is newer than any whose options are known here.
+    """
+
+    def __init__(self, message: str, *, may_be_newer: bool) -> None:
+        super().__init__(message)
+        self.may_be_newer = may_be_newer
+
+
 Reader: TypeAlias = Callable[[AllocatorSettings, str, Value], AllocatorSettings]
 
 
@@ -64,8 +76,10 @@ def _check_known(name: str, version: TorchVersion) -> None:
         return
     known = sorted(other for other, first in _SINCE.items() if version.at_least(*first))
     detail = f" (it came with {since[0]}.{since[1]})" if since else ""
-    raise UsageError(
-        f"torch {version} has no allocator option {name!r}{detail}; it knows {', '.join(known)}"
+    newest = max(_SINCE.values())
+    raise UnknownOptionError(
+        f"torch {version} has no allocator option {name!r}{detail}; it knows {', '.join(known)}",
+        may_be_newer=version.at_least(newest[0], newest[1] + 1),
     )
 
 

@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from planner.device.profile import UNLIMITED_BYTES
 from planner.errors import UsageError
 from planner.hardware.database import GpuDatabase, load_gpus
 from planner.hardware.specs import EmulationProfile, GpuSpec, Vendor
-from planner.units import MIB, format_bytes, parse_bytes, parse_reserve
+from planner.units import MIB, format_bytes, parse_memory, parse_reserve
 
 _LEAST_BYTES = 2 * MIB  # the allocator's smallest segment
+MOST_MEMORY_BYTES = UNLIMITED_BYTES  # of a card: what a step takes is measured up to there
 ALL_CARDS = "all"  # every card in the database that can be emulated
 
 
@@ -88,8 +90,8 @@ def memory_budgets(
 ) -> tuple[MemoryBudget, ...]:
     """The cards asked for, each once, in the order asked; ALL_CARDS stands for the database.
 
-    `gpu_memory` replaces the usable memory of every card (a slice, another driver's figure);
-    `reserve` is kept free: bytes, a size like "1GiB" or a share like "5%".
+    `gpu_memory` replaces the usable memory of every card (a slice, another driver's figure), up to
+    MOST_MEMORY_BYTES; `reserve` is kept free: bytes, a size like "1GiB" or a share like "5%".
 
     Raises:
         UnknownGpuError: no such card. UsageError: no card named, or no memory left.
@@ -101,7 +103,11 @@ def memory_budgets(
     for name in _names(names, database):
         match = database.find(name)
         card = match.spec.profile
-        usable = card.total_memory_bytes if gpu_memory is None else _size(gpu_memory)
+        usable = (
+            card.total_memory_bytes
+            if gpu_memory is None
+            else parse_memory(gpu_memory, "gpu memory", MOST_MEMORY_BYTES)
+        )
         kept = parse_reserve(reserve, usable)
         budget = MemoryBudget(
             requested=name,
@@ -150,10 +156,3 @@ def _names(names: Sequence[str], database: GpuDatabase) -> Sequence[str]:
     if len(names) > 1:
         raise UsageError(f"--gpu {ALL_CARDS} stands for every card: leave the others out")
     return [card.id for card in database.all() if card.vendor is Vendor.NVIDIA]
-
-
-def _size(value: str | int) -> int:
-    size_bytes = parse_bytes(value) if isinstance(value, str) else value
-    if size_bytes <= 0:
-        raise UsageError(f"gpu memory must be more than 0, not {value!r}")
-    return size_bytes

@@ -1,17 +1,20 @@
 """The card below the allocator: how much is left, and which addresses a segment gets.
 
 In: a capacity. Out: DeviceMemory, and addresses. Convention: memory is charged in whole pages of
-2 MiB, and new addresses lie below those handed out before, as the driver places them.
+2 MiB, and new addresses are below those handed out before, as the driver places them. The first
+segment ends at 0, and there is always room below the last one: only memory can run out.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
 
-from planner.units import MIB, TIB
+from planner.units import MIB
 
 PAGE_BYTES = 2 * MIB
-_ADDRESSES_BYTES = 1024 * TIB  # never used up; expandable segments take 9/8 of a card each
+# The capacity of a card that is never full: torch counts a size in 63 bits, and no step has 2^37
+# requests.
+WITHOUT_LIMIT_BYTES = 1 << 100
 
 
 class DeviceMemory:
@@ -20,9 +23,10 @@ class DeviceMemory:
     def __init__(self, capacity_bytes: int) -> None:
         self.capacity_bytes = capacity_bytes
         self.charged_bytes = 0
-        # Free stretches by address: where each begins, and its bytes.
-        self._begins = [0]
-        self._sizes = [_ADDRESSES_BYTES]
+        self._lowest = 0  # below it nothing was handed out
+        # Free stretches above it, by address: where each begins, and its bytes.
+        self._begins: list[int] = []
+        self._sizes: list[int] = []
 
     def allocate(self, size_bytes: int) -> int | None:
         """Address of a new segment; None when the card is full."""
@@ -45,10 +49,13 @@ class DeviceMemory:
         return True
 
     def take_addresses(self, size_bytes: int) -> int:
-        """The high end of the highest free stretch that is large enough."""
+        """The high end of the highest free stretch that is large enough, else new addresses."""
         at = len(self._sizes) - 1
-        while self._sizes[at] < size_bytes:
+        while at >= 0 and self._sizes[at] < size_bytes:
             at -= 1
+        if at < 0:
+            self._lowest -= size_bytes
+            return self._lowest
         self._sizes[at] -= size_bytes
         address = self._begins[at] + self._sizes[at]
         if not self._sizes[at]:
@@ -61,7 +68,9 @@ class DeviceMemory:
         if at < len(self._begins) and begin + size_bytes == self._begins[at]:
             size_bytes += self._sizes[at]
             del self._begins[at], self._sizes[at]
-        if at and self._begins[at - 1] + self._sizes[at - 1] == begin:
+        if begin == self._lowest:
+            self._lowest += size_bytes
+        elif at and self._begins[at - 1] + self._sizes[at - 1] == begin:
             self._sizes[at - 1] += size_bytes
         else:
             self._begins.insert(at, begin)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from planner.memory.allocator_settings import AllocatorSettings
 from planner.memory.capacity import BOUND, Capacity, Probe, Verdict, confirmed
+from planner.memory.device_memory import WITHOUT_LIMIT_BYTES
 from planner.memory.replay import ReplayResult, replay
 from planner.memory.scaling import ScaledRequests
 
-WITHOUT_LIMIT_BYTES = 1 << 60
 # Below an answer all neighbours are replayed down to 1/64, and some down to 1/32. Fewer would leave
 # it to the path of the search on which side of a gap it ends.
 _NEAR, _LEAST_NEAR, _MOST_NEAR = 64, 4, 64

@@ -32,7 +32,8 @@ class Method(str, Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Largest:
-    """`is_confirmed`: the answer was run and fits, and the next one was run and does not.
+    """`is_confirmed`: the answer was run and fits, and the next one was run and does not. At the
+    bound of the search no next one is run.
 
     `reason` says why it was not found by replay. `scaled` are the requests at every value, None
     where they follow no rule. `has_no_limit`: nothing that is asked for depends on the value.
@@ -106,13 +107,13 @@ def largest(tries: Tries, card: Card, beginning: Beginning) -> Largest:
         if rule.answer is None:
             return _by_runs(tries, card, beginning, str(error))
         capacity, reason = _confirmed(tries, rule.answer, known, None), str(error)
-        return Largest(capacity=capacity, method=Method.RUNS, is_confirmed=True, reason=reason)
+        return _by_those_runs(capacity, reason)
     capacity = _confirmed(tries, answer, known, scaled)
     right = capacity.largest == answer
     return Largest(
         capacity=capacity,
         method=Method.REPLAY if right else Method.RUNS,
-        is_confirmed=True,
+        is_confirmed=not capacity.is_bound,
         reason="" if right else f"a replay of the recorded requests had given {answer}",
         scaled=scaled,
     )
@@ -226,7 +227,16 @@ def _by_runs(tries: Tries, card: Card, beginning: Beginning, reason: str) -> Lar
         known=beginning.known,
         start=beginning.start,
     )
-    return Largest(capacity=capacity, method=Method.RUNS, is_confirmed=True, reason=reason)
+    return _by_those_runs(capacity, reason)
+
+
+def _by_those_runs(capacity: Capacity, reason: str) -> Largest:
+    return Largest(
+        capacity=capacity,
+        method=Method.RUNS,
+        is_confirmed=not capacity.is_bound,
+        reason=reason,
+    )
 
 
 class _NoRuleError(Exception):

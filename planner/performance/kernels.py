@@ -84,7 +84,9 @@ class Kernel:
     saves_products: bool = False
 
 
-_PRODUCTS = frozenset(("mm", "addmm", "bmm", "baddbmm", "_grouped_mm", "linear", "matmul"))
+_PRODUCTS = frozenset(
+    ("mm", "addmm", "bmm", "baddbmm", "_grouped_mm", "_scaled_mm", "linear", "matmul")
+)
 _BY_WORD = (
     ("batch_norm", KernelKind.BATCH_NORM),
     ("norm", KernelKind.NORM),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from planner.hardware.specs import ArithmeticRates, GpuSpec, InlineEcc
+from planner.hardware.specs import ArithmeticRates, GpuSpec, InlineEcc, Vendor
 
 
 class Path(str, Enum):
@@ -18,7 +18,7 @@ class Path(str, Enum):
     TENSOR_CORES = "tensor cores"
     TF32 = "tensor cores in TF32"
     CUDA_CORES = "CUDA cores"
-    EMULATED = "emulated on CUDA cores"  # bfloat16 before compute capability 8
+    EMULATED = "emulated on CUDA cores"  # half precision that the card has no fast units for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,12 +30,57 @@ class Rate:
 
 
 # Of the peak, where no large product was measured on the card: the medians over the cards of the
-# database that have both figures (tests/unit/performance/test_rates.py computes them anew).
-MEASURED_FRACTION = {"fp64": 0.85, "fp32": 0.70, "tf32": 0.90, "fp16": 0.80, "bf16": 0.80}
-# bfloat16 without hardware, against float32 as measured: T4 2.3 of 4.4, V100 10.3 of 14.1, RTX 2080
-# Ti 7.3 of 13.0, P100 6.1 of 8.6 TFLOP/s (https://github.com/zzc0721/torch-performance-test-data).
-EMULATED_BF16_FRACTION = 0.62
-_HALF = {"float16": "fp16", "bfloat16": "bf16"}
+# database that have both figures (tests/unit/performance/test_rates.py computes them anew). No card
+# has fp64 measured. fp8: 1.29 (H100) to 1.87 times (RTX PRO 6000) the rate of bf16 in products of
+# over 1 TFLOP (aiconfigurator-core 0.12.0 on PyPI), so 0.52 to 0.77 of the peak.
+MEASURED_FRACTION = {"fp64": 0.85, "tf32": 0.90, "fp16": 0.80, "bf16": 0.80, "fp8": 0.58}
+# The same of float32, by how a multiprocessor issues instructions: four schedulers, each one
+# instruction of 32 threads in a cycle, so 128 lanes in all (CUDA C++ Programming Guide, Throughput
+# of Native Arithmetic Instructions: results of float32 per cycle and multiprocessor).
+# With 64 lanes of float32 (6.0, 7.x, 8.0) half of the slots are free for loads and addresses; the
+# schedulers of 6.1 have 128 lanes, but issue two instructions in a cycle (Pascal whitepaper). Best
+# of five sizes in torch.matmul 0.90 to 0.98 (https://github.com/zzc0721/torch-performance-test-data);
+# over large shapes V100-PCIE 0.97, A100 80GB PCIe 0.92 to 0.94 (https://github.com/sitar-lab/NeuSight).
+SEPARATE_PIPE_FRACTION = 0.96
+# With 128 lanes every slot is needed for multiply-adds, and on GeForce Ampere, Ada and Blackwell
+# half of the lanes, or all, compute integers too: 0.60 to 0.71 where power does not hold it up.
+SHARED_PIPE_FRACTION = 0.65
+# Hopper's 128 lanes of float32 have integers beside them, but the same slots: 0.73 to 0.78.
+HOPPER_FRACTION = 0.75
+DATACENTER_BLACKWELL_FRACTION = 0.88  # B200, 66.2 of 75 TFLOP/s
+_OTHER_FRACTION = 0.70  # the median over all of them, for cards of other makers
+_FLOAT32_FRACTIONS = {
+    (6, 0): SEPARATE_PIPE_FRACTION, (6, 1): SEPARATE_PIPE_FRACTION, (7, 0): SEPARATE_PIPE_FRACTION,
+    (7, 5): SEPARATE_PIPE_FRACTION, (8, 0): SEPARATE_PIPE_FRACTION,
+    (8, 6): SHARED_PIPE_FRACTION, (8, 9): SHARED_PIPE_FRACTION, (12, 0): SHARED_PIPE_FRACTION,
+    (9, 0): HOPPER_FRACTION,
+    (10, 0): DATACENTER_BLACKWELL_FRACTION, (10, 3): DATACENTER_BLACKWELL_FRACTION,
+}  # fmt: skip
+# What one float32 operation of a large product draws, where the power of the board holds it up:
+# RTX A2000 5.5 TFLOP/s at 70 W, A4000 11.9 at 140, A6000 23.9 and A40 23.7 at 300; L40S 46.9 at
+# 350 (all torch-performance-test-data), L4 8.8 at 72 (NeuSight, in the median).
+FLOAT32_JOULES = {(8, 6): 12.5e-12, (8, 9): 8.0e-12}
+# torch asks cuBLAS for float32 accumulation of half-precision products (CUDA_R_32F,
+# aten/src/ATen/cuda/CUDABlas.cpp). Without tensor cores they are computed in float32: P100 8.4 of
+# 8.6 TFLOP/s, P40 10.0 of 10.1, P4 4.8 of 5.0, GTX 1080 Ti 9.6 of 10.1, GTX 1070 Ti 7.6 of 7.6.
+WIDENED_FP16_FRACTION = 0.97
+# Turing without tensor cores (GTX 16xx) runs kernels made for them by other units: GTX 1660 Ti 0.61
+# of 5.24, GTX 1650 Ti 0.39 of 2.52 (https://github.com/pytorch/pytorch/issues/121957 and 195716).
+TENSORLESS_FP16_FRACTION = 0.13
+# bfloat16 without hardware, against float32 as measured: T4, T10, RTX 2080, RTX 2080 Ti, P4, P40,
+# GTX 1070 Ti, 1080 Ti, 1660 Ti 0.52 to 0.57; P100, V100, V100S 0.71 to 0.73. Products alone: cuDNN
+# has no such convolutions before 8.0, and what torch takes in their place is not known.
+EMULATED_BF16_FRACTION = 0.54
+EMULATED_BF16_FRACTIONS = {(6, 0): 0.72, (7, 0): 0.72}
+# (all three: https://github.com/zzc0721/torch-performance-test-data, torch.matmul)
+# Tensor cores of GA100 and GH100 compute float64 at twice the rate of CUDA cores, in products
+# (A100 datasheet: 9.7 and 19.5 TFLOP/s; H100: 34 and 67). Not on the H20, whose float64 is cut.
+_FP64_TENSOR_CORES, _FP64_TENSOR_GAIN = ((8, 0), (9, 0)), 2
+_CUT_FP64 = 1 / 4  # of float32: less is no full float64
+_FIRST_WITH_TENSOR_CORES = (7, 0)
+_UNITS = {
+    "float16": "fp16", "bfloat16": "bf16", "float8_e4m3fn": "fp8", "float8_e5m2": "fp8",
+}  # fmt: skip
 # Of the memory bandwidth, what large copies on the card reach, by type of memory. p2pBandwidth-
 # LatencyTest of NVIDIA's samples, within one card: RTX 3090 838 of 936 GB/s
 # (https://github.com/NVIDIA/nccl/issues/1127), RTX 4090 918 to 927 of 1008 and RTX 5090 1520 to
@@ -52,24 +97,20 @@ _BANDWIDTH_FRACTION_ECC = 0.73  # with error correction in the card's own memory
 _BANDWIDTH_FRACTION = 0.8  # of a type that nobody measured
 
 
-def arithmetic_rate(card: GpuSpec, dtype: str, *, tf32: bool) -> Rate:
+def arithmetic_rate(card: GpuSpec, dtype: str, *, tf32: bool, is_product: bool = False) -> Rate:
     """What a large matrix product of `dtype` (as in torch.float16) reaches on the card.
 
-    `tf32` is whether float32 operands may be rounded to TF32. Integers go as float32 does.
+    `tf32` is whether float32 operands may be rounded to TF32; `is_product`, whether it is a matrix
+    product, which tensor cores may compute in float64. Integers go as float32 does.
     """
-    if dtype in _HALF:
-        found = _reached(card, _HALF[dtype])
-        if found is not None:
-            has_cores = bool(card.tensor_cores) or card.cuda_cores is None
-            return Rate(flops_per_s=found, path=Path.TENSOR_CORES if has_cores else Path.CUDA_CORES)
-        plain = _required(card, "fp32")
-        return Rate(flops_per_s=EMULATED_BF16_FRACTION * plain, path=Path.EMULATED)
+    if dtype in _UNITS:
+        return _narrow_rate(card, _UNITS[dtype])
     if dtype in ("float64", "complex128"):
-        return Rate(flops_per_s=_required(card, "fp64"), path=Path.CUDA_CORES)
+        return _float64_rate(card, is_product=is_product)
     rounded = _reached(card, "tf32") if tf32 else None
     if rounded is not None:
         return Rate(flops_per_s=rounded, path=Path.TF32)
-    return Rate(flops_per_s=_required(card, "fp32"), path=Path.CUDA_CORES)
+    return Rate(flops_per_s=_float32(card), path=Path.CUDA_CORES)
 
 
 def issue_rate(card: GpuSpec) -> float:
@@ -88,23 +129,59 @@ def memory_rate(card: GpuSpec) -> float:
     return fraction * card.memory_bandwidth_bytes_per_s
 
 
+def _narrow_rate(card: GpuSpec, unit: str) -> Rate:
+    """Of half precision and less: on tensor cores where the card has them for it."""
+    capability = card.compute_capability or (0, 0)
+    is_before = card.vendor is Vendor.NVIDIA and capability < _FIRST_WITH_TENSOR_CORES
+    peak = _of(card.peak_flops_per_s, unit)
+    if card.tensor_cores != 0 and not is_before and peak is not None:
+        return Rate(
+            flops_per_s=_measured(card, unit) or MEASURED_FRACTION[unit] * peak,
+            path=Path.TENSOR_CORES,
+        )
+    fraction = EMULATED_BF16_FRACTIONS.get(capability, EMULATED_BF16_FRACTION)
+    path = Path.EMULATED
+    if unit == "fp16":
+        fraction = WIDENED_FP16_FRACTION if is_before else TENSORLESS_FP16_FRACTION
+        path = Path.CUDA_CORES if is_before else Path.EMULATED
+    return Rate(flops_per_s=_measured(card, unit) or fraction * _float32(card), path=path)
+
+
+def _float64_rate(card: GpuSpec, *, is_product: bool) -> Rate:
+    """Cards that publish no such peak do it in software, an eighth of float32's."""
+    found = _reached(card, "fp64")
+    if found is None:
+        return Rate(flops_per_s=_float32(card) / 8, path=Path.CUDA_CORES)
+    double, single = card.peak_flops_per_s.fp64, card.peak_flops_per_s.fp32
+    is_full = double is not None and single is not None and double >= _CUT_FP64 * single
+    has_cores = card.compute_capability in _FP64_TENSOR_CORES and is_full
+    if is_product and has_cores and _measured(card, "fp64") is None:
+        return Rate(flops_per_s=_FP64_TENSOR_GAIN * found, path=Path.TENSOR_CORES)
+    return Rate(flops_per_s=found, path=Path.CUDA_CORES)
+
+
+def _float32(card: GpuSpec) -> float:
+    """Measured on this card, else a share of its peak, or what the power of its board allows."""
+    measured = _measured(card, "fp32")
+    if measured is not None:
+        return measured
+    peak, capability = card.peak_flops_per_s.fp32, card.compute_capability or (0, 0)
+    if peak is None:
+        return float(card.cuda_cores or 1)
+    issued = _FLOAT32_FRACTIONS.get(capability, _OTHER_FRACTION) * peak
+    joules = FLOAT32_JOULES.get(capability)
+    return issued if joules is None else min(issued, card.tdp_w / joules)
+
+
 def _reached(card: GpuSpec, unit: str) -> float | None:
     """Measured on this card, else a share of its peak; None where it has no such units."""
     peak = _of(card.peak_flops_per_s, unit)
-    if peak is None:
-        return None
-    measured = card.measured_matmul_flops_per_s
-    found = None if measured is None else _of(measured, unit)
-    return MEASURED_FRACTION[unit] * peak if found is None else found
+    return None if peak is None else _measured(card, unit) or MEASURED_FRACTION[unit] * peak
 
 
-def _required(card: GpuSpec, unit: str) -> float:
-    """As above; cards that publish no such peak do it in software, an eighth of float32's."""
-    found = _reached(card, unit)
-    if found is not None:
-        return found
-    plain = _reached(card, "fp32")
-    return (plain or card.cuda_cores or 1) / 8
+def _measured(card: GpuSpec, unit: str) -> float | None:
+    found = card.measured_matmul_flops_per_s
+    return None if found is None else _of(found, unit)
 
 
 def _of(rates: ArithmeticRates, unit: str) -> float | None:

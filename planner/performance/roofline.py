@@ -29,6 +29,7 @@ _WINOGRAD_SAVING = 2.25
 # other numbers it is slow; a group for each sample and channel (CondConv) is slow everywhere.
 _RESNEXT_GROUPS = 32
 _MANY_GROUPS = 256
+_HALF_WIDTH = "half"
 _GROUP_WIDTHS = (16, 32)  # channels in a group, at most
 # What addressing, converting and computing one element takes, beside the bytes that it moves.
 _INSTRUCTIONS_PER_ELEMENT = 30
@@ -166,7 +167,8 @@ def bare_time(kernel: Kernel, card: GpuSpec, *, tf32_matmul: bool = False) -> Ba
     # whatever goes element by element.
     tiles = has_tiles(kernel)
     dtype = "float32" if is_depthwise(kernel) or not kernel.flops else kernel.dtype
-    rate = arithmetic_rate(card, dtype, tf32=tf32 and tiles)
+    is_product = kernel.kind is KernelKind.MATMUL
+    rate = arithmetic_rate(card, dtype, tf32=tf32 and tiles, is_product=is_product)
     compute_s = max(
         kernel.flops / rate.flops_per_s,
         _INSTRUCTIONS_PER_ELEMENT * kernel.moved_elements / issue_rate(card),
@@ -174,13 +176,13 @@ def bare_time(kernel: Kernel, card: GpuSpec, *, tf32_matmul: bool = False) -> Ba
     if tiles:
         assert kernel.product is not None
         compute_s = product_s(kernel.product, rate.flops_per_s, card.streaming_multiprocessors)
-        if kernel.dtype in HALF and not _is_aligned(kernel):
+        if kernel.dtype in HALF and rate.path is Path.TENSOR_CORES and not _is_aligned(kernel):
             compute_s /= _UNALIGNED_FRACTION
         if _is_winograd(kernel, rate.path):
             compute_s /= _WINOGRAD_SAVING
     found = efficiencies()
     return BareTime(
-        key=efficiency_key(kernel, card, tf32=rate.path is Path.TF32),
+        key=efficiency_key(kernel, card, rate.path),
         compute_s=compute_s,
         memory_s=found.cached_s(
             kernel.moved_bytes, bandwidth_bytes_per_s=memory_rate(card), l2_bytes=card.l2_bytes
@@ -189,8 +191,11 @@ def bare_time(kernel: Kernel, card: GpuSpec, *, tf32_matmul: bool = False) -> Ba
 
 
 def _is_winograd(kernel: Kernel, path: Path) -> bool:
-    """Whether cuDNN takes Winograd's algorithm: in float32 on CUDA cores, in contiguous layout."""
-    in_float32 = kernel.dtype == "float32" and path is Path.CUDA_CORES
+    """Whether cuDNN takes Winograd's algorithm: in float32 on CUDA cores, in contiguous layout.
+
+    float16 that is computed in float32 goes as float32 does.
+    """
+    in_float32 = kernel.dtype in ("float32", "float16") and path is Path.CUDA_CORES
     return kernel.saves_products and in_float32 and not kernel.channels_last
 
 
@@ -211,33 +216,41 @@ def _is_aligned(kernel: Kernel) -> bool:
     return True  # cuDNN pads channels
 
 
-def efficiency_key(kernel: Kernel, card: GpuSpec, *, tf32: bool) -> str:
-    """Which entry of Efficiencies a kernel falls under."""
+def efficiency_key(kernel: Kernel, card: GpuSpec, path: Path) -> str:
+    """Which entry of Efficiencies a kernel falls under, computed by the units of `path`."""
     kind, words = kernel.kind, [kernel.kind.value]
     if kind in (KernelKind.CONVOLUTION, KernelKind.GROUPED_CONVOLUTION):
         if is_depthwise(kernel):
-            words = ["depthwise convolution"]
+            words = ["depthwise convolution", _stored_width(kernel)]
         elif kind is KernelKind.GROUPED_CONVOLUTION:
-            words.append(_grouping(kernel))
-        words += [_width(kernel, tf32=tf32), kernel.part.value]
+            words += [_grouping(kernel), _width(kernel, path)]
+        else:
+            words.append(_width(kernel, path))
+        words.append(kernel.part.value)
     elif kind is KernelKind.BATCH_NORM:
-        words += [_width(kernel, tf32=False), kernel.part.value]
+        words += [_stored_width(kernel), kernel.part.value]
     elif kind in (KernelKind.NORM, KernelKind.SOFTMAX, KernelKind.ATTENTION, KernelKind.POOL):
         words.append(kernel.part.value)
     elif kind is KernelKind.MATMUL:
         batched = kernel.product is not None and kernel.product.batch > 1
-        words += ["batched", _width(kernel, tf32=tf32)] if batched else [_width(kernel, tf32=tf32)]
-        if kernel.dtype in HALF and card.compute_capability in _WARP_GROUPS:
+        width = _width(kernel, path)
+        words += ["batched", width] if batched else [width]
+        if width == _HALF_WIDTH and card.compute_capability in _WARP_GROUPS:
             words.append("warp groups")
     if kernel.channels_last and kind in OF_IMAGES:
         words.append("channels_last")
     return ", ".join(words)
 
 
-def _width(kernel: Kernel, *, tf32: bool) -> str:
-    if kernel.dtype in HALF:
-        return "half"
-    return "tf32" if tf32 else "single"
+def _width(kernel: Kernel, path: Path) -> str:
+    """How products are computed: half precision without tensor cores is not computed as half."""
+    if path is Path.TENSOR_CORES and kernel.dtype != "float64":
+        return _HALF_WIDTH
+    return "tf32" if path is Path.TF32 else "single"
+
+
+def _stored_width(kernel: Kernel) -> str:
+    return _HALF_WIDTH if kernel.dtype in HALF else "single"
 
 
 def _grouping(kernel: Kernel) -> str:

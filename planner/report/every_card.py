@@ -10,15 +10,16 @@ from rich.text import Text
 
 from planner.gpu_estimate import GpuEstimate
 from planner.report.columns import FittedTable
-from planner.report.largest import largest_batch
+from planner.report.largest import is_confirmed, largest_batch
 from planner.results import Estimate
 from planner.units import format_bytes, format_duration, format_percent
 
 _COLUMNS = (
-    "card", "usable memory", "device total", "taken", "fits", "largest batch", "step time", "bound",
+    "card", "usable memory", "device total", "taken", "fits", "largest batch", "confirmed",
+    "step time", "bound",
 )  # fmt: skip
-_LEFT = (0, 4, 7)
-_LEFT_OUT_FIRST = (7, 6, 3)  # where the terminal is narrow
+_LEFT = (0, 4, 6, 8)
+_LEFT_OUT_FIRST = (8, 7, 3)  # where the terminal is narrow
 
 
 def every_card(estimate: Estimate) -> RenderableType:
@@ -45,6 +46,7 @@ def _cells(entry: GpuEstimate) -> tuple[Text, ...]:
         Text(format_percent(used_bytes, entry.usable_memory_bytes)),
         Text("yes", style="bold green") if entry.fits else Text("no", style="bold red"),
         Text(largest_batch(entry)),
+        Text(is_confirmed(entry)),
         Text("" if time is None else format_duration(time.step_s)),
         Text("" if time is None else time.bottleneck.bound.value),
     )

@@ -58,6 +58,7 @@ def history_entry(entry: HistoryEntry) -> RenderableType:
         ", ".join(_job(entry)),
         f"{entry.card}, driver {entry.driver or 'not known'}, torch {entry.torch}",
         "confirmed" if entry.confirmed else "not confirmed",
+        *([f"settings: {', '.join(entry.step.settings)}"] if entry.step.settings else []),
     )
     table = _table()
     for heading in ("", "predicted", "measured", "error"):

@@ -18,7 +18,7 @@ from planner.report.advice import advice
 from planner.report.breakdown import largest_tensors
 from planner.report.every_card import every_card
 from planner.report.heading import STEPS, software, step_words, values_line
-from planner.report.largest import largest_batch, longest_sequence, suggested_batch
+from planner.report.largest import largest_batch_in_full, longest_sequence, suggested_batch
 from planner.report.lists import titled_lists
 from planner.report.speed import faster, speed_rows
 from planner.results import EMULATED, Estimate
@@ -143,7 +143,7 @@ def _cells(entry: GpuEstimate) -> dict[str, Text]:
             f"{format_bytes(entry.usable_memory_bytes)}, "
             f"{format_percent(used_bytes, entry.usable_memory_bytes)} taken"
         ),
-        "largest batch": Text(largest_batch(entry)),
+        "largest batch": Text(largest_batch_in_full(entry)),
         "suggested batch": Text(suggested_batch(entry)),
         "longest sequence": Text(longest_sequence(entry)),
         "attention": Text(", ".join(entry.attention_backends)),

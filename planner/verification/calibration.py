@@ -2,8 +2,7 @@
 
 In: HistoryEntries of one card. Out: the entries that compare with this run, and a Calibration.
 Convention: medians, so that one odd run moves nothing; the runs most like this one count alone; of
-one model in one precision, with or without clipping and EMA, the last run counts, because its
-errors say little of another model's.
+one step the last run counts, because its errors say little of another's.
 """
 
 from __future__ import annotations
@@ -70,21 +69,43 @@ def calibrate(runs: Sequence[HistoryEntry]) -> Calibration | None:
 
 def reserved_offset(runs: Sequence[HistoryEntry]) -> int | None:
     """Median of measured - predicted peak reserved; None of fewer models than LEAST_FOR_OFFSET."""
-    offsets = [
-        measured - predicted
-        for one in last_of_each_model([one for one in runs if reserved_pairs(one)])
-        for predicted, measured in reserved_pairs(one)
-    ]
-    return round(median(offsets)) if len(offsets) >= LEAST_FOR_OFFSET else None
+    known = last_of_each_step([one for one in runs if reserved_pairs(one)])
+    if models(known) < LEAST_FOR_OFFSET:
+        return None
+    offsets = [measured - predicted for one in known for predicted, measured in reserved_pairs(one)]
+    return round(median(offsets))
 
 
-def last_of_each_model(runs: Sequence[HistoryEntry]) -> tuple[HistoryEntry, ...]:
-    """The last run of each target in each mode and precision, clipped or not, with EMA or not."""
-    last = {
-        (one.target, one.mode, one.precision, one.clip_grad_norm is None, one.ema is None): one
-        for one in runs
-    }
-    return tuple(last.values())
+def last_of_each_step(runs: Sequence[HistoryEntry]) -> tuple[HistoryEntry, ...]:
+    """The last run of each step, in their order.
+
+    A run of an older planner, of whose step not all is known, counts only where no other that
+    counts may have been of the same step.
+    """
+    newest_first = runs[::-1]
+    last: dict[str, list[HistoryEntry]] = {}
+    for one in sorted(newest_first, key=lambda one: not one.step.is_whole):
+        known = last.setdefault(one.target, [])
+        if not any(one.step.may_be(other.step) for other in known):
+            known.append(one)
+    ids = {one.id for known in last.values() for one in known}
+    return tuple(one for one in runs if one.id in ids)
+
+
+def models(runs: Sequence[HistoryEntry]) -> int:
+    """How many models there are: by target, arguments, mode, precision, with clipping and EMA.
+
+    Other settings of the step are of the same model: its errors say little of the next one's.
+    """
+    return len(
+        {
+            (
+                one.target, dict(one.step.parts).get("model_arguments"), one.mode, one.precision,
+                one.clip_grad_norm is None, one.ema is None,
+            )
+            for one in runs
+        }
+    )  # fmt: skip
 
 
 def reserved_pairs(entry: HistoryEntry) -> tuple[tuple[int, int], ...]:

@@ -24,7 +24,7 @@ from planner.verification.records import (
 )
 from planner.verification.search import Searched
 from planner.weights import settled
-from planner.workload import StepConfig
+from planner.workload import Scalar, StepConfig
 
 
 def compare(
@@ -38,6 +38,7 @@ def compare(
     tolerance: float,
     categories: Categories = (),
     warnings: tuple[str, ...] = (),
+    model_arguments: tuple[tuple[str, Scalar], ...] = (),
 ) -> Verification:
     """`first` is the estimate before the search, `at` the one at the batch that was measured.
 
@@ -63,6 +64,7 @@ def compare(
         warnings=(*warnings, *(() if known is None else known.warnings)),
         values=NO_VALUES_READ if known is None else known.values,
         weight_dtypes=() if known is None else known.counts.weight_dtypes,
+        model_arguments=model_arguments,
     )
 
 

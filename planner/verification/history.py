@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from planner.errors import HistoryError, UsageError
 from planner.verification.records import DeviceKind, Figures, Verification
+from planner.verification.step_identity import StepIdentity, step_identity
 from planner.verification.store import history_file, reading, writing
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _COLUMNS = (
     "id", "recorded_at", "card", "driver", "torch", "target", "precision", "batch_size", "document",
 )  # fmt: skip
+_GREATEST_ID = (1 << 63) - 1  # that SQLite can hold
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM verifications"
 
 
@@ -32,7 +34,8 @@ class HistoryEntry:
     `recorded_at` is UTC, like 2026-11-24T22:30:05Z. `card`, `driver` and `torch` are as the
     device and PyTorch name them; `driver` is None where it was not known. `mode` is that of the
     step; `clip_grad_norm` and `ema` are None where it had neither, or where an older planner kept
-    it. `document` is the JSON text of the Verification.
+    it. `step` is what is known of which step it was. `document` is the JSON text of the
+    Verification.
     """
 
     id: int
@@ -47,6 +50,7 @@ class HistoryEntry:
     predicted: Figures
     measured: Figures
     confirmed: bool
+    step: StepIdentity
     document: str
     clip_grad_norm: float | None = None
     ema: float | None = None
@@ -72,10 +76,10 @@ def add(verification: Verification, *, recorded_at: datetime | None = None) -> i
     time = (recorded_at or datetime.now(timezone.utc)).astimezone(timezone.utc)
     row = (
         time.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        device.name,
+        _column(device.name),
         device.driver,
         verification.versions.torch,
-        verification.target,
+        _column(verification.target),
         verification.config.precision_name,
         verification.config.batch_size,
         json.dumps(verification.to_dict()),
@@ -97,10 +101,11 @@ def entries(
     """
     asked: list[tuple[str, tuple[str | int, ...]]] = []
     if card is not None:
-        asked.append(("card = ?", (card,)))
+        asked.append(("card = ?", (_column(card),)))
     if target is not None:
-        asked.append(("target = ?", (target,)))
+        asked.append(("target = ?", (_column(target),)))
     if ids is not None:
+        ids = [number for number in ids if number <= _GREATEST_ID]
         asked.append((f"id IN ({', '.join('?' * len(ids))})", tuple(ids)))
     where = f" WHERE {' AND '.join(text for text, _ in asked)}" if asked else ""
     values = [value for _, given in asked for value in given]
@@ -184,6 +189,11 @@ def exported(found: Iterable[HistoryEntry]) -> Iterator[str]:
         yield json.dumps(one.to_dict())
 
 
+def _column(text: str) -> str:
+    """The text as SQLite can hold it: a path may have bytes that are no UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def _unknown(ids: Sequence[int]) -> UsageError:
     numbers = ", ".join(map(str, ids))
     noun = "entry" if len(ids) == 1 else "entries"
@@ -199,6 +209,7 @@ def _entry(row: Mapping[str, Any]) -> HistoryEntry:
             predicted=_figures(document["predicted"]),
             measured=_figures(document["measured"]),
             confirmed=bool(document["confirmed"]),
+            step=step_identity(document),
             clip_grad_norm=document["config"].get("clip_grad_norm"),
             ema=document["config"].get("ema"),
         )

@@ -15,7 +15,8 @@ from typing import Any
 from planner.memory.spread import NoSpread, Ratios, Spread, median, spread
 from planner.verification.calibration import (
     context_bytes,
-    last_of_each_model,
+    last_of_each_step,
+    models,
     reserved_offset,
     reserved_pairs,
 )
@@ -41,32 +42,34 @@ def card_spread(runs: Sequence[HistoryEntry], mode: Mode) -> Spread | NoSpread:
 
 def _own_reserved(runs: Sequence[HistoryEntry]) -> Ratios | None:
     """Measured over predicted peak reserved, with the correction that the other runs give."""
-    known = last_of_each_model([one for one in runs if reserved_pairs(one)])
-    if len(known) < LEAST_OWN:
+    known = last_of_each_step([one for one in runs if reserved_pairs(one)])
+    if models(known) < LEAST_OWN:
         return None
     values = []
     for index, one in enumerate(known):
         offset = reserved_offset([*known[:index], *known[index + 1 :]]) or 0
         ((predicted, measured),) = reserved_pairs(one)
         values.append(measured / max(1, predicted + offset))
-    return Ratios(
-        values=tuple(values), source=f"{len(known)} models verified on this card (peak reserved)"
-    )
+    return Ratios(values=tuple(values), source=f"{_verified(known)} (peak reserved)")
 
 
 def _own_context(runs: Sequence[HistoryEntry]) -> Ratios | None:
     """Measured context overheads over the median of the others."""
-    last = last_of_each_model([one for one in runs if context_bytes(one)])
+    last = last_of_each_step([one for one in runs if context_bytes(one)])
     known = [bytes_ for one in last if (bytes_ := context_bytes(one)) is not None]
-    if len(known) < LEAST_OWN:
+    if models(last) < LEAST_OWN:
         return None
     values = (
         measured / median([*known[:index], *known[index + 1 :]])
         for index, measured in enumerate(known)
     )
-    return Ratios(
-        values=tuple(values), source=f"{len(known)} models verified on this card (context overhead)"
-    )
+    return Ratios(values=tuple(values), source=f"{_verified(last)} (context overhead)")
+
+
+def _verified(runs: Sequence[HistoryEntry]) -> str:
+    count = models(runs)
+    steps = "" if len(runs) == count else f" in {len(runs)} different steps"
+    return f"{count} models verified on this card{steps}"
 
 
 def published_reserved(mode: Mode) -> Ratios | None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from planner.errors import ChildTimeoutError
+from planner.errors import ChildError, ChildTimeoutError
 
 _WAIT_S = 3600.0  # the others may be busy with a larger card
 _PAUSE_S = 0.05
@@ -51,6 +52,12 @@ def _folder(parts: Sequence[str]) -> Path:
     name = "-".join("".join(filter(str.isalnum, part)) for part in parts)
     folder = Path(tempfile.gettempdir()) / f"vram-planner-ranks-{os.getuid()}-{name}"
     folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()  # its name can be guessed, and all may create folders there
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise ChildError(
+            f"{folder}, where the ranks leave their results, is not a private folder of yours; "
+            "delete it, or set TMPDIR to a folder of your own"
+        )
     return folder
 
 

@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any
 
-from planner.results import SCHEMA_VERSION, Versions
+from planner.results import SCHEMA_VERSION, Versions, config_dict
 from planner.values_result import NO_VALUES_READ, ValuesResult
 from planner.weights import WeightDtype
-from planner.workload import StepConfig
+from planner.workload import Scalar, StepConfig
 
 
 class DeviceKind(str, Enum):
@@ -109,7 +109,7 @@ class Verification:
     `stopped` says why the search ended before it had an answer, "" where it has one. `bound` says
     what other than memory ended it. `tolerance` is the largest share by which the device total may
     be off. `max_batch_of_all_ranks` is the least answer of the processes that torchrun has started
-    on this machine; None without it.
+    on this machine; None without it. `model_arguments` are those that the model was built with.
     """
 
     target: str
@@ -130,6 +130,7 @@ class Verification:
     warnings: tuple[str, ...] = ()
     values: ValuesResult = NO_VALUES_READ  # of the prediction
     weight_dtypes: tuple[WeightDtype, ...] = ()
+    model_arguments: tuple[tuple[str, Scalar], ...] = ()
 
     def errors(self) -> dict[str, float | None]:
         """Signed relative error of each figure in COMPARED; None where one of two is missing."""
@@ -178,18 +179,7 @@ class Verification:
             "schema_version": SCHEMA_VERSION,
             "target": self.target,
             "device": {**asdict(self.device), "kind": self.device.kind.value},
-            "config": {
-                "batch_size": self.config.batch_size,
-                "sequence_length": self.config.sequence_length,
-                "precision": self.config.precision_name,
-                "mode": self.config.mode.value,
-                "optimizer": self.optimizer,
-                "steps": self.config.steps,
-                "accumulate": self.config.accumulate,
-                "alloc_conf": self.config.alloc_conf,
-                "clip_grad_norm": self.config.clip_grad_norm,
-                "ema": self.config.ema,
-            },
+            "config": self._config(),
             "weight_dtypes": [one.to_dict() for one in self.weight_dtypes],
             "predicted": _side(self.predicted, self.predicted_categories),
             "measured": _side(self.measured, self.measured_categories),
@@ -205,7 +195,16 @@ class Verification:
             "assumptions": list(self.assumptions),
             "warnings": list(self.warnings),
             "values": self.values.to_dict(),
+            "model_arguments": dict(self.model_arguments),
         }
+
+    def _config(self) -> dict[str, Any]:
+        """The step; one class has several optimizers by name, so that both are kept."""
+        optimizer, build_on = self.config.optimizer, self.config.build_on
+        found = config_dict(
+            self.config, self.optimizer, None if build_on is None else build_on.value
+        )
+        return {**found, "optimizer_requested": None if optimizer is None else optimizer.value}
 
 
 def _side(figures: Figures, categories: Categories) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import platformdirs
 
 from planner.errors import HistoryError
+from planner.private_folders import make_folder
 
 if TYPE_CHECKING:
     import sqlite3
@@ -115,7 +116,7 @@ def _exists(file: Path) -> bool:
 
 def _create(file: Path) -> None:
     """An empty file, which SQLite takes for an empty database; for this user alone."""
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(file.parent)
     with suppress(FileExistsError):
         os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 

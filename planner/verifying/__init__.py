@@ -17,7 +17,8 @@ from planner.device.nvml import chosen_card, device_index, opened
 from planner.device.payload import ModelFunctions
 from planner.errors import UsageError
 from planner.host_estimate import memory_limit
-from planner.options import arguments, step_config
+from planner.memory.budget import is_every_card
+from planner.options import arguments, device_word, one_text, step_config
 from planner.units import parse_fraction
 from planner.verification.records import Verification
 from planner.verifying.cpu import on_cpu
@@ -57,6 +58,7 @@ def verify(
     Raises:
         PlannerError: see errors.py. Not fitting, and a prediction that is off, are results.
     """
+    device = device_word(device)
     if emulated is not None and device is not None:
         raise UsageError(f"say either emulated {emulated!r} or device {device!r}, not both")
     if memory is not None and device != "cpu":
@@ -81,6 +83,8 @@ def verify(
         progress=on_progress or (lambda _: None),
     )
     if emulated is not None:
+        if is_every_card([one_text(emulated, "emulated")]):
+            raise UsageError("verify takes one card, whose memory it fills")
         return on_emulated_card(job, emulated)
     if device == "cpu":
         return on_cpu(job, memory_limit(memory))

@@ -126,4 +126,5 @@ def compared(
         tolerance=job.tolerance,
         categories=categories,
         warnings=warnings,
+        model_arguments=job.given,
     )

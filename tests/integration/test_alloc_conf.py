@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from child_runs import WriteModel
 
+import planner
 from planner.device.build import EmulatedDevice
 from planner.device.profile import UNLIMITED_BYTES, device_profile
 from planner.device.runner import Runner
@@ -207,3 +208,26 @@ def test_a_history_of_the_users_own_leaves_no_recording(
         trace = found.run(profile, CONFIG)
         assert found.requests(profile, CONFIG) == (trace, None)
         assert found.record(profile, CONFIG) == (trace, None)
+
+
+def test_one_tensor_beyond_the_addresses_of_expandable_segments_does_not_fit(
+    write_model: WriteModel,
+) -> None:
+    """They reach over 9/8 of the card: 18 GiB on a T4. PyTorch reads past their end beyond it."""
+    path = write_model(
+        """
+        def build_model():
+            return nn.Linear(8, 8)
+
+        def build_batch(batch_size):
+            return torch.randn(batch_size, 8)
+
+        def training_step(model, batch):
+            held = torch.empty(20 << 30, dtype=torch.uint8, device=batch.device)
+            return model(batch).mean() + held[0]
+        """
+    )
+    options = {"gpu": "t4", "max_batch": False, "alloc_conf": "expandable_segments:True"}
+    estimate = planner.estimate(path, **options)  # type: ignore[arg-type] # of the table
+    assert not estimate.fits()
+    assert any("9/8 of the card" in warning for warning in estimate.warnings)

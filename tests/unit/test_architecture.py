@@ -18,7 +18,8 @@ PACKAGE = Path(planner.__file__).parent
 # Modules and folders of planner/ by floor. An import goes down, or to a module of the same floor,
 # never up and never from one folder to another of the same floor.
 FLOORS = {
-    "errors": 1, "units": 1, "processes": 1, "csv_form": 1,
+    "errors": 1, "units": 1, "processes": 1, "csv_form": 1, "private_folders": 1,
+    "user_files": 1, "outside_text": 1,
     "workload": 2, "options": 2, "hardware": 2,
     "weights": 3, "trace": 3, "value_reads": 3, "run_notes": 3, "module_counts": 3,
     "data_cost": 3, "protocol": 3, "step": 3,
@@ -28,7 +29,7 @@ FLOORS = {
     "curve_result": 6, "comparison_result": 6,
     "estimation": 7, "verification": 7,
     "report": 8, "pipeline": 8, "host_estimate": 8, "verifying": 8,
-    "asked": 8, "opened": 8, "curves": 8, "comparing": 8,
+    "asked": 8, "opened": 8, "curves": 8, "comparing": 8, "diagnosis": 8,
     "cli": 9, "__main__": 9,
 }  # fmt: skip
 
@@ -45,7 +46,8 @@ LATE_IMPORTS_OF_STEP = {("planner.device.payload", "planner.step.transport")}
 
 PARENT_SIDE = (
     "planner", "planner.pipeline", "planner.cli.root", "planner.cli.estimate", "planner.cli.gpus",
-    "planner.cli.cpus", "planner.cli.hosts", "planner.hardware.this_host",
+    "planner.cli.cpus", "planner.cli.doctor", "planner.diagnosis", "planner.cli.hosts",
+    "planner.hardware.this_host",
     "planner.cli.compare", "planner.cli.curve", "planner.comparing", "planner.curves",
     "planner.cli.history", "planner.cli.inspect", "planner.cli.output", "planner.cli.verify",
     "planner.inspection", "planner.curve_result", "planner.comparison_result",

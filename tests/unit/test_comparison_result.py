@@ -64,6 +64,7 @@ def test_json_form(comparison: CardComparison) -> None:
     assert list(document) == [
         "schema_version", "target", "engine", "by", "epoch_samples", "versions", "config",
         "weight_dtypes", "cards", "left_out", "remarks", "assumptions", "warnings", "values",
+        "model_arguments",
     ]  # fmt: skip
     assert (document["schema_version"], document["by"]) == (1, "cost")
     assert document["cards"][0] == {
@@ -72,6 +73,7 @@ def test_json_form(comparison: CardComparison) -> None:
         "step_s": 0.032, "samples_per_s": 500.0,
         "bound": "compute", "epoch_hours": 0.2, "kwh": [0.06, 0.07], "money": [0.3, 0.4],
         "currency": "USD", "price_basis": "USD an hour: Lambda 2 (2026-11-23)",
+        "id": None,
     }  # fmt: skip
     assert document["left_out"] == [
         {"requested": "mi300x", "reason": "only NVIDIA cards can be emulated"}

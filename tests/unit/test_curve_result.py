@@ -135,7 +135,7 @@ def test_json_form(curve: Curve) -> None:
         "weight_dtypes", "usable_memory_bytes", "largest_batch_size", "largest_batch_is_bound",
         "knee", "recommended_batch_size",
         "accumulate", "global_batch_size", "recommendation", "currency", "points", "assumptions",
-        "warnings", "values",
+        "warnings", "values", "model_arguments", "gpu_id",
     ]  # fmt: skip
     assert document["schema_version"] == 1
     assert (document["config"]["precision"], document["config"]["optimizer"]) == ("amp-fp16", "sgd")

@@ -119,7 +119,15 @@ def test_commands_are_understood(words: list[str]) -> None:
 
 
 def test_every_option_named_exists() -> None:
-    known = {"--refresh-golden", "--check", "--strict", "--sample", "--seed"}
+    known = {
+        "--refresh-golden",
+        "--check",
+        "--strict",
+        "--sample",
+        "--seed",
+        "--known",
+        "--shipped",
+    }
     for _, command in commands(root):
         known |= options_of(command)
     for name, text in DOCUMENTS.items():

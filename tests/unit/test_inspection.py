@@ -25,6 +25,7 @@ def test_json_form(inspection: Inspection) -> None:
     assert list(document) == [
         "schema_version", "target", "engine", "gpu", "versions", "config", "counts", "structure",
         "flop_rules", "modules", "operators", "assumptions", "warnings", "values",
+        "model_arguments", "gpu_id",
     ]  # fmt: skip
     assert document["counts"] == {
         "parameters": 30, "trainable_parameters": 20, "buffers": 0,

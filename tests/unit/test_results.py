@@ -10,6 +10,7 @@ import pytest
 
 from planner.errors import UsageError
 from planner.gpu_estimate import FitVerdict, GpuEstimate
+from planner.hardware.database import load_gpus
 from planner.results import Estimate
 from planner.units import GIB, MIB
 from planner.workload import InputSpec, OptimizerName, Precision, StepConfig
@@ -70,6 +71,55 @@ def test_cards_by_any_spelling(estimate: Estimate, name: str) -> None:
     assert estimate.gpu(name) is estimate.gpus[1]
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a100", "A100-SXM4-80GB", "a100_sxm4_80gb", "NVIDIA A100-SXM4-80GB", "nvidia a100 80GB SXM",
+        "A100 80GB SXM",
+    ],
+)  # fmt: skip
+def test_a_card_by_every_name_that_the_database_knows(estimate: Estimate, name: str) -> None:
+    assert estimate.gpu(name) is estimate.gpus[0]
+    assert estimate.gpu(name).id == "a100-sxm4-80gb"
+
+
+def test_every_card_by_all_of_its_names(estimate: Estimate, t4: GpuEstimate) -> None:
+    """In an estimate of all cards a name leads to the card that it leads to in the database."""
+    database = load_gpus()
+    found = replace(
+        estimate,
+        gpus=tuple(
+            replace(t4, requested=f"card {number}", id=spec.id, name=spec.name,
+                    other_names=spec.other_names)
+            for number, spec in enumerate(database.all())
+        ),
+    )  # fmt: skip
+    for spec in database.all():
+        for name in (spec.id, spec.id.upper(), *spec.other_names):
+            assert found.gpu(name).id == database.find(name).spec.id, name
+        assert found.gpu(spec.name).name == spec.name
+
+
+def test_one_card_asked_for_by_two_names(estimate: Estimate, a100: GpuEstimate) -> None:
+    both = replace(estimate, gpus=(a100, replace(a100, requested="a100-sxm4-80gb")))
+    assert both.gpu("a100") is both.gpus[0]
+    assert both.gpu("A100 SXM4 80GB") is both.gpus[1]
+    assert both.gpu("NVIDIA A100 80GB SXM") is both.gpus[0]
+
+
+@pytest.mark.parametrize("name", ["0", "1", "", "h100", "a100-pcie-40gb"])
+def test_what_is_no_name_of_a_card_of_the_estimate(estimate: Estimate, name: str) -> None:
+    with pytest.raises(UsageError, match="it holds a100, t4"):
+        estimate.gpu(name)
+
+
+def test_a_run_on_the_cpu_has_an_entry_without_an_id(estimate: Estimate, t4: GpuEstimate) -> None:
+    entry = replace(t4, requested="cpu", name="AMD EPYC 7B13", id=None, other_names=())
+    on_cpu = replace(estimate, gpus=(entry,), engine="cpu")
+    assert on_cpu.gpu("cpu") is on_cpu.gpu("amd epyc 7b13") is entry
+    assert entry.to_dict()["id"] is None
+
+
 def test_a_card_that_was_not_asked_for(estimate: Estimate) -> None:
     with pytest.raises(UsageError, match="it holds a100, t4"):
         estimate.fits("h100")
@@ -91,6 +141,11 @@ def test_json_document(estimate: Estimate, golden: Callable[[str, str], None]) -
     )
     document = replace(estimate, config=config, optimizer="SGD").to_dict()
     golden("estimate.json", json.dumps(document, indent=2) + "\n")
+
+
+def test_the_arguments_of_the_model_are_in_the_document(estimate: Estimate) -> None:
+    given = replace(estimate, model_arguments=(("width", 64), ("deep", True)))
+    assert given.to_dict()["model_arguments"] == {"width": 64, "deep": True}
 
 
 def test_json_has_plain_types_only(estimate: Estimate) -> None:

@@ -31,6 +31,7 @@ from planner.units import (
     [
         ("0", 0), ("1048576", MIB), ("24GiB", 24 * GIB), ("24 GB", 24 * GIB), ("24g", 24 * GIB),
         ("500M", 500 * MIB), ("1.5 GiB", 3 * GIB // 2), (".5k", 512), ("2TiB", 2 * TIB),
+        ("1.5 PiB", 1536 * TIB), ("1EiB", 1 << 60),
         (" 8 b ", 8), ("0.1GiB", GIB // 10), ("9007199254740993", 9007199254740993),
     ],
 )  # fmt: skip
@@ -39,7 +40,8 @@ def test_parse_bytes(text: str, size_bytes: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "GiB", "-1", "1e9", "24 giga", "1,5G", "nan", "inf", "0x10", "9" * 400, "1 G 2"]
+    "text",
+    ["", "GiB", "-1", "1e9", "24 giga", "1,5G", "nan", "inf", "0x10", "9" * 400, "1 G 2", "2EiB"],
 )
 def test_parse_bytes_refuses(text: str) -> None:
     with pytest.raises(UsageError, match="24GiB"):

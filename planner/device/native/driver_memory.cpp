@@ -1,4 +1,5 @@
 // Driver API: plain allocations and the virtual memory functions behind expandable segments.
+#include <algorithm>
 #include <map>
 
 #include <cuda.h>
@@ -24,6 +25,17 @@ std::map<uintptr_t, PhysicalMemory*>& mappings() {
   static auto* map = new std::map<uintptr_t, PhysicalMemory*>();
   return *map;
 }
+
+// A stretch of addresses that nothing has been mapped to yet, and the memory made since.
+// PyTorch reserves 9/8 of the card's memory for the segments of a stream, makes the memory of a
+// request piece by piece, maps it, and where the request is larger than the stretch reads a block
+// behind its end that is not there (try_allocate_expandable_block in CUDACachingAllocator.cpp). A
+// card is full before that; here a run without a limit is told so with the last piece.
+struct FreshAddresses {
+  size_t size = 0;
+  size_t made = 0;
+};
+FreshAddresses fresh;
 
 void drop_if_unused(PhysicalMemory* memory) {
   if (!memory->released || memory->mappings > 0) return;
@@ -61,6 +73,7 @@ EXPORT CUresult cuMemAddressReserve(CUdeviceptr* pointer, size_t bytes, size_t, 
   const uintptr_t begin = take_addresses(device, size);
   if (!begin) return CUDA_ERROR_OUT_OF_MEMORY;
   add_range({begin, size, RangeKind::kReserved, device});
+  fresh = {size, 0};
   *pointer = begin;
   return CUDA_SUCCESS;
 }
@@ -83,7 +96,10 @@ EXPORT CUresult cuMemCreate(CUmemGenericAllocationHandle* handle, size_t bytes, 
   if (properties && valid_device(properties->location.id)) device = properties->location.id;
   const size_t size = round_to_page(bytes);
   const Owner owner = owner_of(__builtin_return_address(0));
+  Lock lock(memory_mutex());
+  if (fresh.size > 0 && fresh.made + size >= fresh.size) return CUDA_ERROR_OUT_OF_MEMORY;
   if (!charge(device, size, owner)) return CUDA_ERROR_OUT_OF_MEMORY;
+  fresh.made += size;
   auto* memory = new PhysicalMemory();
   memory->size = size;
   memory->device = device;
@@ -95,12 +111,14 @@ EXPORT CUresult cuMemRelease(CUmemGenericAllocationHandle handle) {
   Lock lock(memory_mutex());
   auto* memory = reinterpret_cast<PhysicalMemory*>(handle);
   memory->released = true;
+  if (memory->mappings == 0) fresh.made -= std::min(fresh.made, memory->size);
   drop_if_unused(memory);
   return CUDA_SUCCESS;
 }
 EXPORT CUresult cuMemMap(CUdeviceptr pointer, size_t, size_t, CUmemGenericAllocationHandle handle, unsigned long long) {
   Lock lock(memory_mutex());
   auto* memory = reinterpret_cast<PhysicalMemory*>(handle);
+  fresh = {};
   memory->mappings++;
   mappings()[pointer] = memory;
   return CUDA_SUCCESS;

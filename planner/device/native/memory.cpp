@@ -21,15 +21,11 @@ namespace {
 class AddressSpace {
  public:
   uintptr_t take(size_t bytes) {
-    if (free_.empty()) reserve();
-    for (auto it = free_.rbegin(); it != free_.rend(); ++it) {
-      if (it->second < bytes) continue;
-      const uintptr_t begin = it->first + it->second - bytes;
-      it->second -= bytes;
-      if (it->second == 0) free_.erase(it->first);
-      return begin;
-    }
-    return 0;
+    if (!has_begun_) reserve();
+    const uintptr_t begin = take_free(bytes);
+    if (begin) return begin;
+    extend(bytes);
+    return take_free(bytes);
   }
 
   void give(uintptr_t begin, size_t bytes) {
@@ -50,19 +46,50 @@ class AddressSpace {
   }
 
  private:
+  uintptr_t take_free(size_t bytes) {
+    for (auto it = free_.rbegin(); it != free_.rend(); ++it) {
+      if (it->second < bytes) continue;
+      const uintptr_t begin = it->first + it->second - bytes;
+      it->second -= bytes;
+      if (it->second == 0) free_.erase(it->first);
+      return begin;
+    }
+    return 0;
+  }
+
+  // Far more than any card has: a run without a limit may ask for more than the card's memory, and
+  // expandable segments reserve 9/8 of it per stream and pool. Halved where addresses are scarce.
   void reserve() {
-    // Far more than any card has: a run without a limit may ask for more than the card's memory,
-    // and expandable segments reserve 9/8 of it per stream. Halved where addresses are scarce.
-    for (size_t bytes = size_t{32} << 40; bytes >= GiB; bytes /= 2) {
-      void* at = mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-      if (at == MAP_FAILED) continue;
-      const uintptr_t begin = round_to_page(reinterpret_cast<uintptr_t>(at));
-      free_[begin] = (bytes - kPageBytes) / kPageBytes * kPageBytes;
-      return;
+    has_begun_ = true;
+    for (size_t bytes = kAtFirst; bytes >= GiB; bytes /= 2) {
+      if (map(bytes)) return;
+      is_scarce_ = true;
     }
   }
 
+  // As many more as are asked for. Where the process has none left for that, those from 2^47 on,
+  // which no mapping gets: what reads there ends as it does on a page that nothing may touch.
+  void extend(size_t bytes) {
+    if (!is_scarce_ && bytes < kAtFirst && map(bytes + kPageBytes)) return;
+    if (bytes > beyond_ - kBeyondBegin) return;
+    beyond_ -= bytes;
+    give(beyond_, bytes);
+  }
+
+  bool map(size_t bytes) {
+    void* at = mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (at == MAP_FAILED) return false;
+    give(round_to_page(reinterpret_cast<uintptr_t>(at)), (bytes - kPageBytes) / kPageBytes * kPageBytes);
+    return true;
+  }
+
+  static constexpr size_t kAtFirst = size_t{32} << 40;
+  static constexpr uintptr_t kBeyondBegin = uintptr_t{1} << 47;
+
   std::map<uintptr_t, size_t> free_;
+  bool has_begun_ = false;
+  bool is_scarce_ = false;
+  uintptr_t beyond_ = uintptr_t{1} << 56;  // those above it were handed out
 };
 
 struct DeviceMemory {

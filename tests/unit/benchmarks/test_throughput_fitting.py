@@ -14,6 +14,7 @@ from benchmarks.throughput.cases import SOURCES, held_out
 from benchmarks.throughput.counting import Counted
 from benchmarks.throughput.fitting import LAUNCH_US, Parameters, fit, predicted_s, rows
 from benchmarks.throughput.records import Case, case_of, operators_of
+from benchmarks.throughput.shipped import shipped_s, table
 from planner.hardware.database import load_gpus
 from planner.performance import roofline
 
@@ -118,3 +119,21 @@ def test_resnet50_is_judged_by_other_networks_too() -> None:
     others = {one.model for one in SOURCES["nvidia-convnets"]()}
     assert others.isdisjoint({one.model for one in SOURCES["nvidia-resnet50"]()})
     assert judging.LEFT_OUT["nvidia-resnet50"] == "other networks"
+
+
+def test_planner_as_it_is_can_be_judged_without_a_fit() -> None:
+    """Half of the measured time is an error of 50 %; what was not counted is left out."""
+    one = Counted(case=case("a"), operators=OPERATORS)
+    busy_s = roofline.gpu_time(OPERATORS, load_gpus().find("rtx3090").spec).total_s
+    assert shipped_s(one) == busy_s
+    twice = Counted(case=case("b", measured_s=2 * busy_s), operators=OPERATORS)
+    lines = list(table([twice, Counted(case=case("c"), trouble="no such model")]))
+    assert lines[2:] == [
+        "| rtx3090-nchw | all | 1 | 50.00% | 50.0% | -50.00% |",
+        "| rtx3090-nchw | rtx3090 | 1 | 50.00% | 50.0% | -50.00% |",
+    ]
+
+
+def test_many_small_operators_wait_for_the_cpu() -> None:
+    one = Counted(case=case("a"), operators=(relu(64, calls=1000),))
+    assert shipped_s(one) == pytest.approx(1000 * LAUNCH_US / 1e6)

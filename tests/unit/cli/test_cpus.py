@@ -103,7 +103,7 @@ def test_own_folder_is_taken_on_either_side_of_show(tmp_path: Path, before: bool
 def test_narrow_terminals_lose_columns_never_letters(
     monkeypatch: pytest.MonkeyPatch, width: int
 ) -> None:
-    monkeypatch.setattr(tables, "console", lambda: Console(width=width))
+    monkeypatch.setattr(tables, "report_console", lambda piped: Console(width=width))
     lines = run().splitlines()
     assert max(len(line) for line in lines) <= width
     for spec in load_cpus().all():

@@ -142,6 +142,17 @@ def test_json_and_csv(command: str, fake_curve: Fake, fake_compare: Fake, tmp_pa
 
 
 @pytest.mark.parametrize("command", ["curve", "compare"])
+def test_a_full_disk_does_not_cost_the_table(
+    command: str, fake_curve: Fake, fake_compare: Fake
+) -> None:
+    whole = run(command, "model.py", "--gpu", "t4")
+    full = run(command, "model.py", "--gpu", "t4", "--csv", "/dev/full", "-q")
+    assert full.exit_code == 1
+    assert full.stdout == whole.stdout
+    assert full.stderr == "error: /dev/full could not be written: No space left on device\n"
+
+
+@pytest.mark.parametrize("command", ["curve", "compare"])
 def test_exit_code_3_where_nothing_fits(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planner, "curve", Fake(made_curve(fits=False)))
     monkeypatch.setattr(planner, "compare", Fake(made_comparison(fits=False)))

@@ -224,7 +224,6 @@ def test_exit_code_is_0_only_when_it_fits_on_every_card(
         (BuildError("the disk is full"), 1),
         (ChildTimeoutError("did not end within 5 s"), 1),
         (UnknownGpuError("no card named 'a1000'; near names: a100"), 2),
-        (OSError(28, "No space left on device"), 1),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
@@ -237,6 +236,21 @@ def test_an_error_is_one_message_on_stderr(
     assert result.exit_code == code
     assert result.stderr == f"error: {error}\n"
     assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (OSError(28, "No space left on device", "/x/file"), "/x/file: No space left on device"),
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (OSError("something"), "something"),
+    ],
+)
+def test_an_error_of_the_system_names_the_file(fake: Fake, error: OSError, says: str) -> None:
+    fake.result = error
+    result = run("model.py", "--gpu", "t4", "-q")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == f"error: {says}\n"
 
 
 def test_an_error_of_the_model_shows_the_users_frames(fake: Fake) -> None:

@@ -129,7 +129,7 @@ def test_own_folder_that_is_missing(tmp_path: Path) -> None:
 def test_narrow_terminals_lose_columns_never_letters(
     monkeypatch: pytest.MonkeyPatch, width: int, last_heading: str
 ) -> None:
-    monkeypatch.setattr(tables, "console", lambda: Console(width=width))
+    monkeypatch.setattr(tables, "report_console", lambda piped: Console(width=width))
     lines = run().splitlines()
     assert last_heading in f"{lines[0]} {lines[1]}"
     assert max(len(line) for line in lines) <= width

@@ -30,6 +30,20 @@ def test_help(flag: str) -> None:
     assert all(name in result.stdout for name in _COMMANDS)
 
 
+@pytest.mark.parametrize("words", [["gpus"], ["gpus", "--json"]])
+def test_a_stdout_without_room_is_named(words: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "planner", *words],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    says = "error: stdout could not be written: No space left on device\n"
+    assert (done.returncode, done.stderr) == (1, says)
+
+
 def test_version() -> None:
     result = CliRunner().invoke(root, ["--version"])
     assert (result.exit_code, result.stdout) == (0, f"planner {planner.__version__}\n")

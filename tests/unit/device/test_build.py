@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,8 +45,8 @@ from planner.device.torch_install import find_torch
 def pretend(torch, work, progress):
     import time
     time.sleep(1)
-    (work / "device.json").write_text('{{"libraries": []}}')
     print("built", flush=True)
+    return {{"libraries": []}}
 
 build._build = pretend
 print("folder", build.emulated_device(find_torch(), lambda text: print("said", text)).folder)
@@ -133,6 +136,123 @@ def test_a_disk_that_the_compiler_finds_full(
     assert not [p for p in (tmp_path / "cache" / "device").iterdir() if p.suffix != ".lock"]
 
 
+def test_room_is_looked_for_before_the_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setattr("planner.device.cache.free_bytes", lambda folder: 9_999_999)
+    monkeypatch.setattr(build, "_build", lambda *rest: pytest.fail("it was built"))
+    with pytest.raises(BuildError, match=r"is full: .* needs about 10 MB there; free some"):
+        emulated_device(find_torch())
+
+
+def pretended(folder: Path) -> Path:
+    """What a build leaves, without a compiler."""
+    (folder / "driver").mkdir()
+    (folder / "driver" / "libcuda.so.1").symlink_to("../emulated_cuda.1")
+    for name in (build.DEVICE_LIBRARY, "emulated_cuda.1", build.BRIDGE_DRIVER_LIBRARY):
+        (folder / name).write_bytes(name.encode() * 1000)
+    return folder
+
+
+def edited(name: str, change: Callable[[dict[str, Any]], object]) -> Callable[[Path], object]:
+    def apply(folder: Path) -> None:
+        document = json.loads((folder / name).read_text())
+        change(document)
+        (folder / name).write_text(json.dumps(document))
+
+    return apply
+
+
+def replaced_by(make: Callable[[Path], object]) -> Callable[[Path], object]:
+    def apply(folder: Path) -> None:
+        shutil.rmtree(folder)
+        make(folder)
+
+    return apply
+
+
+MANIFEST, LIBRARY, LINK = "device.json", build.DEVICE_LIBRARY, "driver/libcuda.so.1"
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "manifest empty": lambda folder: (folder / MANIFEST).write_text(""),
+    "manifest an empty object": lambda folder: (folder / MANIFEST).write_text("{}"),
+    "manifest a list": lambda folder: (folder / MANIFEST).write_text("[]"),
+    "manifest too deep": lambda folder: (folder / MANIFEST).write_text("[" * 100_000),
+    "manifest truncated": lambda folder: os.truncate(folder / MANIFEST, 100),
+    "manifest zeroed": lambda folder: (folder / MANIFEST).write_bytes(bytes(500)),
+    "manifest missing": lambda folder: (folder / MANIFEST).unlink(),
+    "manifest names a path": edited(
+        MANIFEST, lambda document: document["libraries"].append("../../evil.so")
+    ),
+    "manifest names a file outside": edited(
+        MANIFEST, lambda document: document["files"].update({"../x": document["files"][LIBRARY]})
+    ),
+    "manifest names another file": edited(
+        MANIFEST, lambda document: document.update(libraries=["unknown.so"])
+    ),
+    "library truncated": lambda folder: os.truncate(folder / LIBRARY, 4096),
+    "library longer": lambda folder: os.truncate(folder / LIBRARY, 1 << 20),
+    "library zeroed": lambda folder: (folder / LIBRARY).write_bytes(
+        bytes((folder / LIBRARY).stat().st_size)
+    ),
+    "library empty": lambda folder: os.truncate(folder / LIBRARY, 0),
+    "library missing": lambda folder: (folder / LIBRARY).unlink(),
+    "library a folder": lambda folder: [(folder / LIBRARY).unlink(), (folder / LIBRARY).mkdir()],
+    "library a fifo": lambda folder: [(folder / LIBRARY).unlink(), os.mkfifo(folder / LIBRARY)],
+    "library a link": lambda folder: [
+        shutil.copy(folder / LIBRARY, folder / "copy"),
+        (folder / LIBRARY).unlink(),
+        (folder / LIBRARY).symlink_to("copy"),
+    ],
+    "link missing": lambda folder: (folder / LINK).unlink(),
+    "link elsewhere": lambda folder: [(folder / LINK).unlink(), (folder / LINK).symlink_to("/x")],
+    "link a file": lambda folder: [(folder / LINK).unlink(), (folder / LINK).write_text("")],
+    "key an empty folder": replaced_by(Path.mkdir),
+    "key a file": replaced_by(Path.touch),
+    "key a dangling link": replaced_by(lambda folder: folder.symlink_to("nowhere")),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_what_is_damaged_is_built_again_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    builds: list[Path] = []
+
+    def pretend(torch: object, work: Path, progress: object) -> dict[str, Any]:
+        builds.append(pretended(work))
+        return {"libraries": [build.DEVICE_LIBRARY, "emulated_cuda.1"]}
+
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setattr(build, "_build", pretend)
+    torch, said = find_torch(), list[str]()
+    before = emulated_device(torch)
+    assert emulated_device(torch, said.append) == before
+    assert (len(builds), said) == (1, [])
+    DAMAGES[damage](before.folder)
+    assert emulated_device(torch, said.append) == before
+    assert emulated_device(torch, said.append) == before
+    assert len(builds) == 2
+    assert len(said) == 1
+    assert "again, because the one in the cache is damaged (" in said[0]
+    assert all(library.read_bytes() for library in before.libraries)
+    left = [path.name for path in before.folder.parent.iterdir() if path.suffix != ".lock"]
+    assert left == [before.folder.name]
+
+
+def test_a_disk_that_gives_back_other_bytes_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pretend(torch: object, work: Path, progress: object) -> dict[str, Any]:
+        pretended(work)
+        return {"libraries": ["not-there.so"]}
+
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setattr(build, "_build", pretend)
+    with pytest.raises(BuildError, match=r"is not what was written \(device\.json is not whole\)"):
+        emulated_device(find_torch())
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(os.getuid() != 0, reason="mounting a small disk takes root")
 def test_a_disk_that_is_really_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,6 +267,9 @@ def test_a_disk_that_is_really_full(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         pytest.skip("mounting is not allowed here")
     try:
         monkeypatch.setenv(VARIABLE, str(disk))
+        with pytest.raises(BuildError, match=f"is full.*set {VARIABLE}"):
+            emulated_device(find_torch())
+        monkeypatch.setattr("planner.device.cache.NEEDED_BYTES", 0)  # full while it is built
         with pytest.raises(BuildError, match=f"is full.*set {VARIABLE}"):
             emulated_device(find_torch())
         assert not [p for p in (disk / "device").iterdir() if p.suffix != ".lock"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -177,3 +178,30 @@ result = [status, last, device.cudaGetLastError(), done, limit.value,
     assert function == "cudaDeviceGetLimit"
     assert prefix.startswith("refused:")
     assert len(prefix) > len("refused:")
+
+
+def test_addresses_do_not_run_out(device: EmulatedDevice) -> None:
+    """Expandable segments of 9/8 of the largest card, for more streams than 2^47 bytes hold."""
+    taken, again = on_device(
+        device,
+        """
+reserve = device.cuMemAddressReserve
+pointers = []
+for _ in range(24):
+    pointer = ctypes.c_uint64()
+    status = reserve(ctypes.byref(pointer), size(18 << 40), size(0), ctypes.c_uint64(0), size(0))
+    assert status == 0, status
+    pointers.append(pointer.value)
+for pointer in pointers:
+    assert device.cuMemAddressFree(ctypes.c_uint64(pointer), size(18 << 40)) == 0
+pointer = ctypes.c_uint64()
+assert reserve(ctypes.byref(pointer), size(18 << 40), size(0), ctypes.c_uint64(0), size(0)) == 0
+result = pointers, pointer.value
+""",
+    )
+    assert sum(pointer < 1 << 47 for pointer in taken) >= 2, "as long as the process has its own"
+    ordered = sorted(taken)
+    assert all(low + (18 << 40) <= high for low, high in pairwise(ordered))
+    assert ordered[-1] + (18 << 40) <= 1 << 56
+    assert again + (18 << 40) <= 1 << 56
+    assert again in range(min(taken), max(taken) + (18 << 40)), "what was free is used again"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from planner.errors import UsageError
-from planner.estimation.allocator_what_ifs import allocator_plan, what_ifs
+from planner.estimation.allocator_what_ifs import allocator_plan, check_environment, what_ifs
 from planner.memory.allocator_options import parse_alloc_conf
 from planner.memory.replay import Request
 from planner.memory.scaling import Sample, ScaledRequests, fit
 from planner.protocol import ALLOC_CONF_VARIABLES
 from planner.trace import EventKind
 from planner.units import MIB
+from planner.workload import StepConfig
 
 TORCH = "2.14.1+cu130"
 
@@ -48,11 +49,32 @@ def test_the_same_setting_twice_is_one() -> None:
     assert [text for text, _ in plan.others] == [""]
 
 
-def test_an_environment_that_torch_will_refuse_is_left_to_torch(
+@pytest.mark.parametrize("variable", ALLOC_CONF_VARIABLES)
+@pytest.mark.parametrize("text", ["garbage", "no_such_option:1", "max_split_size_mb:1", "a:[", ":"])
+def test_an_environment_that_torch_will_refuse_is_refused_as_the_option_is(
+    monkeypatch: pytest.MonkeyPatch, variable: str, text: str
+) -> None:
+    with pytest.raises(UsageError) as of_option:
+        allocator_plan((text,), TORCH)
+    monkeypatch.setenv(variable, text)
+    with pytest.raises(UsageError) as caught:
+        allocator_plan((), TORCH)
+    assert str(caught.value) == (
+        f"{variable}={text!r} in the environment: {of_option.value}; correct it or unset {variable}"
+    )
+    with pytest.raises(UsageError, match=f"^{variable}="):
+        check_environment(StepConfig(), TORCH)
+    check_environment(StepConfig(alloc_conf="expandable_segments:True"), TORCH)
+
+
+def test_an_option_that_a_newer_torch_may_have_is_left_to_torch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv(ALLOC_CONF_VARIABLES[0], "no_such_option:1")
-    assert allocator_plan((), TORCH).in_force is None
+    monkeypatch.setenv(ALLOC_CONF_VARIABLES[0], "an_option_of_tomorrow:1")
+    assert allocator_plan((), "99.0.0").in_force is None
+    check_environment(StepConfig(), "99.0.0")
+    with pytest.raises(UsageError, match="has no allocator option"):
+        check_environment(StepConfig(), TORCH)
 
 
 def test_the_drivers_pools_have_no_replay() -> None:

@@ -107,13 +107,30 @@ def test_where_nothing_can_be_suggested(change: dict[str, object]) -> None:
     found = outlook(replace(one, batch=batch), SPREAD, SETTINGS)
     assert (found.suggested_batch_size, found.suggested_margin_bytes) == (None, None)
     assert found.interval_bytes is not None
+    reason = found.suggested_batch_reason
+    assert reason is not None
+    said = [] if batch is None else [f"no batch is suggested: {reason}"]  # nothing was asked for
+    assert list(found.said[1:]) == said
 
 
 def test_without_a_replay_or_below_all_samples_nothing_is_suggested() -> None:
-    assert outlook(answer(), SPREAD, None).suggested_batch_size is None
-    assert outlook(answer(), SPREAD, SETTINGS, suggest=False).suggested_batch_size is None
     far = answer(values=(450, 490), asked=450)
-    assert outlook(far, SPREAD, SETTINGS).suggested_batch_size is None
+    one = answer()
+    assert one.batch is not None
+    by_runs = replace(one.batch, scaled=None, method=Method.RUNS, reason="the requests differ")
+    for found, reason in (
+        (outlook(answer(), SPREAD, None), "cannot be replayed"),
+        (outlook(answer(), SPREAD, SETTINGS, suggest=False), "ask for a card by its name"),
+        (outlook(far, SPREAD, SETTINGS), "less than 450, the smallest batch"),
+        (
+            outlook(replace(one, batch=by_runs), SPREAD, SETTINGS),
+            "searched by runs: the requests differ",
+        ),
+    ):
+        assert found.suggested_batch_size is None
+        assert found.suggested_batch_reason is not None
+        assert reason in found.suggested_batch_reason
+    assert outlook(one, SPREAD, SETTINGS).suggested_batch_reason is None
 
 
 @pytest.mark.parametrize(("reserved", "suggested"), [(7875 * MIB, 1), (7876 * MIB, 0)])
@@ -167,8 +184,10 @@ def test_what_lies_idle_does_not_make_it_tight(
 def test_without_errors_there_is_no_interval() -> None:
     reason = "no interval of device total: nothing is known"
     found = outlook(answer(), NoSpread(reason=reason), SETTINGS)
-    assert found == Outlook(basis=reason)
-    assert found.said == reason
+    assert found == Outlook(basis=reason, suggested_batch_reason=found.suggested_batch_reason)
+    assert found.suggested_batch_reason is not None
+    assert "no interval" in found.suggested_batch_reason
+    assert found.said == (reason,)
 
 
 def test_a_reserve_is_kept_free_as_well() -> None:

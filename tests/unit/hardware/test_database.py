@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -297,11 +299,12 @@ def test_key_in_another_unit_is_pointed_out(tmp_path: Path, record: dict[str, An
         (b"id: !!python/object/apply:os.getcwd []\n", "is not valid YAML"),
         (b"id: a\n--- \nid: b\n", "is not valid YAML"),
         (b"id: " + b"[" * 8000 + b"]" * 8000, ""),
-        (b"id: " + b"[" * 50_000 + b"]" * 50_000, "has 100004 characters"),
+        (b"id: " + b"[" * 50_000 + b"]" * 50_000, "is too long: a record has at most 16384 bytes"),
+        (b"#" + b"\xc3\xa9" * 9000, "is too long"),
     ],
     ids=[
         "empty", "comment", "list", "words", "broken", "tab", "twice", "latin", "python", "two",
-        "deep", "huge",
+        "deep", "huge", "cut in a letter",
     ],
 )  # fmt: skip
 def test_files_that_are_no_record(tmp_path: Path, content: bytes, says: str) -> None:
@@ -316,6 +319,68 @@ def test_a_folder_called_like_a_record(tmp_path: Path) -> None:
     (tmp_path / "card.yaml").mkdir()
     with pytest.raises(HardwareDatabaseError, match=r"card\.yaml: cannot be read"):
         load_gpus(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("2026-13-45", "'2026-13-45' is not a valid timestamp; a text that looks like one"),
+        ("2026-01-01 10:00:00+99:99", "'2026-01-01 10:00:00+99:99' is not a valid timestamp"),
+        ("9" * 5000, f"'{'9' * 60}'... is not a valid int"),
+        ("0x" + "f" * 5000, "... is not a valid int"),
+        ("18446744073709551616", "'18446744073709551616' is not a valid int"),
+        ("!!int abc", "'abc' is not a valid int"),
+        ("!!int [1]", "line 2, column 8: expected a scalar node"),
+        ("!!float abc", "'abc' is not a valid float"),
+        ("!!bool maybe", "'maybe' is not a valid bool"),
+        ("!!timestamp x", "'x' is not a valid timestamp"),
+        ("{2026-13-45: 1}", "'2026-13-45' is not a valid timestamp"),
+        ("[1, [2026-13-45]]", "'2026-13-45' is not a valid timestamp"),
+        ("!!binary x", "failed to decode base64 data"),
+    ],
+)
+def test_values_that_yaml_itself_cannot_read(tmp_path: Path, text: str, says: str) -> None:
+    file = tmp_path / "card.yaml"
+    file.write_text(f"id: x\nvalue: {text}\n")
+    with pytest.raises(HardwareDatabaseError) as caught:
+        load_gpus(tmp_path)
+    assert str(caught.value).startswith(f"{file}: is not valid YAML: line 2, column ")
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (os.mkfifo, "it is a named pipe, not a file"),
+        (lambda path: path.symlink_to("/dev/zero"), "it is a device, not a file"),
+        (lambda path: path.symlink_to("/dev/stdin"), "cannot be read: it is a "),
+        (lambda path: path.symlink_to("nowhere"), "No such file or directory"),
+        (lambda path: path.symlink_to(path), "Too many levels of symbolic links"),
+        (Path.mkdir, "it is a folder, not a file"),
+    ],
+)
+def test_what_is_no_file_is_not_read(
+    tmp_path: Path, make: Callable[[Path], object], says: str
+) -> None:
+    reading, writing = os.pipe()  # a stdin that never ends
+    before = os.dup(0)
+    os.dup2(reading, 0)
+    try:
+        make(tmp_path / "card.yaml")
+        with pytest.raises(HardwareDatabaseError, match=r"card\.yaml: cannot be read: ") as caught:
+            load_gpus(tmp_path)
+    finally:
+        os.dup2(before, 0)
+        for descriptor in (before, reading, writing):
+            os.close(descriptor)
+    assert says in str(caught.value)
+
+
+def test_a_link_to_a_record_is_read(tmp_path: Path, record: dict[str, Any]) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    real = written(tmp_path / "elsewhere", record, "real.yaml")
+    (tmp_path / "card.yaml").symlink_to(real)
+    assert load_gpus(tmp_path).find(record["id"]).spec.id == record["id"]
 
 
 @pytest.mark.parametrize("key", ["id", "aliases", "assumed_for"])

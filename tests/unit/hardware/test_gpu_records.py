@@ -180,6 +180,9 @@ def test_measured_matmul_is_near_or_below_the_peak(spec: GpuSpec) -> None:
         return
     for name, measured in spec.measured_matmul_flops_per_s.to_dict().items():
         peak = spec.peak_flops_per_s.to_dict()[name]
+        # Without tensor cores torch computes float16 by other units than those of the peak.
+        if name == "fp16" and spec.tensor_cores == 0:
+            peak = None
         if measured is not None and peak is not None:
             assert 0.3 * peak <= measured <= 1.2 * peak, name
 

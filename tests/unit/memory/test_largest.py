@@ -227,6 +227,17 @@ def test_memory_that_grows_with_no_batch_below_the_bound_is_run_at_the_bound() -
     assert found.capacity.is_bound
     assert not found.has_no_limit
     assert bench.probed == [BOUND]
+    assert not found.is_confirmed, "no next one was run"
+
+
+def test_by_runs_nothing_is_confirmed_at_the_bound() -> None:
+    def program(batch: int) -> list[Request]:
+        return [Request(ALLOC, 0, 16 * batch)]
+
+    found = Bench(program, card()).search(trouble="its requests are not known")
+    assert (found.method, found.capacity.largest) == (Method.RUNS, BOUND)
+    assert not found.is_confirmed
+    assert Bench(program, card(100 * MIB)).search(trouble="its requests are not known").is_confirmed
 
 
 def test_many_cards_share_their_samples() -> None:

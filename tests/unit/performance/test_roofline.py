@@ -13,11 +13,11 @@ from planner.hardware.specs import ArithmeticRates, GpuSpec
 from planner.performance import roofline
 from planner.performance.changes import in_channels_last
 from planner.performance.efficiency import Efficiencies, TimeSpread, efficiencies
-from planner.performance.kernels import Product
+from planner.performance.kernels import Product, kernels_of
 from planner.performance.rates import arithmetic_rate, memory_rate
-from planner.performance.roofline import gpu_time, is_depthwise
+from planner.performance.roofline import bare_time, gpu_time, is_depthwise
 from planner.performance.tiling import product_s
-from planner.trace import OperatorRecord, Phase
+from planner.trace import FlopSource, OperatorRecord, Phase
 
 FULL = Efficiencies(
     compute={}, bandwidth={}, kernel_s=0.0, launch_s=0.0, cache_gain=0.0, cache_reach=1.0,
@@ -156,6 +156,101 @@ def test_tf32_is_asked_for_by_products_and_taken_by_convolutions() -> None:
     convolution = operator("convolution", (images, tensor(512, 512, 3, 3)), (images,), flops=flops)
     plain_s = flops / arithmetic_rate(card, "float32", tf32=False).flops_per_s
     assert gpu_time([convolution], card).compute_s < plain_s
+
+
+@pytest.fixture(scope="module")
+def pascal() -> GpuSpec:
+    """Of compute capability 6.1, with 10 TFLOP/s in float32 and 480 GB/s, nothing measured."""
+    return replace(
+        load_gpus().find("gtx-1080-ti").spec,
+        peak_flops_per_s=ArithmeticRates(fp64=0.3e12, fp32=10e12, fp16=0.16e12),
+        measured_matmul_flops_per_s=None,
+        memory_type="GDDR5X",
+        memory_bandwidth_bytes_per_s=480_000_000_000,
+        streaming_multiprocessors=28,
+    )
+
+
+def test_float16_on_pascal_is_computed_in_float32(pascal: GpuSpec) -> None:
+    """4096^3: 137.4 GFLOP at 0.96 x 0.97 x 10 TFLOP/s are 14.8 ms at least; at the rate of its own
+    float16 units, 0.16 TFLOP/s, they would be 859 ms. 512 tiles of 256 x 128 are 18.3 waves on 28
+    multiprocessors: whole waves of whole tiles take 19 / 18.3 of that, split ones less.
+    """
+    half, single = (
+        gpu_time([product(4096, 4096, 4096, dtype=dtype)], pascal)
+        for dtype in ("float16", "float32")
+    )
+    rate = 0.96 * 0.97 * 10e12
+    least_s = 2 * 4096**3 / rate
+    assert least_s == pytest.approx(14.8e-3, rel=0.01)
+    assert least_s < half.compute_s < 19 / 18.3 * least_s
+    assert half.compute_s == pytest.approx(single.compute_s / 0.97, rel=0.01)
+
+
+def test_float16_on_pascal_moves_half_the_bytes(pascal: GpuSpec) -> None:
+    """Three matrices of 4096 x 4096: 100.7 MB at 0.8 x 480 GB/s are 0.26 ms, of float32 0.52 ms."""
+    half_s, single_s = (
+        bare_time(kernels_of(product(4096, 4096, 4096, dtype=dtype))[0], pascal).memory_s
+        for dtype in ("float16", "float32")
+    )
+    assert half_s == pytest.approx(3 * 4096 * 4096 * 2 / (0.8 * 480e9))
+    assert single_s == pytest.approx(2 * half_s)
+
+
+@pytest.mark.parametrize("how", [{}, {"channels_last": True}])
+def test_float16_windows_on_pascal_take_what_float32_takes(
+    pascal: GpuSpec, how: dict[str, Any]
+) -> None:
+    half_s, single_s = (windows_s(pascal, dtype=dtype, **how) for dtype in ("float16", "float32"))
+    assert half_s == pytest.approx(single_s / 0.97, rel=0.01)
+
+
+def test_odd_sizes_matter_to_tensor_cores_alone(pascal: GpuSpec) -> None:
+    even, odd = (gpu_time([product(4096, 4096, n)], pascal) for n in (4096, 4095))
+    assert odd.compute_s == pytest.approx(even.compute_s)
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "key"),
+    [
+        ("t4", "float16", "matrix product, half"),
+        ("t4", "bfloat16", "matrix product, single"),
+        ("t4", "float32", "matrix product, single"),
+        ("gtx-1080-ti", "float16", "matrix product, single"),
+        ("gtx-1660-ti", "float16", "matrix product, single"),
+        ("p100", "float16", "matrix product, single"),
+        ("h100", "bfloat16", "matrix product, half, warp groups"),
+        ("h100", "float8_e4m3fn", "matrix product, half, warp groups"),
+        ("h100", "float64", "matrix product, single"),
+    ],
+)
+def test_a_product_has_the_share_of_the_units_that_compute_it(
+    name: str, dtype: str, key: str
+) -> None:
+    kernel = replace(kernels_of(product(512, 512, 512))[0], dtype=dtype)
+    assert bare_time(kernel, load_gpus().find(name).spec).key == key
+
+
+def test_float8_products_are_products() -> None:
+    """(4096, 4096) times (4096, 4096) with a scale each: not elementwise, and far above float32."""
+    h100 = load_gpus().find("h100").spec
+    square, scale = tensor(4096, 4096, dtype="float8_e4m3fn"), tensor(1)
+    record = OperatorRecord(
+        name="aten::_scaled_mm",
+        phase=Phase.FORWARD,
+        inputs=(square, square, scale, scale),
+        outputs=(tensor(4096, 4096, dtype="bfloat16"),),
+        calls=1,
+        flops=2 * 4096**3,
+        flop_source=FlopSource.FORMULA,
+        read_bytes=2 * 4096 * 4096 + 8,
+        written_bytes=2 * 4096 * 4096,
+    )
+    shape = Product(batch=1, m=4096, n=4096, k=4096)
+    assert kernels_of(record)[0].product == shape
+    rate = 0.58 * 1978.9e12
+    expected_s = product_s(shape, rate, h100.streaming_multiprocessors)
+    assert gpu_time([record], h100).compute_s == pytest.approx(expected_s)
 
 
 def test_one_filter_for_each_channel_is_work_of_cuda_cores(card: GpuSpec) -> None:

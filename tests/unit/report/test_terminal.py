@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from planner.gpu_estimate import GpuEstimate
+from planner.report.largest import largest_batch_in_full, longest_sequence
 from planner.report.terminal import render
 from planner.results import Estimate
 from planner.units import GIB, MIB
@@ -138,3 +139,34 @@ def test_the_sequence_length_is_said_where_one_was_given(estimate: Estimate) -> 
     text = shown(replace(estimate, config=config), 100_000)
     assert "training with batch 8, sequence 2048, fp32 weights, " in text
     assert "sequence" not in shown(estimate, 100_000)
+
+
+def test_a_largest_batch_that_no_run_has_shown(a100: GpuEstimate) -> None:
+    def words(**change: object) -> str:
+        return largest_batch_in_full(replace(a100, **change))  # type: ignore[arg-type] # mixed values
+
+    assert words(max_batch_confirmed=True) == "57"
+    assert words(max_batch_confirmed=False) == "57, not confirmed"
+    assert words(max_batch_confirmed=False, max_batch_is_bound=True) == "57 or more"
+    assert words(max_batch_confirmed=True, max_batch_size=0) == "none, not even 1"
+    assert words(max_batch_confirmed=None, max_batch_size=None) == ""
+    tokens = replace(a100, max_sequence_length=1024, max_sequence_confirmed=False)
+    assert longest_sequence(tokens) == "1024, not confirmed"
+    assert longest_sequence(replace(tokens, max_sequence_confirmed=True)) == "1024"
+
+
+def test_the_table_of_all_cards_says_which_batches_are_confirmed(
+    estimate: Estimate, a100: GpuEstimate, t4: GpuEstimate
+) -> None:
+    cards = (
+        replace(a100, max_batch_confirmed=False),
+        replace(t4, max_batch_confirmed=True),
+        replace(a100, requested="mine", max_batch_size=None),
+    )
+    text = shown(replace(estimate, gpus=cards, is_survey=True), width=120)
+    rows = {line.split()[0]: line.split() for line in text.splitlines() if line.strip()}
+    heading = next(line for line in text.splitlines() if line.startswith("card"))
+    assert "largest batch  confirmed" in heading
+    assert "no" in rows["a100"]
+    assert rows["t4"].count("yes") == 1  # confirmed, and does not fit
+    assert rows["mine"].count("yes") == 1  # fits, and was not searched

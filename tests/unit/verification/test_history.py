@@ -124,3 +124,12 @@ def test_a_driver_may_be_unknown(store: Path, make: Any) -> None:
     kept = make()
     history.add(replace(kept, device=replace(kept.device, driver=None)))
     assert history.entry(1).driver is None
+
+
+@pytest.mark.parametrize("number", [2**63 - 1, 2**63, 99_999_999_999_999_999_999])
+def test_an_id_beyond_any_is_not_there(store: Path, make: Any, number: int) -> None:
+    history.add(make())
+    with pytest.raises(UsageError, match=f"the history has no entry {number}; `planner history`"):
+        history.entry(number)
+    with pytest.raises(UsageError, match=f"the history has no entry {number}; `planner history`"):
+        history.delete([number])

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from planner.errors import ChildTimeoutError
-from planner.verification.ranks import smallest_of_ranks
+from planner.errors import ChildError, ChildTimeoutError
+from planner.verification.ranks import _folder, smallest_of_ranks
 
 RANK = """
 import os, sys
@@ -60,3 +60,20 @@ def test_a_rank_that_never_answers_is_said(tmp_path: Path, monkeypatch: pytest.M
     alone = {"LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "2"}
     with pytest.raises(ChildTimeoutError, match="of 2 ranks 1 have found"):
         smallest_of_ranks(12, environment=alone, wait_s=0.2)
+
+
+def test_the_folder_of_another_account_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    folder = _folder(["host", "29500"])
+    assert _folder(["host", "29500"]) == folder
+    folder.chmod(0o755)
+    with pytest.raises(ChildError, match="not a private folder of yours"):
+        _folder(["host", "29500"])
+    folder.chmod(0o700)
+    owner = os.getuid()
+    monkeypatch.setattr(os, "getuid", lambda: owner + 1)
+    folder.rename(str(folder).replace(f"-{owner}-", f"-{owner + 1}-"))
+    with pytest.raises(ChildError, match="not a private folder of yours"):
+        _folder(["host", "29500"])

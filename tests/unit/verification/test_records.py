@@ -110,6 +110,7 @@ def test_the_json_document() -> None:
         "schema_version", "target", "device", "config", "weight_dtypes", "predicted", "measured",
         "max_batch_of_all_ranks", "error", "tolerance", "confirmed", "complaints", "stopped",
         "bound", "probes", "versions", "assumptions", "warnings", "values",
+        "model_arguments",
     ]  # fmt: skip
     assert document["device"]["kind"] == "physical"
     assert document["error"]["max_batch_size"] == 0

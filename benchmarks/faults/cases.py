@@ -1,0 +1,95 @@
+"""The hostile files of models/ and what is right for each: exit codes, the message, the time.
+
+Convention: what is right, whether or not it holds today.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+MODELS = Path(__file__).resolve().parent / "models"
+# How often a file is run: those of the second number failed now and then, not always.
+RUNS, RUNS_OF_RARE = 3, 20
+
+DONE = (0,)
+# It fits or not: both are an answer.
+ANSWERED = (0, 3)
+ERROR = (1,)
+# Either is right: the file may be refused or answered.
+ANY = (0, 1, 3)
+
+_FAILED_NOW_AND_THEN = """
+    wandb_like children_import fork_bomb_small forge_loaded monkey sigstop loop_no_signals
+    base_exception base_exception_import keyboard_interrupt keyboard_interrupt_forward
+    keyboard_interrupt_import generator_exit close_fds close_fds_import enormous_list
+"""
+RARE = frozenset(_FAILED_NOW_AND_THEN.split())  # fmt: skip
+# For those that never end by themselves; loading torch on a busy machine has to fit in it.
+IMPATIENT = ("--timeout", "45")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A hostile file."""
+
+    name: str
+    codes: tuple[int, ...]
+    says: str = ""  # a regular expression that stderr matches, with an error
+    options: tuple[str, ...] = ()
+    limit_s: float = 240.0
+
+    @property
+    def path(self) -> Path:
+        """The model file."""
+        return MODELS / f"{self.name}.py"
+
+    @property
+    def runs(self) -> int:
+        """How often it is run unless the caller says."""
+        return RUNS_OF_RARE if self.name in RARE else RUNS
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The arguments of the command."""
+        return ("estimate", str(self.path), "--gpu", "t4", "--json", "--quiet", *self.options)
+
+
+def _all(codes: tuple[int, ...], names: str, says: str = "") -> list[Case]:
+    return [Case(name=name, codes=codes, says=says) for name in names.split()]
+
+
+def _endless(names: str) -> list[Case]:
+    says = r"did not answer|no answer|within|45"
+    return [Case(name=name, codes=ERROR, says=says, options=IMPATIENT) for name in names.split()]
+
+
+CASES = (
+    *_all(DONE, "ok atexit_hang chdir children children_import closed_std default_dtype"),
+    *_all(DONE, "empty_param escape_names"),
+    *_all(DONE, "faulthandler_on fork_bomb_small mp_spawn print_much respawn wandb_like"),
+    *_all(ANSWERED, "enormous_list flat_then_steep"),
+    *_all((3,), "enormous"),
+    *_all(ANY, "cuda_hidden default_device_cuda default_device_meta dyn_fail_at_big"),
+    *_all(ANY, "enormous16 overflow frozen"),
+    *_all(ANY, "monkey monkey_tensor nan_loss none_loss rlimit zero write_fds"),
+    *_all(ERROR, "abort_backward", "abort|SIGABRT|native"),
+    *_all(ERROR, "argparse_main sys_exit sys_exit_import", "SystemExit|exit"),
+    *_all(ERROR, "bad_str bad_str_base", "Bad"),
+    *_all(ERROR, "base_exception", "Odd: odd"),
+    *_all(ERROR, "base_exception_import", "BaseException: at import"),
+    *_all(ERROR, "batch_wrong", "batch"),
+    *_all(ERROR, "big_doc", "ValueError: E"),
+    *_all(ERROR, "close_fds close_fds_import", "descriptor"),
+    *_all(ERROR, "forge_loaded write_fds_import", "descriptor|wrote|unreadable"),
+    *_all(ERROR, "escape_error", "ValueError"),
+    *_all(ERROR, "generator_exit", "GeneratorExit"),
+    *_all(ERROR, "keyboard_interrupt keyboard_interrupt_forward", "KeyboardInterrupt"),
+    *_all(ERROR, "keyboard_interrupt_import", "KeyboardInterrupt"),
+    *_all(ERROR, "kill_parent kill_supervisor", "SIGKILL|killed|ended|left"),
+    *_all(ERROR, "os_exit os_exit0_import", "exit code|ended|left"),
+    *_all(ERROR, "recursion", "RecursionError"),
+    *_all(ERROR, "segv segv_import", "SIGSEGV|native"),
+    *_all(ERROR, "stack_overflow", "SIGSEGV|RecursionError|native"),
+    *_endless("loop_forward loop_import loop_no_signals sigstop stop_supervisor"),
+)  # fmt: skip

@@ -1,0 +1,24 @@
+"""Native code aborts in backward."""
+
+import os
+
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(16, 4)
+        self.layer.weight.register_hook(lambda gradient: os.abort())
+
+    def forward(self, x):
+        return self.layer(x)
+
+
+def build_model():
+    return Net()
+
+
+def build_batch(batch_size):
+    return torch.randn(batch_size, 16), torch.randint(0, 4, (batch_size,))

@@ -1,0 +1,14 @@
+"""A BaseException at import."""
+
+import torch
+from torch import nn
+
+raise BaseException("at import")
+
+
+def build_model():
+    return nn.Linear(16, 4)
+
+
+def build_batch(batch_size):
+    return torch.randn(batch_size, 16), torch.randint(0, 4, (batch_size,))

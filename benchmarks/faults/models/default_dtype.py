@@ -1,0 +1,15 @@
+"""float64 as torch's default."""
+
+import torch
+from torch import nn
+
+torch.set_default_dtype(torch.float64)
+torch.set_num_threads(64)
+
+
+def build_model():
+    return nn.Linear(16, 4)
+
+
+def build_batch(batch_size):
+    return torch.randn(batch_size, 16), torch.randint(0, 4, (batch_size,))

@@ -1,0 +1,12 @@
+"""Nothing to train."""
+
+import torch
+from torch import nn
+
+
+def build_model():
+    return nn.Linear(16, 4).requires_grad_(False)
+
+
+def build_batch(batch_size):
+    return torch.randn(batch_size, 16), torch.randint(0, 4, (batch_size,))

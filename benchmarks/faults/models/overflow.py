@@ -1,0 +1,22 @@
+"""An embedding of 2^80 elements."""
+
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(2**40, 2**40)
+        self.layer = nn.Linear(16, 4)
+
+    def forward(self, x):
+        return self.layer(x)
+
+
+def build_model():
+    return Net()
+
+
+def build_batch(batch_size):
+    return torch.randn(batch_size, 16), torch.randint(0, 4, (batch_size,))

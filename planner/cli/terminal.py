@@ -1,0 +1,43 @@
+"""What is printed: texts to stdout and stderr, with nothing in them that a terminal would obey.
+
+In: text. Out: the streams of this process. Convention: stdout is the report alone.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from planner.errors import OutputError
+from planner.outside_text import shown_lines
+
+
+def print_text(text: str) -> None:
+    """Prints to stdout; what its encoding has no letter for is written as an escape.
+
+    Raises:
+        OutputError: it could not be written. BrokenPipeError: nobody reads it any more.
+    """
+    encoding = sys.stdout.encoding or "ascii"
+    try:
+        click.echo(text.encode(encoding, errors="backslashreplace").decode(encoding), nl=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        silence_stdout()
+        raise OutputError(f"stdout could not be written: {error.strerror or error}") from error
+
+
+def say(text: str) -> None:
+    """A line or more on stderr, with nothing in it that a terminal would obey."""
+    encoding = sys.stderr.encoding or "ascii"
+    clean = shown_lines(text).encode(encoding, errors="backslashreplace").decode(encoding)
+    click.echo(clean, err=True)
+
+
+def silence_stdout() -> None:
+    """Python flushes stdout at its end; it must not fail there once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,82 @@
+"""Files that commands write: whole, or as they were before.
+
+In: a path that the user named, text. Out: the file. Convention: whether it can be written is
+looked at before the work, and a failure after it names the file and costs nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+from planner.errors import OutputError, UsageError
+
+_PRIVATE, _PUBLIC = 0o600, 0o666  # the system takes the umask off
+
+
+def check_place(file: Path, option: str) -> None:
+    """Whether a file can be made there, before an hour is spent on what goes into it.
+
+    Raises:
+        UsageError: its folder is not there or may not be written; names `option`.
+    """
+    folder = file.parent
+    if not folder.is_dir():
+        raise UsageError(f"{option} {file}: there is no folder {folder}; create it first")
+    if _is_replaced(file):
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise UsageError(f"{option} {file}: the folder {folder} may not be written")
+    elif file.is_dir():
+        raise UsageError(f"{option} {file}: it is a folder; name a file")
+    elif not os.access(file if file.exists() else file.resolve().parent, os.W_OK):
+        raise UsageError(f"{option} {file}: it may not be written")
+
+
+def write_whole(file: Path, text: str, *, is_private: bool = False) -> None:
+    """All of it or nothing: what was there before stays until the new file is complete.
+
+    A file that is there keeps its mode. What is no file of its own, like /dev/stdout, is written
+    to.
+
+    Raises:
+        OutputError: the disk is full, or the file may not be written.
+    """
+    try:
+        if _is_replaced(file):
+            _replace(file, text, is_private=is_private)
+        else:
+            file.write_text(text, encoding="utf-8")
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        kept = "; what was there before is unchanged" if _is_replaced(file) else ""
+        raise OutputError(
+            f"{file} could not be written: {error.strerror or error}{kept}"
+        ) from error
+
+
+def _is_replaced(file: Path) -> bool:
+    """Whether a new file takes its name: not that of a link, a pipe, a terminal."""
+    return not file.is_symlink() and (file.is_file() or not file.exists())
+
+
+def _replace(file: Path, text: str, *, is_private: bool) -> None:
+    before = file.stat() if file.exists() else None
+    draft = file.parent / f".planner-{secrets.token_hex(8)}"
+    mode = _PRIVATE if is_private or before is not None else _PUBLIC
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        with open(handle, "w", encoding="utf-8") as stream:
+            if before is not None and not is_private:
+                os.fchmod(stream.fileno(), stat.S_IMODE(before.st_mode) & 0o777)
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(draft, file)
+    except BaseException:
+        with suppress(OSError):
+            draft.unlink()
+        raise

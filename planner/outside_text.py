@@ -1,0 +1,82 @@
+"""Texts that come from outside, as they may be shown on a terminal.
+
+In: names of modules, cards and files, messages of the model's code: anything that planner did not
+write. Out: the same text with each character that a terminal would obey, hide or turn around
+written as an escape (\\x1b). Convention: JSON and files have the text as it is; what is shown has
+it from here.
+"""
+
+from __future__ import annotations
+
+import copy
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from typing import Any, TypeVar, cast
+
+# Controls, formats (text from right to left, nothing wide), halves of pairs, breaks of lines.
+_ESCAPED = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
+_OF_MANY_LINES = frozenset("\n\t")
+# Fields of results that hold sentences, which may quote an error of several lines.
+_SENTENCES = frozenset(("warnings", "assumptions", "complaints", "detail", "reason"))
+
+R = TypeVar("R")
+
+
+def shown(text: str) -> str:
+    """The text on one line."""
+    return text if text.isprintable() else "".join(_escaped(one, "") for one in text)
+
+
+def shown_lines(text: str) -> str:
+    """The text, with the line breaks and tabs that it has."""
+    return text if text.isprintable() else "".join(_escaped(one, _OF_MANY_LINES) for one in text)
+
+
+def shown_record(record: R) -> R:
+    """The record with every text in it as it is shown; itself where that changes nothing."""
+    return cast(R, _shown_value(record, shown))
+
+
+def _escaped(character: str, kept: str | frozenset[str]) -> str:
+    if character in kept or unicodedata.category(character) not in _ESCAPED:
+        return character
+    return character.encode("unicode_escape").decode()
+
+
+def _shown_value(value: Any, clean: Any) -> Any:
+    if isinstance(value, Enum):
+        return value
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, Mapping):
+        pairs = [(_shown_value(key, clean), _shown_value(one, clean)) for key, one in value.items()]
+        is_same = all(
+            a is b
+            for pair, item in zip(pairs, value.items(), strict=True)
+            for a, b in zip(pair, item, strict=True)
+        )
+        return value if is_same else dict(pairs)
+    if type(value) in (tuple, list):
+        parts = [_shown_value(one, clean) for one in value]
+        is_same = all(new is old for new, old in zip(parts, value, strict=True))
+        return value if is_same else type(value)(parts)
+    if is_dataclass(value) and not isinstance(value, type):
+        return _shown_dataclass(value, clean)
+    return value
+
+
+def _shown_dataclass(value: Any, clean: Any) -> Any:
+    changed = {}
+    for field in fields(value):
+        old = getattr(value, field.name)
+        new = _shown_value(old, shown_lines if field.name in _SENTENCES else clean)
+        if new is not old:
+            changed[field.name] = new
+    if not changed:
+        return value
+    result = copy.copy(value)
+    for name, new in changed.items():
+        object.__setattr__(result, name, new)  # frozen
+    return result

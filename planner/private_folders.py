@@ -1,0 +1,134 @@
+"""Folders that nobody but this user may change, checked from / down as sshd checks them.
+
+In: a path. Out: the folder without links in its path, created where it was missing; or the part
+of its path that somebody else could change. Convention: root is trusted; a folder that others
+may write is accepted only with the sticky bit, which lets nobody move what is not his own.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+_ROOT = 0
+_MODE = 0o700
+_UID_MAP = Path("/proc/self/uid_map")
+_OVERFLOW_UID = Path("/proc/sys/kernel/overflowuid")
+_ALL_USERS = 2**32 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeakFolder:
+    """The part `folder` of a path, what is wrong with it, and the command that mends it, if any."""
+
+    folder: Path
+    reason: str
+    cure: str | None = None
+
+
+def made_private(path: Path) -> Path | WeakFolder:
+    """The folder at `path`, with all links of its path resolved; missing folders get mode 0700.
+
+    A part that others could change is returned instead, before anything below it is created.
+
+    Raises:
+        OSError: a folder cannot be created or read.
+    """
+    resolved = Path(os.path.realpath(path))
+    is_shared = False
+    for folder in [*reversed(resolved.parents), resolved]:
+        make_folder(folder)
+        weak, is_shared = _looked_at(folder, is_shared)
+        if weak is not None:
+            return weak
+    return resolved
+
+
+def weak_part(path: Path) -> WeakFolder | None:
+    """The part of a path that others could change, as far as the path is there; creates nothing.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
+    resolved = Path(os.path.realpath(path))
+    is_shared = False
+    for folder in [*reversed(resolved.parents), resolved]:
+        if not os.path.lexists(folder):
+            return None
+        weak, is_shared = _looked_at(folder, is_shared)
+        if weak is not None:
+            return weak
+    return None
+
+
+def make_folder(folder: Path) -> None:
+    """Creates the folder with mode 0700, and so each missing folder above it.
+
+    Raises:
+        OSError: it cannot be created.
+    """
+    if folder.is_dir():
+        return
+    if folder.parent != folder:
+        make_folder(folder.parent)
+    try:
+        folder.mkdir(mode=_MODE)
+    except FileExistsError:
+        if not folder.is_dir():
+            raise
+
+
+def _looked_at(folder: Path, below_shared: bool) -> tuple[WeakFolder | None, bool]:
+    """What is wrong with a folder, if anything, and whether all may create folders in it."""
+    found = folder.lstat()
+    is_shared = bool(found.st_mode & 0o022) and bool(found.st_mode & stat.S_ISVTX)
+    return _weakness(folder, found, below_shared=below_shared), is_shared
+
+
+def _weakness(folder: Path, found: os.stat_result, *, below_shared: bool) -> WeakFolder | None:
+    if not stat.S_ISDIR(found.st_mode):
+        return WeakFolder(folder=folder, reason="it is not a folder")
+    owner, user = found.st_uid, os.getuid()
+    if owner != user and (below_shared or owner not in _trusted_users()):
+        return WeakFolder(folder=folder, reason=f"it belongs to user {owner}, not to you")
+    if found.st_mode & stat.S_ISVTX:
+        return None
+    if found.st_mode & stat.S_IWOTH:
+        return WeakFolder(
+            folder=folder, reason="others may write to it", cure=f"chmod go-w {folder}"
+        )
+    if found.st_mode & stat.S_IWGRP and not _is_private_group(found):
+        return WeakFolder(
+            folder=folder, reason="its group may write to it", cure=f"chmod g-w {folder}"
+        )
+    return None
+
+
+def _trusted_users() -> frozenset[int]:
+    """This user and root: in a container of a user without rights root has the overflow number."""
+    trusted = {os.getuid(), _ROOT}
+    try:
+        mapped = sum(int(line.split()[2]) for line in _UID_MAP.read_text().splitlines())
+        if mapped < _ALL_USERS:
+            trusted.add(int(_OVERFLOW_UID.read_text()))
+    except (OSError, ValueError, IndexError):
+        pass  # no /proc: as outside of a container
+    return frozenset(trusted)
+
+
+def _is_private_group(found: os.stat_result) -> bool:
+    """Whether the group holds the owner alone, as distributions give each user (umask 002)."""
+    import grp  # not on Windows, where `planner gpus` works too
+    import pwd
+
+    try:
+        user, group = pwd.getpwuid(found.st_uid), grp.getgrgid(found.st_gid)
+    except KeyError:
+        return False
+    return (
+        user.pw_gid == group.gr_gid
+        and user.pw_name == group.gr_name
+        and not set(group.gr_mem) - {user.pw_name}
+    )
