@@ -148,10 +148,11 @@ def _emptied(allocations: AllocationTrace | None) -> int:
 
 def beyond_all_cards(trace: StepTrace) -> StepTrace:
     """The trace of a run that asked for more than there is to ask for."""
+    most = format_bytes(UNLIMITED_BYTES)
     said = (
-        f"batch {trace.batch_size} needs more than can be measured ({format_bytes(UNLIMITED_BYTES)} "
-        "in all, and with expandable segments 9/8 of the card for one tensor); the peaks are those "
-        "reached before the allocation that failed"
+        f"batch {trace.batch_size} needs more than can be measured ({most} in all, and with "
+        "expandable segments 9/8 of the card for one tensor); the peaks are those reached before "
+        "the allocation that failed"
     )
     return replace(trace, warnings=(*trace.warnings, said))
 
