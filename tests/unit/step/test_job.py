@@ -83,7 +83,7 @@ def test_the_loop_steps_several_optimizers_where_the_step_gives_a_loss() -> None
 
 
 def test_accumulation_is_the_steps_own_matter() -> None:
-    with pytest.raises(UsageError, match=r"--accumulate 2\), but training_step\(model, batch, opt"):
+    with pytest.raises(UsageError, match=r"--accumulate\), but training_step\(model, batch, opt"):
         run(source(gan), accumulate=2)
 
 
