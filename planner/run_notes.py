@@ -1,7 +1,8 @@
-"""How far a run is, for whoever waits for it: a note of its own beside that of its reads.
+"""Notes that a run leaves while it goes on, for whoever waits for it: what it reads, how far it is.
 
-In: the child writes it as the run goes on. Out: a StepNote, for a line of progress or a time-out.
-Convention: the newest run's note stands; it is for people and decides nothing.
+In: the child writes them into one file, each at its own place. Out: a ReadingNote and a StepNote,
+for a line of progress or a time-out. Convention: the newest run's notes stand; they are for people
+and decide nothing.
 """
 
 from __future__ import annotations
@@ -9,10 +10,32 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
-from planner.value_reads import NOTE_BYTES
+from planner.value_reads import ReadSite
 
+READING_NOTE_BYTES = 4096  # a path may be long
 STEP_NOTE_BYTES = 256
-STEP_NOTE_OFFSET = NOTE_BYTES  # in the file of notes, behind the note of reads
+STEP_NOTE_OFFSET = READING_NOTE_BYTES  # the note of reads is at the beginning of the file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadingNote:
+    """The place at which a run that goes on has read `count` times."""
+
+    site: ReadSite
+    count: int
+
+    @property
+    def said(self) -> str:
+        """The note in words."""
+        return (
+            f"it has read values of the card {self.count:,} times at {self.site.file}:"
+            f"{self.site.line} in {self.site.function}"
+        )
+
+    def line(self) -> bytes:
+        """For the file of notes."""
+        text = json.dumps([self.site.file, self.site.line, self.site.function, self.count])
+        return text.encode().ljust(READING_NOTE_BYTES)[:READING_NOTE_BYTES]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +62,19 @@ class StepNote:
         return json.dumps(asdict(self)).encode().ljust(STEP_NOTE_BYTES)
 
 
+def reading_note(text: bytes) -> ReadingNote | None:
+    """The note that a run has left; None where there is none yet, or it cannot be read."""
+    try:
+        file, line, function, count = json.loads(text)
+        return ReadingNote(
+            site=ReadSite(file=str(file), line=int(line), function=str(function)), count=int(count)
+        )
+    except (ValueError, TypeError):
+        return None
+
+
 def step_note(line: bytes) -> StepNote | None:
-    """The note in the file; None where there is none."""
+    """The note of how far a run is; None where there is none."""
     try:
         return StepNote(**json.loads(line))
     except (ValueError, TypeError):

@@ -7,14 +7,11 @@ once at random where it is ranked, compared or read.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
 from planner.workload import DataDependent, SizeAt
-
-NOTE_BYTES = 4096  # of the note that a run leaves of the place at which it reads
 
 
 class ValuesPass(str, Enum):
@@ -103,33 +100,6 @@ class ValuesRequest:
     data_dependent: DataDependent = DataDependent.TYPICAL
     size_at: tuple[SizeAt, ...] = ()
     log: ReadLog | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadingNote:
-    """The place at which a run that goes on has read `count` times."""
-
-    site: ReadSite
-    count: int
-
-    @property
-    def said(self) -> str:
-        """The note in words."""
-        return (
-            f"it has read values of the card {self.count:,} times at {self.site.file}:"
-            f"{self.site.line} in {self.site.function}"
-        )
-
-
-def reading_note(text: bytes) -> ReadingNote | None:
-    """The note that a run has left; None where there is none yet, or it cannot be read."""
-    try:
-        file, line, function, count = json.loads(text)
-        return ReadingNote(
-            site=ReadSite(file=str(file), line=int(line), function=str(function)), count=int(count)
-        )
-    except (ValueError, TypeError):
-        return None
 
 
 def values_state(reads: Iterable[ValueRead]) -> ValuesState:

@@ -13,8 +13,14 @@ import time
 
 from planner.device.endings import told_stack
 from planner.processes import kill, session_members
-from planner.run_notes import STEP_NOTE_BYTES, STEP_NOTE_OFFSET, step_note
-from planner.value_reads import NOTE_BYTES, ReadingNote, reading_note
+from planner.run_notes import (
+    READING_NOTE_BYTES,
+    STEP_NOTE_BYTES,
+    STEP_NOTE_OFFSET,
+    ReadingNote,
+    reading_note,
+    step_note,
+)
 
 _STACK_WAIT_S = 0.5  # of one process
 _STACKS_WAIT_S = 4.0  # of all
@@ -42,7 +48,7 @@ class RunFiles:
     def reading(self) -> ReadingNote | None:
         """At which place the run reads values: None when it has not said so."""
         try:
-            text = os.pread(self._notes.fileno(), NOTE_BYTES, 0)
+            text = os.pread(self._notes.fileno(), READING_NOTE_BYTES, 0)
         except (OSError, ValueError):
             return None
         return reading_note(text)

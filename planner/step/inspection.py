@@ -29,7 +29,7 @@ from planner.step.frames import describe, user_frames
 from planner.step.job import Job, job_of
 from planner.step.measure import step_plan
 from planner.step.module_table import Forward, Table, module_table
-from planner.step.progress import note
+from planner.step.progress import note_step
 from planner.step.source import ModelSource
 from planner.step.unloadable import library_error
 from planner.step.watch import Watch
@@ -99,7 +99,7 @@ def _inspect(
     plan = step_plan(source, config, model, device, job, batch)
     plan = replace(plan, average=weight_average(model, config.ema))
     log.during = "step 1"
-    note(StepNote(step=1, steps=1, modules=sum(1 for _ in model.modules())))
+    note_step(StepNote(step=1, steps=1, modules=sum(1 for _ in model.modules())))
     step = counted_step(plan, partial(_optimizer, job, log))
     plan = replace(plan, optimizer=step.optimizer)
     log.assumptions += step.assumptions

@@ -25,7 +25,7 @@ from planner.step.frames import text_of, user_frames
 from planner.step.gradients import missing_gradients
 from planner.step.job import Job, job_of
 from planner.step.loss import DefaultLoss
-from planner.step.progress import note
+from planner.step.progress import note_step
 from planner.step.recorder import Recorder
 from planner.step.request_recorder import RequestRecorder
 from planner.step.source import ModelSource
@@ -163,7 +163,7 @@ def _run(
 ) -> None:
     micro_batches = Accumulation(asked=config.accumulate, device=device)
     config = shortened(config)
-    note(StepNote(step=0, steps=config.steps))
+    note_step(StepNote(step=0, steps=config.steps))
     built = construct(source, config, device, real_values=real_values)
     model = built.model
     log.build_on = built.build_on.value
@@ -228,12 +228,12 @@ def step_plan(
 
 
 def _run_steps(plan: loop.StepPlan, recorder: peaks.PeakRecorder, log: _Log) -> None:
-    modules = sum(1 for _ in plan.model.modules())
-
-    def note_step(number: int) -> None:
-        compiles = compiled.has_compiled_parts(plan.model)
-        steps = plan.config.steps
-        note(StepNote(step=number, steps=steps, modules=modules, compiles=compiles))
+    first = StepNote(
+        step=1,
+        steps=plan.config.steps,
+        modules=sum(1 for _ in plan.model.modules()),
+        compiles=compiled.has_compiled_parts(plan.model),
+    )
 
     def on_step(number: int) -> None:
         if number == 1 and plan.config.mode is Mode.TRAIN and not plan.owns_step:
@@ -242,11 +242,11 @@ def _run_steps(plan: loop.StepPlan, recorder: peaks.PeakRecorder, log: _Log) -> 
         plan.watch.end_step()
         log.during = f"step {number + 1}"
         if number < plan.config.steps:
-            note_step(number + 1)
+            note_step(replace(first, step=number + 1))
 
     default_loss, graphs = DefaultLoss(), compiled.compiled_graphs()
     log.during = "step 1"
-    note_step(1)
+    note_step(first)
     try:
         with collector_paused(), optimizers_noted(plan.watch):
             recorder.start_steps()

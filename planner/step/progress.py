@@ -1,4 +1,4 @@
-"""Leaves a note of how far a run is, for whoever waits for it.
+"""Leaves notes of what a run reads and how far it is, for whoever waits for it.
 
 In: the descriptor of the file of notes, once; then the notes. Out: nothing. Convention: there is
 one file for each process, so it is kept here; without one, nothing is noted.
@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from planner.run_notes import STEP_NOTE_OFFSET, StepNote
+from planner.run_notes import STEP_NOTE_OFFSET, ReadingNote, StepNote
+from planner.value_reads import ReadSite
 
 _files: list[int] = []
 
@@ -19,8 +20,17 @@ def note_into(descriptor: int) -> None:
     _files[:] = [descriptor]
 
 
-def note(step: StepNote) -> None:
+def note_reads(site: ReadSite, count: int) -> None:
+    """Says at which place the run reads."""
+    _write(ReadingNote(site=site, count=count).line(), 0)
+
+
+def note_step(step: StepNote) -> None:
     """Says how far the run is."""
+    _write(step.line(), STEP_NOTE_OFFSET)
+
+
+def _write(line: bytes, offset: int) -> None:
     for descriptor in _files:
         with suppress(OSError):  # closed by the user's code: a note is no matter to fail for
-            os.pwrite(descriptor, step.line(), STEP_NOTE_OFFSET)
+            os.pwrite(descriptor, line, offset)

@@ -5,7 +5,6 @@ In: the target, then run requests. Out: traces, completed with what only the dev
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import warnings
@@ -32,12 +31,12 @@ from planner.step import alloc_conf, attention, emulation, outside
 from planner.step.contract import load
 from planner.step.data_cost import measure_data
 from planner.step.measure import measure, record, record_requests
-from planner.step.progress import note_into
+from planner.step.progress import note_into, note_reads
 from planner.step.real_engines import run_on_card, run_on_cpu
 from planner.step.values import printing
 from planner.step.values.passes import PassOfValues, pass_of_values
 from planner.trace import AllocationTrace, Outcome, Recording, RequestLog, StepTrace
-from planner.value_reads import NOTE_BYTES, ReadSite, ValuesPass, ValuesRequest
+from planner.value_reads import ValuesPass, ValuesRequest
 from planner.workload import Target, TargetKind
 
 
@@ -55,7 +54,6 @@ class Session:
         on. `notes` is the descriptor of a file for what a run reads and how far it is.
         """
         self._engine = engine
-        self._notes = notes
         if notes is not None:
             note_into(notes)
         self._has_read = False
@@ -170,7 +168,7 @@ class Session:
 
     def _begin_values(self, request: ValuesRequest) -> None:
         """Code that uses the card while it is imported has values there already."""
-        values = pass_of_values(request, self._note_read, self._note_reads)
+        values = pass_of_values(request, self._note_read, note_reads)
         self._entered.enter_context(values.active())
         if request.kind is not ValuesPass.UNANSWERED:
             self._from_import = values
@@ -190,17 +188,11 @@ class Session:
         if self._has_read and request.values.kind is ValuesPass.UNANSWERED:
             instead(NeedsValues())
         on_first_read = partial(instead, NeedsValues())
-        return pass_of_values(request.values, on_first_read, self._note_reads)
+        return pass_of_values(request.values, on_first_read, note_reads)
 
     def _active(self, values: PassOfValues) -> AbstractContextManager[None]:
         """The context of the run; one that was begun at the import ends with it."""
         return self._entered if values is self._from_import else values.active()  # type: ignore[return-value] # an ExitStack is one too
-
-    def _note_reads(self, site: ReadSite, count: int) -> None:
-        """Tells whoever waits for the run at which place it reads."""
-        if self._notes is not None:
-            text = json.dumps([site.file, site.line, site.function, count])
-            os.pwrite(self._notes, text.encode().ljust(NOTE_BYTES)[:NOTE_BYTES], 0)
 
 
 def _start_allocator(setting: str | None) -> None:

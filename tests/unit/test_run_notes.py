@@ -30,7 +30,7 @@ def test_the_child_writes_and_the_parent_reads() -> None:
         assert files.how_far() == ""
         assert files.reading() is None
         progress.note_into(files.descriptors[1])
-        progress.note(StepNote(step=1, steps=3, modules=7))
+        progress.note_step(StepNote(step=1, steps=3, modules=7))
         assert files.how_far() == "step 1 of 3, the model has 7 modules"
         assert files.reading() is None
     finally:
@@ -46,6 +46,6 @@ def test_a_file_that_the_user_closed_is_no_failure() -> None:
     os.close(into)
     progress.note_into(into)
     try:
-        progress.note(StepNote(step=1, steps=1))
+        progress.note_step(StepNote(step=1, steps=1))
     finally:
         progress._files.clear()

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from planner.value_reads import Decision, ReadSite, ValueRead, ValuesState, reading_note
+from planner.run_notes import reading_note
+from planner.value_reads import Decision, ReadSite, ValueRead, ValuesState
 from planner.values_result import NO_VALUES_READ, ValuesResult
 from planner.workload import DataDependent
 
