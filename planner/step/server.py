@@ -15,19 +15,15 @@ import os
 import selectors
 import signal
 import sys
-import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NoReturn, cast
 
-from planner.data_cost import DataCost
-from planner.errors import ChildError, ModelError, PlannerError, UnsupportedPlatformError
-from planner.module_counts import ModelCounts
+from planner.errors import ChildError, UnsupportedPlatformError
 from planner.processes import end_descendants
 from planner.protocol import (
     CLOSED_PIPE_CODE,
-    ChildFailure,
     ChildVersions,
     DataRequest,
     Engine,
@@ -35,27 +31,22 @@ from planner.protocol import (
     Loaded,
     LoadRequest,
     NeedsValues,
-    RecordedRun,
-    RunEnded,
     RunRequest,
     decode,
     encode,
 )
 from planner.step import alloc_conf, emulation
+from planner.step.delivery import DELIVERED, Answer, Delivered, ended, failure_of, printable, send
 from planner.step.pipes import Lines, PrivateDescriptors, out_of_the_way, write
+from planner.step.single_run import why_single
 from planner.step.supervisor import end_with_parent, inherit_orphans
-from planner.trace import StepTrace
 
 _POLL_S = 0.02
 _exit = os._exit  # the user's code may put a function of its own there
-_MESSAGE_LIMIT = 4000  # characters of an exception's text; some print whole tensors
 _Request = RunRequest | InspectRequest | DataRequest
 _REQUESTS = (RunRequest, InspectRequest, DataRequest)
-_Answer = StepTrace | RecordedRun | ModelCounts | DataCost
-_Delivered = _Answer | ChildFailure | NeedsValues
-_DELIVERED = (StepTrace, RecordedRun, ModelCounts, DataCost, ChildFailure, NeedsValues)
 # A request, and what ends the process with another answer.
-_Measure = Callable[[_Request, Callable[[NeedsValues], NoReturn]], _Answer]
+_Measure = Callable[[_Request, Callable[[NeedsValues], NoReturn]], Answer]
 
 
 @dataclass(slots=True)
@@ -110,13 +101,9 @@ def _load(request: LoadRequest, notes: int) -> tuple[Loaded, _Measure | None]:
 
         session = Session(request.target, request.engine, request.values, notes)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would swallow how a run ended
-        return Loaded(versions=_versions(), single_run=_why_single()), session.answer
-    except PlannerError as error:
-        return Loaded(failure=_failure(error)), None
+        return Loaded(versions=_versions(), single_run=why_single()), session.answer
     except BaseException as error:
-        if isinstance(error, Exception):
-            raise
-        return Loaded(failure=_failure(_raised(error))), None
+        return Loaded(failure=failure_of(error)), None
 
 
 def _load_torch(request: LoadRequest) -> None:
@@ -133,53 +120,17 @@ def _load_torch(request: LoadRequest) -> None:
         ) from error
 
 
-def _raised(error: BaseException) -> ModelError:
-    """The error for what no code but the user's raises: KeyboardInterrupt, a class of its own."""
-    from planner.step.frames import describe, user_frames
-
-    return ModelError(f"the model's code raised {describe(error)}", user_frames(error))
-
-
-def _failure(error: PlannerError) -> ChildFailure:
-    frames = error.frames if isinstance(error, ModelError) else ""
-    return ChildFailure(
-        error=type(error).__name__, message=_printable(str(error)), frames=_printable(frames)
-    )
-
-
 def _decoded(line: bytes) -> _Request:
     return cast("_Request", decode(line, _REQUESTS))
 
 
 def _outcome(
     request: _Request, measure: _Measure, instead: Callable[[NeedsValues], NoReturn]
-) -> _Delivered:
+) -> Delivered:
     try:
-        answer = measure(request, instead)
-    except PlannerError as error:
-        return _failure(error)
+        return printable(measure(request, instead))
     except BaseException as error:
-        if isinstance(error, Exception):
-            raise
-        return _failure(_raised(error))
-    if isinstance(answer, RecordedRun):
-        return replace(answer, trace=_told(answer.trace))
-    return _told(answer) if isinstance(answer, StepTrace) else answer
-
-
-def _told(trace: StepTrace) -> StepTrace:
-    failure = trace.failure
-    if failure is None:
-        return trace
-    told = replace(failure, message=_printable(failure.message), frames=_printable(failure.frames))
-    return replace(trace, failure=told)
-
-
-def _printable(text: str) -> str:
-    """What a terminal and JSON can take: no lone surrogates, not without end."""
-    if len(text) > _MESSAGE_LIMIT:
-        text = f"{text[:_MESSAGE_LIMIT]} ... ({len(text)} characters)"
-    return text.encode("utf-8", "backslashreplace").decode()
+        return failure_of(error)
 
 
 def _versions() -> ChildVersions:
@@ -188,45 +139,6 @@ def _versions() -> ChildVersions:
     return ChildVersions(
         torch=torch.__version__, cuda=torch.version.cuda or "", python=sys.version.split()[0]
     )
-
-
-def _why_single() -> str | None:
-    import torch
-
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call] # untyped in torch
-        return "the model's code uses the card while it is imported"
-    if _holds_a_card():
-        return "the model's code opens the card while it is imported"
-    lost = _lost_by_a_fork()
-    if lost is not None:
-        return f"the model's code {lost} while it is imported"
-    if threading.active_count() > 1:
-        return "the model's code starts threads while it is imported"
-    return None
-
-
-def _holds_a_card() -> bool:
-    """Whether anything in this process, not only torch, has started CUDA on a physical card."""
-    held = []
-    for name in os.listdir("/proc/self/fd"):
-        with suppress(OSError):
-            held.append(os.readlink(f"/proc/self/fd/{name}"))
-    return any(place.startswith("/dev/nvidia") for place in held)
-
-
-def _lost_by_a_fork() -> str | None:
-    """What of the user's code makes a run in a forked process another one: seen there alone."""
-    import torch
-
-    pid = os.fork()
-    if pid == 0:
-        refused = torch.cuda._is_in_bad_fork()
-        os._exit(1 if refused else 2 if not alloc_conf.is_still_read() else 0)
-    status = os.waitpid(pid, 0)[1]
-    if status == 0:
-        return None
-    set_up = os.waitstatus_to_exitcode(status) == 2
-    return "sets the allocator up" if set_up else "asks for the card"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -278,9 +190,9 @@ class _Server:
             faulthandler.register(signal.SIGUSR1, file=self.stack, all_threads=True)
 
             def instead(answer: NeedsValues) -> NoReturn:
-                _leave(_delivered(write_end, encode(answer)))
+                _leave(send(write_end, encode(answer)))
 
-            code = _delivered(write_end, encode(_outcome(request, self.measure, instead)))
+            code = send(write_end, encode(_outcome(request, self.measure, instead)))
         except BaseException:
             sys.excepthook(*sys.exc_info())
         finally:
@@ -297,11 +209,11 @@ class _Server:
         if run.pipe in selector.get_map():
             selector.unregister(run.pipe)
         os.close(run.pipe)
-        delivered: _Delivered | None = None
+        delivered: Delivered | None = None
         if run.received.endswith(b"\n"):
             with suppress(ChildError):  # the user's code wrote to a descriptor that is not its own
-                delivered = cast("_Delivered", decode(bytes(run.received), _DELIVERED))
-        write(self.answers, encode(_ended(run.number, delivered, status)))
+                delivered = cast("Delivered", decode(bytes(run.received), DELIVERED))
+        write(self.answers, encode(ended(run.number, delivered, status)))
         return True
 
 
@@ -309,24 +221,15 @@ def _run_here(request: _Request, measure: _Measure, answers: int) -> None:
     code = 1
 
     def instead(answer: NeedsValues) -> NoReturn:
-        _leave(_delivered(answers, encode(_ended(request.number, answer, status=0))))
+        _leave(send(answers, encode(ended(request.number, answer, status=0))))
 
     try:
         outcome = _outcome(request, measure, instead)
-        code = _delivered(answers, encode(_ended(request.number, outcome, status=0)))
+        code = send(answers, encode(ended(request.number, outcome, status=0)))
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
         _leave(code)
-
-
-def _delivered(pipe: int, line: bytes) -> int:
-    """Sends the answer of a run; returns the exit code that says whether it could."""
-    try:
-        write(pipe, line)
-    except OSError:
-        return CLOSED_PIPE_CODE
-    return 0
 
 
 def _leave(code: int) -> NoReturn:
@@ -339,9 +242,8 @@ def _leave(code: int) -> NoReturn:
             with suppress(BaseException):
                 stream.flush()
         with suppress(ValueError):  # in another thread
-            signal.signal(
-                signal.SIGCHLD, signal.SIG_DFL
-            )  # a DataLoader would raise for its workers
+            # a DataLoader's handler would raise for its workers
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         end_descendants()
     finally:
         _exit(code)
@@ -355,22 +257,3 @@ def _receive(run: _Running, selector: selectors.BaseSelector) -> None:
         return
     if run.pipe in selector.get_map():
         selector.unregister(run.pipe)  # its end is closed; the process is about to end
-
-
-def _ended(number: int, delivered: _Delivered | None, status: int) -> RunEnded:
-    code = os.waitstatus_to_exitcode(status)
-    recorded = delivered if isinstance(delivered, RecordedRun) else None
-    alone = delivered if isinstance(delivered, StepTrace) else None
-    return RunEnded(
-        number=number,
-        trace=recorded.trace if recorded else alone,
-        allocations=recorded.allocations if recorded else None,
-        requests=recorded.requests if recorded else None,
-        counts=delivered if isinstance(delivered, ModelCounts) else None,
-        data_cost=delivered if isinstance(delivered, DataCost) else None,
-        log=recorded.log if recorded else None,
-        needs_values=isinstance(delivered, NeedsValues),
-        failure=delivered if isinstance(delivered, ChildFailure) else None,
-        exit_code=code if code >= 0 else None,
-        signal=-code if code < 0 else None,
-    )
