@@ -20,6 +20,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from planner.processes import living_processes
+
 ROOT = Path(__file__).resolve().parent.parent
 MARK = "VRAM_PLANNER_BENCHMARK_MARK"
 # Processes that were sent SIGKILL need a moment to go.
@@ -95,16 +97,12 @@ def _output(
 def marked_processes(mark: str) -> dict[int, str]:
     """The command lines of all living processes with the mark in their environment."""
     found = {}
-    for folder in Path("/proc").iterdir():
-        if not folder.name.isdigit():
-            continue
+    for entry in living_processes():
+        folder = Path("/proc", str(entry.pid))
         with contextlib.suppress(OSError):
-            if f"{MARK}={mark}".encode() not in (folder / "environ").read_bytes():
-                continue
-            state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
-            if state not in "ZX":
+            if f"{MARK}={mark}".encode() in (folder / "environ").read_bytes():
                 line = (folder / "cmdline").read_bytes().replace(b"\0", b" ")
-                found[int(folder.name)] = line.decode(errors="replace")[:80].strip()
+                found[entry.pid] = line.decode(errors="replace")[:80].strip()
     return found
 
 

@@ -11,6 +11,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -156,7 +157,7 @@ def diagnosis() -> Diagnosis:
     )
 
 
-def _check(problems: list[str], check: Any) -> None:
+def _check(problems: list[str], check: Callable[[], None]) -> None:
     try:
         check()
     except PlannerError as error:

@@ -37,13 +37,7 @@ def made_private(path: Path) -> Path | WeakFolder:
         OSError: a folder cannot be created or read.
     """
     resolved = Path(os.path.realpath(path))
-    is_shared = False
-    for folder in [*reversed(resolved.parents), resolved]:
-        make_folder(folder)
-        weak, is_shared = _looked_at(folder, is_shared)
-        if weak is not None:
-            return weak
-    return resolved
+    return _first_weak(resolved, create=True) or resolved
 
 
 def weak_part(path: Path) -> WeakFolder | None:
@@ -52,15 +46,7 @@ def weak_part(path: Path) -> WeakFolder | None:
     Raises:
         OSError: a folder cannot be read.
     """
-    resolved = Path(os.path.realpath(path))
-    is_shared = False
-    for folder in [*reversed(resolved.parents), resolved]:
-        if not os.path.lexists(folder):
-            return None
-        weak, is_shared = _looked_at(folder, is_shared)
-        if weak is not None:
-            return weak
-    return None
+    return _first_weak(Path(os.path.realpath(path)), create=False)
 
 
 def make_folder(folder: Path) -> None:
@@ -80,11 +66,20 @@ def make_folder(folder: Path) -> None:
             raise
 
 
-def _looked_at(folder: Path, below_shared: bool) -> tuple[WeakFolder | None, bool]:
-    """What is wrong with a folder, if anything, and whether all may create folders in it."""
-    found = folder.lstat()
-    is_shared = bool(found.st_mode & 0o022) and bool(found.st_mode & stat.S_ISVTX)
-    return _weakness(folder, found, below_shared=below_shared), is_shared
+def _first_weak(resolved: Path, *, create: bool) -> WeakFolder | None:
+    """The first weak part from / down; without `create` it is looked for as far as there is one."""
+    is_shared = False  # whether all may create folders in the one above
+    for folder in [*reversed(resolved.parents), resolved]:
+        if create:
+            make_folder(folder)
+        elif not os.path.lexists(folder):
+            return None
+        found = folder.lstat()
+        weak = _weakness(folder, found, below_shared=is_shared)
+        if weak is not None:
+            return weak
+        is_shared = bool(found.st_mode & 0o022) and bool(found.st_mode & stat.S_ISVTX)
+    return None
 
 
 def _weakness(folder: Path, found: os.stat_result, *, below_shared: bool) -> WeakFolder | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TextIO
 
 import click
 
@@ -20,9 +21,8 @@ def print_text(text: str) -> None:
     Raises:
         OutputError: it could not be written. BrokenPipeError: nobody reads it any more.
     """
-    encoding = sys.stdout.encoding or "ascii"
     try:
-        click.echo(text.encode(encoding, errors="backslashreplace").decode(encoding), nl=False)
+        click.echo(_with_letters_of(sys.stdout, text), nl=False)
         sys.stdout.flush()
     except BrokenPipeError:
         raise
@@ -33,11 +33,15 @@ def print_text(text: str) -> None:
 
 def say(text: str) -> None:
     """A line or more on stderr, with nothing in it that a terminal would obey."""
-    encoding = sys.stderr.encoding or "ascii"
-    clean = shown_lines(text).encode(encoding, errors="backslashreplace").decode(encoding)
-    click.echo(clean, err=True)
+    click.echo(_with_letters_of(sys.stderr, shown_lines(text)), err=True)
 
 
 def silence_stdout() -> None:
     """Python flushes stdout at its end; it must not fail there once more."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _with_letters_of(stream: TextIO, text: str) -> str:
+    """The text as the stream can encode it."""
+    encoding = stream.encoding or "ascii"
+    return text.encode(encoding, errors="backslashreplace").decode(encoding)

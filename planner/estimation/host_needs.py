@@ -19,8 +19,8 @@ from planner.workload import Mode
 _CHECKPOINTED = (
     TensorCategory.PARAMETER, TensorCategory.BUFFER, TensorCategory.OPTIMIZER_STATE,
 )  # fmt: skip
-# Where no host was named, cores are counted of the reference core, with no limit beside them.
 _RESIDENT_GRAIN_BYTES = 64 * MIB
+# Where no host was named, cores are counted of the reference core, with no limit beside them.
 _REFERENCE_CORE = "EPYC 9B14 (Zen 4)"
 _ANY_HOST = HostBudget(
     requested="", cores=1.0, threads=1, core_speed=1.0, ram_bytes=0, shm_bytes=None,
@@ -37,11 +37,6 @@ def checkpoint_bytes(answer: CardAnswer, mode: Mode) -> int:
         return 0
     sums = answer.breakdown.by_category()
     return sum(sums.get(category.value, 0) for category in _CHECKPOINTED)
-
-
-def _coarse(resident_bytes: int) -> int:
-    """Rounded up: what is resident differs by some pages from run to run, the answer should not."""
-    return -(-resident_bytes // _RESIDENT_GRAIN_BYTES) * _RESIDENT_GRAIN_BYTES
 
 
 def host_needs(step: CardStep, parts: StepParts, checkpoint: int) -> HostNeeds:
@@ -79,3 +74,8 @@ def host_needs(step: CardStep, parts: StepParts, checkpoint: int) -> HostNeeds:
         cores_limit=None if needed is None or needed.limit is None else needed.limit.value,
         data=None if item is None else item.name,
     )
+
+
+def _coarse(resident_bytes: int) -> int:
+    """Rounded up: what is resident differs by some pages from run to run, the answer should not."""
+    return -(-resident_bytes // _RESIDENT_GRAIN_BYTES) * _RESIDENT_GRAIN_BYTES

@@ -78,14 +78,12 @@ def train(plan: StepPlan, default_loss: DefaultLoss, on_step: Callable[[int], No
                     output = forward.call(plan.model, batch, plan.required_inputs)
                     plan.watch.enter(Phase.LOSS)
                     loss, target = default_loss(output, target)
-            if plan.owns_step:
-                plan.after_micro_batch()
-                continue
-            loss = check_loss(loss, origin)
-            if plan.config.accumulate > 1:
-                loss = loss / plan.config.accumulate
-            plan.watch.enter(Phase.BACKWARD)
-            _backward(loss, plan.scaler)
+            if not plan.owns_step:
+                loss = check_loss(loss, origin)
+                if plan.config.accumulate > 1:
+                    loss = loss / plan.config.accumulate
+                plan.watch.enter(Phase.BACKWARD)
+                _backward(loss, plan.scaler)
             plan.after_micro_batch()
         if not plan.owns_step:
             plan.watch.enter(Phase.OPTIMIZER_STEP)
