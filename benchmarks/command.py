@@ -80,6 +80,19 @@ def run_command(
     )
 
 
+def end_on_signals() -> None:
+    """SIGTERM and SIGINT end a benchmark as Ctrl-C does: what it runs is ended, its files go.
+
+    A shell starts a command in the background with SIGINT ignored, so this one is set as well.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _interrupted)
+
+
+def _interrupted(number: int, _frame: object) -> None:
+    raise KeyboardInterrupt(signal.Signals(number).name)
+
+
 def _output(
     process: subprocess.Popen[bytes], mark: str, limit_s: float
 ) -> tuple[bytes, bytes, bool]:

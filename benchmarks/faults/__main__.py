@@ -2,10 +2,10 @@
 
     python -m benchmarks.faults [--runs N] [--only NAMES] [--minutes M] [--checkout DIR]
 
-One row per file: runs, wrong runs, the slowest, what was wrong. Checked: the exit code and the
-message that are right for the file, no traceback of planner, strict JSON, an empty stdout with an
-error, no process and no temporary file left, an answer in the time. Files that the time does not
-reach are listed. Exit code 1 when a run was wrong or a file was not reached.
+One row per file: runs, wrong runs, exit codes, the slowest, what was wrong. Checked: the exit code
+and the message that are right for the file, no traceback of planner, strict JSON, an empty stdout
+with an error, no process and no temporary file left, an answer in the time. Files that the time
+does not reach are listed. Exit code 1 when a run was wrong or a file was not reached.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.command import ROOT, faults, run_command
+from benchmarks.command import ROOT, end_on_signals, faults, run_command
 from benchmarks.faults.cases import CASES, Case
 
 
 def main() -> int:
     """Prints the table; see the module's text."""
+    end_on_signals()
     arguments = _arguments()
     names = arguments.only.split(",") if arguments.only else [case.name for case in CASES]
     unknown = set(names) - {case.name for case in CASES}
@@ -29,7 +30,7 @@ def main() -> int:
         return 2
     ends = time.monotonic() + arguments.minutes * 60
     wrong, not_reached = 0, []
-    print("file", "runs", "wrong", "slowest s", "", sep="\t", flush=True)
+    print("file", "runs", "wrong", "codes", "slowest s", "", sep="\t", flush=True)
     for case in (case for case in CASES if case.name in names):
         if time.monotonic() > ends:
             not_reached.append(case.name)
@@ -44,20 +45,21 @@ def main() -> int:
 def _row(case: Case, runs: int, ends: float, checkout: Path) -> int:
     """Runs a file, prints its row; the number of wrong runs."""
     seconds: list[float] = []
+    codes: set[int] = set()
     found: list[tuple[str, ...]] = []
     while len(seconds) < runs and (not seconds or time.monotonic() < ends):
         ended = run_command(case.arguments, limit_s=case.limit_s, checkout=checkout, niceness=5)
         seconds.append(ended.seconds)
+        codes.add(ended.code)
         trouble = faults(ended, codes=case.codes, says=case.says)
         if trouble:
             found.append(trouble)
             print(f"{case.name}: {trouble}\n{ended.stderr[-1500:]}", file=sys.stderr, flush=True)
     kinds = "; ".join(sorted({text for trouble in found for text in trouble}))
     few = "" if len(seconds) == runs else f" of {runs} (time)"
-    print(
-        case.name, f"{len(seconds)}{few}", len(found), f"{max(seconds):.0f}", kinds,
-        sep="\t", flush=True,
-    )  # fmt: skip
+    said = ",".join(map(str, sorted(codes)))
+    row = (case.name, f"{len(seconds)}{few}", len(found), said, f"{max(seconds):.0f}", kinds)
+    print(*row, sep="\t", flush=True)
     return len(found)
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks.command import Ended, faults, marked_processes, run_command
+from benchmarks.command import ROOT, Ended, faults, marked_processes, run_command
 from benchmarks.faults.cases import CASES, MODELS, RARE
 from benchmarks.option_fuzz import DONE, drawn
+from planner.processes import living_processes
 
 
 def run(folder: Path, source: str, limit_s: float = 20.0) -> Ended:
@@ -52,6 +57,39 @@ def test_what_does_not_end_is_ended(tmp_path: Path) -> None:
     ended = run(tmp_path, source, limit_s=2.0)
     assert time.monotonic() - begun < 30
     assert faults(ended, codes={0}) == ("no answer in the time",)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_benchmark_that_is_ended_ends_what_it_runs(tmp_path: Path, number: int) -> None:
+    (tmp_path / "hostile.py").write_text(
+        "import os, pathlib, time\npathlib.Path('begun').write_text(os.environ['TMPDIR'])\n"
+        "time.sleep(60)"
+    )
+    source = (
+        "from pathlib import Path\nfrom benchmarks.command import end_on_signals, run_command\n"
+        "end_on_signals()\n"
+        f"run_command((), limit_s=50, module='hostile', checkout=Path({str(tmp_path)!r}))"
+    )
+    # A shell starts commands in the background with SIGINT ignored.
+    shell = f"trap '' INT; exec {sys.executable} -c \"$0\""
+    process = subprocess.Popen(["sh", "-c", shell, source], cwd=ROOT, stderr=subprocess.PIPE)
+    begun, ends = tmp_path / "begun", time.monotonic() + 30
+    while not (begun.exists() and begun.read_text()) and time.monotonic() < ends:
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=30)
+    assert b"KeyboardInterrupt" in stderr
+    assert not Path(begun.read_text()).exists()
+    assert not [line for line in _command_lines() if "-m hostile" in line]
+
+
+def _command_lines() -> list[str]:
+    lines = []
+    for entry in living_processes():
+        with contextlib.suppress(OSError):
+            raw = Path("/proc", str(entry.pid), "cmdline").read_bytes()
+            lines.append(raw.replace(b"\0", b" ").decode(errors="replace"))
+    return lines
 
 
 def test_a_traceback_of_planner_is_seen_and_one_of_others_is_not(tmp_path: Path) -> None:
