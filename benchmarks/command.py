@@ -20,7 +20,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from planner.processes import living_processes
+from planner.machine.processes import living_processes
 
 ROOT = Path(__file__).resolve().parent.parent
 MARK = "VRAM_PLANNER_BENCHMARK_MARK"

@@ -27,8 +27,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from benchmarks.input_pipeline import Pictures, cpu_s, write_pictures
-from planner.performance.host_ram import host_ram
-from planner.performance.loader import Loader
+from planner.input_pipeline.host_ram import host_ram
+from planner.input_pipeline.loader import Loader
 from planner.units import MIB
 
 SETTINGS = (

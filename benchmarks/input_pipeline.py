@@ -29,13 +29,13 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from planner.hardware.cpu_specs import REFERENCE_DECODE_ITEMS_PER_S
-from planner.performance.data_item import DataItem
-from planner.performance.host_budget import HostBudget
-from planner.performance.input_pipeline import InputTimes, input_times
-from planner.performance.loader import Loader
-from planner.performance.pcie import PcieLink
-from planner.step.data_cost import measure_data
-from planner.step.source import ModelSource
+from planner.input_pipeline.data_item import DataItem
+from planner.input_pipeline.host_budget import HostBudget
+from planner.input_pipeline.loader import Loader
+from planner.input_pipeline.pcie import PcieLink
+from planner.input_pipeline.rates import InputTimes, input_times
+from planner.worker.drive.data_cost import measure_data
+from planner.worker.target.source import ModelSource
 
 WORKERS = (1, 2, 4)
 BATCHES = 8  # of a window, whole turns of all workers

@@ -17,16 +17,16 @@ import sys
 import time
 from pathlib import Path
 
-from planner.device.build import emulated_device
-from planner.device.runner import Runner
-from planner.device.torch_install import find_torch
-from planner.estimation.step_runs import sample_of
-from planner.estimation.step_setup import Cards
-from planner.memory.allocator_options import parse_alloc_conf
+from planner.config.workload import Precision, StepConfig, parse_target
+from planner.emulator.build import emulated_device
+from planner.emulator.torch_install import find_torch
+from planner.estimation.context import Cards
+from planner.estimation.probes import sample_of
+from planner.memory.allocator.options import parse_alloc_conf
 from planner.memory.budget import memory_budgets
 from planner.memory.forecast import Forecast
 from planner.memory.scaling import ScaledRequests, fit
-from planner.workload import Precision, StepConfig, parse_target
+from planner.process.client import Runner
 
 ROOT = Path(__file__).resolve().parent.parent
 PLANNER = [sys.executable, "-m", "planner"]

@@ -17,13 +17,13 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
-from planner.device.build import emulated_device
-from planner.device.runner import Runner
-from planner.device.torch_install import find_torch
-from planner.estimation.step_setup import Cards
-from planner.hardware.this_host import this_core_speed
+from planner.config.workload import StepConfig, Target, TargetKind
+from planner.emulator.build import emulated_device
+from planner.emulator.torch_install import find_torch
+from planner.estimation.context import Cards
+from planner.machine.this_host import this_core_speed
 from planner.memory.budget import memory_budgets
-from planner.workload import StepConfig, Target, TargetKind
+from planner.process.client import Runner
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
 FEW, MANY = 3, 23

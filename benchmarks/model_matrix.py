@@ -22,17 +22,17 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from planner.device.build import emulated_device
-from planner.device.runner import Runner
-from planner.device.torch_install import find_torch
+from planner.config.workload import Mode, Precision, StepConfig, parse_target
+from planner.emulator.build import emulated_device
+from planner.emulator.torch_install import find_torch
 from planner.errors import PlannerError
-from planner.estimation.allocator_what_ifs import allocator_plan
-from planner.estimation.card_run import CardRun
-from planner.estimation.step_setup import Cards, StepSetup
+from planner.estimation.alloc_conf import allocator_plan
+from planner.estimation.context import Cards, StepSetup
+from planner.estimation.device_memory import CardRun
 from planner.memory.budget import MemoryBudget, memory_budgets
 from planner.memory.forecast import below
-from planner.trace import Outcome
-from planner.workload import Mode, Precision, StepConfig, parse_target
+from planner.process.client import Runner
+from planner.wire.trace import Outcome
 
 MODELS = Path(__file__).resolve().parent.parent / "models"
 CARDS = "t4,rtx3090,a100-40gb,h100"

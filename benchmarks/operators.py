@@ -17,9 +17,9 @@ from pathlib import Path
 from statistics import median, quantiles
 
 from planner.hardware.database import load_gpus
-from planner.performance.rates import arithmetic_rate
-from planner.performance.roofline import gpu_time
-from planner.trace import FlopSource, OperatorRecord, Phase, TensorShape
+from planner.timing.rates import arithmetic_rate
+from planner.timing.roofline import gpu_time
+from planner.wire.trace import FlopSource, OperatorRecord, Phase, TensorShape
 
 CSV_FILE = Path(__file__).with_name("measurements") / "neusight_products.csv"
 _FLOAT32_BYTES = 4

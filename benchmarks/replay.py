@@ -15,10 +15,10 @@ import statistics
 import sys
 import time
 
-from planner.memory.allocator_options import parse_alloc_conf
-from planner.memory.replay import Request, replay
-from planner.trace import EventKind
+from planner.memory.allocator.options import parse_alloc_conf
+from planner.memory.allocator.replay import Request, replay
 from planner.units import format_bytes
+from planner.wire.trace import EventKind
 
 LIMIT_S = 0.5
 CAPACITY_BYTES = 1 << 44

@@ -20,16 +20,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from planner.device.build import EmulatedDevice, emulated_device
-from planner.device.profile import UNLIMITED_BYTES, device_profile
-from planner.device.runner import Runner
-from planner.device.torch_install import TorchInstall, find_torch
+from planner.config.workload import OptimizerName, Precision, StepConfig, Target, parse_target
+from planner.emulator.build import EmulatedDevice, emulated_device
+from planner.emulator.profile import UNLIMITED_BYTES, device_profile
+from planner.emulator.torch_install import TorchInstall, find_torch
 from planner.errors import UsageError
-from planner.memory.allocator_options import parse_alloc_conf
+from planner.memory.allocator.options import parse_alloc_conf
+from planner.memory.allocator.replay import ReplayResult, Request, replay, requests_of
 from planner.memory.budget import MemoryBudget, memory_budgets
-from planner.memory.replay import ReplayResult, Request, replay, requests_of
-from planner.trace import Outcome, StepTrace
-from planner.workload import OptimizerName, Precision, StepConfig, Target, parse_target
+from planner.process.client import Runner
+from planner.wire.trace import Outcome, StepTrace
 
 MODELS = Path(__file__).resolve().parent.parent / "models"
 PRECISIONS = (Precision.FP32, Precision.AMP_BF16)

@@ -11,35 +11,35 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from planner._version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from planner.comparing import compare as compare
-    from planner.comparison_result import CardComparison as CardComparison
-    from planner.curve_result import Curve as Curve
-    from planner.curves import curve as curve
     from planner.errors import PlannerError as PlannerError
-    from planner.gpu_estimate import GpuEstimate as GpuEstimate
-    from planner.inspection import Inspection as Inspection
-    from planner.pipeline import estimate as estimate
-    from planner.pipeline import inspect as inspect
-    from planner.results import Estimate as Estimate
-    from planner.verification.records import Verification as Verification
-    from planner.verifying import verify as verify
+    from planner.questions.compare import compare as compare
+    from planner.questions.curve import curve as curve
+    from planner.questions.estimate import estimate as estimate
+    from planner.questions.inspect import inspect as inspect
+    from planner.questions.verify import verify as verify
+    from planner.results.comparison import CardComparison as CardComparison
+    from planner.results.curve import Curve as Curve
+    from planner.results.device_estimate import GpuEstimate as GpuEstimate
+    from planner.results.estimate import Estimate as Estimate
+    from planner.results.inspection import Inspection as Inspection
+    from planner.results.verification import Verification as Verification
 
 _HOMES = {
-    "estimate": "planner.pipeline",
-    "inspect": "planner.pipeline",
-    "compare": "planner.comparing",
-    "curve": "planner.curves",
-    "CardComparison": "planner.comparison_result",
-    "Curve": "planner.curve_result",
-    "Estimate": "planner.results",
-    "GpuEstimate": "planner.gpu_estimate",
-    "Inspection": "planner.inspection",
+    "estimate": "planner.questions.estimate",
+    "inspect": "planner.questions.inspect",
+    "compare": "planner.questions.compare",
+    "curve": "planner.questions.curve",
+    "CardComparison": "planner.results.comparison",
+    "Curve": "planner.results.curve",
+    "Estimate": "planner.results.estimate",
+    "GpuEstimate": "planner.results.device_estimate",
+    "Inspection": "planner.results.inspection",
     "PlannerError": "planner.errors",
-    "Verification": "planner.verification.records",
-    "verify": "planner.verifying",
+    "Verification": "planner.results.verification",
+    "verify": "planner.questions.verify",
 }
 
 __all__ = [

@@ -9,9 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from planner.gpu_estimate import GpuEstimate
-from planner.inspection import Inspection
-from planner.module_counts import (
+from planner.config.weights import WeightDtype
+from planner.config.workload import Precision, StepConfig
+from planner.cost.energy import StepCost, StepLoad, step_cost
+from planner.cost.price import parse_price
+from planner.input_pipeline.host_ram import HostRam, Room
+from planner.results.device_estimate import GpuEstimate
+from planner.results.estimate import Estimate, Versions
+from planner.results.inspection import Inspection
+from planner.results.step_time import Gain, HostNeeds, StepTime
+from planner.timing.bottleneck import Bottleneck, Bound, without_room
+from planner.units import GIB, MIB
+from planner.wire.module_counts import (
     FlopRules,
     ModelCounts,
     ModuleCounts,
@@ -19,16 +28,7 @@ from planner.module_counts import (
     StepCounts,
     Structure,
 )
-from planner.performance.bottleneck import Bottleneck, Bound, without_room
-from planner.performance.cost import StepCost, StepLoad, step_cost
-from planner.performance.host_ram import HostRam, Room
-from planner.performance.price import parse_price
-from planner.results import Estimate, Versions
-from planner.speed_result import Gain, HostNeeds, StepTime
-from planner.trace import Counts, Phase
-from planner.units import GIB, MIB
-from planner.weights import WeightDtype
-from planner.workload import Precision, StepConfig
+from planner.wire.trace import Counts, Phase
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -16,17 +16,17 @@ from benchmarks.accuracy.records import Case, Prediction, Quantity
 from benchmarks.accuracy.sources import BRACKET_TOLERANCE_FRACTION, Source
 from benchmarks.h100_peaks.measurements import read_measurements
 from benchmarks.h100_peaks.run import predict as predict_h100
-from planner.device.build import emulated_device
-from planner.device.profile import UNLIMITED_BYTES
-from planner.device.runner import Runner
-from planner.device.torch_install import find_torch
+from planner.config.workload import InputSpec, Mode, Precision, StepConfig, Target, TargetKind
+from planner.emulator.build import emulated_device
+from planner.emulator.profile import UNLIMITED_BYTES
+from planner.emulator.torch_install import find_torch
 from planner.errors import PlannerError
-from planner.estimation.allocator_what_ifs import allocator_plan
-from planner.estimation.step_setup import Cards
+from planner.estimation.alloc_conf import allocator_plan
+from planner.estimation.context import Cards
+from planner.memory.allocator.replay import replay, requests_of
 from planner.memory.budget import MemoryBudget, memory_budgets
-from planner.memory.replay import replay, requests_of
-from planner.trace import Outcome, RequestLog, StepTrace
-from planner.workload import InputSpec, Mode, Precision, StepConfig, Target, TargetKind
+from planner.process.client import Runner
+from planner.wire.trace import Outcome, RequestLog, StepTrace
 
 _TIMEOUT_S = 400.0
 _FLOAT16_BYTES = 2

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from benchmarks.accuracy.records import Case, Quantity
 from benchmarks.accuracy.sources import PARAMETERS_MILLIONS_THEN, Source
+from planner.config.workload import Scalar
 from planner.units import MIB
-from planner.workload import Scalar
 
 # The parts of a row that change the step, and how they are read.
 _SETTINGS = ("image_size", "precision", "tf32", "half_images")

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from benchmarks.accuracy.records import Quantity
 from benchmarks.h100_peaks.measurements import ACTIVE_BOUNDS, RESERVED_BOUNDS
+from planner.config.workload import Mode
 from planner.units import GIB, MIB
-from planner.workload import Mode
 
 MEASUREMENTS = Path(__file__).resolve().parents[1] / "measurements"
 MODEL_FILES = Path(__file__).with_name("cases")

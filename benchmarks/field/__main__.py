@@ -18,8 +18,8 @@ from typing import Any
 
 import planner
 from benchmarks.field.cases import CASES, Case, Figure
-from planner.results import Estimate
-from planner.value_reads import ValuesState
+from planner.results.estimate import Estimate
+from planner.wire.value_reads import ValuesState
 
 JOBS = Path(__file__).parent / "jobs"
 _TIMEOUT_S = 3600.0

@@ -24,7 +24,7 @@ from benchmarks.throughput.judging import Judged, judge, quantile
 from benchmarks.throughput.page import page
 from benchmarks.throughput.records import Case
 from benchmarks.throughput.shipped import table
-from planner.performance.efficiency import FILE
+from planner.timing.efficiency import FILE
 
 CSV_FILE = Path(__file__).with_name("results.csv")
 PAGE = REPOSITORY / "docs" / "throughput.md"

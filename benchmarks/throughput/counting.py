@@ -21,7 +21,7 @@ from platformdirs import user_cache_path
 from benchmarks.accuracy.running import versions_of
 from benchmarks.environments import REPOSITORY, interpreter, worker
 from benchmarks.throughput.records import Case, operators_of
-from planner.trace import OperatorRecord
+from planner.wire.trace import OperatorRecord
 
 _ENVIRONMENT = "current"
 _MODULE = "benchmarks.throughput.worker"

@@ -2,7 +2,7 @@
 
 In: counted cases, and which of them to fit on. Out: Efficiencies, predictions in seconds. The error
 is Huber's of the logarithm; what few kernels tell about stays near its prior. Convention: the
-formulas are those of planner/performance, on tensors; a test holds them to it.
+formulas are those of planner/timing, on tensors; a test holds them to it.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from torch import Tensor
 
 from benchmarks.throughput.counting import Counted
 from planner.hardware.database import load_gpus
-from planner.performance.efficiency import Efficiencies
-from planner.performance.kernels import kernels_of
-from planner.performance.rates import memory_rate
-from planner.performance.roofline import bare_time, has_tiles
-from planner.trace import Phase
+from planner.timing.efficiency import Efficiencies
+from planner.timing.kernels import kernels_of
+from planner.timing.rates import memory_rate
+from planner.timing.roofline import bare_time, has_tiles
+from planner.wire.trace import Phase
 
 # Its published times are of forward and backward.
 WITHOUT_OPTIMIZER = ("neusight",)

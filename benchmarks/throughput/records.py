@@ -9,8 +9,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from planner.trace import FlopSource, OperatorRecord, Phase, TensorShape
-from planner.workload import Scalar
+from planner.config.workload import Scalar
+from planner.wire.trace import FlopSource, OperatorRecord, Phase, TensorShape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,9 +12,9 @@ from benchmarks.throughput.counting import Counted
 from benchmarks.throughput.fitting import WITHOUT_OPTIMIZER
 from benchmarks.throughput.judging import statistics
 from planner.hardware.database import load_gpus
-from planner.performance.efficiency import efficiencies
-from planner.performance.roofline import gpu_time
-from planner.trace import Phase
+from planner.timing.efficiency import efficiencies
+from planner.timing.roofline import gpu_time
+from planner.wire.trace import Phase
 
 
 def shipped_s(one: Counted) -> float:

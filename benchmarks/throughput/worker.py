@@ -11,14 +11,14 @@ import sys
 from typing import Any
 
 from benchmarks.throughput.records import Case, case_of
-from planner.device.build import emulated_device
-from planner.device.runner import Runner
-from planner.device.torch_install import find_torch
+from planner.config.parse import step_config
+from planner.config.workload import parse_target
+from planner.emulator.build import emulated_device
+from planner.emulator.torch_install import find_torch
 from planner.errors import PlannerError
-from planner.estimation.step_setup import Cards
+from planner.estimation.context import Cards
 from planner.memory.budget import memory_budgets
-from planner.options import step_config
-from planner.workload import parse_target
+from planner.process.client import Runner
 
 _TIMEOUT_S = 400.0
 

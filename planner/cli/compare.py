@@ -14,7 +14,7 @@ from planner.cli.output import print_result
 from planner.cli.progress import shown_progress
 from planner.cli.speed_options import card_step_options
 from planner.cli.whole_files import write_whole
-from planner.comparison_result import RankBy
+from planner.results.comparison import RankBy
 
 _EXIT_CODES = """\b
 Exit codes:

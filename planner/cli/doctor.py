@@ -8,7 +8,7 @@ from planner.cli import options as shared
 from planner.cli import tables
 from planner.cli.exit_codes import ExitCode
 from planner.cli.output import print_json
-from planner.diagnosis import Diagnosis, diagnosis
+from planner.questions.doctor import Diagnosis, diagnosis
 from planner.units import format_bytes
 
 _EXIT_CODES = """\b

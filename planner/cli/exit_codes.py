@@ -9,7 +9,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from planner.results import Estimate
+    from planner.results.estimate import Estimate
 
 
 class ExitCode(IntEnum):

@@ -12,7 +12,7 @@ from planner.cli.output import print_json, print_renderable
 from planner.cli.terminal import print_text, say
 from planner.cli.whole_files import write_whole
 from planner.errors import UsageError
-from planner.outside_text import shown_record
+from planner.render.outside_text import shown_record
 from planner.verification import history as kept
 
 _EXIT_CODES = """\b
@@ -37,7 +37,7 @@ def history(context: click.Context, card: str | None, target: str | None, as_jso
     if as_json:
         print_json({"entries": [one.to_dict() for one in found]})
         return
-    from planner.report.history import history_table
+    from planner.render.terminal.history import history_table
 
     print_renderable(history_table(shown_record(found)))
 
@@ -51,7 +51,7 @@ def show(number: int, as_json: bool) -> None:
     if as_json:
         print_json(found.to_dict())
         return
-    from planner.report.history import history_entry
+    from planner.render.terminal.history import history_entry
 
     print_renderable(history_entry(shown_record(found)))
 

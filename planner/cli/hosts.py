@@ -10,9 +10,9 @@ from planner.cli import options as shared
 from planner.cli import tables
 from planner.cli.cpus import cpu_lines
 from planner.cli.tables import UNKNOWN, Column
-from planner.hardware import this_host
 from planner.hardware.database import load_cpus, load_hosts
 from planner.hardware.host_specs import HostMatch, HostSpec
+from planner.machine import this_host
 from planner.units import GIB, format_bytes
 
 _COLUMNS: tuple[Column[HostSpec], ...] = (

@@ -13,8 +13,7 @@ from typing import Any
 import click
 
 from planner.cli.whole_files import check_place
-from planner.units import parse_seconds
-from planner.workload import (
+from planner.config.workload import (
     EMA_DECAY,
     BuildOn,
     DataDependent,
@@ -25,6 +24,7 @@ from planner.workload import (
     StepConfig,
     parse_argument,
 )
+from planner.units import parse_seconds
 
 DEFAULTS = StepConfig()
 AT_LEAST_1 = click.IntRange(min=1)

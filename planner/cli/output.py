@@ -1,8 +1,8 @@
 """Results on stdout: as JSON, or as a report in colour on a terminal and plain on a pipe.
 
 In: what the library gave. Out: stdout. Convention: rich is imported for a report alone; no text of
-a model, a record or a file reaches a terminal but through planner.outside_text, and none is taken
-for markup.
+a model, a record or a file reaches a terminal but through planner.render.outside_text, and none is
+taken for markup.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
 from planner.cli.terminal import print_text
-from planner.outside_text import shown_lines, shown_record
-from planner.results import SCHEMA_VERSION
+from planner.render.outside_text import shown_lines, shown_record
+from planner.results.estimate import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -32,11 +32,13 @@ class Document(Protocol):
 
 
 def print_result(found: Document, report: str, *, as_json: bool) -> None:
-    """The JSON of a result, or what `render` of planner.report.<report> makes of it."""
+    """The JSON of a result, or what `render` of planner.render.terminal.<report> makes of it."""
     if as_json:
         print_text(json.dumps(found.to_dict(), indent=2) + "\n")
     else:
-        print_renderable(import_module(f"planner.report.{report}").render(shown_record(found)))
+        print_renderable(
+            import_module(f"planner.render.terminal.{report}").render(shown_record(found))
+        )
 
 
 def print_json(document: dict[str, Any]) -> None:
@@ -60,7 +62,7 @@ def report_console(piped_width: int = _PIPED_WIDTH) -> Console:
 
 
 def print_renderable(report: RenderableType, console: Console | None = None) -> None:
-    """Prints what planner.report made; what is left of controls in it is shown, not obeyed."""
+    """Prints what planner.render.terminal made; controls left in it are shown, not obeyed."""
     from rich.segment import Segment, Segments
 
     console = console or report_console()

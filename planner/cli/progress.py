@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from planner.cli.terminal import say
-from planner.outside_text import shown
+from planner.render.outside_text import shown
 
 _DETAIL = ": trying "  # what follows changes with every try, which a log need not see
 

@@ -13,8 +13,8 @@ from typing import Any
 import click
 
 from planner.cli import options as shared
-from planner.estimation.speed_request import NAMES
-from planner.performance.loader import NO_WORKERS
+from planner.estimation.job import NAMES
+from planner.input_pipeline.loader import NO_WORKERS
 
 
 def _workers(

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from planner.cli.output import Document, print_json, print_renderable, report_console
 from planner.hardware.specs import Price
-from planner.outside_text import shown
+from planner.render.outside_text import shown
 
 UNKNOWN = "-"
 

@@ -12,7 +12,7 @@ from typing import TextIO
 import click
 
 from planner.errors import OutputError
-from planner.outside_text import shown_lines
+from planner.render.outside_text import shown_lines
 
 
 def print_text(text: str) -> None:

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from itertools import combinations
 
 from planner.errors import ModelError
-from planner.estimation.operators_at import Counted, counts_at
-from planner.module_counts import ModelCounts
+from planner.estimation.operator_scaling import Counted, counts_at
+from planner.wire.module_counts import ModelCounts
 
 # Times the batch asked for: odd, so that a size of the model is seldom mistaken for the batch's,
 # and multiples of what was asked for, which a model may want its batch to be divisible by.

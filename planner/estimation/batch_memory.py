@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from planner.estimation.card_run import CardAnswer
-from planner.estimation.step_setup import StepSetup
-from planner.memory.device_memory import WITHOUT_LIMIT_BYTES
+from planner.estimation.context import StepSetup
+from planner.estimation.device_memory import CardAnswer
+from planner.memory.allocator.device_memory import WITHOUT_LIMIT_BYTES
 from planner.memory.forecast import Forecast
 from planner.memory.scaling import ScaledRequests
-from planner.trace import Outcome, StepTrace
+from planner.wire.trace import Outcome, StepTrace
 
 _NEAR = 32  # what a sample shows of scratch holds up to 1/32 away from it
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from planner.estimation.card_run import CardAnswer, CardRun
-from planner.estimation.step_setup import StepSetup, side_by_side
+from planner.estimation.context import StepSetup, side_by_side
+from planner.estimation.device_memory import CardAnswer, CardRun
 from planner.memory.budget import MemoryBudget
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from planner.comparison_result import ComparedCard
-from planner.curve_result import knee_of
 from planner.estimation.batch_memory import BatchMemory
-from planner.estimation.batch_speeds import BatchSpeeds, doublings
-from planner.estimation.speed import Speed
+from planner.estimation.batch_timing import BatchSpeeds, doublings
+from planner.estimation.device_timing import Speed
+from planner.results.comparison import ComparedCard
+from planner.results.curve import knee_of
 from planner.units import format_bytes
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from planner.data_cost import DataCost
-from planner.device.runner import Runner
-from planner.estimation.speed_request import SpeedRequest
-from planner.hardware.this_host import this_core_speed
-from planner.performance.data_item import DataItem, with_batch
+from planner.estimation.job import SpeedRequest
+from planner.input_pipeline.data_item import DataItem, with_batch
+from planner.machine.this_host import this_core_speed
+from planner.process.client import Runner
 from planner.units import format_bytes, format_duration
+from planner.wire.data_cost import DataCost
 
 MEASURED_S = 2.0  # that the user's data set is asked for items
 # Another crop or a longer text is within it; tokens for a network of images are not.

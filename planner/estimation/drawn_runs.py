@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from planner.estimation.step_setup import StepSetup, side_by_side
+from planner.config.workload import DataDependent
+from planner.estimation.context import StepSetup, side_by_side
 from planner.memory.budget import MemoryBudget
-from planner.trace import Outcome, StepTrace
-from planner.values_result import ValuesResult
-from planner.workload import DataDependent
+from planner.results.values import ValuesResult
+from planner.wire.trace import Outcome, StepTrace
 
 _SEEDS = (1, 2, 3)  # besides 0, that of the run itself
 

@@ -5,16 +5,16 @@ In: CardStep and its parts, what a checkpoint takes. Out: HostNeeds.
 
 from __future__ import annotations
 
-from planner.estimation.card_run import CardAnswer
-from planner.estimation.card_step import CardStep
-from planner.performance.bottleneck import StepParts
-from planner.performance.feeding import cores_needed
-from planner.performance.host_budget import HostBudget
-from planner.performance.host_ram import Room, host_ram, room_in_ram, room_in_shm
-from planner.speed_result import HostNeeds
-from planner.trace import TensorCategory
+from planner.config.workload import Mode
+from planner.estimation.device_memory import CardAnswer
+from planner.estimation.timed_step import CardStep
+from planner.input_pipeline.feeding import cores_needed
+from planner.input_pipeline.host_budget import HostBudget
+from planner.input_pipeline.host_ram import Room, host_ram, room_in_ram, room_in_shm
+from planner.results.step_time import HostNeeds
+from planner.timing.bottleneck import StepParts
 from planner.units import MIB
-from planner.workload import Mode
+from planner.wire.trace import TensorCategory
 
 _CHECKPOINTED = (
     TensorCategory.PARAMETER, TensorCategory.BUFFER, TensorCategory.OPTIMIZER_STATE,

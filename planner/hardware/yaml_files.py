@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from planner.errors import HardwareDatabaseError
-from planner.user_files import bounded_content
+from planner.hardware.user_files import bounded_content
 
 # Ours have under 3000. The C parser crashes on text that is nested 100 000 levels deep.
 _MAX_RECORD_BYTES = 16_384

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from planner.device.profile import UNLIMITED_BYTES
+from planner.emulator.profile import UNLIMITED_BYTES
 from planner.errors import UsageError
 from planner.hardware.database import GpuDatabase, load_gpus
 from planner.hardware.specs import EmulationProfile, GpuSpec, Vendor

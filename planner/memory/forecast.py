@@ -6,11 +6,11 @@ replay costs milliseconds, and those of one value without a limit are kept for a
 
 from __future__ import annotations
 
-from planner.memory.allocator_settings import AllocatorSettings
-from planner.memory.capacity import BOUND, Capacity, Probe, Verdict, confirmed
-from planner.memory.device_memory import WITHOUT_LIMIT_BYTES
-from planner.memory.replay import ReplayResult, replay
+from planner.memory.allocator.device_memory import WITHOUT_LIMIT_BYTES
+from planner.memory.allocator.replay import ReplayResult, replay
+from planner.memory.allocator.settings import AllocatorSettings
 from planner.memory.scaling import ScaledRequests
+from planner.memory.search import BOUND, Capacity, Probe, Verdict, confirmed
 
 # Below an answer all neighbours are replayed down to 1/64, and some down to 1/32. Fewer would leave
 # it to the path of the search on which side of a gap it ends.

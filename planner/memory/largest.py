@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from planner.memory.allocator_settings import AllocatorSettings
-from planner.memory.capacity import BOUND, Capacity, Probe, Verdict, confirmed, largest_fitting
+from planner.memory.allocator.settings import AllocatorSettings
 from planner.memory.forecast import Forecast
 from planner.memory.scaling import Mismatch, Sample, ScaledRequests, fit
+from planner.memory.search import BOUND, Capacity, Probe, Verdict, confirmed, largest_fitting
 
 _APART = 64  # samples near each other lie 1/64 apart
 _ALIGNED = 8  # multiples of it have kernels of their own: samples near each other agree in that

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import lcm, prod
 
-from planner.memory.replay import Request
-from planner.trace import EventKind
+from planner.memory.allocator.replay import Request
+from planner.wire.trace import EventKind
 
 _NESTING = 2  # scratch within the time of other scratch
 

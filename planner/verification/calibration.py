@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from planner.memory.budget import Calibration
-from planner.memory.spread import median
+from planner.memory.interval import median
 from planner.verification.history import HistoryEntry
 
 LEAST_FOR_OFFSET = 3  # models: the workspaces of one are no rule for the next

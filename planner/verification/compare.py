@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import platform
 
-import planner
-from planner.device.torch_install import find_torch
-from planner.results import Estimate, Versions
-from planner.values_result import NO_VALUES_READ
-from planner.verification.records import (
+from planner._version import __version__
+from planner.config.weights import settled
+from planner.config.workload import Scalar, StepConfig
+from planner.emulator.torch_install import find_torch
+from planner.results.estimate import Estimate, Versions
+from planner.results.values import NO_VALUES_READ
+from planner.results.verification import (
     Categories,
     DeviceKind,
     Figures,
@@ -23,8 +25,6 @@ from planner.verification.records import (
     VerifiedDevice,
 )
 from planner.verification.search import Searched
-from planner.weights import settled
-from planner.workload import Scalar, StepConfig
 
 
 def compare(
@@ -128,5 +128,5 @@ def _versions() -> Versions:
         cuda="",
         cudnn=torch.cudnn_version,
         python=platform.python_version(),
-        planner=planner.__version__,
+        planner=__version__,
     )

@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from planner.errors import HistoryError, UsageError
-from planner.verification.records import DeviceKind, Figures, Verification
+from planner.results.verification import DeviceKind, Figures, Verification
 from planner.verification.step_identity import StepIdentity, step_identity
 from planner.verification.store import history_file, reading, writing
 

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from planner.memory.spread import NoSpread, Ratios, Spread, median, spread
+from planner.config.workload import Mode
+from planner.memory.interval import NoSpread, Ratios, Spread, median, spread
 from planner.verification.calibration import (
     context_bytes,
     last_of_each_step,
@@ -21,7 +22,6 @@ from planner.verification.calibration import (
     reserved_pairs,
 )
 from planner.verification.history import HistoryEntry
-from planner.workload import Mode
 
 LEAST_OWN = 5
 _PUBLISHED = Path(__file__).with_name("published_errors.json")

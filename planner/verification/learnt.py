@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from planner.config.workload import Mode
 from planner.errors import HistoryError
 from planner.memory.budget import MemoryBudget, calibrated
-from planner.memory.spread import NoSpread, Spread
+from planner.memory.interval import NoSpread, Spread
 from planner.verification.calibration import calibrate, comparable, installed_driver
 from planner.verification.history import HistoryEntry, entries
 from planner.verification.intervals import card_spread
-from planner.workload import Mode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from planner.device.nvml import Nvml, PhysicalCard
-from planner.trace import StepTrace
+from planner.machine.nvml import Nvml, PhysicalCard
 from planner.verification.probes import Observation, Reading
+from planner.wire.trace import StepTrace
 
 _PERIOD_S = 0.01
 

@@ -14,13 +14,13 @@ from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any
 
-from planner.device.runner import Runner
+from planner.config.workload import StepConfig
 from planner.errors import ChildError, ChildTimeoutError
-from planner.memory.timeline import breakdown
-from planner.trace import Outcome, StepTrace
+from planner.memory.peak import breakdown
+from planner.process.client import Runner
+from planner.results.verification import Categories, ProbeOutcome, ProbeRecord
 from planner.units import format_bytes
-from planner.verification.records import Categories, ProbeOutcome, ProbeRecord
-from planner.workload import StepConfig
+from planner.wire.trace import Outcome, StepTrace
 
 _OUTCOMES = {
     Outcome.COMPLETED: ProbeOutcome.FITS,

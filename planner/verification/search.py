@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from planner.verification.records import ProbeOutcome, ProbeRecord
+from planner.results.verification import ProbeOutcome, ProbeRecord
 
 # The first steps away from a wrong prediction are 1 and 2, the next ones 1/64 of it, 1/16, 1/4 ...
 _GALLOP, _FACTOR = 64, 4

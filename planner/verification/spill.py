@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from planner.results.verification import ProbeOutcome, ProbeRecord
 from planner.units import format_bytes
-from planner.verification.records import ProbeOutcome, ProbeRecord
 
 _RELEASE = Path("/proc/sys/kernel/osrelease")
 # Host memory over PCIe is 10 to 50 times slower than a card's own. A larger batch alone makes a

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from planner.results import asked_config_dict
-from planner.workload import StepConfig
+from planner.config.workload import StepConfig
+from planner.results.estimate import asked_config_dict
 
 # The search moves the batch, and the number of steps says how often the step is run.
 OF_THE_RUN = ("batch_size", "steps")

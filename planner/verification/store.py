@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import platformdirs
 
 from planner.errors import HistoryError
-from planner.private_folders import make_folder
+from planner.machine.private_folders import make_folder
 
 if TYPE_CHECKING:
     import sqlite3

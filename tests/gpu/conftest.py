@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from planner.device.nvml import PhysicalCard, opened
 from planner.errors import UnsupportedPlatformError
+from planner.machine.nvml import PhysicalCard, opened
 
 
 @pytest.fixture(scope="session")

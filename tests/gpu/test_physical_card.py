@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 import planner
-from planner.device.nvml import PhysicalCard, opened
+from planner.machine.nvml import PhysicalCard, opened
+from planner.results.verification import DeviceKind, ProbeOutcome
 from planner.units import GIB
 from planner.verification import history
-from planner.verification.records import DeviceKind, ProbeOutcome
 
 pytestmark = [pytest.mark.gpu, pytest.mark.slow]
 

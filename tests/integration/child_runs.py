@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from planner.device.build import emulated_device
-from planner.device.runner import Runner
-from planner.device.torch_install import find_torch
-from planner.estimation.step_setup import Cards
-from planner.memory.allocator_settings import TorchVersion
+from planner.config.parse import step_config
+from planner.config.workload import Target, parse_target
+from planner.emulator.build import emulated_device
+from planner.emulator.torch_install import find_torch
+from planner.estimation.context import Cards
+from planner.memory.allocator.settings import TorchVersion
 from planner.memory.budget import memory_budgets
-from planner.options import step_config
-from planner.trace import StepTrace
-from planner.workload import Target, parse_target
+from planner.process.client import Runner
+from planner.wire.trace import StepTrace
 
 WriteModel = Callable[..., str]
 # Up to torch 2.14 each thread that calls cuBLAS keeps a workspace for good: the forward's thread

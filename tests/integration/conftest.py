@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from child_runs import WriteModel
 
-from planner.device.build import EmulatedDevice, emulated_device
-from planner.device.cache import VARIABLE
-from planner.device.torch_install import find_torch
+from planner.emulator.build import EmulatedDevice, emulated_device
+from planner.emulator.cache import VARIABLE
+from planner.emulator.torch_install import find_torch
 
 
 @pytest.fixture(scope="session")

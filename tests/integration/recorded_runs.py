@@ -16,13 +16,20 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from planner.device.build import EmulatedDevice
-from planner.device.profile import device_profile
-from planner.device.torch_install import find_torch
+from planner.emulator.build import EmulatedDevice
+from planner.emulator.profile import device_profile
+from planner.emulator.torch_install import find_torch
 from planner.memory.budget import memory_budgets
-from planner.memory.timeline import Breakdown, breakdown
-from planner.trace import AllocationEvent, AllocationTrace, EventKind, Origin, Phase, TensorCategory
+from planner.memory.peak import Breakdown, breakdown
 from planner.units import GIB
+from planner.wire.trace import (
+    AllocationEvent,
+    AllocationTrace,
+    EventKind,
+    Origin,
+    Phase,
+    TensorCategory,
+)
 
 Row: TypeAlias = "tuple[str, int, int, int]"  # kind, block, bytes, stream
 ROOT = Path(__file__).parents[2]
@@ -144,7 +151,7 @@ def _recorded(answer: dict[str, Any]) -> Recorded:
 
 
 def _main() -> None:
-    from planner.step import emulation
+    from planner.worker.engines import emulated as emulation
 
     request = json.load(sys.stdin)
     emulation.load(request["libraries"])
@@ -181,11 +188,11 @@ def _answer(run: dict[str, Any], name: str) -> dict[str, Any]:
 
     import torch
 
-    from planner.options import step_config
-    from planner.step import emulation
-    from planner.step.contract import load
-    from planner.step.measure import measure, record, record_requests
-    from planner.workload import parse_target
+    from planner.config.parse import step_config
+    from planner.config.workload import parse_target
+    from planner.worker.drive.measure import measure, record, record_requests
+    from planner.worker.engines import emulated as emulation
+    from planner.worker.target.contract import load
 
     profile, _ = emulation.settle_architecture(run["profile"])
     emulation.configure(profile)

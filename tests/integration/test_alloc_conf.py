@@ -10,16 +10,16 @@ import pytest
 from child_runs import WriteModel
 
 import planner
-from planner.device.build import EmulatedDevice
-from planner.device.profile import UNLIMITED_BYTES, device_profile
-from planner.device.runner import Runner
-from planner.device.torch_install import find_torch
+from planner.config.workload import StepConfig, parse_target
+from planner.emulator.build import EmulatedDevice
+from planner.emulator.profile import UNLIMITED_BYTES, device_profile
+from planner.emulator.torch_install import find_torch
 from planner.errors import UsageError
-from planner.memory.allocator_settings import TorchVersion
+from planner.memory.allocator.settings import TorchVersion
 from planner.memory.budget import memory_budgets
-from planner.protocol import ALLOC_CONF_VARIABLES
-from planner.trace import StepTrace
-from planner.workload import StepConfig, parse_target
+from planner.process.client import Runner
+from planner.wire.protocol import ALLOC_CONF_VARIABLES
+from planner.wire.trace import StepTrace
 
 pytestmark = pytest.mark.slow
 

@@ -9,12 +9,12 @@ import pytest
 from child_runs import WriteModel
 
 import planner
-from planner.gpu_estimate import FitVerdict
-from planner.results import Versions
+from planner.config.workload import StepConfig
+from planner.results.device_estimate import FitVerdict
+from planner.results.estimate import Versions
+from planner.results.verification import DeviceKind, Figures, Verification, VerifiedDevice
 from planner.units import GIB, MIB
 from planner.verification import history
-from planner.verification.records import DeviceKind, Figures, Verification, VerifiedDevice
-from planner.workload import StepConfig
 
 pytestmark = pytest.mark.slow
 

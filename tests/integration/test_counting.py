@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from child_runs import WriteModel, running
 
+from planner.config.workload import Mode, Precision, StepConfig
 from planner.errors import ModelError
-from planner.trace import Outcome, Phase
-from planner.workload import Mode, Precision, StepConfig
+from planner.wire.trace import Outcome, Phase
 
 MODELS = Path(__file__).parents[2] / "models"
 LINEAR = """

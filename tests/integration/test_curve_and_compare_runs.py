@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 import planner
-from planner.asked import asked_step
 from planner.errors import TargetError
 from planner.estimation.batch_counts import BatchCounts
-from planner.module_counts import ModelCounts
-from planner.opened import opened_step
+from planner.estimation.request import asked_step
+from planner.estimation.session import opened_step
+from planner.wire.module_counts import ModelCounts
 
 ROOT = Path(__file__).parents[2]
 MODELS = ROOT / "models"
@@ -98,8 +98,8 @@ def test_a_batch_that_does_not_fit_is_bound_by_memory_in_all_three() -> None:
 def test_a_data_set_that_is_not_there_is_missed_before_anything_runs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("planner.curves.CardRun", None)
-    monkeypatch.setattr("planner.comparing.surveyed", None)
+    monkeypatch.setattr("planner.questions.curve.CardRun", None)
+    monkeypatch.setattr("planner.questions.compare.surveyed", None)
     for asked in (planner.curve, planner.compare):
         with pytest.raises(TargetError, match="no data set to time"):
             asked(str(MODELS / "mlp.py"), gpu="t4", measure_data=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from child_runs import WriteModel, running
 
-from planner.data_cost import DataCost
 from planner.errors import ModelError, PlannerError, TargetError
+from planner.wire.data_cost import DataCost
 
 DATA = """
 import time

@@ -11,9 +11,9 @@ import pytest
 from child_runs import CUBLAS_KEEPS_WORKSPACES, WriteModel, traces
 
 import planner
-from planner.device.build import EmulatedDevice
-from planner.device.torch_install import find_torch
-from planner.estimation.step_setup import Cards
+from planner.emulator.build import EmulatedDevice
+from planner.emulator.torch_install import find_torch
+from planner.estimation.context import Cards
 from planner.memory.budget import memory_budgets
 
 pytestmark = pytest.mark.slow
@@ -80,7 +80,7 @@ def test_mlp_equals_hand_arithmetic(write_model: WriteModel, gpu: str) -> None:
 DIRECT_LOOP = """
 import json, sys
 libraries, profile = json.load(sys.stdin)
-from planner.step import emulation
+from planner.worker.engines import emulated as emulation
 emulation.load(libraries)
 emulation.configure(profile)
 import torch

@@ -16,16 +16,16 @@ import pytest
 from child_runs import WriteModel
 
 import planner
-from planner.device.build import emulated_device
-from planner.device.runner import Runner
-from planner.device.torch_install import find_torch
+from planner.config.parse import step_config
+from planner.config.workload import parse_target
+from planner.emulator.build import emulated_device
+from planner.emulator.torch_install import find_torch
 from planner.errors import ChildError, ChildTimeoutError, ModelError, PlannerError
-from planner.estimation.step_setup import Cards
+from planner.estimation.context import Cards
 from planner.hardware.specs import EmulationProfile
+from planner.machine.processes import living_processes
 from planner.memory.budget import memory_budgets
-from planner.options import step_config
-from planner.processes import living_processes
-from planner.workload import parse_target
+from planner.process.client import Runner
 
 pytestmark = pytest.mark.slow
 
@@ -172,7 +172,7 @@ def test_a_step_that_never_ends_is_told_with_its_place(
     with pytest.raises(ChildTimeoutError, match="running the step with batch 4") as caught:
         run_impatiently(path, "a100")
     assert f'user_model.py", {place}' in str(caught.value)
-    assert "planner/step" not in str(caught.value)
+    assert "planner/worker" not in str(caught.value)
     assert "--timeout" in str(caught.value)
     assert descendants() == []
 

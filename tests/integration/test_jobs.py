@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from child_runs import WriteModel, running
 
-from planner.estimation.axis_search import RecordedRun, recorded_run
-from planner.options import step_config
-from planner.trace import Outcome, TensorCategory
+from planner.config.parse import step_config
+from planner.estimation.largest_search import RecordedRun, recorded_run
 from planner.units import KIB, MIB
+from planner.wire.trace import Outcome, TensorCategory
 
 pytestmark = pytest.mark.slow
 

@@ -6,14 +6,14 @@ import pytest
 from child_runs import WriteModel
 
 import planner
-from planner.device.build import EmulatedDevice
-from planner.device.runner import Runner
-from planner.device.torch_install import find_torch
-from planner.estimation.step_setup import Cards
+from planner.config.parse import step_config
+from planner.config.workload import parse_target
+from planner.emulator.build import EmulatedDevice
+from planner.emulator.torch_install import find_torch
+from planner.estimation.context import Cards
 from planner.memory.budget import memory_budgets
-from planner.options import step_config
-from planner.trace import Outcome
-from planner.workload import parse_target
+from planner.process.client import Runner
+from planner.wire.trace import Outcome
 
 pytestmark = pytest.mark.slow
 

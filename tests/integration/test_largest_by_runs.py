@@ -11,16 +11,16 @@ import pytest
 from child_runs import WriteModel
 
 import planner
-from planner.device.build import EmulatedDevice
-from planner.device.runner import Runner
-from planner.device.torch_install import find_torch
+from planner.config.parse import step_config
+from planner.config.workload import StepConfig, parse_target
+from planner.emulator.build import EmulatedDevice
+from planner.emulator.torch_install import find_torch
 from planner.errors import UsageError
-from planner.estimation.step_setup import Cards
+from planner.estimation.context import Cards
 from planner.memory.budget import memory_budgets
-from planner.options import step_config
-from planner.trace import Outcome
+from planner.process.client import Runner
 from planner.units import GIB
-from planner.workload import StepConfig, parse_target
+from planner.wire.trace import Outcome
 
 pytestmark = pytest.mark.slow
 

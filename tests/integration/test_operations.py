@@ -9,7 +9,7 @@ import pytest
 from child_runs import CUBLAS_KEEPS_WORKSPACES, WriteModel, traces
 
 import planner
-from planner.results import Estimate
+from planner.results.estimate import Estimate
 
 pytestmark = pytest.mark.slow
 

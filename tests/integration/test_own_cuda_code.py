@@ -9,11 +9,11 @@ import pytest
 from child_runs import WriteModel, running, traces
 
 import planner
-from planner.device.torch_install import find_torch
+from planner.config.parse import step_config
+from planner.emulator.torch_install import find_torch
 from planner.errors import LibraryError
-from planner.options import step_config
-from planner.trace import Outcome
 from planner.units import MIB
+from planner.wire.trace import Outcome
 
 pytestmark = pytest.mark.slow
 

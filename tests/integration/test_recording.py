@@ -10,9 +10,9 @@ import pytest
 from child_runs import CUBLAS_KEEPS_WORKSPACES
 from recorded_runs import ROOT, Recorded, Run, recorded_runs, settled
 
-from planner.device.build import EmulatedDevice
-from planner.trace import AllocationEvent, EventKind, Phase, TensorCategory
+from planner.emulator.build import EmulatedDevice
 from planner.units import MIB
+from planner.wire.trace import AllocationEvent, EventKind, Phase, TensorCategory
 
 FILES = sorted(path.stem for path in (ROOT / "models").glob("*.py"))
 # Variants under which other paths of torch allocate.

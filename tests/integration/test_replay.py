@@ -18,18 +18,18 @@ from typing import Any
 import pytest
 
 import planner
-from planner.device.build import EmulatedDevice
-from planner.device.child_command import child_environment
-from planner.device.torch_install import find_torch
-from planner.estimation.step_setup import Cards
-from planner.memory.allocator import CachingAllocator
-from planner.memory.allocator_options import parse_alloc_conf
-from planner.memory.allocator_settings import AllocatorSettings, TorchVersion
-from planner.memory.blocks import Block
+from planner.emulator.build import EmulatedDevice
+from planner.emulator.torch_install import find_torch
+from planner.estimation.context import Cards
+from planner.memory.allocator.allocator import CachingAllocator
+from planner.memory.allocator.blocks import Block
+from planner.memory.allocator.options import parse_alloc_conf
+from planner.memory.allocator.replay import ReplayResult, Request, replay
+from planner.memory.allocator.settings import AllocatorSettings, TorchVersion
 from planner.memory.budget import memory_budgets
-from planner.memory.replay import ReplayResult, Request, replay
-from planner.trace import EventKind
+from planner.process.command import child_environment
 from planner.units import KIB, MIB
+from planner.wire.trace import EventKind
 
 pytestmark = pytest.mark.slow
 
@@ -43,7 +43,7 @@ CHILD = f"""
 import json, os, sys
 sys.path.insert(0, {str(ROOT)!r})
 given = json.load(sys.stdin)
-from planner.step import emulation
+from planner.worker.engines import emulated as emulation
 emulation.load(given["libraries"])
 emulation.configure(given["profile"])
 import torch
@@ -112,10 +112,10 @@ def run(one):
 
 # Trains a model file, with or without recording what it asks of the allocator.
 TRAIN = """
-from planner.options import step_config
-from planner.step import contract
-from planner.step.measure import measure
-from planner.workload import parse_target
+from planner.config.parse import step_config
+from planner.worker.target import contract
+from planner.worker.drive.measure import measure
+from planner.config.workload import parse_target
 
 source = contract.load(parse_target(given["path"]))
 

@@ -13,8 +13,8 @@ import pytest
 from child_runs import WriteModel
 
 from planner.cli.root import root
-from planner.device.build import EmulatedDevice
-from planner.device.cache import VARIABLE
+from planner.emulator.build import EmulatedDevice
+from planner.emulator.cache import VARIABLE
 
 pytestmark = pytest.mark.slow
 

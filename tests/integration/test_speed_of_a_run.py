@@ -9,9 +9,9 @@ from click.testing import CliRunner
 import planner
 from planner.cli.root import root
 from planner.errors import ModelError, TargetError
-from planner.performance.bottleneck import Bound
-from planner.trace import Phase
+from planner.timing.bottleneck import Bound
 from planner.units import GIB
+from planner.wire.trace import Phase
 
 pytestmark = pytest.mark.slow
 

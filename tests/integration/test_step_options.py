@@ -8,7 +8,7 @@ import pytest
 from child_runs import WriteModel
 
 import planner
-from planner.results import Estimate
+from planner.results.estimate import Estimate
 
 # Two hidden matrices of 256 x 256 with biases, a batch norm, a head of 256 x 10 without a bias.
 NETWORK = """

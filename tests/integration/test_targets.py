@@ -11,7 +11,7 @@ import pytest
 from child_runs import CUBLAS_KEEPS_WORKSPACES, WriteModel
 
 import planner
-from planner.results import Estimate
+from planner.results.estimate import Estimate
 
 pytestmark = pytest.mark.slow
 

@@ -12,12 +12,12 @@ import pytest
 from child_runs import WriteModel, running
 
 import planner
+from planner.config.parse import step_config
+from planner.config.workload import parse_target
 from planner.errors import ChildTimeoutError
-from planner.options import step_config
-from planner.results import Estimate
-from planner.trace import Outcome, Recording, StepTrace
-from planner.value_reads import Decision, ValuesState, values_state
-from planner.workload import parse_target
+from planner.results.estimate import Estimate
+from planner.wire.trace import Outcome, Recording, StepTrace
+from planner.wire.value_reads import Decision, ValuesState, values_state
 
 PROGRAMS = str(Path(__file__).parent / "programs_that_read.py")
 ROUTED = """

@@ -15,20 +15,20 @@ import pytest
 from child_runs import WriteModel
 
 import planner
-from planner.device.build import EmulatedDevice, emulated_device
-from planner.device.profile import limit_profile
-from planner.device.runner import Runner
-from planner.device.torch_install import find_torch
+from planner.config.parse import step_config
+from planner.config.workload import parse_target
+from planner.emulator.build import EmulatedDevice, emulated_device
+from planner.emulator.profile import limit_profile
+from planner.emulator.torch_install import find_torch
 from planner.errors import ModelError, UnsupportedPlatformError, UsageError
-from planner.estimation.step_setup import Cards
+from planner.estimation.context import Cards
+from planner.machine.processes import living_processes
 from planner.memory.budget import memory_budgets
-from planner.options import step_config
-from planner.processes import living_processes
-from planner.protocol import Engine
+from planner.process.client import Runner
+from planner.results.verification import ProbeOutcome, ProbeRecord
 from planner.units import GIB
 from planner.verification.probes import Lab
-from planner.verification.records import ProbeOutcome, ProbeRecord
-from planner.workload import parse_target
+from planner.wire.protocol import Engine
 
 pytestmark = pytest.mark.slow
 
@@ -179,17 +179,17 @@ def test_without_a_card_the_message_says_what_needs_none(write_model: WriteModel
 # would answer but for its times.
 PHYSICAL = """
 import json, sys
-from planner.step import emulation
+from planner.worker.engines import emulated as emulation
 libraries, profile, path, fraction, batch = json.loads(sys.argv[1])
 emulation.load(libraries)
 emulation.configure(profile)
 import torch
 emulation.configure(emulation.settle_architecture(profile)[0])
-from planner.options import step_config
-from planner.protocol import RunRequest
-from planner.step.contract import load
-from planner.step.real_engines import run_on_card
-from planner.workload import parse_target
+from planner.config.parse import step_config
+from planner.wire.protocol import RunRequest
+from planner.worker.target.contract import load
+from planner.worker.engines.real import run_on_card
+from planner.config.workload import parse_target
 config = step_config({"batch_size": batch, "steps": 4, "optimizer": "sgd"})
 trace = run_on_card(
     load(parse_target(path)), RunRequest(number=1, profile=fraction, config=config)

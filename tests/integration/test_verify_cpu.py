@@ -12,8 +12,8 @@ from click.testing import CliRunner
 import planner
 from planner.cli.root import root
 from planner.errors import UsageError
+from planner.results.verification import DeviceKind, ProbeOutcome
 from planner.units import MIB
-from planner.verification.records import DeviceKind, ProbeOutcome
 
 pytestmark = pytest.mark.slow
 

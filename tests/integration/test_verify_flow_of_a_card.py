@@ -16,17 +16,17 @@ import pytest
 from child_runs import WriteModel
 
 import planner
-from planner.device.build import emulated_device
-from planner.device.nvml import CardUser, PhysicalCard
-from planner.device.runner import Runner
-from planner.device.torch_install import find_torch
-from planner.estimation.step_setup import Cards
+from planner.config.workload import StepConfig, Target
+from planner.emulator.build import emulated_device
+from planner.emulator.torch_install import find_torch
+from planner.estimation.context import Cards
+from planner.machine.nvml import CardUser, PhysicalCard
 from planner.memory.budget import memory_budgets
-from planner.trace import AllocationTrace, CardReading, StepTrace
+from planner.process.client import Runner
+from planner.results.verification import ProbeOutcome
 from planner.units import GIB, MIB
 from planner.verification import history
-from planner.verification.records import ProbeOutcome
-from planner.workload import StepConfig, Target
+from planner.wire.trace import AllocationTrace, CardReading, StepTrace
 
 pytestmark = pytest.mark.slow
 
@@ -100,8 +100,8 @@ def _stand_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         yield StandInNvml()
 
     StandInRunner.timed_steps = []
-    monkeypatch.setattr("planner.verifying.opened", opened)
-    monkeypatch.setattr("planner.verifying.physical_card.Runner", StandInRunner)
+    monkeypatch.setattr("planner.questions.verify.opened", opened)
+    monkeypatch.setattr("planner.questions.verify.physical_card.Runner", StandInRunner)
     monkeypatch.setenv("VRAM_PLANNER_DATA", str(tmp_path / "data"))
 
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-from planner.comparison_result import CardComparison, ComparedCard, LeftOut, RankBy
-from planner.curve_result import Curve, CurvePoint
-from planner.results import Versions
+from planner.config.workload import OptimizerName, Precision, StepConfig
+from planner.results.comparison import CardComparison, ComparedCard, LeftOut, RankBy
+from planner.results.curve import Curve, CurvePoint
+from planner.results.estimate import Versions
 from planner.units import GIB
-from planner.workload import OptimizerName, Precision, StepConfig
 
 VERSIONS = Versions(
     torch="2.14.1+cu130", cuda="13.0", cudnn="9.24.0", python="3.11.7", planner="0.1.0"

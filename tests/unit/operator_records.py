@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import prod
 
-from planner.trace import FlopSource, OperatorRecord, Phase, TensorShape
+from planner.wire.trace import FlopSource, OperatorRecord, Phase, TensorShape
 
 ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 

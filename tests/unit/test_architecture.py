@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,46 +15,27 @@ import pytest
 import planner
 
 PACKAGE = Path(planner.__file__).parent
-
-# Modules and folders of planner/ by floor. An import goes down, or to a module of the same floor,
-# never up and never from one folder to another of the same floor.
-FLOORS = {
-    "errors": 1, "units": 1, "processes": 1, "csv_form": 1, "private_folders": 1,
-    "user_files": 1, "outside_text": 1,
-    "workload": 2, "options": 2, "hardware": 2,
-    "weights": 3, "trace": 3, "value_reads": 3, "run_notes": 3, "module_counts": 3,
-    "data_cost": 3, "protocol": 3, "step": 3,
-    "device": 4,
-    "memory": 5, "performance": 5,
-    "speed_result": 6, "values_result": 6, "gpu_estimate": 6, "results": 6, "inspection": 6,
-    "curve_result": 6, "comparison_result": 6,
-    "estimation": 7, "verification": 7,
-    "report": 8, "pipeline": 8, "host_estimate": 8, "verifying": 8,
-    "asked": 8, "opened": 8, "curves": 8, "comparing": 8, "diagnosis": 8,
-    "cli": 9, "__main__": 9,
-}  # fmt: skip
+ROOT = PACKAGE.parent
 
 # Who alone may import what.
 OWNERS = {
-    "torch": "planner/step/",
+    "torch": "planner/worker/",
     "click": "planner/cli/",
     "yaml": "planner/hardware/yaml_files.py",
-    "fvcore": "planner/step/counts.py",
+    "fvcore": "planner/worker/count/counts.py",
 }
 
 # Only where the caller has a live model, hence torch, already.
-LATE_IMPORTS_OF_STEP = {("planner.device.payload", "planner.step.transport")}
+LATE_IMPORTS_OF_WORKER = {("planner.process.payload", "planner.worker.target.transport")}
 
 PARENT_SIDE = (
-    "planner", "planner.pipeline", "planner.cli.root", "planner.cli.estimate", "planner.cli.gpus",
-    "planner.cli.cpus", "planner.cli.doctor", "planner.diagnosis", "planner.cli.hosts",
-    "planner.hardware.this_host",
-    "planner.cli.compare", "planner.cli.curve", "planner.comparing", "planner.curves",
-    "planner.cli.history", "planner.cli.inspect", "planner.cli.output", "planner.cli.verify",
-    "planner.inspection", "planner.curve_result", "planner.comparison_result",
-    "planner.report.comparison", "planner.report.curve", "planner.report.history",
-    "planner.report.inspect", "planner.report.terminal", "planner.report.verification",
-    "planner.verifying",
+    "planner", "planner.cli.root", "planner.questions.estimate", "planner.questions.verify",
+    "planner.machine.this_host",
+)  # fmt: skip
+# All but the child's own room, and the file that packs a live model of the caller's torch.
+WITHOUT_TORCH = (
+    "cli", "config", "cost", "emulator", "estimation", "hardware", "input_pipeline", "machine",
+    "memory", "process", "questions", "render", "results", "timing", "verification", "wire",
 )  # fmt: skip
 
 
@@ -105,26 +87,6 @@ def _imports_in(path: Path, package: Path) -> Iterator[Import]:
             )
 
 
-def floor_breaks(found: tuple[Import, ...]) -> list[str]:
-    """Imports within planner that do not go down."""
-    breaks = []
-    for item in found:
-        source, target = item.module.split("."), item.name.split(".")
-        if target[0] != "planner" or len(source) == 1 or len(target) == 1:
-            continue  # the public face: it names everything, and only its version is imported
-        if source[1] == target[1]:
-            continue
-        unknown = [part for part in (source[1], target[1]) if part not in FLOORS]
-        if unknown:
-            breaks.append(f"{item.path}: {unknown[0]} has no floor")
-            continue
-        here, there = FLOORS[source[1]], FLOORS[target[1]]
-        both_folders = all((PACKAGE / part).is_dir() for part in (source[1], target[1]))
-        if there > here or (there == here and both_folders):
-            breaks.append(f"{item.path} (floor {here}) imports {item.name} (floor {there})")
-    return breaks
-
-
 def owner_breaks(found: tuple[Import, ...]) -> list[str]:
     """Imports of torch, click, yaml and fvcore outside the place that owns them."""
     return [
@@ -134,14 +96,14 @@ def owner_breaks(found: tuple[Import, ...]) -> list[str]:
     ]
 
 
-def step_breaks(found: tuple[Import, ...]) -> list[str]:
+def worker_breaks(found: tuple[Import, ...]) -> list[str]:
     """Imports of the child's side by the parent's."""
     return [
         f"{item.path} imports {item.name}"
         for item in found
-        if f"{item.name}.".startswith("planner.step.")
-        and not item.module.startswith("planner.step")
-        and not (item.late and (item.module, item.name) in LATE_IMPORTS_OF_STEP)
+        if f"{item.name}.".startswith("planner.worker.")
+        and not item.module.startswith("planner.worker")
+        and not (item.late and (item.module, item.name) in LATE_IMPORTS_OF_WORKER)
     ]
 
 
@@ -172,8 +134,42 @@ def found() -> tuple[Import, ...]:
     return imports_of(PACKAGE)
 
 
-def test_imports_go_down(found: tuple[Import, ...]) -> None:
-    assert floor_breaks(found) == []
+def linted(folder: Path) -> subprocess.CompletedProcess[str]:
+    """import-linter's verdict on the package `planner` in a folder, by the layers of pyproject."""
+    command = [sys.executable, "-m", "importlinter.cli", "--no-cache", "--config"]
+    return subprocess.run(
+        [*command, str(ROOT / "pyproject.toml")], cwd=folder, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": str(folder)},
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_imports_go_down() -> None:
+    done = linted(ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("file", "line"),
+    [
+        ("units.py", "from planner.results.estimate import Estimate"),
+        ("units.py", "def f():\n    import planner.cli.root"),
+        ("emulator/build.py", "from ..memory.search import Capacity"),
+        ("cost/energy.py", "from planner.memory import search"),
+        ("novel.py", "from planner.units import GIB"),
+    ],
+)
+def test_an_import_that_goes_up_would_be_seen(tmp_path: Path, file: str, line: str) -> None:
+    package = tmp_path / "planner"
+    for path in PACKAGE.rglob("*.py"):
+        copy = package / path.relative_to(PACKAGE)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text("")
+    (package / file).write_text(line)
+    done = linted(tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "BROKEN" in done.stdout or "novel" in done.stdout + done.stderr
 
 
 def test_torch_click_yaml_and_fvcore_have_one_place_each(found: tuple[Import, ...]) -> None:
@@ -183,17 +179,20 @@ def test_torch_click_yaml_and_fvcore_have_one_place_each(found: tuple[Import, ..
 
 
 def test_the_parent_does_not_import_the_childs_side(found: tuple[Import, ...]) -> None:
-    assert step_breaks(found) == []
+    assert worker_breaks(found) == []
 
 
 def test_no_cycles(found: tuple[Import, ...]) -> None:
     assert cycles(found) == []
 
 
-def test_every_module_has_a_floor_and_every_floor_a_module() -> None:
-    present = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
-    present |= {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
-    assert present == set(FLOORS)
+def test_no_file_lies_loose_beside_the_rooms() -> None:
+    loose = {path.stem for path in PACKAGE.glob("*.py")}
+    assert loose == {"__init__", "__main__", "_version", "errors", "units"}
+    assert {path.parent.name for path in PACKAGE.glob("*/__init__.py")} == {
+        *WITHOUT_TORCH,
+        "worker",
+    }
 
 
 def test_no_module_is_named_like_a_public_name() -> None:
@@ -204,18 +203,13 @@ def test_no_module_is_named_like_a_public_name() -> None:
 @pytest.mark.parametrize(
     ("file", "line", "check"),
     [
-        ("units.py", "from planner.results import Estimate", floor_breaks),
-        ("units.py", "def f():\n    import planner.cli.root", floor_breaks),
-        ("device/build.py", "from planner.memory import capacity", floor_breaks),
-        ("device/build.py", "from ..memory.capacity import Capacity", floor_breaks),
-        ("novel.py", "from planner.units import GIB", floor_breaks),
-        ("pipeline.py", "import torch", owner_breaks),
-        ("device/build.py", "def f():\n    from torch.cuda import device_count", owner_breaks),
-        ("report/terminal.py", "import click", owner_breaks),
+        ("questions/estimate.py", "import torch", owner_breaks),
+        ("emulator/build.py", "def f():\n    from torch.cuda import device_count", owner_breaks),
+        ("render/terminal.py", "import click", owner_breaks),
         ("hardware/specs.py", "import yaml", owner_breaks),
-        ("step/loop.py", "from fvcore.nn import flop_count", owner_breaks),
-        ("pipeline.py", "from planner.step import loop", step_breaks),
-        ("device/payload.py", "from planner.step.transport import pack", step_breaks),
+        ("worker/loop.py", "from fvcore.nn import flop_count", owner_breaks),
+        ("questions/estimate.py", "from planner.worker import loop", worker_breaks),
+        ("process/payload.py", "from planner.worker.target.transport import pack", worker_breaks),
         ("errors.py", "from planner.units import GIB", cycles),
     ],
 )
@@ -225,9 +219,8 @@ def test_a_break_would_be_seen(tmp_path: Path, file: str, line: str, check: obje
     for name, text in (
         (file, line),
         ("units.py", "" if file != "errors.py" else "from planner.errors import UsageError"),
-        ("memory/capacity.py", ""),
-        ("step/loop.py", ""),
-        ("step/transport.py", ""),
+        ("worker/loop.py", ""),
+        ("worker/target/transport.py", ""),
     ):
         path = package / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -251,18 +244,15 @@ def test_the_parent_side_loads_no_torch(module: str) -> None:
     assert not loaded & {"torch", "numpy", "fvcore", "torchvision"}
 
 
-@pytest.mark.parametrize(
-    "part", ["memory", "performance", "report", "estimation", "trace", "results"]
-)
-def test_whole_parts_load_no_torch(part: str) -> None:
-    """Every module of the part, whatever imports it."""
-    files = [PACKAGE / f"{part}.py", *sorted((PACKAGE / part).glob("*.py"))]
+@pytest.mark.parametrize("room", WITHOUT_TORCH)
+def test_whole_rooms_load_no_torch(room: str) -> None:
+    """Every module of the room, whatever imports it."""
     modules = [
         ".".join(("planner", *path.relative_to(PACKAGE).with_suffix("").parts))
-        for path in files
-        if path.exists() and path.stem != "__init__"
+        for path in sorted((PACKAGE / room).rglob("*.py"))
+        if path.stem != "__init__"
     ]
-    assert len(modules) == (1 if part in ("trace", "results") else len(files) - 2)
+    assert modules
     assert not loaded_by(tuple(modules)) & {"torch", "numpy", "fvcore", "torchvision"}
 
 

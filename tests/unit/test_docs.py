@@ -19,13 +19,13 @@ from rich.console import Console
 import planner
 from planner.cli.exit_codes import ExitCode
 from planner.cli.root import root
+from planner.config.parse import NAMES, step_config
 from planner.errors import PlannerError, UsageError
-from planner.estimation.speed_request import NAMES as SPEED_NAMES
-from planner.memory.timeline import ROUNDING
-from planner.options import NAMES, step_config
-from planner.report.terminal import render
-from planner.results import Estimate
-from planner.trace import Phase, TensorCategory
+from planner.estimation.job import NAMES as SPEED_NAMES
+from planner.memory.peak import ROUNDING
+from planner.render.terminal.estimate import render
+from planner.results.estimate import Estimate
+from planner.wire.trace import Phase, TensorCategory
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from planner.comparison_result import CardComparison, ComparedCard, RankBy
-from planner.curve_result import Curve, CurvePoint
 from planner.hardware.database import load_cpus, load_gpus, load_hosts
-from planner.results import Estimate
-from planner.verification.records import Figures, ProbeOutcome, ProbeRecord
+from planner.results.comparison import CardComparison, ComparedCard, RankBy
+from planner.results.curve import Curve, CurvePoint
+from planner.results.estimate import Estimate
+from planner.results.verification import Figures, ProbeOutcome, ProbeRecord
 
 # The last words of a key, or "per" and what it is counted by.
 _UNITS = re.compile(

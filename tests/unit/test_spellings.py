@@ -8,10 +8,8 @@ from typing import Any
 import pytest
 
 import planner
-from planner import comparing, curves, pipeline, verifying
-from planner.comparison_result import RankBy
-from planner.errors import UnknownGpuError, UsageError
-from planner.workload import (
+from planner import verifying
+from planner.config.workload import (
     BuildOn,
     DataDependent,
     Mode,
@@ -19,6 +17,11 @@ from planner.workload import (
     Precision,
     StepConfig,
 )
+from planner.errors import UnknownGpuError, UsageError
+from planner.questions import compare as comparing
+from planner.questions import curve as curves
+from planner.questions import estimate as pipeline
+from planner.results.comparison import RankBy
 
 
 class _Started(Exception):  # noqa: N818 # no error: what was asked has passed all checks

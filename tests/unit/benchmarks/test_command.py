@@ -15,7 +15,7 @@ import pytest
 from benchmarks.command import ROOT, Ended, faults, marked_processes, run_command
 from benchmarks.faults.cases import CASES, MODELS, RARE
 from benchmarks.option_fuzz import DONE, drawn
-from planner.processes import living_processes
+from planner.machine.processes import living_processes
 
 
 def run(folder: Path, source: str, limit_s: float = 20.0) -> Ended:
@@ -94,7 +94,7 @@ def _command_lines() -> list[str]:
 
 def test_a_traceback_of_planner_is_seen_and_one_of_others_is_not(tmp_path: Path) -> None:
     frame = 'Traceback (most recent call last):\n  File "{}", line 1, in f\nValueError: x\n'
-    for path, wrong in (("/a/planner/trace.py", True), ("/a/models/gpt2.py", False)):
+    for path, wrong in (("/a/planner/wire/trace.py", True), ("/a/models/gpt2.py", False)):
         text = frame.format(path)
         source = f"import sys; sys.stderr.write({text!r}); sys.exit(1)"
         found = faults(run(tmp_path, source), codes={1})

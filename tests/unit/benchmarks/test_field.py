@@ -10,7 +10,7 @@ import pytest
 from benchmarks.field.__main__ import JOBS, figure, is_right
 from benchmarks.field.cases import CASES, Case, Figure
 from planner.hardware.database import load_gpus
-from planner.results import Estimate
+from planner.results.estimate import Estimate
 
 
 def test_every_job_is_in_the_table_and_every_case_has_its_job() -> None:

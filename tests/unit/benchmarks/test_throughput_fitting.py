@@ -16,7 +16,7 @@ from benchmarks.throughput.fitting import LAUNCH_US, Parameters, fit, predicted_
 from benchmarks.throughput.records import Case, case_of, operators_of
 from benchmarks.throughput.shipped import shipped_s, table
 from planner.hardware.database import load_gpus
-from planner.performance import roofline
+from planner.timing import roofline
 
 
 def case(name: str, measured_s: float = 0.01) -> Case:

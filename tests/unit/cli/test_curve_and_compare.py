@@ -14,15 +14,15 @@ from click.testing import CliRunner, Result
 import planner
 from planner.cli.root import root
 from planner.cli.speed_options import speed_options
-from planner.comparing import compare
-from planner.comparison_result import CardComparison, ComparedCard, LeftOut, RankBy
-from planner.curve_result import Curve, CurvePoint
-from planner.curves import curve
+from planner.config.workload import StepConfig
 from planner.errors import PlannerError, UnknownGpuError, UsageError
-from planner.estimation.speed_request import NAMES
-from planner.results import Versions
+from planner.estimation.job import NAMES
+from planner.questions.compare import compare
+from planner.questions.curve import curve
+from planner.results.comparison import CardComparison, ComparedCard, LeftOut, RankBy
+from planner.results.curve import Curve, CurvePoint
+from planner.results.estimate import Versions
 from planner.units import GIB
-from planner.workload import StepConfig
 
 VERSIONS = Versions(torch="2.14.1", cuda="13.0", cudnn=None, python="3.11.7", planner="0.1.0")
 
@@ -92,7 +92,7 @@ def no_child(monkeypatch: pytest.MonkeyPatch) -> None:
     def started(*_: object) -> None:
         raise AssertionError("a child was about to be started")
 
-    monkeypatch.setattr("planner.opened.emulated_device", started)
+    monkeypatch.setattr("planner.estimation.session.emulated_device", started)
 
 
 def run(*words: str) -> Result:

@@ -14,14 +14,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 import planner
-from planner import diagnosis
 from planner.cli.root import root
-from planner.device import build
-from planner.device.build import emulated_device
-from planner.device.cache import VARIABLE
-from planner.device.nvml import PhysicalCard
-from planner.device.torch_install import find_torch
+from planner.emulator import build
+from planner.emulator.build import emulated_device
+from planner.emulator.cache import VARIABLE
+from planner.emulator.torch_install import find_torch
 from planner.errors import UnsupportedPlatformError
+from planner.machine.nvml import PhysicalCard
+from planner.questions import doctor as diagnosis
 from planner.units import GIB
 
 
@@ -172,7 +172,7 @@ def test_cards_and_their_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     def opened() -> Iterator[Library]:
         yield Library()
 
-    monkeypatch.setattr("planner.device.nvml.opened", opened)
+    monkeypatch.setattr("planner.machine.nvml.opened", opened)
     result = run()
     assert row(result.stdout, "NVIDIA driver") == "550.54.15"
     assert row(result.stdout, "cards") == "Tesla T4, 15.0 GiB"

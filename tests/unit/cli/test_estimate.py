@@ -14,6 +14,8 @@ from click.testing import CliRunner, Result
 import planner
 from planner.cli.estimate import estimate as command
 from planner.cli.root import root
+from planner.config.parse import step_config
+from planner.config.workload import BuildOn, OptimizerName, Precision, StepConfig
 from planner.errors import (
     BuildError,
     ChildTimeoutError,
@@ -22,10 +24,8 @@ from planner.errors import (
     TargetError,
     UnknownGpuError,
 )
-from planner.gpu_estimate import GpuEstimate
-from planner.options import step_config
-from planner.results import Estimate
-from planner.workload import BuildOn, OptimizerName, Precision, StepConfig
+from planner.results.device_estimate import GpuEstimate
+from planner.results.estimate import Estimate
 
 
 class Fake:
@@ -317,8 +317,8 @@ def test_the_library_checks_the_rest_before_it_starts_anything(
     def never(*arguments: Any, **options: Any) -> Any:
         raise AssertionError("started")
 
-    monkeypatch.setattr("planner.opened.emulated_device", never)
-    monkeypatch.setattr("planner.opened.find_torch", never)
+    monkeypatch.setattr("planner.estimation.session.emulated_device", never)
+    monkeypatch.setattr("planner.estimation.session.find_torch", never)
     result = run("m.py", *words)
     assert result.exit_code == 2
     assert result.stderr.startswith("error: ")

@@ -11,11 +11,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from planner.cli.root import root
-from planner.results import Versions
+from planner.config.workload import Precision, StepConfig
+from planner.results.estimate import Versions
+from planner.results.verification import DeviceKind, Figures, Verification, VerifiedDevice
 from planner.units import GIB, MIB
 from planner.verification import history
-from planner.verification.records import DeviceKind, Figures, Verification, VerifiedDevice
-from planner.workload import Precision, StepConfig
 
 KEPT = Verification(
     target="models/net.py",

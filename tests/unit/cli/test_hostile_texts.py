@@ -25,7 +25,7 @@ from planner.cli.progress import shown_progress
 from planner.cli.root import _COMMANDS, root
 from planner.errors import ModelError, TargetError
 from planner.hardware.yaml_files import own_folder
-from planner.outside_text import shown, shown_lines, shown_record
+from planner.render.outside_text import shown, shown_lines, shown_record
 from planner.verification import history
 
 # A title, a cleared screen, a colour; rich markup, right and wrong; text from right to left; an
@@ -244,7 +244,7 @@ def test_a_clean_record_is_the_record_itself() -> None:
     assert shown_record({"a": ["\x1b"]}) == {"a": [r"\x1b"]}
 
 
-# Who may print, and what with; planner/step is the child, whose streams are the model's too.
+# Who may print, and what with; planner/worker is the child, whose streams are the model's too.
 PRINTERS = {
     "cli/terminal.py": {"click.echo"},
     "cli/root.py": {"click.echo"},  # the help, which is ours

@@ -12,9 +12,9 @@ from click.testing import CliRunner
 from planner.cli.hosts import hosts
 from planner.cli.root import root
 from planner.errors import UnknownHostError
-from planner.hardware import this_host
 from planner.hardware.database import CpuDatabase, load_hosts
 from planner.hardware.host_specs import HostSpec
+from planner.machine import this_host
 from planner.units import GIB
 
 SHIPPED = Path(__file__).resolve().parents[3] / "hardware_db" / "hosts"

@@ -12,11 +12,11 @@ from click.testing import CliRunner, Result
 
 import planner
 from planner.cli.root import root
+from planner.config.parse import step_config
+from planner.config.workload import Precision, StepConfig
 from planner.errors import ModelError, PlannerError, TargetError, UnknownGpuError
-from planner.inspection import Inspection
-from planner.options import step_config
-from planner.pipeline import inspect
-from planner.workload import Precision, StepConfig
+from planner.questions.inspect import inspect
+from planner.results.inspection import Inspection
 
 
 class Fake:

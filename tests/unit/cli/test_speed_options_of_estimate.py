@@ -9,8 +9,8 @@ from click.testing import CliRunner, Result
 
 import planner
 from planner.cli.root import root
-from planner.estimation.speed_request import NAMES
-from planner.results import Estimate
+from planner.estimation.job import NAMES
+from planner.results.estimate import Estimate
 
 
 @pytest.fixture
@@ -33,9 +33,9 @@ def unstarted(monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*arguments: Any, **options: Any) -> Any:
         raise AssertionError("started")
 
-    monkeypatch.setattr("planner.opened.find_torch", never)
-    monkeypatch.setattr("planner.pipeline.estimate_on_host", never)
-    monkeypatch.setattr("planner.estimation.speed_request.this_host", never)
+    monkeypatch.setattr("planner.estimation.session.find_torch", never)
+    monkeypatch.setattr("planner.questions.estimate.estimate_on_host", never)
+    monkeypatch.setattr("planner.estimation.job.this_host", never)
 
 
 def run(*words: str) -> Result:
@@ -119,7 +119,7 @@ def test_the_cards_of_a_host_are_those_asked_for(monkeypatch: pytest.MonkeyPatch
         asked.extend(names)
         raise planner.PlannerError("enough")
 
-    monkeypatch.setattr("planner.opened.memory_budgets", budgets)
+    monkeypatch.setattr("planner.estimation.session.memory_budgets", budgets)
     assert run("--host", "g5.xlarge").exit_code == 1
     assert run("--host", "g5.xlarge", "--gpu", "t4").exit_code == 1
     assert asked == ["a10g", "t4"]

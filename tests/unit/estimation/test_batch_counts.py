@@ -6,8 +6,8 @@ import pytest
 
 from planner.errors import ModelError
 from planner.estimation.batch_counts import BatchCounts
-from planner.module_counts import FlopRules, ModelCounts, StepCounts, Structure
-from planner.trace import Counts, FlopSource, OperatorRecord, Phase, TensorShape
+from planner.wire.module_counts import FlopRules, ModelCounts, StepCounts, Structure
+from planner.wire.trace import Counts, FlopSource, OperatorRecord, Phase, TensorShape
 
 
 def counted(batch: int, *, merged: tuple[int, ...] = (), own_kernel: bool = False) -> ModelCounts:

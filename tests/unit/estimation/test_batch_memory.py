@@ -7,19 +7,19 @@ from typing import Any, cast
 
 import pytest
 
-from planner.estimation.allocator_what_ifs import AllocatorPlan
+from planner.config.workload import StepConfig
+from planner.estimation.alloc_conf import AllocatorPlan
 from planner.estimation.batch_memory import BatchMemory
-from planner.estimation.card_run import CardAnswer
-from planner.estimation.step_setup import StepSetup
-from planner.memory.allocator_options import parse_alloc_conf
+from planner.estimation.context import StepSetup
+from planner.estimation.device_memory import CardAnswer
+from planner.memory.allocator.options import parse_alloc_conf
+from planner.memory.allocator.replay import Request
 from planner.memory.budget import memory_budgets
-from planner.memory.capacity import Capacity
 from planner.memory.largest import Largest, Method
-from planner.memory.replay import Request
 from planner.memory.scaling import Sample, ScaledRequests, fit
-from planner.trace import EventKind, Outcome, StepTrace
+from planner.memory.search import Capacity
 from planner.units import MIB
-from planner.workload import StepConfig
+from planner.wire.trace import EventKind, Outcome, StepTrace
 
 CONTEXT = 198  # MiB of a T4
 

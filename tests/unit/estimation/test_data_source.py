@@ -6,13 +6,13 @@ from typing import Any, cast
 
 import pytest
 
-from planner.data_cost import DataCost
-from planner.device.runner import Runner
 from planner.errors import ModelError, TargetError
 from planner.estimation import data_source
 from planner.estimation.data_source import item_of_batch, measured_data, measured_item
-from planner.estimation.speed_request import speed_request
-from planner.performance.data_item import parse_data
+from planner.estimation.job import speed_request
+from planner.input_pipeline.data_item import parse_data
+from planner.process.client import Runner
+from planner.wire.data_cost import DataCost
 
 COST = DataCost(
     items=400, cpu_mean_s=4e-3, cpu_median_s=3.9e-3, wall_mean_s=4.1e-3, wall_median_s=4e-3,

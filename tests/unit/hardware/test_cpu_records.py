@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from planner.hardware.cpu_identity import plain_name
 from planner.hardware.cpu_specs import DECODE_ITEMS_PER_S_AND_GHZ, CpuSpec, CpuVendor
 from planner.hardware.database import load_cpus
+from planner.machine.cpu_identity import plain_name
 from planner.units import MIB
 
 HARDWARE_DB = Path(__file__).resolve().parents[3] / "hardware_db"

@@ -8,18 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.device.profile import UNLIMITED_BYTES
+from planner.emulator.profile import UNLIMITED_BYTES
 from planner.errors import UsageError
-from planner.memory.allocator_options import parse_alloc_conf
-from planner.memory.allocator_settings import AllocatorSettings
+from planner.memory.allocator.device_memory import WITHOUT_LIMIT_BYTES, DeviceMemory
+from planner.memory.allocator.options import parse_alloc_conf
+from planner.memory.allocator.replay import Request, replay
+from planner.memory.allocator.settings import AllocatorSettings
 from planner.memory.budget import MOST_MEMORY_BYTES, memory_budgets
-from planner.memory.capacity import BOUND
-from planner.memory.device_memory import WITHOUT_LIMIT_BYTES, DeviceMemory
 from planner.memory.forecast import Forecast
-from planner.memory.replay import Request, replay
 from planner.memory.scaling import Sample, ScaledRequests, fit
-from planner.trace import EventKind
+from planner.memory.search import BOUND
 from planner.units import GIB, KIB, MIB, TIB
+from planner.wire.trace import EventKind
 
 ALLOC, FREE = EventKind.ALLOC, EventKind.FREE
 CONFS = (

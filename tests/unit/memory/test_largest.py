@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from planner.memory.allocator_options import parse_alloc_conf
-from planner.memory.capacity import BOUND, Probe, Verdict
+from planner.memory.allocator.options import parse_alloc_conf
+from planner.memory.allocator.replay import Request, replay
 from planner.memory.forecast import Forecast, below
 from planner.memory.largest import (
     Beginning,
@@ -18,10 +18,10 @@ from planner.memory.largest import (
     forecasts,
     largest,
 )
-from planner.memory.replay import Request, replay
 from planner.memory.scaling import Sample, ScaledRequests, fit
-from planner.trace import EventKind
+from planner.memory.search import BOUND, Probe, Verdict
 from planner.units import GIB, KIB, MIB
+from planner.wire.trace import EventKind
 
 ALLOC, FREE = EventKind.ALLOC, EventKind.FREE
 SETTINGS = parse_alloc_conf("", "2.15.0")

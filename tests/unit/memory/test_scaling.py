@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.memory.replay import Request
+from planner.memory.allocator.replay import Request
 from planner.memory.scaling import Mismatch, Sample, ScaledRequests, fit
-from planner.trace import EventKind
+from planner.wire.trace import EventKind
 
 ALLOC, FREE = EventKind.ALLOC, EventKind.FREE
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from planner.results import Versions
+from planner.config.workload import Mode, Precision, StepConfig
+from planner.results.estimate import Versions
+from planner.results.verification import DeviceKind, Figures, Verification, VerifiedDevice
 from planner.units import GIB, MIB
-from planner.verification.records import DeviceKind, Figures, Verification, VerifiedDevice
-from planner.workload import Mode, Precision, StepConfig
 
 Make = Callable[..., Verification]
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from planner.errors import HistoryError, UsageError
+from planner.results.verification import DeviceKind
 from planner.units import MIB
 from planner.verification import history
-from planner.verification.records import DeviceKind
 
 
 def test_what_is_kept_is_found_again(store: Path, make: Any) -> None:

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
+from planner.config.workload import Mode
 from planner.hardware.database import load_gpus
 from planner.hardware.specs import ContextKind
 from planner.memory.budget import memory_budgets
-from planner.memory.spread import NoSpread, Spread
+from planner.memory.interval import NoSpread, Spread
 from planner.units import GIB, MIB
 from planner.verification import history, intervals
 from planner.verification.intervals import card_spread, published_context, published_reserved
 from planner.verification.learnt import Learnt, learnt
-from planner.workload import Mode
 
 ROOT = Path(__file__).parents[3]
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.verification.records import ProbeOutcome, ProbeRecord
+from planner.results.verification import ProbeOutcome, ProbeRecord
 from planner.verification.search import Searched, SearchPlan, search
 
 FITS, OOM = ProbeOutcome.FITS, ProbeOutcome.OOM

@@ -10,14 +10,8 @@ from typing import Any
 
 import pytest
 
-from planner.units import MIB
-from planner.verification import history
-from planner.verification.calibration import calibrate, last_of_each_step, models, reserved_offset
-from planner.verification.history import HistoryEntry
-from planner.verification.records import Verification
-from planner.verification.step_identity import OF_THE_RUN, StepIdentity, step_identity
-from planner.weights import WeightDtype
-from planner.workload import (
+from planner.config.weights import WeightDtype
+from planner.config.workload import (
     BuildOn,
     DataDependent,
     InputSpec,
@@ -27,6 +21,12 @@ from planner.workload import (
     SizeAt,
     StepConfig,
 )
+from planner.results.verification import Verification
+from planner.units import MIB
+from planner.verification import history
+from planner.verification.calibration import calibrate, last_of_each_step, models, reserved_offset
+from planner.verification.history import HistoryEntry
+from planner.verification.step_identity import OF_THE_RUN, StepIdentity, step_identity
 
 # A value of each field that is not its default.
 OTHER: dict[str, Any] = {

@@ -244,7 +244,7 @@ def test_sqlite_is_not_loaded_where_there_is_no_history(store: Path) -> None:
     code = (
         "import sys\n"
         "from planner.verification import history\n"
-        "import planner.pipeline\n"
+        "import planner.questions.estimate\n"
         "history.entries()\n"
         "print('sqlite3' in sys.modules)\n"
     )

@@ -1,0 +1,204 @@
+"""The words of a caller, for StepConfig: plain values and strings, checked and turned into records.
+
+In: keyword options of planner.estimate() or of the command line. Out: StepConfig.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import fields
+from enum import Enum
+from typing import Any, TypeVar
+
+from planner.config.workload import (
+    EMA_DECAY,
+    BuildOn,
+    DataDependent,
+    InputSpec,
+    Mode,
+    OptimizerName,
+    Precision,
+    Scalar,
+    SizeAt,
+    StepConfig,
+    parse_argument,
+    parse_input,
+    parse_size_at,
+)
+from planner.errors import UsageError
+
+_Choice = TypeVar("_Choice", bound=Enum)
+_CHOICES: dict[str, type[Enum]] = {
+    "mode": Mode, "precision": Precision, "optimizer": OptimizerName, "build_on": BuildOn,
+    "data_dependent": DataDependent,
+}  # fmt: skip
+_MAY_BE_NONE = (
+    "sequence_length", "precision", "optimizer", "build_on", "alloc_conf", "clip_grad_norm", "ema",
+)  # fmt: skip
+_FLAGS = ("channels_last", "checkpoint_activations", "set_to_none", "batch_from_data")
+_NUMBERS = ("clip_grad_norm", "ema")
+_COUNTS = ("batch_size", "sequence_length", "accumulate", "steps")
+NAMES = tuple(field.name for field in fields(StepConfig))
+
+
+def step_config(options: Mapping[str, Any]) -> StepConfig:
+    """StepConfig of options such as {"precision": "amp-bf16", "inputs": "3x224x224"}.
+
+    Raises:
+        UsageError: an unknown option, or a value that it does not take.
+    """
+    values: dict[str, Any] = {}
+    for name, value in options.items():
+        if name not in NAMES:
+            near = difflib.get_close_matches(name, NAMES, n=3)
+            hint = (
+                f"; did you mean {' or '.join(near)}?" if near else f"; known: {', '.join(NAMES)}"
+            )
+            raise UsageError(f"there is no option {name!r}{hint}")
+        values[name] = _value(name, value)
+    return StepConfig(**values)
+
+
+def _value(name: str, value: Any) -> Any:
+    if value is None and name in _MAY_BE_NONE:
+        return None
+    if name in _CHOICES:
+        return choice(_CHOICES[name], value, name)
+    if name in _NUMBERS:
+        return _number(name, value)
+    if name == "inputs":
+        return _inputs(value)
+    if name == "optimizer_arguments":
+        return arguments(value, name)
+    if name == "size_at":
+        return _sizes_at(value)
+    if name == "alloc_conf" and not (isinstance(value, str) and _ALLOC_CONF.fullmatch(value)):
+        raise UsageError(
+            f"alloc_conf {value!r} is not of the form NAME:VALUE[,NAME:VALUE...], for example "
+            "expandable_segments:True or max_split_size_mb:128,garbage_collection_threshold:0.8"
+        )
+    wanted: type = bool if name in _FLAGS else int if name in _COUNTS else str
+    if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
+        raise UsageError(f"{name} must be {_WORDS[wanted]}, not {value!r}")
+    return value
+
+
+def _number(name: str, value: Any) -> float | None:
+    """A number; of `ema` True is its usual decay and False none, as of a flag."""
+    if name == "ema" and isinstance(value, bool):
+        return EMA_DECAY if value else None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise UsageError(f"{name} must be a number, not {value!r}")
+    return float(value)
+
+
+def texts(value: Any, name: str) -> tuple[str, ...]:
+    """One text, or several, as a tuple; None is none.
+
+    Raises:
+        UsageError: something else.
+    """
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        return (value,)
+    if isinstance(value, (tuple, list)) and all(isinstance(item, str) for item in value):
+        return tuple(value)
+    raise UsageError(f"{name} must be text or a list of texts, not {value!r}")
+
+
+def one_text(value: Any, name: str) -> str:
+    """The text, of what may be one alone.
+
+    Raises:
+        UsageError: something else.
+    """
+    if not isinstance(value, str):
+        raise UsageError(f"{name} must be one text here, not {value!r}")
+    return value
+
+
+def device_word(value: Any) -> str | None:
+    """A device as torch names it ("cpu", "cuda:1"), without regard to case; None stays None."""
+    return None if value is None else str(value).strip().lower()
+
+
+# What torch parses when it is imported, and aborts on: PYTORCH_CUDA_ALLOC_CONF.
+_ALLOC_ENTRY = r"\s*\w+\s*:\s*(?:\[[^\[\]]+\]|[^\s,:;\[\]]+)\s*"
+_ALLOC_CONF = re.compile(f"{_ALLOC_ENTRY}(?:,{_ALLOC_ENTRY})*")
+_WORDS: dict[type, str] = {bool: "True or False", int: "a whole number", str: "text"}
+
+
+def choice(kind: type[_Choice], value: Any, name: str) -> _Choice:
+    """The member of `kind` that `value` names, without regard to case and underscores.
+
+    Raises:
+        UsageError: no such member; all are listed.
+    """
+    if isinstance(value, kind):
+        return value
+    if isinstance(value, str):
+        for member in kind:
+            if member.value == value.lower().replace("_", "-"):
+                return member
+    known = ", ".join(member.value for member in kind)
+    raise UsageError(f"{name} {value!r} is not one of {known}")
+
+
+def _inputs(value: Any) -> tuple[InputSpec, ...]:
+    given = (value,) if isinstance(value, (str, InputSpec)) else value
+    if not isinstance(given, (tuple, list)):
+        given = (value,)
+    wrong = [item for item in given if not isinstance(item, (str, InputSpec))]
+    if wrong:
+        raise UsageError(
+            f'inputs must be like "3x224x224" or a list of such, without the batch, not {value!r}'
+        )
+    return tuple(parse_input(item) if isinstance(item, str) else item for item in given)
+
+
+def _sizes_at(value: Any) -> tuple[SizeAt, ...]:
+    """Sizes of places from {"net.py:20": 512}, from "net.py:20=512" or from a list of these."""
+    if isinstance(value, Mapping):
+        value = tuple(f"{place}={size}" for place, size in value.items())
+    given = (value,) if isinstance(value, (str, SizeAt)) else value
+    if not isinstance(given, (tuple, list)) or not all(
+        isinstance(item, (str, SizeAt)) for item in given
+    ):
+        wanted = '{"net.py:20": 512} or "net.py:20=512"'
+        raise UsageError(f"size_at must be like {wanted}, not {value!r}")
+    return tuple(parse_size_at(item) if isinstance(item, str) else item for item in given)
+
+
+def arguments(value: Any, name: str) -> tuple[tuple[str, Scalar], ...]:
+    """Keyword arguments from a mapping, from "k=v" or from a list of "k=v" and (k, v).
+
+    Raises:
+        UsageError: another form, or a value that is not a number, text, True, False or None.
+    """
+    if isinstance(value, Mapping):
+        value = tuple(value.items())
+    elif isinstance(value, str):
+        value = (value,)
+    if not isinstance(value, (tuple, list)):
+        raise UsageError(f'{name} must be like {{"lr": 0.1}} or "lr=0.1", not {value!r}')
+    return tuple(_argument(item, name) for item in value)
+
+
+def _argument(item: Any, name: str) -> tuple[str, Scalar]:
+    if isinstance(item, str):
+        return parse_argument(item)
+    if not (isinstance(item, (tuple, list)) and len(item) == 2 and isinstance(item[0], str)):
+        raise UsageError(f'{name} must hold pairs like ("lr", 0.1), not {item!r}')
+    key, value = item
+    if value is not None and not isinstance(value, (bool, int, float, str)):
+        raise UsageError(
+            f"{name}: {key} must be a number, text, True, False or None, not {value!r}; for "
+            "anything else write a function without arguments that passes it"
+        )
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f"{name}: {key} must be a finite number, not {value!r}")
+    return key, value

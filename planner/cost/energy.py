@@ -1,0 +1,251 @@
+"""Energy and money of a training step, from its time and from what the card waits for in it.
+
+In: StepLoad, and optionally a dataset, a price and a PUE. Out: StepCost. Convention: power is known
+within bounds only, so every figure that follows from it is a pair (low, high).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from planner.cost.price import HourlyPrice
+from planner.errors import UsageError
+from planner.units import JOULES_PER_KWH, SECONDS_PER_HOUR, format_percent
+
+Range = tuple[float, float]
+
+# Idle draw of a card with an open context, as a share of its TDP:
+# https://nemulai.com/blog/gpu-electricity-cost-per-training-run (table of TDP and idle)
+IDLE_SHARE = 0.15
+
+# Share of TDP - idle that is drawn, by what bounds the time. Heavy training draws 76 % to 82 % of
+# the rating of a node of 8 H100 (https://arxiv.org/abs/2506.14551,
+# https://arxiv.org/abs/2412.08602); the division by bound is an estimate around those figures.
+COMPUTE_BOUND_SHARE: Range = (0.75, 0.90)
+BANDWIDTH_BOUND_SHARE: Range = (0.55, 0.75)
+WAITING_SHARE: Range = (0.30, 0.30)
+
+# What CPU and memory draw beside the card, as a share of the card's power. An estimate for a
+# workstation or a slice of a server; the H100 node of https://arxiv.org/abs/2412.08602, with its
+# switches and fans, draws up to 8.4 kW with cards of 5.6 kW, so about 50 % beside them.
+HOST_SHARE: Range = (0.15, 0.25)
+
+NO_PUE = 1.0  # the power of the machine alone, without what cools it
+_MOST_PUE = 10.0  # buildings are below 3; what is far above is a slip, and no range of figures
+_ROUNDING = 1e-6  # by which a sum of many shares may exceed 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepLoad:
+    """One step on one card: `compute_fraction` and `bandwidth_fraction` of `step_s` are bound by
+    arithmetic and by memory bandwidth; in the rest the card waits. `tdp_w` is the board's power.
+    """
+
+    step_s: float
+    samples_per_step: int
+    tdp_w: float
+    compute_fraction: float
+    bandwidth_fraction: float
+
+    def __post_init__(self) -> None:
+        shares = (self.compute_fraction, self.bandwidth_fraction)
+        assert min(self.step_s, self.samples_per_step, self.tdp_w) > 0
+        assert min(shares) >= 0
+        assert sum(shares) <= 1 + _ROUNDING
+
+    @property
+    def waiting_fraction(self) -> float:
+        """The share of `step_s` in which the card computes nothing."""
+        return max(0.0, 1 - self.compute_fraction - self.bandwidth_fraction)
+
+    @property
+    def samples_per_s(self) -> float:
+        """Throughput."""
+        return self.samples_per_step / self.step_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PowerRange:
+    """Mean power over a step in W: of the card, of the host beside it, of both with the PUE."""
+
+    card_w: Range
+    host_w: Range
+    total_w: Range
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochCost:
+    """One pass over `samples`. `money` is the rent of the card in `currency`, None with no price.
+
+    The power bill is in a rent already: `kwh` is not paid on top of `money`.
+    """
+
+    samples: int
+    hours: float
+    kwh: Range
+    money: Range | None
+    currency: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The entry `epoch` of a JSON document."""
+        return {
+            "samples": self.samples,
+            "hours": self.hours,
+            "kwh": list(self.kwh),
+            "money": None if self.money is None else list(self.money),
+            "currency": self.currency,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepCost:
+    """What a step takes in energy, and in money where a price is known.
+
+    `epoch` is None where no size of the dataset was given; `basis` says what each figure rests on.
+    """
+
+    power_w: Range
+    joule_per_sample: Range
+    samples_per_s: float
+    epoch: EpochCost | None
+    price: HourlyPrice | None
+    basis: tuple[str, ...]
+
+    @property
+    def cost_per_sample(self) -> Range | None:
+        """Rent of the card for one sample, in the currency of `price`."""
+        if self.price is None:
+            return None
+        return self.price.for_hours(1 / self.samples_per_s / SECONDS_PER_HOUR)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The cost in a JSON document: plain types, stable order."""
+        cost, price = self.cost_per_sample, self.price
+        return {
+            "power_w": list(self.power_w),
+            "joule_per_sample": list(self.joule_per_sample),
+            "samples_per_s": self.samples_per_s,
+            "cost_per_sample": None if cost is None else list(cost),
+            "price_per_hour": None if price is None else [price.low, price.high],
+            "currency": None if price is None else price.currency,
+            "epoch": None if self.epoch is None else self.epoch.to_dict(),
+            "basis": list(self.basis),
+        }
+
+
+def checked_pue(pue: float) -> float:
+    """The PUE itself.
+
+    Raises:
+        UsageError: it is not from 1 to 10.
+    """
+    if not 1 <= pue <= _MOST_PUE:
+        raise UsageError(
+            f"a PUE of {pue:g} was given, which is not from 1 to {_MOST_PUE:g}; write 1 for the "
+            "machine alone, or 1.1 to 1.5 for a data centre"
+        )
+    return pue
+
+
+def power_range(
+    load: StepLoad, *, host_share: Range = HOST_SHARE, pue: float = NO_PUE
+) -> PowerRange:
+    """Mean power over the step: idle + (TDP - idle) * u, with u by what bounds the time.
+
+    `pue` is the power of the building over that of its machines.
+
+    Raises:
+        UsageError: a PUE that is not from 1 to 10.
+    """
+    checked_pue(pue)
+    idle_w = IDLE_SHARE * load.tdp_w
+    card_w = _each(lambda end: idle_w + (load.tdp_w - idle_w) * _drawn_share(load, end))
+    host_w = _each(lambda end: card_w[end] * host_share[end])
+    total_w = _each(lambda end: (card_w[end] + host_w[end]) * pue)
+    return PowerRange(card_w=card_w, host_w=host_w, total_w=total_w)
+
+
+def step_cost(
+    load: StepLoad,
+    *,
+    dataset_samples: int | None = None,
+    price: HourlyPrice | None = None,
+    host_share: Range = HOST_SHARE,
+    pue: float = NO_PUE,
+) -> StepCost:
+    """Energy of a sample, and of an epoch of `dataset_samples` with its hours and its rent.
+
+    Raises:
+        UsageError: a PUE that is not from 1 to 10.
+    """
+    power_w = power_range(load, host_share=host_share, pue=pue).total_w
+    joules = _each(lambda end: power_w[end] / load.samples_per_s)
+    epoch = None
+    if dataset_samples is not None:
+        epoch = _epoch(dataset_samples, load.samples_per_s, joules, price)
+    return StepCost(
+        power_w=power_w,
+        joule_per_sample=joules,
+        samples_per_s=load.samples_per_s,
+        epoch=epoch,
+        price=price,
+        basis=_basis(load, dataset_samples, price, host_share, pue),
+    )
+
+
+def _epoch(
+    samples: int, samples_per_s: float, joule_per_sample: Range, price: HourlyPrice | None
+) -> EpochCost:
+    hours = samples / samples_per_s / SECONDS_PER_HOUR
+    return EpochCost(
+        samples=samples,
+        hours=hours,
+        kwh=_each(lambda end: joule_per_sample[end] * samples / JOULES_PER_KWH),
+        money=None if price is None else price.for_hours(hours),
+        currency=None if price is None else price.currency,
+    )
+
+
+def _drawn_share(load: StepLoad, end: int) -> float:
+    """The u of the formula, weighted by time."""
+    return (
+        load.compute_fraction * COMPUTE_BOUND_SHARE[end]
+        + load.bandwidth_fraction * BANDWIDTH_BOUND_SHARE[end]
+        + load.waiting_fraction * WAITING_SHARE[end]
+    )
+
+
+def _basis(
+    load: StepLoad,
+    dataset_samples: int | None,
+    price: HourlyPrice | None,
+    host_share: Range,
+    pue: float,
+) -> tuple[str, ...]:
+    said = [
+        f"power of the card: idle {format_percent(IDLE_SHARE, 1)} of {load.tdp_w:g} W, and of the "
+        f"rest {_shares(COMPUTE_BOUND_SHARE)} while compute-bound, "
+        f"{_shares(BANDWIDTH_BOUND_SHARE)} while memory-bandwidth-bound, "
+        f"{_shares(WAITING_SHARE)} while waiting",
+        f"power of the host: {_shares(host_share)} of the card's (more in a server of many cards)",
+    ]
+    if pue != NO_PUE:
+        said.append(f"PUE {pue:g}: that much for each watt of the machine")
+    if price is None:
+        said.append("no rent of this card is known; give one with --price, like 2.49 USD/h")
+    else:
+        said.append(f"price: {price.basis}")
+    if dataset_samples is not None:
+        said.append(f"an epoch is {dataset_samples} samples, each once, without any evaluation")
+    return tuple(said)
+
+
+def _shares(ends: Range) -> str:
+    low, high = (format_percent(end, 1) for end in ends)
+    return low if low == high else f"{low} to {high}"
+
+
+def _each(of: Callable[[int], float]) -> Range:
+    return of(0), of(1)

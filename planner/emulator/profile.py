@@ -1,0 +1,64 @@
+"""What a run has, as lines of key=value: a card for the emulated device, or a limit.
+
+In: the card's record and how much its allocations may take (see native/device.h); or the limit of a
+run on real hardware (see step/real_engines.py). Out: text for the child.
+"""
+
+from __future__ import annotations
+
+from planner.emulator.build import EmulatedDevice
+from planner.emulator.torch_install import TorchInstall
+from planner.hardware.specs import EmulationProfile
+
+# More than any step asks for: a run that must not fail measures what it would need.
+UNLIMITED_BYTES = 1 << 44
+
+
+def device_profile(
+    card: EmulationProfile,
+    *,
+    torch: TorchInstall,
+    device: EmulatedDevice,
+    total_memory_bytes: int,
+    capacity_bytes: int,
+) -> str:
+    """The profile of `card` with `total_memory_bytes` of memory as torch shows it.
+
+    `capacity_bytes` is what allocations may take together before the card is full.
+    """
+    major, minor = card.compute_capability
+    bridged = torch.cudnn_answers_without_device
+    values = {
+        "name": f"{card.name} (emulated)",
+        "major": major,
+        "minor": minor,
+        "multiprocessors": card.streaming_multiprocessors,
+        "threads_per_sm": card.limits.threads_per_sm,
+        "blocks_per_sm": card.limits.blocks_per_sm,
+        "total_memory_bytes": total_memory_bytes,
+        "capacity_bytes": capacity_bytes,
+        "l2_bytes": card.l2_bytes,
+        "shared_per_sm_bytes": card.limits.shared_memory_per_sm_bytes,
+        "shared_per_block_optin_bytes": card.limits.shared_memory_per_block_optin_bytes,
+        "clock_khz": card.boost_clock_hz // 1000,
+        "memory_clock_khz": card.memory_clock_hz // 1000,
+        "bus_bits": card.memory_bus_bits,
+        "cudnn_library": torch.cudnn_library if bridged else "",
+        "bridge_driver_library": device.bridge_driver if bridged else "",
+    }
+    return "".join(f"{key}={value}\n" for key, value in values.items())
+
+
+def without_limit(profile: str) -> str:
+    """The same card, with memory enough for anything."""
+    kept = [line for line in profile.splitlines() if not line.startswith("capacity_bytes=")]
+    return "".join(f"{line}\n" for line in [*kept, f"capacity_bytes={UNLIMITED_BYTES}"])
+
+
+def limit_profile(**limits: int | None) -> str:
+    """The limits of a run on real hardware; what is None is left out.
+
+    `data_limit_bytes`: RLIMIT_DATA of a run on the CPU. `kept_bytes`: what PyTorch's allocator has
+    to leave free of a physical card.
+    """
+    return "".join(f"{key}={value}\n" for key, value in limits.items() if value is not None)

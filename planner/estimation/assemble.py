@@ -1,0 +1,245 @@
+"""From the answers of the cards to the Estimate: figures, assumptions and warnings in one record.
+
+In: CardAnswers. Out: Estimate. An assumption that does not hold for every card names its card.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import zip_longest
+
+from planner.config.weights import settled
+from planner.config.workload import StepConfig
+from planner.estimation.alloc_conf import AllocatorPlan
+from planner.estimation.device_memory import CardAnswer
+from planner.estimation.device_timing import Speed
+from planner.estimation.prediction_interval import Outlook, outlook
+from planner.estimation.probes import Axis
+from planner.memory.budget import Calibration
+from planner.memory.interval import NoSpread, Spread
+from planner.memory.largest import Largest, Method
+from planner.memory.search import BOUND
+from planner.results.device_estimate import GpuEstimate
+from planner.results.estimate import Estimate, Versions
+from planner.units import format_bytes
+from planner.wire.module_counts import ModelCounts
+from planner.wire.trace import Counts
+
+_View = tuple[CardAnswer, Outlook | None]
+
+_READS_SHOWN = 5
+_NAMES_SHOWN = 4
+_NOT_RUN = (
+    "largest batches come from replays of a few runs for each compute capability; ask for a card "
+    "by its name to have its largest batch confirmed by runs"
+)
+
+
+def summarize(
+    target: str,
+    config: StepConfig,
+    answers: Sequence[CardAnswer],
+    versions: Versions,
+    run_warnings: Sequence[str],
+    *,
+    plan: AllocatorPlan | None = None,
+    counted: ModelCounts | None = None,
+    spreads: Sequence[Spread | NoSpread] = (),
+    speeds: Sequence[Speed] = (),
+    is_survey: bool = False,
+) -> Estimate:
+    """The Estimate of one target on all cards; `spreads` and `speeds` are in the order of answers.
+
+    Of every card in the database no batch is suggested: that would take longer than its runs.
+    """
+    first = answers[0].trace
+    settings = None if plan is None else plan.in_force
+    views: list[_View] = [(answer, None) for answer in answers]
+    if spreads:
+        views = [
+            (answer, outlook(answer, spread, settings, suggest=not is_survey))
+            for answer, spread in zip(answers, spreads, strict=True)
+        ]
+    counts = first.counts or Counts(parameters=0, trainable_parameters=0, buffers=0)
+    return Estimate(
+        target=target,
+        config=settled(config, counts.weight_dtypes),
+        counts=counts,
+        gpus=tuple(
+            _timed(_gpu(answer, seen), found)
+            for (answer, seen), found in zip_longest(views, speeds)
+        ),
+        versions=versions,
+        optimizer=first.optimizer,
+        build_on=first.build_on,
+        assumptions=(
+            *_shared(views, _assumptions),
+            *_environment(plan),
+            *dict.fromkeys(text for found in speeds for text in found.assumptions),
+            *((_NOT_RUN,) if is_survey and answers[0].batch is not None else ()),
+        ),
+        warnings=(*_shared(views, _warnings), *dict.fromkeys(run_warnings)),
+        step=None if counted is None else counted.step,
+        is_survey=is_survey,
+        values=answers[0].values,
+    )
+
+
+def _timed(entry: GpuEstimate, found: Speed | None) -> GpuEstimate:
+    if found is None:
+        return entry
+    return replace(entry, time=found.time, host=found.host, cost=found.cost)
+
+
+def _gpu(answer: CardAnswer, seen: Outlook | None) -> GpuEstimate:
+    budget, trace, batch, sequence = answer.budget, answer.trace, answer.batch, answer.sequence
+    samples = answer.batch_capacity
+    tokens = None if sequence is None else sequence.limited
+    return GpuEstimate(
+        requested=budget.requested,
+        name=budget.card.name,
+        id=budget.spec.id,
+        other_names=budget.spec.other_names,
+        total_memory_bytes=budget.card.total_memory_bytes,
+        usable_memory_bytes=budget.usable_memory_bytes,
+        context_overhead_bytes=budget.context_overhead_bytes,
+        reserve_bytes=budget.reserve_bytes,
+        peak_allocated_bytes=trace.peak_allocated_bytes,
+        peak_reserved_bytes=trace.peak_reserved_bytes,
+        outside_bytes=budget.outside_bytes,
+        managed_bytes=trace.outside.managed_bytes,
+        fits=answer.fits,
+        max_batch_size=None if samples is None else samples.largest,
+        max_batch_is_bound=samples is not None and samples.is_bound,
+        max_batch_confirmed=_confirmed(answer, batch) if samples else None,
+        max_batch_method=batch.method.value if batch and samples else None,
+        max_sequence_length=None if tokens is None else tokens.largest * Axis.SEQUENCE.unit,
+        max_sequence_confirmed=_confirmed(answer, sequence) if tokens else None,
+        batch_1_missing_bytes=_batch_1_missing(answer),
+        attention_backends=trace.attention_backends,
+        note=budget.note,
+        breakdown=answer.breakdown,
+        what_ifs=answer.what_ifs,
+        reserved_offset_bytes=budget.reserved_offset_bytes,
+        calibration=None if budget.calibration is None else budget.calibration.basis,
+        device_total_interval_bytes=None if seen is None else seen.interval_bytes,
+        interval_coverage=None if seen is None else seen.coverage,
+        interval_basis=None if seen is None else seen.basis,
+        suggested_batch_size=None if seen is None else seen.suggested_batch_size,
+        suggested_margin_bytes=None if seen is None else seen.suggested_margin_bytes,
+        suggested_batch_reason=None if seen is None else seen.suggested_batch_reason,
+    )
+
+
+def _confirmed(answer: CardAnswer, found: Largest | None) -> bool | None:
+    """Whether runs have shown it; runs whose sizes were drawn show nothing of another run."""
+    return None if found is None else found.is_confirmed and not answer.values.are_decided
+
+
+def _batch_1_missing(answer: CardAnswer) -> int | None:
+    if answer.batch_1 is None:
+        return None
+    return max(1, answer.batch_1.peak_reserved_bytes - answer.budget.capacity_bytes)
+
+
+def _shared(
+    views: Sequence[_View], texts: Callable[[CardAnswer, Outlook | None], Sequence[str]]
+) -> tuple[str, ...]:
+    """Texts of all cards, once each; with the card's name where not every card has it."""
+    per_card = [(answer.budget.requested, texts(answer, seen)) for answer, seen in views]
+    every = dict.fromkeys(text for _, found in per_card for text in found)
+    said: list[str] = []
+    for text in every:
+        holders = [name for name, found in per_card if text in found]
+        said.append(text if len(holders) == len(per_card) else f"{_listed(holders)}: {text}")
+    return tuple(said)
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _NAMES_SHOWN
+    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _assumptions(answer: CardAnswer, seen: Outlook | None) -> tuple[str, ...]:
+    note = answer.budget.note
+    named = () if note is None else (note,)
+    emptied = (
+        f"the model's code empties the allocator's cache ({answer.empties_cache} times); the "
+        "largest batch takes it into account",
+    )
+    return (
+        *named,
+        *_calibration(answer.budget.calibration),
+        *(() if seen is None else seen.said),
+        *answer.trace.assumptions,
+        *answer.values.assumptions(),
+        *(emptied if answer.empties_cache else ()),
+        *_by_runs(answer.batch, Axis.BATCH),
+        *_by_runs(answer.sequence, Axis.SEQUENCE),
+    )
+
+
+def _calibration(found: Calibration | None) -> tuple[str, ...]:
+    if found is None:
+        return ()
+    figures = []
+    if found.context_overhead_bytes is not None:
+        figures.append(f"context overhead {format_bytes(found.context_overhead_bytes)}")
+    if found.reserved_offset_bytes:
+        sign = "+" if found.reserved_offset_bytes > 0 else ""
+        figures.append(f"peak reserved {sign}{format_bytes(found.reserved_offset_bytes)}")
+    return (": ".join([found.basis, *([", ".join(figures)] if figures else [])]),)
+
+
+def _by_runs(found: Largest | None, axis: Axis) -> tuple[str, ...]:
+    if found is None or found.method is not Method.RUNS:
+        return ()
+    return (f"the largest {axis.label} was searched by runs: {found.reason}",)
+
+
+def _warnings(answer: CardAnswer, _: Outlook | None) -> tuple[str, ...]:
+    return (
+        *answer.trace.warnings,
+        *answer.values.warnings(),
+        *_paged(answer),
+        *_limits(answer.budget.requested, answer.batch, Axis.BATCH),
+        *_limits(answer.budget.requested, answer.sequence, Axis.SEQUENCE),
+    )
+
+
+def _paged(answer: CardAnswer) -> Iterator[str]:
+    """A step that does not fit as a whole runs where the driver moves unified memory away."""
+    managed_bytes = answer.trace.outside.managed_bytes
+    room_bytes = answer.budget.capacity_bytes + managed_bytes
+    if managed_bytes and not answer.fits and answer.trace.peak_reserved_bytes <= room_bytes:
+        yield (
+            f"{answer.budget.requested}: the step does not fit as a whole, but runs: the driver "
+            f"moves part of {format_bytes(managed_bytes)} of unified memory to the host, and steps "
+            "take longer than predicted"
+        )
+
+
+def _limits(card: str, found: Largest | None, axis: Axis) -> Iterator[str]:
+    """What ends an axis where memory does not."""
+    if found is None:
+        return
+    if found.has_no_limit:
+        yield f"no memory of the step depends on the {axis.label}: there is no largest one"
+    elif found.capacity.is_bound:
+        yield (
+            f"{card}: the search for the largest {axis.label} stopped at its bound of "
+            f"{BOUND * axis.unit}; memory is not what limits it"
+        )
+    error = found.capacity.error
+    if error is not None:
+        yield (
+            f"{card}: {axis.label} {error.value * axis.unit} fails for another reason than "
+            f"memory: {error.detail}"
+        )
+
+
+def _environment(plan: AllocatorPlan | None) -> tuple[str, ...]:
+    if plan is None or plan.variable is None:
+        return ()
+    return (f"{plan.variable}={plan.text} of this environment is in force",)

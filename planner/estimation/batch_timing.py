@@ -1,0 +1,87 @@
+"""How fast a step is at batch after batch on one card, and which batches are worth a look.
+
+In: BatchCounts, CardAnswer, SpeedRequest. Out: Speed or throughput at a batch; batches to try.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from planner.config.workload import StepConfig
+from planner.errors import PlannerError
+from planner.estimation.batch_counts import BatchCounts
+from planner.estimation.device_memory import CardAnswer
+from planner.estimation.device_timing import Speed, card_step, speed_of
+from planner.estimation.job import SpeedRequest
+from planner.memory.search import BOUND
+from planner.wire.module_counts import ModelCounts
+
+# Two doublings in a row that each gain less are beyond the knee.
+_FLAT_FACTOR = 1.01
+
+Throughput = Callable[[int], float | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchSpeeds:
+    """The speed of one card. `failures` gains a text for each batch that could not be counted."""
+
+    config: StepConfig
+    counts: BatchCounts
+    request: SpeedRequest
+    answer: CardAnswer
+    failures: dict[int, str]
+
+    def at(self, batch_size: int, *, fits: bool) -> Speed | None:
+        """Step time, host and cost; None where the step fails at this batch.
+
+        `fits` is of this batch on the card: where it does not, memory is the bound.
+        """
+        counted = self._counted(batch_size)
+        if counted is None:
+            return None
+        config = replace(self.config, batch_size=batch_size)
+        return speed_of(self.answer, config, counted, self.request, fits=fits)
+
+    def samples_per_s(self, batch_size: int) -> float | None:
+        """The throughput alone, which takes a quarter of the time."""
+        counted = self._counted(batch_size)
+        if counted is None:
+            return None
+        config = replace(self.config, batch_size=batch_size)
+        return card_step(self.answer, config, counted, self.request).samples_per_s()
+
+    def _counted(self, batch_size: int) -> ModelCounts | None:
+        if batch_size in self.failures:
+            return None
+        try:
+            return self.counts.at(batch_size)
+        except PlannerError as error:
+            self.failures[batch_size] = f"batch {batch_size} could not be counted: {error}"
+            return None
+
+
+def doublings(throughput: Throughput, largest: int | None) -> dict[int, float]:
+    """Throughputs at 1, 2, 4 ... to the first beyond `largest`, or to where they rise no more.
+
+    Batches at which the step fails are left out.
+    """
+    found: dict[int, float] = {}
+    batch = 1
+    while batch < BOUND:
+        samples = throughput(batch)
+        if samples is not None:
+            found[batch] = samples
+        if (largest is not None and batch > largest) or _is_flat(found, batch):
+            break
+        batch *= 2
+    return found
+
+
+def _is_flat(found: dict[int, float], batch: int) -> bool:
+    last = [found.get(size) for size in (batch // 4, batch // 2, batch)]
+    before, between, now = last
+    if before is None or between is None or now is None:
+        return False
+    return between < _FLAT_FACTOR * before and now < _FLAT_FACTOR * between

@@ -1,0 +1,81 @@
+"""One step and what it takes to run it on emulated cards.
+
+In: the step's config, the allocator's settings, a child that has loaded the target. Out: profiles
+of cards, and answers made side by side.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+from planner.config.workload import StepConfig
+from planner.emulator.build import EmulatedDevice
+from planner.emulator.profile import UNLIMITED_BYTES, device_profile
+from planner.emulator.torch_install import TorchInstall
+from planner.estimation.alloc_conf import AllocatorPlan
+from planner.memory.budget import MemoryBudget
+from planner.memory.largest import Card
+from planner.process.client import Runner
+
+Progress = Callable[[str], None]
+_Asked = TypeVar("_Asked")
+_Answer = TypeVar("_Answer")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cards:
+    """Makes profiles of the emulated device for cards, with and without their limit."""
+
+    torch: TorchInstall
+    device: EmulatedDevice
+
+    def unlimited(self, budget: MemoryBudget) -> str:
+        """The card with memory enough for anything: shows what a step takes."""
+        return self._profile(budget, UNLIMITED_BYTES)
+
+    def limited(self, budget: MemoryBudget) -> str:
+        """The card as it is: allocations beyond its capacity fail."""
+        return self._profile(budget, budget.allocatable_bytes)
+
+    def _profile(self, budget: MemoryBudget, capacity_bytes: int) -> str:
+        return device_profile(
+            budget.card,
+            torch=self.torch,
+            device=self.device,
+            total_memory_bytes=budget.usable_memory_bytes,
+            capacity_bytes=capacity_bytes,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepSetup:
+    """The step asked for, and what runs it; shared by the runs of all cards."""
+
+    config: StepConfig
+    plan: AllocatorPlan
+    runner: Runner
+    cards: Cards
+    progress: Progress
+
+    def replayed_card(self, budget: MemoryBudget) -> Card:
+        """The card as a replay wants it, under the allocator's setting in force."""
+        return Card(
+            capacity_bytes=budget.capacity_bytes,
+            total_memory_bytes=budget.usable_memory_bytes,
+            settings=self.plan.in_force,
+        )
+
+
+def side_by_side(answer: Callable[[_Asked], _Answer], asked: Sequence[_Asked]) -> list[_Answer]:
+    """Answers in order; as many at a time as there are processors. The first error ends all."""
+    if len(asked) < 2:
+        return [answer(one) for one in asked]
+    pool = ThreadPoolExecutor(max_workers=min(len(asked), len(os.sched_getaffinity(0))))
+    try:
+        return list(pool.map(answer, asked))
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)

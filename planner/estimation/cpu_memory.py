@@ -1,0 +1,121 @@
+"""The answer for a step on the CPU: some small runs, and from them the RAM at every batch.
+
+In: a runner of the CPU engine, the step, the memory it may take. Out: HostAnswer. The steps are
+real: they take the time that they take here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from planner.config.workload import StepConfig
+from planner.errors import ChildError, ModelError
+from planner.estimation.device_memory import model_error
+from planner.memory.allocator.replay import requests_of
+from planner.memory.cpu import HostForecast, HostSample
+from planner.memory.scaling import Sample, ScaledRequests, fit
+from planner.process.client import Runner
+from planner.wire.trace import Outcome, StepTrace
+
+# Batch 1 gives tensors other strides, hence other requests; oneDNN has paths of its own for 2.
+_RECORDED = ((2, 3), (8, 12), (24, 32))
+_SHARE = 4  # the last run is measured at this share of the largest batch
+_GALLOP = 8  # on the way there each is so many times the last
+_PATIENCE_S = 30.0  # the next run is left out where its steps may take longer
+_WORTH_WHILE = 2  # or where it is less than so many times the last
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostAnswer:
+    """What was found for the CPU. `trace` is the run of the batch asked for."""
+
+    trace: StepTrace
+    forecast: HostForecast
+    max_batch_size: int | None
+
+
+def host_answer(
+    runner: Runner,
+    config: StepConfig,
+    memory_bytes: int,
+    *,
+    search: bool,
+    progress: Callable[[str], None],
+) -> HostAnswer:
+    """Runs the step at the batch asked for and at some others.
+
+    Raises:
+        ModelError: the user's code raised, or the step asks for other memory at every batch.
+        ChildError: a run was killed or took too long.
+    """
+    scaled = _scaled(runner, config, progress)
+    progress(f"cpu: batch {config.batch_size}")
+    trace = _check(runner.run("", config))
+    forecast = HostForecast(scaled=scaled, samples=(_sample(trace),))
+    last = trace
+    while search and (further := _further(last, forecast.largest(memory_bytes))) is not None:
+        progress(f"cpu: batch {further}")
+        last = _check(runner.run("", replace(config, batch_size=further)))
+        forecast = replace(forecast, samples=(*forecast.samples, _sample(last)))
+    return HostAnswer(
+        trace=trace,
+        forecast=forecast,
+        max_batch_size=forecast.largest(memory_bytes) if search else None,
+    )
+
+
+def _scaled(runner: Runner, config: StepConfig, progress: Callable[[str], None]) -> ScaledRequests:
+    """The requests at every batch, from the first pair of batches that makes the same.
+
+    Raises:
+        ModelError: no pair does.
+    """
+    reason = ""
+    for pair in _RECORDED:
+        samples = []
+        for batch_size in pair:
+            progress(f"cpu: recording batch {batch_size}")
+            trace, log = runner.requests("", replace(config, batch_size=batch_size))
+            _check(trace)
+            if log is None:
+                raise ChildError("the requests of the run on the CPU could not be recorded")
+            samples.append(Sample(value=batch_size, requests=tuple(requests_of(log))))
+        scaled = fit(samples)
+        if isinstance(scaled, ScaledRequests):
+            return scaled
+        reason = scaled.reason
+    raise ModelError(
+        "the step asks for other memory at each batch, so that its RAM cannot be told from small "
+        f"runs: {reason}"
+    )
+
+
+def _further(last: StepTrace, largest: int) -> int | None:
+    """A larger batch to measure: what a process holds beside its tensors is best seen near the
+    answer, where they are large too.
+    """
+    if sum(last.step_s) * _GALLOP > _PATIENCE_S:
+        return None
+    further = min(largest // _SHARE, _GALLOP * last.batch_size)
+    return further if further >= _WORTH_WHILE * last.batch_size else None
+
+
+def _sample(trace: StepTrace) -> HostSample:
+    assert trace.host is not None, "a run that has ended has a reading"
+    return HostSample(batch_size=trace.batch_size, reading=trace.host)
+
+
+def _check(trace: StepTrace) -> StepTrace:
+    """The trace of a run that has ended.
+
+    Raises:
+        ModelError: it has not.
+    """
+    if trace.outcome is Outcome.OUT_OF_MEMORY:
+        raise ModelError(
+            f"this machine has too little RAM to run the step once with batch {trace.batch_size}"
+        )
+    if trace.outcome is not Outcome.COMPLETED:
+        raise model_error(trace)
+    return trace

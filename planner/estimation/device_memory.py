@@ -1,0 +1,171 @@
+"""One card's answer: the run without a limit, the run on the full card, the largest batch.
+
+In: the card's budget and the step's setup. Out: CardAnswer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from planner.emulator.profile import UNLIMITED_BYTES
+from planner.errors import LibraryError, ModelError
+from planner.estimation.alloc_conf import what_ifs
+from planner.estimation.context import StepSetup
+from planner.estimation.drawn_runs import drawn_runs
+from planner.estimation.largest_search import AxisSearch, RecordedRun, recorded_run
+from planner.estimation.probes import Axis, StepRuns
+from planner.memory.allocator.replay import Request
+from planner.memory.budget import MemoryBudget, with_outside
+from planner.memory.largest import Largest
+from planner.memory.peak import Breakdown
+from planner.memory.search import Capacity
+from planner.results.device_estimate import WhatIf
+from planner.results.values import NO_VALUES_READ, ValuesResult
+from planner.units import format_bytes
+from planner.wire.trace import AllocationTrace, EventKind, Outcome, StepTrace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardAnswer:
+    """What was found for one card; `batch` is None when no largest batch was asked for.
+
+    `sequence` is the longest sequence at the batch asked for, in units of Axis.SEQUENCE; None where
+    no length was given. `breakdown` is of the run in `trace`, None where that could not be
+    recorded. `requests` are what the run without a limit asked of the allocator, none where it
+    could not be recorded. `batch_1` is the run of batch 1 without a limit, where no batch fits and
+    another was asked for. `empties_cache`: how often the model's code gave cached memory back.
+    `values` are those that the run in `trace` read; where drawn numbers decided sizes in it,
+    `reserved_spread` is peak reserved of other draws over that of this one, least and greatest.
+    """
+
+    budget: MemoryBudget
+    trace: StepTrace
+    fits: bool
+    batch: Largest | None = None
+    sequence: Largest | None = None
+    breakdown: Breakdown | None = None
+    requests: tuple[Request, ...] = ()
+    batch_1: StepTrace | None = None
+    what_ifs: tuple[WhatIf, ...] = ()
+    empties_cache: int = 0
+    values: ValuesResult = NO_VALUES_READ
+    reserved_spread: tuple[float, float] = (1.0, 1.0)
+
+    @property
+    def batch_capacity(self) -> Capacity | None:
+        """Of samples; None where nothing was searched, or no memory depends on the batch."""
+        return None if self.batch is None else self.batch.limited
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardRun:
+    """The runs of one card."""
+
+    setup: StepSetup
+    budget: MemoryBudget
+
+    def answer(self, search: bool, *, sequence: bool = True) -> CardAnswer:
+        """Runs the step, and searches the largest batch if asked; with `sequence` its length too.
+
+        Raises:
+            ModelError: the user's code raised for the batch asked for.
+            ChildError: the run was killed or took too long.
+        """
+        setup = self.setup
+        setup.progress(f"{self.budget.requested}: batch {setup.config.batch_size}")
+        free = recorded_run(setup.runner, setup.cards.unlimited(self.budget), setup.config)
+        if free.trace.outcome is Outcome.MODEL_ERROR:
+            raise model_error(free.trace)
+        budget = with_outside(self.budget, free.trace.outside.total_bytes)
+        return replace(self, budget=budget)._answer(free, search, sequence)
+
+    def _answer(self, free: RecordedRun, search: bool, sequence: bool) -> CardAnswer:
+        setup = self.setup
+        if free.trace.outcome is Outcome.OUT_OF_MEMORY:
+            fits, held = False, RecordedRun(trace=beyond_all_cards(free.trace))
+        else:
+            fits, held = self._on_full_card(free)
+        batch = self._largest(Axis.BATCH, free, fits) if search else None
+        longest = None
+        if search and sequence and setup.config.sequence_length is not None:
+            longest = self._largest(Axis.SEQUENCE, free, fits)
+        is_hopeless = batch is not None and not batch.capacity.largest
+        values, spread = drawn_runs(setup, self.budget, free.trace)
+        return CardAnswer(
+            budget=self.budget,
+            trace=held.trace,
+            fits=fits,
+            batch=batch,
+            sequence=longest,
+            breakdown=held.breakdown,
+            requests=free.requests,
+            batch_1=self._batch_1() if is_hopeless and setup.config.batch_size > 1 else None,
+            what_ifs=self._what_ifs(free, batch),
+            empties_cache=_emptied(free.allocations),
+            values=values,
+            reserved_spread=spread,
+        )
+
+    def _batch_1(self) -> StepTrace | None:
+        """What the smallest batch takes; None when it fails for another reason than memory."""
+        setup = self.setup
+        config = replace(setup.config, batch_size=1)
+        trace = setup.runner.run(setup.cards.unlimited(self.budget), config)
+        return trace if trace.outcome is Outcome.COMPLETED else None
+
+    def _largest(self, axis: Axis, free: RecordedRun, fits: bool) -> Largest:
+        runs = StepRuns(setup=self.setup, budget=self.budget, axis=axis)
+        return AxisSearch(runs=runs, recorded=free, fits=fits).largest()
+
+    def _on_full_card(self, free: RecordedRun) -> tuple[bool, RecordedRun]:
+        """Whether the step fits, and the run that holds on this card."""
+        if free.trace.peak_reserved_bytes <= self.budget.capacity_bytes:
+            return True, free  # no allocation of it would have failed: the same run
+        if free.trace.peak_allocated_bytes > self.budget.capacity_bytes:
+            return False, free
+        setup = self.setup
+        full = recorded_run(setup.runner, setup.cards.limited(self.budget), setup.config)
+        if full.trace.outcome is Outcome.COMPLETED and not full.trace.outside.beyond_bytes:
+            return True, full
+        return False, free
+
+    def _what_ifs(self, free: RecordedRun, batch: Largest | None) -> tuple[WhatIf, ...]:
+        if free.allocations is None:
+            return ()
+        return what_ifs(
+            self.setup.plan.others,
+            free.requests,
+            None if batch is None else batch.scaled,
+            capacity_bytes=self.budget.capacity_bytes,
+            total_memory_bytes=self.budget.usable_memory_bytes,
+        )
+
+
+def _emptied(allocations: AllocationTrace | None) -> int:
+    events = () if allocations is None else allocations.events
+    return sum(event.kind is EventKind.EMPTY_CACHE for event in events)
+
+
+def beyond_all_cards(trace: StepTrace) -> StepTrace:
+    """The trace of a run that asked for more than there is to ask for."""
+    most = format_bytes(UNLIMITED_BYTES)
+    said = (
+        f"batch {trace.batch_size} needs more than can be measured ({most} in all, and with "
+        "expandable segments 9/8 of the card for one tensor); the peaks are those reached before "
+        "the allocation that failed"
+    )
+    return replace(trace, warnings=(*trace.warnings, said))
+
+
+def model_error(trace: StepTrace) -> ModelError:
+    """The failure of a run as the error that tells the user."""
+    failure = trace.failure
+    assert failure is not None
+    if failure.kind == LibraryError.__name__:
+        return LibraryError(failure.message, failure.frames)
+    kind = "" if failure.kind == "ModelError" else f"{failure.kind}: "
+    return ModelError(
+        f"the model's code failed ({failure.during}, batch {trace.batch_size}): "
+        f"{kind}{failure.message}",
+        failure.frames,
+    )

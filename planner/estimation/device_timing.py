@@ -1,0 +1,227 @@
+"""How fast the step is on each card, what holds it up, and what its host and its energy come to.
+
+In: CardAnswers, the counted step, SpeedRequest. Out: Speeds. Convention: a step that does not fit
+has the times that it would have with memory enough, and memory as its bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from planner.config.workload import Mode, StepConfig
+from planner.cost.energy import StepCost, StepLoad, step_cost
+from planner.cost.price import HourlyPrice, rent
+from planner.estimation.data_source import item_of_batch, unlike_words
+from planner.estimation.device_memory import CardAnswer
+from planner.estimation.host_needs import checkpoint_bytes, host_needs
+from planner.estimation.job import SpeedRequest
+from planner.estimation.speedups import gains
+from planner.estimation.timed_step import CardStep
+from planner.hardware.specs import GpuSpec
+from planner.results.step_time import HostNeeds, StepTime
+from planner.timing.bottleneck import Bottleneck, Bound, StepParts, bottleneck, without_room
+from planner.timing.efficiency import TimeSpread, efficiencies
+from planner.units import format_percent
+from planner.wire.module_counts import ModelCounts
+
+_NO_BYTES = (
+    "data are left out: the step's batch holds no tensors, so the bytes of an item are not known"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speed:
+    """The three answers for one card, and what was assumed for them."""
+
+    time: StepTime
+    host: HostNeeds
+    cost: StepCost
+    assumptions: tuple[str, ...] = ()
+
+
+def speeds_of(
+    answers: Sequence[CardAnswer], config: StepConfig, counted: ModelCounts, request: SpeedRequest
+) -> list[Speed]:
+    """The speed on each card, in the order of the answers; none where nothing ran on the card."""
+    if not counted.operators:
+        return []
+    found = [speed_of(answer, config, counted, request, fits=answer.fits) for answer in answers]
+    if len({answer.budget.card.compute_capability for answer in answers}) > 1:
+        first = answers[0].budget.requested
+        said = f"kernels are counted on {first}; the other cards are taken to launch the same"
+        found[0] = replace(found[0], assumptions=(*found[0].assumptions, said))
+    return found
+
+
+def speed_of(
+    answer: CardAnswer,
+    config: StepConfig,
+    counted: ModelCounts,
+    request: SpeedRequest,
+    *,
+    fits: bool,
+) -> Speed:
+    """The speed on one card of a step that need not be the one of its answer; `fits` is of it."""
+    capacity = answer.batch_capacity
+    found = speed(
+        card_step(answer, config, counted, request),
+        checkpoint=checkpoint_bytes(answer, config.mode),
+        fits=fits,
+        largest_batch=None if capacity is None else capacity.largest,
+    )
+    ratio = _time_ratio(answer)
+    said = () if ratio is None else (_corrected(answer, ratio),)
+    return replace(found, assumptions=(*said, *found.assumptions))
+
+
+def card_step(
+    answer: CardAnswer, config: StepConfig, counted: ModelCounts, request: SpeedRequest
+) -> CardStep:
+    """The counted step on the card of an answer."""
+    ratio = _time_ratio(answer)
+    return CardStep(
+        card=answer.budget.spec,
+        config=config,
+        counted=counted,
+        request=request,
+        item=item_of_batch(request.item, counted.batch_tensors_bytes, config.batch_size),
+        time_ratio=1.0 if ratio is None else ratio,
+    )
+
+
+def _time_ratio(answer: CardAnswer) -> float | None:
+    known = answer.budget.calibration
+    return None if known is None else known.step_time_ratio
+
+
+def _corrected(answer: CardAnswer, ratio: float) -> str:
+    known = answer.budget.calibration
+    assert known is not None
+    return f"{answer.budget.requested}, step time: {ratio:.3g} x as computed, {known.basis}"
+
+
+def speed(
+    step: CardStep, *, checkpoint: int = 0, fits: bool = True, largest_batch: int | None = None
+) -> Speed:
+    """Step time, host and cost of one card; `checkpoint` in bytes, `fits` is of the card."""
+    parts = step.parts()
+    host = host_needs(step, parts, checkpoint)
+    found = bottleneck(parts)
+    if not fits:
+        found = without_room(found, Bound.VRAM)
+    elif host.fits is False:
+        found = without_room(found, Bound.HOST_RAM)
+    return Speed(
+        time=_time(step, parts, found, largest_batch),
+        host=host,
+        cost=_cost(step, parts),
+        assumptions=_assumptions(step, parts),
+    )
+
+
+def _time(
+    step: CardStep, parts: StepParts, found: Bottleneck, largest_batch: int | None
+) -> StepTime:
+    spread = _spread(step)
+    times = parts.input
+    return StepTime(
+        step_s=parts.step_s,
+        samples_per_s=step.samples_per_s(parts),
+        gpu_s=parts.gpu_s,
+        launch_s=parts.launch_s,
+        phases_s=parts.phases_s,
+        bottleneck=found,
+        loader_s=None if times is None else parts.loader_s,
+        copy_s=None if times is None or times.copy_s is None else parts.copy_s,
+        interval_s=None if spread is None else _interval_s(parts, spread),
+        interval_coverage=None if spread is None else spread.coverage,
+        interval_basis=None if spread is None else spread.basis,
+        gains=gains(step, parts, found.bound, largest_batch),
+        uncounted_operators=parts.uncovered,
+    )
+
+
+def _spread(step: CardStep) -> TimeSpread | None:
+    """Errors of times as computed: they say nothing of times that past runs have corrected."""
+    if step.time_ratio != 1.0:
+        return None
+    return efficiencies().spread(is_training=step.config.mode is Mode.TRAIN)
+
+
+def _interval_s(parts: StepParts, spread: TimeSpread) -> tuple[float, float]:
+    """The errors are those of the card's part; a slower input hides them."""
+    return (
+        parts.step_of(parts.card_s * spread.low),
+        parts.step_of(parts.card_s * spread.high),
+    )
+
+
+def _cost(step: CardStep, parts: StepParts) -> StepCost:
+    load = StepLoad(
+        step_s=parts.step_s,
+        samples_per_step=step.samples,
+        tdp_w=step.card.tdp_w,
+        compute_fraction=parts.compute_s / parts.step_s,
+        bandwidth_fraction=parts.bandwidth_s / parts.step_s,
+    )
+    return step_cost(
+        load,
+        dataset_samples=step.request.dataset_samples,
+        price=_price(step.card, step.request),
+        pue=step.request.pue,
+    )
+
+
+def _price(card: GpuSpec, request: SpeedRequest) -> HourlyPrice | None:
+    """As given; else the rent of the host named, for one of its cards; else that of the card."""
+    if request.price is not None:
+        return request.price
+    machine, count = request.machine, dict(request.cards_of_host).get(card.id, 0)
+    whole = None if machine is None or not count else rent(machine.prices)
+    if machine is None or whole is None:
+        return rent(card.prices)
+    share = "" if count == 1 else f", 1/{count} for one card"
+    basis = f"{machine.id}, {whole.basis}{share}"
+    return replace(whole, low=whole.low / count, high=whole.high / count, basis=basis)
+
+
+def _assumptions(step: CardStep, parts: StepParts) -> tuple[str, ...]:
+    request = step.request
+    said = [*request.notes, *_host_words(step.card, request)]
+    if request.item is not None and step.item is None:
+        said.append(_NO_BYTES)
+    if step.item is not None:
+        said.append(f"data: {step.item.basis}")
+        if request.item is not None and (unlike := unlike_words(request.item, step.item)):
+            said.append(unlike)
+        if request.host is None:
+            said.append("no host was named: the loader is taken to keep up (--host, --cpu)")
+    if parts.input is not None and parts.input.copy_overlaps_step:
+        said.append(
+            "the copy to the card is taken to overlap the step, as where the next batch is copied "
+            "ahead, non_blocking; else its time comes on top"
+        )
+    spread = _spread(step)
+    if spread is not None:
+        said.append(
+            f"interval of the step time: {format_percent(spread.coverage, 1)} of such cases, by "
+            f"{spread.basis}"
+        )
+    return tuple(said)
+
+
+def _host_words(card: GpuSpec, request: SpeedRequest) -> tuple[str, ...]:
+    """What the cards of the host that was named have to do with this one."""
+    machine, cards = request.machine, dict(request.cards_of_host)
+    if machine is None or not cards:
+        return ()
+    if card.id not in cards:
+        # No card is named: of many, all have the same sentence.
+        return (f"{machine.id} comes with {', '.join(cards)}: any other card is put in its place",)
+    if cards[card.id] > 1:
+        return (
+            f"this job has all of {machine.id}; with one on each of its {cards[card.id]} cards, "
+            "each has that part of its cores and of its RAM",
+        )
+    return ()

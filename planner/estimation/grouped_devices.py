@@ -1,0 +1,211 @@
+"""Many cards at once: the cards of one compute capability share their runs.
+
+In: budgets of cards that run the same kernels. Out: a CardAnswer for each. Convention: peaks are
+those of one recorded run, replayed on each card; largest batches come from replays and are not
+confirmed by runs. Where the requests follow no rule, each card is run by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from planner.config.workload import StepConfig
+from planner.estimation.context import StepSetup, side_by_side
+from planner.estimation.device_memory import CardAnswer, CardRun, beyond_all_cards, model_error
+from planner.estimation.drawn_runs import drawn_runs
+from planner.estimation.probes import Axis, StepRuns, probe_of, sample_of
+from planner.memory.allocator.replay import Request, replay
+from planner.memory.budget import MemoryBudget, with_outside
+from planner.memory.largest import Beginning, Card, Largest, forecasts
+from planner.memory.scaling import Sample
+from planner.memory.search import Capacity, Probe, Verdict
+from planner.wire.trace import Outcome, RequestLog, StepTrace
+
+# Of each parameter: weight, gradient and two states of Adam in float32. For a guess alone.
+_BYTES_PER_PARAMETER = 16
+_SMALLEST = 2  # batch 1 makes other requests
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """The cards of one compute capability; the runs are made on the one with most memory.
+
+    `answered` are the largest batches of all surveys so far: where another one may begin.
+    """
+
+    setup: StepSetup
+    budgets: tuple[MemoryBudget, ...]
+    answered: dict[Card, int]
+
+    def answers(self, search: bool) -> list[CardAnswer]:
+        """An answer for each card, in order.
+
+        Raises:
+            ModelError: the user's code raised for the batch asked for.
+            ChildError: a run was killed or took too long.
+        """
+        first = max(self.budgets, key=lambda budget: budget.capacity_bytes)
+        major, minor = first.card.compute_capability
+        setup, asked = self.setup, self.setup.config.batch_size
+        setup.progress(f"compute capability {major}.{minor}: batch {asked}")
+        trace, log = setup.runner.requests(setup.cards.unlimited(first), setup.config)
+        if trace.outcome is Outcome.MODEL_ERROR:
+            raise model_error(trace)
+        taken_bytes = trace.outside.total_bytes
+        budgets = tuple(with_outside(budget, taken_bytes) for budget in self.budgets)
+        return replace(self, budgets=budgets)._answers(search, trace, log)
+
+    def _answers(self, search: bool, trace: StepTrace, log: RequestLog | None) -> list[CardAnswer]:
+        first = max(self.budgets, key=lambda budget: budget.capacity_bytes)
+        setup, asked = self.setup, self.setup.config.batch_size
+        if trace.outcome is Outcome.OUT_OF_MEMORY:
+            beyond = beyond_all_cards(trace)
+            return [CardAnswer(budget=b, trace=beyond, fits=False) for b in self.budgets]
+        if log is None or setup.plan.in_force is None:
+            return self._one_by_one(search)
+        sample = sample_of(asked, log)
+        largest: Sequence[Largest | None] = [None] * len(self.budgets)
+        if search:
+            found = self._forecasts(first, sample, trace)
+            if found is None:
+                return self._one_by_one(search)
+            largest = found
+        values, spread = drawn_runs(setup, first, trace)
+        batch_1 = None
+        if any(found is not None and not found.capacity.largest for found in largest):
+            batch_1 = setup.runner.run(setup.cards.unlimited(first), self._of_1())
+        return [
+            replace(
+                self._answer(budget, trace, sample.requests, batch, batch_1),
+                values=values,
+                reserved_spread=spread,
+            )
+            for budget, batch in zip(self.budgets, largest, strict=True)
+        ]
+
+    def _one_by_one(self, search: bool) -> list[CardAnswer]:
+        runs = [CardRun(setup=self.setup, budget=budget) for budget in self.budgets]
+        return [run.answer(search) for run in runs]
+
+    def _forecasts(
+        self, first: MemoryBudget, sample: Sample, trace: StepTrace
+    ) -> list[Largest] | None:
+        asked = max(2, self.setup.config.batch_size)
+        cards = [self.setup.replayed_card(budget) for budget in self.budgets]
+        beginning = Beginning(
+            values=(asked, self._second(asked, trace)),
+            sample=sample if sample.value == asked else None,
+            known=(),
+            start=asked,
+        )
+        runs = StepRuns(setup=self.setup, budget=first, axis=Axis.BATCH)
+        found = forecasts(runs.tries(), cards, beginning, dict(self.answered))
+        if found is not None:
+            found = self._with_smaller(runs, cards, found, asked)
+            self.answered.update(
+                (card, one.capacity.largest) for card, one in zip(cards, found, strict=True)
+            )
+        return found
+
+    def _with_smaller(
+        self, runs: StepRuns, cards: Sequence[Card], found: list[Largest], asked: int
+    ) -> list[Largest]:
+        """Cards that not even the smallest sample fits on, anew from two smaller ones."""
+        small = [index for index, one in enumerate(found) if not one.capacity.largest]
+        if not small or asked <= _SMALLEST:
+            return found
+        beginning = Beginning(
+            values=(_SMALLEST, max(_SMALLEST + 1, asked // 2)), sample=None, known=(), start=asked
+        )
+        again = forecasts(runs.tries(), [cards[index] for index in small], beginning)
+        answers = list(found)
+        for index, one in zip(small, again or [], strict=False):
+            answers[index] = one
+        return answers
+
+    def _second(self, asked: int, trace: StepTrace) -> int:
+        """A batch that about fills the card in the middle, as the second one to sample."""
+        capacities = sorted(budget.capacity_bytes for budget in self.budgets)
+        middle = capacities[len(capacities) // 2]
+        parameters = 0 if trace.counts is None else trace.counts.parameters
+        fixed = min(_BYTES_PER_PARAMETER * parameters, trace.peak_allocated_bytes * 7 // 8)
+        growing = max(1, trace.peak_allocated_bytes - fixed)
+        guess = max(2, (middle - fixed) * self.setup.config.batch_size // growing)
+        return guess if guess != asked else asked + 1
+
+    def _answer(
+        self,
+        budget: MemoryBudget,
+        trace: StepTrace,
+        requests: Sequence[Request],
+        batch: Largest | None,
+        batch_1: StepTrace | None,
+    ) -> CardAnswer:
+        if batch is None or batch.capacity.largest or batch_1 is None:
+            batch_1 = None
+        else:
+            batch = self._smallest(budget, batch, batch_1)
+        full = self._on_full_card(budget, trace, requests)
+        return CardAnswer(
+            budget=budget,
+            trace=full or trace,
+            fits=full is not None,
+            batch=batch,
+            requests=tuple(requests),
+            batch_1=batch_1,
+        )
+
+    def _on_full_card(
+        self, budget: MemoryBudget, trace: StepTrace, requests: Sequence[Request]
+    ) -> StepTrace | None:
+        """The run as it is on this card; None where it does not fit."""
+        if trace.peak_reserved_bytes <= budget.capacity_bytes:
+            return trace
+        settings = self.setup.plan.in_force
+        assert settings is not None, "else the cards are run one by one"
+        full = replay(
+            requests,
+            settings,
+            capacity_bytes=budget.capacity_bytes,
+            total_memory_bytes=budget.usable_memory_bytes,
+        )
+        if full.out_of_memory is not None:
+            return None
+        return replace(
+            trace,
+            peak_allocated_bytes=full.peak_allocated_bytes,
+            peak_active_bytes=full.peak_active_bytes,
+            peak_reserved_bytes=full.peak_reserved_bytes,
+        )
+
+    def _smallest(self, budget: MemoryBudget, batch: Largest, free: StepTrace) -> Largest:
+        """Batch 1 makes other requests than the batches that were sampled: it is run."""
+        probe = probe_of(1, free)
+        if free.outcome is Outcome.COMPLETED and free.peak_reserved_bytes > budget.capacity_bytes:
+            probe = Probe(value=1, verdict=Verdict.OUT_OF_MEMORY)
+            if free.peak_allocated_bytes <= budget.capacity_bytes:
+                limited = self.setup.cards.limited(budget)
+                probe = probe_of(1, self.setup.runner.run(limited, self._of_1()))
+        fits = probe.verdict is Verdict.FITS
+        capacity = Capacity(largest=int(fits), is_bound=False, probes=(probe,))
+        return replace(batch, capacity=capacity, is_confirmed=not fits)
+
+    def _of_1(self) -> StepConfig:
+        return replace(self.setup.config, batch_size=1)
+
+
+def surveyed(
+    setup: StepSetup, budgets: Sequence[MemoryBudget], *, search: bool
+) -> list[CardAnswer]:
+    """Answers in the order of the budgets, of cards of any compute capability."""
+    alike: dict[tuple[int, int], list[MemoryBudget]] = {}
+    for budget in budgets:
+        alike.setdefault(budget.card.compute_capability, []).append(budget)
+    answered: dict[Card, int] = {}
+    surveys = [
+        Survey(setup=setup, budgets=tuple(group), answered=answered) for group in alike.values()
+    ]
+    found = side_by_side(lambda group: group.answers(search), surveys)
+    by_name = {answer.budget.requested: answer for group in found for answer in group}
+    return [by_name[budget.requested] for budget in budgets]

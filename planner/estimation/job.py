@@ -1,0 +1,219 @@
+"""What a caller says of data, host and money: checked, and looked up in the hardware database.
+
+In: keyword options of planner.estimate() or of the command line. Out: SpeedRequest. Convention:
+what was not said stays None; no host is taken for granted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from planner.cost.energy import NO_PUE, checked_pue
+from planner.cost.price import HourlyPrice, parse_price
+from planner.errors import UsageError
+from planner.hardware.cpu_specs import CpuSpec
+from planner.hardware.database import load_cpus, load_hosts
+from planner.hardware.host_specs import HostSpec
+from planner.input_pipeline.data_item import DataItem, parse_data
+from planner.input_pipeline.host_budget import HostBudget
+from planner.input_pipeline.loader import DEFAULT_PREFETCH_FACTOR, NO_WORKERS, Loader
+from planner.machine.this_host import NAME as THIS_HOST
+from planner.machine.this_host import this_host
+from planner.units import parse_dataset_size, parse_memory
+
+# Of a host that nobody named: enough for most cards, and few enough for most machines.
+DEFAULT_WORKERS = 4
+_MOST_WORKERS = 8  # of a host that was named: more only where they are asked for
+NAMES = (
+    "data", "measure_data", "workers", "prefetch_factor", "pin_memory", "cpu", "host", "ram",
+    "price", "dataset_size", "pue",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeedRequest:
+    """`item` is None where no data were named; `measure_data` asks for the user's own to be timed.
+
+    `machine` is the record of a host that was named as such, `core_like` names the core that
+    `host.core_speed` is of; `notes` say what was assumed.
+    """
+
+    loader: Loader
+    item: DataItem | None = None
+    measure_data: bool = False
+    host: HostBudget | None = None
+    machine: HostSpec | None = None
+    core_like: str | None = None
+    ram_bytes: int | None = None
+    price: HourlyPrice | None = None
+    dataset_samples: int | None = None
+    pue: float = NO_PUE
+    notes: tuple[str, ...] = ()
+
+    @property
+    def cards_of_host(self) -> tuple[tuple[str, int], ...]:
+        """Ids of cards that the host comes with, each with its count."""
+        return () if self.machine is None else self.machine.gpus
+
+
+def speed_words(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Those of `options` that are for speed_request, and the others."""
+    asked = {name: value for name, value in options.items() if name in NAMES}
+    return asked, {name: value for name, value in options.items() if name not in NAMES}
+
+
+def speed_request(
+    *,
+    data: str | float | None = None,
+    measure_data: bool = False,
+    workers: int | str | None = None,
+    prefetch_factor: int | None = None,
+    pin_memory: bool = True,
+    cpu: str | None = None,
+    host: str | None = None,
+    ram: str | int | None = None,
+    price: str | None = None,
+    dataset_size: str | int | None = None,
+    pue: float = NO_PUE,
+    hardware_db: Path | None = None,
+) -> SpeedRequest:
+    """The request in these words; `workers` is a number, or "none": the training process loads.
+
+    Raises:
+        UsageError: one of them cannot be meant; an unknown processor or host, with near names.
+    """
+    number = _workers(workers)
+    _check_kinds(
+        measure_data=measure_data, workers=number, prefetch_factor=prefetch_factor,
+        pin_memory=pin_memory, cpu=cpu, host=host, price=price, pue=pue,
+    )  # fmt: skip
+    if data is not None and measure_data:
+        raise UsageError(f"data {data!r} was given, and measure_data: say one of the two")
+    if host is not None and cpu is not None:
+        raise UsageError(f"host {host!r} has a processor of its own: leave cpu {cpu!r} out")
+    if number == 0 and prefetch_factor is not None:
+        raise UsageError("without workers nothing is prefetched: leave prefetch_factor out")
+    checked_pue(pue)
+    # What is cheap to check comes before the database is read and this machine is measured.
+    ram_bytes = None if ram is None else parse_memory(ram, "ram")
+    hourly = None if price is None else parse_price(price)
+    samples = None if dataset_size is None else parse_dataset_size(str(dataset_size))
+    _loader(number, prefetch_factor, pin_memory, None)
+    item = None if data is None else parse_data(str(data))
+    found, notes = _host(host, cpu, hardware_db)
+    budget = None if found is None else _budget(found, host or cpu or "", ram_bytes)
+    if item is not None and budget is not None:
+        item = parse_data(str(data), core_speed=budget.core_speed)
+    return SpeedRequest(
+        loader=_loader(number, prefetch_factor, pin_memory, budget),
+        item=item,
+        measure_data=measure_data,
+        host=budget,
+        machine=found if isinstance(found, HostSpec) else None,
+        core_like=None if found is None else _cpu_of(found).name,
+        ram_bytes=ram_bytes if budget is None else (budget.ram_bytes or None),
+        price=hourly,
+        dataset_samples=samples,
+        pue=pue,
+        notes=notes,
+    )
+
+
+def _workers(asked: int | str | None) -> int | None:
+    """Workers of torch's DataLoader: 0 stands for none, which nobody can ask for by mistake."""
+    if isinstance(asked, str):
+        if asked.strip().lower() == NO_WORKERS:
+            return 0
+        raise UsageError(
+            f"workers must be a whole number, or {NO_WORKERS!r} where the training process loads "
+            f"the data itself, not {asked!r}"
+        )
+    if asked == 0 and not isinstance(asked, bool):
+        raise UsageError(
+            "0 workers: nobody prepares data beside the training. Give 1 or more, as in "
+            "--workers 8; for a DataLoader with num_workers=0, whose batches are made between the "
+            f"steps, say --workers {NO_WORKERS}"
+        )
+    return asked
+
+
+_FLAGS = ("measure_data", "pin_memory")
+_COUNTS = ("workers", "prefetch_factor")
+_TEXTS = ("cpu", "host", "price")
+
+
+def _check_kinds(**given: object) -> None:
+    """The command line gives the right ones; a caller of the library may not."""
+    for name, value in given.items():
+        if name in _FLAGS:
+            is_right, wanted = isinstance(value, bool), "True or False"
+        elif name in _COUNTS:
+            is_right = value is None or (isinstance(value, int) and not isinstance(value, bool))
+            wanted = "a whole number"
+        elif name in _TEXTS:
+            is_right, wanted = value is None or isinstance(value, str), "text"
+        else:
+            is_right = isinstance(value, (int, float)) and not isinstance(value, bool)
+            wanted = "a number"
+        if not is_right:
+            raise UsageError(f"{name} must be {wanted}, not {value!r}")
+
+
+def _host(
+    host: str | None, cpu: str | None, hardware_db: Path | None
+) -> tuple[HostSpec | CpuSpec | None, tuple[str, ...]]:
+    if host is not None:
+        if host.strip().lower() == THIS_HOST:
+            spec = this_host(load_cpus(hardware_db))
+            return spec, () if spec.note is None else (f"this machine: {spec.note}",)
+        match = load_hosts(hardware_db).find(host)
+        return match.spec, () if match.note is None else (match.note,)
+    if cpu is not None:
+        processor = load_cpus(hardware_db).find(cpu)
+        return processor.spec, () if processor.note is None else (processor.note,)
+    return None, ()
+
+
+def _cpu_of(found: HostSpec | CpuSpec) -> CpuSpec:
+    return found.cpu if isinstance(found, HostSpec) else found
+
+
+def _budget(found: HostSpec | CpuSpec, requested: str, ram_bytes: int | None) -> HostBudget:
+    """All of a processor that was named alone; its RAM is 0 where nobody said how much."""
+    cpu = _cpu_of(found)
+    if isinstance(found, HostSpec):
+        return HostBudget(
+            requested=requested,
+            cores=found.physical_cores,
+            threads=found.vcpus,
+            core_speed=cpu.core_speed,
+            ram_bytes=found.ram_bytes if ram_bytes is None else ram_bytes,
+            shm_bytes=found.shm_bytes,
+            storage_bytes_per_s=found.storage_bytes_per_s,
+            pcie_generation=found.pcie_generation,
+            pcie_lanes=found.pcie_lanes,
+        )
+    return HostBudget(
+        requested=requested,
+        cores=float(cpu.cores),
+        threads=cpu.threads,
+        core_speed=cpu.core_speed,
+        ram_bytes=ram_bytes or 0,
+        shm_bytes=None,
+        storage_bytes_per_s=None,
+        pcie_generation=cpu.pcie_generation,
+        pcie_lanes=None,
+    )
+
+
+def _loader(
+    workers: int | None, prefetch_factor: int | None, pin_memory: bool, host: HostBudget | None
+) -> Loader:
+    if workers is None:
+        there = DEFAULT_WORKERS if host is None else max(1, int(host.cores))
+        workers = min(there, _MOST_WORKERS)
+    ahead = DEFAULT_PREFETCH_FACTOR if prefetch_factor is None else prefetch_factor
+    return Loader(workers=workers, prefetch_factor=ahead, pin_memory=pin_memory)

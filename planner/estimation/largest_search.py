@@ -1,0 +1,164 @@
+"""The largest batch or sequence of one card: where to sample, where to begin, what is known.
+
+In: the recorded run of the step asked for, and runs at other values. Out: Largest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from planner.config.workload import StepConfig
+from planner.estimation.probes import Axis, StepRuns
+from planner.memory.allocator.device_memory import WITHOUT_LIMIT_BYTES
+from planner.memory.allocator.replay import Request, replay, requests_of
+from planner.memory.largest import Beginning, Largest, largest
+from planner.memory.peak import Breakdown, breakdown
+from planner.memory.scaling import Sample
+from planner.memory.search import Probe, Verdict
+from planner.process.client import Runner
+from planner.wire.trace import AllocationTrace, Outcome, StepTrace, TensorCategory
+
+_FIXED = (
+    TensorCategory.PARAMETER, TensorCategory.BUFFER, TensorCategory.GRADIENT,
+    TensorCategory.OPTIMIZER_STATE,
+)  # fmt: skip
+_WITHOUT_BREAKDOWN = 4  # times the batch asked for
+_LARGEST_GUESS = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedRun:
+    """A run, and what it asked for, where it was recorded to its end."""
+
+    trace: StepTrace
+    allocations: AllocationTrace | None = None
+    requests: tuple[Request, ...] = ()
+    breakdown: Breakdown | None = None
+
+
+def recorded_run(runner: Runner, profile: str, config: StepConfig) -> RecordedRun:
+    """Runs the step on the card of `profile`, and records it if that can be done."""
+    trace, allocations = runner.record(profile, config)
+    if allocations is None or trace.outcome is not Outcome.COMPLETED:
+        return RecordedRun(trace=trace)
+    found = breakdown(
+        allocations,
+        peak_allocated_bytes=trace.peak_allocated_bytes,
+        peak_reserved_bytes=trace.peak_reserved_bytes,
+    )
+    return RecordedRun(
+        trace=trace,
+        allocations=allocations,
+        requests=tuple(requests_of(allocations.events)),
+        breakdown=found,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AxisSearch:
+    """The search along the axis of `runs`.
+
+    `recorded` is the run of the step asked for on a card without a limit, and `fits` whether it
+    fits on the card.
+    """
+
+    runs: StepRuns
+    recorded: RecordedRun
+    fits: bool
+
+    def largest(self) -> Largest:
+        """The largest value that fits on the card."""
+        asked, values = self._asked(), self._values()
+        sample = self._sample() if asked in values else None
+        return largest(
+            self.runs.tries(),
+            self.runs.setup.replayed_card(self.runs.budget),
+            Beginning(
+                values=values,
+                sample=sample,
+                known=self._known(),
+                start=self._start(),
+                trouble=self._trouble(),
+            ),
+        )
+
+    def _asked(self) -> int | None:
+        """The value asked for, in units of the axis; None where it is no whole number of them."""
+        size, unit = self._size(), self.runs.axis.unit
+        return None if size % unit else size // unit
+
+    def _size(self) -> int:
+        config = self.runs.setup.config
+        if self.runs.axis is Axis.BATCH:
+            return config.batch_size
+        assert config.sequence_length is not None, "the axis needs a length that was asked for"
+        return config.sequence_length
+
+    def _known(self) -> tuple[Probe, ...]:
+        asked = self._asked()
+        if asked is None:
+            return ()
+        total_bytes = self.recorded.trace.peak_allocated_bytes
+        verdict = Verdict.FITS if self.fits else Verdict.OUT_OF_MEMORY
+        return (Probe(value=asked, verdict=verdict, total_bytes=total_bytes),)
+
+    def _sample(self) -> Sample | None:
+        asked, allocations = self._asked(), self.recorded.allocations
+        if asked is None or allocations is None:
+            return None
+        return Sample(
+            value=asked,
+            requests=self.recorded.requests,
+            workspaces=frozenset(
+                event.block
+                for event in allocations.events
+                if event.category is TensorCategory.WORKSPACE
+            ),
+        )
+
+    def _values(self) -> tuple[int, ...]:
+        """Where to sample: at what was asked for, and near where the card may be full."""
+        asked = max(1, self._size() // self.runs.axis.unit)
+        if self.runs.axis is Axis.SEQUENCE:
+            return (asked, 2 * asked, 3 * asked)
+        first = max(2, asked)  # batch 1 gives tensors other strides, hence other requests
+        guess = self._guess()
+        return (first, guess if guess != first else first + 1)
+
+    def _guess(self) -> int:
+        """The batch at which the memory that grows with it would fill the card."""
+        found, batch = self.recorded.breakdown, self.runs.setup.config.batch_size
+        if found is None:
+            return _WITHOUT_BREAKDOWN * batch
+        sums = found.by_category()
+        fixed = sum(sums.get(category.value, 0) for category in _FIXED)
+        growing = max(1, found.total() - fixed)
+        guess = (self.runs.budget.capacity_bytes - fixed) * batch // growing
+        return max(2, min(guess, _LARGEST_GUESS))
+
+    def _start(self) -> int:
+        """Where to begin if every try is a run."""
+        asked = max(1, self._size() // self.runs.axis.unit)
+        if self.fits:
+            return asked
+        taken = max(1, self.recorded.trace.peak_reserved_bytes)
+        return max(1, int(asked * self.runs.budget.capacity_bytes / taken))
+
+    def _trouble(self) -> str:
+        """Why a replay of this run would not be this run; "" where it is."""
+        allocations, trace = self.recorded.allocations, self.recorded.trace
+        plan = self.runs.setup.plan
+        if plan.in_force is None:
+            return f"the allocator's setting {plan.text} cannot be replayed"
+        if allocations is None:
+            return "the run could not be recorded"
+        again = replay(
+            self.recorded.requests,
+            plan.in_force,
+            capacity_bytes=WITHOUT_LIMIT_BYTES,
+            total_memory_bytes=self.runs.budget.usable_memory_bytes,
+        )
+        peaks = again.peak_allocated_bytes, again.peak_reserved_bytes
+        if peaks != (trace.peak_allocated_bytes, trace.peak_reserved_bytes):
+            return "a replay of the run does not give its peaks"
+        return ""

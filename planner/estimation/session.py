@@ -1,0 +1,178 @@
+"""A child that has loaded the target, and what is counted in it beside the runs.
+
+In: the target, the functions and arguments of its model, the card that it first sees; or an
+AskedStep. Out: Opened, OpenedStep.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from planner._version import __version__
+from planner.config.workload import Scalar, StepConfig, Target
+from planner.emulator.build import emulated_device
+from planner.emulator.torch_install import TorchInstall, find_torch
+from planner.errors import PlannerError
+from planner.estimation.alloc_conf import allocator_plan, check_environment
+from planner.estimation.batch_counts import BatchCounts
+from planner.estimation.context import Cards, Progress, StepSetup
+from planner.estimation.data_source import measured_data
+from planner.estimation.job import SpeedRequest, speed_request
+from planner.estimation.request import AskedStep
+from planner.memory.budget import MemoryBudget, memory_budgets
+from planner.process.client import Runner
+from planner.process.payload import ModelFunctions, child_target
+from planner.results.estimate import Versions
+from planner.verification.learnt import Learnt, learnt
+from planner.wire.module_counts import ModelCounts
+from planner.wire.protocol import ChildVersions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A child that has loaded the target. `label` is the target as the caller knows it."""
+
+    runner: Runner
+    cards: Cards
+    label: str
+    versions: Versions
+
+
+@contextmanager
+def opened(
+    target: Any,
+    functions: ModelFunctions,
+    given: tuple[tuple[str, Scalar], ...],
+    *,
+    torch: TorchInstall,
+    budget: MemoryBudget,
+    config: StepConfig,
+    timeout_s: float,
+    progress: Progress,
+) -> Iterator[Opened]:
+    """Starts a child that loads the target; it is there within the context.
+
+    Raises:
+        PlannerError: the emulated device could not be built, or the target not be loaded; or the
+            environment has a setting of the allocator that torch refuses.
+    """
+    check_environment(config, torch.version)
+    with child_target(target, functions, given) as named:
+        cards = Cards(torch=torch, device=emulated_device(torch, progress))
+        progress("importing torch and the model")
+        with Runner(
+            named,
+            device=cards.device,
+            profile=cards.unlimited(budget),
+            timeout_s=timeout_s,
+            alloc_conf=config.alloc_conf,
+            on_progress=progress,
+        ) as runner:
+            versions = versions_of(runner.wait_loaded(), torch)
+            yield Opened(
+                runner=runner, cards=cards, label=caller_label(target, named), versions=versions
+            )
+
+
+def beside(count: Callable[[], ModelCounts]) -> Future[ModelCounts]:
+    """Counts in a thread of its own; closing the child ends it."""
+    pool = ThreadPoolExecutor(max_workers=1)
+    counting = pool.submit(count)
+    pool.shutdown(wait=False)
+    return counting
+
+
+def counted_or_why(counting: Future[ModelCounts]) -> tuple[ModelCounts | None, tuple[str, ...]]:
+    """Counts are beside the point of an estimate: without them it says why, and goes on."""
+    try:
+        return counting.result(), ()
+    except PlannerError as error:
+        return None, (f"FLOPs and activations could not be counted: {error}",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedStep:
+    """A step in a child that has loaded the target, and the cards that it is asked about."""
+
+    child: Opened
+    setup: StepSetup
+    known: Learnt
+    request: SpeedRequest
+
+    def measured_request(self) -> SpeedRequest:
+        """The request, with the user's own items timed where that was asked for.
+
+        Raises:
+            PlannerError: there is no data set, or it failed.
+        """
+        if self.request.measure_data:
+            self.setup.progress("timing items of the data set")
+        return measured_data(self.child.runner, self.request)
+
+    def counts(self, budget: MemoryBudget) -> BatchCounts:
+        """What the step costs at any batch, counted on a card without its limit."""
+        profile = self.child.cards.unlimited(budget)
+
+        def count(batch_size: int) -> ModelCounts:
+            self.setup.progress(f"counting batch {batch_size}")
+            config = replace(self.setup.config, batch_size=batch_size)
+            return self.child.runner.count(profile, config)
+
+        return BatchCounts(count, self.setup.config.batch_size)
+
+
+@contextmanager
+def opened_step(asked: AskedStep, gpus: Sequence[str]) -> Iterator[OpenedStep]:
+    """The step on the cards of these names; without any, on those of the host that was named.
+
+    Raises:
+        PlannerError: see errors.py.
+    """
+    config, progress = asked.config, asked.progress
+    request = speed_request(**asked.speed_words, hardware_db=asked.database)
+    budgets = memory_budgets(
+        gpus or [card for card, _ in request.cards_of_host],
+        hardware_db=asked.database,
+        gpu_memory=asked.gpu_memory,
+        reserve=asked.reserve,
+    )
+    torch = find_torch()
+    known = learnt(budgets, torch=torch.version, mode=config.mode, from_history=asked.calibration)
+    plan = allocator_plan(asked.alloc_confs, torch.version)
+    with opened(
+        asked.target,
+        asked.functions,
+        asked.given,
+        torch=torch,
+        budget=known.budgets[0],
+        config=config,
+        timeout_s=asked.timeout_s,
+        progress=progress,
+    ) as child:
+        setup = StepSetup(
+            config=config, plan=plan, runner=child.runner, cards=child.cards, progress=progress
+        )
+        yield OpenedStep(child=child, setup=setup, known=known, request=request)
+
+
+def caller_label(target: Any, named: Target) -> str:
+    """The target as the caller knows it."""
+    if isinstance(target, (str, os.PathLike, Target)):
+        return named.label
+    return named.name or "model"
+
+
+def versions_of(child: ChildVersions, torch: TorchInstall) -> Versions:
+    """What the figures of a child are made with."""
+    return Versions(
+        torch=child.torch,
+        cuda=child.cuda,
+        cudnn=torch.cudnn_version,
+        python=child.python,
+        planner=__version__,
+    )

@@ -1,0 +1,146 @@
+"""One counted step on one card, with its host and its data: the seconds of its parts.
+
+In: the counted step, GpuSpec, SpeedRequest. Out: StepParts, also of the step with something
+changed. Convention: operators are those of the card that they were counted on; seconds of one
+optimizer step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from planner.config.workload import StepConfig
+from planner.estimation.job import SpeedRequest
+from planner.hardware.specs import GpuSpec
+from planner.input_pipeline.data_item import DataItem
+from planner.input_pipeline.loader import Loader
+from planner.input_pipeline.pcie import PcieLink
+from planner.input_pipeline.rates import InputTimes, input_times
+from planner.timing.bottleneck import StepParts, step_parts
+from planner.timing.efficiency import efficiencies
+from planner.timing.roofline import Change, GpuTime, gpu_time
+from planner.wire.module_counts import ModelCounts
+from planner.wire.trace import OperatorRecord, Phase
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """What of a step's kernels is changed; nothing, unless it is said.
+
+    `allow_tf32` lets matrix products of float32 be rounded. With `batch_size` the work of the
+    kernels grows as the batch does, their number stays: an approximation from above, as weights
+    are read no more often.
+    """
+
+    change: Change | None = None
+    allow_tf32: bool = False
+    batch_size: int | None = None
+
+
+AS_ASKED = Variant()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardStep:
+    """`item` is None where no data were named, or where nobody knows how many bytes they have.
+
+    `time_ratio` is measured over predicted step time of past runs on this card.
+    """
+
+    card: GpuSpec
+    config: StepConfig
+    counted: ModelCounts
+    request: SpeedRequest
+    item: DataItem | None = None
+    time_ratio: float = 1.0
+
+    @property
+    def samples(self) -> int:
+        """Samples of one optimizer step."""
+        return self.config.batch_size * self.config.accumulate
+
+    def gpu_times(self, variant: Variant = AS_ASKED) -> tuple[GpuTime, GpuTime]:
+        """Of one micro-batch, and of what the optimizer does once a step: of inference nothing."""
+        grown = (variant.batch_size or self.config.batch_size) / self.config.batch_size
+
+        def of(records: Sequence[OperatorRecord]) -> GpuTime:
+            return gpu_time(
+                records,
+                self.card,
+                tf32_matmul=variant.allow_tf32 or self.counted.tf32_matmul,
+                change=variant.change,
+            )
+
+        steps, others = _by_part(self.counted.operators)
+        return (
+            _scaled(of(others), work=grown * self.time_ratio, fixed=self.time_ratio),
+            _scaled(of(steps), work=self.time_ratio, fixed=self.time_ratio),
+        )
+
+    def launch_s(self) -> tuple[float, float]:
+        """CPU seconds to ask for the kernels of a micro-batch, and for those of the optimizer."""
+        core = 1.0 if self.request.host is None else self.request.host.core_speed
+        of_one_s = self.time_ratio * efficiencies().launch_s / core
+        steps, others = _by_part(self.counted.operators)
+        return (
+            of_one_s * sum(one.calls for one in others),
+            of_one_s * sum(one.calls for one in steps),
+        )
+
+    def parts(self, variant: Variant = AS_ASKED) -> StepParts:
+        """The seconds of the step."""
+        micro_batch, optimizer = self.gpu_times(variant)
+        launch_s = self.launch_s()
+        return step_parts(
+            micro_batch,
+            optimizer,
+            micro_batches=self.config.accumulate,
+            launch_s=launch_s,
+            input=self._input(launch_s[0], self.request.loader, variant.batch_size),
+        )
+
+    def fed_by(self, parts: StepParts, loader: Loader) -> StepParts:
+        """The same kernels with other settings of the DataLoader."""
+        return replace(parts, input=self._input(self.launch_s()[0], loader))
+
+    def samples_per_s(self, parts: StepParts | None = None) -> float:
+        """Throughput of the step, or of `parts` of it."""
+        return self.samples / (parts or self.parts()).step_s
+
+    def _input(
+        self, launch_s: float, loader: Loader, batch_size: int | None = None
+    ) -> InputTimes | None:
+        """Where the host is known; of any other the loader is taken to keep up."""
+        request = self.request
+        if self.item is None or request.host is None:
+            return None
+        return input_times(
+            self.item,
+            batch_size or self.config.batch_size,
+            loader,
+            request.host,
+            PcieLink(generation=self.card.pcie_generation, lanes=self.card.pcie_lanes),
+            trainer_s=launch_s,
+        )
+
+
+def _by_part(
+    operators: Sequence[OperatorRecord],
+) -> tuple[list[OperatorRecord], list[OperatorRecord]]:
+    """Those of the optimizer, and the others."""
+    steps = [one for one in operators if one.phase is Phase.OPTIMIZER_STEP]
+    return steps, [one for one in operators if one.phase is not Phase.OPTIMIZER_STEP]
+
+
+def _scaled(time: GpuTime, *, work: float, fixed: float) -> GpuTime:
+    """Kernels that work `work` times as long, and begin and end in `fixed` times as long."""
+    before_s = time.total_s
+    scaled = replace(
+        time,
+        compute_s=work * time.compute_s,
+        bandwidth_s=work * time.bandwidth_s,
+        fixed_s=fixed * time.fixed_s,
+    )
+    whole = scaled.total_s / before_s if before_s else 1.0
+    return replace(scaled, phases_s=tuple((phase, whole * s) for phase, s in time.phases_s))

@@ -1,0 +1,1 @@
+"""How batches reach the card, and what the host has to have for it."""

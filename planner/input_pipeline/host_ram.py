@@ -1,0 +1,124 @@
+"""What a training job holds in host RAM and in /dev/shm, and whether the host has it.
+
+In: Loader, the tensors of a batch, the process that trains, HostBudget. Out: HostRam, Verdicts.
+Convention: the most at a time, when the card is slower than the loader and every batch that may
+wait does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from planner.input_pipeline.loader import Loader
+from planner.units import MIB
+
+# A forked worker's own pages once a collection has written to every Python object: 65 to 77 MiB
+# measured with torch 2.14.1 (CUDA build), numpy and Pillow; 80 MB with torchvision, more while it
+# holds the items of a batch.
+WORKER_PRIVATE_BYTES = 76 * MIB
+# `docker run` without --shm-size (https://docs.docker.com/reference/cli/docker/container/run).
+DOCKER_SHM_BYTES = 64 * MIB
+_TIGHT_FRACTION = 0.8  # beyond it the kernel begins to drop the page cache that feeds the workers
+
+
+class Room(str, Enum):
+    """Whether something has its place."""
+
+    FITS = "fits"
+    TIGHT = "tight"  # above 80 %
+    DOES_NOT_FIT = "does not fit"
+    UNKNOWN = "unknown"  # nobody knows how much there is
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostRam:
+    """Bytes of one job. `dataset_bytes` is that of every process that holds a copy, together.
+
+    `prefetch_bytes` are batches that are not pinned, with workers in /dev/shm; `shm_peak_bytes` is
+    the most that /dev/shm has to take, also while batches are not pinned as fast as they come.
+    """
+
+    base_bytes: int
+    workers_bytes: int
+    prefetch_bytes: int
+    pinned_bytes: int
+    dataset_bytes: int
+    checkpoint_bytes: int
+    shm_peak_bytes: int
+
+    @property
+    def total_bytes(self) -> int:
+        """All that counts against the RAM of the host, /dev/shm included."""
+        return (
+            self.base_bytes
+            + self.workers_bytes
+            + self.prefetch_bytes
+            + self.pinned_bytes
+            + self.dataset_bytes
+            + self.checkpoint_bytes
+        )
+
+
+def host_ram(
+    loader: Loader,
+    tensor_sizes_bytes: Sequence[int],
+    *,
+    base_bytes: int,
+    worker_private_bytes: int = WORKER_PRIVATE_BYTES,
+    dataset_bytes: int = 0,
+    dataset_copied: bool = True,
+    checkpoint_bytes: int = 0,
+) -> HostRam:
+    """What a job holds; `tensor_sizes_bytes` are those of one batch.
+
+    `base_bytes` is the process that trains before its first batch, without the data set object.
+    That object is copied into each worker where it is made of Python objects, whose reference
+    counts are written to; one of arrays stays shared.
+    """
+    batch_bytes, pinned_batch_bytes = sum(tensor_sizes_bytes), pinned_bytes(tensor_sizes_bytes)
+    workers = loader.workers
+    # The pinning thread empties the workers' queue at once, and its own has no bound
+    # (torch/utils/data/_utils/pin_memory.py): what waits, waits pinned.
+    in_shm = loader.outstanding_batches + 1 if workers else 0
+    unpinned = min(in_shm, workers + 1) if loader.pin_memory else in_shm
+    pinned = loader.outstanding_batches + 1 if loader.pin_memory else 0
+    return HostRam(
+        base_bytes=base_bytes,
+        workers_bytes=workers * worker_private_bytes,
+        prefetch_bytes=max(1, unpinned) * batch_bytes,
+        pinned_bytes=pinned * pinned_batch_bytes,
+        dataset_bytes=dataset_bytes * (1 + workers if dataset_copied else 1),
+        checkpoint_bytes=checkpoint_bytes,
+        shm_peak_bytes=in_shm * batch_bytes,
+    )
+
+
+def pinned_bytes(sizes_bytes: Sequence[int]) -> int:
+    """What pinned copies of tensors take: torch's CachingHostAllocator rounds each block up.
+
+    To a power of two (aten/src/ATen/core/CachingHostAllocator.h).
+    """
+    return sum(1 << max(0, size_bytes - 1).bit_length() for size_bytes in sizes_bytes if size_bytes)
+
+
+def room_in_ram(ram: HostRam, ram_bytes: int) -> Room:
+    """Whether the job has its place in the RAM of the host."""
+    return _room(ram.total_bytes, ram_bytes)
+
+
+def room_in_shm(ram: HostRam, shm_bytes: int | None) -> Room:
+    """Whether the batches have their place in /dev/shm; where not, workers die of a bus error.
+
+    None is unknown; a container that was told nothing has DOCKER_SHM_BYTES.
+    """
+    if not ram.shm_peak_bytes:
+        return Room.FITS
+    return Room.UNKNOWN if shm_bytes is None else _room(ram.shm_peak_bytes, shm_bytes)
+
+
+def _room(needed_bytes: int, there_bytes: int) -> Room:
+    if needed_bytes > there_bytes:
+        return Room.DOES_NOT_FIT
+    return Room.TIGHT if needed_bytes > _TIGHT_FRACTION * there_bytes else Room.FITS

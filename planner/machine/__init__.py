@@ -1,0 +1,1 @@
+"""This machine: its processes and folders, its limits, its processor, its cards."""

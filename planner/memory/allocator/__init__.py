@@ -1,0 +1,1 @@
+"""PyTorch's caching allocator, replayed without torch."""

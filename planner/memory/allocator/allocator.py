@@ -1,0 +1,239 @@
+"""PyTorch's CUDA caching allocator, replayed without torch: the same bytes for the same requests.
+
+In: AllocatorSettings, a card's capacity, and requests. Out: blocks, and the figures that
+torch.cuda.memory_stats() would show. Convention: the rules are those of torch's
+c10/cuda/CUDACachingAllocator.cpp; where memory is short the result is None, not an exception.
+"""
+
+from __future__ import annotations
+
+from planner.errors import UsageError
+from planner.memory.allocator.blocks import Block, FreeBlocks, Numbering
+from planner.memory.allocator.device_memory import WITHOUT_LIMIT_BYTES, DeviceMemory
+from planner.memory.allocator.expandable import ExpandableSegments, best_to_grow
+from planner.memory.allocator.garbage_collection import GarbageCollector
+from planner.memory.allocator.settings import (
+    MIN_BLOCK_BYTES,
+    SMALL_REQUEST_BYTES,
+    AllocatorSettings,
+    Backend,
+)
+
+
+class PendingFree:
+    """A block that the program let go of while another stream used it."""
+
+    __slots__ = ("block",)
+
+    def __init__(self, block: Block) -> None:
+        self.block = block
+
+
+class CachingAllocator:
+    """The allocator of one card. `reserved_bytes` is what it holds of `capacity_bytes`.
+
+    `total_memory_bytes` is what torch shows as the card's memory (the same when None); shares of
+    the card and address ranges are counted from it.
+
+    Raises:
+        UsageError: the settings choose a backend that is not PyTorch's own.
+    """
+
+    def __init__(
+        self,
+        settings: AllocatorSettings,
+        *,
+        capacity_bytes: int,
+        total_memory_bytes: int | None = None,
+    ) -> None:
+        if settings.backend is not Backend.NATIVE:
+            raise UsageError(
+                f"backend:{settings.backend.value} leaves memory to the driver's pools, "
+                "which cannot be replayed; take backend:native"
+            )
+        total = capacity_bytes if total_memory_bytes is None else total_memory_bytes
+        self.settings = settings
+        self.allocated_bytes = self.active_bytes = self.reserved_bytes = 0
+        self.peak_allocated_bytes = self.peak_active_bytes = self.peak_reserved_bytes = 0
+        self.alloc_retries = 0
+        self._device = DeviceMemory(capacity_bytes)
+        self._numbering = Numbering(settings.tie_break)
+        self._expandable = (
+            ExpandableSegments(settings, self._device, self._numbering, total)
+            if settings.expandable_segments
+            else None
+        )
+        self._homes: dict[tuple[bool, int], FreeBlocks] = {}
+        self._pending: list[PendingFree] = []
+        self._allowed_bytes = settings.allowed_bytes(total)
+        self._reject_above_bytes = (
+            total
+            if settings.reject_above_fraction and self._allowed_bytes is None
+            else WITHOUT_LIMIT_BYTES
+        )
+        self._max_split_bytes = settings.max_split_bytes or WITHOUT_LIMIT_BYTES
+        self._rounds_up = any(divisions > 1 for divisions in settings.roundup_divisions)
+        self._collector = GarbageCollector.of(settings, self._allowed_bytes)
+
+    def allocate(self, size_bytes: int, stream: int = 0) -> Block | None:
+        """A block for a request of one stream; None where torch would raise OutOfMemoryError."""
+        if self._rounds_up:
+            size = self.settings.rounded(size_bytes)
+        else:
+            size = (size_bytes + MIN_BLOCK_BYTES - 1) // MIN_BLOCK_BYTES * MIN_BLOCK_BYTES
+            size = size or MIN_BLOCK_BYTES
+        small = size <= SMALL_REQUEST_BYTES
+        home = self._homes.get((small, stream))
+        if home is None:
+            home = self._homes[(small, stream)] = FreeBlocks(is_small=small, stream=stream)
+        block = self._best_fit(home, size) or self._new_memory(home, size)
+        if block is None:
+            return None
+        if self._splits(block, size):
+            block = self._split(block, size)
+        block.in_use = True
+        size = block.size_bytes
+        self.allocated_bytes += size
+        if self.allocated_bytes > self.peak_allocated_bytes:
+            self.peak_allocated_bytes = self.allocated_bytes
+        self.active_bytes += size
+        if self.active_bytes > self.peak_active_bytes:
+            self.peak_active_bytes = self.active_bytes
+        return block
+
+    def free(self, block: Block) -> None:
+        """Takes back a block that no other stream uses."""
+        self.allocated_bytes -= block.size_bytes
+        self._free(block)
+
+    def request_free(self, block: Block) -> PendingFree:
+        """The program lets go of a block that another stream still uses (record_stream)."""
+        self.allocated_bytes -= block.size_bytes
+        pending = PendingFree(block)
+        self._pending.append(pending)
+        return pending
+
+    def complete_free(self, pending: PendingFree) -> None:
+        """The other stream is done. Nothing is left to do where the allocator waited for it."""
+        if pending in self._pending:
+            self._pending.remove(pending)
+            self._free(pending.block)
+
+    def empty_cache(self) -> None:
+        """Gives back to the card what no live block lies in, as torch.cuda.empty_cache()."""
+        while self._pending:  # the allocator waits until no other stream uses them
+            self._free(self._pending.pop().block)
+        for home in self._homes.values():
+            if self._expandable is not None:
+                self._expandable.unmap(list(home.blocks))
+                self.reserved_bytes = self._expandable.mapped_bytes
+            else:
+                for block in [block for block in home.blocks if not block.is_split]:
+                    self._release(block)
+
+    def reset_peaks(self) -> None:
+        """Lets the peaks begin anew at what is held now."""
+        self.peak_allocated_bytes = self.allocated_bytes
+        self.peak_active_bytes = self.active_bytes
+        self.peak_reserved_bytes = self.reserved_bytes
+
+    def _best_fit(self, home: FreeBlocks, size: int) -> Block | None:
+        if self._collector is not None:
+            self._collector.count_search(home)
+        at = home.first_of(size)
+        if at == len(home.blocks):
+            return None
+        if self._expandable is not None:
+            at = best_to_grow(home, at)
+        if self._max_split_bytes != WITHOUT_LIMIT_BYTES:
+            found = home.blocks[at].size_bytes
+            if size < self._max_split_bytes <= found:
+                return None
+            if size >= self._max_split_bytes and (
+                found >= size + self.settings.max_non_split_rounding_bytes
+            ):
+                return None
+        return home.take(at)
+
+    def _new_memory(self, home: FreeBlocks, size: int) -> Block | None:
+        """A block of new memory; where there is none, cached memory is given back for it."""
+        segment = self.settings.segment_bytes(size)
+        if self._collector is not None:
+            for old in self._collector.collect(self._homes.values(), self.reserved_bytes):
+                self._release(old)
+        if self.reserved_bytes + segment > self._reject_above_bytes:
+            return None
+        block = self._grow(home, size, segment)
+        if block is None and self._release_oversize(home, size):
+            block = self._grow(home, size, segment)
+        if block is None:
+            self.empty_cache()
+            self.alloc_retries += 1
+            block = self._grow(home, size, segment)
+        return block
+
+    def _grow(self, home: FreeBlocks, size: int, segment: int) -> Block | None:
+        if self._allowed_bytes is not None and self.reserved_bytes + segment > self._allowed_bytes:
+            return None
+        if self._expandable is not None:
+            block = self._expandable.grow(home, size)
+            self.reserved_bytes = self._expandable.mapped_bytes
+        else:
+            address = self._device.allocate(segment)
+            if address is None:
+                return None
+            block = Block(home, address, segment, self._numbering.of_segment())
+            self.reserved_bytes += segment
+        if self.reserved_bytes > self.peak_reserved_bytes:
+            self.peak_reserved_bytes = self.reserved_bytes
+        return block
+
+    def _splits(self, block: Block, size: int) -> bool:
+        remaining = block.size_bytes - size
+        if block.home.is_small or self._expandable is not None:
+            return remaining >= MIN_BLOCK_BYTES
+        return size < self._max_split_bytes and remaining > SMALL_REQUEST_BYTES
+
+    def _split(self, block: Block, size: int) -> Block:
+        """Cuts `size` bytes from the front; the rest is free."""
+        front = Block(block.home, block.address, size, self._numbering.of_part(block))
+        front.link_before(block)
+        block.address += size
+        block.size_bytes -= size
+        self._insert(block)
+        return front
+
+    def _free(self, block: Block) -> None:
+        self.active_bytes -= block.size_bytes
+        block.in_use = False
+        block.absorb_neighbours()
+        self._insert(block)
+
+    def _insert(self, block: Block) -> None:
+        if self._collector is not None:
+            self._collector.stamp(block)
+        block.home.insert(block)
+
+    def _release(self, block: Block) -> None:
+        """Gives a whole free segment back to the card."""
+        block.home.remove(block)
+        self._device.release(block.address, block.size_bytes)
+        self.reserved_bytes -= block.size_bytes
+
+    def _release_oversize(self, home: FreeBlocks, size: int) -> bool:
+        """With max_split_size_mb: gives back just enough blocks that are too large to be split."""
+        if self._max_split_bytes == WITHOUT_LIMIT_BYTES:
+            return False
+        wanted = max(size, self._max_split_bytes)
+        at = home.first_of(wanted)
+        if at < len(home.blocks) and self._expandable is None:
+            self._release(home.blocks[at])
+            return True
+        released = 0
+        for block in reversed(home.blocks[:at]):  # the largest first
+            if released >= wanted or block.size_bytes < self._max_split_bytes:
+                break
+            if self._expandable is None:
+                released += block.size_bytes
+                self._release(block)
+        return released >= wanted

@@ -1,0 +1,128 @@
+"""What a step on the CPU holds in RAM at any batch: live tensors and the process around them.
+
+In: the requests at every batch (see scaling.py), and what some runs held. Out: HostForecast.
+Convention: there is no caching allocator; malloc maps each large block for itself and gives it back
+at once, as MALLOC_MMAP_THRESHOLD_ in the child's environment makes sure. What a run held beyond its
+live tensors (libraries, their scratch, Python) hardly depends on the batch; where it grows with
+it, the line through the runs is followed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from planner.memory.allocator.replay import Request
+from planner.memory.scaling import ScaledRequests
+from planner.memory.search import BOUND
+from planner.wire.trace import EventKind, HostReading
+
+# glibc: from this size on a block is mapped for itself, as a whole number of pages.
+MMAP_THRESHOLD_BYTES = 128 * 1024
+MALLOC_SETTING = ("MALLOC_MMAP_THRESHOLD_", str(MMAP_THRESHOLD_BYTES))
+_PAGE_BYTES = 4096
+# What a process holds beside its tensors differed by up to 2.7 MiB between runs of an MLP with
+# batch 8 to 8000 (torch 2.14.1, 2 threads): the largest batch keeps a little more than that free.
+KEPT_FREE_BYTES = 4 << 20
+# Between runs of one batch, and with what is imported when: growth below it is none.
+_NOISE_BYTES = 16 << 20
+_AROUND_BYTES = 64 + 32  # alignment of PyTorch's allocator, and malloc's own header
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostSample:
+    """What the process of a run at one batch held."""
+
+    batch_size: int
+    reading: HostReading
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostForecast:
+    """The RAM of a step at any batch; `samples` are in rising order of batch."""
+
+    scaled: ScaledRequests
+    samples: tuple[HostSample, ...]
+
+    def live_bytes(self, batch_size: int) -> int:
+        """Most bytes of tensors alive at a time, each as malloc maps it."""
+        return peak_live_bytes(self.scaled.at(batch_size).requests)
+
+    def around_bytes(self, batch_size: int) -> int:
+        """What the process holds beside live tensors at their peak.
+
+        Beyond the two largest samples, that of the largest, and more where it grew between them.
+        """
+        (first, low), (last, high) = self._seen(self.samples[-2:][0]), self._seen(self.samples[-1])
+        if batch_size < last:
+            return max(low, high)
+        if high - low < _NOISE_BYTES:
+            return high
+        return high + (high - low) * (batch_size - last) // (last - first)
+
+    def _seen(self, sample: HostSample) -> tuple[int, int]:
+        live_bytes = self.live_bytes(sample.batch_size)
+        return sample.batch_size, sample.reading.peak_bytes - live_bytes
+
+    def resident_bytes(self, batch_size: int) -> int:
+        """Peak of the process's resident memory."""
+        return self.live_bytes(batch_size) + self.around_bytes(batch_size)
+
+    def largest(self, memory_bytes: int, bound: int = BOUND) -> int:
+        """The largest batch whose process stays within `memory_bytes`; 0 where not even 1 does.
+
+        KEPT_FREE_BYTES of them stay free.
+        """
+        memory_bytes -= KEPT_FREE_BYTES
+        if self.resident_bytes(1) > memory_bytes:
+            return 0
+        low, high = 1, 2
+        while high <= bound and self.resident_bytes(high) <= memory_bytes:
+            low, high = high, 2 * high
+        high = min(high, bound + 1)
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self.resident_bytes(middle) <= memory_bytes:
+                low = middle
+            else:
+                high = middle
+        return low
+
+    def data_limit_bytes(self, memory_bytes: int) -> int:
+        """RLIMIT_DATA that keeps the resident memory of a run within `memory_bytes`.
+
+        It counts private memory that is mapped, written or not, and no pages of files. Where live
+        tensors peak, more may be mapped than is ever written: oneDNN takes its scratch for more
+        threads than there are. So what is mapped is told at that peak, not at the step's end.
+        """
+        sample = self.samples[-1]
+        peak_bytes, end_bytes = live_bytes_of(self.scaled.at(sample.batch_size).requests)
+        mapped_at_peak_bytes = sample.reading.end_data_bytes + peak_bytes - end_bytes
+        return max(0, memory_bytes + mapped_at_peak_bytes - sample.reading.peak_bytes)
+
+
+def peak_live_bytes(requests: Sequence[Request]) -> int:
+    """Most bytes alive at a time among the requests."""
+    return live_bytes_of(requests)[0]
+
+
+def live_bytes_of(requests: Sequence[Request]) -> tuple[int, int]:
+    """Bytes alive among the requests: the most at a time, and those after the last."""
+    live: dict[int, int] = {}
+    now = peak = 0
+    for request in requests:
+        if request.kind is EventKind.ALLOC:
+            size_bytes = mapped_bytes(request.size_bytes)
+            live[request.block] = size_bytes
+            now += size_bytes
+            peak = max(peak, now)
+        else:
+            now -= live.pop(request.block, 0)
+    return peak, now
+
+
+def mapped_bytes(size_bytes: int) -> int:
+    """What malloc takes for a tensor of that size."""
+    if size_bytes < MMAP_THRESHOLD_BYTES:
+        return size_bytes
+    return -(-(size_bytes + _AROUND_BYTES) // _PAGE_BYTES) * _PAGE_BYTES

@@ -1,0 +1,208 @@
+"""What the peak is made of: the blocks alive at the peak, summed by any of their properties.
+
+In: an AllocationTrace. Out: Breakdown. Convention: a block counts with all that the allocator took
+for it, as in torch.cuda.memory_allocated(), so that every sum is the peak allocated; where that
+is not known, with its size rounded up as the allocator rounds.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from planner.wire.trace import (
+    AllocationEvent,
+    AllocationTrace,
+    EventKind,
+    Origin,
+    Phase,
+    TensorCategory,
+)
+
+_ROUNDING_BYTES = 512  # kMinBlockSize, c10/core/CachingDeviceAllocator.h
+ROUNDING = "rounding"  # beside the categories: ends of large blocks, too short to be split off
+_FREES = (EventKind.FREE, EventKind.FREE_REQUESTED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A block that is alive at the peak. `step` and `phase` say when it was asked for."""
+
+    size_bytes: int
+    block_bytes: int
+    category: TensorCategory
+    step: int
+    phase: Phase
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Breakdown:
+    """The live set at the first moment of the highest peak, in the order of allocation.
+
+    Every dict is in falling order of bytes, and sums up to `total()`. `step_peak_bytes` has one
+    entry for each step; `fragmentation_bytes` is None where the peak reserved was not given.
+    """
+
+    held: tuple[Held, ...]
+    peak_step: int
+    peak_phase: Phase
+    step_peak_bytes: tuple[int, ...]
+    uncounted_bytes: int = 0
+    fragmentation_bytes: int | None = None
+
+    def total(self) -> int:
+        """Peak allocated, bytes."""
+        return sum(block.block_bytes for block in self.held) + self.uncounted_bytes
+
+    def by_category(self) -> dict[str, int]:
+        """By TensorCategory, sizes rounded up to 512 bytes; the rest of the blocks is ROUNDING."""
+        sums = self._sums(lambda b: b.category.value, lambda b: _rounded(b.size_bytes))
+        rounding = self.total() - sum(sums.values())
+        return _falling({**sums, **({ROUNDING: rounding} if rounding else {})})
+
+    def by_module(self, depth: int | None = None) -> dict[str, int]:
+        """By dotted path, cut to `depth` names (None: not cut); "" is outside of any submodule."""
+
+        def path(block: Held) -> str:
+            return ".".join(block.origin.module.split(".")[:depth])
+
+        return self._whole(path)
+
+    def by_operator(self) -> dict[str, int]:
+        """By the operator or autograd node that asked; "" is none: placing the model, the batch."""
+        return self._whole(lambda block: block.origin.operator)
+
+    def by_phase(self) -> dict[str, int]:
+        """By the phase in which it was asked for."""
+        return self._whole(lambda block: block.phase.value)
+
+    def largest(self, count: int = 10) -> tuple[Held, ...]:
+        """The largest blocks, the oldest of equals first."""
+        return tuple(sorted(self.held, key=lambda block: -block.block_bytes)[:count])
+
+    @property
+    def first_step_peak_bytes(self) -> int | None:
+        """Peak of step 1, in which the optimizer state is born; None without a step."""
+        return self.step_peak_bytes[0] if self.step_peak_bytes else None
+
+    @property
+    def steady_step_peak_bytes(self) -> int | None:
+        """Peak of the last step; None without a step."""
+        return self.step_peak_bytes[-1] if self.step_peak_bytes else None
+
+    @property
+    def unattributed_bytes(self) -> int:
+        """What no category could be given to, the uncounted among it."""
+        return self.uncounted_bytes + sum(
+            block.block_bytes
+            for block in self.held
+            if block.category is TensorCategory.UNATTRIBUTED
+        )
+
+    def _whole(self, key: Callable[[Held], str]) -> dict[str, int]:
+        sums = self._sums(key, lambda block: block.block_bytes)
+        if self.uncounted_bytes:
+            sums[ROUNDING] = sums.get(ROUNDING, 0) + self.uncounted_bytes
+        return _falling(sums)
+
+    def _sums(self, key: Callable[[Held], str], size: Callable[[Held], int]) -> dict[str, int]:
+        sums: dict[str, int] = defaultdict(int)
+        for block in self.held:
+            sums[key(block)] += size(block)
+        return dict(sums)
+
+
+def breakdown(
+    trace: AllocationTrace,
+    *,
+    peak_allocated_bytes: int | None = None,
+    peak_reserved_bytes: int | None = None,
+) -> Breakdown:
+    """The breakdown of the peak of `trace`.
+
+    `peak_allocated_bytes` is torch's own figure of the run: where block sizes are not known, what
+    it has beyond the sum is `uncounted_bytes`.
+    """
+    peak = _find_peak(trace)
+    counted = sum(block.block_bytes for block in peak.held)
+    allocated = counted if peak_allocated_bytes is None else peak_allocated_bytes
+    return Breakdown(
+        held=peak.held,
+        peak_step=peak.step,
+        peak_phase=peak.phase,
+        step_peak_bytes=peak.step_peak_bytes,
+        uncounted_bytes=allocated - counted,
+        fragmentation_bytes=None
+        if peak_reserved_bytes is None
+        else peak_reserved_bytes - allocated,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Peak:
+    held: tuple[Held, ...]
+    step: int
+    phase: Phase
+    step_peak_bytes: tuple[int, ...]
+
+
+def _find_peak(trace: AllocationTrace) -> _Peak:
+    highest, at = 0, -1
+    step_peaks: dict[int, int] = {}
+    for index, event, before, after in _levels(trace):
+        level = max(before, after)
+        step_peaks[event.step] = max(step_peaks.get(event.step, 0), level)
+        if after > highest:
+            highest, at = after, index
+    if at < 0:
+        return _Peak(held=(), step=0, phase=Phase.BUILD, step_peak_bytes=())
+    live: dict[int, AllocationEvent] = {}
+    for event in trace.events[: at + 1]:
+        if event.kind is EventKind.ALLOC:
+            live[event.block] = event
+        elif event.kind in _FREES:
+            live.pop(event.block, None)
+    top = trace.events[at]
+    return _Peak(
+        held=tuple(_held(event, trace) for event in live.values()),
+        step=top.step,
+        phase=top.phase,
+        step_peak_bytes=tuple(peak for step, peak in sorted(step_peaks.items()) if step),
+    )
+
+
+def _levels(trace: AllocationTrace) -> Iterator[tuple[int, AllocationEvent, int, int]]:
+    """Each event with the bytes that are allocated before and after it."""
+    allocated = 0
+    for index, event in enumerate(trace.events):
+        before = allocated
+        if event.kind is EventKind.ALLOC:
+            allocated += _block_bytes(event)
+        elif event.kind in _FREES:
+            allocated -= _block_bytes(event)
+        yield index, event, before, allocated
+
+
+def _held(event: AllocationEvent, trace: AllocationTrace) -> Held:
+    return Held(
+        size_bytes=event.size_bytes,
+        block_bytes=_block_bytes(event),
+        category=event.category,
+        step=event.step,
+        phase=event.phase,
+        origin=trace.origins[event.origin],
+    )
+
+
+def _block_bytes(event: AllocationEvent) -> int:
+    return event.block_bytes or _rounded(event.size_bytes)
+
+
+def _rounded(size_bytes: int) -> int:
+    return -(-size_bytes // _ROUNDING_BYTES) * _ROUNDING_BYTES
+
+
+def _falling(sums: dict[str, int]) -> dict[str, int]:
+    return dict(sorted(sums.items(), key=lambda item: -item[1]))

@@ -1,0 +1,1 @@
+"""The child process, from outside: started, asked for runs, ended."""

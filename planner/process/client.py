@@ -1,0 +1,272 @@
+"""Runs of one target on one engine, whatever the user's code does while it is imported.
+
+In: the target, and the emulated device or an engine of real hardware. Out: StepTraces. One child
+serves all runs where it can be forked cleanly; otherwise each run gets a child of its own.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from types import TracebackType
+
+from planner.config.workload import StepConfig, Target
+from planner.emulator.build import EmulatedDevice
+from planner.errors import ChildError
+from planner.process.child import Child
+from planner.process.command import child_environment
+from planner.process.exit_reasons import late_crash
+from planner.process.values_runs import ValuesRuns
+from planner.wire.data_cost import DataCost
+from planner.wire.module_counts import ModelCounts
+from planner.wire.protocol import ALLOC_CONF_VARIABLES, ChildVersions, Engine, LoadRequest, RunEnded
+from planner.wire.trace import AllocationTrace, Outcome, Recording, RequestLog, StepTrace
+from planner.wire.value_reads import ValuesPass, ValuesRequest
+
+
+class Runner:
+    """Answers runs of one target; may be used by several threads. A context manager."""
+
+    def __init__(
+        self,
+        target: Target,
+        *,
+        device: EmulatedDevice | Engine,
+        profile: str = "",
+        timeout_s: float,
+        alloc_conf: str | None = None,
+        environment: Mapping[str, str] | None = None,
+        on_progress: Callable[[str], None] | None = None,
+    ) -> None:
+        """`device` is the emulated device, or an engine of real hardware. `alloc_conf` is the
+        allocator's setting that most runs have, `environment` the child's variables beside those
+        of this process.
+        """
+        self._on_progress = on_progress
+        self._values = ValuesRuns()
+        self._request = _load_request(target, device, profile, alloc_conf)
+        self._timeout_s = timeout_s
+        self._environment = environment or {}
+        self._one_at_a_time = threading.Lock()
+        self._children_lock = threading.Lock()
+        self._children: set[Child] = set()
+        self._closed = False
+        self._child = self._start(self._request)
+        self._unused: Child | None = None
+        self.single_run: str | None = None
+        self.warnings: list[str] = []
+
+    def _start(self, request: LoadRequest) -> Child:
+        with self._children_lock:
+            if self._closed:
+                raise ChildError("no further run is started: the estimate has been given up")
+            child = Child(
+                request,
+                timeout_s=self._timeout_s,
+                environment=self._environment,
+                on_progress=self._on_progress,
+            )
+            self._children.add(child)
+            return child
+
+    def _end(self, child: Child) -> None:
+        child.close()
+        with self._children_lock:
+            self._children.discard(child)
+
+    @contextmanager
+    def _another(self, request: LoadRequest) -> Iterator[Child]:
+        """A child beside the one that is there, with the user's code imported."""
+        child = self._start(request)
+        try:
+            child.wait_loaded()
+            yield child
+        finally:
+            self._end(child)
+
+    def __enter__(self) -> Runner:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with self._children_lock:
+            self._closed = True
+            children = list(self._children)
+        for child in children:
+            self._end(child)
+
+    def wait_loaded(self) -> ChildVersions:
+        """Waits until the user's code is imported.
+
+        Raises:
+            PlannerError: it could not be.
+        """
+        versions, self.single_run = self._child.wait_loaded()
+        self._unused = None if self.single_run is None else self._child
+        return versions
+
+    def run(self, profile: str, config: StepConfig, seed: int = 0) -> StepTrace:
+        """One run on the card, or under the limits, of `profile`.
+
+        `seed` is that of numbers which only a card could compute, where the step reads such.
+
+        Raises:
+            ChildError: the run was killed before it delivered, or took too long.
+        """
+        ended = self._run(profile, config, Recording.NOTHING, seed)
+        assert ended.trace is not None, "a run without a trace is an error"
+        return ended.trace
+
+    def requests(self, profile: str, config: StepConfig) -> tuple[StepTrace, RequestLog | None]:
+        """The same run with every request to the allocator; None where it could not be recorded.
+
+        Raises:
+            ChildError: the run was killed before it delivered, or took too long.
+        """
+        ended = self._run(profile, config, Recording.REQUESTS)
+        assert ended.trace is not None, "a run without a trace is an error"
+        return ended.trace, ended.requests
+
+    def record(self, profile: str, config: StepConfig) -> tuple[StepTrace, AllocationTrace | None]:
+        """The same run with each request and what it was for; None as above.
+
+        Raises:
+            ChildError: the run was killed before it delivered, or took too long.
+        """
+        ended = self._run(profile, config, Recording.EVENTS)
+        assert ended.trace is not None, "a run without a trace is an error"
+        if ended.trace.outcome is Outcome.MODEL_ERROR:
+            # The user's code may use torch's profiler itself, and there is one only.
+            return self.run(profile, config), None
+        return ended.trace, ended.allocations
+
+    def _run(
+        self, profile: str, config: StepConfig, recording: Recording, seed: int = 0
+    ) -> RunEnded:
+        return self._values.run(self._run_once, profile, config, recording, seed)
+
+    def _run_once(
+        self, profile: str, config: StepConfig, recording: Recording, values: ValuesRequest
+    ) -> RunEnded:
+        if self.single_run is None and self._has_its_backend(config):
+            ended = self._child.run(profile, config, recording, values)
+        else:
+            ended = self._run_alone(profile, config, recording, values)
+        self._warn(ended)
+        return ended
+
+    def count(self, profile: str, config: StepConfig) -> ModelCounts:
+        """What a step costs, the model as a whole; also while other threads ask for runs.
+
+        Raises:
+            PlannerError: the user's code raised, or an option cannot be used with this model.
+            ChildError: the child was killed before it delivered, or took too long.
+        """
+        return self._counted(profile, config, depth=0, beside=True)
+
+    def inspect(self, profile: str, config: StepConfig, depth: int) -> ModelCounts:
+        """What a step costs, by module down to `depth`; of a single run, the only request.
+
+        Raises:
+            PlannerError: the user's code raised, or an option cannot be used with this model.
+            ChildError: the child was killed before it delivered, or took too long.
+        """
+        return self._counted(profile, config, depth, beside=False)
+
+    def _counted(
+        self, profile: str, config: StepConfig, depth: int, *, beside: bool
+    ) -> ModelCounts:
+        """Counts in the first child where it can; `beside`: that one may be running, or wait for
+        its only run.
+        """
+        shares_child = self.single_run is None and self._has_its_backend(config)
+
+        def once(values: ValuesRequest) -> RunEnded:
+            is_first = not beside and values.kind is ValuesPass.UNANSWERED
+            if shares_child or is_first:
+                return self._child.inspect(profile, config, depth, values)
+            with self._another(self._load_request(profile, config, values)) as child:
+                return child.inspect(profile, config, depth, values)
+
+        return self._counts(self._values.count(once, config))
+
+    def data_cost(self, seconds: float) -> DataCost:
+        """What an item of the user's data set costs, timed for about `seconds`.
+
+        Raises:
+            TargetError: the model file has no build_dataset.
+            ModelError: the data set raised, or is none.
+            ChildError: the child was killed before it delivered, or took too long.
+        """
+        if self.single_run is None:
+            return self._data_cost(self._child.data_cost(seconds))
+        with self._another(self._request) as child:  # the one that is there waits for its only run
+            return self._data_cost(child.data_cost(seconds))
+
+    def _data_cost(self, ended: RunEnded) -> DataCost:
+        assert ended.data_cost is not None, "without a cost it is an error"
+        self._warn(ended)
+        return ended.data_cost
+
+    def _counts(self, ended: RunEnded) -> ModelCounts:
+        assert ended.counts is not None, "without counts it is an error"
+        self._warn(ended)
+        return ended.counts
+
+    def _warn(self, ended: RunEnded) -> None:
+        warning = late_crash(ended)
+        if warning is not None:
+            self.warnings.append(warning)
+
+    def _run_alone(
+        self, profile: str, config: StepConfig, recording: Recording, values: ValuesRequest
+    ) -> RunEnded:
+        with self._one_at_a_time:
+            child, self._unused = self._unused, None
+            request = self._load_request(profile, config, values)
+            if child is None or request != self._request:
+                # The user's code saw another card or setting while it was imported, or has run.
+                if child is not None:
+                    self._end(child)
+                child = self._start(request)
+                child.wait_loaded()
+            try:
+                return child.run(profile, config, recording, values)
+            finally:
+                self._end(child)
+
+    def _load_request(self, profile: str, config: StepConfig, values: ValuesRequest) -> LoadRequest:
+        return replace(self._request, profile=profile, alloc_conf=config.alloc_conf, values=values)
+
+    def _has_its_backend(self, config: StepConfig) -> bool:
+        """Whether the first child has it: torch chooses the backend while it is imported."""
+        return self._backend(config.alloc_conf) == self._backend(self._request.alloc_conf)
+
+    def _backend(self, alloc_conf: str | None) -> str:
+        """The allocator's backend that a setting names; None is what the environment says."""
+        if alloc_conf is None:
+            given = child_environment(self._environment)
+            alloc_conf = next((given[name] for name in ALLOC_CONF_VARIABLES if name in given), "")
+        named = re.search(r"\bbackend\s*:\s*(\w+)", alloc_conf)
+        return named[1] if named else "native"
+
+
+def _load_request(
+    target: Target, device: EmulatedDevice | Engine, profile: str, alloc_conf: str | None
+) -> LoadRequest:
+    if isinstance(device, Engine):
+        return LoadRequest(target=target, engine=device, alloc_conf=alloc_conf)
+    return LoadRequest(
+        target=target,
+        libraries=tuple(str(path) for path in device.libraries),
+        driver_folder=str(device.driver_folder),
+        profile=profile,
+        alloc_conf=alloc_conf,
+    )

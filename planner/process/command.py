@@ -1,0 +1,63 @@
+"""How a child is started: the command and the environment.
+
+In: this interpreter and its environment. Out: the same Python with the same packages, whatever the
+working directory holds: a types.py there must not hide Python's own. The user's code sees no
+variable that it would not see without planner, except those named here.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import planner._version
+from planner.wire.protocol import ALLOC_CONF_VARIABLES
+
+# `python -m` and `python -c` search the working directory first: that entry goes. planner itself
+# is found by its place and not by sys.path, where another `planner` may come first.
+_BOOTSTRAP = """\
+import sys
+if sys.path[:1] == [""]:
+    del sys.path[0]
+root, search_path = sys.argv[1:3]
+del sys.argv[1:3]
+sys.path += [entry for entry in search_path.split(":") if entry not in sys.path]
+from importlib.machinery import PathFinder
+from importlib.util import module_from_spec
+spec = PathFinder.find_spec("planner", [root])
+sys.modules["planner"] = module_from_spec(spec)
+spec.loader.exec_module(sys.modules["planner"])
+from planner.worker.__main__ import main
+sys.exit(main())
+"""
+# They would take PyTorch's allocator away.
+_ALLOCATOR_SWITCHES = ("PYTORCH_NO_CUDA_MEMORY_CACHING", "PYTORCH_NO_HIP_MEMORY_CACHING")
+
+
+def child_command(descriptors: tuple[int, ...]) -> list[str]:
+    """The command of a child that gets these descriptors."""
+    root = Path(planner._version.__file__).resolve().parents[1]
+    search_path = ":".join(entry for entry in sys.path if entry)
+    arguments = [str(root), search_path, *map(str, descriptors)]
+    return [sys.executable, "-c", _BOOTSTRAP, *arguments]
+
+
+def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
+    """This environment, changed only where the emulated card needs it, and `extra` on top."""
+    environment = dict(os.environ)
+    # The emulated card is the only one that the child may see.
+    environment.pop("CUDA_VISIBLE_DEVICES", None)
+    for name in _ALLOCATOR_SWITCHES:
+        environment.pop(name, None)
+    if any(name in extra for name in ALLOC_CONF_VARIABLES):
+        for name in ALLOC_CONF_VARIABLES:
+            environment.pop(name, None)
+    # Out of memory is a result here, not a warning of the allocator on the terminal.
+    environment["TORCH_CPP_LOG_LEVEL"] = "ERROR"
+    environment["PYTHONHASHSEED"] = "0"  # the same run gives the same bytes
+    # torch.compile would start helpers that do not have the emulated device.
+    environment["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
+    environment.update(extra)
+    return environment

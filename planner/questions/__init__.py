@@ -1,0 +1,1 @@
+"""The questions that planner answers: one module each, named after the public function."""

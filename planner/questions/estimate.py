@@ -1,0 +1,150 @@
+"""estimate(): the stages called in order.
+
+target, cards, options
+  -> the cards' budgets, and the emulated device for this torch (built once)
+  -> a child that loads the model; per card, side by side, its runs and search; beside them a
+     counted run
+  -> Estimate
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from planner.config.parse import device_word, texts
+from planner.config.workload import Scalar
+from planner.errors import UsageError
+from planner.estimation.assemble import summarize
+from planner.estimation.card_answers import card_by_card
+from planner.estimation.context import Progress
+from planner.estimation.device_timing import Speed, speeds_of
+from planner.estimation.grouped_devices import surveyed
+from planner.estimation.request import AskedStep, asked_step
+from planner.estimation.session import OpenedStep, beside, counted_or_why, opened_step
+from planner.memory.budget import is_every_card
+from planner.questions.estimate_cpu import estimate_on_host
+from planner.results.estimate import Estimate
+
+
+def estimate(
+    target: Any,
+    *,
+    gpu: str | Sequence[str] = (),
+    device: str | None = None,
+    memory: str | int | None = None,
+    build_batch: Callable[..., Any] | None = None,
+    training_step: Callable[..., Any] | None = None,
+    build_optimizer: Callable[..., Any] | None = None,
+    inference_step: Callable[[Any, Any], Any] | None = None,
+    model_arguments: Mapping[str, Scalar] | None = None,
+    max_batch: bool = True,
+    gpu_memory: str | int | None = None,
+    reserve: str | int = 0,
+    alloc_conf: str | Sequence[str] | None = None,
+    calibration: bool = True,
+    timeout_s: float = 600.0,
+    hardware_db: str | os.PathLike[str] | None = None,
+    on_progress: Progress | None = None,
+    **options: Any,
+) -> Estimate:
+    """Run the step on emulated cards: does it fit, what does it take, how large a batch, how fast.
+
+    `target` is a model file, "FILE:NAME", "package.module:NAME", a live nn.Module or a function
+    that builds one. `gpu` is a card, a list of cards, or "all" (none: the cards of `host`);
+    device="cpu" goes in its place, with at most `memory` of RAM. Of several `alloc_conf` the first
+    is in force, the others are held against it by replay. With `calibration`, past verifications
+    on a card correct what is said of it. `options` are the fields of StepConfig (batch_size=8,
+    precision="amp-bf16" ...) and the words of speed_request (data="imagenet-jpeg", host="this",
+    price="2.49 USD/h" ...).
+
+    Raises:
+        PlannerError: see errors.py. A model that does not fit is a result, not an error.
+    """
+    names = texts(gpu, "gpu")
+    device = device_word(device)
+    asked = asked_step(
+        target,
+        build_batch=build_batch,
+        training_step=training_step,
+        build_optimizer=build_optimizer,
+        inference_step=inference_step,
+        model_arguments=model_arguments,
+        gpu_memory=gpu_memory,
+        reserve=reserve,
+        alloc_conf=alloc_conf,
+        calibration=calibration,
+        timeout_s=timeout_s,
+        hardware_db=hardware_db,
+        on_progress=on_progress,
+        **options,
+    )
+    if device is not None or memory is not None:
+        _check_host(device, names, asked)
+        found = _on_host(asked, memory, search=max_batch)
+    else:
+        with opened_step(asked, names) as step:
+            found = _on_cards(step, is_survey=is_every_card(names), search=max_batch)
+    return replace(found, model_arguments=asked.given)
+
+
+def _on_host(asked: AskedStep, memory: str | int | None, *, search: bool) -> Estimate:
+    return estimate_on_host(
+        asked.target,
+        asked.functions,
+        asked.given,
+        config=asked.config,
+        memory=memory,
+        reserve=asked.reserve,
+        search=search,
+        timeout_s=asked.timeout_s,
+        progress=asked.progress,
+    )
+
+
+def _on_cards(step: OpenedStep, *, is_survey: bool, search: bool) -> Estimate:
+    """The answers of all cards, and beside them a counted run."""
+    child, setup, known = step.child, step.setup, step.known
+    request = step.measured_request()  # before other runs take processors
+    unlimited = child.cards.unlimited(known.budgets[0])
+    counting = beside(lambda: child.runner.count(unlimited, setup.config))
+    answers = (surveyed if is_survey else card_by_card)(setup, known.budgets, search=search)
+    counted, trouble = counted_or_why(counting)
+    speeds: list[Speed] = []
+    if counted is not None:
+        speeds = speeds_of(answers, setup.config, counted, request)
+    return summarize(
+        child.label,
+        setup.config,
+        answers,
+        child.versions,
+        (*child.runner.warnings, *trouble, *known.warnings),
+        plan=setup.plan,
+        counted=counted,
+        spreads=known.spreads,
+        speeds=speeds,
+        is_survey=is_survey,
+    )
+
+
+def _check_host(device: str | None, names: Sequence[str], asked: AskedStep) -> None:
+    """Raises UsageError where what was said of the CPU cannot be meant."""
+    if device != "cpu":
+        raise UsageError(
+            f"device {device!r} cannot be estimated: say cpu, or a card with gpu"
+            if device is not None
+            else "memory is the limit of a run on the CPU: say device cpu with it"
+        )
+    if names:
+        raise UsageError(f"say either gpu {', '.join(names)} or device cpu, not both")
+    words = {
+        "gpu_memory": asked.gpu_memory,
+        "alloc_conf": asked.alloc_confs or None,
+        **asked.speed_words,
+    }
+    of_a_card = [name for name, value in words.items() if value is not None]
+    if of_a_card:
+        said, are = ", ".join(of_a_card), "is a matter" if len(of_a_card) == 1 else "are matters"
+        raise UsageError(f"{said} {are} of a card: leave that out with device cpu")

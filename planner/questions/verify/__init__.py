@@ -1,0 +1,108 @@
+"""verify(): the largest batch searched for real, held against what estimate() predicts.
+
+target, device, options
+  -> estimate() for that device: the predicted largest batch
+  -> a child on the engine of the device; probes, each in a process of its own, until memory is out
+  -> estimate() at the batch that was measured; Verification
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from planner.config.parse import arguments, device_word, one_text, step_config
+from planner.errors import UsageError
+from planner.machine.nvml import chosen_card, device_index, opened
+from planner.memory.budget import is_every_card
+from planner.process.payload import ModelFunctions
+from planner.questions.estimate_cpu import memory_limit
+from planner.questions.verify.cpu import on_cpu
+from planner.questions.verify.emulated_card import on_emulated_card
+from planner.questions.verify.job import Job, Progress
+from planner.questions.verify.physical_card import on_physical_card
+from planner.results.verification import Verification
+from planner.units import parse_fraction
+
+DEFAULT_TOLERANCE = "3%"
+
+
+def verify(
+    target: Any,
+    *,
+    emulated: str | None = None,
+    device: str | None = None,
+    memory: str | int | None = None,
+    safety: str | int = 0,
+    tolerance: str | float = DEFAULT_TOLERANCE,
+    max_batch: int | None = None,
+    build_batch: Callable[..., Any] | None = None,
+    training_step: Callable[..., Any] | None = None,
+    build_optimizer: Callable[..., Any] | None = None,
+    inference_step: Callable[[Any, Any], Any] | None = None,
+    model_arguments: Mapping[str, Any] | None = None,
+    timeout_s: float = 600.0,
+    hardware_db: str | Path | None = None,
+    on_progress: Progress | None = None,
+    **options: Any,
+) -> Verification:
+    """Search the largest batch for real and compare it with the prediction.
+
+    `target` and `options` are those of estimate(). The device is a physical card ("cuda", "cuda:1";
+    the default), "cpu" with at most `memory` of RAM, or with `emulated` a card that is not there.
+    `safety` is kept free, like "1GiB" or "5%"; `tolerance` is the share by which the device total
+    may be off.
+
+    Raises:
+        PlannerError: see errors.py. Not fitting, and a prediction that is off, are results.
+    """
+    device = device_word(device)
+    if emulated is not None and device is not None:
+        raise UsageError(f"say either emulated {emulated!r} or device {device!r}, not both")
+    if memory is not None and device != "cpu":
+        raise UsageError("memory is the limit of a run on the CPU: say device cpu with it")
+    _check_max_batch(max_batch)
+    job = Job(
+        target=target,
+        functions=ModelFunctions(
+            build_batch=build_batch,
+            training_step=training_step,
+            build_optimizer=build_optimizer,
+            inference_step=inference_step,
+        ),
+        given=arguments(model_arguments or {}, "model_arguments"),
+        config=step_config(options),
+        options=options,
+        safety=safety,
+        tolerance=parse_fraction(tolerance, "tolerance"),
+        max_batch=max_batch,
+        timeout_s=timeout_s,
+        hardware_db=None if hardware_db is None else Path(hardware_db),
+        progress=on_progress or (lambda _: None),
+    )
+    if emulated is not None:
+        if is_every_card([one_text(emulated, "emulated")]):
+            raise UsageError("verify takes one card, whose memory it fills")
+        return on_emulated_card(job, emulated)
+    if device == "cpu":
+        return on_cpu(job, memory_limit(memory))
+    index = device_index(device or _own_device())
+    with opened() as nvml:
+        return on_physical_card(job, nvml, chosen_card(nvml.cards(), index))
+
+
+def _check_max_batch(max_batch: object) -> None:
+    """Raises UsageError where it is no batch size; the command line gives a whole number."""
+    if max_batch is None:
+        return
+    if isinstance(max_batch, bool) or not isinstance(max_batch, int):
+        raise UsageError(f"max_batch must be a whole number, not {max_batch!r}")
+    if max_batch < 1:
+        raise UsageError(f"max_batch must be at least 1, not {max_batch}")
+
+
+def _own_device() -> str:
+    """The first card; under torchrun, which names the place of each process, that one's own."""
+    return f"cuda:{os.environ.get('LOCAL_RANK') or 0}"

@@ -1,0 +1,1 @@
+"""How results are shown. Nothing here prints."""

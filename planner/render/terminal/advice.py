@@ -1,0 +1,108 @@
+"""What to say about cards that are too small: by how much, and what takes less memory.
+
+In: Estimate. Out: sentences. Convention: only what holds for every model is said; whether it is
+enough, the next run tells.
+"""
+
+from __future__ import annotations
+
+from planner.config.weights import are_mainly_float32
+from planner.config.workload import Mode, Precision, StepConfig
+from planner.results.device_estimate import GpuEstimate
+from planner.results.estimate import Estimate
+from planner.units import MIB, format_bytes
+from planner.wire.trace import TensorCategory
+
+_CAST_TO_HALF = (Precision.FP16, Precision.BF16)
+_WORTH_BYTES = MIB  # below it there is nothing to save
+# Classes that keep two values for each parameter.
+_TWO_STATES = ("Adam", "AdamW")  # of torch.optim, in the dtype of the parameter
+_TWO_BYTES = ("Adam8bit", "AdamW8bit")  # of bitsandbytes, in a byte each
+
+
+def advice(estimate: Estimate) -> tuple[str, ...]:
+    """A sentence for each card on which the step does not fit, then what takes less memory."""
+    small = [entry for entry in estimate.gpus if not entry.fits]
+    if not small:
+        return ()
+    said = [_shortfall(entry, estimate.config) for entry in small]
+    if any(_is_fragmented(entry) for entry in small) and estimate.config.alloc_conf is None:
+        said.append(
+            "peak allocated would fit, peak reserved does not; --alloc-conf "
+            "expandable_segments:True lowers what the allocator reserves beyond it"
+        )
+    less = _takes_less(estimate)
+    if less:
+        said.append(f"to take less memory: {'; '.join(less)}")
+    return tuple(said)
+
+
+def _shortfall(entry: GpuEstimate, config: StepConfig) -> str:
+    kept = f" with {format_bytes(entry.reserve_bytes)} kept free" if entry.reserve_bytes else ""
+    text = (
+        f"{entry.requested}: batch {config.batch_size} takes "
+        f"{format_bytes(entry.device_total_bytes)} of {format_bytes(entry.usable_memory_bytes)}"
+        f"{kept}, {format_bytes(entry.missing_bytes)} too much"
+    )
+    if entry.max_batch_size is None or config.batch_size == 1:
+        return text
+    if entry.max_batch_size == 0:
+        over = entry.batch_1_missing_bytes
+        by = "" if over is None else f": {format_bytes(over)} too much"
+        return f"{text}; batch 1 does not run either{by}"
+    return (
+        f"{text}; the largest batch that fits is {entry.max_batch_size}"
+        f"{_same_samples(config, entry.max_batch_size)}"
+    )
+
+
+def _same_samples(config: StepConfig, largest: int) -> str:
+    """How to keep the samples of one optimizer step with smaller micro-batches."""
+    if config.mode is not Mode.TRAIN or largest >= config.batch_size:
+        return ""
+    micro = max(size for size in range(1, largest + 1) if config.batch_size % size == 0)
+    times = config.accumulate * config.batch_size // micro
+    samples = config.accumulate * config.batch_size
+    return f" (to keep {samples} samples a step, try --batch {micro} --accumulate {times})"
+
+
+def _is_fragmented(entry: GpuEstimate) -> bool:
+    beside = entry.context_overhead_bytes + entry.reserve_bytes + entry.reserved_offset_bytes
+    needed = entry.peak_allocated_bytes + beside + entry.outside_bytes
+    return needed <= entry.usable_memory_bytes
+
+
+def _holds_activations(estimate: Estimate) -> bool:
+    """Whether saved activations are in the peak of a card that is too small; if known."""
+    known = [e.breakdown for e in estimate.gpus if not e.fits and e.breakdown is not None]
+    name = TensorCategory.SAVED_ACTIVATION.value
+    return not known or any(b.by_category().get(name, 0) > _WORTH_BYTES for b in known)
+
+
+def _takes_less(estimate: Estimate) -> list[str]:
+    config = estimate.config
+    trains = config.mode is Mode.TRAIN
+    found = []
+    if trains and not config.checkpoint_activations and _holds_activations(estimate):
+        found.append("--checkpoint-activations (computes them again in backward)")
+    is_single = are_mainly_float32(estimate.counts.weight_dtypes)
+    if config.precision not in _CAST_TO_HALF and is_single:
+        what = "weights, gradients and optimizer state" if trains else "weights"
+        found.append(f"--precision bf16 or fp16 ({what} in 2 bytes a value)")
+    if trains:
+        found += _smaller_state(estimate.optimizer)
+    if trains and config.accumulate > 1:
+        found.append("no --accumulate (gradients are then gone during forward)")
+    if trains and not config.set_to_none:
+        found.append("no --no-set-to-none (the same)")
+    return found
+
+
+def _smaller_state(optimizer: str) -> list[str]:
+    """Other optimizers, in the place of one that keeps two values for each parameter."""
+    kind = optimizer.partition(" (")[0]  # without "(fused)"
+    sgd = f"--optimizer sgd (no state; {kind} keeps 2 {{}} a parameter)"
+    if kind in _TWO_STATES:
+        eight_bit = "--optimizer adamw8bit (of bitsandbytes: state in 2 bytes a parameter)"
+        return [eight_bit, sgd.format("values")]
+    return [sgd.format("bytes")] if kind in _TWO_BYTES else []

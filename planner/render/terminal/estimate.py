@@ -1,0 +1,193 @@
+"""An Estimate as a table for people, made with rich.
+
+In: Estimate. Out: a renderable. Convention: own words are plain ASCII and sizes are rounded;
+whoever needs bytes takes the JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+from planner.config.workload import Mode
+from planner.memory.peak import ROUNDING
+from planner.render.terminal.advice import advice
+from planner.render.terminal.breakdown import largest_tensors
+from planner.render.terminal.every_card import every_card
+from planner.render.terminal.heading import STEPS, software, step_words, values_line
+from planner.render.terminal.largest import largest_batch_in_full, longest_sequence, suggested_batch
+from planner.render.terminal.lists import titled_lists
+from planner.render.terminal.step_time import faster, speed_rows
+from planner.results.device_estimate import FitVerdict, GpuEstimate
+from planner.results.estimate import EMULATED, Estimate
+from planner.units import format_bytes, format_count, format_flops, format_percent
+from planner.wire.trace import TensorCategory
+
+_GAP = 2  # blanks between two columns
+_WIDEST_TABLE = 120  # more cards than fit go into a second table, also on a pipe
+_NOTHING = "-"
+
+
+def render(estimate: Estimate) -> RenderableType:
+    """The whole report: what was run, the cards, what does not fit, assumptions, warnings."""
+    cards = every_card(estimate) if estimate.is_survey else _CardTables(estimate)
+    parts: list[RenderableType] = [_heading(estimate), Text(), cards]
+    if estimate.gpus[0].breakdown is not None:
+        parts += [Text(), largest_tensors(estimate.gpus[0].requested, estimate.gpus[0].breakdown)]
+    sections = (
+        ("does not fit", () if estimate.is_survey else advice(estimate)),
+        ("to go faster", () if estimate.is_survey else faster(estimate)),
+        ("under another allocator setting, by replay", _what_ifs(estimate)),
+        ("warnings", estimate.warnings),
+        ("assumed", estimate.assumptions),
+    )
+    return Group(*parts, *titled_lists(sections))
+
+
+def _heading(estimate: Estimate) -> RenderableType:
+    lines = [_workload(estimate), *_work(estimate), software(estimate.versions)]
+    if estimate.engine == EMULATED:  # real hardware has real values
+        lines.append(values_line(estimate.values))
+    return Group(Text(estimate.target, style="bold"), *map(Text, lines))
+
+
+def _workload(estimate: Estimate) -> str:
+    config, counts = estimate.config, estimate.counts
+    parameters = f"{format_count(counts.parameters)} parameters"
+    if counts.trainable_parameters != counts.parameters:
+        parameters += f" ({format_count(counts.trainable_parameters)} trainable)"
+    batch = f"{STEPS[config.mode]} with batch {config.batch_size}"
+    if config.accumulate > 1:
+        batch += f" x {config.accumulate} accumulated"
+    return ", ".join((parameters, batch, *_step_words(estimate)))
+
+
+def _step_words(estimate: Estimate) -> list[str]:
+    return step_words(estimate.config, estimate.optimizer, estimate.counts.weight_dtypes)
+
+
+def _work(estimate: Estimate) -> tuple[str, ...]:
+    """How much there is to compute, where that could be counted."""
+    step = estimate.step
+    if step is None:
+        return ()
+    forward, whole = format_flops(step.forward_flops_per_sample), format_flops(step.step_flops)
+    of = "the forward" if estimate.config.mode is Mode.INFER else "forward and backward"
+    return (f"{forward} for a sample in forward, {whole} for {of} of the batch",)
+
+
+def _what_ifs(estimate: Estimate) -> tuple[str, ...]:
+    return tuple(
+        f"{entry.requested}, {found.alloc_conf or 'torch defaults'}: peak reserved "
+        f"{format_bytes(found.peak_reserved_bytes)}, {'fits' if found.fits else 'does not fit'}"
+        + ("" if found.max_batch_size is None else f", largest batch {found.max_batch_size}")
+        for entry in estimate.gpus
+        for found in entry.what_ifs
+    )
+
+
+class _CardTables:
+    """A column for each card, in as many tables as the width asks for."""
+
+    def __init__(self, estimate: Estimate) -> None:
+        self._columns = [(entry.requested, _cells(entry)) for entry in estimate.gpus]
+        # Rows that at least one card has something to say in.
+        self._labels = [
+            label
+            for label in self._columns[0][1]
+            if any(cells[label] for _, cells in self._columns)
+        ]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        limit = min(options.max_width, _WIDEST_TABLE)
+        label_width = max(len(label) for label in self._labels)
+        used, shown = label_width, list[tuple[str, dict[str, Text]]]()
+        for title, cells in self._columns:
+            width = _GAP + max(len(title), *(len(text) for text in cells.values()))
+            if shown and used + width > limit:
+                yield self._table(shown)
+                yield Text()
+                used, shown = label_width, []
+            shown.append((title, cells))
+            used += width
+        yield self._table(shown)
+
+    def _table(self, columns: Sequence[tuple[str, dict[str, Text]]]) -> Table:
+        table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
+        table.add_column(no_wrap=True)
+        for title, _ in columns:
+            table.add_column(Text(title), overflow="fold")
+        for label in self._labels:
+            table.add_row(label, *(cells[label] or _NOTHING for _, cells in columns))
+        return table
+
+
+def _cells(entry: GpuEstimate) -> dict[str, Text]:
+    """Label and value of each row for one card; empty where there is nothing to say."""
+    used_bytes = entry.device_total_bytes + entry.reserve_bytes
+    kept_free = format_bytes(entry.reserve_bytes) if entry.reserve_bytes else ""
+    return {
+        "card": Text(entry.name),
+        "fits": _verdict(entry),
+        "peak allocated": Text(format_bytes(entry.peak_allocated_bytes)),
+        "peak reserved": Text(format_bytes(entry.peak_reserved_bytes)),
+        "context overhead": Text(format_bytes(entry.context_overhead_bytes)),
+        "outside PyTorch": Text(_outside(entry)),
+        "device total": Text(format_bytes(entry.device_total_bytes)),
+        "interval": Text(_interval(entry)),
+        "kept free": Text(kept_free),
+        "usable memory": Text(
+            f"{format_bytes(entry.usable_memory_bytes)}, "
+            f"{format_percent(used_bytes, entry.usable_memory_bytes)} taken"
+        ),
+        "largest batch": Text(largest_batch_in_full(entry)),
+        "suggested batch": Text(suggested_batch(entry)),
+        "longest sequence": Text(longest_sequence(entry)),
+        "attention": Text(", ".join(entry.attention_backends)),
+        **_breakdown_cells(entry),
+        **{label: Text(text) for label, text in speed_rows(entry).items()},
+    }
+
+
+def _outside(entry: GpuEstimate) -> str:
+    """What libraries ask CUDA for themselves."""
+    if not entry.outside_bytes:
+        return ""
+    unified = f", {format_bytes(entry.managed_bytes)} unified" if entry.managed_bytes else ""
+    return f"{format_bytes(entry.outside_bytes)}{unified}"
+
+
+def _breakdown_cells(entry: GpuEstimate) -> dict[str, Text]:
+    """What the peak allocated is made of, a row for each category that any card may have."""
+    found = entry.breakdown
+    sums = {} if found is None else found.by_category()
+    where = "" if found is None else f"step {found.peak_step}, {found.peak_phase.value}"
+    return {
+        "peak is in": Text(where),
+        **{
+            f"- {name}": Text(format_bytes(sums[name]) if sums.get(name) else "")
+            for name in (*(category.value for category in TensorCategory), ROUNDING)
+        },
+    }
+
+
+def _interval(entry: GpuEstimate) -> str:
+    """Where the device total will lie, and in how many cases."""
+    if entry.device_total_interval_bytes is None:
+        return ""
+    low, high = map(format_bytes, entry.device_total_interval_bytes)
+    covered = (
+        "" if entry.interval_coverage is None else f", {format_percent(entry.interval_coverage, 1)}"
+    )
+    return f"{low} to {high}{covered}"
+
+
+def _verdict(entry: GpuEstimate) -> Text:
+    if entry.verdict is FitVerdict.FITS:
+        return Text("yes", style="bold green")
+    if entry.verdict is FitVerdict.TIGHT:
+        return Text("yes, tight", style="bold yellow")
+    return Text(f"no, {format_bytes(entry.missing_bytes)} over", style="bold red")

@@ -1,0 +1,102 @@
+"""Kept verifications as tables for people, made with rich.
+
+In: HistoryEntries. Out: renderables. Convention: own words are plain ASCII, sizes are rounded;
+whoever needs bytes takes the JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from planner.render.terminal.heading import after_backward
+from planner.results.verification import Figures, relative_error
+from planner.units import format_bytes
+from planner.verification.history import HistoryEntry
+
+_NOTHING = "-"
+_EMPTY = "no verification is kept yet"
+_HEADINGS = (
+    "id", "time (UTC)", "card", "driver", "torch", "target", "precision", "batch", "device total",
+    "predicted", "error", "confirmed",
+)  # fmt: skip
+
+
+def history_table(entries: Sequence[HistoryEntry]) -> RenderableType:
+    """A line for each entry, the oldest first."""
+    if not entries:
+        return Text(_EMPTY)
+    table = _table()
+    for heading in _HEADINGS:
+        table.add_column(heading, overflow="fold")
+    for one in entries:
+        predicted, measured = one.predicted.device_total_bytes, one.measured.device_total_bytes
+        cells = (
+            str(one.id), one.recorded_at.replace("T", " ").rstrip("Z"), one.card,
+            one.driver or _NOTHING, one.torch, one.target, one.precision, str(one.batch_size),
+            _size(measured), _size(predicted), _error(predicted, measured),
+            "yes" if one.confirmed else "no",
+        )  # fmt: skip
+        table.add_row(*map(Text, cells))
+    return table
+
+
+def _job(entry: HistoryEntry) -> list[str]:
+    """What was run, in words."""
+    beside = after_backward(entry.clip_grad_norm, entry.ema)
+    return [entry.target, entry.mode, entry.precision, f"batch {entry.batch_size}", *beside]
+
+
+def history_entry(entry: HistoryEntry) -> RenderableType:
+    """One entry: what was run, and each figure, predicted and measured."""
+    lines = (
+        f"verification {entry.id} of {entry.recorded_at}",
+        ", ".join(_job(entry)),
+        f"{entry.card}, driver {entry.driver or 'not known'}, torch {entry.torch}",
+        "confirmed" if entry.confirmed else "not confirmed",
+        *([f"settings: {', '.join(entry.step.settings)}"] if entry.step.settings else []),
+    )
+    table = _table()
+    for heading in ("", "predicted", "measured", "error"):
+        table.add_column(heading)
+    for field in fields(Figures):
+        predicted, measured = (
+            getattr(entry.predicted, field.name),
+            getattr(entry.measured, field.name),
+        )
+        if predicted is None and measured is None:
+            continue
+        label = field.name.removesuffix("_bytes").removesuffix("_s").replace("_", " ")
+        cells = (
+            label,
+            _value(field.name, predicted),
+            _value(field.name, measured),
+            _error(predicted, measured),
+        )
+        table.add_row(*map(Text, cells))
+    return Group(*map(Text, lines), Text(), table)
+
+
+def _table() -> Table:
+    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+
+
+def _value(name: str, value: float | None) -> str:
+    if value is None:
+        return _NOTHING
+    if name.endswith("_bytes"):
+        return format_bytes(int(value))
+    return f"{value:.4g} s" if name.endswith("_s") else str(value)
+
+
+def _size(size_bytes: int | None) -> str:
+    return _NOTHING if size_bytes is None else format_bytes(size_bytes)
+
+
+def _error(predicted: float | None, measured: float | None) -> str:
+    error = relative_error(predicted, measured)
+    return _NOTHING if error is None else f"{error:+.2%}"

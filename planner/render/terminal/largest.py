@@ -1,0 +1,54 @@
+"""The largest batch, the suggested one and the longest sequence of a card, in words.
+
+In: GpuEstimate. Out: text, "" where nothing was searched.
+"""
+
+from __future__ import annotations
+
+from planner.results.device_estimate import GpuEstimate
+from planner.units import format_bytes
+
+_NONE = "none, not even 1"
+_UNCONFIRMED = ", not confirmed"
+
+
+def largest_batch(entry: GpuEstimate) -> str:
+    """How many samples fit."""
+    if entry.max_batch_size is None:
+        return ""
+    if entry.max_batch_size == 0:
+        return _NONE
+    return f"{entry.max_batch_size}{' or more' if entry.max_batch_is_bound else ''}"
+
+
+def largest_batch_in_full(entry: GpuEstimate) -> str:
+    """The same, and whether no run has shown it; at the bound that goes without saying."""
+    known = entry.max_batch_confirmed is not False or entry.max_batch_is_bound
+    return largest_batch(entry) + _UNCONFIRMED * (not known)
+
+
+def is_confirmed(entry: GpuEstimate) -> str:
+    """Whether runs have shown the largest batch: it and the next one were run."""
+    if entry.max_batch_size is None:
+        return ""
+    return "yes" if entry.max_batch_confirmed else "no"
+
+
+def suggested_batch(entry: GpuEstimate) -> str:
+    """How many samples fit at the upper end of the interval too, and the margin to the largest."""
+    if entry.suggested_batch_size is None:
+        return ""
+    if entry.suggested_batch_size == 0:
+        return "none"
+    kept = entry.suggested_margin_bytes
+    margin = "" if kept is None else f", margin {format_bytes(kept)}"
+    return f"{entry.suggested_batch_size}{margin}"
+
+
+def longest_sequence(entry: GpuEstimate) -> str:
+    """How many tokens fit at the batch asked for."""
+    if entry.max_sequence_length is None:
+        return ""
+    if not entry.max_sequence_length:
+        return "less than 128"
+    return f"{entry.max_sequence_length}{_UNCONFIRMED * (entry.max_sequence_confirmed is False)}"

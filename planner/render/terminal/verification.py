@@ -1,0 +1,142 @@
+"""A Verification as tables for people, made with rich.
+
+In: Verification. Out: a renderable. Convention: plain ASCII, rounded sizes; whoever needs bytes
+takes the JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from planner.render.terminal.heading import after_backward, weight_words
+from planner.render.terminal.lists import titled_lists
+from planner.results.verification import (
+    DeviceKind,
+    ProbeOutcome,
+    ProbeRecord,
+    Verification,
+    relative_error,
+)
+from planner.units import format_bytes
+
+_GAP = 2  # blanks between two columns
+_NOTHING = "-"
+_DETAIL = 200  # characters
+_KINDS = {
+    DeviceKind.PHYSICAL: "physical GPU",
+    DeviceKind.EMULATED: "emulated card: PyTorch's allocator and its out-of-memory error, "
+    "kernels that do nothing",
+    DeviceKind.CPU: "CPU",
+}
+
+
+def _seconds(value: float) -> str:
+    return f"{value * 1000:.1f} ms" if value < 1 else f"{value:.2f} s"
+
+
+_ROWS: tuple[tuple[str, str, Callable[..., str]], ...] = (
+    ("largest batch", "max_batch_size", str),
+    ("peak allocated", "peak_allocated_bytes", format_bytes),
+    ("peak reserved", "peak_reserved_bytes", format_bytes),
+    ("context overhead", "context_overhead_bytes", format_bytes),
+    ("device total", "device_total_bytes", format_bytes),
+    ("step time", "step_s", _seconds),
+)
+
+
+def render(verification: Verification) -> RenderableType:
+    """The whole report: what was run, both sides, the probes, the verdict."""
+    sections = (
+        ("not confirmed", verification.complaints),
+        ("bound", (verification.bound,) if verification.bound else ()),
+        ("warnings", verification.warnings),
+        ("assumed", verification.assumptions),
+    )
+    return Group(
+        _heading(verification),
+        Text(),
+        _sides(verification),
+        Text(),
+        _probes(verification),
+        Text(),
+        _verdict(verification),
+        *titled_lists(sections),
+    )
+
+
+def _heading(verification: Verification) -> RenderableType:
+    device, config, versions = verification.device, verification.config, verification.versions
+    weights = weight_words(config, verification.weight_dtypes)
+    optimizer = [f"optimizer {verification.optimizer}"] if verification.optimizer else []
+    beside = after_backward(config.clip_grad_norm, config.ema)
+    lines = [
+        ", ".join((config.mode.value, weights, *optimizer, *beside)),
+        f"{device.name} with {format_bytes(device.memory_bytes)}, {_KINDS[device.kind]}",
+    ]
+    if device.limit:
+        lines.append(f"limit: {device.limit}")
+    driver = f", driver {device.driver}" if device.driver else ""
+    lines.append(f"torch {versions.torch}{driver}, planner {versions.planner}")
+    return Group(Text(verification.target, style="bold"), *map(Text, lines))
+
+
+def _sides(verification: Verification) -> Table:
+    table = _table("", "predicted", "measured", "error")
+    errors = verification.errors()
+    for title, name, formatted in _ROWS:
+        sides = [getattr(side, name) for side in (verification.predicted, verification.measured)]
+        if sides == [None, None]:
+            continue
+        error = errors[name]
+        cells = [_NOTHING if value is None else formatted(value) for value in sides]
+        table.add_row(title, *cells, _NOTHING if error is None else f"{error:+.2%}")
+    predicted = dict(verification.predicted_categories)
+    for name, measured in verification.measured_categories:
+        if measured or predicted.get(name):
+            error = relative_error(predicted.get(name, 0), measured)
+            cells = [format_bytes(predicted.get(name, 0)), format_bytes(measured)]
+            table.add_row(f"- {name}", *cells, _NOTHING if error is None else f"{error:+.2%}")
+    if verification.max_batch_of_all_ranks is not None:
+        table.add_row("of all ranks", "", str(verification.max_batch_of_all_ranks), "")
+    return table
+
+
+def _probes(verification: Verification) -> Table:
+    table = _table("probe", "batch", "ended", "device total", "seconds", "")
+    for number, probe in enumerate(verification.probes, start=1):
+        held = probe.peak_device_bytes
+        table.add_row(
+            str(number),
+            str(probe.batch_size),
+            probe.outcome.value,
+            _NOTHING if held is None else format_bytes(held),
+            f"{probe.seconds:.1f}",
+            _short(probe),
+        )
+    return table
+
+
+def _short(probe: ProbeRecord) -> str:
+    """What ended it, where its outcome does not say enough; the JSON has all of it."""
+    if probe.outcome in (ProbeOutcome.FITS, ProbeOutcome.OOM):
+        return ""
+    return probe.detail[:_DETAIL]
+
+
+def _table(*titles: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
+    for title in titles:
+        table.add_column(title, overflow="fold")
+    return table
+
+
+def _verdict(verification: Verification) -> Text:
+    if not verification.is_confirmed:
+        return Text("not confirmed", style="bold red")
+    if verification.predicted.max_batch_size is None:
+        return Text("measured; nothing was predicted", style="bold")
+    return Text("confirmed", style="bold green")

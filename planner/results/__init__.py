@@ -1,0 +1,1 @@
+"""What a caller gets: frozen records and their JSON form."""

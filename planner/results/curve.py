@@ -1,0 +1,224 @@
+"""What `planner curve` gives: throughput and memory against the batch on one card.
+
+In: points at some batches. Out: Curve, the knee and a recommendation. Sizes in bytes, times in
+seconds. The JSON form is a contract (schema_version 1): keys are added, never changed or removed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from planner.config.weights import WeightDtype
+from planner.config.workload import Scalar, StepConfig
+from planner.errors import UsageError
+from planner.results.csv_form import Cell, csv_text, ends
+from planner.results.estimate import SCHEMA_VERSION, Versions, asked_config_dict
+from planner.results.values import NO_VALUES_READ, ValuesResult
+from planner.units import format_percent
+
+# The share of the best throughput from which a larger batch is not worth its memory. A convention.
+KNEE_SHARE = 0.95
+
+_COLUMNS = (
+    "batch_size", "step_s", "samples_per_s", "device_total_bytes", "fits", "bound",
+    "joule_per_sample_low", "joule_per_sample_high", "cost_per_sample_low",
+    "cost_per_sample_high", "currency",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurvePoint:
+    """One batch. `bound` names what the step waits for: VRAM capacity where it does not fit.
+
+    Time and throughput are those of a card with memory enough, also where it does not fit.
+    `device_total_bytes` is None where it cannot be forecast; ranges are (low, high).
+    """
+
+    batch_size: int
+    step_s: float
+    samples_per_s: float
+    device_total_bytes: int | None
+    fits: bool
+    bound: str
+    joule_per_sample: tuple[float, float] | None = None
+    cost_per_sample: tuple[float, float] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The entry of the JSON list `points`."""
+        return {
+            "batch_size": self.batch_size,
+            "step_s": self.step_s,
+            "samples_per_s": self.samples_per_s,
+            "device_total_bytes": self.device_total_bytes,
+            "fits": self.fits,
+            "bound": self.bound,
+            "joule_per_sample": _listed(self.joule_per_sample),
+            "cost_per_sample": _listed(self.cost_per_sample),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recommendation:
+    """The batch to take, and why in a sentence; None where there is none.
+
+    `accumulate` x `batch_size` is the global batch; None where no global batch was asked for.
+    """
+
+    batch_size: int | None
+    accumulate: int | None
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """Points by rising batch, and what follows from them.
+
+    `largest_batch_size` is 0 where batch 1 does not fit and None where it was not searched; it
+    need not be a point; `largest_batch_is_bound` says that the search stopped there with everything
+    fitting. `knee` is the smallest batch that fits with KNEE_SHARE of the best
+    throughput. `config.batch_size` is the batch that was asked for; each point has its own.
+    `gpu_id` is that of the card's record.
+    """
+
+    target: str
+    gpu: str
+    gpu_name: str
+    points: tuple[CurvePoint, ...]
+    largest_batch_size: int | None
+    knee: int | None
+    recommended_batch_size: int | None
+    accumulate: int | None
+    global_batch_size: int | None
+    usable_memory_bytes: int
+    currency: str | None
+    config: StepConfig
+    versions: Versions
+    assumptions: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    engine: str = "emulated"
+    largest_batch_is_bound: bool = False
+    values: ValuesResult = NO_VALUES_READ
+    weight_dtypes: tuple[WeightDtype, ...] = ()
+    model_arguments: tuple[tuple[str, Scalar], ...] = ()
+    gpu_id: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON document, in stable order, with plain types only."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "target": self.target,
+            "engine": self.engine,
+            "gpu": self.gpu,
+            "gpu_name": self.gpu_name,
+            "versions": self.versions.to_dict(),
+            "config": asked_config_dict(self.config),
+            "weight_dtypes": [one.to_dict() for one in self.weight_dtypes],
+            "usable_memory_bytes": self.usable_memory_bytes,
+            "largest_batch_size": self.largest_batch_size,
+            "largest_batch_is_bound": self.largest_batch_is_bound,
+            "knee": self.knee,
+            "recommended_batch_size": self.recommended_batch_size,
+            "accumulate": self.accumulate,
+            "global_batch_size": self.global_batch_size,
+            "recommendation": recommendation(self.points, self.global_batch_size).sentence,
+            "currency": self.currency,
+            "points": [point.to_dict() for point in self.points],
+            "assumptions": list(self.assumptions),
+            "warnings": list(self.warnings),
+            "values": self.values.to_dict(),
+            "model_arguments": dict(self.model_arguments),
+            "gpu_id": self.gpu_id,
+        }
+
+    def to_csv(self) -> str:
+        """A line for each point; an unknown figure is empty."""
+        return csv_text(_COLUMNS, [_row(point, self.currency) for point in self.points])
+
+
+def knee(points: Sequence[CurvePoint]) -> int | None:
+    """The smallest batch that fits with KNEE_SHARE of the best throughput of those that fit."""
+    return knee_of({point.batch_size: point.samples_per_s for point in points if point.fits})
+
+
+def knee_of(samples_per_s: Mapping[int, float]) -> int | None:
+    """The same of throughputs by batch; None where there are none."""
+    if not samples_per_s:
+        return None
+    enough = KNEE_SHARE * max(samples_per_s.values())
+    return min(batch for batch, found in samples_per_s.items() if found >= enough)
+
+
+def recommendation(points: Sequence[CurvePoint], global_batch: int | None) -> Recommendation:
+    """The knee; for a global batch its largest divisor from the smallest point to the knee.
+
+    Raises:
+        UsageError: the global batch is below 1.
+    """
+    if global_batch is not None and global_batch < 1:
+        raise UsageError(
+            f"a global batch of {global_batch} was asked for; give 1 or more, or leave it out"
+        )
+    best = knee(points)
+    if best is None:
+        return Recommendation(
+            batch_size=None,
+            accumulate=None,
+            sentence="none of these batches fits on the card, so none is recommended",
+        )
+    if global_batch is None:
+        share = format_percent(KNEE_SHARE, 1)
+        return Recommendation(
+            batch_size=best,
+            accumulate=None,
+            sentence=f"batch {best}: the smallest with {share} of the best throughput; more takes "
+            "memory for little speed",
+        )
+    smallest = min(point.batch_size for point in points if point.fits)
+    return _keeping(global_batch, smallest, best)
+
+
+def _keeping(global_batch: int, smallest: int, best: int) -> Recommendation:
+    """The micro-batch that keeps `global_batch` exactly, from `smallest` to `best`."""
+    divisors = [size for size in range(smallest, best + 1) if global_batch % size == 0]
+    near = max(1, round(global_batch / best))
+    instead = f"a global batch of {near * best} = {near} x {best} would run at the knee"
+    if not divisors:
+        return Recommendation(
+            batch_size=None,
+            accumulate=None,
+            sentence=f"a global batch of {global_batch} cannot be kept: no batch from {smallest}, "
+            f"the smallest tried, to {best}, the knee, divides it; {instead}",
+        )
+    batch = divisors[-1]
+    times = global_batch // batch
+    if times == 1:
+        sentence = f"batch {batch} without accumulation: it is the global batch asked for"
+    else:
+        sentence = (
+            f"batch {batch} with {times} accumulated keeps the global batch of {global_batch}; "
+            "gradients then stay in memory during forward: check it with planner estimate "
+            f"--batch {batch} --accumulate {times}"
+        )
+        if 2 * batch < best:
+            sentence += f"; it is far below the knee, {instead}"
+    return Recommendation(batch_size=batch, accumulate=times, sentence=sentence)
+
+
+def _row(point: CurvePoint, currency: str | None) -> dict[str, Cell]:
+    return {
+        "batch_size": point.batch_size,
+        "step_s": point.step_s,
+        "samples_per_s": point.samples_per_s,
+        "device_total_bytes": point.device_total_bytes,
+        "fits": point.fits,
+        "bound": point.bound,
+        **ends("joule_per_sample", point.joule_per_sample),
+        **ends("cost_per_sample", point.cost_per_sample),
+        "currency": currency,
+    }
+
+
+def _listed(ends_found: tuple[float, float] | None) -> list[float] | None:
+    return None if ends_found is None else list(ends_found)

@@ -1,0 +1,194 @@
+"""What a caller gets: frozen records of an estimate, and their JSON form.
+
+In: figures of the runs and of the card. Out: Estimate. Sizes in bytes, counts in elements.
+The JSON form is a contract (schema_version 1): keys are added, never changed or removed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from planner.config.workload import Scalar, StepConfig
+from planner.errors import UsageError
+from planner.hardware.database import card_named
+from planner.hardware.names import RecordNames, folded
+from planner.memory.peak import Breakdown
+from planner.results.device_estimate import GpuEstimate
+from planner.results.values import NO_VALUES_READ, ValuesResult
+from planner.wire.module_counts import StepCounts
+from planner.wire.trace import Counts
+
+SCHEMA_VERSION = 1
+EMULATED = "emulated"  # the engine of a card that is not there
+_STEP_KEYS = (
+    "forward_flops_per_sample", "step_flops", "activations_per_sample", "uncounted_operators",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Versions:
+    """What the figures were made with: they move with each of these."""
+
+    torch: str
+    cuda: str
+    cudnn: str | None
+    python: str
+    planner: str
+
+    def to_dict(self) -> dict[str, str | None]:
+        """The entry `versions` of a JSON document."""
+        return {
+            "torch": self.torch,
+            "cuda": self.cuda,
+            "cudnn": self.cudnn,
+            "python": self.python,
+            "planner": self.planner,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """The answer of `planner.estimate()` for one model on one or more cards.
+
+    `step` holds FLOPs and activations, None where they could not be counted. `is_survey`: every
+    card in the database was asked for. `values` are those that the step reads, on the first card.
+    `model_arguments` are those that the model was built with.
+    """
+
+    target: str
+    config: StepConfig
+    counts: Counts
+    gpus: tuple[GpuEstimate, ...]
+    versions: Versions
+    optimizer: str
+    build_on: str
+    assumptions: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    engine: str = EMULATED
+    step: StepCounts | None = None
+    is_survey: bool = False
+    values: ValuesResult = NO_VALUES_READ
+    model_arguments: tuple[tuple[str, Scalar], ...] = ()
+
+    def gpu(self, name: str | None = None) -> GpuEstimate:
+        """The entry of one card, by the name it was asked for, its id, full name or an alias.
+
+        Names are read as the database reads them. None: the first card.
+
+        Raises:
+            UsageError: the card was not part of this estimate.
+        """
+        if name is None:
+            return self.gpus[0]
+        for entry in self.gpus:
+            if folded(name) == folded(entry.requested):
+                return entry
+        cards: dict[str, GpuEstimate] = {}
+        for entry in self.gpus:
+            cards.setdefault(entry.id or entry.requested, entry)
+        found = card_named(name, [_names(card_id, entry) for card_id, entry in cards.items()])
+        if found is not None:
+            return cards[found]
+        known = ", ".join(entry.requested for entry in self.gpus)
+        raise UsageError(f"{name!r} is not in this estimate; it holds {known}")
+
+    @property
+    def total_bytes(self) -> int:
+        """Device total on the first card: peak reserved plus context overhead."""
+        return self.gpus[0].device_total_bytes
+
+    @property
+    def max_batch_size(self) -> int | None:
+        """Largest batch on the first card; None when it was not searched."""
+        return self.gpus[0].max_batch_size
+
+    def breakdown(self, gpu: str | None = None) -> Breakdown | None:
+        """What the peak is made of on the card named (the first one when None).
+
+        Raises:
+            UsageError: the card was not part of this estimate.
+        """
+        return self.gpu(gpu).breakdown
+
+    def fits(self, gpu: str | None = None) -> bool:
+        """Whether the step fits on the card named (the first one when None).
+
+        Raises:
+            UsageError: the card was not part of this estimate.
+        """
+        return self.gpu(gpu).fits
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON document, in stable order, with plain types only."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "target": self.target,
+            "engine": self.engine,
+            "versions": self.versions.to_dict(),
+            "config": config_dict(self.config, self.optimizer, self.build_on),
+            "counts": {
+                "parameters": self.counts.parameters,
+                "trainable_parameters": self.counts.trainable_parameters,
+                "buffers": self.counts.buffers,
+                "weight_dtypes": [one.to_dict() for one in self.counts.weight_dtypes],
+                **_step_dict(self.step),
+            },
+            "gpus": [entry.to_dict() for entry in self.gpus],
+            "assumptions": list(self.assumptions),
+            "warnings": list(self.warnings),
+            "values": self.values.to_dict() if self.engine == EMULATED else None,
+            "model_arguments": dict(self.model_arguments),
+        }
+
+
+def _step_dict(step: StepCounts | None) -> dict[str, Any]:
+    return dict.fromkeys(_STEP_KEYS) if step is None else step.to_dict()
+
+
+def _names(card_id: str, entry: GpuEstimate) -> RecordNames:
+    return RecordNames(
+        file="", id=card_id, name=entry.name, aliases=entry.other_names, assumed_for=()
+    )
+
+
+def asked_config_dict(config: StepConfig) -> dict[str, Any]:
+    """The entry `config` of a JSON document; None where nothing was said and the model decides."""
+    optimizer, build_on = config.optimizer, config.build_on
+    return config_dict(
+        config,
+        None if optimizer is None else optimizer.value,
+        None if build_on is None else build_on.value,
+    )
+
+
+def config_dict(config: StepConfig, optimizer: str | None, build_on: str | None) -> dict[str, Any]:
+    """The entry `config` of every JSON document: each field of the StepConfig, under its name.
+
+    `optimizer` and `build_on` are those of the run, or what was asked for where that is not known.
+    """
+    arguments: dict[str, Scalar] = dict(config.optimizer_arguments)
+    return {
+        "batch_size": config.batch_size,
+        "precision": config.precision_name,
+        "optimizer": optimizer,
+        "mode": config.mode.value,
+        "optimizer_arguments": arguments,
+        "accumulate": config.accumulate,
+        "channels_last": config.channels_last,
+        "checkpoint_activations": config.checkpoint_activations,
+        "set_to_none": config.set_to_none,
+        "steps": config.steps,
+        "build_on": build_on,
+        "alloc_conf": config.alloc_conf,
+        "inputs": [
+            {"name": spec.name, "shape": list(spec.shape), "dtype": spec.dtype}
+            for spec in config.inputs
+        ],
+        "sequence_length": config.sequence_length,
+        "batch_from_data": config.batch_from_data,
+        "data_dependent": config.data_dependent.value,
+        "size_at": {f"{one.file}:{one.line}": one.size for one in config.size_at},
+        "clip_grad_norm": config.clip_grad_norm,
+        "ema": config.ema,
+    }

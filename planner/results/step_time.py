@@ -1,0 +1,142 @@
+"""How fast a step is on one card, what its host needs, and the JSON form of both.
+
+In: figures of the models of time. Out: StepTime, HostNeeds. Seconds of one optimizer step; bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from planner.input_pipeline.host_ram import HostRam, Room
+from planner.timing.bottleneck import Bottleneck
+from planner.wire.trace import Phase
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gain:
+    """A change that moves the bound: `factor` is the throughput with it over that without.
+
+    `is_approximate`: it is told from the same run, not from one with the change.
+    """
+
+    change: str
+    factor: float
+    is_approximate: bool = True
+
+    def to_dict(self) -> dict[str, Any]:
+        """The entry of the JSON list `gains`."""
+        return {
+            "change": self.change,
+            "factor": self.factor,
+            "is_approximate": self.is_approximate,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepTime:
+    """One optimizer step, with its input where that is known.
+
+    `phases_s` and `gpu_s` are of the card alone, `launch_s` is what the CPU takes to ask for all
+    kernels, `loader_s` and `copy_s` what the input takes; None where no data were named.
+    `interval_s` is where the step will lie in a share `interval_coverage` of cases, by the errors
+    that `interval_basis` names. `uncounted_operators` have no rule: their bytes alone are counted.
+    """
+
+    step_s: float
+    samples_per_s: float
+    gpu_s: float
+    launch_s: float
+    phases_s: tuple[tuple[Phase, float], ...]
+    bottleneck: Bottleneck
+    loader_s: float | None = None
+    copy_s: float | None = None
+    interval_s: tuple[float, float] | None = None
+    interval_coverage: float | None = None
+    interval_basis: str | None = None
+    gains: tuple[Gain, ...] = ()
+    uncounted_operators: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object `time`."""
+        found = self.bottleneck
+        return {
+            "step_s": self.step_s,
+            "samples_per_s": self.samples_per_s,
+            "gpu_s": self.gpu_s,
+            "launch_s": self.launch_s,
+            "loader_s": self.loader_s,
+            "copy_s": self.copy_s,
+            "phases_s": {phase.value: seconds for phase, seconds in self.phases_s},
+            "bound": found.bound.value,
+            "shares": {bound.value: share for bound, share in found.shares},
+            "runner_up": None if found.runner_up is None else found.runner_up.value,
+            "takes_over_factor": found.takes_over_factor,
+            "interval": _ends(self.interval_s),  # deprecated: interval_s has the unit in its name
+            "interval_s": _ends(self.interval_s),
+            "interval_coverage": self.interval_coverage,
+            "interval_basis": self.interval_basis,
+            "gains": [gain.to_dict() for gain in self.gains],
+            "uncounted_operators": list(self.uncounted_operators),
+        }
+
+
+def _ends(interval: tuple[float, float] | None) -> list[float] | None:
+    return None if interval is None else list(interval)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostNeeds:
+    """What the job takes of its host. `requested` is None where no host was named.
+
+    `cores_needed` feed the card as fast as it can go, of cores like `cores_like`; None where no
+    data were named, or because of `cores_limit`. `workers` are those that the figures are for.
+    """
+
+    requested: str | None
+    ram: HostRam
+    ram_room: Room
+    usable_ram_bytes: int | None
+    shm_room: Room
+    shm_bytes: int | None
+    workers: int
+    cores: float | None = None
+    cores_needed: float | None = None
+    cores_like: str | None = None
+    cores_limit: str | None = None
+    data: str | None = None
+
+    @property
+    def fits(self) -> bool | None:
+        """Whether the job has its place in RAM; None where no RAM was named."""
+        if self.ram_room is Room.UNKNOWN:
+            return None
+        return self.ram_room is not Room.DOES_NOT_FIT
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object `host`."""
+        ram = self.ram
+        return {
+            "requested": self.requested,
+            "ram_bytes": ram.total_bytes,
+            "usable_ram_bytes": self.usable_ram_bytes,
+            "fits": self.fits,
+            "verdict": self.ram_room.value,
+            "ram_parts_bytes": {
+                "process": ram.base_bytes,
+                "workers": ram.workers_bytes,
+                "prefetched batches": ram.prefetch_bytes,
+                "pinned batches": ram.pinned_bytes,
+                "data set": ram.dataset_bytes,
+                "checkpoint": ram.checkpoint_bytes,
+            },
+            "shm_peak_bytes": ram.shm_peak_bytes,
+            "shm_bytes": self.shm_bytes,
+            "shm_verdict": self.shm_room.value,
+            "workers": self.workers,
+            "cores": self.cores,
+            "cores_needed": self.cores_needed,
+            "cores_like": self.cores_like,
+            "cores_limit": self.cores_limit,
+            "data": self.data,
+        }

@@ -1,0 +1,203 @@
+"""What a step waits for: the share of each part, the one that holds it up, and the next in line.
+
+In: seconds of the card, of launching, of the input. Out: Bottleneck. Convention: seconds of one
+optimizer step; parts that overlap each have their share of it, so shares may add up to more than 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from planner.input_pipeline.rates import InputTimes, step_with_input
+from planner.timing.roofline import GpuTime
+from planner.wire.trace import Phase
+
+
+class Bound(str, Enum):
+    """What may hold a training job up."""
+
+    DATA = "data preparation"  # workers, storage, handing batches over
+    HOST_RAM = "host RAM"  # the job does not fit beside the card
+    COPY = "PCIe copy"
+    # The CPU is slower to ask for kernels than the card to run them, or they are so small that
+    # their begin and end take longer than their work.
+    LAUNCHES = "kernel launches"
+    BANDWIDTH = "memory bandwidth"  # of the card
+    COMPUTE = "compute"  # tensor cores, or CUDA cores where those cannot be used
+    VRAM = "VRAM capacity"  # the step does not fit on the card
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepParts:
+    """Seconds of one optimizer step, and its input, each of `micro_batches` alike.
+
+    `launch_s` is what the CPU takes to ask for all kernels. `phases_s` are of the card, `uncovered`
+    operators without a rule.
+    """
+
+    compute_s: float
+    bandwidth_s: float
+    fixed_s: float
+    launch_s: float
+    micro_batches: int = 1
+    input: InputTimes | None = None
+    phases_s: tuple[tuple[Phase, float], ...] = ()
+    uncovered: tuple[str, ...] = ()
+
+    @property
+    def gpu_s(self) -> float:
+        """Seconds that the card is busy."""
+        return self.compute_s + self.bandwidth_s + self.fixed_s
+
+    @property
+    def card_s(self) -> float:
+        """Seconds until the card has done what the CPU asks of it."""
+        return max(self.gpu_s, self.launch_s)
+
+    @property
+    def loader_s(self) -> float:
+        """Seconds that the loader takes for the batches of the step."""
+        return 0.0 if self.input is None else self.micro_batches * self.input.loader_s
+
+    @property
+    def copy_s(self) -> float:
+        """Seconds that the batches take over PCIe."""
+        return 0.0 if self.input is None else self.micro_batches * (self.input.copy_s or 0.0)
+
+    @property
+    def step_s(self) -> float:
+        """Seconds of the step, with what overlaps hidden."""
+        return self.step_of(self.card_s)
+
+    def step_of(self, card_s: float) -> float:
+        """Seconds of the step if the card took `card_s`."""
+        if self.input is None:
+            return card_s
+        return self.micro_batches * step_with_input(card_s / self.micro_batches, self.input)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bottleneck:
+    """`takes_over_factor`: how much faster the bound must get for `runner_up` to hold the step up.
+
+    It is None where the job has no place at all: there `runner_up` is what holds it up elsewhere.
+    `shares` are of the step, the largest first, without those that are nothing.
+    """
+
+    bound: Bound
+    shares: tuple[tuple[Bound, float], ...]
+    runner_up: Bound | None
+    takes_over_factor: float | None
+
+    @property
+    def share(self) -> float | None:
+        """The bound's own part of the step; None of a bound that is no matter of time."""
+        return dict(self.shares).get(self.bound)
+
+
+def bottleneck(parts: StepParts) -> Bottleneck:
+    """The longest part of the step, and what comes after it."""
+    roofs = _roofs(parts)
+    card = max(roofs, key=lambda one: roofs[one])
+    lanes = {
+        Bound.DATA: parts.loader_s,
+        Bound.COPY: parts.copy_s,
+        Bound.LAUNCHES: parts.launch_s,
+    }
+    lanes[card] = max(lanes.get(card, 0.0), parts.gpu_s)
+    bound = max(lanes, key=lambda one: lanes[one])
+    factors = {
+        other: lanes[bound] / seconds
+        for other, seconds in lanes.items()
+        if other is not bound and seconds > 0
+    }
+    if bound is card and parts.gpu_s >= parts.launch_s:
+        factors = _factors_of_a_roof(card, roofs, parts)
+    elif bound is card:  # launches, on the CPU as on the card: what kernels work comes after them
+        factors |= {
+            other: lanes[bound] / seconds
+            for other, seconds in roofs.items()
+            if other is not card and seconds > 0
+        }
+    runner_up = min(factors, key=lambda one: factors[one], default=None)
+    busy = {
+        Bound.DATA: parts.loader_s,
+        Bound.COPY: parts.copy_s,
+        **roofs,
+        Bound.LAUNCHES: max(parts.launch_s, parts.fixed_s),
+    }
+    return Bottleneck(
+        bound=bound,
+        shares=tuple(
+            (name, busy[name] / parts.step_s)
+            for name in sorted(busy, key=lambda one: -busy[one])
+            if busy[name] > 0
+        ),
+        runner_up=runner_up,
+        takes_over_factor=None if runner_up is None else factors[runner_up],
+    )
+
+
+def without_room(found: Bottleneck, bound: Bound) -> Bottleneck:
+    """The same step of a job that does not run: memory that is too small comes before any time."""
+    return Bottleneck(
+        bound=bound, shares=found.shares, runner_up=found.bound, takes_over_factor=None
+    )
+
+
+def _roofs(parts: StepParts) -> dict[Bound, float]:
+    """Seconds of the card by what holds its kernels up; they add up to `gpu_s`."""
+    return {
+        Bound.COMPUTE: parts.compute_s,
+        Bound.BANDWIDTH: parts.bandwidth_s,
+        Bound.LAUNCHES: parts.fixed_s,
+    }
+
+
+def _factors_of_a_roof(
+    card: Bound, roofs: dict[Bound, float], parts: StepParts
+) -> dict[Bound, float]:
+    """How much faster the kernels under one roof must get for something else to be the longest.
+
+    The others on the card run one after another with them: they stay, whatever the factor.
+    """
+    mine_s = roofs[card]
+    others_s = parts.gpu_s - mine_s
+    factors = {
+        other: mine_s / seconds
+        for other, seconds in roofs.items()
+        if other is not card and seconds > 0
+    }
+    beside = (
+        (Bound.DATA, parts.loader_s), (Bound.COPY, parts.copy_s), (Bound.LAUNCHES, parts.launch_s)
+    )  # fmt: skip
+    for other, seconds in beside:
+        if other is not card and seconds > others_s:
+            factor = mine_s / (seconds - others_s)
+            factors[other] = min(factor, factors.get(other, factor))
+    return factors
+
+
+def step_parts(
+    micro_batch: GpuTime,
+    optimizer_step: GpuTime,
+    *,
+    micro_batches: int,
+    launch_s: tuple[float, float],
+    input: InputTimes | None = None,
+) -> StepParts:
+    """A step of `micro_batches` and one optimizer step; `launch_s` is of one of each."""
+    phases = {phase: micro_batches * seconds for phase, seconds in micro_batch.phases_s}
+    for phase, seconds in optimizer_step.phases_s:
+        phases[phase] = phases.get(phase, 0.0) + seconds
+    return StepParts(
+        compute_s=micro_batches * micro_batch.compute_s + optimizer_step.compute_s,
+        bandwidth_s=micro_batches * micro_batch.bandwidth_s + optimizer_step.bandwidth_s,
+        fixed_s=micro_batches * micro_batch.fixed_s + optimizer_step.fixed_s,
+        launch_s=micro_batches * launch_s[0] + launch_s[1],
+        micro_batches=micro_batches,
+        input=input,
+        phases_s=tuple(phases.items()),
+        uncovered=tuple(dict.fromkeys((*micro_batch.uncovered, *optimizer_step.uncovered))),
+    )

@@ -1,0 +1,265 @@
+"""How long the kernels of a step take on a card, and which of the two roofs holds each.
+
+In: OperatorRecords of one micro-batch, GpuSpec. Out: GpuTime. Of a product, the larger of its FLOPs
+over the rate that its kind and shape reach and its bytes over the bandwidth that its kind reaches
+(Williams, Waterman and Patterson 2009, https://doi.org/10.1145/1498765.1498785); elsewhere the root
+of the squares of that and of the time to issue instructions. A fixed time to begin and end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from math import hypot
+
+from planner.hardware.specs import GpuSpec
+from planner.timing.efficiency import efficiencies
+from planner.timing.kernels import HALF, OF_IMAGES, Kernel, KernelKind, kernels_of
+from planner.timing.rates import Path, arithmetic_rate, issue_rate, memory_rate
+from planner.timing.tiling import product_s
+from planner.wire.trace import OperatorRecord, Phase
+
+_ALIGNMENT = 8  # elements: 16 bytes of half precision, what tensor cores want rows to begin at
+_UNALIGNED_FRACTION = 0.5
+# Multiplications of a 3 x 3 window over those of Winograd's F(2 x 2, 3 x 3): 36 / 16 (Lavin and
+# Gray 2015, https://arxiv.org/abs/1509.09308). cuDNN has such kernels for float32.
+_WINOGRAD_SAVING = 2.25
+# Found in the published times: with 32 groups, as ResNeXt has them, channels_last is fast, with
+# other numbers it is slow; a group for each sample and channel (CondConv) is slow everywhere.
+_RESNEXT_GROUPS = 32
+_MANY_GROUPS = 256
+_HALF_WIDTH = "half"
+_GROUP_WIDTHS = (16, 32)  # channels in a group, at most
+# What addressing, converting and computing one element takes, beside the bytes that it moves.
+_INSTRUCTIONS_PER_ELEMENT = 30
+# Tensor cores that four warps feed together (wgmma, tcgen05); GeForce has none of these.
+_WARP_GROUPS = ((9, 0), (10, 0), (10, 3))
+# Convolutions and recurrent layers may use TF32 by torch's defaults, matrix products may not
+# (https://docs.pytorch.org/docs/stable/notes/cuda.html).
+_TF32_BY_DEFAULT = (KernelKind.CONVOLUTION, KernelKind.GROUPED_CONVOLUTION, KernelKind.RECURRENT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BareTime:
+    """What a kernel would take at the full rates of the card, in seconds."""
+
+    key: str  # in Efficiencies
+    compute_s: float
+    memory_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuTime:
+    """Seconds of the card for one micro-batch, all calls together.
+
+    `compute_s` and `bandwidth_s` are of kernels that arithmetic and memory bandwidth hold up;
+    `fixed_s` is what begin and end of kernels cost. `uncovered` are operators without a rule: their
+    bytes alone are counted. `kernels` is how many are launched.
+    """
+
+    phases_s: tuple[tuple[Phase, float], ...]
+    compute_s: float
+    bandwidth_s: float
+    fixed_s: float
+    kernels: int
+    uncovered: tuple[str, ...] = ()
+
+    @property
+    def total_s(self) -> float:
+        """Seconds that the card is busy."""
+        return self.compute_s + self.bandwidth_s + self.fixed_s
+
+    def phase_s(self, phase: Phase) -> float:
+        """Seconds of one phase."""
+        return dict(self.phases_s).get(phase, 0.0)
+
+
+Change = Callable[[Kernel, Phase], Kernel]
+
+
+class _Same:
+    """Stands for one record and no other: a hash of all its shapes takes longer than its kernels.
+
+    It holds the record, so that no other gets its identity as long as this one is remembered.
+    """
+
+    __slots__ = ("record",)
+
+    def __init__(self, record: OperatorRecord) -> None:
+        self.record = record
+
+    def __hash__(self) -> int:
+        return id(self.record)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.record is self.record
+
+
+@lru_cache(maxsize=16384)
+def _launched(same: _Same) -> tuple[Kernel, ...]:
+    """The kernels of a record: every card asks for the same."""
+    return kernels_of(same.record)
+
+
+def gpu_time(
+    operators: Iterable[OperatorRecord],
+    card: GpuSpec,
+    *,
+    tf32_matmul: bool = False,
+    change: Change | None = None,
+) -> GpuTime:
+    """The time of all operators on the card, one after another.
+
+    `tf32_matmul` is torch.backends.cuda.matmul.allow_tf32; `change` is made to each kernel first.
+    """
+    found = efficiencies()
+    phases: dict[Phase, float] = {}
+    compute_s = bandwidth_s = fixed_s = 0.0
+    launched, uncovered = 0, dict[str, None]()
+    for record in operators:
+        kernels = _launched(_Same(record))
+        if any(kernel.kind is KernelKind.UNKNOWN for kernel in kernels):
+            uncovered[record.name] = None
+        for launched_kernel in kernels:
+            kernel = launched_kernel if change is None else change(launched_kernel, record.phase)
+            bare = bare_time(kernel, card, tf32_matmul=tf32_matmul)
+            compute, memory = found.roofs_s(bare.key, bare.compute_s, bare.memory_s)
+            busy = busy_s(kernel, compute, memory)
+            if compute > memory:
+                compute_s += record.calls * busy
+            else:
+                bandwidth_s += record.calls * busy
+            fixed_s += record.calls * found.kernel_s
+            spent = record.calls * (busy + found.kernel_s)
+            phases[record.phase] = phases.get(record.phase, 0.0) + spent
+        launched += record.calls * len(kernels)
+    return GpuTime(
+        phases_s=tuple(phases.items()),
+        compute_s=compute_s,
+        bandwidth_s=bandwidth_s,
+        fixed_s=fixed_s,
+        kernels=launched,
+        uncovered=tuple(uncovered),
+    )
+
+
+def busy_s(kernel: Kernel, compute_s: float, memory_s: float) -> float:
+    """Seconds of a kernel under its two roofs.
+
+    Products load the next tile while they multiply: the higher roof alone counts. Where elements
+    are loaded, computed and stored one after the other both do, as the root of their squares.
+    """
+    if has_tiles(kernel):
+        return max(compute_s, memory_s)
+    return hypot(compute_s, memory_s)
+
+
+def has_tiles(kernel: Kernel) -> bool:
+    """Whether a kernel multiplies tiles of matrices."""
+    return kernel.product is not None and not is_depthwise(kernel)
+
+
+def bare_time(kernel: Kernel, card: GpuSpec, *, tf32_matmul: bool = False) -> BareTime:
+    """The two roofs over one kernel, before what its kind takes off."""
+    tf32 = tf32_matmul or kernel.kind in _TF32_BY_DEFAULT
+    # One filter for each channel leaves tensor cores nothing to multiply: CUDA cores do it, and
+    # whatever goes element by element.
+    tiles = has_tiles(kernel)
+    dtype = "float32" if is_depthwise(kernel) or not kernel.flops else kernel.dtype
+    is_product = kernel.kind is KernelKind.MATMUL
+    rate = arithmetic_rate(card, dtype, tf32=tf32 and tiles, is_product=is_product)
+    compute_s = max(
+        kernel.flops / rate.flops_per_s,
+        _INSTRUCTIONS_PER_ELEMENT * kernel.moved_elements / issue_rate(card),
+    )
+    if tiles:
+        assert kernel.product is not None
+        compute_s = product_s(kernel.product, rate.flops_per_s, card.streaming_multiprocessors)
+        if kernel.dtype in HALF and rate.path is Path.TENSOR_CORES and not _is_aligned(kernel):
+            compute_s /= _UNALIGNED_FRACTION
+        if _is_winograd(kernel, rate.path):
+            compute_s /= _WINOGRAD_SAVING
+    found = efficiencies()
+    return BareTime(
+        key=efficiency_key(kernel, card, rate.path),
+        compute_s=compute_s,
+        memory_s=found.cached_s(
+            kernel.moved_bytes, bandwidth_bytes_per_s=memory_rate(card), l2_bytes=card.l2_bytes
+        ),
+    )
+
+
+def _is_winograd(kernel: Kernel, path: Path) -> bool:
+    """Whether cuDNN takes Winograd's algorithm: in float32 on CUDA cores, in contiguous layout.
+
+    float16 that is computed in float32 goes as float32 does.
+    """
+    in_float32 = kernel.dtype in ("float32", "float16") and path is Path.CUDA_CORES
+    return kernel.saves_products and in_float32 and not kernel.channels_last
+
+
+def is_depthwise(kernel: Kernel) -> bool:
+    """Whether a convolution has groups of a single channel."""
+    product = kernel.product
+    if kernel.kind is not KernelKind.GROUPED_CONVOLUTION or product is None:
+        return False
+    return min(product.m, product.n) == 1
+
+
+def _is_aligned(kernel: Kernel) -> bool:
+    product = kernel.product
+    assert product is not None
+    sizes = (product.n, product.k)
+    if kernel.kind is KernelKind.MATMUL:
+        return all(size % _ALIGNMENT == 0 for size in sizes)
+    return True  # cuDNN pads channels
+
+
+def efficiency_key(kernel: Kernel, card: GpuSpec, path: Path) -> str:
+    """Which entry of Efficiencies a kernel falls under, computed by the units of `path`."""
+    kind, words = kernel.kind, [kernel.kind.value]
+    if kind in (KernelKind.CONVOLUTION, KernelKind.GROUPED_CONVOLUTION):
+        if is_depthwise(kernel):
+            words = ["depthwise convolution", _stored_width(kernel)]
+        elif kind is KernelKind.GROUPED_CONVOLUTION:
+            words += [_grouping(kernel), _width(kernel, path)]
+        else:
+            words.append(_width(kernel, path))
+        words.append(kernel.part.value)
+    elif kind is KernelKind.BATCH_NORM:
+        words += [_stored_width(kernel), kernel.part.value]
+    elif kind in (KernelKind.NORM, KernelKind.SOFTMAX, KernelKind.ATTENTION, KernelKind.POOL):
+        words.append(kernel.part.value)
+    elif kind is KernelKind.MATMUL:
+        batched = kernel.product is not None and kernel.product.batch > 1
+        width = _width(kernel, path)
+        words += ["batched", width] if batched else [width]
+        if width == _HALF_WIDTH and card.compute_capability in _WARP_GROUPS:
+            words.append("warp groups")
+    if kernel.channels_last and kind in OF_IMAGES:
+        words.append("channels_last")
+    return ", ".join(words)
+
+
+def _width(kernel: Kernel, path: Path) -> str:
+    """How products are computed: half precision without tensor cores is not computed as half."""
+    if path is Path.TENSOR_CORES and kernel.dtype != "float64":
+        return _HALF_WIDTH
+    return "tf32" if path is Path.TF32 else "single"
+
+
+def _stored_width(kernel: Kernel) -> str:
+    return _HALF_WIDTH if kernel.dtype in HALF else "single"
+
+
+def _grouping(kernel: Kernel) -> str:
+    """Groups for which convolutions of cuDNN differ in speed, by factors of up to ten."""
+    product = kernel.product
+    assert product is not None
+    if kernel.groups >= _MANY_GROUPS:
+        return "many"
+    if kernel.groups == _RESNEXT_GROUPS:
+        return "of 32"
+    channels = min(product.m, product.n)
+    return next((f"up to {width}" for width in _GROUP_WIDTHS if channels <= width), "wide")

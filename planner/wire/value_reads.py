@@ -1,0 +1,119 @@
+"""Values that a run reads from the card: where, what they decided, and what the reads gave.
+
+In: nothing. Out: ValueRead, ReadLog, ValuesRequest. Convention: a value is *known* if it was
+computed from what the host sent alone; whatever a kernel of the card computed is *assumed*, drawn
+once at random where it is ranked, compared or read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+from planner.config.workload import DataDependent, SizeAt
+
+
+class ValuesPass(str, Enum):
+    """What a run on the emulated card does about values."""
+
+    UNANSWERED = "unanswered"  # keeps none; the first read that may matter ends the run
+    VALUES = "values"  # keeps them, answers reads by them and logs each answer
+    ANSWERED = "answered"  # keeps none; reads are answered from the log of a values pass
+
+
+class ValuesState(str, Enum):
+    """How far the figures of a run rest on values."""
+
+    NONE_READ = "none read"  # no value was read: nothing depends on any
+    KNOWN = "known"  # every value that was read is the true one
+    ASSUMED = "assumed"  # some reads gave drawn numbers
+
+
+class Decision(str, Enum):
+    """What a read can decide."""
+
+    NOTHING = "nothing"  # a floating-point number: shown or logged
+    SIZE = "size"  # the size of a tensor, or a whole number that may become one
+    BRANCH = "branch"  # True or False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadSite:
+    """A line of the user's code; all "" and 0 where no line of Python is known (backward)."""
+
+    file: str = ""
+    line: int = 0
+    function: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValueRead:
+    """A place that read values of the card, `count` times, `assumed` of which were not known.
+
+    `operator` as torch names it. `smallest` and `largest` are the sizes or whole numbers read,
+    None where other values were; `bounds` what the size could have been at the least and most,
+    None where that is not known. `decision` is of the reads that were assumed.
+    """
+
+    file: str
+    line: int
+    function: str
+    count: int
+    operator: str = ""
+    assumed: int = 0
+    decision: Decision = Decision.NOTHING
+    smallest: int | None = None
+    largest: int | None = None
+    bounds: tuple[int, int] | None = None
+    is_fixed: bool = False  # the caller gave the size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadLog:
+    """What each read of a values pass gave, in order.
+
+    Entry i of each column belongs to read i: its site (an index into `sites`), its size, and its
+    bytes, compressed, in base64 ("" where they were zeros or too many to keep). `reads` sums up
+    the places. `seed` is the one that assumed values were drawn with.
+    """
+
+    sites: tuple[ReadSite, ...] = ()
+    site_of: tuple[int, ...] = ()
+    sizes_bytes: tuple[int, ...] = ()
+    contents: tuple[str, ...] = ()
+    reads: tuple[ValueRead, ...] = ()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        columns = (self.site_of, self.sizes_bytes, self.contents)
+        if len({len(column) for column in columns}) > 1:
+            raise ValueError(f"columns of {', '.join(str(len(c)) for c in columns)} entries")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValuesRequest:
+    """What a run shall do about values. `log` is there for ANSWERED alone, the rest for VALUES."""
+
+    kind: ValuesPass = ValuesPass.UNANSWERED
+    seed: int = 0
+    data_dependent: DataDependent = DataDependent.TYPICAL
+    size_at: tuple[SizeAt, ...] = ()
+    log: ReadLog | None = None
+
+
+def values_state(reads: Iterable[ValueRead]) -> ValuesState:
+    """How far these reads rest on values that are known."""
+    found = tuple(reads)
+    if not found:
+        return ValuesState.NONE_READ
+    return ValuesState.ASSUMED if any(read.assumed for read in found) else ValuesState.KNOWN
+
+
+def deciding(reads: Iterable[ValueRead]) -> tuple[ValueRead, ...]:
+    """The reads in which a drawn number decided a size or a branch."""
+    return tuple(
+        read
+        for read in reads
+        if read.assumed and not read.is_fixed and read.decision is not Decision.NOTHING
+    )

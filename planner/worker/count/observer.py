@@ -1,0 +1,148 @@
+"""Watches operators as they are called: what they cost, by module and by phase of the step.
+
+In: what runs within the contexts. Out: sums by module path, operator records, bytes that autograd
+keeps. Convention: a sum is that of the module itself, without what it holds.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from planner.wire.trace import OperatorRecord, Phase
+from planner.worker.count.call_flops import has_formula
+from planner.worker.count.module_path import ModulePath
+from planner.worker.count.operator_calls import OperatorCall, OperatorCosts, operator_records
+
+
+@dataclass(slots=True)
+class Tally:
+    """Sums by module path; of operators without a formula, the calls by name."""
+
+    flops: Counter[str] = field(default_factory=Counter)
+    read_bytes: Counter[str] = field(default_factory=Counter)
+    written_bytes: Counter[str] = field(default_factory=Counter)
+    without_formula: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def total_flops(self) -> int:
+        """FLOPs of every operator seen."""
+        return sum(self.flops.values())
+
+    def add(self, path: str, call: OperatorCall) -> None:
+        """One call while the module at `path` ran."""
+        self.read_bytes[path] += call.read_bytes
+        self.written_bytes[path] += call.written_bytes
+        if call.flops is not None:
+            self.flops[path] += call.flops
+        elif call.computes:
+            self.without_formula[call.name] += 1
+
+
+_COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
+_CARD = torch._C.DispatchKey.CUDA
+
+
+def _is_composite(func: Any) -> bool:
+    """Whether an operator is made of others where it runs: below autograd, in inference alone.
+
+    One that has a kernel of the card beside that (silu_backward) is not. Not asked is
+    func.decompose(), which would take Python's replacement for a kernel there is.
+    """
+    has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
+    return has_kernel(func.name(), _COMPOSITE) and not has_kernel(func.name(), _CARD)
+
+
+class OperatorObserver(TorchDispatchMode):  # type: ignore[no-untyped-call] # untyped in torch
+    """Adds up what operators cost while it is entered.
+
+    Every call goes to `tally`, where there is one, and those in a `phase` into records as well;
+    both may be changed at any time.
+    """
+
+    def __init__(self, path: ModulePath) -> None:
+        super().__init__()  # type: ignore[no-untyped-call] # untyped in torch
+        self.tally: Tally | None = None
+        self.phase: Phase | None = None
+        self._path = path
+        self._costs = OperatorCosts()
+        self._calls: list[tuple[Phase, OperatorCall]] = []
+        self._whole: set[Any] = set()  # operators that are not made of others
+
+    def records(self, device: torch.device) -> tuple[OperatorRecord, ...]:
+        """What ran on `device` in the phases, alike calls as one record."""
+        return operator_records(self._calls, device)
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if not isinstance(func, torch._ops.OpOverload):
+            return func(*args, **kwargs)  # a control-flow operator: what is in it comes by itself
+        if func not in self._whole:
+            if not has_formula(func) and _is_composite(func):
+                with self:
+                    return func._op_dk(_COMPOSITE, *args, **kwargs)
+            self._whole.add(func)
+        out = func(*args, **kwargs)
+        if self.tally is not None or self.phase is not None:
+            self._note(self._costs.of(func, args, kwargs, out))
+        return out
+
+    def _note(self, call: OperatorCall) -> None:
+        if self.tally is not None:
+            self.tally.add(self._path.current, call)
+        if self.phase is not None:
+            self._calls.append((self.phase, call))
+
+
+class SavedStorages:
+    """Storages that autograd keeps for backward, by the module whose operator keeps them."""
+
+    def __init__(self, path: ModulePath, known: Iterable[torch.Tensor]) -> None:
+        """`known` are parameters, buffers and inputs: they are there anyway."""
+        self._path = path
+        self._known = {id_ for tensor in known if (id_ := _identity(tensor)) is not None}
+        # Held, so that no other storage gets the same identity as long as this one counts.
+        self._storages: dict[str, dict[int, torch.UntypedStorage]] = {}
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """For the time of the context, what autograd saves is noted."""
+        with torch.autograd.graph.saved_tensors_hooks(self._pack, lambda tensor: tensor):
+            yield
+
+    def _pack(self, tensor: torch.Tensor) -> torch.Tensor:
+        identity = _identity(tensor)
+        if identity is not None and identity not in self._known:
+            own = self._storages.setdefault(self._path.current, {})
+            own[identity] = tensor.untyped_storage()
+        return tensor
+
+    def size_bytes(self, path: str) -> int:
+        """Bytes that a module and all within it keep, each storage once."""
+        within = f"{path}."
+        kept = {
+            identity: storage.nbytes()
+            for owner, own in self._storages.items()
+            if not path or owner == path or owner.startswith(within)
+            for identity, storage in own.items()
+        }
+        return sum(kept.values())
+
+
+def _identity(tensor: torch.Tensor) -> int | None:
+    try:
+        return int(tensor.untyped_storage()._cdata)
+    except NotImplementedError:  # sparse: several storages, none of its own
+        return None

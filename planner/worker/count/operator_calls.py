@@ -1,0 +1,145 @@
+"""What single calls of operators cost, and alike calls put together as records.
+
+In: an operator with its arguments and result. Out: OperatorCall, OperatorRecords. Convention: a
+cost is found once for each operator and layout of its tensors, since a model repeats itself.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from planner.wire.trace import FlopSource, OperatorRecord, Phase, TensorShape
+from planner.worker.count.call_flops import call_flops, has_formula
+from planner.worker.count.operator_rules import is_elementwise
+from planner.worker.count.traffic import moved_bytes, tensors_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorCall:
+    """One call. `devices` are the types of those that its tensors are on."""
+
+    name: str
+    inputs: tuple[TensorShape, ...]
+    outputs: tuple[TensorShape, ...]
+    flops: int | None
+    flop_source: FlopSource
+    read_bytes: int
+    written_bytes: int
+    devices: frozenset[str]
+
+    @property
+    def computes(self) -> bool:
+        """Whether there is a kernel: a view and memory without values have none."""
+        return bool(self.flops or self.read_bytes or self.written_bytes)
+
+
+class OperatorCosts:
+    """Calls by operator and by the layout of what they work on."""
+
+    def __init__(self) -> None:
+        self._known: dict[Any, OperatorCall] = {}
+
+    def of(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
+    ) -> OperatorCall:
+        """The call of the overload `func` that has given `out`."""
+        seen: set[int] = set()  # a tensor that comes twice is read once
+        key = (func, _layout(args, seen), _layout(kwargs, seen), len(seen), _layout(out, set()))
+        try:
+            known = self._known.get(key)
+        except TypeError:  # an argument without a hash
+            return _call(func, args, kwargs, out)
+        if known is None:
+            known = self._known[key] = _call(func, args, kwargs, out)
+        return known
+
+
+def operator_records(
+    calls: Sequence[tuple[Phase, OperatorCall]], device: torch.device
+) -> tuple[OperatorRecord, ...]:
+    """Alike calls as one record each, in order of first appearance: those with a kernel there."""
+    same = Counter((phase, id(call)) for phase, call in calls)  # cheaper to hash than their values
+    folded: Counter[tuple[Phase, OperatorCall]] = Counter()
+    for phase, call in {(phase, id(call)): (phase, call) for phase, call in calls}.values():
+        if call.computes and device.type in call.devices:
+            folded[phase, call] += same[phase, id(call)]
+    return tuple(
+        OperatorRecord(
+            name=call.name,
+            phase=phase,
+            inputs=call.inputs,
+            outputs=call.outputs,
+            calls=number,
+            flops=call.flops,
+            flop_source=call.flop_source,
+            read_bytes=call.read_bytes,
+            written_bytes=call.written_bytes,
+        )
+        for (phase, call), number in folded.items()
+    )
+
+
+def _call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> OperatorCall:
+    name = func._schema.name
+    read_bytes, written_bytes = moved_bytes(func, args, kwargs, out)
+    counted = has_formula(func)
+    return OperatorCall(
+        name=name,
+        inputs=tuple(_shapes((*args, *kwargs.values()))),
+        outputs=tuple(_shapes(out if isinstance(out, tuple) else (out,))),
+        flops=call_flops(func, args, kwargs, out) if counted else None,
+        flop_source=_flop_source(func, name, counted),
+        read_bytes=read_bytes,
+        written_bytes=written_bytes,
+        devices=frozenset(tensor.device.type for tensor in tensors_of((args, kwargs, out))),
+    )
+
+
+def _flop_source(func: Any, name: str, counted: bool) -> FlopSource:
+    if counted:
+        return FlopSource.FORMULA
+    if torch.Tag.pointwise in func.tags or is_elementwise(name):
+        return FlopSource.ELEMENTWISE
+    return FlopSource.UNKNOWN
+
+
+def _shapes(values: tuple[Any, ...]) -> Iterator[TensorShape]:
+    for value in values:
+        numbers = Counter(map(_shape, tensors_of(value)))
+        for tensor, number in numbers.items():
+            yield replace(tensor, number=number)
+
+
+def _shape(tensor: torch.Tensor) -> TensorShape:
+    return TensorShape(
+        shape=tuple(tensor.shape),
+        dtype=str(tensor.dtype).removeprefix("torch."),
+        channels_last=_is_channels_last(tensor),
+    )
+
+
+def _is_channels_last(tensor: torch.Tensor) -> bool:
+    """Of a layout that suits both, as with one channel, False."""
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    wanted = formats.get(tensor.ndim)
+    if wanted is None or tensor.layout is not torch.strided or tensor.is_contiguous():
+        return False
+    return tensor.is_contiguous(memory_format=wanted)
+
+
+def _layout(tree: Any, seen: set[int]) -> Any:
+    """All of an argument that its cost depends on. Tensors met are added to `seen`."""
+    if isinstance(tree, torch.Tensor):
+        seen.add(id(tree))
+        strides = tree.stride() if tree.layout is torch.strided else tree.layout
+        return (tree.shape, strides, tree.dtype, tree.device)
+    if isinstance(tree, (tuple, list)):
+        return tuple([_layout(item, seen) for item in tree])
+    if isinstance(tree, dict):
+        return tuple([(name, _layout(item, seen)) for name, item in tree.items()])
+    return tree

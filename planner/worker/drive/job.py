@@ -1,0 +1,137 @@
+"""Who makes the step: the loop, the user's training_step, or a LightningModule.
+
+In: ModelSource, StepConfig, the model on the card. Out: Job. Convention: what the model file or the
+call names comes before what a LightningModule brings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from planner.config.workload import Mode, OptimizerName, Precision, StepConfig
+from planner.errors import UsageError
+from planner.worker.drive import lightning
+from planner.worker.model import compiled, precision
+from planner.worker.optimizers.choice import Chosen, choose
+from planner.worker.target.source import ModelSource, owns_step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """How the steps are made. `choose` makes the optimizers, after the model is complete.
+
+    The other fields are those of loop.StepPlan.
+    """
+
+    choose: Callable[[], Chosen]
+    training_step: Callable[..., Any] | None = None
+    owns_step: bool = False
+    owns_autocast: bool = False
+    origin: str = "training_step"
+    scaler: torch.amp.GradScaler | None = None
+    assumptions: tuple[str, ...] = ()
+
+
+def job_of(
+    source: ModelSource,
+    config: StepConfig,
+    model: nn.Module,
+    device: torch.device,
+    *,
+    real_values: bool = False,
+) -> Job:
+    """The job of this target.
+
+    Raises:
+        UsageError: an option that a step of this kind has no place for.
+    """
+    if config.mode is not Mode.TRAIN:
+        return Job(choose=lambda: Chosen(optimizer=None, name="none"))
+    scaler = precision.grad_scaler(config, device, real_values=real_values)
+    step = source.training_step
+    if step is None and lightning.is_module(compiled.original(model)):
+        return _of_lightning(source, config, model, scaler)
+    if step is None or not owns_step(step):
+        return Job(choose=lambda: choose(source, config, model), training_step=step, scaler=scaler)
+    _check(config, "training_step(model, batch, optimizers)")
+    return Job(
+        choose=lambda: choose(source, config, model),
+        training_step=step,
+        owns_step=True,
+        assumptions=_unused(config),
+    )
+
+
+def _of_lightning(
+    source: ModelSource,
+    config: StepConfig,
+    model: nn.Module,
+    scaler: torch.amp.GradScaler | None,
+) -> Job:
+    steps = lightning.Steps(
+        model,
+        accumulate=config.accumulate,
+        scaler=scaler,
+        clip_grad_norm=config.clip_grad_norm,
+    )
+    if not steps.is_automatic:
+        _check(config, f"{steps.name} with automatic_optimization = False")
+
+    other = None if source.build_optimizer is None else "build_optimizer"
+    if config.optimizer is not None:
+        other = f"--optimizer {config.optimizer.value}"
+
+    def chosen() -> Chosen:
+        if other is not None:
+            found = choose(source, config, model)
+        else:
+            found = Chosen(optimizer=steps.configured(), name=steps.optimizer_names())
+        steps.attach(found.optimizer)
+        return found
+
+    return Job(
+        choose=chosen,
+        training_step=steps.run,
+        owns_step=True,
+        owns_autocast=not steps.is_automatic,
+        origin=f"{steps.name}.training_step",
+        scaler=scaler,
+        assumptions=(steps.description(other),),
+    )
+
+
+def _check(config: StepConfig, step: str) -> None:
+    if config.accumulate > 1:
+        raise UsageError(
+            f"gradient accumulation was asked for (--accumulate), but {step} "
+            "does the whole step itself: accumulate in it, over parts of its batch, or leave "
+            "--accumulate out"
+        )
+    if config.clip_grad_norm is not None:
+        raise UsageError(
+            f"clipping was asked for (--clip-grad-norm {config.clip_grad_norm:g}), but {step} does "
+            "the whole step itself: clip in it, or leave --clip-grad-norm out"
+        )
+    if config.optimizer is OptimizerName.NONE:
+        raise UsageError(
+            f"optimizer none was asked for, but {step} steps the optimizers itself: name one, or "
+            "leave --optimizer out"
+        )
+
+
+def _unused(config: StepConfig) -> tuple[str, ...]:
+    """Options that are the step's own matter."""
+    notes = []
+    if config.precision is Precision.AMP_FP16:
+        notes.append(
+            "training_step does the whole step: amp-fp16 puts autocast around it, without a "
+            "GradScaler"
+        )
+    if not config.set_to_none:
+        notes.append("training_step calls zero_grad itself: set_to_none=False has no effect")
+    return tuple(notes)

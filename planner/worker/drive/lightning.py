@@ -1,0 +1,299 @@
+"""A LightningModule is trained by its own training_step and configure_optimizers.
+
+In: the model on the card. Out: Steps, whose `run` is a step as Lightning's loop makes it. Lightning
+itself is not imported: a stand-in takes the Trainer's place. Convention: zero_grad comes after the
+forward, as there, so that gradients of the last step are alive in it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from planner.config.workload import Mode, StepConfig
+from planner.errors import ModelError
+from planner.worker.drive import forward
+from planner.worker.drive.step_events import forward_begins
+from planner.worker.drive.trainer import Mute, Trainer, call_hook
+from planner.worker.model.compiled import original
+from planner.worker.optimizers.choice import check_optimizers
+from planner.worker.optimizers.tree import names_in, optimizers_in
+from planner.worker.target.source import ModelSource
+
+_CLASS = "LightningModule"
+_PLACED = "_DeviceDtypeModuleMixin"  # keeps device and dtype, which its .to() would set
+
+
+def is_module(model: nn.Module) -> bool:
+    """Whether its class is a LightningModule's with a training_step of its own."""
+    kind = type(model)
+    has_class = any(base.__name__ == _CLASS for base in kind.__mro__)
+    return has_class and all(
+        callable(getattr(kind, name, None)) for name in ("training_step", "configure_optimizers")
+    )
+
+
+def completed(build_model: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
+    """The same, with what Lightning would let the module build before it is placed."""
+
+    def build() -> nn.Module:
+        model = build_model()
+        if is_module(model):
+            call_hook(model, "configure_model")
+        return model
+
+    return build
+
+
+def wants_target(source: ModelSource, config: StepConfig, model: nn.Module) -> bool:
+    """Whether the inputs named in the call are forward's alone, and training_step unpacks more.
+
+    The first thing that it does with its batch tells: nothing is computed for it.
+    """
+    model = original(model)
+    if config.mode is not Mode.TRAIN or source.training_step is not None or not is_module(model):
+        return False
+    if not config.inputs or any(spec.name is not None for spec in config.inputs):
+        return False
+    if len(config.inputs) != forward.required_inputs(model):
+        return False
+    try:
+        training_step(model, _Probe(), 0)
+    except _UnpackedError:
+        return True
+    except Exception:
+        return False  # asked for something else: the batch is passed on as it is
+    return False
+
+
+class _UnpackedError(BaseException):
+    """A batch was unpacked; no handler of the user's catches it."""
+
+
+class _Probe:
+    """In the place of a batch: tells how it is used."""
+
+    def __iter__(self) -> Any:
+        raise _UnpackedError
+
+    def __getitem__(self, key: object) -> Any:
+        raise _UnpackedError
+
+
+def placed(model: nn.Module, device: torch.device) -> None:
+    """Tells modules that keep their device and dtype where they are now."""
+    for module in model.modules():
+        if any(base.__name__ == _PLACED for base in type(module).__mro__):
+            kept = next((p for p in module.parameters() if p.is_floating_point()), None)
+            vars(module)["_device"] = device
+            if kept is not None:
+                vars(module)["_dtype"] = kept.dtype
+
+
+class Steps:
+    """The steps of one module. `attach` comes before the first `run`."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        accumulate: int,
+        scaler: torch.amp.GradScaler | None,
+        clip_grad_norm: float | None = None,
+    ) -> None:
+        self._model: Any = original(model)
+        self._step = partial(training_step, self._model)
+        if self._model is not model:  # as Lightning trains a compiled module
+            compiled: Any = model
+            self._step = compiled.dynamo_ctx(self._step)
+        self._accumulate = accumulate
+        self._calls = 0
+        self._given: Any = None
+        self._trainer = Trainer(self._model, accumulate, scaler)
+        self._trainer.gradient_clip_val = clip_grad_norm
+        self._started = False
+        _mute(self._model, self._trainer)
+
+    @property
+    def name(self) -> str:
+        """The module's class."""
+        return type(self._model).__name__
+
+    @property
+    def is_automatic(self) -> bool:
+        """Whether Lightning makes the backward and the steps, and not training_step itself."""
+        return bool(getattr(self._model, "automatic_optimization", True))
+
+    def description(self, optimizer: str | None) -> str:
+        """A sentence on where the step comes from; None: the optimizer is the module's own."""
+        source = optimizer or f"{self.name}.configure_optimizers"
+        how = "" if self.is_automatic else ", which steps by itself (manual optimization)"
+        return (
+            f"step: {self.name}.training_step{how}, with {source}, in a loop like Lightning's; "
+            "its Trainer is a stand-in: nothing is logged, no callback runs"
+        )
+
+    def configured(self) -> Any:
+        """What configure_optimizers gives.
+
+        Raises:
+            ModelError: no optimizer, or several that nobody would step.
+        """
+        given = self._model.configure_optimizers()
+        if given is None:
+            raise ModelError(
+                f"{self.name}.configure_optimizers returned None: Lightning would train nothing; "
+                "return an optimizer"
+            )
+        check_optimizers(_without_words(given), f"{self.name}.configure_optimizers")
+        number = len(optimizers_in(given))
+        if self.is_automatic and number > 1:
+            raise ModelError(
+                f"{self.name}.configure_optimizers returned {number} optimizers; "
+                "Lightning steps several only with automatic_optimization = False"
+            )
+        self._given = given
+        return given
+
+    def optimizer_names(self) -> str:
+        """Of what configure_optimizers gave."""
+        return names_in(self._given)
+
+    def attach(self, given: Any) -> None:
+        """These are the optimizers."""
+        self._trainer.attach(given)
+
+    def run(self, model: nn.Module, batch: Any, optimizers: Any) -> Any:
+        """One micro-batch, and the optimizer's step where it is the last of its step."""
+        module, index = self._model, self._calls
+        self._calls += 1
+        if not self._started:
+            self._started = True
+            for hook in ("on_fit_start", "on_train_start", "on_train_epoch_start"):
+                call_hook(module, hook)
+        call_hook(module, "on_train_batch_start", batch, index)
+        if not self.is_automatic:
+            result = self._step(batch, index)
+            self._trainer.global_step += 1
+        else:
+            result = self._automatic(batch, index)
+        call_hook(module, "on_train_batch_end", result, batch, index)
+        return None
+
+    def _automatic(self, batch: Any, index: int) -> Any:
+        module, trainer = self._model, self._trainer
+        (stepper,) = trainer.strategy._lightning_optimizers
+        result = None
+
+        @torch.enable_grad()
+        def closure() -> Any:
+            nonlocal result
+            forward_begins()
+            result = self._step(batch, index)
+            loss = self._loss(result)
+            if index % self._accumulate == 0:
+                call_hook(module, "on_before_zero_grad", stepper.optimizer)
+                _zero_grad(module, index, stepper)
+            if loss is not None:
+                trainer.strategy.backward(loss)
+            result = _detached(result)
+            return None if loss is None else loss.detach()
+
+        if (index + 1) % self._accumulate:
+            closure()
+            return result
+        own = getattr(module, "optimizer_step", None)
+        if own is None:
+            stepper.step(closure)
+        else:
+            own(0, index, stepper, closure)
+        trainer.global_step += 1
+        return result
+
+    def _loss(self, result: Any) -> torch.Tensor | None:
+        """The loss as Lightning finds it, over the number of micro-batches.
+
+        Raises:
+            ModelError: there is no loss in it that backward can start from.
+        """
+        loss = result.get("loss") if isinstance(result, Mapping) else result
+        if loss is None and not isinstance(result, Mapping):
+            return None
+        if not isinstance(loss, torch.Tensor):
+            raise ModelError(
+                f"{self.name}.training_step returned a {type(result).__name__} without a loss; "
+                'return a scalar tensor, or a dict with one as "loss"'
+            )
+        return loss / self._accumulate if self._accumulate > 1 else loss
+
+
+def training_step(model: nn.Module, batch: Any, index: int) -> Any:
+    """The module's own: training_step(batch, batch_idx), or training_step(batch)."""
+    step: Any = model.training_step
+    code = getattr(step, "__code__", None)
+    if code is not None and code.co_argcount == 2 and not code.co_flags & inspect.CO_VARARGS:
+        return step(batch)
+    return step(batch, index)
+
+
+def _zero_grad(module: Any, index: int, stepper: Any) -> None:
+    own = getattr(module, "optimizer_zero_grad", None)
+    if own is None:
+        stepper.zero_grad()
+    else:
+        own(0, index, stepper.optimizer)
+
+
+def _detached(result: Any) -> Any:
+    """Without the graph of the loss, as Lightning hands it to on_train_batch_end."""
+    if isinstance(result, torch.Tensor):
+        return result.detach()
+    if isinstance(result, Mapping) and isinstance(result.get("loss"), torch.Tensor):
+        return {**result, "loss": result["loss"].detach()}
+    return result
+
+
+def _without_words(given: Any) -> Any:
+    """configure_optimizers' answer without what stands beside a scheduler ("interval": "step")."""
+    if isinstance(given, Mapping):
+        kept = ("optimizer", "lr_scheduler", "scheduler")
+        return {key: _without_words(value) for key, value in given.items() if key in kept}
+    if isinstance(given, (tuple, list)):
+        return [_without_words(value) for value in given]
+    return given
+
+
+def _mute(model: nn.Module, trainer: Trainer) -> None:
+    """Gives the module, and those in it, the trainer; what they log goes nowhere."""
+    for module in model.modules():
+        if not any(base.__name__ == _CLASS for base in type(module).__mro__):
+            continue
+        own = vars(module)
+        own["_trainer"] = trainer
+        if not hasattr(type(module), "trainer"):
+            own["trainer"] = trainer
+        own["log"] = own["log_dict"] = own["print"] = Mute()
+        if not hasattr(type(module), "optimizers"):
+            own["optimizers"] = _optimizers(trainer)
+        if not hasattr(type(module), "manual_backward"):
+            own["manual_backward"] = _manual_backward(trainer)
+
+
+def _optimizers(trainer: Trainer) -> Any:
+    def optimizers(use_pl_optimizer: bool = True) -> Any:
+        found = trainer.strategy._lightning_optimizers
+        return found[0] if len(found) == 1 else list(found)
+
+    return optimizers
+
+
+def _manual_backward(trainer: Trainer) -> Any:
+    def manual_backward(loss: torch.Tensor, *args: Any, **kwargs: Any) -> None:
+        trainer.strategy.backward(loss, None, *args, **kwargs)
+
+    return manual_backward

@@ -1,0 +1,1 @@
+"""What a step runs on: the emulated device, a physical card, the CPU."""

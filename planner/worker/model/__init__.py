@@ -1,0 +1,1 @@
+"""The model: built without weights, brought to the card, cast."""

@@ -1,0 +1,139 @@
+"""Builds the model and brings it to the card.
+
+In: ModelSource, StepConfig, device. Out: Built. Convention: the card sees the allocations of
+`model.to(dtype).to(device)`; the weights need no host memory unless the constructor reads them.
+"""
+
+from __future__ import annotations
+
+import gc
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+
+from planner.config.workload import BuildOn, StepConfig
+from planner.errors import ModelError, UsageError
+from planner.wire.trace import Counts
+from planner.worker.drive import lightning
+from planner.worker.engines import peaks
+from planner.worker.model import meta, precision
+from planner.worker.model.initialisers import no_redraw_on_cuda
+from planner.worker.target.frames import first_line, text_of, user_frames
+from planner.worker.target.source import ModelSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """A model on the card, and where it was built."""
+
+    model: nn.Module
+    build_on: BuildOn
+    assumptions: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def construct(
+    source: ModelSource, config: StepConfig, device: torch.device, *, real_values: bool = False
+) -> Built:
+    """Build as `config.build_on` says; None: without weights first, else on the CPU.
+
+    With `real_values`, None means on the CPU.
+
+    Raises:
+        ModelError: `build_on` is META and the constructor reads parameter values.
+        Exception: whatever the user's constructor raises on the CPU or on the device.
+    """
+    with no_redraw_on_cuda():
+        if config.build_on is BuildOn.DEVICE:
+            return _on_device(source, config, device)
+        if config.build_on is BuildOn.CPU or (config.build_on is None and real_values):
+            return _on_cpu(source, config, device)
+        try:
+            return _without_weights(source, config, device)
+        except (torch.OutOfMemoryError, UsageError):
+            raise
+        except Exception as error:
+            reason = _reason(error)
+            if config.build_on is BuildOn.META:
+                raise ModelError(
+                    f"the model cannot be built on meta, {reason}; use --build-on cpu",
+                    user_frames(error),
+                ) from error
+        peaks.release(device)
+        built = _on_cpu(source, config, device)
+        note = f"the model was built on the CPU, {reason}"
+        return replace(built, build_on=BuildOn.CPU, assumptions=(note, *built.assumptions))
+
+
+def count(model: nn.Module) -> Counts:
+    """Elements of parameters and buffers; a tied tensor counts once."""
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    return Counts(
+        parameters=sum(size for size, _ in sizes),
+        trainable_parameters=sum(size for size, trainable in sizes if trainable),
+        buffers=sum(buffer.numel() for buffer in model.buffers()),
+        weight_dtypes=precision.weight_dtypes(model),
+    )
+
+
+def _without_weights(source: ModelSource, config: StepConfig, device: torch.device) -> Built:
+    with meta.parameters_on_meta():
+        try:
+            model = source.build_model()
+        except (MemoryError, RuntimeError) as error:
+            if not _host_is_too_small(error):
+                raise
+            with torch.device("meta"):  # even one weight at a time is too much for this host
+                model = source.build_model()
+    cast = precision.cast_model(model, config)
+    _place(model, device)
+    return _built(model, BuildOn.META, cast)
+
+
+def _on_cpu(source: ModelSource, config: StepConfig, device: torch.device) -> Built:
+    model = source.build_model()
+    without_weights = meta.has_meta(model)  # a live module arrives so
+    cast = precision.cast_model(model, config)
+    _place(model, device)
+    return _built(model, BuildOn.META if without_weights else BuildOn.CPU, cast)
+
+
+def _on_device(source: ModelSource, config: StepConfig, device: torch.device) -> Built:
+    with torch.device(device):
+        model = source.build_model()
+    meta.to_device(model, device)
+    cast = precision.cast_model(model, config)
+    lightning.placed(model, device)
+    gc.collect()  # the constructor's garbage would hold blocks of the card
+    return _built(model, BuildOn.DEVICE, cast)
+
+
+def _built(model: nn.Module, build_on: BuildOn, cast: precision.Cast) -> Built:
+    return Built(
+        model=model, build_on=build_on, assumptions=cast.assumptions, warnings=cast.warnings
+    )
+
+
+def _place(model: nn.Module, device: torch.device) -> None:
+    meta.to_device(model, device)
+    lightning.placed(model, device)
+
+
+def _host_is_too_small(error: Exception) -> bool:
+    """Whether the CPU's allocator gave up (it has no exception class of its own)."""
+    return isinstance(error, MemoryError) or "DefaultCPUAllocator" in text_of(error)
+
+
+def _reason(error: Exception) -> str:
+    """Why there must be weights, as the user can understand it."""
+    text = text_of(error)
+    if isinstance(error, meta.NotPlaceableError):
+        return f"because {text}"
+    if "set_data" in text:
+        return "because its constructor assigns to the .data of a parameter"
+    if "copy out of meta" in text:
+        return "because its constructor moves parameters, or reads their values"
+    if "meta" in text.lower() or isinstance(error, NotImplementedError):
+        return f"because its constructor reads parameter values ({first_line(error)})"
+    return f"because it could not be built without weights ({first_line(error)})"

@@ -1,0 +1,1 @@
+"""Optimizers: the user's, or one by name."""

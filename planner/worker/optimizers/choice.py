@@ -1,0 +1,94 @@
+"""The optimizer: the user's, the one asked for by name, or AdamW.
+
+In: ModelSource, StepConfig, the model on the card. Out: Chosen. Convention: an optimizer asked
+for by name comes before build_optimizer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from planner.config.workload import OptimizerName, StepConfig
+from planner.errors import ModelError, UsageError
+from planner.worker.optimizers.named import named
+from planner.worker.optimizers.tree import names_in, optimizers_in, strangers_in
+from planner.worker.target.source import ModelSource, optimizer_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """What steps: None and "none" when nothing does. Several are as build_optimizer gave them."""
+
+    optimizer: Any | None
+    name: str
+    assumptions: tuple[str, ...] = ()
+
+
+def choose(source: ModelSource, config: StepConfig, model: nn.Module) -> Chosen:
+    """The optimizer over all of the model's parameters.
+
+    Raises:
+        UsageError: an argument that the optimizer does not take, or a value it refuses; an
+            optimizer whose package is not installed.
+        ModelError: nothing is trainable, or build_optimizer returned something else.
+    """
+    parameters = list(model.parameters())
+    if not any(parameter.requires_grad for parameter in parameters):
+        raise ModelError(
+            "the model has no trainable parameter; leave requires_grad on where it should train, "
+            "or use --mode infer"
+        )
+    if config.optimizer is None and source.build_optimizer is not None:
+        if config.optimizer_arguments:
+            keys = ", ".join(key for key, _ in config.optimizer_arguments)
+            raise UsageError(
+                f"optimizer arguments ({keys}) need an optimizer by name; "
+                "build_optimizer in the model file takes only the parameters"
+            )
+        optimizer = _users(source.build_optimizer, parameters, model)
+        return Chosen(optimizer=optimizer, name=names_in(optimizer))
+    notes: tuple[str, ...] = ()
+    if config.optimizer is None:
+        notes = ("optimizer: AdamW (none was given)",)
+    elif source.build_optimizer is not None:
+        notes = (f"optimizer {config.optimizer.value} replaces build_optimizer",)
+    return _by_name(config.optimizer or OptimizerName.ADAMW, config, model, notes)
+
+
+def _by_name(
+    name: OptimizerName, config: StepConfig, model: nn.Module, notes: tuple[str, ...]
+) -> Chosen:
+    given: dict[str, Any] = dict(config.optimizer_arguments)
+    if name is OptimizerName.NONE:
+        if given:
+            raise UsageError("optimizer none takes no arguments")
+        return Chosen(optimizer=None, name=name.value, assumptions=notes)
+    made = named(name, model, given)
+    return Chosen(optimizer=made.optimizer, name=made.name, assumptions=(*notes, *made.assumptions))
+
+
+def _users(build: Callable[..., Any], parameters: list[nn.Parameter], model: nn.Module) -> Any:
+    given = optimizer_of(build, parameters, model)
+    check_optimizers(given, "build_optimizer")
+    return given
+
+
+def check_optimizers(given: Any, origin: str) -> None:
+    """Refuse what holds no optimizer, or holds something that cannot be stepped.
+
+    Raises:
+        ModelError: says what there was in its place.
+    """
+    strangers = strangers_in(given)
+    if strangers or not optimizers_in(given):
+        found = f"a {type(given).__name__}"
+        if strangers and strangers[0] is not given:
+            found += f" with a {type(strangers[0]).__name__} in it,"
+        raise ModelError(
+            f"{origin} returned {found} without step() and zero_grad(); return an optimizer, like "
+            "torch.optim.AdamW(parameters), or several in a tuple, list or dict"
+        )

@@ -1,0 +1,1 @@
+"""What a run did with memory: requests, their categories, phases and origins."""

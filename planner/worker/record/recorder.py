@@ -1,0 +1,154 @@
+"""Records a run: every request to the allocator with its category, phase and origin.
+
+In: the marks of a run (Watch). Out: AllocationTrace. Convention: what is recorded runs as it would
+without: only torch's own observers are used, and no tensor is kept alive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import nn
+
+from planner.wire.trace import AllocationTrace, Phase, TensorCategory
+from planner.worker.record.attribution import Mark, Note, Observed, attribute
+from planner.worker.record.collector import collector_stopped
+from planner.worker.record.holders import Holders, Holding
+from planner.worker.record.module_calls import ModuleCalls
+from planner.worker.record.operator_sites import OperatorSites, SiteRequest
+from planner.worker.record.request_recorder import RequestRecorder
+
+# Before the module of each tensor of a copy that averages the weights.
+AVERAGE = "ema"
+
+
+class Recorder(RequestRecorder):
+    """Listens to one run on `device`; where no history is kept there is nothing to record."""
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__(device, lines=True)
+        self._operators = OperatorSites(device)
+        self._holders: Holders | None = None
+        self._modules: ModuleCalls | None = None
+        self._step = 0
+        self._marks: list[Mark] = []
+        self._notes: list[Note] = []
+        self._sites: tuple[SiteRequest, ...] = ()
+        self._sites_begin = 0
+        self._built_bytes: dict[int, int] = {}
+        self._owns_step = False
+
+    def built(self, model: nn.Module, optimizer: Any | None, scaler: Any | None) -> None:
+        """The model is on the card, the first step begins."""
+        if self._history is None:
+            return
+        self._holders = Holders(model, optimizer, scaler)
+        self._modules = ModuleCalls(model, self._on_root)
+        self._sites_begin = self._position()
+        self._built_bytes = self._history.block_bytes()
+        held = chain(self._holders.weights(), self._holders.attributes())
+        self._note(self._sites_begin, held)
+        self._step = 1
+        super().built(model, optimizer, scaler)
+        self._mark(self._sites_begin)
+        self._modules.start()
+        self._operators.start()
+
+    def averaged(self, module: nn.Module) -> None:
+        """A copy of the model is kept: its tensors are named after the model's."""
+        if self._holders is not None:
+            copied = Holders(module, None, None)
+            held = chain(copied.weights(), copied.attributes())
+            self._note(self._position(), _of_copy(held))
+
+    def enter(self, phase: Phase, inputs: Any = None) -> None:
+        """`phase` begins; what the last one has left is noted."""
+        if self._holders is None:
+            return
+        left = self._phase
+        super().enter(phase, inputs)
+        position = self._position()
+        self._mark(position)
+        if left is Phase.BACKWARD:
+            self._note(position, self._holders.gradients())
+        if inputs is not None:
+            self._note(position, self._holders.inputs(inputs))
+
+    def stepped(self, optimizer: Any, *, by_user: bool) -> None:
+        """An optimizer begins its step: what it keeps is named, whoever has made it."""
+        self._owns_step |= by_user
+        if self._holders is not None:
+            self._holders.add_optimizer(optimizer)
+
+    def end_step(self) -> None:
+        """A step is over; what follows belongs to the next one."""
+        if self._holders is None:
+            return
+        super().end_step()
+        self._step += 1
+        position = self._position()
+        self._mark(position)
+        state = chain(self._holders.weights(), self._holders.optimizer_state())
+        self._note(position, state)
+
+    def end_steps(self) -> None:
+        """No step follows: all have ended, or one has failed."""
+        if self._holders is None or self._modules is None:
+            return
+        super().end_steps()
+        if self._has_failed():
+            held = chain(self._holders.gradients(), self._holders.optimizer_state())
+            self._note(self._position(), held)
+        self._modules.stop()
+        with collector_stopped():
+            self._sites = self._operators.stop()
+
+    def end(self) -> None:
+        """The run is over, whatever became of it."""
+        super().end()
+        self._holders = None
+
+    def trace(self) -> AllocationTrace | None:
+        """All that was asked for, and what for; None where that could not be recorded."""
+        history = self._recorded
+        if history is None:
+            return None
+        recording = Observed(
+            history=history,
+            end=self._end_of(history),
+            sites_begin=self._sites_begin,
+            built_bytes=self._built_bytes,
+            marks=self._marks,
+            notes=self._notes,
+            sites=self._sites,
+            calls=self._modules.calls if self._modules else (),
+            owns_step=self._owns_step,
+        )
+        with collector_stopped():
+            return attribute(recording)
+
+    def _on_root(self, begins: bool) -> None:
+        """Of a step in one function, what follows the model's forward is the loss."""
+        if torch.is_inference_mode_enabled():
+            return
+        before, after = (Phase.LOSS, Phase.FORWARD) if begins else (Phase.FORWARD, Phase.LOSS)
+        if self._phase is before:
+            self._phase = after
+            self._mark(self._position())
+
+    def _mark(self, position: int) -> None:
+        self._marks.append(Mark(position=position, step=self._step, phase=self._phase))
+
+    def _note(self, position: int, holdings: Iterator[Holding]) -> None:
+        self._notes.append(Note(position=position, holdings=tuple(holdings)))
+
+
+def _of_copy(holdings: Iterator[Holding]) -> Iterator[Holding]:
+    """Weights of a copy: nothing trains them, and `ema` stands before their module."""
+    for one in holdings:
+        module = f"{AVERAGE}.{one.module}".rstrip(".")
+        yield replace(one, category=TensorCategory.BUFFER, module=module)

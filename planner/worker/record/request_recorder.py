@@ -1,0 +1,93 @@
+"""Records a run: every request to the allocator, without what it was for.
+
+In: the marks of a run (Watch). Out: RequestLog. Convention: a recording begins before the model is
+built, and ends with the last step that ended or where one failed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from planner.wire.trace import EventKind, Phase, RequestLog
+from planner.worker.record.allocator_history import (
+    AllocatorHistory,
+    History,
+    block_numbers,
+    is_kept,
+)
+from planner.worker.record.collector import collector_stopped
+from planner.worker.record.watch import Watch
+
+
+class RequestRecorder(Watch):
+    """Keeps the requests of one run on `device`; where no history is kept there are none."""
+
+    def __init__(self, device: torch.device, *, lines: bool = False) -> None:
+        self._history = AllocatorHistory(device, lines=lines) if is_kept(device) else None
+        self._phase = Phase.BUILD
+        self._end: int | None = None
+        self._recorded: History | None = None
+
+    def begin(self) -> None:
+        """The run begins; nothing has been asked for yet."""
+        if self._history is not None:
+            self._history.start()
+
+    def built(self, model: nn.Module, optimizer: Any | None, scaler: Any | None) -> None:
+        """The model is on the card, the first step begins."""
+        self._phase = Phase.BETWEEN_STEPS
+
+    def enter(self, phase: Phase, inputs: Any = None) -> None:
+        """`phase` begins."""
+        self._phase = phase
+
+    def end_step(self) -> None:
+        """A step is over; the recording may end here."""
+        self._phase = Phase.BETWEEN_STEPS
+        self._end = self._position()
+
+    def end_steps(self) -> None:
+        """No step follows: all have ended, or one has failed."""
+        if self._has_failed():
+            self._end = self._position()
+
+    def end(self) -> None:
+        """The run is over, whatever became of it."""
+        if self._history is not None:
+            with collector_stopped():
+                self._recorded = self._history.stop()
+
+    def requests(self) -> RequestLog | None:
+        """All that was asked for; None where that could not be recorded."""
+        if self._recorded is None:
+            return None
+        with collector_stopped():
+            return _log(self._recorded, self._end_of(self._recorded))
+
+    def _has_failed(self) -> bool:
+        return self._phase is not Phase.BETWEEN_STEPS or self._end is None
+
+    def _end_of(self, history: History) -> int:
+        return len(history.places) if self._end is None else self._end
+
+    def _position(self) -> int:
+        return 0 if self._history is None else self._history.position()
+
+
+def _log(history: History, end: int) -> RequestLog:
+    requests = history.until(end)
+    size_of: dict[int | None, int] = {}
+    rows = []
+    for request, number in zip(requests, block_numbers(requests), strict=True):
+        if request.kind is EventKind.ALLOC:
+            size_of[number] = request.size_bytes
+        if number is not None:
+            rows.append((request.kind, number, size_of[number], request.stream))
+        elif request.kind is EventKind.EMPTY_CACHE:
+            rows.append((request.kind, 0, 0, 0))
+        # Without a number it frees what was there before the recording: no request of this run.
+    kinds, blocks, sizes, streams = zip(*rows, strict=True) if rows else ((), (), (), ())
+    return RequestLog(kinds=kinds, blocks=blocks, sizes_bytes=sizes, streams=streams)

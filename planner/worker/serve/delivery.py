@@ -1,0 +1,96 @@
+"""What a run delivers to the parent: its answer, or why there is none, in a form that can travel.
+
+In: an answer, an exception, the wait status of the run's process. Out: records of the protocol,
+whose texts a terminal and JSON can take.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+from planner.errors import ModelError, PlannerError
+from planner.wire.data_cost import DataCost
+from planner.wire.module_counts import ModelCounts
+from planner.wire.protocol import CLOSED_PIPE_CODE, ChildFailure, NeedsValues, RecordedRun, RunEnded
+from planner.wire.trace import StepTrace
+from planner.worker.serve.pipes import write
+
+_MESSAGE_LIMIT = 4000  # characters of an exception's text; some print whole tensors
+Answer = StepTrace | RecordedRun | ModelCounts | DataCost
+Delivered = Answer | ChildFailure | NeedsValues
+DELIVERED = (StepTrace, RecordedRun, ModelCounts, DataCost, ChildFailure, NeedsValues)
+
+
+def failure_of(error: BaseException) -> ChildFailure:
+    """The failure that `error` is: planner's own, or one that no code but the user's raises.
+
+    Raises:
+        Exception: `error` itself, where it is neither: a fault of planner.
+    """
+    if isinstance(error, PlannerError):
+        return _failure(error)
+    if isinstance(error, Exception):
+        raise error
+    from planner.worker.target.frames import describe, user_frames
+
+    # KeyboardInterrupt, GeneratorExit, a class of the user's own
+    return _failure(ModelError(f"the model's code raised {describe(error)}", user_frames(error)))
+
+
+def printable(answer: Answer) -> Answer:
+    """The answer, its texts as a terminal and JSON can take them."""
+    if isinstance(answer, RecordedRun):
+        return replace(answer, trace=_told(answer.trace))
+    return _told(answer) if isinstance(answer, StepTrace) else answer
+
+
+def send(pipe: int, line: bytes) -> int:
+    """Sends the answer of a run; returns the exit code that says whether it could."""
+    try:
+        write(pipe, line)
+    except OSError:
+        return CLOSED_PIPE_CODE
+    return 0
+
+
+def ended(number: int, delivered: Delivered | None, status: int) -> RunEnded:
+    """How run `number` ended, by the wait status of its process."""
+    code = os.waitstatus_to_exitcode(status)
+    recorded = delivered if isinstance(delivered, RecordedRun) else None
+    alone = delivered if isinstance(delivered, StepTrace) else None
+    return RunEnded(
+        number=number,
+        trace=recorded.trace if recorded else alone,
+        allocations=recorded.allocations if recorded else None,
+        requests=recorded.requests if recorded else None,
+        counts=delivered if isinstance(delivered, ModelCounts) else None,
+        data_cost=delivered if isinstance(delivered, DataCost) else None,
+        log=recorded.log if recorded else None,
+        needs_values=isinstance(delivered, NeedsValues),
+        failure=delivered if isinstance(delivered, ChildFailure) else None,
+        exit_code=code if code >= 0 else None,
+        signal=-code if code < 0 else None,
+    )
+
+
+def _failure(error: PlannerError) -> ChildFailure:
+    frames = error.frames if isinstance(error, ModelError) else ""
+    return ChildFailure(
+        error=type(error).__name__, message=_printable(str(error)), frames=_printable(frames)
+    )
+
+
+def _told(trace: StepTrace) -> StepTrace:
+    failure = trace.failure
+    if failure is None:
+        return trace
+    told = replace(failure, message=_printable(failure.message), frames=_printable(failure.frames))
+    return replace(trace, failure=told)
+
+
+def _printable(text: str) -> str:
+    """What a terminal and JSON can take: no lone surrogates, not without end."""
+    if len(text) > _MESSAGE_LIMIT:
+        text = f"{text[:_MESSAGE_LIMIT]} ... ({len(text)} characters)"
+    return text.encode("utf-8", "backslashreplace").decode()

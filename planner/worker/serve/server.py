@@ -1,0 +1,268 @@
+"""Serves the parent: loads the user's code once, then forks a process for each run.
+
+In: LoadRequest, then a request for each run, one JSON line each. Out: Loaded and RunEnded lines. A
+forked run starts with torch and the user's code imported and with CUDA untouched: a provably clean
+state.
+Where the user's code has touched CUDA or started threads while it was imported, a fork would not
+be clean; the child then serves one run in its own process and says so.
+"""
+
+from __future__ import annotations
+
+import errno
+import faulthandler
+import os
+import selectors
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import NoReturn, cast
+
+from planner.errors import ChildError, UnsupportedPlatformError
+from planner.machine.processes import end_descendants
+from planner.wire.protocol import (
+    CLOSED_PIPE_CODE,
+    ChildVersions,
+    DataRequest,
+    Engine,
+    InspectRequest,
+    Loaded,
+    LoadRequest,
+    NeedsValues,
+    RunRequest,
+    decode,
+    encode,
+)
+from planner.worker.engines import alloc_conf
+from planner.worker.engines import emulated as emulation
+from planner.worker.serve.delivery import (
+    DELIVERED,
+    Answer,
+    Delivered,
+    ended,
+    failure_of,
+    printable,
+    send,
+)
+from planner.worker.serve.pipes import Lines, PrivateDescriptors, out_of_the_way, write
+from planner.worker.serve.single_run import why_single
+from planner.worker.serve.supervisor import end_with_parent, inherit_orphans
+
+_POLL_S = 0.02
+_exit = os._exit  # the user's code may put a function of its own there
+_Request = RunRequest | InspectRequest | DataRequest
+_REQUESTS = (RunRequest, InspectRequest, DataRequest)
+# A request, and what ends the process with another answer.
+_Measure = Callable[[_Request, Callable[[NeedsValues], NoReturn]], Answer]
+
+
+@dataclass(slots=True)
+class _Running:
+    number: int
+    pid: int
+    pipe: int
+    received: bytearray = field(default_factory=bytearray)
+
+
+def serve(requests: int, answers: int, stack: int, notes: int) -> int:
+    """Answers until the parent closes its end; returns the exit code.
+
+    `stack` is a file for faulthandler, `notes` one for what a run reads while it goes on.
+    """
+    try:
+        return _serve(requests, answers, stack, notes)
+    except OSError as error:
+        if error.errno != errno.EBADF:
+            raise
+        return CLOSED_PIPE_CODE
+
+
+def _serve(requests: int, answers: int, stack: int, notes: int) -> int:
+    private = PrivateDescriptors([requests, answers])
+    os.register_at_fork(after_in_child=private.close)
+    lines = Lines(requests)
+    first = lines.wait()
+    if first is None:
+        return 0
+    request = decode(first, (LoadRequest,))
+    faulthandler.register(signal.SIGUSR1, file=stack, all_threads=True)
+    loaded, measure = _load(request, notes)
+    write(answers, encode(loaded))
+    if measure is None:
+        return 1
+    if loaded.single_run is not None:
+        line = lines.wait()
+        if line is not None:
+            _run_here(_decoded(line), measure, answers)
+        return 0
+    faulthandler.unregister(signal.SIGUSR1)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # a run tells where it hangs, not its server
+    _Server(lines=lines, answers=answers, stack=stack, measure=measure, private=private).serve()
+    return 0
+
+
+def _load(request: LoadRequest, notes: int) -> tuple[Loaded, _Measure | None]:
+    try:
+        _load_torch(request)
+        from planner.worker.serve.session import Session
+
+        session = Session(request.target, request.engine, request.values, notes)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would swallow how a run ended
+        return Loaded(versions=_versions(), single_run=why_single()), session.answer
+    except BaseException as error:
+        return Loaded(failure=failure_of(error)), None
+
+
+def _load_torch(request: LoadRequest) -> None:
+    try:
+        if request.engine is Engine.EMULATED:
+            emulation.load(request.libraries)
+            emulation.configure(request.profile)
+            os.environ["TRITON_LIBCUDA_PATH"] = request.driver_folder
+        alloc_conf.choose(request.alloc_conf)
+        import torch  # noqa: F401  # from here on, what fails is the user's code
+    except Exception as error:
+        raise UnsupportedPlatformError(
+            f"torch does not start ({request.engine.value}): {type(error).__name__}: {error}"
+        ) from error
+
+
+def _decoded(line: bytes) -> _Request:
+    return cast("_Request", decode(line, _REQUESTS))
+
+
+def _outcome(
+    request: _Request, measure: _Measure, instead: Callable[[NeedsValues], NoReturn]
+) -> Delivered:
+    try:
+        return printable(measure(request, instead))
+    except BaseException as error:
+        return failure_of(error)
+
+
+def _versions() -> ChildVersions:
+    import torch
+
+    return ChildVersions(
+        torch=torch.__version__, cuda=torch.version.cuda or "", python=sys.version.split()[0]
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class _Server:
+    """Forks for each request and reports each end, until the parent is gone."""
+
+    lines: Lines
+    answers: int
+    stack: int
+    measure: _Measure
+    private: PrivateDescriptors
+    running: list[_Running] = field(default_factory=list)
+
+    def serve(self) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.lines.descriptor, selectors.EVENT_READ)
+            while True:
+                for key, _ in selector.select(_POLL_S if self.running else None):
+                    if key.fd != self.lines.descriptor:
+                        _receive(key.data, selector)
+                        continue
+                    arrived = self.lines.available()
+                    if arrived is None:
+                        return  # the supervisor ends the runs
+                    for line in arrived:
+                        run = self._fork(_decoded(line))
+                        self.running.append(run)
+                        selector.register(run.pipe, selectors.EVENT_READ, run)
+                for run in [run for run in self.running if self._has_ended(run, selector)]:
+                    self.running.remove(run)
+
+    def _fork(self, request: _Request) -> _Running:
+        read_end, write_end = map(out_of_the_way, os.pipe())
+        parent = os.getpid()
+        pid = os.fork()
+        if pid:
+            os.close(write_end)
+            os.set_blocking(read_end, False)
+            return _Running(number=request.number, pid=pid, pipe=read_end)
+        code = 1
+        try:
+            os.setpgid(0, 0)
+            end_with_parent(parent)
+            inherit_orphans()
+            os.close(read_end)
+            for other in self.running:
+                os.close(other.pipe)
+            self.private.descriptors.append(write_end)  # for what the user's code forks
+            faulthandler.register(signal.SIGUSR1, file=self.stack, all_threads=True)
+
+            def instead(answer: NeedsValues) -> NoReturn:
+                _leave(send(write_end, encode(answer)))
+
+            code = send(write_end, encode(_outcome(request, self.measure, instead)))
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+        finally:
+            _leave(code)
+
+    def _has_ended(self, run: _Running, selector: selectors.BaseSelector) -> bool:
+        """Reports the end of a run. Judged by the process: a helper may keep the pipe open."""
+        if os.waitid(os.P_PID, run.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            return False
+        with suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGKILL)  # workers that it has left behind
+        _, status = os.waitpid(run.pid, 0)
+        _receive(run, selector)
+        if run.pipe in selector.get_map():
+            selector.unregister(run.pipe)
+        os.close(run.pipe)
+        delivered: Delivered | None = None
+        if run.received.endswith(b"\n"):
+            with suppress(ChildError):  # the user's code wrote to a descriptor that is not its own
+                delivered = cast("Delivered", decode(bytes(run.received), DELIVERED))
+        write(self.answers, encode(ended(run.number, delivered, status)))
+        return True
+
+
+def _run_here(request: _Request, measure: _Measure, answers: int) -> None:
+    code = 1
+
+    def instead(answer: NeedsValues) -> NoReturn:
+        _leave(send(answers, encode(ended(request.number, answer, status=0))))
+
+    try:
+        outcome = _outcome(request, measure, instead)
+        code = send(answers, encode(ended(request.number, outcome, status=0)))
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        _leave(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """Ends the process, whatever the user's code has made of its streams, and all it started.
+
+    Not sys.exit: exit handlers of CUDA's users may abort on a device that is not there.
+    """
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(BaseException):
+                stream.flush()
+        with suppress(ValueError):  # in another thread
+            # a DataLoader's handler would raise for its workers
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        end_descendants()
+    finally:
+        _exit(code)
+
+
+def _receive(run: _Running, selector: selectors.BaseSelector) -> None:
+    try:
+        while data := os.read(run.pipe, 1 << 16):
+            run.received += data
+    except BlockingIOError:
+        return
+    if run.pipe in selector.get_map():
+        selector.unregister(run.pipe)  # its end is closed; the process is about to end

@@ -1,0 +1,229 @@
+"""One loaded target in the child: from a RunRequest to a StepTrace on its engine.
+
+In: the target, then run requests. Out: traces, completed with what only the device knows.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
+from functools import partial
+from typing import Any, NoReturn
+
+import torch
+
+from planner.config.workload import Target, TargetKind
+from planner.errors import UsageError
+from planner.wire.data_cost import DataCost
+from planner.wire.module_counts import ModelCounts
+from planner.wire.protocol import (
+    DataRequest,
+    Engine,
+    InspectRequest,
+    NeedsValues,
+    RecordedRun,
+    RunRequest,
+)
+from planner.wire.trace import AllocationTrace, Outcome, Recording, RequestLog, StepTrace
+from planner.wire.value_reads import ValuesPass, ValuesRequest
+from planner.worker.drive.data_cost import measure_data
+from planner.worker.drive.measure import measure, record, record_requests
+from planner.worker.engines import alloc_conf, outside
+from planner.worker.engines import emulated as emulation
+from planner.worker.engines.real import run_on_card, run_on_cpu
+from planner.worker.record import attention
+from planner.worker.serve.progress import note_into, note_reads
+from planner.worker.target.contract import load
+from planner.worker.values import printing
+from planner.worker.values.passes import PassOfValues, pass_of_values
+
+
+class Session:
+    """The user's code, imported once. Forked processes inherit it."""
+
+    def __init__(
+        self,
+        target: Target,
+        engine: Engine,
+        values: ValuesRequest | None = None,
+        notes: int | None = None,
+    ) -> None:
+        """`values` is for code that uses the card while it is imported: it is in force from there
+        on. `notes` is the descriptor of a file for what a run reads and how far it is.
+        """
+        self._engine = engine
+        if notes is not None:
+            note_into(notes)
+        self._has_read = False
+        self._from_import: PassOfValues | None = None
+        self._entered = ExitStack()
+        # A forked process hangs in OpenMP's threads if its parent had started any.
+        self._threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        started = _native_threads()
+        if engine is Engine.EMULATED:
+            _count_one_card()
+            attention.install()
+            printing.install()
+            self._begin_values(values or ValuesRequest())
+        if target.kind is TargetKind.FILE:
+            sys.argv[:] = [target.location]  # as `python FILE` would
+            sys.path.append(os.getcwd())
+        self._source = load(target)
+        if engine is Engine.EMULATED:
+            emulation.preload_cudnn()
+        if torch.get_num_threads() > 1 or _native_threads() > started:
+            self._threads = 1
+
+    def answer(
+        self,
+        request: RunRequest | InspectRequest | DataRequest,
+        instead: Callable[[NeedsValues], NoReturn],
+    ) -> StepTrace | RecordedRun | ModelCounts | DataCost:
+        """What the request asks for; or this process ends by `instead`, with another answer."""
+        if isinstance(request, DataRequest):
+            torch.set_num_threads(1)  # as in a worker of a DataLoader
+            return measure_data(self._source, request.seconds)
+        if isinstance(request, InspectRequest):
+            return self._inspect(request, instead)
+        if self._engine is Engine.CPU:
+            return run_on_cpu(self._source, request, self._threads)
+        if self._engine is Engine.CUDA:
+            torch.set_num_threads(self._threads)
+            return run_on_card(self._source, request)
+        return self._run_emulated(request, instead)
+
+    def _run_emulated(
+        self, request: RunRequest, instead: Callable[[NeedsValues], NoReturn]
+    ) -> StepTrace | RecordedRun:
+        unsupported = self._prepare(request)
+        values = self._values_of(request, instead)
+        attention.reset()
+        device = torch.device("cuda", 0)
+        allocations: AllocationTrace | None = None
+        requests: RequestLog | None = None
+        with self._active(values):
+            if request.recording is Recording.EVENTS:
+                trace, allocations = record(self._source, request.config, device)
+            elif request.recording is Recording.REQUESTS:
+                trace, requests = record_requests(self._source, request.config, device)
+            else:
+                trace = measure(self._source, request.config, device)
+        notes = emulation.notes()
+        backends = {*attention.recorded(), *emulation.attention_kernels(notes)}
+        completed = replace(
+            trace,
+            value_reads=values.value_reads(),
+            # A run that stopped has left reads by right.
+            parted_reads=values.parted() if trace.outcome is Outcome.COMPLETED else (),
+            attention_backends=tuple(sorted(backends)),
+            outside=outside.memory(),
+            failure=outside.explained(trace.failure, notes),
+            assumptions=(
+                *trace.assumptions,
+                *emulation.assumptions(notes),
+                *outside.assumptions(notes),
+                *emulation.benchmark_note(),
+                *unsupported,
+            ),
+            warnings=(*trace.warnings, *emulation.warnings(notes)),
+        )
+        log = values.log()
+        if request.recording is Recording.NOTHING and log is None:
+            return completed
+        if requests is not None:
+            sizes = emulation.workspace_sizes(notes)
+            requests = replace(requests, workspace_sizes_bytes=sizes)
+        return RecordedRun(trace=completed, allocations=allocations, requests=requests, log=log)
+
+    def _inspect(
+        self, request: InspectRequest, instead: Callable[[NeedsValues], NoReturn]
+    ) -> ModelCounts:
+        """Counts what a step costs, on the card of the request."""
+        from planner.worker.count.inspection import inspect_model
+
+        unsupported = self._prepare(request)
+        values = self._values_of(request, instead)
+        device = torch.device("cuda", 0)
+        with self._active(values):
+            found = inspect_model(self._source, request.config, device, request.depth)
+        return replace(
+            found,
+            value_reads=values.value_reads(),
+            assumptions=(*found.assumptions, *unsupported),
+        )
+
+    def _prepare(self, request: RunRequest | InspectRequest) -> tuple[str, ...]:
+        """Makes the device the card; what that assumes."""
+        torch.set_num_threads(self._threads)
+        settled, unsupported = emulation.settle_architecture(request.profile)
+        emulation.configure(settled)
+        with warnings.catch_warnings():
+            if unsupported:  # torch says at length what `unsupported` says in a sentence
+                warnings.simplefilter("ignore", UserWarning)
+            _start_allocator(request.config.alloc_conf)
+        return (unsupported,) if unsupported else ()
+
+    def _begin_values(self, request: ValuesRequest) -> None:
+        """Code that uses the card while it is imported has values there already."""
+        values = pass_of_values(request, self._note_read, note_reads)
+        self._entered.enter_context(values.active())
+        if request.kind is not ValuesPass.UNANSWERED:
+            self._from_import = values
+
+    def _note_read(self) -> None:
+        self._has_read = True
+
+    def _values_of(
+        self,
+        request: RunRequest | InspectRequest,
+        instead: Callable[[NeedsValues], NoReturn],
+    ) -> PassOfValues:
+        """The pass that this run is; the one that was begun at the import, where there is one."""
+        if self._from_import is not None:
+            return self._from_import
+        self._entered.close()
+        if self._has_read and request.values.kind is ValuesPass.UNANSWERED:
+            instead(NeedsValues())
+        on_first_read = partial(instead, NeedsValues())
+        return pass_of_values(request.values, on_first_read, note_reads)
+
+    def _active(self, values: PassOfValues) -> AbstractContextManager[None]:
+        """The context of the run; one that was begun at the import ends with it."""
+        return self._entered if values is self._from_import else values.active()  # type: ignore[return-value] # an ExitStack is one too
+
+
+def _start_allocator(setting: str | None) -> None:
+    """Lets PyTorch start its allocator with `setting`.
+
+    Raises:
+        UsageError: PyTorch refuses it.
+    """
+    alloc_conf.choose(setting)
+    start: Any = torch.cuda.init  # untyped in torch
+    try:
+        start()
+    except (ValueError, RuntimeError) as error:
+        given = alloc_conf.chosen()
+        if given is None:
+            raise
+        raise UsageError(f"torch refuses {'='.join(given)}: {error}") from error
+
+
+def _count_one_card() -> None:
+    """Answers "is there a card?", which model files ask while they are imported.
+
+    torch itself would count this machine's cards through NVML, or note that CUDA must not be used
+    any more after a fork; the emulated device can be.
+    """
+    private: Any = torch
+    private.cuda._device_count_nvml = lambda: -1
+    private._C._cuda_getDeviceCount = lambda: 1
+
+
+def _native_threads() -> int:
+    return len(os.listdir("/proc/self/task"))

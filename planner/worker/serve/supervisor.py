@@ -1,0 +1,93 @@
+"""Stands between planner and the process that runs the user's code: nothing may outlive planner.
+
+In: the pipe of requests, whose other end planner holds. Out: a second process, in which the user's
+code runs; this one waits. When planner is gone (however it ended) or that process has ended, all
+that the user's code has started is killed, daemons in sessions of their own included.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import select
+import signal
+from types import FrameType
+
+from planner.machine.processes import end_family, reap_all
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+# The pipe tells at once that planner is gone, unless a fork of planner's process still holds it.
+_LOOK_AT_PARENT_MS = 500
+
+
+def run_supervised(requests: int, answers: int) -> None:
+    """Returns in the process that shall serve; never in the one that stays behind to watch it."""
+    planner = os.getppid()
+    inherit_orphans()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    wake_out, wake_in = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    signal.set_wakeup_fd(wake_in, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, _ignore)  # the wake-up descriptor needs a handler
+    watcher = os.getpid()
+    server = os.fork()
+    if server == 0:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.close(wake_in)
+        os.close(wake_out)
+        end_with_parent(watcher)
+        return
+    os.close(answers)
+    # Asks the others where they are; this one has nothing to tell.
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    status = _watch(server, planner, requests, wake_out)
+    end_family()
+    _exit_like(status)
+
+
+def inherit_orphans() -> None:
+    """What this process starts, and what that starts, cannot leave its family (subreaper)."""
+    _libc().prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def end_with_parent(parent: int) -> None:
+    """This process is killed when `parent`, which has forked it, ends."""
+    _libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _watch(server: int, planner: int, requests: int, wake: int) -> int:
+    """The wait status of the server; 0 when planner is gone before it has ended."""
+    poll = select.poll()
+    poll.register(requests, 0)  # the server reads it; here only the end of the other side counts
+    poll.register(wake, select.POLLIN)
+    while True:
+        ready = {descriptor for descriptor, _ in poll.poll(_LOOK_AT_PARENT_MS)}
+        if wake in ready:
+            os.read(wake, 4096)
+        ended = reap_all()
+        if server in ended:
+            return ended[server]
+        if requests in ready or os.getppid() != planner:
+            return 0
+
+
+def _exit_like(status: int) -> None:
+    """Ends as the server has ended, so that planner sees what happened to it."""
+    code = os.waitstatus_to_exitcode(status)
+    if code < 0:
+        if -code != signal.SIGKILL:
+            signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    os._exit(code)
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    """Only wakes the poll."""
+
+
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None)

@@ -1,0 +1,74 @@
+"""One pass of values over a run: what answers the card's copies to the host, and with which mode.
+
+In: ValuesRequest, and what to do at a read that no pass without values can answer. Out: a context
+around the run, and what was read in it. Convention: the run that is measured has no dispatch mode;
+one that does nothing already moves what PyTorch's allocator reserves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from planner.wire.value_reads import ReadLog, ReadSite, ValueRead, ValuesPass, ValuesRequest
+from planner.worker.engines import emulated as emulation
+from planner.worker.values import launches
+from planner.worker.values.drawing import Drawing
+from planner.worker.values.mode import ValuesMode
+from planner.worker.values.reader import AnsweringReads, LoggedReads, Reads, UnansweredReads
+from planner.worker.values.sizes import FixedSizes
+
+Progress = Callable[[ReadSite, int], None]
+
+
+@dataclass(slots=True, kw_only=True)
+class PassOfValues:
+    """What one run does about values. Made once for a process."""
+
+    reads: Reads
+    mode: ValuesMode | None = None
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Within it reads are answered and, in a values pass, values are kept."""
+        self.reads.start()
+        try:
+            if self.mode is None:
+                yield
+            else:
+                with launches.watched(), self.mode:
+                    yield
+        finally:
+            self.reads.stop()
+
+    def value_reads(self) -> tuple[ValueRead, ...]:
+        """The places that were read."""
+        return self.reads.reads()
+
+    def log(self) -> ReadLog | None:
+        """What a values pass has read; None of the others."""
+        return self.reads.log() if isinstance(self.reads, AnsweringReads) else None
+
+    def parted(self) -> tuple[ReadSite, ...]:
+        """Places where a memory pass read otherwise than the values pass."""
+        return self.reads.parted if isinstance(self.reads, LoggedReads) else ()
+
+
+def pass_of_values(
+    request: ValuesRequest, on_first_read: Callable[[], None], progress: Progress | None = None
+) -> PassOfValues:
+    """The pass that a request asks for; `on_first_read` is for one without values alone."""
+    if request.kind is ValuesPass.ANSWERED:
+        return PassOfValues(reads=LoggedReads(request.log or ReadLog()))
+    if request.kind is ValuesPass.UNANSWERED:
+        return PassOfValues(reads=UnansweredReads(on_first_read))
+    emulation.keep_sent()
+    reads = AnsweringReads(request.seed, progress)
+    mode = ValuesMode(
+        reads,
+        Drawing(request.seed),
+        data_dependent=request.data_dependent,
+        sizes=FixedSizes({(one.file, one.line): one.size for one in request.size_at}),
+    )
+    return PassOfValues(reads=reads, mode=mode)

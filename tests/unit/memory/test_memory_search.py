@@ -1,0 +1,211 @@
+"""The search against memory functions made of lambdas: right answers, few tries."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from planner.memory.search import BOUND, Capacity, Probe, Verdict, confirmed, largest_fitting
+
+GIB = 1 << 30
+
+
+def prober(
+    total_bytes: Callable[[int], int],
+    limit_bytes: int,
+    fails: Callable[[int], bool] = lambda batch: False,
+) -> Callable[[int], Probe]:
+    tried: set[int] = set()
+
+    def try_batch(batch: int) -> Probe:
+        assert batch >= 1
+        assert batch not in tried, f"batch {batch} was tried twice"
+        tried.add(batch)
+        if fails(batch):
+            return Probe(value=batch, verdict=Verdict.ERROR, detail=f"ValueError: {batch}")
+        total = total_bytes(batch)
+        if total > limit_bytes:
+            return Probe(value=batch, verdict=Verdict.OUT_OF_MEMORY)
+        return Probe(value=batch, verdict=Verdict.FITS, total_bytes=total)
+
+    return try_batch
+
+
+def verdict(capacity: Capacity, batch: int) -> Verdict | None:
+    return next((p.verdict for p in capacity.probes if p.value == batch), None)
+
+
+@pytest.mark.parametrize("start", [1, 8, 32, 1000, 10**6])
+@pytest.mark.parametrize(
+    ("fixed_bytes", "slope_bytes"),
+    [(GIB, 80 << 20), (10 * GIB, 3 << 20), (0, 7 * GIB), (GIB, 4097)],
+)
+def test_affine_memory(start: int, fixed_bytes: int, slope_bytes: int) -> None:
+    limit = 24 * GIB
+    answer = (limit - fixed_bytes) // slope_bytes
+    capacity = largest_fitting(
+        prober(lambda batch: fixed_bytes + slope_bytes * batch, limit),
+        limit_bytes=limit,
+        start=start,
+    )
+    assert capacity.largest == answer
+    assert not capacity.is_bound
+    assert verdict(capacity, answer + 1) is Verdict.OUT_OF_MEMORY
+    halvings = max(0, math.ceil(math.log2(start / answer)))
+    assert len(capacity.probes) <= 9 + halvings
+
+
+def test_a_known_try_is_not_repeated() -> None:
+    known = Probe(value=8, verdict=Verdict.FITS, total_bytes=8)
+    capacity = largest_fitting(
+        prober(lambda batch: batch, 100), limit_bytes=100, known=(known,), start=8
+    )
+    assert capacity.probes[0] == known
+    assert [p.value for p in capacity.probes].count(8) == 1
+    assert capacity.largest == 100
+
+
+@pytest.mark.parametrize("limit", [0, 5], ids=["nothing", "too little"])
+def test_batch_1_does_not_fit(limit: int) -> None:
+    capacity = largest_fitting(
+        prober(lambda batch: 10 * batch, limit), limit_bytes=limit, start=100
+    )
+    assert capacity.largest == 0
+    assert not capacity.is_bound
+    assert verdict(capacity, 1) is Verdict.OUT_OF_MEMORY
+    assert verdict(capacity, 2) in (None, Verdict.OUT_OF_MEMORY)
+
+
+def test_everything_fits_up_to_the_bound() -> None:
+    capacity = largest_fitting(prober(lambda batch: 100, 1000), limit_bytes=1000, start=8)
+    assert capacity.largest == BOUND
+    assert capacity.is_bound
+    assert len(capacity.probes) <= 12
+
+
+@pytest.mark.parametrize("bound", [1, 2, 3, 100])
+def test_small_bounds(bound: int) -> None:
+    capacity = largest_fitting(
+        prober(lambda batch: batch, 10**9), limit_bytes=10**9, start=50, bound=bound
+    )
+    assert (capacity.largest, capacity.is_bound) == (bound, True)
+
+
+def test_a_pocket_above_batches_that_fail_is_no_answer() -> None:
+    """Reserved memory is not monotone: 99 does not fit, 100 does; whoever is told 100 takes 99."""
+    fits = {*range(1, 99), 100}
+    capacity = largest_fitting(
+        prober(lambda batch: batch if batch in fits else 10**6, 200), limit_bytes=101, start=4
+    )
+    assert capacity.largest == 98
+    assert verdict(capacity, 99) is Verdict.OUT_OF_MEMORY
+
+
+def test_pits_below_an_answer_that_another_way_has_found() -> None:
+    fits = {*range(1, 80), *range(85, 101)}
+    capacity = confirmed(
+        prober(lambda batch: batch if batch in fits else 10**6, 200),
+        answer=100,
+        below=lambda value: range(value - 20, value, 5),
+    )
+    assert capacity.largest == 79
+
+
+def test_another_error_counts_as_not_fitting_and_is_shown() -> None:
+    capacity = largest_fitting(
+        prober(lambda batch: batch, 10**6, fails=lambda batch: batch > 77), limit_bytes=10**6
+    )
+    assert capacity.largest == 77
+    assert capacity.error is not None
+    assert capacity.error.detail == "ValueError: 78"
+
+
+def test_running_out_of_memory_is_no_error() -> None:
+    capacity = largest_fitting(prober(lambda batch: batch, 77), limit_bytes=77)
+    assert capacity.largest == 77
+    assert capacity.error is None
+
+
+@pytest.mark.parametrize("start", [1, 2, 3, 5, 64, 500])
+def test_a_batch_of_one_that_fails_for_another_reason_does_not_end_the_search(start: int) -> None:
+    """As batch norm does in training."""
+    capacity = largest_fitting(
+        prober(lambda batch: batch, 200, fails=lambda batch: batch == 1),
+        limit_bytes=200,
+        start=start,
+    )
+    assert capacity.largest == 200
+
+
+def test_nothing_but_errors() -> None:
+    capacity = largest_fitting(
+        prober(lambda batch: 1, 100, fails=lambda batch: True), limit_bytes=100, start=8
+    )
+    assert capacity.largest == 0
+    assert capacity.error is not None
+    assert capacity.error.value == 1
+
+
+@settings(max_examples=300)
+@given(
+    st.lists(st.integers(0, 50), min_size=1, max_size=300),
+    st.integers(0, 3000),
+    st.integers(1, 400),
+)
+def test_any_growing_memory_equals_brute_force(
+    increments: list[int], limit: int, start: int
+) -> None:
+    totals = [1]
+    for increment in increments:
+        totals.append(totals[-1] + increment)
+    bound = len(increments)
+    fitting = [batch for batch in range(1, bound + 1) if totals[batch] <= limit]
+    answer = max(fitting, default=0)
+    capacity = largest_fitting(
+        prober(lambda batch: totals[batch], limit), limit_bytes=limit, start=start, bound=bound
+    )
+    assert capacity.largest == answer
+    assert capacity.is_bound == (answer == bound)
+    if answer < bound:
+        assert verdict(capacity, answer + 1) is Verdict.OUT_OF_MEMORY
+    assert len(capacity.probes) <= 8 + 4 * math.ceil(math.log2(bound + 1))
+
+
+@settings(max_examples=300)
+@given(st.sets(st.integers(1, 60)), st.integers(0, 60))
+def test_what_another_way_has_found_is_confirmed_or_mended(fits: set[int], answer: int) -> None:
+    capacity = confirmed(
+        prober(lambda batch: batch if batch in fits else 10**6, 1000), answer=answer, bound=60
+    )
+    tried = {probe.value: probe.verdict for probe in capacity.probes}
+    if capacity.largest == 0:
+        assert tried[1] is Verdict.OUT_OF_MEMORY
+        return
+    assert tried[capacity.largest] is Verdict.FITS
+    assert capacity.is_bound == (capacity.largest == 60)
+    if not capacity.is_bound:
+        assert tried[capacity.largest + 1] is Verdict.OUT_OF_MEMORY
+    if answer in fits and answer + 1 not in fits:
+        assert capacity.largest == answer
+        assert len(tried) <= 2
+
+
+def test_a_right_answer_costs_two_tries() -> None:
+    capacity = confirmed(prober(lambda batch: batch, 100), answer=100)
+    assert capacity.largest == 100
+    assert [probe.value for probe in capacity.probes] == [100, 101]
+
+
+def test_nothing_fits_as_was_found() -> None:
+    capacity = confirmed(prober(lambda batch: 10 * batch, 5), answer=0)
+    assert capacity.largest == 0
+    assert [probe.value for probe in capacity.probes] == [1]
+
+
+def test_a_wrong_answer_below_a_batch_norm() -> None:
+    capacity = confirmed(prober(lambda b: b, 2, fails=lambda batch: batch == 1), answer=4)
+    assert capacity.largest == 2

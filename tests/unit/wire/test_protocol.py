@@ -1,0 +1,245 @@
+"""Every record survives the wire; anything else is an error."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from planner.config.workload import (
+    InputSpec,
+    OptimizerName,
+    Precision,
+    StepConfig,
+    Target,
+    TargetKind,
+)
+from planner.errors import ChildError
+from planner.wire.module_counts import FlopRules, ModelCounts, StepCounts, Structure
+from planner.wire.protocol import (
+    ChildFailure,
+    ChildVersions,
+    InspectRequest,
+    Loaded,
+    LoadRequest,
+    Message,
+    NeedsValues,
+    RecordedRun,
+    RunEnded,
+    RunRequest,
+    decode,
+    encode,
+)
+from planner.wire.trace import (
+    AllocationEvent,
+    AllocationTrace,
+    Counts,
+    EventKind,
+    Failure,
+    FlopSource,
+    OperatorRecord,
+    Outcome,
+    Phase,
+    Recording,
+    RequestLog,
+    StepTrace,
+    TensorShape,
+)
+from planner.wire.value_reads import (
+    Decision,
+    ReadLog,
+    ReadSite,
+    ValueRead,
+    ValuesPass,
+    ValuesRequest,
+)
+
+TRACE = StepTrace(
+    outcome=Outcome.MODEL_ERROR,
+    batch_size=3,
+    peak_allocated_bytes=1 << 45,
+    peak_active_bytes=2,
+    peak_reserved_bytes=3,
+    step_peak_allocated_bytes=(4, 5),
+    counts=Counts(parameters=1, trainable_parameters=1, buffers=0),
+    attention_backends=("flash",),
+    value_reads=(
+        ValueRead(
+            file="a.py", line=3, function="f", count=2, decision=Decision.SIZE, bounds=(0, 4)
+        ),
+    ),
+    parted_reads=(ReadSite(),),
+    failure=Failure(kind="ValueError", message="line 1\nline 2 \x00 \udcff é", during="step 1"),
+)
+CONFIG = StepConfig(
+    batch_size=5,
+    precision=Precision.AMP_BF16,
+    optimizer=OptimizerName.SGD_MOMENTUM,
+    optimizer_arguments=(("lr", 0.5), ("nesterov", True), ("n", 3), ("s", "3"), ("x", None)),
+    inputs=(InputSpec(shape=(3, 4), dtype="int64", name="ids"), InputSpec(shape=())),
+)
+
+READ = ReadLog(
+    sites=(ReadSite(file="a.py", line=3, function="f"), ReadSite()),
+    site_of=(1, 0),
+    sizes_bytes=(8, 1),
+    contents=("AQAAAAAAAAA=", ""),
+    reads=TRACE.value_reads,
+    seed=2,
+)
+COUNTS = ModelCounts(
+    counts=Counts(parameters=1, trainable_parameters=1, buffers=0),
+    step=StepCounts(forward_flops_per_sample=1, step_flops=3, activations_per_sample=None),
+    modules=(),
+    structure=Structure.WHOLE_MODEL,
+    flop_rules=FlopRules.TORCH,
+    forward_flops_by_torch=1,
+    build_on="meta",
+    operators=(
+        OperatorRecord(
+            name="my::kernel",
+            phase=Phase.OPTIMIZER_STEP,
+            inputs=(TensorShape(shape=(), dtype="bool", number=2),),
+            outputs=(),
+            calls=3,
+            flops=None,
+            flop_source=FlopSource.UNKNOWN,
+            read_bytes=2,
+            written_bytes=1 << 45,
+        ),
+    ),
+)
+LOG = RequestLog(
+    kinds=tuple(EventKind),
+    blocks=tuple(range(len(EventKind))),
+    sizes_bytes=(1 << 45,) * len(EventKind),
+    streams=(0,) * (len(EventKind) - 1) + (3,),
+)
+EVENTS = tuple(AllocationEvent(kind=kind, block=1, size_bytes=2) for kind in EventKind)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        LoadRequest(
+            target=Target(kind=TargetKind.FILE, location="m.py", arguments=(("k", 1.0),)),
+            libraries=("/a", "/b"),
+            driver_folder="/d",
+            profile="name=x\n",
+        ),
+        Loaded(versions=ChildVersions(torch="2.6", cuda="12.4", python="3.10"), single_run="why"),
+        Loaded(failure=ChildFailure(error="TargetError", message="no\nmodel")),
+        RunRequest(number=7, profile="", config=CONFIG),
+        RunRequest(number=7, profile="", config=CONFIG, recording=Recording.REQUESTS),
+        RunRequest(
+            number=7,
+            profile="",
+            config=CONFIG,
+            values=ValuesRequest(kind=ValuesPass.ANSWERED, log=READ),
+        ),
+        RunEnded(number=7, trace=TRACE, exit_code=0),
+        RunEnded(number=7, trace=TRACE, log=READ),
+        RunEnded(number=7, needs_values=True, exit_code=0),
+        NeedsValues(),
+        RunEnded(number=8, signal=9),
+        RunEnded(number=9, trace=TRACE, requests=LOG, exit_code=0),
+        RecordedRun(trace=TRACE, requests=LOG),
+        RecordedRun(trace=TRACE, allocations=AllocationTrace(events=EVENTS)),
+        InspectRequest(number=9, profile="", config=CONFIG, depth=0),
+        RunEnded(number=9, counts=COUNTS, exit_code=0),
+        TRACE,
+    ],
+    ids=lambda record: type(record).__name__,
+)
+def test_round_trip(record: Message) -> None:
+    line = encode(record)
+    assert line.count(b"\n") == 1
+    assert line.endswith(b"\n")
+    found = decode(line, (type(record),))
+    assert found == record
+    assert repr(found) == repr(record)  # 1 stays 1 and True stays True
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.text(),
+            st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text()),
+        )
+    )
+)
+def test_any_argument_survives(arguments: list[tuple[str, object]]) -> None:
+    config = StepConfig(optimizer_arguments=tuple(arguments))  # type: ignore[arg-type] # any text
+    sent = RunRequest(number=1, profile="", config=config)
+    found = decode(encode(sent), (RunRequest,)).config.optimizer_arguments
+    assert len(found) == len(arguments)
+    for (name, value), (wanted_name, wanted) in zip(found, arguments, strict=True):
+        assert name == wanted_name
+        assert type(value) is type(wanted)
+        both_nan = isinstance(wanted, float) and isinstance(value, float) and math.isnan(wanted)
+        assert math.isnan(value) if both_nan else value == wanted  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"\n",
+        b"not json\n",
+        b"[]\n",
+        b"{}\n",
+        b"\xff\xfe\n",
+        b'{"kind": "Nothing", "body": {}}\n',
+        b'{"kind": "RunEnded", "body": {}}\n',
+        b'{"kind": "RunEnded", "body": {"number": "many"}}\n',
+        encode(TRACE)[: len(encode(TRACE)) // 2],
+    ],
+)
+def test_garbage_is_an_error_that_shows_it(line: bytes) -> None:
+    with pytest.raises(ChildError, match="something unreadable") as caught:
+        decode(line, (RunEnded, StepTrace))
+    assert repr(line[:50])[2:20] in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kinds": "a" * len(EventKind) + "f"},
+        {"kinds": "?" * len(EventKind)},
+        {"kinds": 3},
+        {"blocks": ["x"] * len(EventKind)},
+        {"streams": []},
+    ],
+)
+def test_requests_that_cannot_be_are_an_error(change: dict[str, object]) -> None:
+    document = json.loads(encode(RecordedRun(trace=TRACE, requests=LOG)))
+    document["body"]["requests"].update(change)
+    with pytest.raises(ChildError, match="something unreadable"):
+        decode(json.dumps(document).encode(), (RecordedRun,))
+
+
+def test_requests_that_are_no_object_are_an_error() -> None:
+    document = json.loads(encode(RecordedRun(trace=TRACE, requests=LOG)))
+    document["body"]["requests"] = 7
+    with pytest.raises(ChildError, match="something unreadable"):
+        decode(json.dumps(document).encode(), (RecordedRun,))
+
+
+def test_columns_have_one_length() -> None:
+    with pytest.raises(ValueError, match="columns of 1, 2, 1, 1 entries"):
+        RequestLog(kinds=(EventKind.ALLOC,), blocks=(0, 1), sizes_bytes=(1,), streams=(0,))
+
+
+def test_a_record_out_of_turn_is_an_error() -> None:
+    with pytest.raises(ChildError, match="sent RunEnded out of turn"):
+        decode(encode(RunEnded(number=1)), (Loaded,))
+
+
+def test_garbage_is_shown_cut() -> None:
+    line = json.dumps({"kind": "x" * 10_000}).encode()
+    with pytest.raises(ChildError) as caught:
+        decode(line, (Loaded,))
+    assert len(str(caught.value)) < 400

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+PRELUDE = """
+import sys
+import torch
+from torch import nn
+from planner.worker.model.compiler import defer_compiler
+assert "torch._dynamo" not in sys.modules
+defer_compiler()
+model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
+def loaded():
+    return "torch._dynamo.eval_frame" in sys.modules
+"""
+
+
+def run(code: str) -> str:
+    """A process of its own: this one may have imported the compiler already."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", PRELUDE + textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_a_training_step_does_not_load_the_compiler() -> None:
+    code = """
+    from torch.utils.checkpoint import checkpoint
+    optimizer = torch.optim.AdamW(model.parameters())
+    for _ in range(2):
+        optimizer.zero_grad()
+        checkpoint(model, torch.ones(3, 4), use_reentrant=False).sum().backward()
+        optimizer.step()
+    torch.empty(3, device="meta").normal_()
+    @torch.compiler.disable
+    def hidden():
+        return 3
+    print(loaded(), hidden())
+    """
+    assert run(code).split() == ["False", "3"]
+
+
+@pytest.mark.slow
+def test_compiling_loads_it_and_works() -> None:
+    code = """
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    x = torch.ones(3, 4)
+    expected = model(x)
+    compiled = torch.compile(model, backend="eager")
+    assert torch.equal(compiled(x), expected)
+    compiled(x).sum().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    import torch._dynamo.config
+    assert torch._dynamo.config is sys.modules["torch._dynamo.config"]
+    assert type(torch._dynamo).__name__ == "module"
+    print(loaded())
+    """
+    assert run(code).split() == ["True"]
