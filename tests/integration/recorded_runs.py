@@ -151,7 +151,7 @@ def _recorded(answer: dict[str, Any]) -> Recorded:
 
 
 def _main() -> None:
-    from planner.worker.engines import emulated as emulation
+    from planner.worker.engines import emulation
 
     request = json.load(sys.stdin)
     emulation.load(request["libraries"])
@@ -191,7 +191,7 @@ def _answer(run: dict[str, Any], name: str) -> dict[str, Any]:
     from planner.config.parse import step_config
     from planner.config.workload import parse_target
     from planner.worker.drive.measure import measure, record, record_requests
-    from planner.worker.engines import emulated as emulation
+    from planner.worker.engines import emulation
     from planner.worker.target.contract import load
 
     profile, _ = emulation.settle_architecture(run["profile"])

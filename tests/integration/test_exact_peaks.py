@@ -80,7 +80,7 @@ def test_mlp_equals_hand_arithmetic(write_model: WriteModel, gpu: str) -> None:
 DIRECT_LOOP = """
 import json, sys
 libraries, profile = json.load(sys.stdin)
-from planner.worker.engines import emulated as emulation
+from planner.worker.engines import emulation
 emulation.load(libraries)
 emulation.configure(profile)
 import torch

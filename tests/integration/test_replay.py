@@ -43,7 +43,7 @@ CHILD = f"""
 import json, os, sys
 sys.path.insert(0, {str(ROOT)!r})
 given = json.load(sys.stdin)
-from planner.worker.engines import emulated as emulation
+from planner.worker.engines import emulation
 emulation.load(given["libraries"])
 emulation.configure(given["profile"])
 import torch

@@ -179,7 +179,7 @@ def test_without_a_card_the_message_says_what_needs_none(write_model: WriteModel
 # would answer but for its times.
 PHYSICAL = """
 import json, sys
-from planner.worker.engines import emulated as emulation
+from planner.worker.engines import emulation
 libraries, profile, path, fraction, batch = json.loads(sys.argv[1])
 emulation.load(libraries)
 emulation.configure(profile)

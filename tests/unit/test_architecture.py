@@ -136,7 +136,8 @@ def found() -> tuple[Import, ...]:
 
 def linted(folder: Path) -> subprocess.CompletedProcess[str]:
     """import-linter's verdict on the package `planner` in a folder, by the layers of pyproject."""
-    command = [sys.executable, "-m", "importlinter.cli", "--no-cache", "--config"]
+    run = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+    command = [sys.executable, "-c", run, "--no-cache", "--config"]
     return subprocess.run(
         [*command, str(ROOT / "pyproject.toml")], cwd=folder, capture_output=True, text=True,
         env={**os.environ, "PYTHONPATH": str(folder)},
@@ -169,7 +170,7 @@ def test_an_import_that_goes_up_would_be_seen(tmp_path: Path, file: str, line: s
     (package / file).write_text(line)
     done = linted(tmp_path)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "BROKEN" in done.stdout or "novel" in done.stdout + done.stderr
+    assert "BROKEN" in done.stdout or "novel" in done.stdout
 
 
 def test_torch_click_yaml_and_fvcore_have_one_place_each(found: tuple[Import, ...]) -> None:

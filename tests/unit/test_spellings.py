@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 import planner
-from planner import verifying
 from planner.config.workload import (
     BuildOn,
     DataDependent,
@@ -20,7 +19,9 @@ from planner.config.workload import (
 from planner.errors import UnknownGpuError, UsageError
 from planner.questions import compare as comparing
 from planner.questions import curve as curves
-from planner.questions import estimate as pipeline
+from planner.questions import estimate as estimating
+from planner.questions import inspect as inspecting
+from planner.questions import verify as verifying
 from planner.results.comparison import RankBy
 
 
@@ -38,10 +39,10 @@ def _started(asked: Any, *_: Any, config: StepConfig | None = None, **__: Any) -
 
 @pytest.fixture(autouse=True)
 def nothing_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (pipeline, curves, comparing):
+    for module in (estimating, curves, comparing):
         monkeypatch.setattr(module, "opened_step", _started)
-    monkeypatch.setattr(pipeline, "opened", _started)
-    monkeypatch.setattr(pipeline, "_on_host", lambda asked, *_, **__: _started(asked))
+    monkeypatch.setattr(inspecting, "opened", _started)
+    monkeypatch.setattr(estimating, "_on_host", lambda asked, *_, **__: _started(asked))
     for name in ("on_emulated_card", "on_cpu"):
         monkeypatch.setattr(verifying, name, _started)
 

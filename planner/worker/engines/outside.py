@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from planner.units import format_bytes
 from planner.wire.trace import Failure, OutsideMemory
-from planner.worker.engines import emulated as emulation
+from planner.worker.engines import emulation
 
 _REFUSED = "refused:"  # "refused:LIBRARY:FUNCTION", native/refusals.cpp
 _UNKNOWN_SIZE = "size-unknown-"  # of a library that torch asks nothing of, device/stubs.py

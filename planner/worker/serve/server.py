@@ -36,7 +36,7 @@ from planner.wire.protocol import (
     encode,
 )
 from planner.worker.engines import alloc_conf
-from planner.worker.engines import emulated as emulation
+from planner.worker.engines import emulation
 from planner.worker.serve.delivery import (
     DELIVERED,
     Answer,

@@ -14,7 +14,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from planner.config.workload import DataDependent
-from planner.worker.engines import emulated as emulation
+from planner.worker.engines import emulation
 from planner.worker.values import comparing, sparse, twins
 from planner.worker.values.answers import Call
 from planner.worker.values.at_most import at_most

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from planner.wire.value_reads import ReadLog, ReadSite, ValueRead, ValuesPass, ValuesRequest
-from planner.worker.engines import emulated as emulation
+from planner.worker.engines import emulation
 from planner.worker.values import launches
 from planner.worker.values.drawing import Drawing
 from planner.worker.values.mode import ValuesMode

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 
 from planner.wire.value_reads import Decision, ReadLog, ReadSite, ValueRead
-from planner.worker.engines import emulated as emulation
+from planner.worker.engines import emulation
 from planner.worker.values import read_sites
 from planner.worker.values.answers import Answer, Call, answer_of, unanswered
 
