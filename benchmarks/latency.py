@@ -20,7 +20,7 @@ from pathlib import Path
 from planner.config.workload import Precision, StepConfig, parse_target
 from planner.emulator.build import emulated_device
 from planner.emulator.torch_install import find_torch
-from planner.estimation.context import Cards
+from planner.estimation.context import ProfileFactory
 from planner.estimation.probes import sample_of
 from planner.memory.allocator.options import parse_alloc_conf
 from planner.memory.budget import memory_budgets
@@ -118,7 +118,7 @@ def large_model() -> bool:
 def replay_of_llama() -> bool:
     """llama-8B, sequence 4096, bf16: from its recorded requests to the peaks at another batch."""
     torch = find_torch()
-    cards = Cards(torch=torch, device=emulated_device(torch))
+    cards = ProfileFactory(torch=torch, device=emulated_device(torch))
     (budget,) = memory_budgets(["h100"], hardware_db=None, gpu_memory=None, reserve=0)
     profile = cards.unlimited(budget)
     target = parse_target(f"{ROOT}/models/llama.py:llama_8b")

@@ -20,7 +20,7 @@ from statistics import median
 from planner.config.workload import StepConfig, Target, TargetKind
 from planner.emulator.build import emulated_device
 from planner.emulator.torch_install import find_torch
-from planner.estimation.context import Cards
+from planner.estimation.context import ProfileFactory
 from planner.machine.this_host import this_core_speed
 from planner.memory.budget import memory_budgets
 from planner.process.client import Runner
@@ -37,7 +37,7 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=5, help="runs of each kind (5)")
     repeats = parser.parse_args().repeats
     torch = find_torch()
-    cards = Cards(torch=torch, device=emulated_device(torch))
+    cards = ProfileFactory(torch=torch, device=emulated_device(torch))
     (budget,) = memory_budgets(["a100"], hardware_db=None, gpu_memory=None, reserve=0)
     profile = cards.unlimited(budget)
     found = []

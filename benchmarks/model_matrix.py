@@ -27,8 +27,8 @@ from planner.emulator.build import emulated_device
 from planner.emulator.torch_install import find_torch
 from planner.errors import PlannerError
 from planner.estimation.alloc_conf import allocator_plan
-from planner.estimation.context import Cards, StepSetup
-from planner.estimation.device_memory import CardRun
+from planner.estimation.context import ProfileFactory, RunContext
+from planner.estimation.device_memory import DeviceMemorySearch
 from planner.memory.budget import MemoryBudget, memory_budgets
 from planner.memory.forecast import below
 from planner.process.client import Runner
@@ -88,21 +88,21 @@ def model_rows(
     file, _, name = model.partition(":")
     target = parse_target(f"{MODELS / file}.py" + (f":{name}" if name else ""))
     torch = find_torch()
-    cards = Cards(torch=torch, device=emulated_device(torch))
+    cards = ProfileFactory(torch=torch, device=emulated_device(torch))
     with Runner(
         target, device=cards.device, profile=cards.unlimited(budgets[0]), timeout_s=600
     ) as runner:
         runner.wait_loaded()
         for config, budget in itertools.product(steps, budgets):
             runs: list[str] = []
-            setup = StepSetup(
+            setup = RunContext(
                 config=config,
                 plan=allocator_plan((), torch.version),
                 runner=runner,
                 cards=cards,
                 progress=runs.append,
             )
-            run = CardRun(setup=setup, budget=budget)
+            run = DeviceMemorySearch(setup=setup, budget=budget)
             row: Row = dict.fromkeys(FIELDS, "")
             row.update(model=model, card=budget.requested, precision=config.precision_name)
             row.update(mode=config.mode.value, batch_size=config.batch_size)
@@ -116,7 +116,7 @@ def model_rows(
             yield row
 
 
-def case(run: CardRun, search: bool) -> Row:
+def case(run: DeviceMemorySearch, search: bool) -> Row:
     """One card, precision and mode: what planner answers."""
     try:
         answer = run.answer(search)
@@ -133,7 +133,7 @@ def case(run: CardRun, search: bool) -> Row:
     }
 
 
-def bisected(run: CardRun) -> int:
+def bisected(run: DeviceMemorySearch) -> int:
     """The largest batch by runs on the full card: doubling until one fails, then halving."""
 
     @cache

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from planner.questions.verify import verify as verify
     from planner.results.comparison import CardComparison as CardComparison
     from planner.results.curve import Curve as Curve
-    from planner.results.device_estimate import GpuEstimate as GpuEstimate
+    from planner.results.device_estimate import DeviceEstimate as DeviceEstimate
     from planner.results.estimate import Estimate as Estimate
     from planner.results.inspection import Inspection as Inspection
     from planner.results.verification import Verification as Verification
@@ -35,7 +35,7 @@ _HOMES = {
     "CardComparison": "planner.results.comparison",
     "Curve": "planner.results.curve",
     "Estimate": "planner.results.estimate",
-    "GpuEstimate": "planner.results.device_estimate",
+    "DeviceEstimate": "planner.results.device_estimate",
     "Inspection": "planner.results.inspection",
     "PlannerError": "planner.errors",
     "Verification": "planner.results.verification",
@@ -43,8 +43,19 @@ _HOMES = {
 }
 
 __all__ = [
-    "CardComparison", "Curve", "Estimate", "GpuEstimate", "Inspection", "PlannerError",
-    "Verification", "__version__", "compare", "curve", "estimate", "inspect", "verify",
+    "CardComparison",
+    "Curve",
+    "DeviceEstimate",
+    "Estimate",
+    "Inspection",
+    "PlannerError",
+    "Verification",
+    "__version__",
+    "compare",
+    "curve",
+    "estimate",
+    "inspect",
+    "verify",
 ]  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from planner.config.workload import Precision, StepConfig
 from planner.cost.energy import StepCost, StepLoad, step_cost
 from planner.cost.price import parse_price
 from planner.input_pipeline.host_ram import HostRam, Room
-from planner.results.device_estimate import GpuEstimate
+from planner.results.device_estimate import DeviceEstimate
 from planner.results.estimate import Estimate, Versions
 from planner.results.inspection import Inspection
 from planner.results.step_time import Gain, HostNeeds, StepTime
@@ -128,9 +128,9 @@ def cost() -> StepCost:
 
 
 @pytest.fixture
-def a100(step_time: StepTime, host_needs: HostNeeds, cost: StepCost) -> GpuEstimate:
+def a100(step_time: StepTime, host_needs: HostNeeds, cost: StepCost) -> DeviceEstimate:
     """A card on which the step fits."""
-    return GpuEstimate(
+    return DeviceEstimate(
         requested="a100",
         name="NVIDIA A100-SXM4-80GB",
         id="a100-sxm4-80gb",
@@ -157,7 +157,7 @@ def a100(step_time: StepTime, host_needs: HostNeeds, cost: StepCost) -> GpuEstim
 
 
 @pytest.fixture
-def t4(step_time: StepTime) -> GpuEstimate:
+def t4(step_time: StepTime) -> DeviceEstimate:
     """A card on which the step does not fit, but a smaller batch does."""
     time = replace(
         step_time,
@@ -167,7 +167,7 @@ def t4(step_time: StepTime) -> GpuEstimate:
         copy_s=None,
         gains=(),
     )
-    return GpuEstimate(
+    return DeviceEstimate(
         requested="t4",
         name="Tesla T4",
         id="t4",
@@ -186,7 +186,7 @@ def t4(step_time: StepTime) -> GpuEstimate:
 
 
 @pytest.fixture
-def estimate(a100: GpuEstimate, t4: GpuEstimate) -> Estimate:
+def estimate(a100: DeviceEstimate, t4: DeviceEstimate) -> Estimate:
     """GPT-2 on both cards."""
     return Estimate(
         target="models/gpt2.py",

@@ -22,7 +22,7 @@ from planner.emulator.profile import UNLIMITED_BYTES
 from planner.emulator.torch_install import find_torch
 from planner.errors import PlannerError
 from planner.estimation.alloc_conf import allocator_plan
-from planner.estimation.context import Cards
+from planner.estimation.context import ProfileFactory
 from planner.memory.allocator.replay import replay, requests_of
 from planner.memory.budget import MemoryBudget, memory_budgets
 from planner.process.client import Runner
@@ -53,7 +53,7 @@ class _Model:
 
     source: Source
     runner: Runner
-    cards: Cards
+    cards: ProfileFactory
 
     def predict(self, case: Case) -> Prediction:
         started = time.perf_counter()
@@ -138,7 +138,7 @@ def card_budget(source: Source, card: str) -> MemoryBudget:
 @contextmanager
 def _opened(source: Source, case: Case) -> Iterator[_Model]:
     torch = find_torch()
-    cards = Cards(torch=torch, device=emulated_device(torch))
+    cards = ProfileFactory(torch=torch, device=emulated_device(torch))
     arguments = [pair for pair in case.settings if pair[0] not in _BY_PLANNER]
     target = Target(
         kind=TargetKind.FILE,

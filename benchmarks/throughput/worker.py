@@ -16,7 +16,7 @@ from planner.config.workload import parse_target
 from planner.emulator.build import emulated_device
 from planner.emulator.torch_install import find_torch
 from planner.errors import PlannerError
-from planner.estimation.context import Cards
+from planner.estimation.context import ProfileFactory
 from planner.memory.budget import memory_budgets
 from planner.process.client import Runner
 
@@ -40,7 +40,7 @@ def _counted(case: Case) -> dict[str, Any]:
 
 def _operators(case: Case) -> list[dict[str, Any]]:
     torch = find_torch()
-    cards = Cards(torch=torch, device=emulated_device(torch))
+    cards = ProfileFactory(torch=torch, device=emulated_device(torch))
     (budget,) = memory_budgets([case.card], hardware_db=None, gpu_memory=None, reserve=0)
     options = {**dict(case.options), "batch_size": case.batch_size}
     if case.image_size is not None:

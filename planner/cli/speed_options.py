@@ -1,6 +1,6 @@
 """Options of data, host and money, which every command that tells a time shares.
 
-In: the words on the command line. Out: options under the names of speed_request. Convention: what
+In: the words on the command line. Out: options under the names of job_config. Convention: what
 was not given is left out, so that the library alone has the defaults.
 """
 
@@ -20,7 +20,7 @@ from planner.input_pipeline.loader import NO_WORKERS
 def _workers(
     context: click.Context, parameter: click.Parameter, given: str | None
 ) -> int | str | None:
-    """What speed_request takes: a number, or its word for none at all."""
+    """What job_config takes: a number, or its word for none at all."""
     if given is None or given.strip().lower() == NO_WORKERS:
         return given
     try:

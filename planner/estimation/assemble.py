@@ -12,21 +12,21 @@ from itertools import zip_longest
 from planner.config.weights import settled
 from planner.config.workload import StepConfig
 from planner.estimation.alloc_conf import AllocatorPlan
-from planner.estimation.device_memory import CardAnswer
-from planner.estimation.device_timing import Speed
-from planner.estimation.prediction_interval import Outlook, outlook
-from planner.estimation.probes import Axis
+from planner.estimation.device_memory import DeviceMemory
+from planner.estimation.device_timing import DeviceTiming
+from planner.estimation.prediction_interval import PredictionInterval, outlook
+from planner.estimation.probes import SearchAxis
 from planner.memory.budget import Calibration
-from planner.memory.interval import NoSpread, Spread
-from planner.memory.largest import Largest, Method
+from planner.memory.interval import ErrorInterval, NoInterval
+from planner.memory.largest import LargestValue, Method
 from planner.memory.search import BOUND
-from planner.results.device_estimate import GpuEstimate
+from planner.results.device_estimate import DeviceEstimate
 from planner.results.estimate import Estimate, Versions
 from planner.units import format_bytes
 from planner.wire.module_counts import ModelCounts
 from planner.wire.trace import Counts
 
-_View = tuple[CardAnswer, Outlook | None]
+_View = tuple[DeviceMemory, PredictionInterval | None]
 
 _READS_SHOWN = 5
 _NAMES_SHOWN = 4
@@ -36,17 +36,17 @@ _NOT_RUN = (
 )
 
 
-def summarize(
+def assemble(
     target: str,
     config: StepConfig,
-    answers: Sequence[CardAnswer],
+    answers: Sequence[DeviceMemory],
     versions: Versions,
     run_warnings: Sequence[str],
     *,
     plan: AllocatorPlan | None = None,
     counted: ModelCounts | None = None,
-    spreads: Sequence[Spread | NoSpread] = (),
-    speeds: Sequence[Speed] = (),
+    spreads: Sequence[ErrorInterval | NoInterval] = (),
+    speeds: Sequence[DeviceTiming] = (),
     is_survey: bool = False,
 ) -> Estimate:
     """The Estimate of one target on all cards; `spreads` and `speeds` are in the order of answers.
@@ -86,17 +86,17 @@ def summarize(
     )
 
 
-def _timed(entry: GpuEstimate, found: Speed | None) -> GpuEstimate:
+def _timed(entry: DeviceEstimate, found: DeviceTiming | None) -> DeviceEstimate:
     if found is None:
         return entry
     return replace(entry, time=found.time, host=found.host, cost=found.cost)
 
 
-def _gpu(answer: CardAnswer, seen: Outlook | None) -> GpuEstimate:
+def _gpu(answer: DeviceMemory, seen: PredictionInterval | None) -> DeviceEstimate:
     budget, trace, batch, sequence = answer.budget, answer.trace, answer.batch, answer.sequence
     samples = answer.batch_capacity
     tokens = None if sequence is None else sequence.limited
-    return GpuEstimate(
+    return DeviceEstimate(
         requested=budget.requested,
         name=budget.card.name,
         id=budget.spec.id,
@@ -114,7 +114,7 @@ def _gpu(answer: CardAnswer, seen: Outlook | None) -> GpuEstimate:
         max_batch_is_bound=samples is not None and samples.is_bound,
         max_batch_confirmed=_confirmed(answer, batch) if samples else None,
         max_batch_method=batch.method.value if batch and samples else None,
-        max_sequence_length=None if tokens is None else tokens.largest * Axis.SEQUENCE.unit,
+        max_sequence_length=None if tokens is None else tokens.largest * SearchAxis.SEQUENCE.unit,
         max_sequence_confirmed=_confirmed(answer, sequence) if tokens else None,
         batch_1_missing_bytes=_batch_1_missing(answer),
         attention_backends=trace.attention_backends,
@@ -132,19 +132,20 @@ def _gpu(answer: CardAnswer, seen: Outlook | None) -> GpuEstimate:
     )
 
 
-def _confirmed(answer: CardAnswer, found: Largest | None) -> bool | None:
+def _confirmed(answer: DeviceMemory, found: LargestValue | None) -> bool | None:
     """Whether runs have shown it; runs whose sizes were drawn show nothing of another run."""
     return None if found is None else found.is_confirmed and not answer.values.are_decided
 
 
-def _batch_1_missing(answer: CardAnswer) -> int | None:
+def _batch_1_missing(answer: DeviceMemory) -> int | None:
     if answer.batch_1 is None:
         return None
     return max(1, answer.batch_1.peak_reserved_bytes - answer.budget.capacity_bytes)
 
 
 def _shared(
-    views: Sequence[_View], texts: Callable[[CardAnswer, Outlook | None], Sequence[str]]
+    views: Sequence[_View],
+    texts: Callable[[DeviceMemory, PredictionInterval | None], Sequence[str]],
 ) -> tuple[str, ...]:
     """Texts of all cards, once each; with the card's name where not every card has it."""
     per_card = [(answer.budget.requested, texts(answer, seen)) for answer, seen in views]
@@ -161,7 +162,7 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
-def _assumptions(answer: CardAnswer, seen: Outlook | None) -> tuple[str, ...]:
+def _assumptions(answer: DeviceMemory, seen: PredictionInterval | None) -> tuple[str, ...]:
     note = answer.budget.note
     named = () if note is None else (note,)
     emptied = (
@@ -175,8 +176,8 @@ def _assumptions(answer: CardAnswer, seen: Outlook | None) -> tuple[str, ...]:
         *answer.trace.assumptions,
         *answer.values.assumptions(),
         *(emptied if answer.empties_cache else ()),
-        *_by_runs(answer.batch, Axis.BATCH),
-        *_by_runs(answer.sequence, Axis.SEQUENCE),
+        *_by_runs(answer.batch, SearchAxis.BATCH),
+        *_by_runs(answer.sequence, SearchAxis.SEQUENCE),
     )
 
 
@@ -192,23 +193,23 @@ def _calibration(found: Calibration | None) -> tuple[str, ...]:
     return (": ".join([found.basis, *([", ".join(figures)] if figures else [])]),)
 
 
-def _by_runs(found: Largest | None, axis: Axis) -> tuple[str, ...]:
+def _by_runs(found: LargestValue | None, axis: SearchAxis) -> tuple[str, ...]:
     if found is None or found.method is not Method.RUNS:
         return ()
     return (f"the largest {axis.label} was searched by runs: {found.reason}",)
 
 
-def _warnings(answer: CardAnswer, _: Outlook | None) -> tuple[str, ...]:
+def _warnings(answer: DeviceMemory, _: PredictionInterval | None) -> tuple[str, ...]:
     return (
         *answer.trace.warnings,
         *answer.values.warnings(),
         *_paged(answer),
-        *_limits(answer.budget.requested, answer.batch, Axis.BATCH),
-        *_limits(answer.budget.requested, answer.sequence, Axis.SEQUENCE),
+        *_limits(answer.budget.requested, answer.batch, SearchAxis.BATCH),
+        *_limits(answer.budget.requested, answer.sequence, SearchAxis.SEQUENCE),
     )
 
 
-def _paged(answer: CardAnswer) -> Iterator[str]:
+def _paged(answer: DeviceMemory) -> Iterator[str]:
     """A step that does not fit as a whole runs where the driver moves unified memory away."""
     managed_bytes = answer.trace.outside.managed_bytes
     room_bytes = answer.budget.capacity_bytes + managed_bytes
@@ -220,7 +221,7 @@ def _paged(answer: CardAnswer) -> Iterator[str]:
         )
 
 
-def _limits(card: str, found: Largest | None, axis: Axis) -> Iterator[str]:
+def _limits(card: str, found: LargestValue | None, axis: SearchAxis) -> Iterator[str]:
     """What ends an axis where memory does not."""
     if found is None:
         return

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from planner.estimation.context import StepSetup
-from planner.estimation.device_memory import CardAnswer
+from planner.estimation.context import RunContext
+from planner.estimation.device_memory import DeviceMemory
 from planner.memory.allocator.device_memory import WITHOUT_LIMIT_BYTES
 from planner.memory.forecast import Forecast
 from planner.memory.scaling import ScaledRequests
@@ -23,8 +23,8 @@ _NEAR = 32  # what a sample shows of scratch holds up to 1/32 away from it
 class BatchMemory:
     """The memory of one card."""
 
-    setup: StepSetup
-    answer: CardAnswer
+    setup: RunContext
+    answer: DeviceMemory
 
     @property
     def largest(self) -> int | None:

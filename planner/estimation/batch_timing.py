@@ -1,6 +1,7 @@
 """How fast a step is at batch after batch on one card, and which batches are worth a look.
 
-In: BatchCounts, CardAnswer, SpeedRequest. Out: Speed or throughput at a batch; batches to try.
+In: BatchCounts, DeviceMemory, JobConfig. Out: DeviceTiming or throughput at a
+batch; batches to try.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from dataclasses import dataclass, replace
 from planner.config.workload import StepConfig
 from planner.errors import PlannerError
 from planner.estimation.batch_counts import BatchCounts
-from planner.estimation.device_memory import CardAnswer
-from planner.estimation.device_timing import Speed, card_step, speed_of
-from planner.estimation.job import SpeedRequest
+from planner.estimation.device_memory import DeviceMemory
+from planner.estimation.device_timing import DeviceTiming, card_step, speed_of
+from planner.estimation.job import JobConfig
 from planner.memory.search import BOUND
 from planner.wire.module_counts import ModelCounts
 
@@ -29,11 +30,11 @@ class BatchSpeeds:
 
     config: StepConfig
     counts: BatchCounts
-    request: SpeedRequest
-    answer: CardAnswer
+    request: JobConfig
+    answer: DeviceMemory
     failures: dict[int, str]
 
-    def at(self, batch_size: int, *, fits: bool) -> Speed | None:
+    def at(self, batch_size: int, *, fits: bool) -> DeviceTiming | None:
         """Step time, host and cost; None where the step fails at this batch.
 
         `fits` is of this batch on the card: where it does not, memory is the bound.

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from planner.estimation.context import StepSetup, side_by_side
-from planner.estimation.device_memory import CardAnswer, CardRun
+from planner.estimation.context import RunContext, side_by_side
+from planner.estimation.device_memory import DeviceMemory, DeviceMemorySearch
 from planner.memory.budget import MemoryBudget
 
 
-def card_by_card(
-    setup: StepSetup, budgets: Sequence[MemoryBudget], *, search: bool
-) -> list[CardAnswer]:
+def answers_by_device(
+    setup: RunContext, budgets: Sequence[MemoryBudget], *, search: bool
+) -> list[DeviceMemory]:
     """As many at a time as there are processors."""
-    runs = [CardRun(setup=setup, budget=budget) for budget in budgets]
+    runs = [DeviceMemorySearch(setup=setup, budget=budget) for budget in budgets]
     return side_by_side(lambda run: run.answer(search), runs)

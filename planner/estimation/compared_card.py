@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from planner.estimation.batch_memory import BatchMemory
 from planner.estimation.batch_timing import BatchSpeeds, doublings
-from planner.estimation.device_timing import Speed
+from planner.estimation.device_timing import DeviceTiming
 from planner.results.comparison import ComparedCard
 from planner.results.curve import knee_of
 from planner.units import format_bytes
@@ -24,7 +24,7 @@ class Compared:
     """
 
     card: ComparedCard
-    speed: Speed | None = None
+    speed: DeviceTiming | None = None
     does_not_fit: int | None = None
     reason: str = ""
 
@@ -66,7 +66,7 @@ def knee_that_fits(speeds: BatchSpeeds, largest: int | None) -> int | None:
     return knee_of(found)
 
 
-def _timed(card: ComparedCard, batch: int, found: Speed) -> ComparedCard:
+def _timed(card: ComparedCard, batch: int, found: DeviceTiming) -> ComparedCard:
     epoch, price = found.cost.epoch, found.cost.price
     return replace(
         card,

@@ -18,7 +18,7 @@ from planner.emulator.profile import UNLIMITED_BYTES, device_profile
 from planner.emulator.torch_install import TorchInstall
 from planner.estimation.alloc_conf import AllocatorPlan
 from planner.memory.budget import MemoryBudget
-from planner.memory.largest import Card
+from planner.memory.largest import ReplayTarget
 from planner.process.client import Runner
 
 Progress = Callable[[str], None]
@@ -27,7 +27,7 @@ _Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cards:
+class ProfileFactory:
     """Makes profiles of the emulated device for cards, with and without their limit."""
 
     torch: TorchInstall
@@ -52,18 +52,18 @@ class Cards:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StepSetup:
+class RunContext:
     """The step asked for, and what runs it; shared by the runs of all cards."""
 
     config: StepConfig
     plan: AllocatorPlan
     runner: Runner
-    cards: Cards
+    cards: ProfileFactory
     progress: Progress
 
-    def replayed_card(self, budget: MemoryBudget) -> Card:
+    def replayed_card(self, budget: MemoryBudget) -> ReplayTarget:
         """The card as a replay wants it, under the allocator's setting in force."""
-        return Card(
+        return ReplayTarget(
             capacity_bytes=budget.capacity_bytes,
             total_memory_bytes=budget.usable_memory_bytes,
             settings=self.plan.in_force,

@@ -1,6 +1,6 @@
 """The answer for a step on the CPU: some small runs, and from them the RAM at every batch.
 
-In: a runner of the CPU engine, the step, the memory it may take. Out: HostAnswer. The steps are
+In: a runner of the CPU engine, the step, the memory it may take. Out: CpuMemory. The steps are
 real: they take the time that they take here.
 """
 
@@ -13,7 +13,7 @@ from planner.config.workload import StepConfig
 from planner.errors import ChildError, ModelError
 from planner.estimation.device_memory import model_error
 from planner.memory.allocator.replay import requests_of
-from planner.memory.cpu import HostForecast, HostSample
+from planner.memory.cpu import CpuForecast, CpuSample
 from planner.memory.scaling import Sample, ScaledRequests, fit
 from planner.process.client import Runner
 from planner.wire.trace import Outcome, StepTrace
@@ -27,22 +27,22 @@ _WORTH_WHILE = 2  # or where it is less than so many times the last
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HostAnswer:
+class CpuMemory:
     """What was found for the CPU. `trace` is the run of the batch asked for."""
 
     trace: StepTrace
-    forecast: HostForecast
+    forecast: CpuForecast
     max_batch_size: int | None
 
 
-def host_answer(
+def cpu_memory(
     runner: Runner,
     config: StepConfig,
     memory_bytes: int,
     *,
     search: bool,
     progress: Callable[[str], None],
-) -> HostAnswer:
+) -> CpuMemory:
     """Runs the step at the batch asked for and at some others.
 
     Raises:
@@ -52,13 +52,13 @@ def host_answer(
     scaled = _scaled(runner, config, progress)
     progress(f"cpu: batch {config.batch_size}")
     trace = _check(runner.run("", config))
-    forecast = HostForecast(scaled=scaled, samples=(_sample(trace),))
+    forecast = CpuForecast(scaled=scaled, samples=(_sample(trace),))
     last = trace
     while search and (further := _further(last, forecast.largest(memory_bytes))) is not None:
         progress(f"cpu: batch {further}")
         last = _check(runner.run("", replace(config, batch_size=further)))
         forecast = replace(forecast, samples=(*forecast.samples, _sample(last)))
-    return HostAnswer(
+    return CpuMemory(
         trace=trace,
         forecast=forecast,
         max_batch_size=forecast.largest(memory_bytes) if search else None,
@@ -101,9 +101,9 @@ def _further(last: StepTrace, largest: int) -> int | None:
     return further if further >= _WORTH_WHILE * last.batch_size else None
 
 
-def _sample(trace: StepTrace) -> HostSample:
+def _sample(trace: StepTrace) -> CpuSample:
     assert trace.host is not None, "a run that has ended has a reading"
-    return HostSample(batch_size=trace.batch_size, reading=trace.host)
+    return CpuSample(batch_size=trace.batch_size, reading=trace.host)
 
 
 def _check(trace: StepTrace) -> StepTrace:

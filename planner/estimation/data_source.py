@@ -1,6 +1,6 @@
 """What an item of the data costs: named by the caller, or the user's own data set, timed.
 
-In: SpeedRequest, the child that has loaded the target, the counted step. Out: DataItem.
+In: JobConfig, the child that has loaded the target, the counted step. Out: DataItem.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from planner.estimation.job import SpeedRequest
+from planner.estimation.job import JobConfig
 from planner.input_pipeline.data_item import DataItem, with_batch
 from planner.machine.this_host import this_core_speed
 from planner.process.client import Runner
@@ -21,7 +21,7 @@ _UNLIKE_FACTOR = 16
 _WAITS_FACTOR = 1.2  # of wall over CPU seconds: from there on an item waits for something
 
 
-def measured_data(runner: Runner, request: SpeedRequest) -> SpeedRequest:
+def measured_data(runner: Runner, request: JobConfig) -> JobConfig:
     """The request with the user's own items, timed in the child where that was asked for.
 
     Raises:

@@ -1,6 +1,6 @@
 """One card's answer: the run without a limit, the run on the full card, the largest batch.
 
-In: the card's budget and the step's setup. Out: CardAnswer.
+In: the card's budget and the step's setup. Out: DeviceMemory.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from planner.emulator.profile import UNLIMITED_BYTES
 from planner.errors import LibraryError, ModelError
 from planner.estimation.alloc_conf import what_ifs
-from planner.estimation.context import StepSetup
+from planner.estimation.context import RunContext
 from planner.estimation.drawn_runs import drawn_runs
-from planner.estimation.largest_search import AxisSearch, RecordedRun, recorded_run
-from planner.estimation.probes import Axis, StepRuns
+from planner.estimation.largest_search import AxisSearch, RecordedStep, recorded_run
+from planner.estimation.probes import ProbeRuns, SearchAxis
 from planner.memory.allocator.replay import Request
 from planner.memory.budget import MemoryBudget, with_outside
-from planner.memory.largest import Largest
+from planner.memory.largest import LargestValue
 from planner.memory.peak import Breakdown
 from planner.memory.search import Capacity
 from planner.results.device_estimate import WhatIf
@@ -26,11 +26,11 @@ from planner.wire.trace import AllocationTrace, EventKind, Outcome, StepTrace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CardAnswer:
+class DeviceMemory:
     """What was found for one card; `batch` is None when no largest batch was asked for.
 
-    `sequence` is the longest sequence at the batch asked for, in units of Axis.SEQUENCE; None where
-    no length was given. `breakdown` is of the run in `trace`, None where that could not be
+    `sequence` is the longest sequence at the batch asked for, in units of SearchAxis.SEQUENCE; None
+    where no length was given. `breakdown` is of the run in `trace`, None where that could not be
     recorded. `requests` are what the run without a limit asked of the allocator, none where it
     could not be recorded. `batch_1` is the run of batch 1 without a limit, where no batch fits and
     another was asked for. `empties_cache`: how often the model's code gave cached memory back.
@@ -41,8 +41,8 @@ class CardAnswer:
     budget: MemoryBudget
     trace: StepTrace
     fits: bool
-    batch: Largest | None = None
-    sequence: Largest | None = None
+    batch: LargestValue | None = None
+    sequence: LargestValue | None = None
     breakdown: Breakdown | None = None
     requests: tuple[Request, ...] = ()
     batch_1: StepTrace | None = None
@@ -58,13 +58,13 @@ class CardAnswer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CardRun:
+class DeviceMemorySearch:
     """The runs of one card."""
 
-    setup: StepSetup
+    setup: RunContext
     budget: MemoryBudget
 
-    def answer(self, search: bool, *, sequence: bool = True) -> CardAnswer:
+    def answer(self, search: bool, *, sequence: bool = True) -> DeviceMemory:
         """Runs the step, and searches the largest batch if asked; with `sequence` its length too.
 
         Raises:
@@ -79,19 +79,19 @@ class CardRun:
         budget = with_outside(self.budget, free.trace.outside.total_bytes)
         return replace(self, budget=budget)._answer(free, search, sequence)
 
-    def _answer(self, free: RecordedRun, search: bool, sequence: bool) -> CardAnswer:
+    def _answer(self, free: RecordedStep, search: bool, sequence: bool) -> DeviceMemory:
         setup = self.setup
         if free.trace.outcome is Outcome.OUT_OF_MEMORY:
-            fits, held = False, RecordedRun(trace=beyond_all_cards(free.trace))
+            fits, held = False, RecordedStep(trace=beyond_all_cards(free.trace))
         else:
             fits, held = self._on_full_card(free)
-        batch = self._largest(Axis.BATCH, free, fits) if search else None
+        batch = self._largest(SearchAxis.BATCH, free, fits) if search else None
         longest = None
         if search and sequence and setup.config.sequence_length is not None:
-            longest = self._largest(Axis.SEQUENCE, free, fits)
+            longest = self._largest(SearchAxis.SEQUENCE, free, fits)
         is_hopeless = batch is not None and not batch.capacity.largest
         values, spread = drawn_runs(setup, self.budget, free.trace)
-        return CardAnswer(
+        return DeviceMemory(
             budget=self.budget,
             trace=held.trace,
             fits=fits,
@@ -113,11 +113,11 @@ class CardRun:
         trace = setup.runner.run(setup.cards.unlimited(self.budget), config)
         return trace if trace.outcome is Outcome.COMPLETED else None
 
-    def _largest(self, axis: Axis, free: RecordedRun, fits: bool) -> Largest:
-        runs = StepRuns(setup=self.setup, budget=self.budget, axis=axis)
+    def _largest(self, axis: SearchAxis, free: RecordedStep, fits: bool) -> LargestValue:
+        runs = ProbeRuns(setup=self.setup, budget=self.budget, axis=axis)
         return AxisSearch(runs=runs, recorded=free, fits=fits).largest()
 
-    def _on_full_card(self, free: RecordedRun) -> tuple[bool, RecordedRun]:
+    def _on_full_card(self, free: RecordedStep) -> tuple[bool, RecordedStep]:
         """Whether the step fits, and the run that holds on this card."""
         if free.trace.peak_reserved_bytes <= self.budget.capacity_bytes:
             return True, free  # no allocation of it would have failed: the same run
@@ -129,7 +129,7 @@ class CardRun:
             return True, full
         return False, free
 
-    def _what_ifs(self, free: RecordedRun, batch: Largest | None) -> tuple[WhatIf, ...]:
+    def _what_ifs(self, free: RecordedStep, batch: LargestValue | None) -> tuple[WhatIf, ...]:
         if free.allocations is None:
             return ()
         return what_ifs(

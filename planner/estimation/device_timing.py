@@ -1,6 +1,6 @@
 """How fast the step is on each card, what holds it up, and what its host and its energy come to.
 
-In: CardAnswers, the counted step, SpeedRequest. Out: Speeds. Convention: a step that does not fit
+In: CardAnswers, the counted step, JobConfig. Out: Speeds. Convention: a step that does not fit
 has the times that it would have with memory enough, and memory as its bound.
 """
 
@@ -13,11 +13,11 @@ from planner.config.workload import Mode, StepConfig
 from planner.cost.energy import StepCost, StepLoad, step_cost
 from planner.cost.price import HourlyPrice, rent
 from planner.estimation.data_source import item_of_batch, unlike_words
-from planner.estimation.device_memory import CardAnswer
+from planner.estimation.device_memory import DeviceMemory
 from planner.estimation.host_needs import checkpoint_bytes, host_needs
-from planner.estimation.job import SpeedRequest
+from planner.estimation.job import JobConfig
 from planner.estimation.speedups import gains
-from planner.estimation.timed_step import CardStep
+from planner.estimation.timed_step import TimedStep
 from planner.hardware.specs import GpuSpec
 from planner.results.step_time import HostNeeds, StepTime
 from planner.timing.bottleneck import Bottleneck, Bound, StepParts, bottleneck, without_room
@@ -31,7 +31,7 @@ _NO_BYTES = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Speed:
+class DeviceTiming:
     """The three answers for one card, and what was assumed for them."""
 
     time: StepTime
@@ -40,9 +40,9 @@ class Speed:
     assumptions: tuple[str, ...] = ()
 
 
-def speeds_of(
-    answers: Sequence[CardAnswer], config: StepConfig, counted: ModelCounts, request: SpeedRequest
-) -> list[Speed]:
+def device_timings(
+    answers: Sequence[DeviceMemory], config: StepConfig, counted: ModelCounts, request: JobConfig
+) -> list[DeviceTiming]:
     """The speed on each card, in the order of the answers; none where nothing ran on the card."""
     if not counted.operators:
         return []
@@ -55,13 +55,13 @@ def speeds_of(
 
 
 def speed_of(
-    answer: CardAnswer,
+    answer: DeviceMemory,
     config: StepConfig,
     counted: ModelCounts,
-    request: SpeedRequest,
+    request: JobConfig,
     *,
     fits: bool,
-) -> Speed:
+) -> DeviceTiming:
     """The speed on one card of a step that need not be the one of its answer; `fits` is of it."""
     capacity = answer.batch_capacity
     found = speed(
@@ -76,11 +76,11 @@ def speed_of(
 
 
 def card_step(
-    answer: CardAnswer, config: StepConfig, counted: ModelCounts, request: SpeedRequest
-) -> CardStep:
+    answer: DeviceMemory, config: StepConfig, counted: ModelCounts, request: JobConfig
+) -> TimedStep:
     """The counted step on the card of an answer."""
     ratio = _time_ratio(answer)
-    return CardStep(
+    return TimedStep(
         card=answer.budget.spec,
         config=config,
         counted=counted,
@@ -90,20 +90,20 @@ def card_step(
     )
 
 
-def _time_ratio(answer: CardAnswer) -> float | None:
+def _time_ratio(answer: DeviceMemory) -> float | None:
     known = answer.budget.calibration
     return None if known is None else known.step_time_ratio
 
 
-def _corrected(answer: CardAnswer, ratio: float) -> str:
+def _corrected(answer: DeviceMemory, ratio: float) -> str:
     known = answer.budget.calibration
     assert known is not None
     return f"{answer.budget.requested}, step time: {ratio:.3g} x as computed, {known.basis}"
 
 
 def speed(
-    step: CardStep, *, checkpoint: int = 0, fits: bool = True, largest_batch: int | None = None
-) -> Speed:
+    step: TimedStep, *, checkpoint: int = 0, fits: bool = True, largest_batch: int | None = None
+) -> DeviceTiming:
     """Step time, host and cost of one card; `checkpoint` in bytes, `fits` is of the card."""
     parts = step.parts()
     host = host_needs(step, parts, checkpoint)
@@ -112,7 +112,7 @@ def speed(
         found = without_room(found, Bound.VRAM)
     elif host.fits is False:
         found = without_room(found, Bound.HOST_RAM)
-    return Speed(
+    return DeviceTiming(
         time=_time(step, parts, found, largest_batch),
         host=host,
         cost=_cost(step, parts),
@@ -121,7 +121,7 @@ def speed(
 
 
 def _time(
-    step: CardStep, parts: StepParts, found: Bottleneck, largest_batch: int | None
+    step: TimedStep, parts: StepParts, found: Bottleneck, largest_batch: int | None
 ) -> StepTime:
     spread = _spread(step)
     times = parts.input
@@ -142,7 +142,7 @@ def _time(
     )
 
 
-def _spread(step: CardStep) -> TimeSpread | None:
+def _spread(step: TimedStep) -> TimeSpread | None:
     """Errors of times as computed: they say nothing of times that past runs have corrected."""
     if step.time_ratio != 1.0:
         return None
@@ -157,7 +157,7 @@ def _interval_s(parts: StepParts, spread: TimeSpread) -> tuple[float, float]:
     )
 
 
-def _cost(step: CardStep, parts: StepParts) -> StepCost:
+def _cost(step: TimedStep, parts: StepParts) -> StepCost:
     load = StepLoad(
         step_s=parts.step_s,
         samples_per_step=step.samples,
@@ -173,7 +173,7 @@ def _cost(step: CardStep, parts: StepParts) -> StepCost:
     )
 
 
-def _price(card: GpuSpec, request: SpeedRequest) -> HourlyPrice | None:
+def _price(card: GpuSpec, request: JobConfig) -> HourlyPrice | None:
     """As given; else the rent of the host named, for one of its cards; else that of the card."""
     if request.price is not None:
         return request.price
@@ -186,7 +186,7 @@ def _price(card: GpuSpec, request: SpeedRequest) -> HourlyPrice | None:
     return replace(whole, low=whole.low / count, high=whole.high / count, basis=basis)
 
 
-def _assumptions(step: CardStep, parts: StepParts) -> tuple[str, ...]:
+def _assumptions(step: TimedStep, parts: StepParts) -> tuple[str, ...]:
     request = step.request
     said = [*request.notes, *_host_words(step.card, request)]
     if request.item is not None and step.item is None:
@@ -211,7 +211,7 @@ def _assumptions(step: CardStep, parts: StepParts) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _host_words(card: GpuSpec, request: SpeedRequest) -> tuple[str, ...]:
+def _host_words(card: GpuSpec, request: JobConfig) -> tuple[str, ...]:
     """What the cards of the host that was named have to do with this one."""
     machine, cards = request.machine, dict(request.cards_of_host)
     if machine is None or not cards:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from planner.config.workload import DataDependent
-from planner.estimation.context import StepSetup, side_by_side
+from planner.estimation.context import RunContext, side_by_side
 from planner.memory.budget import MemoryBudget
 from planner.results.values import ValuesResult
 from planner.wire.trace import Outcome, StepTrace
@@ -17,7 +17,7 @@ _SEEDS = (1, 2, 3)  # besides 0, that of the run itself
 
 
 def drawn_runs(
-    setup: StepSetup, budget: MemoryBudget, trace: StepTrace
+    setup: RunContext, budget: MemoryBudget, trace: StepTrace
 ) -> tuple[ValuesResult, tuple[float, float]]:
     """The values of the run in `trace`; peak reserved of other draws over its own.
 

@@ -1,6 +1,6 @@
 """Many cards at once: the cards of one compute capability share their runs.
 
-In: budgets of cards that run the same kernels. Out: a CardAnswer for each. Convention: peaks are
+In: budgets of cards that run the same kernels. Out: a DeviceMemory for each. Convention: peaks are
 those of one recorded run, replayed on each card; largest batches come from replays and are not
 confirmed by runs. Where the requests follow no rule, each card is run by itself.
 """
@@ -11,13 +11,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from planner.config.workload import StepConfig
-from planner.estimation.context import StepSetup, side_by_side
-from planner.estimation.device_memory import CardAnswer, CardRun, beyond_all_cards, model_error
+from planner.estimation.context import RunContext, side_by_side
+from planner.estimation.device_memory import (
+    DeviceMemory,
+    DeviceMemorySearch,
+    beyond_all_cards,
+    model_error,
+)
 from planner.estimation.drawn_runs import drawn_runs
-from planner.estimation.probes import Axis, StepRuns, probe_of, sample_of
+from planner.estimation.probes import ProbeRuns, SearchAxis, probe_of, sample_of
 from planner.memory.allocator.replay import Request, replay
 from planner.memory.budget import MemoryBudget, with_outside
-from planner.memory.largest import Beginning, Card, Largest, forecasts
+from planner.memory.largest import LargestValue, ReplayTarget, SearchStart, forecasts
 from planner.memory.scaling import Sample
 from planner.memory.search import Capacity, Probe, Verdict
 from planner.wire.trace import Outcome, RequestLog, StepTrace
@@ -28,17 +33,17 @@ _SMALLEST = 2  # batch 1 makes other requests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Survey:
+class GroupedDevices:
     """The cards of one compute capability; the runs are made on the one with most memory.
 
     `answered` are the largest batches of all surveys so far: where another one may begin.
     """
 
-    setup: StepSetup
+    setup: RunContext
     budgets: tuple[MemoryBudget, ...]
-    answered: dict[Card, int]
+    answered: dict[ReplayTarget, int]
 
-    def answers(self, search: bool) -> list[CardAnswer]:
+    def answers(self, search: bool) -> list[DeviceMemory]:
         """An answer for each card, in order.
 
         Raises:
@@ -56,16 +61,18 @@ class Survey:
         budgets = tuple(with_outside(budget, taken_bytes) for budget in self.budgets)
         return replace(self, budgets=budgets)._answers(search, trace, log)
 
-    def _answers(self, search: bool, trace: StepTrace, log: RequestLog | None) -> list[CardAnswer]:
+    def _answers(
+        self, search: bool, trace: StepTrace, log: RequestLog | None
+    ) -> list[DeviceMemory]:
         first = max(self.budgets, key=lambda budget: budget.capacity_bytes)
         setup, asked = self.setup, self.setup.config.batch_size
         if trace.outcome is Outcome.OUT_OF_MEMORY:
             beyond = beyond_all_cards(trace)
-            return [CardAnswer(budget=b, trace=beyond, fits=False) for b in self.budgets]
+            return [DeviceMemory(budget=b, trace=beyond, fits=False) for b in self.budgets]
         if log is None or setup.plan.in_force is None:
             return self._one_by_one(search)
         sample = sample_of(asked, log)
-        largest: Sequence[Largest | None] = [None] * len(self.budgets)
+        largest: Sequence[LargestValue | None] = [None] * len(self.budgets)
         if search:
             found = self._forecasts(first, sample, trace)
             if found is None:
@@ -84,22 +91,22 @@ class Survey:
             for budget, batch in zip(self.budgets, largest, strict=True)
         ]
 
-    def _one_by_one(self, search: bool) -> list[CardAnswer]:
-        runs = [CardRun(setup=self.setup, budget=budget) for budget in self.budgets]
+    def _one_by_one(self, search: bool) -> list[DeviceMemory]:
+        runs = [DeviceMemorySearch(setup=self.setup, budget=budget) for budget in self.budgets]
         return [run.answer(search) for run in runs]
 
     def _forecasts(
         self, first: MemoryBudget, sample: Sample, trace: StepTrace
-    ) -> list[Largest] | None:
+    ) -> list[LargestValue] | None:
         asked = max(2, self.setup.config.batch_size)
         cards = [self.setup.replayed_card(budget) for budget in self.budgets]
-        beginning = Beginning(
+        beginning = SearchStart(
             values=(asked, self._second(asked, trace)),
             sample=sample if sample.value == asked else None,
             known=(),
             start=asked,
         )
-        runs = StepRuns(setup=self.setup, budget=first, axis=Axis.BATCH)
+        runs = ProbeRuns(setup=self.setup, budget=first, axis=SearchAxis.BATCH)
         found = forecasts(runs.tries(), cards, beginning, dict(self.answered))
         if found is not None:
             found = self._with_smaller(runs, cards, found, asked)
@@ -109,13 +116,13 @@ class Survey:
         return found
 
     def _with_smaller(
-        self, runs: StepRuns, cards: Sequence[Card], found: list[Largest], asked: int
-    ) -> list[Largest]:
+        self, runs: ProbeRuns, cards: Sequence[ReplayTarget], found: list[LargestValue], asked: int
+    ) -> list[LargestValue]:
         """Cards that not even the smallest sample fits on, anew from two smaller ones."""
         small = [index for index, one in enumerate(found) if not one.capacity.largest]
         if not small or asked <= _SMALLEST:
             return found
-        beginning = Beginning(
+        beginning = SearchStart(
             values=(_SMALLEST, max(_SMALLEST + 1, asked // 2)), sample=None, known=(), start=asked
         )
         again = forecasts(runs.tries(), [cards[index] for index in small], beginning)
@@ -139,15 +146,15 @@ class Survey:
         budget: MemoryBudget,
         trace: StepTrace,
         requests: Sequence[Request],
-        batch: Largest | None,
+        batch: LargestValue | None,
         batch_1: StepTrace | None,
-    ) -> CardAnswer:
+    ) -> DeviceMemory:
         if batch is None or batch.capacity.largest or batch_1 is None:
             batch_1 = None
         else:
             batch = self._smallest(budget, batch, batch_1)
         full = self._on_full_card(budget, trace, requests)
-        return CardAnswer(
+        return DeviceMemory(
             budget=budget,
             trace=full or trace,
             fits=full is not None,
@@ -179,7 +186,7 @@ class Survey:
             peak_reserved_bytes=full.peak_reserved_bytes,
         )
 
-    def _smallest(self, budget: MemoryBudget, batch: Largest, free: StepTrace) -> Largest:
+    def _smallest(self, budget: MemoryBudget, batch: LargestValue, free: StepTrace) -> LargestValue:
         """Batch 1 makes other requests than the batches that were sampled: it is run."""
         probe = probe_of(1, free)
         if free.outcome is Outcome.COMPLETED and free.peak_reserved_bytes > budget.capacity_bytes:
@@ -195,16 +202,17 @@ class Survey:
         return replace(self.setup.config, batch_size=1)
 
 
-def surveyed(
-    setup: StepSetup, budgets: Sequence[MemoryBudget], *, search: bool
-) -> list[CardAnswer]:
+def answers_by_group(
+    setup: RunContext, budgets: Sequence[MemoryBudget], *, search: bool
+) -> list[DeviceMemory]:
     """Answers in the order of the budgets, of cards of any compute capability."""
     alike: dict[tuple[int, int], list[MemoryBudget]] = {}
     for budget in budgets:
         alike.setdefault(budget.card.compute_capability, []).append(budget)
-    answered: dict[Card, int] = {}
+    answered: dict[ReplayTarget, int] = {}
     surveys = [
-        Survey(setup=setup, budgets=tuple(group), answered=answered) for group in alike.values()
+        GroupedDevices(setup=setup, budgets=tuple(group), answered=answered)
+        for group in alike.values()
     ]
     found = side_by_side(lambda group: group.answers(search), surveys)
     by_name = {answer.budget.requested: answer for group in found for answer in group}

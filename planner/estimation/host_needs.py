@@ -1,13 +1,13 @@
 """What a job takes of its host: RAM, /dev/shm, workers, the cores that keep its card busy.
 
-In: CardStep and its parts, what a checkpoint takes. Out: HostNeeds.
+In: TimedStep and its parts, what a checkpoint takes. Out: HostNeeds.
 """
 
 from __future__ import annotations
 
 from planner.config.workload import Mode
-from planner.estimation.device_memory import CardAnswer
-from planner.estimation.timed_step import CardStep
+from planner.estimation.device_memory import DeviceMemory
+from planner.estimation.timed_step import TimedStep
 from planner.input_pipeline.feeding import cores_needed
 from planner.input_pipeline.host_budget import HostBudget
 from planner.input_pipeline.host_ram import Room, host_ram, room_in_ram, room_in_shm
@@ -28,7 +28,7 @@ _ANY_HOST = HostBudget(
 )  # fmt: skip
 
 
-def checkpoint_bytes(answer: CardAnswer, mode: Mode) -> int:
+def checkpoint_bytes(answer: DeviceMemory, mode: Mode) -> int:
     """A copy of the model and of the optimizer's state in RAM, for the time of its writing.
 
     Inference writes none; 0 too where the run could not be recorded.
@@ -39,7 +39,7 @@ def checkpoint_bytes(answer: CardAnswer, mode: Mode) -> int:
     return sum(sums.get(category.value, 0) for category in _CHECKPOINTED)
 
 
-def host_needs(step: CardStep, parts: StepParts, checkpoint: int) -> HostNeeds:
+def host_needs(step: TimedStep, parts: StepParts, checkpoint: int) -> HostNeeds:
     """Of the step on its card; `checkpoint` is in bytes."""
     request, item = step.request, step.item
     host, loader = request.host, request.loader

@@ -1,6 +1,6 @@
 """What a caller says of data, host and money: checked, and looked up in the hardware database.
 
-In: keyword options of planner.estimate() or of the command line. Out: SpeedRequest. Convention:
+In: keyword options of planner.estimate() or of the command line. Out: JobConfig. Convention:
 what was not said stays None; no host is taken for granted.
 """
 
@@ -34,7 +34,7 @@ NAMES = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SpeedRequest:
+class JobConfig:
     """`item` is None where no data were named; `measure_data` asks for the user's own to be timed.
 
     `machine` is the record of a host that was named as such, `core_like` names the core that
@@ -60,12 +60,12 @@ class SpeedRequest:
 
 
 def speed_words(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Those of `options` that are for speed_request, and the others."""
+    """Those of `options` that are for job_config, and the others."""
     asked = {name: value for name, value in options.items() if name in NAMES}
     return asked, {name: value for name, value in options.items() if name not in NAMES}
 
 
-def speed_request(
+def job_config(
     *,
     data: str | float | None = None,
     measure_data: bool = False,
@@ -79,7 +79,7 @@ def speed_request(
     dataset_size: str | int | None = None,
     pue: float = NO_PUE,
     hardware_db: Path | None = None,
-) -> SpeedRequest:
+) -> JobConfig:
     """The request in these words; `workers` is a number, or "none": the training process loads.
 
     Raises:
@@ -107,7 +107,7 @@ def speed_request(
     budget = None if found is None else _budget(found, host or cpu or "", ram_bytes)
     if item is not None and budget is not None:
         item = parse_data(str(data), core_speed=budget.core_speed)
-    return SpeedRequest(
+    return JobConfig(
         loader=_loader(number, prefetch_factor, pin_memory, budget),
         item=item,
         measure_data=measure_data,

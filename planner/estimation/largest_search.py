@@ -1,6 +1,6 @@
 """The largest batch or sequence of one card: where to sample, where to begin, what is known.
 
-In: the recorded run of the step asked for, and runs at other values. Out: Largest.
+In: the recorded run of the step asked for, and runs at other values. Out: LargestValue.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from planner.config.workload import StepConfig
-from planner.estimation.probes import Axis, StepRuns
+from planner.estimation.probes import ProbeRuns, SearchAxis
 from planner.memory.allocator.device_memory import WITHOUT_LIMIT_BYTES
 from planner.memory.allocator.replay import Request, replay, requests_of
-from planner.memory.largest import Beginning, Largest, largest
+from planner.memory.largest import LargestValue, SearchStart, largest
 from planner.memory.peak import Breakdown, breakdown
 from planner.memory.scaling import Sample
 from planner.memory.search import Probe, Verdict
@@ -27,7 +27,7 @@ _LARGEST_GUESS = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RecordedRun:
+class RecordedStep:
     """A run, and what it asked for, where it was recorded to its end."""
 
     trace: StepTrace
@@ -36,17 +36,17 @@ class RecordedRun:
     breakdown: Breakdown | None = None
 
 
-def recorded_run(runner: Runner, profile: str, config: StepConfig) -> RecordedRun:
+def recorded_run(runner: Runner, profile: str, config: StepConfig) -> RecordedStep:
     """Runs the step on the card of `profile`, and records it if that can be done."""
     trace, allocations = runner.record(profile, config)
     if allocations is None or trace.outcome is not Outcome.COMPLETED:
-        return RecordedRun(trace=trace)
+        return RecordedStep(trace=trace)
     found = breakdown(
         allocations,
         peak_allocated_bytes=trace.peak_allocated_bytes,
         peak_reserved_bytes=trace.peak_reserved_bytes,
     )
-    return RecordedRun(
+    return RecordedStep(
         trace=trace,
         allocations=allocations,
         requests=tuple(requests_of(allocations.events)),
@@ -62,18 +62,18 @@ class AxisSearch:
     fits on the card.
     """
 
-    runs: StepRuns
-    recorded: RecordedRun
+    runs: ProbeRuns
+    recorded: RecordedStep
     fits: bool
 
-    def largest(self) -> Largest:
+    def largest(self) -> LargestValue:
         """The largest value that fits on the card."""
         asked, values = self._asked(), self._values()
         sample = self._sample() if asked in values else None
         return largest(
             self.runs.tries(),
             self.runs.setup.replayed_card(self.runs.budget),
-            Beginning(
+            SearchStart(
                 values=values,
                 sample=sample,
                 known=self._known(),
@@ -89,7 +89,7 @@ class AxisSearch:
 
     def _size(self) -> int:
         config = self.runs.setup.config
-        if self.runs.axis is Axis.BATCH:
+        if self.runs.axis is SearchAxis.BATCH:
             return config.batch_size
         assert config.sequence_length is not None, "the axis needs a length that was asked for"
         return config.sequence_length
@@ -119,7 +119,7 @@ class AxisSearch:
     def _values(self) -> tuple[int, ...]:
         """Where to sample: at what was asked for, and near where the card may be full."""
         asked = max(1, self._size() // self.runs.axis.unit)
-        if self.runs.axis is Axis.SEQUENCE:
+        if self.runs.axis is SearchAxis.SEQUENCE:
             return (asked, 2 * asked, 3 * asked)
         first = max(2, asked)  # batch 1 gives tensors other strides, hence other requests
         guess = self._guess()

@@ -1,18 +1,18 @@
 """Where the device total of a card will lie, and the largest batch that fits there too.
 
-In: CardAnswer and the Spread of predictions for that card. Out: Outlook.
+In: DeviceMemory and the ErrorInterval of predictions for that card. Out: PredictionInterval.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from planner.estimation.device_memory import CardAnswer
+from planner.estimation.device_memory import DeviceMemory
 from planner.memory.allocator.replay import replay
 from planner.memory.allocator.settings import AllocatorSettings
 from planner.memory.forecast import Forecast
-from planner.memory.interval import NoSpread, Spread
-from planner.memory.largest import Largest
+from planner.memory.interval import ErrorInterval, NoInterval
+from planner.memory.largest import LargestValue
 from planner.units import format_percent
 from planner.wire.trace import Outcome, StepTrace
 
@@ -29,8 +29,8 @@ _BELOW_SAMPLES = "it is less than {smallest}, the smallest batch whose requests 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outlook:
-    """`basis` says what the interval rests on, or why there is none. The fields of GpuEstimate."""
+class PredictionInterval:
+    """`basis` says what the interval rests on, or why there is none. As in DeviceEstimate."""
 
     basis: str
     interval_bytes: tuple[int, int] | None = None
@@ -59,18 +59,18 @@ class Outlook:
 
 
 def outlook(
-    answer: CardAnswer,
-    spread: Spread | NoSpread,
+    answer: DeviceMemory,
+    spread: ErrorInterval | NoInterval,
     settings: AllocatorSettings | None,
     *,
     suggest: bool = True,
-) -> Outlook:
+) -> PredictionInterval:
     """The interval; with `suggest`, the batch that fits at its upper end, by replay."""
-    if isinstance(spread, NoSpread):
+    if isinstance(spread, NoInterval):
         reason = _NOT_SEARCHED if answer.batch is None else _NO_INTERVAL
-        return Outlook(basis=spread.reason, suggested_batch_reason=reason)
+        return PredictionInterval(basis=spread.reason, suggested_batch_reason=reason)
     if answer.trace.outcome is Outcome.OUT_OF_MEMORY:
-        return Outlook(
+        return PredictionInterval(
             basis="no interval of device total: the run did not come to its end",
             suggested_batch_reason=_NOT_SEARCHED if answer.batch is None else _NOT_ENDED,
         )
@@ -85,7 +85,7 @@ def outlook(
     if _fits_in(answer, capacity_bytes, settings):
         # What is beyond the card lies idle: the allocator gives it back before it fails.
         high_bytes = min(high_bytes, budget.usable_memory_bytes - budget.reserve_bytes)
-    return Outlook(
+    return PredictionInterval(
         basis=spread.basis,
         interval_bytes=(low_bytes, high_bytes),
         coverage=spread.coverage,
@@ -95,7 +95,7 @@ def outlook(
     )
 
 
-def _with_other_draws(answer: CardAnswer, spread: Spread) -> tuple[int, int]:
+def _with_other_draws(answer: DeviceMemory, spread: ErrorInterval) -> tuple[int, int]:
     """The interval, widened by how far other draws of the numbers that decide sizes move it."""
     reserved_bytes = answer.trace.peak_reserved_bytes
     least, greatest = answer.reserved_spread
@@ -104,7 +104,7 @@ def _with_other_draws(answer: CardAnswer, spread: Spread) -> tuple[int, int]:
     return low_bytes, high_bytes
 
 
-def _fits_in(answer: CardAnswer, capacity_bytes: int, settings: AllocatorSettings | None) -> bool:
+def _fits_in(answer: DeviceMemory, capacity_bytes: int, settings: AllocatorSettings | None) -> bool:
     """Whether the step runs where the allocator may reserve `capacity_bytes`."""
     trace = answer.trace
     if trace.peak_reserved_bytes <= capacity_bytes:
@@ -121,7 +121,7 @@ def _fits_in(answer: CardAnswer, capacity_bytes: int, settings: AllocatorSetting
 
 
 def _suggested(
-    answer: CardAnswer, capacity_bytes: int, settings: AllocatorSettings | None
+    answer: DeviceMemory, capacity_bytes: int, settings: AllocatorSettings | None
 ) -> int | str:
     """The largest batch on a card that gives `capacity_bytes` to the allocator; 0: none.
 
@@ -159,7 +159,7 @@ def _below_samples(trace: StepTrace, smallest: int, capacity_bytes: int) -> int 
     return _BELOW_SAMPLES.format(smallest=smallest)
 
 
-def _guess(answer: CardAnswer, largest: Largest, capacity_bytes: int) -> int | None:
+def _guess(answer: DeviceMemory, largest: LargestValue, capacity_bytes: int) -> int | None:
     """On the line from the batch that was run to the largest one, which fills the card.
 
     None where these two are one, so that there is no line.

@@ -11,16 +11,16 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from planner.config.workload import StepConfig
-from planner.estimation.context import StepSetup, side_by_side
+from planner.estimation.context import RunContext, side_by_side
 from planner.memory.allocator.replay import requests_of
 from planner.memory.budget import MemoryBudget
-from planner.memory.largest import Tries
+from planner.memory.largest import ProbeFns
 from planner.memory.scaling import Sample
 from planner.memory.search import Probe, Verdict
 from planner.wire.trace import Outcome, RequestLog, StepTrace
 
 
-class Axis(Enum):
+class SearchAxis(Enum):
     """What is made larger until it fits no more: its name, and how much of it counts as 1."""
 
     BATCH = "batch", 1
@@ -40,22 +40,22 @@ class Axis(Enum):
     def at(self, config: StepConfig, value: int) -> StepConfig:
         """The step with `value` units."""
         size = value * self.unit
-        if self is Axis.BATCH:
+        if self is SearchAxis.BATCH:
             return replace(config, batch_size=size)
         return replace(config, sequence_length=size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StepRuns:
+class ProbeRuns:
     """Runs of a step along an axis, on one card."""
 
-    setup: StepSetup
+    setup: RunContext
     budget: MemoryBudget
-    axis: Axis
+    axis: SearchAxis
 
-    def tries(self) -> Tries:
+    def tries(self) -> ProbeFns:
         """The runs as the search wants them."""
-        return Tries(
+        return ProbeFns(
             samples=lambda values: side_by_side(self._sample, values),
             probes=lambda values: side_by_side(self._probe, values),
         )

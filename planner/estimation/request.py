@@ -1,7 +1,7 @@
 """All that a caller says of a step, checked before anything is started.
 
-In: the keyword options of estimate(), curve() and compare(). Out: AskedStep. Convention: what the
-cards, the host and the torch of this machine say is found later, in opened.py.
+In: the keyword options of estimate(), curve() and compare(). Out: EstimateRequest. Convention:
+what the cards, the host and the torch of this machine say is found later, in session.py.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from planner.process.payload import ModelFunctions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AskedStep:
+class EstimateRequest:
     """`alloc_confs`: the first is in force, the others are held against it.
 
-    `speed_words` are for speed_request, which may have to measure this machine.
+    `speed_words` are for job_config, which may have to measure this machine.
     """
 
     target: Any
@@ -41,7 +41,7 @@ class AskedStep:
     progress: Progress
 
 
-def asked_step(
+def estimate_request(
     target: Any,
     *,
     build_batch: Callable[..., Any] | None = None,
@@ -57,7 +57,7 @@ def asked_step(
     hardware_db: str | os.PathLike[str] | None = None,
     on_progress: Progress | None = None,
     **options: Any,
-) -> AskedStep:
+) -> EstimateRequest:
     """The step that these options mean; `options` are fields of StepConfig and speed words.
 
     Raises:
@@ -65,7 +65,7 @@ def asked_step(
     """
     alloc_confs = texts(alloc_conf, "alloc_conf")
     asked, fields = speed_words(options)
-    return AskedStep(
+    return EstimateRequest(
         target=target,
         functions=ModelFunctions(
             build_batch=build_batch,
@@ -86,7 +86,7 @@ def asked_step(
     )
 
 
-def asked_with_one_setting(target: Any, **options: Any) -> AskedStep:
+def asked_with_one_setting(target: Any, **options: Any) -> EstimateRequest:
     """The same, with one setting of the allocator at the most.
 
     Raises:
@@ -95,4 +95,4 @@ def asked_with_one_setting(target: Any, **options: Any) -> AskedStep:
     alloc_conf = options.get("alloc_conf")
     if not (alloc_conf is None or isinstance(alloc_conf, str)):
         raise UsageError(f"alloc_conf must be one text here, not {alloc_conf!r}")
-    return asked_step(target, **options)
+    return estimate_request(target, **options)

@@ -1,7 +1,7 @@
 """A child that has loaded the target, and what is counted in it beside the runs.
 
 In: the target, the functions and arguments of its model, the card that it first sees; or an
-AskedStep. Out: Opened, OpenedStep.
+EstimateRequest. Out: LoadedTarget, EstimationSession.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ from planner.emulator.torch_install import TorchInstall, find_torch
 from planner.errors import PlannerError
 from planner.estimation.alloc_conf import allocator_plan, check_environment
 from planner.estimation.batch_counts import BatchCounts
-from planner.estimation.context import Cards, Progress, StepSetup
+from planner.estimation.context import ProfileFactory, Progress, RunContext
 from planner.estimation.data_source import measured_data
-from planner.estimation.job import SpeedRequest, speed_request
-from planner.estimation.request import AskedStep
+from planner.estimation.job import JobConfig, job_config
+from planner.estimation.request import EstimateRequest
 from planner.memory.budget import MemoryBudget, memory_budgets
 from planner.process.client import Runner
 from planner.process.payload import ModelFunctions, child_target
 from planner.results.estimate import Versions
-from planner.verification.learnt import Learnt, learnt
+from planner.verification.calibrated_budgets import CalibratedBudgets, calibrated_budgets
 from planner.wire.module_counts import ModelCounts
 from planner.wire.protocol import ChildVersions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
+class LoadedTarget:
     """A child that has loaded the target. `label` is the target as the caller knows it."""
 
     runner: Runner
-    cards: Cards
+    cards: ProfileFactory
     label: str
     versions: Versions
 
 
 @contextmanager
-def opened(
+def loaded_target(
     target: Any,
     functions: ModelFunctions,
     given: tuple[tuple[str, Scalar], ...],
@@ -54,7 +54,7 @@ def opened(
     config: StepConfig,
     timeout_s: float,
     progress: Progress,
-) -> Iterator[Opened]:
+) -> Iterator[LoadedTarget]:
     """Starts a child that loads the target; it is there within the context.
 
     Raises:
@@ -63,7 +63,7 @@ def opened(
     """
     check_environment(config, torch.version)
     with child_target(target, functions, given) as named:
-        cards = Cards(torch=torch, device=emulated_device(torch, progress))
+        cards = ProfileFactory(torch=torch, device=emulated_device(torch, progress))
         progress("importing torch and the model")
         with Runner(
             named,
@@ -74,7 +74,7 @@ def opened(
             on_progress=progress,
         ) as runner:
             versions = versions_of(runner.wait_loaded(), torch)
-            yield Opened(
+            yield LoadedTarget(
                 runner=runner, cards=cards, label=caller_label(target, named), versions=versions
             )
 
@@ -96,15 +96,15 @@ def counted_or_why(counting: Future[ModelCounts]) -> tuple[ModelCounts | None, t
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OpenedStep:
+class EstimationSession:
     """A step in a child that has loaded the target, and the cards that it is asked about."""
 
-    child: Opened
-    setup: StepSetup
-    known: Learnt
-    request: SpeedRequest
+    child: LoadedTarget
+    setup: RunContext
+    known: CalibratedBudgets
+    request: JobConfig
 
-    def measured_request(self) -> SpeedRequest:
+    def measured_request(self) -> JobConfig:
         """The request, with the user's own items timed where that was asked for.
 
         Raises:
@@ -127,14 +127,14 @@ class OpenedStep:
 
 
 @contextmanager
-def opened_step(asked: AskedStep, gpus: Sequence[str]) -> Iterator[OpenedStep]:
+def estimation_session(asked: EstimateRequest, gpus: Sequence[str]) -> Iterator[EstimationSession]:
     """The step on the cards of these names; without any, on those of the host that was named.
 
     Raises:
         PlannerError: see errors.py.
     """
     config, progress = asked.config, asked.progress
-    request = speed_request(**asked.speed_words, hardware_db=asked.database)
+    request = job_config(**asked.speed_words, hardware_db=asked.database)
     budgets = memory_budgets(
         gpus or [card for card, _ in request.cards_of_host],
         hardware_db=asked.database,
@@ -142,9 +142,11 @@ def opened_step(asked: AskedStep, gpus: Sequence[str]) -> Iterator[OpenedStep]:
         reserve=asked.reserve,
     )
     torch = find_torch()
-    known = learnt(budgets, torch=torch.version, mode=config.mode, from_history=asked.calibration)
+    known = calibrated_budgets(
+        budgets, torch=torch.version, mode=config.mode, from_history=asked.calibration
+    )
     plan = allocator_plan(asked.alloc_confs, torch.version)
-    with opened(
+    with loaded_target(
         asked.target,
         asked.functions,
         asked.given,
@@ -154,10 +156,10 @@ def opened_step(asked: AskedStep, gpus: Sequence[str]) -> Iterator[OpenedStep]:
         timeout_s=asked.timeout_s,
         progress=progress,
     ) as child:
-        setup = StepSetup(
+        setup = RunContext(
             config=config, plan=plan, runner=child.runner, cards=child.cards, progress=progress
         )
-        yield OpenedStep(child=child, setup=setup, known=known, request=request)
+        yield EstimationSession(child=child, setup=setup, known=known, request=request)
 
 
 def caller_label(target: Any, named: Target) -> str:

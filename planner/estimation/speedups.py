@@ -1,6 +1,6 @@
 """What would make a step faster: the changes that move what holds it up, with their factors.
 
-In: CardStep and its parts. Out: Gains, the largest first. Convention: a factor is throughput with
+In: TimedStep and its parts. Out: Gains, the largest first. Convention: a factor is throughput with
 the change over that without, and goes as far as the next part of the step lets it.
 """
 
@@ -12,7 +12,7 @@ from math import ceil
 
 from planner.config.weights import are_mainly_float32
 from planner.config.workload import Precision
-from planner.estimation.timed_step import CardStep, Variant
+from planner.estimation.timed_step import TimedStep, Variant
 from planner.input_pipeline.feeding import cores_needed, workers_needed
 from planner.input_pipeline.host_budget import HostBudget
 from planner.input_pipeline.loader import Loader
@@ -26,7 +26,7 @@ _WORTH_FACTOR = 1.05  # a gain below it is within the error of the model
 
 
 def gains(
-    step: CardStep, parts: StepParts, bound: Bound, largest_batch: int | None
+    step: TimedStep, parts: StepParts, bound: Bound, largest_batch: int | None
 ) -> tuple[Gain, ...]:
     """Changes worth a try; none where the job has no place in memory.
 
@@ -44,17 +44,17 @@ def gains(
     return tuple(sorted(worth, key=lambda gain: -gain.factor))
 
 
-def _gain(step: CardStep, parts: StepParts, text: str, variant: Variant) -> Gain:
+def _gain(step: TimedStep, parts: StepParts, text: str, variant: Variant) -> Gain:
     samples = (variant.batch_size or step.config.batch_size) / step.config.batch_size
     return Gain(change=text, factor=samples * parts.step_s / step.parts(variant).step_s)
 
 
-def _fed(step: CardStep, parts: StepParts, text: str, loader: Loader) -> Gain:
+def _fed(step: TimedStep, parts: StepParts, text: str, loader: Loader) -> Gain:
     """`parts` with what the host of `step` feeds it by another loader."""
     return Gain(change=text, factor=parts.step_s / step.fed_by(parts, loader).step_s)
 
 
-def _kernel_changes(step: CardStep) -> Iterator[tuple[str, Variant]]:
+def _kernel_changes(step: TimedStep) -> Iterator[tuple[str, Variant]]:
     """A model in half precision already is not offered it again."""
     config, rates = step.config, step.card.peak_flops_per_s
     if _is_in_float32(step):
@@ -70,7 +70,7 @@ def _kernel_changes(step: CardStep) -> Iterator[tuple[str, Variant]]:
         yield "--channels-last", Variant(change=lambda one, _: in_channels_last(one))
 
 
-def _is_in_float32(step: CardStep) -> bool:
+def _is_in_float32(step: TimedStep) -> bool:
     """Whether autocast is off and the weights are float32, at least most of them."""
     precision = step.config.precision
     if precision in (None, Precision.AS_BUILT):
@@ -78,7 +78,7 @@ def _is_in_float32(step: CardStep) -> bool:
     return precision is Precision.FP32
 
 
-def _larger_batch(step: CardStep, parts: StepParts, largest_batch: int | None) -> Iterator[Gain]:
+def _larger_batch(step: TimedStep, parts: StepParts, largest_batch: int | None) -> Iterator[Gain]:
     """The batch at which work takes as long as asking for it, or the largest that fits."""
     work_s = parts.compute_s + parts.bandwidth_s
     if work_s <= 0:
@@ -91,7 +91,7 @@ def _larger_batch(step: CardStep, parts: StepParts, largest_batch: int | None) -
         yield _gain(step, parts, text, Variant(batch_size=size))
 
 
-def _loader_gains(step: CardStep, parts: StepParts) -> Iterator[Gain]:
+def _loader_gains(step: TimedStep, parts: StepParts) -> Iterator[Gain]:
     """Other settings of the DataLoader on the same host."""
     loader, times = step.request.loader, parts.input
     assert times is not None, "what is bound by its input has one"
@@ -119,7 +119,7 @@ def _loader_gains(step: CardStep, parts: StepParts) -> Iterator[Gain]:
         yield _fed(step, parts, f"--workers {workers}", more)
 
 
-def _host_gains(step: CardStep, parts: StepParts) -> Iterator[Gain]:
+def _host_gains(step: TimedStep, parts: StepParts) -> Iterator[Gain]:
     """What only another host can give: the same step there, with workers for its cores."""
     item, host, times = step.item, step.request.host, parts.input
     loader = step.request.loader
@@ -143,7 +143,7 @@ def _host_gains(step: CardStep, parts: StepParts) -> Iterator[Gain]:
 
 
 def _on_host(
-    text: str, step: CardStep, parts: StepParts, host: HostBudget, workers: int | None = None
+    text: str, step: TimedStep, parts: StepParts, host: HostBudget, workers: int | None = None
 ) -> Gain:
     loader = step.request.loader
     if workers is not None:

@@ -1,6 +1,6 @@
 """One counted step on one card, with its host and its data: the seconds of its parts.
 
-In: the counted step, GpuSpec, SpeedRequest. Out: StepParts, also of the step with something
+In: the counted step, GpuSpec, JobConfig. Out: StepParts, also of the step with something
 changed. Convention: operators are those of the card that they were counted on; seconds of one
 optimizer step.
 """
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from planner.config.workload import StepConfig
-from planner.estimation.job import SpeedRequest
+from planner.estimation.job import JobConfig
 from planner.hardware.specs import GpuSpec
 from planner.input_pipeline.data_item import DataItem
 from planner.input_pipeline.loader import Loader
@@ -42,7 +42,7 @@ AS_ASKED = Variant()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CardStep:
+class TimedStep:
     """`item` is None where no data were named, or where nobody knows how many bytes they have.
 
     `time_ratio` is measured over predicted step time of past runs on this card.
@@ -51,7 +51,7 @@ class CardStep:
     card: GpuSpec
     config: StepConfig
     counted: ModelCounts
-    request: SpeedRequest
+    request: JobConfig
     item: DataItem | None = None
     time_ratio: float = 1.0
 

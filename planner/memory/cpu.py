@@ -1,6 +1,6 @@
 """What a step on the CPU holds in RAM at any batch: live tensors and the process around them.
 
-In: the requests at every batch (see scaling.py), and what some runs held. Out: HostForecast.
+In: the requests at every batch (see scaling.py), and what some runs held. Out: CpuForecast.
 Convention: there is no caching allocator; malloc maps each large block for itself and gives it back
 at once, as MALLOC_MMAP_THRESHOLD_ in the child's environment makes sure. What a run held beyond its
 live tensors (libraries, their scratch, Python) hardly depends on the batch; where it grows with
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from planner.memory.allocator.replay import Request
 from planner.memory.scaling import ScaledRequests
 from planner.memory.search import BOUND
-from planner.wire.trace import EventKind, HostReading
+from planner.wire.trace import CpuReading, EventKind
 
 # glibc: from this size on a block is mapped for itself, as a whole number of pages.
 MMAP_THRESHOLD_BYTES = 128 * 1024
@@ -30,19 +30,19 @@ _AROUND_BYTES = 64 + 32  # alignment of PyTorch's allocator, and malloc's own he
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HostSample:
+class CpuSample:
     """What the process of a run at one batch held."""
 
     batch_size: int
-    reading: HostReading
+    reading: CpuReading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HostForecast:
+class CpuForecast:
     """The RAM of a step at any batch; `samples` are in rising order of batch."""
 
     scaled: ScaledRequests
-    samples: tuple[HostSample, ...]
+    samples: tuple[CpuSample, ...]
 
     def live_bytes(self, batch_size: int) -> int:
         """Most bytes of tensors alive at a time, each as malloc maps it."""
@@ -60,7 +60,7 @@ class HostForecast:
             return high
         return high + (high - low) * (batch_size - last) // (last - first)
 
-    def _seen(self, sample: HostSample) -> tuple[int, int]:
+    def _seen(self, sample: CpuSample) -> tuple[int, int]:
         live_bytes = self.live_bytes(sample.batch_size)
         return sample.batch_size, sample.reading.peak_bytes - live_bytes
 

@@ -1,9 +1,9 @@
 """How far off predictions have been, and the interval that follows for a new one.
 
-In: ratios measured / predicted of past runs. Out: Spread. Convention: distribution-free, by order
-statistics: with n past ratios and a new one that is exchangeable with them, the new one lies below
-the j-th smallest with a probability of at most j / (n + 1) (conformal prediction, Vovk et al. 2005;
-Lei et al. 2018, https://arxiv.org/abs/1604.04173).
+In: ratios measured / predicted of past runs. Out: ErrorInterval. Convention: distribution-free, by
+order statistics: with n past ratios and a new one that is exchangeable with them, the new one lies
+below the j-th smallest with a probability of at most j / (n + 1) (conformal prediction, Vovk et
+al. 2005; Lei et al. 2018, https://arxiv.org/abs/1604.04173).
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ class Ratios:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NoSpread:
+class NoInterval:
     """Nothing is known that an interval could rest on; `reason` says why."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spread:
+class ErrorInterval:
     """Factors, least and greatest, between what is predicted and what will be measured.
 
     `coverage` is the share of cases inside, at the least: 0.9 for 90 %.
@@ -63,7 +63,7 @@ class Spread:
         return min(upper, budget.capacity_bytes)
 
 
-def spread(reserved: Ratios, context: Ratios) -> Spread:
+def spread(reserved: Ratios, context: Ratios) -> ErrorInterval:
     """Of the peak reserved and of the context overhead, whose errors do not depend on each other.
 
     A sum that is beyond both k-th ratios from the end needs one of its parts to be beyond its own;
@@ -76,7 +76,7 @@ def spread(reserved: Ratios, context: Ratios) -> Spread:
     rank = (count + 1) * (100 - COVERAGE_PERCENT) // 200  # from each end
     inner = max(1, (rank + 1) // 2)
     coverage = max(0.0, 1 - 2 * (2 * inner - 1) / (count + 1))
-    return Spread(
+    return ErrorInterval(
         reserved=_ends(reserved.values, inner),
         context=_ends(context.values, inner),
         coverage=coverage,

@@ -1,8 +1,8 @@
 """The largest batch or sequence of one card: forecast by replay, confirmed by runs.
 
-In: functions that run the step at some values. Out: Largest. Convention: what a run shows counts; a
-replay only says which runs to make. Where the requests of a step follow no rule, every try is a
-run, and the reason is told.
+In: functions that run the step at some values. Out: LargestValue. Convention: what a run shows
+counts; a replay only says which runs to make. Where the requests of a step follow no rule, every
+try is a run, and the reason is told.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Method(str, Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Largest:
+class LargestValue:
     """`is_confirmed`: the answer was run and fits, and the next one was run and does not. At the
     bound of the search no next one is run.
 
@@ -53,7 +53,7 @@ class Largest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Card:
+class ReplayTarget:
     """What the allocator finds; `settings` is how it is set up, None where that has no replay."""
 
     capacity_bytes: int
@@ -62,7 +62,7 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tries:
+class ProbeFns:
     """Runs of the step, several values side by side.
 
     `samples` are runs without a limit, None where one failed; `probes` are runs on the card.
@@ -73,7 +73,7 @@ class Tries:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Beginning:
+class SearchStart:
     """What is known before the search.
 
     `values` are where to sample, one more than the degree of the rule; `sample` is one of them if
@@ -87,7 +87,7 @@ class Beginning:
     trouble: str = ""  # why there is no use in a replay
 
 
-def largest(tries: Tries, card: Card, beginning: Beginning) -> Largest:
+def largest(tries: ProbeFns, card: ReplayTarget, beginning: SearchStart) -> LargestValue:
     """The largest value that fits on the card."""
     if beginning.trouble or card.settings is None:
         reason = beginning.trouble or "this allocator cannot be replayed"
@@ -110,7 +110,7 @@ def largest(tries: Tries, card: Card, beginning: Beginning) -> Largest:
         return _by_those_runs(capacity, reason)
     capacity = _confirmed(tries, answer, known, scaled)
     right = capacity.largest == answer
-    return Largest(
+    return LargestValue(
         capacity=capacity,
         method=Method.REPLAY if right else Method.RUNS,
         is_confirmed=not capacity.is_bound,
@@ -120,7 +120,7 @@ def largest(tries: Tries, card: Card, beginning: Beginning) -> Largest:
 
 
 def _confirmed(
-    tries: Tries, answer: int, known: Sequence[Probe], scaled: ScaledRequests | None
+    tries: ProbeFns, answer: int, known: Sequence[Probe], scaled: ScaledRequests | None
 ) -> Capacity:
     return confirmed(
         lambda value: tries.probes([value])[0],
@@ -138,7 +138,7 @@ def _run_below(value: int, scaled: ScaledRequests | None) -> tuple[int, ...]:
 
 
 def _forecast(
-    rule: _Rule, scaled: ScaledRequests, card: Card, smallest: int
+    rule: _Rule, scaled: ScaledRequests, card: ReplayTarget, smallest: int
 ) -> tuple[ScaledRequests, int]:
     """The largest value by replay, of a rule that holds there as far as it can be had."""
     answer = rule.largest(scaled, card)
@@ -150,7 +150,7 @@ def _forecast(
     return scaled, answer
 
 
-def _is_confirmed(tries: Tries, answer: int, known: list[Probe], scaled: ScaledRequests) -> bool:
+def _is_confirmed(tries: ProbeFns, answer: int, known: list[Probe], scaled: ScaledRequests) -> bool:
     """Runs the answer and its neighbours, as far as that has not been done: `known` grows."""
     first = max(1, answer)
     values = [first, first + 1, *_run_below(answer, scaled)] if 0 < answer < BOUND else [first]
@@ -160,9 +160,9 @@ def _is_confirmed(tries: Tries, answer: int, known: list[Probe], scaled: ScaledR
     return all(shown[value] == (value <= answer) for value in values)
 
 
-def _without_runs(scaled: ScaledRequests, answer: int, beginning: Beginning) -> Largest:
+def _without_runs(scaled: ScaledRequests, answer: int, beginning: SearchStart) -> LargestValue:
     """Where no request depends on the value, there is nothing to be run."""
-    return Largest(
+    return LargestValue(
         capacity=Capacity(largest=answer, is_bound=answer >= BOUND, probes=beginning.known),
         method=Method.REPLAY,
         is_confirmed=False,
@@ -172,11 +172,11 @@ def _without_runs(scaled: ScaledRequests, answer: int, beginning: Beginning) -> 
 
 
 def forecasts(
-    tries: Tries,
-    cards: Sequence[Card],
-    beginning: Beginning,
-    elsewhere: Mapping[Card, int] | None = None,
-) -> list[Largest] | None:
+    tries: ProbeFns,
+    cards: Sequence[ReplayTarget],
+    beginning: SearchStart,
+    elsewhere: Mapping[ReplayTarget, int] | None = None,
+) -> list[LargestValue] | None:
     """The largest value for each of several cards that run the same kernels, by replay alone.
 
     None where the requests follow no rule. 0 says that not even the smallest sample fits: whether
@@ -188,12 +188,12 @@ def forecasts(
         scaled = rule.learn(beginning.values)
     except _NoRuleError:
         return None
-    answers: dict[Card, int] = {}
+    answers: dict[ReplayTarget, int] = {}
     for card in sorted(set(cards), key=lambda one: one.capacity_bytes):
         guess = _between(answers, card) or _between(elsewhere or {}, card)
         answers[card] = rule.largest(scaled, card, guess, look_below=False)
     return [
-        Largest(
+        LargestValue(
             capacity=Capacity(
                 largest=answers[card] if answers[card] >= smallest else 0,
                 is_bound=answers[card] >= BOUND,
@@ -208,7 +208,7 @@ def forecasts(
     ]
 
 
-def _between(answers: Mapping[Card, int], card: Card) -> int | None:
+def _between(answers: Mapping[ReplayTarget, int], card: ReplayTarget) -> int | None:
     """On the line through the smallest and the largest card so far, None where there is none."""
     known = {one.capacity_bytes: answer for one, answer in answers.items() if answer < BOUND}
     one, two = min(known, default=0), max(known, default=0)
@@ -220,7 +220,9 @@ def _between(answers: Mapping[Card, int], card: Card) -> int | None:
     return max(1, known[two] + round((card.capacity_bytes - two) * slope))
 
 
-def _by_runs(tries: Tries, card: Card, beginning: Beginning, reason: str) -> Largest:
+def _by_runs(
+    tries: ProbeFns, card: ReplayTarget, beginning: SearchStart, reason: str
+) -> LargestValue:
     capacity = largest_fitting(
         lambda value: tries.probes([value])[0],
         limit_bytes=card.capacity_bytes,
@@ -230,8 +232,8 @@ def _by_runs(tries: Tries, card: Card, beginning: Beginning, reason: str) -> Lar
     return _by_those_runs(capacity, reason)
 
 
-def _by_those_runs(capacity: Capacity, reason: str) -> Largest:
-    return Largest(
+def _by_those_runs(capacity: Capacity, reason: str) -> LargestValue:
+    return LargestValue(
         capacity=capacity,
         method=Method.RUNS,
         is_confirmed=not capacity.is_bound,
@@ -250,7 +252,7 @@ class _Rule:
     near each other do not, so that the rule is learnt anew where an answer is expected.
     """
 
-    def __init__(self, tries: Tries, *, degree: int, sample: Sample | None) -> None:
+    def __init__(self, tries: ProbeFns, *, degree: int, sample: Sample | None) -> None:
         self._tries = tries
         self._degree = degree
         self._samples = {} if sample is None else {sample.value: sample}
@@ -287,7 +289,7 @@ class _Rule:
     def largest(
         self,
         scaled: ScaledRequests,
-        card: Card,
+        card: ReplayTarget,
         guess: int | None = None,
         look_below: bool = True,
     ) -> int:

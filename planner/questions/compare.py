@@ -21,11 +21,11 @@ from planner.estimation.batch_counts import BatchCounts
 from planner.estimation.batch_memory import BatchMemory
 from planner.estimation.batch_timing import BatchSpeeds
 from planner.estimation.compared_card import Compared, compared
-from planner.estimation.device_memory import CardAnswer
-from planner.estimation.grouped_devices import surveyed
-from planner.estimation.job import SpeedRequest
+from planner.estimation.device_memory import DeviceMemory
+from planner.estimation.grouped_devices import answers_by_group
+from planner.estimation.job import JobConfig
 from planner.estimation.request import asked_with_one_setting
-from planner.estimation.session import OpenedStep, beside, opened_step
+from planner.estimation.session import EstimationSession, beside, estimation_session
 from planner.hardware.database import load_gpus
 from planner.hardware.specs import GpuSpec
 from planner.memory.budget import ALL_CARDS, MemoryBudget, is_every_card
@@ -72,12 +72,12 @@ def compare(
         options["batch_size"] = batch_size
     options["dataset_size"] = DEFAULT_DATASET_SIZE if dataset_size is None else dataset_size
     words = asked_with_one_setting(target, hardware_db=hardware_db, **options)
-    with opened_step(words, emulated) as step:
+    with estimation_session(words, emulated) as step:
         request = step.measured_request()  # before other runs take processors
         newest = max(step.known.budgets, key=lambda budget: budget.card.compute_capability)
         counts = step.counts(newest)
         counting = beside(lambda: counts.counted(step.setup.config.batch_size))
-        answers = surveyed(step.setup, step.known.budgets, search=True)
+        answers = answers_by_group(step.setup, step.known.budgets, search=True)
         counting.result()
         failures: dict[int, str] = {}
         found = _compared(
@@ -134,7 +134,10 @@ _Kernels = tuple[str, ...]  # the backends of attention: what cards of one torch
 
 
 def _by_kernels(
-    step: OpenedStep, answers: Sequence[CardAnswer], newest: MemoryBudget, counts: BatchCounts
+    step: EstimationSession,
+    answers: Sequence[DeviceMemory],
+    newest: MemoryBudget,
+    counts: BatchCounts,
 ) -> dict[_Kernels, BatchCounts]:
     """Counts for the cards that launch the same; `counts` are those of the newest card."""
     found = {
@@ -147,9 +150,9 @@ def _by_kernels(
 
 
 def _compared(
-    step: OpenedStep,
-    request: SpeedRequest,
-    answers: Sequence[CardAnswer],
+    step: EstimationSession,
+    request: JobConfig,
+    answers: Sequence[DeviceMemory],
     counts: Mapping[_Kernels, BatchCounts],
     batch_size: int | None,
     failures: dict[int, str],
@@ -168,7 +171,7 @@ def _compared(
     return found
 
 
-def _assumptions(found: Sequence[Compared], answers: Sequence[CardAnswer]) -> tuple[str, ...]:
+def _assumptions(found: Sequence[Compared], answers: Sequence[DeviceMemory]) -> tuple[str, ...]:
     """What was assumed for the cards, once each; the basis of cost is that of no card alone."""
     named = [
         f"{answer.budget.requested}: {answer.budget.note}"
@@ -186,7 +189,7 @@ def _assumptions(found: Sequence[Compared], answers: Sequence[CardAnswer]) -> tu
 
 
 def _warnings(
-    step: OpenedStep, answers: Sequence[CardAnswer], others: Sequence[str]
+    step: EstimationSession, answers: Sequence[DeviceMemory], others: Sequence[str]
 ) -> tuple[str, ...]:
     return (
         *dict.fromkeys(text for answer in answers for text in answer.trace.warnings),

@@ -19,11 +19,11 @@ from planner.estimation.batch_counts import BatchCounts
 from planner.estimation.batch_memory import BatchMemory
 from planner.estimation.batch_timing import BatchSpeeds, doublings
 from planner.estimation.context import side_by_side
-from planner.estimation.device_memory import CardAnswer, CardRun
-from planner.estimation.device_timing import Speed
-from planner.estimation.job import SpeedRequest
+from planner.estimation.device_memory import DeviceMemory, DeviceMemorySearch
+from planner.estimation.device_timing import DeviceTiming
+from planner.estimation.job import JobConfig
 from planner.estimation.request import asked_with_one_setting
-from planner.estimation.session import OpenedStep, beside, opened_step
+from planner.estimation.session import EstimationSession, beside, estimation_session
 from planner.memory.budget import is_every_card
 from planner.results.curve import Curve, CurvePoint, knee, recommendation
 from planner.wire.trace import weight_dtypes
@@ -59,12 +59,14 @@ def curve(
         )
     asked = asked_with_one_setting(target, **options)
     _check_global(global_batch, asked.config)
-    with opened_step(asked, [gpu]) as step:
+    with estimation_session(asked, [gpu]) as step:
         request = step.measured_request()  # before other runs take processors
         (budget,) = step.known.budgets
         counts = step.counts(budget)
         counting = beside(lambda: counts.counted(step.setup.config.batch_size))
-        answer = CardRun(setup=step.setup, budget=budget).answer(search=True, sequence=False)
+        answer = DeviceMemorySearch(setup=step.setup, budget=budget).answer(
+            search=True, sequence=False
+        )
         counting.result()
         found = _curve(step, request, answer, counts, wanted, global_batch)
     return replace(found, model_arguments=asked.given)
@@ -107,9 +109,9 @@ def _check_global(global_batch: int | None, config: StepConfig) -> None:
 
 
 def _curve(
-    step: OpenedStep,
-    request: SpeedRequest,
-    answer: CardAnswer,
+    step: EstimationSession,
+    request: JobConfig,
+    answer: DeviceMemory,
     counts: BatchCounts,
     wanted: tuple[int, ...] | None,
     global_batch: int | None,
@@ -165,7 +167,7 @@ def _worth(speeds: BatchSpeeds, largest: int | None) -> list[int]:
     return sorted(others.union(doublings(speeds.samples_per_s, largest)))
 
 
-def _points(found: dict[int, Speed], memory: BatchMemory) -> tuple[CurvePoint, ...]:
+def _points(found: dict[int, DeviceTiming], memory: BatchMemory) -> tuple[CurvePoint, ...]:
     totals = side_by_side(memory.device_total_bytes, list(found))
     return tuple(
         _point(batch, found[batch], total_bytes, fits=memory.fits(batch))
@@ -173,7 +175,9 @@ def _points(found: dict[int, Speed], memory: BatchMemory) -> tuple[CurvePoint, .
     )
 
 
-def _point(batch: int, found: Speed, device_total_bytes: int | None, *, fits: bool) -> CurvePoint:
+def _point(
+    batch: int, found: DeviceTiming, device_total_bytes: int | None, *, fits: bool
+) -> CurvePoint:
     return CurvePoint(
         batch_size=batch,
         step_s=found.time.step_s,
@@ -186,7 +190,7 @@ def _point(batch: int, found: Speed, device_total_bytes: int | None, *, fits: bo
     )
 
 
-def _assumptions(answer: CardAnswer, found: dict[int, Speed]) -> tuple[str, ...]:
+def _assumptions(answer: DeviceMemory, found: dict[int, DeviceTiming]) -> tuple[str, ...]:
     note = answer.budget.note
     said = dict.fromkeys(text for one in found.values() for text in one.assumptions)
     basis = dict.fromkeys(text for one in found.values() for text in one.cost.basis)

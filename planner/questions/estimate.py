@@ -17,15 +17,15 @@ from typing import Any
 from planner.config.parse import device_word, texts
 from planner.config.workload import Scalar
 from planner.errors import UsageError
-from planner.estimation.assemble import summarize
-from planner.estimation.card_answers import card_by_card
+from planner.estimation.assemble import assemble
+from planner.estimation.card_answers import answers_by_device
 from planner.estimation.context import Progress
-from planner.estimation.device_timing import Speed, speeds_of
-from planner.estimation.grouped_devices import surveyed
-from planner.estimation.request import AskedStep, asked_step
-from planner.estimation.session import OpenedStep, beside, counted_or_why, opened_step
+from planner.estimation.device_timing import DeviceTiming, device_timings
+from planner.estimation.grouped_devices import answers_by_group
+from planner.estimation.request import EstimateRequest, estimate_request
+from planner.estimation.session import EstimationSession, beside, counted_or_why, estimation_session
 from planner.memory.budget import is_every_card
-from planner.questions.estimate_cpu import estimate_on_host
+from planner.questions.estimate_cpu import estimate_on_cpu
 from planner.results.estimate import Estimate
 
 
@@ -57,7 +57,7 @@ def estimate(
     device="cpu" goes in its place, with at most `memory` of RAM. Of several `alloc_conf` the first
     is in force, the others are held against it by replay. With `calibration`, past verifications
     on a card correct what is said of it. `options` are the fields of StepConfig (batch_size=8,
-    precision="amp-bf16" ...) and the words of speed_request (data="imagenet-jpeg", host="this",
+    precision="amp-bf16" ...) and the words of job_config (data="imagenet-jpeg", host="this",
     price="2.49 USD/h" ...).
 
     Raises:
@@ -65,7 +65,7 @@ def estimate(
     """
     names = texts(gpu, "gpu")
     device = device_word(device)
-    asked = asked_step(
+    asked = estimate_request(
         target,
         build_batch=build_batch,
         training_step=training_step,
@@ -82,16 +82,16 @@ def estimate(
         **options,
     )
     if device is not None or memory is not None:
-        _check_host(device, names, asked)
-        found = _on_host(asked, memory, search=max_batch)
+        _check_cpu(device, names, asked)
+        found = _on_cpu(asked, memory, search=max_batch)
     else:
-        with opened_step(asked, names) as step:
+        with estimation_session(asked, names) as step:
             found = _on_cards(step, is_survey=is_every_card(names), search=max_batch)
     return replace(found, model_arguments=asked.given)
 
 
-def _on_host(asked: AskedStep, memory: str | int | None, *, search: bool) -> Estimate:
-    return estimate_on_host(
+def _on_cpu(asked: EstimateRequest, memory: str | int | None, *, search: bool) -> Estimate:
+    return estimate_on_cpu(
         asked.target,
         asked.functions,
         asked.given,
@@ -104,18 +104,20 @@ def _on_host(asked: AskedStep, memory: str | int | None, *, search: bool) -> Est
     )
 
 
-def _on_cards(step: OpenedStep, *, is_survey: bool, search: bool) -> Estimate:
+def _on_cards(step: EstimationSession, *, is_survey: bool, search: bool) -> Estimate:
     """The answers of all cards, and beside them a counted run."""
     child, setup, known = step.child, step.setup, step.known
     request = step.measured_request()  # before other runs take processors
     unlimited = child.cards.unlimited(known.budgets[0])
     counting = beside(lambda: child.runner.count(unlimited, setup.config))
-    answers = (surveyed if is_survey else card_by_card)(setup, known.budgets, search=search)
+    answers = (answers_by_group if is_survey else answers_by_device)(
+        setup, known.budgets, search=search
+    )
     counted, trouble = counted_or_why(counting)
-    speeds: list[Speed] = []
+    speeds: list[DeviceTiming] = []
     if counted is not None:
-        speeds = speeds_of(answers, setup.config, counted, request)
-    return summarize(
+        speeds = device_timings(answers, setup.config, counted, request)
+    return assemble(
         child.label,
         setup.config,
         answers,
@@ -129,7 +131,7 @@ def _on_cards(step: OpenedStep, *, is_survey: bool, search: bool) -> Estimate:
     )
 
 
-def _check_host(device: str | None, names: Sequence[str], asked: AskedStep) -> None:
+def _check_cpu(device: str | None, names: Sequence[str], asked: EstimateRequest) -> None:
     """Raises UsageError where what was said of the CPU cannot be meant."""
     if device != "cpu":
         raise UsageError(

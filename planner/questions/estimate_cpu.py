@@ -20,13 +20,13 @@ from planner.config.workload import Scalar, StepConfig, Target
 from planner.emulator.torch_install import find_torch
 from planner.errors import UsageError
 from planner.estimation.alloc_conf import check_environment
-from planner.estimation.cpu_memory import HostAnswer, host_answer
+from planner.estimation.cpu_memory import CpuMemory, cpu_memory
 from planner.estimation.session import caller_label, versions_of
 from planner.memory.cpu import MALLOC_SETTING
 from planner.memory.search import BOUND
 from planner.process.client import Runner
 from planner.process.payload import ModelFunctions, child_target
-from planner.results.device_estimate import GpuEstimate
+from planner.results.device_estimate import DeviceEstimate
 from planner.results.estimate import Estimate, Versions
 from planner.units import format_bytes, parse_memory, parse_reserve
 from planner.wire.protocol import Engine
@@ -42,7 +42,7 @@ _ASSUMED_MALLOC = (
 )
 
 
-def estimate_on_host(
+def estimate_on_cpu(
     target: Any,
     functions: ModelFunctions,
     given: tuple[tuple[str, Scalar], ...],
@@ -63,7 +63,7 @@ def estimate_on_host(
     kept_bytes = parse_reserve(reserve, memory_bytes)
     if not 0 <= kept_bytes < memory_bytes:
         raise UsageError(f"a reserve of {format_bytes(kept_bytes)} leaves nothing of the memory")
-    with opened_host(
+    with cpu_session(
         target,
         functions,
         given,
@@ -74,21 +74,21 @@ def estimate_on_host(
         progress=progress,
     ) as found:
         name = caller_label(target, found.named)
-        return host_estimate(name, config, found, memory_bytes, reserve_bytes=kept_bytes)
+        return cpu_estimate(name, config, found, memory_bytes, reserve_bytes=kept_bytes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OpenedHost:
+class CpuSession:
     """A child that has loaded the target for the CPU, and what it was found to need."""
 
     named: Target
     runner: Runner
-    answer: HostAnswer
+    answer: CpuMemory
     versions: Versions
 
 
 @contextmanager
-def opened_host(
+def cpu_session(
     target: Any,
     functions: ModelFunctions,
     given: tuple[tuple[str, Scalar], ...],
@@ -98,7 +98,7 @@ def opened_host(
     search: bool,
     timeout_s: float,
     progress: Callable[[str], None],
-) -> Iterator[OpenedHost]:
+) -> Iterator[CpuSession]:
     """Loads the target and runs it at some small batches; the child is there within the context."""
     torch = find_torch()
     check_environment(config, torch.version)
@@ -108,15 +108,15 @@ def opened_host(
             named, device=Engine.CPU, timeout_s=timeout_s, environment=CPU_ENVIRONMENT
         ) as runner:
             child = runner.wait_loaded()
-            answer = host_answer(runner, config, memory_bytes, search=search, progress=progress)
+            answer = cpu_memory(runner, config, memory_bytes, search=search, progress=progress)
             versions = versions_of(child, torch)
-            yield OpenedHost(named=named, runner=runner, answer=answer, versions=versions)
+            yield CpuSession(named=named, runner=runner, answer=answer, versions=versions)
 
 
-def host_estimate(
+def cpu_estimate(
     label: str,
     config: StepConfig,
-    found: OpenedHost,
+    found: CpuSession,
     memory_bytes: int,
     *,
     reserve_bytes: int = 0,
@@ -125,7 +125,7 @@ def host_estimate(
     answer, batch = found.answer, config.batch_size
     forecast, trace = answer.forecast, answer.trace
     live_bytes = forecast.live_bytes(batch)
-    entry = GpuEstimate(
+    entry = DeviceEstimate(
         requested="cpu",
         name=cpu_name(),
         total_memory_bytes=memory_bytes,

@@ -16,7 +16,7 @@ from planner.config.workload import Scalar
 from planner.emulator.torch_install import find_torch
 from planner.errors import UsageError
 from planner.estimation.context import Progress
-from planner.estimation.session import opened
+from planner.estimation.session import loaded_target
 from planner.memory.budget import is_every_card, memory_budgets
 from planner.process.payload import ModelFunctions
 from planner.results.inspection import Inspection
@@ -64,7 +64,7 @@ def inspect(
         inference_step=inference_step,
     )
     given = arguments(model_arguments or {}, "model_arguments")
-    with opened(
+    with loaded_target(
         target,
         functions,
         given,

@@ -1,6 +1,6 @@
 """One card's answer, and its entry in the JSON document.
 
-In: figures of the runs and of the card. Out: GpuEstimate. Sizes in bytes.
+In: figures of the runs and of the card. Out: DeviceEstimate. Sizes in bytes.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class FitVerdict(str, Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GpuEstimate:
+class DeviceEstimate:
     """One card's answer.
 
     `id` is that of the card's record, None of a CPU; `other_names` are those that the record has

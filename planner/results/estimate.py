@@ -14,7 +14,7 @@ from planner.errors import UsageError
 from planner.hardware.database import card_named
 from planner.hardware.names import RecordNames, folded
 from planner.memory.peak import Breakdown
-from planner.results.device_estimate import GpuEstimate
+from planner.results.device_estimate import DeviceEstimate
 from planner.results.values import NO_VALUES_READ, ValuesResult
 from planner.wire.module_counts import StepCounts
 from planner.wire.trace import Counts
@@ -59,7 +59,7 @@ class Estimate:
     target: str
     config: StepConfig
     counts: Counts
-    gpus: tuple[GpuEstimate, ...]
+    gpus: tuple[DeviceEstimate, ...]
     versions: Versions
     optimizer: str
     build_on: str
@@ -71,7 +71,7 @@ class Estimate:
     values: ValuesResult = NO_VALUES_READ
     model_arguments: tuple[tuple[str, Scalar], ...] = ()
 
-    def gpu(self, name: str | None = None) -> GpuEstimate:
+    def gpu(self, name: str | None = None) -> DeviceEstimate:
         """The entry of one card, by the name it was asked for, its id, full name or an alias.
 
         Names are read as the database reads them. None: the first card.
@@ -84,7 +84,7 @@ class Estimate:
         for entry in self.gpus:
             if folded(name) == folded(entry.requested):
                 return entry
-        cards: dict[str, GpuEstimate] = {}
+        cards: dict[str, DeviceEstimate] = {}
         for entry in self.gpus:
             cards.setdefault(entry.id or entry.requested, entry)
         found = card_named(name, [_names(card_id, entry) for card_id, entry in cards.items()])
@@ -146,7 +146,7 @@ def _step_dict(step: StepCounts | None) -> dict[str, Any]:
     return dict.fromkeys(_STEP_KEYS) if step is None else step.to_dict()
 
 
-def _names(card_id: str, entry: GpuEstimate) -> RecordNames:
+def _names(card_id: str, entry: DeviceEstimate) -> RecordNames:
     return RecordNames(
         file="", id=card_id, name=entry.name, aliases=entry.other_names, assumed_for=()
     )

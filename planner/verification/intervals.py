@@ -1,7 +1,7 @@
 """How far predictions for a card have been off: by its own history, else by published figures.
 
-In: HistoryEntries that compare with this run. Out: Spread, or why there is none. Convention: own
-figures count from LEAST_OWN models on, for the peak reserved and the context overhead each by
+In: HistoryEntries that compare with this run. Out: ErrorInterval, or why there is none. Convention:
+own figures count from LEAST_OWN models on, for the peak reserved and the context overhead each by
 itself; each is held against what the others would have predicted, so that no figure judges itself.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from planner.config.workload import Mode
-from planner.memory.interval import NoSpread, Ratios, Spread, median, spread
+from planner.memory.interval import ErrorInterval, NoInterval, Ratios, median, spread
 from planner.verification.calibration import (
     context_bytes,
     last_of_each_step,
@@ -27,13 +27,13 @@ LEAST_OWN = 5
 _PUBLISHED = Path(__file__).with_name("published_errors.json")
 
 
-def card_spread(runs: Sequence[HistoryEntry], mode: Mode) -> Spread | NoSpread:
+def card_spread(runs: Sequence[HistoryEntry], mode: Mode) -> ErrorInterval | NoInterval:
     """The spread for a step of that mode on the card of `runs`."""
     reserved = _own_reserved([one for one in runs if one.mode == mode.value])
     if reserved is None:
         reserved = published_reserved(mode)
     if reserved is None:
-        return NoSpread(
+        return NoInterval(
             reason=f"no interval of device total: no measured peaks of {mode.value} steps are "
             f"known, neither published nor of {LEAST_OWN} models verified on this card"
         )

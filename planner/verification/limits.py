@@ -16,7 +16,7 @@ _HOST_COPIES = 2  # the batch as it is made, and as it is moved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bound:
+class SearchLimit:
     """The largest batch that may be tried."""
 
     batch_size: int
@@ -30,21 +30,21 @@ def search_bound(
     largest_tensor_bytes_per_sample: float,
     batch_bytes_per_sample: float,
     host_bytes: int | None,
-) -> Bound:
+) -> SearchLimit:
     """The least of the caller's own bound, this host's RAM for the batch, and the index limit.
 
     `host_bytes` is None where no batch is made on this host.
     """
-    bounds = [Bound(batch_size=BOUND, reason=f"no batch beyond {BOUND} is tried")]
+    bounds = [SearchLimit(batch_size=BOUND, reason=f"no batch beyond {BOUND} is tried")]
     if largest_tensor_bytes_per_sample > 0:
         elements = largest_tensor_bytes_per_sample / _LEAST_ELEMENT_BYTES
         limit = max(int(_INDEX_LIMIT / elements), predicted + 1)
         reason = "beyond it a tensor has more than 2^31 elements, which many kernels cannot count"
-        bounds.append(Bound(batch_size=limit, reason=reason))
+        bounds.append(SearchLimit(batch_size=limit, reason=reason))
     if host_bytes is not None and batch_bytes_per_sample > 0:
         limit = int(host_bytes / (_HOST_COPIES * batch_bytes_per_sample))
         reason = "beyond it the batch does not fit into this host's RAM"
-        bounds.append(Bound(batch_size=max(1, limit), reason=reason))
+        bounds.append(SearchLimit(batch_size=max(1, limit), reason=reason))
     if max_batch is not None:
-        bounds.append(Bound(batch_size=max_batch, reason=f"--max-batch {max_batch}"))
+        bounds.append(SearchLimit(batch_size=max_batch, reason=f"--max-batch {max_batch}"))
     return min(bounds, key=lambda bound: bound.batch_size)

@@ -33,7 +33,7 @@ class EmulatedObservation(Observation):
         )
 
 
-class HostObservation(Observation):
+class CpuObservation(Observation):
     """The process's peak resident memory, as the kernel kept it."""
 
     def reading(self, trace: StepTrace) -> Reading:

@@ -55,7 +55,7 @@ class Observation:
 
 
 @dataclass(slots=True, kw_only=True)
-class Lab:
+class ProbeRunner:
     """Runs probes of one step on one device.
 
     `profile` is what a run has (see device/profile.py); `observe` is open around each run, and
@@ -72,7 +72,7 @@ class Lab:
     _stack: ExitStack = field(default_factory=ExitStack)
     _runner: Runner | None = None
 
-    def __enter__(self) -> Lab:
+    def __enter__(self) -> ProbeRunner:
         return self
 
     def __exit__(self, *details: Any) -> None:

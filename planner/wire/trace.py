@@ -231,7 +231,7 @@ class CardReading:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HostReading:
+class CpuReading:
     """What the process of a run on the CPU held in RAM, as /proc/self/status tells it.
 
     `base_bytes` is resident before the model is built, `peak_bytes` the most that ever was. At the
@@ -278,7 +278,7 @@ class StepTrace:
     step_peak_allocated_bytes: tuple[int, ...] = ()
     step_s: tuple[float, ...] = ()
     card: CardReading | None = None
-    host: HostReading | None = None
+    host: CpuReading | None = None
     outside: OutsideMemory = OutsideMemory()
     alloc_retries: int = 0
     optimizer: str = ""  # what stepped: a class name, "none"

@@ -10,7 +10,7 @@ from planner.config.parse import step_config
 from planner.config.workload import Target, parse_target
 from planner.emulator.build import emulated_device
 from planner.emulator.torch_install import find_torch
-from planner.estimation.context import Cards
+from planner.estimation.context import ProfileFactory
 from planner.memory.allocator.settings import TorchVersion
 from planner.memory.budget import memory_budgets
 from planner.process.client import Runner
@@ -26,7 +26,7 @@ CUBLAS_KEEPS_WORKSPACES = not TorchVersion.parse(find_torch().version).at_least(
 def running(path: str | Target, gpu: str = "a100") -> Iterator[tuple[Runner, str]]:
     """A child that has loaded the model file, and the profile of a card without a limit."""
     torch = find_torch()
-    cards = Cards(torch=torch, device=emulated_device(torch))
+    cards = ProfileFactory(torch=torch, device=emulated_device(torch))
     (budget,) = memory_budgets([gpu], hardware_db=None, gpu_memory=None, reserve=0)
     profile = cards.unlimited(budget)
     target = parse_target(path) if isinstance(path, str) else path

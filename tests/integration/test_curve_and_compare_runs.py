@@ -12,8 +12,8 @@ import pytest
 import planner
 from planner.errors import TargetError
 from planner.estimation.batch_counts import BatchCounts
-from planner.estimation.request import asked_step
-from planner.estimation.session import opened_step
+from planner.estimation.request import estimate_request
+from planner.estimation.session import estimation_session
 from planner.wire.module_counts import ModelCounts
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +34,7 @@ def totals(counts: ModelCounts) -> tuple[int, int, int, int]:
 @pytest.mark.parametrize("name", ["resnet50", "gpt2"])
 @pytest.mark.parametrize("batch", [3, 100])
 def test_a_batch_that_was_told_is_as_one_that_is_counted(name: str, batch: int) -> None:
-    with opened_step(asked_step(str(MODELS / f"{name}.py")), ["a100"]) as step:
+    with estimation_session(estimate_request(str(MODELS / f"{name}.py")), ["a100"]) as step:
         counts: BatchCounts = step.counts(step.known.budgets[0])
         told = counts.at(batch)
         assert counts.counted_batches == (8, 24)
@@ -98,8 +98,8 @@ def test_a_batch_that_does_not_fit_is_bound_by_memory_in_all_three() -> None:
 def test_a_data_set_that_is_not_there_is_missed_before_anything_runs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("planner.questions.curve.CardRun", None)
-    monkeypatch.setattr("planner.questions.compare.surveyed", None)
+    monkeypatch.setattr("planner.questions.curve.DeviceMemorySearch", None)
+    monkeypatch.setattr("planner.questions.compare.answers_by_group", None)
     for asked in (planner.curve, planner.compare):
         with pytest.raises(TargetError, match="no data set to time"):
             asked(str(MODELS / "mlp.py"), gpu="t4", measure_data=True)

@@ -13,7 +13,7 @@ from child_runs import CUBLAS_KEEPS_WORKSPACES, WriteModel, traces
 import planner
 from planner.emulator.build import EmulatedDevice
 from planner.emulator.torch_install import find_torch
-from planner.estimation.context import Cards
+from planner.estimation.context import ProfileFactory
 from planner.memory.budget import memory_budgets
 
 pytestmark = pytest.mark.slow
@@ -105,7 +105,7 @@ def test_peaks_equal_memory_stats_of_a_loop_run_directly(
     write_model: WriteModel, device: EmulatedDevice
 ) -> None:
     (trace,) = traces(write_model(MLP), {"batch_size": 16, "optimizer": "adamw"})
-    cards = Cards(torch=find_torch(), device=device)
+    cards = ProfileFactory(torch=find_torch(), device=device)
     (budget,) = memory_budgets(["a100"], hardware_db=None, gpu_memory=None, reserve=0)
     given = json.dumps([[str(path) for path in device.libraries], cards.unlimited(budget)])
     root = str(Path(planner.__file__).parents[1])

@@ -21,7 +21,7 @@ from planner.config.workload import parse_target
 from planner.emulator.build import emulated_device
 from planner.emulator.torch_install import find_torch
 from planner.errors import ChildError, ChildTimeoutError, ModelError, PlannerError
-from planner.estimation.context import Cards
+from planner.estimation.context import ProfileFactory
 from planner.hardware.specs import EmulationProfile
 from planner.machine.processes import living_processes
 from planner.memory.budget import memory_budgets
@@ -64,7 +64,7 @@ def run(path: str, **options: object) -> planner.Estimate:
 def loaded_runner(path: str, *gpus: str) -> Iterator[tuple[Runner, list[EmulationProfile]]]:
     """A child that has loaded the file, and the profiles of the cards."""
     torch = find_torch()
-    cards = Cards(torch=torch, device=emulated_device(torch))
+    cards = ProfileFactory(torch=torch, device=emulated_device(torch))
     budgets = memory_budgets(gpus, hardware_db=None, gpu_memory=None, reserve=0)
     profiles = [cards.unlimited(budget) for budget in budgets]
     with Runner(

@@ -10,7 +10,7 @@ from planner.config.parse import step_config
 from planner.config.workload import parse_target
 from planner.emulator.build import EmulatedDevice
 from planner.emulator.torch_install import find_torch
-from planner.estimation.context import Cards
+from planner.estimation.context import ProfileFactory
 from planner.memory.budget import memory_budgets
 from planner.process.client import Runner
 from planner.wire.trace import Outcome
@@ -39,7 +39,7 @@ def test_largest_batch_fits_and_one_more_runs_out_of_memory(
     assert large > 1.4 * small
     (budget,) = memory_budgets(["t4"], hardware_db=None, gpu_memory=None, reserve="10%")
     assert estimate.gpu("t4").reserve_bytes == budget.reserve_bytes > 0
-    cards = Cards(torch=find_torch(), device=device)
+    cards = ProfileFactory(torch=find_torch(), device=device)
     profile = cards.limited(budget)
     target = parse_target(path)
     with Runner(target, device=device, profile=profile, timeout_s=120) as runner:

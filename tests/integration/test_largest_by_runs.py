@@ -16,7 +16,7 @@ from planner.config.workload import StepConfig, parse_target
 from planner.emulator.build import EmulatedDevice
 from planner.emulator.torch_install import find_torch
 from planner.errors import UsageError
-from planner.estimation.context import Cards
+from planner.estimation.context import ProfileFactory
 from planner.memory.budget import memory_budgets
 from planner.process.client import Runner
 from planner.units import GIB
@@ -54,7 +54,7 @@ def fits(path: str, device: EmulatedDevice, config: StepConfig, **card: object) 
     """Whether the step runs to its end on the full card, in a process of its own."""
     options: dict[str, object] = {"gpu_memory": None, "reserve": 0, **card}
     (budget,) = memory_budgets(["t4"], hardware_db=None, **options)  # type: ignore[arg-type] # of the tests below
-    profile = Cards(torch=find_torch(), device=device).limited(budget)
+    profile = ProfileFactory(torch=find_torch(), device=device).limited(budget)
     with Runner(parse_target(path), device=device, profile=profile, timeout_s=120) as runner:
         runner.wait_loaded()
         trace = runner.run(profile, config)

@@ -20,7 +20,7 @@ import pytest
 import planner
 from planner.emulator.build import EmulatedDevice
 from planner.emulator.torch_install import find_torch
-from planner.estimation.context import Cards
+from planner.estimation.context import ProfileFactory
 from planner.memory.allocator.allocator import CachingAllocator
 from planner.memory.allocator.blocks import Block
 from planner.memory.allocator.options import parse_alloc_conf
@@ -177,7 +177,7 @@ def in_child(script: str, given: dict[str, Any], *runs: dict[str, Any]) -> list[
 
 def card(device: EmulatedDevice) -> dict[str, Any]:
     """What a child needs to load the device as an A100 without a limit."""
-    cards = Cards(torch=find_torch(), device=device)
+    cards = ProfileFactory(torch=find_torch(), device=device)
     (budget,) = memory_budgets(["a100"], hardware_db=None, gpu_memory=None, reserve=0)
     return {
         "libraries": [str(path) for path in device.libraries],

@@ -21,13 +21,13 @@ from planner.emulator.build import EmulatedDevice, emulated_device
 from planner.emulator.profile import limit_profile
 from planner.emulator.torch_install import find_torch
 from planner.errors import ModelError, UnsupportedPlatformError, UsageError
-from planner.estimation.context import Cards
+from planner.estimation.context import ProfileFactory
 from planner.machine.processes import living_processes
 from planner.memory.budget import memory_budgets
 from planner.process.client import Runner
 from planner.results.verification import ProbeOutcome, ProbeRecord
 from planner.units import GIB
-from planner.verification.probes import Lab
+from planner.verification.probes import ProbeRunner
 from planner.wire.protocol import Engine
 
 pytestmark = pytest.mark.slow
@@ -53,7 +53,7 @@ def training_step(model, batch):
 def probes(path: str, *batches: int, timeout_s: float = 60) -> list[ProbeRecord]:
     """Probes on an emulated t4, in one lab."""
     torch = find_torch()
-    cards = Cards(torch=torch, device=emulated_device(torch))
+    cards = ProfileFactory(torch=torch, device=emulated_device(torch))
     (budget,) = memory_budgets(["t4"], hardware_db=None, gpu_memory=None, reserve=0)
     runner = partial(
         Runner,
@@ -62,7 +62,7 @@ def probes(path: str, *batches: int, timeout_s: float = 60) -> list[ProbeRecord]
         profile=cards.unlimited(budget),
         timeout_s=timeout_s,
     )
-    with Lab(
+    with ProbeRunner(
         open_runner=runner,
         profile=cards.limited(budget),
         config=step_config({"optimizer": "sgd"}),
@@ -209,7 +209,7 @@ os._exit(0)
 
 def physical(path: str, device: EmulatedDevice, *, kept_bytes: int | None, batch: int) -> dict:
     torch = find_torch()
-    cards = Cards(torch=torch, device=device)
+    cards = ProfileFactory(torch=torch, device=device)
     (budget,) = memory_budgets(["t4"], hardware_db=None, gpu_memory=None, reserve=0)
     given = [
         [str(library) for library in device.libraries],

@@ -19,7 +19,7 @@ import planner
 from planner.config.workload import StepConfig, Target
 from planner.emulator.build import emulated_device
 from planner.emulator.torch_install import find_torch
-from planner.estimation.context import Cards
+from planner.estimation.context import ProfileFactory
 from planner.machine.nvml import CardUser, PhysicalCard
 from planner.memory.budget import memory_budgets
 from planner.process.client import Runner
@@ -73,7 +73,7 @@ class StandInRunner(Runner):
     def __init__(self, target: Target, *, environment: dict[str, str], **options: Any) -> None:
         assert environment["CUDA_VISIBLE_DEVICES"] == "GPU-0"
         torch = find_torch()
-        cards = Cards(torch=torch, device=emulated_device(torch))
+        cards = ProfileFactory(torch=torch, device=emulated_device(torch))
         left = TOTAL_BYTES - OTHERS_BYTES - CONTEXT_BYTES
         (budget,) = memory_budgets(["t4"], hardware_db=None, gpu_memory=left + 198 * MIB, reserve=0)
         self._limited = cards.limited(budget)

@@ -40,9 +40,9 @@ def _started(asked: Any, *_: Any, config: StepConfig | None = None, **__: Any) -
 @pytest.fixture(autouse=True)
 def nothing_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (estimating, curves, comparing):
-        monkeypatch.setattr(module, "opened_step", _started)
-    monkeypatch.setattr(inspecting, "opened", _started)
-    monkeypatch.setattr(estimating, "_on_host", lambda asked, *_, **__: _started(asked))
+        monkeypatch.setattr(module, "estimation_session", _started)
+    monkeypatch.setattr(inspecting, "loaded_target", _started)
+    monkeypatch.setattr(estimating, "_on_cpu", lambda asked, *_, **__: _started(asked))
     for name in ("on_emulated_card", "on_cpu"):
         monkeypatch.setattr(verifying, name, _started)
 

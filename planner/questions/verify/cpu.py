@@ -15,9 +15,9 @@ from planner.estimation.session import caller_label
 from planner.process.client import Runner
 from planner.questions.estimate_cpu import (
     CPU_ENVIRONMENT,
+    cpu_estimate,
     cpu_name,
-    host_estimate,
-    opened_host,
+    cpu_session,
 )
 from planner.questions.verify.job import Job, compared, searched
 from planner.results.estimate import Estimate
@@ -29,8 +29,8 @@ from planner.results.verification import (
     VerifiedDevice,
 )
 from planner.units import format_bytes, parse_reserve
-from planner.verification.observations import HostObservation
-from planner.verification.probes import Lab
+from planner.verification.observations import CpuObservation
+from planner.verification.probes import ProbeRunner
 from planner.wire.protocol import Engine
 
 _RESOLUTION = 128  # the search is exact to 1/128 of the prediction: a probe is slow
@@ -43,7 +43,7 @@ def on_cpu(job: Job, memory_bytes: int) -> Verification:
         raise UsageError(
             f"a safety of {format_bytes(kept_bytes)} leaves nothing of {format_bytes(memory_bytes)}"
         )
-    with opened_host(
+    with cpu_session(
         job.target,
         job.functions,
         job.given,
@@ -54,7 +54,7 @@ def on_cpu(job: Job, memory_bytes: int) -> Verification:
         progress=job.progress,
     ) as host:
         name = caller_label(job.target, host.named)
-        first = host_estimate(name, job.config, host, limit_bytes)
+        first = cpu_estimate(name, job.config, host, limit_bytes)
         data_bytes = host.answer.forecast.data_limit_bytes(limit_bytes)
         open_runner = partial(
             Runner,
@@ -63,19 +63,19 @@ def on_cpu(job: Job, memory_bytes: int) -> Verification:
             timeout_s=job.timeout_s,
             environment=CPU_ENVIRONMENT,
         )
-        with Lab(
+        with ProbeRunner(
             open_runner=open_runner,
             profile=limit_profile(data_limit_bytes=data_bytes),
             config=job.config,
             progress=job.progress,
-            observe=lambda: nullcontext(HostObservation()),
+            observe=lambda: nullcontext(CpuObservation()),
             judge=partial(_within, limit_bytes),
         ) as lab:
             found = searched(job, lab, first, host_bytes=None, resolution=_RESOLUTION)
 
         def predicted(*, batch_size: int) -> Estimate:
             config = replace(job.config, batch_size=batch_size)
-            return host_estimate(name, config, host, limit_bytes)
+            return cpu_estimate(name, config, host, limit_bytes)
 
         verified = VerifiedDevice(
             name=cpu_name(),

@@ -11,7 +11,7 @@ from functools import partial
 
 from planner.emulator.build import emulated_device
 from planner.emulator.torch_install import find_torch
-from planner.estimation.context import Cards
+from planner.estimation.context import ProfileFactory
 from planner.memory.budget import memory_budgets
 from planner.process.client import Runner
 from planner.process.payload import child_target
@@ -19,7 +19,7 @@ from planner.questions.verify.job import Job, compared, searched
 from planner.results.verification import DeviceKind, Verification, VerifiedDevice
 from planner.units import format_bytes
 from planner.verification.observations import EmulatedObservation
-from planner.verification.probes import Lab
+from planner.verification.probes import ProbeRunner
 
 
 def on_emulated_card(job: Job, card: str) -> Verification:
@@ -28,7 +28,7 @@ def on_emulated_card(job: Job, card: str) -> Verification:
     )
     first = job.predicted(card, max_batch=True, reserve=job.safety)
     torch = find_torch()
-    cards = Cards(torch=torch, device=emulated_device(torch, job.progress))
+    cards = ProfileFactory(torch=torch, device=emulated_device(torch, job.progress))
     observation = EmulatedObservation(context_overhead_bytes=budget.context_overhead_bytes)
     with child_target(job.target, job.functions, job.given) as named:
         open_runner = partial(
@@ -39,7 +39,7 @@ def on_emulated_card(job: Job, card: str) -> Verification:
             timeout_s=job.timeout_s,
             alloc_conf=job.config.alloc_conf,
         )
-        with Lab(
+        with ProbeRunner(
             open_runner=open_runner,
             profile=cards.limited(budget),
             config=job.config,

@@ -14,12 +14,12 @@ from planner.config.workload import StepConfig
 from planner.memory.peak import Breakdown
 from planner.process.payload import ModelFunctions
 from planner.questions.estimate import estimate
-from planner.results.device_estimate import GpuEstimate
+from planner.results.device_estimate import DeviceEstimate
 from planner.results.estimate import Estimate
 from planner.results.verification import Categories, Verification, VerifiedDevice
 from planner.verification.compare import compare, last_fitting
 from planner.verification.limits import search_bound
-from planner.verification.probes import Lab
+from planner.verification.probes import ProbeRunner
 from planner.verification.search import Searched, SearchPlan, search
 from planner.wire.trace import TensorCategory
 
@@ -63,7 +63,12 @@ class Job:
 
 
 def searched(
-    job: Job, lab: Lab, first: Estimate | None, *, host_bytes: int | None, resolution: int = 0
+    job: Job,
+    lab: ProbeRunner,
+    first: Estimate | None,
+    *,
+    host_bytes: int | None,
+    resolution: int = 0,
 ) -> Searched:
     """The search from the predicted batch on."""
     entry = None if first is None else first.gpus[0]
@@ -88,7 +93,7 @@ def searched(
     return search(lab.probe, plan)
 
 
-def _per_sample(entry: GpuEstimate | None, batch_size: int) -> tuple[float, float]:
+def _per_sample(entry: DeviceEstimate | None, batch_size: int) -> tuple[float, float]:
     """Bytes of the largest tensor and of the batch, for one sample; 0 where not known."""
     found: Breakdown | None = None if entry is None else entry.breakdown
     if found is None:

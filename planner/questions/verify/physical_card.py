@@ -21,7 +21,7 @@ from planner.results.verification import Categories, DeviceKind, Verification, V
 from planner.units import MIB, format_bytes, parse_reserve
 from planner.verification import history
 from planner.verification.observations import watched_card
-from planner.verification.probes import Lab
+from planner.verification.probes import ProbeRunner
 from planner.verification.ranks import smallest_of_ranks
 from planner.verification.search import Searched
 from planner.verification.spill import SpillGuard, no_spill, runs_in_wsl
@@ -128,7 +128,7 @@ def _probed(
             alloc_conf=job.config.alloc_conf,
             environment=environment,
         )
-        with Lab(
+        with ProbeRunner(
             open_runner=open_runner,
             profile=limit_profile(kept_bytes=space.kept_bytes or None),
             config=job.config,

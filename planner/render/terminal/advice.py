@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from planner.config.weights import are_mainly_float32
 from planner.config.workload import Mode, Precision, StepConfig
-from planner.results.device_estimate import GpuEstimate
+from planner.results.device_estimate import DeviceEstimate
 from planner.results.estimate import Estimate
 from planner.units import MIB, format_bytes
 from planner.wire.trace import TensorCategory
@@ -37,7 +37,7 @@ def advice(estimate: Estimate) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _shortfall(entry: GpuEstimate, config: StepConfig) -> str:
+def _shortfall(entry: DeviceEstimate, config: StepConfig) -> str:
     kept = f" with {format_bytes(entry.reserve_bytes)} kept free" if entry.reserve_bytes else ""
     text = (
         f"{entry.requested}: batch {config.batch_size} takes "
@@ -66,7 +66,7 @@ def _same_samples(config: StepConfig, largest: int) -> str:
     return f" (to keep {samples} samples a step, try --batch {micro} --accumulate {times})"
 
 
-def _is_fragmented(entry: GpuEstimate) -> bool:
+def _is_fragmented(entry: DeviceEstimate) -> bool:
     beside = entry.context_overhead_bytes + entry.reserve_bytes + entry.reserved_offset_bytes
     needed = entry.peak_allocated_bytes + beside + entry.outside_bytes
     return needed <= entry.usable_memory_bytes

@@ -21,7 +21,7 @@ from planner.render.terminal.heading import STEPS, software, step_words, values_
 from planner.render.terminal.largest import largest_batch_in_full, longest_sequence, suggested_batch
 from planner.render.terminal.lists import titled_lists
 from planner.render.terminal.step_time import faster, speed_rows
-from planner.results.device_estimate import FitVerdict, GpuEstimate
+from planner.results.device_estimate import DeviceEstimate, FitVerdict
 from planner.results.estimate import EMULATED, Estimate
 from planner.units import format_bytes, format_count, format_flops, format_percent
 from planner.wire.trace import TensorCategory
@@ -125,7 +125,7 @@ class _CardTables:
         return table
 
 
-def _cells(entry: GpuEstimate) -> dict[str, Text]:
+def _cells(entry: DeviceEstimate) -> dict[str, Text]:
     """Label and value of each row for one card; empty where there is nothing to say."""
     used_bytes = entry.device_total_bytes + entry.reserve_bytes
     kept_free = format_bytes(entry.reserve_bytes) if entry.reserve_bytes else ""
@@ -152,7 +152,7 @@ def _cells(entry: GpuEstimate) -> dict[str, Text]:
     }
 
 
-def _outside(entry: GpuEstimate) -> str:
+def _outside(entry: DeviceEstimate) -> str:
     """What libraries ask CUDA for themselves."""
     if not entry.outside_bytes:
         return ""
@@ -160,7 +160,7 @@ def _outside(entry: GpuEstimate) -> str:
     return f"{format_bytes(entry.outside_bytes)}{unified}"
 
 
-def _breakdown_cells(entry: GpuEstimate) -> dict[str, Text]:
+def _breakdown_cells(entry: DeviceEstimate) -> dict[str, Text]:
     """What the peak allocated is made of, a row for each category that any card may have."""
     found = entry.breakdown
     sums = {} if found is None else found.by_category()
@@ -174,7 +174,7 @@ def _breakdown_cells(entry: GpuEstimate) -> dict[str, Text]:
     }
 
 
-def _interval(entry: GpuEstimate) -> str:
+def _interval(entry: DeviceEstimate) -> str:
     """Where the device total will lie, and in how many cases."""
     if entry.device_total_interval_bytes is None:
         return ""
@@ -185,7 +185,7 @@ def _interval(entry: GpuEstimate) -> str:
     return f"{low} to {high}{covered}"
 
 
-def _verdict(entry: GpuEstimate) -> Text:
+def _verdict(entry: DeviceEstimate) -> Text:
     if entry.verdict is FitVerdict.FITS:
         return Text("yes", style="bold green")
     if entry.verdict is FitVerdict.TIGHT:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from planner.render.terminal.columns import FittedTable
 from planner.render.terminal.largest import is_confirmed, largest_batch
-from planner.results.device_estimate import GpuEstimate
+from planner.results.device_estimate import DeviceEstimate
 from planner.results.estimate import Estimate
 from planner.units import format_bytes, format_duration, format_percent
 
@@ -36,7 +36,7 @@ def every_card(estimate: Estimate) -> RenderableType:
     )
 
 
-def _cells(entry: GpuEstimate) -> tuple[Text, ...]:
+def _cells(entry: DeviceEstimate) -> tuple[Text, ...]:
     used_bytes = entry.device_total_bytes + entry.reserve_bytes
     time = entry.time
     return (

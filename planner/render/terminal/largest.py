@@ -1,18 +1,18 @@
 """The largest batch, the suggested one and the longest sequence of a card, in words.
 
-In: GpuEstimate. Out: text, "" where nothing was searched.
+In: DeviceEstimate. Out: text, "" where nothing was searched.
 """
 
 from __future__ import annotations
 
-from planner.results.device_estimate import GpuEstimate
+from planner.results.device_estimate import DeviceEstimate
 from planner.units import format_bytes
 
 _NONE = "none, not even 1"
 _UNCONFIRMED = ", not confirmed"
 
 
-def largest_batch(entry: GpuEstimate) -> str:
+def largest_batch(entry: DeviceEstimate) -> str:
     """How many samples fit."""
     if entry.max_batch_size is None:
         return ""
@@ -21,20 +21,20 @@ def largest_batch(entry: GpuEstimate) -> str:
     return f"{entry.max_batch_size}{' or more' if entry.max_batch_is_bound else ''}"
 
 
-def largest_batch_in_full(entry: GpuEstimate) -> str:
+def largest_batch_in_full(entry: DeviceEstimate) -> str:
     """The same, and whether no run has shown it; at the bound that goes without saying."""
     known = entry.max_batch_confirmed is not False or entry.max_batch_is_bound
     return largest_batch(entry) + _UNCONFIRMED * (not known)
 
 
-def is_confirmed(entry: GpuEstimate) -> str:
+def is_confirmed(entry: DeviceEstimate) -> str:
     """Whether runs have shown the largest batch: it and the next one were run."""
     if entry.max_batch_size is None:
         return ""
     return "yes" if entry.max_batch_confirmed else "no"
 
 
-def suggested_batch(entry: GpuEstimate) -> str:
+def suggested_batch(entry: DeviceEstimate) -> str:
     """How many samples fit at the upper end of the interval too, and the margin to the largest."""
     if entry.suggested_batch_size is None:
         return ""
@@ -45,7 +45,7 @@ def suggested_batch(entry: GpuEstimate) -> str:
     return f"{entry.suggested_batch_size}{margin}"
 
 
-def longest_sequence(entry: GpuEstimate) -> str:
+def longest_sequence(entry: DeviceEstimate) -> str:
     """How many tokens fit at the batch asked for."""
     if entry.max_sequence_length is None:
         return ""

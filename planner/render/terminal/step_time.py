@@ -1,6 +1,6 @@
 """Step time, what holds it up, its host, its energy and its cost: rows of a card and a sentence.
 
-In: GpuEstimate. Out: text by label, "" where there is nothing to say. Convention: plain ASCII;
+In: DeviceEstimate. Out: text by label, "" where there is nothing to say. Convention: plain ASCII;
 figures have three digits.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from planner.cost.energy import StepCost
 from planner.input_pipeline.host_ram import Room
 from planner.input_pipeline.loader import NO_WORKERS
-from planner.results.device_estimate import GpuEstimate
+from planner.results.device_estimate import DeviceEstimate
 from planner.results.estimate import Estimate
 from planner.results.step_time import HostNeeds, StepTime
 from planner.units import (
@@ -30,7 +30,7 @@ _LABELS = (
 )  # fmt: skip
 
 
-def speed_rows(entry: GpuEstimate) -> dict[str, str]:
+def speed_rows(entry: DeviceEstimate) -> dict[str, str]:
     """The rows of one card, in order; every card has all labels."""
     rows = dict.fromkeys(_LABELS, "")
     if entry.time is not None:

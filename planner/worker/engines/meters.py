@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from planner.wire.trace import CardReading, HostReading, Phase
+from planner.wire.trace import CardReading, CpuReading, Phase
 from planner.worker.record.watch import Watch
 
 _KIB = 1024
@@ -67,7 +67,7 @@ def _event() -> Any:
     return made
 
 
-class HostMeter(Watch):
+class CpuMeter(Watch):
     """Of a run on the CPU: the clock, and /proc/self/status."""
 
     def __init__(self) -> None:
@@ -75,7 +75,7 @@ class HostMeter(Watch):
         self._ended: list[float] = []
         self._base = {"VmRSS": 0, "VmData": 0}
         self.step_s: tuple[float, ...] = ()
-        self.reading: HostReading | None = None
+        self.reading: CpuReading | None = None
 
     def begin(self) -> None:
         """Nothing of the model is there yet."""
@@ -96,7 +96,7 @@ class HostMeter(Watch):
         pairs = zip(self._begun, self._ended, strict=False)
         self.step_s = tuple(end - begin for begin, end in pairs)
         now = host_status()
-        self.reading = HostReading(
+        self.reading = CpuReading(
             base_bytes=self._base["VmRSS"],
             peak_bytes=now["VmHWM"],
             file_bytes=now["RssFile"] + now["RssShmem"],

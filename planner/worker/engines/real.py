@@ -16,8 +16,8 @@ from planner.wire.protocol import RecordedRun, RunRequest
 from planner.wire.trace import Recording, StepTrace
 from planner.worker.drive.measure import measure, record
 from planner.worker.engines import alloc_conf
-from planner.worker.engines.meters import CardMeter, HostMeter
-from planner.worker.record.cpu_recorder import HostRecorder
+from planner.worker.engines.meters import CardMeter, CpuMeter
+from planner.worker.record.cpu_recorder import CpuRecorder
 from planner.worker.target.source import ModelSource
 
 _WARM_UP = 1 << 18  # elements: enough for every thread to get a share
@@ -61,7 +61,7 @@ def run_on_cpu(source: ModelSource, request: RunRequest, threads: int) -> StepTr
     torch.set_num_threads(threads)
     _start_threads()
     recorded = request.recording is not Recording.NOTHING
-    meter = HostRecorder() if recorded else HostMeter()
+    meter = CpuRecorder() if recorded else CpuMeter()
     limit = _limits(request.profile).get("data_limit_bytes")
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     if limit is not None:
@@ -71,7 +71,7 @@ def run_on_cpu(source: ModelSource, request: RunRequest, threads: int) -> StepTr
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
     trace = replace(trace, step_s=meter.step_s, host=meter.reading)
-    if not isinstance(meter, HostRecorder):
+    if not isinstance(meter, CpuRecorder):
         return trace
     return RecordedRun(trace=trace, requests=meter.requests())
 

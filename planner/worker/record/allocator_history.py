@@ -23,7 +23,7 @@ _NO_ENTRY = {"action": "", "addr": 0}
 _COUNTED = (EventKind.ALLOC, EventKind.FREE, EventKind.FREE_REQUESTED)
 
 
-class Request(NamedTuple):
+class TracedRequest(NamedTuple):
     """One request. `stream` 0 is the default stream, others count in order of appearance.
 
     A tuple, because a run has tens of thousands and a dataclass takes four times as long to make.
@@ -45,18 +45,18 @@ class History:
     stand for memory that was taken before the recording began.
     """
 
-    requests: tuple[Request, ...]
+    requests: tuple[TracedRequest, ...]
     places: tuple[int, ...]
     inherited: int = 0
 
-    def until(self, position: int) -> tuple[Request, ...]:
+    def until(self, position: int) -> tuple[TracedRequest, ...]:
         """The requests before the one at `position`: all where there is none."""
         if position >= len(self.places):
             return self.requests
         return self.requests[: self.places[position]]
 
 
-def block_numbers(requests: Iterable[Request]) -> Iterator[int | None]:
+def block_numbers(requests: Iterable[TracedRequest]) -> Iterator[int | None]:
     """The block of each request, numbered in order of allocation; None for those without one."""
     live: dict[int, int] = {}
     following = 0
@@ -91,7 +91,7 @@ class AllocatorHistory:
         self._device = device
         self._lines = lines
         self._index = device.index or 0
-        self._inherited: list[Request] = []
+        self._inherited: list[TracedRequest] = []
         self._start = 0
         self._retries = 0
 
@@ -138,7 +138,7 @@ class AllocatorHistory:
         return int(torch._C._cuda_memoryStats(self._index)["num_alloc_retries"])
 
 
-def _requests(entries: list[dict[str, Any]], emptied: bool) -> Iterator[Request]:
+def _requests(entries: list[dict[str, Any]], emptied: bool) -> Iterator[TracedRequest]:
     streams = {0: 0}
     previous = ""
     completed = False  # whether the free before this entry ends with it, and was told as one
@@ -157,15 +157,15 @@ def _requests(entries: list[dict[str, Any]], emptied: bool) -> Iterator[Request]
                 yield _request(EventKind.FREE_COMPLETED, entry, streams)
             completed = False
         elif action in _ENDS and previous not in _ENDS and emptied:
-            yield Request(EventKind.EMPTY_CACHE)
+            yield TracedRequest(EventKind.EMPTY_CACHE)
         previous = action
 
 
 def _request(
     kind: EventKind, entry: dict[str, Any], streams: dict[int, int], source: str = ""
-) -> Request:
+) -> TracedRequest:
     stream = streams.setdefault(entry["stream"], len(streams))
-    return Request(kind, entry["addr"], entry["size"], stream, source)
+    return TracedRequest(kind, entry["addr"], entry["size"], stream, source)
 
 
 def _blocks_in_use(
@@ -177,10 +177,10 @@ def _blocks_in_use(
                 yield segment, block
 
 
-def _inherited(snapshot: dict[str, Any], index: int) -> Iterator[Request]:
+def _inherited(snapshot: dict[str, Any], index: int) -> Iterator[TracedRequest]:
     streams = {0: 0}
     for segment, block in _blocks_in_use(snapshot, index):
-        yield Request(
+        yield TracedRequest(
             kind=EventKind.ALLOC,
             address=block["address"],
             size_bytes=block["requested_size"],

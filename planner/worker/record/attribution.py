@@ -19,7 +19,7 @@ from planner.wire.trace import (
     Phase,
     TensorCategory,
 )
-from planner.worker.record.allocator_history import History, Request, block_numbers
+from planner.worker.record.allocator_history import History, TracedRequest, block_numbers
 from planner.worker.record.holders import Holding
 from planner.worker.record.module_calls import ModuleCall
 from planner.worker.record.operator_sites import Site, SiteRequest
@@ -102,7 +102,7 @@ def attribute(recording: Observed) -> AllocationTrace:
     return _Meaning(recording).trace(requests, blocks)
 
 
-def _blocks(requests: Sequence[Request], inherited: int) -> list[_Block | None]:
+def _blocks(requests: Sequence[TracedRequest], inherited: int) -> list[_Block | None]:
     """The block of each request; None for those without one."""
     made: dict[int, _Block] = {}
     found: list[_Block | None] = []
@@ -148,7 +148,7 @@ def _match_sites(blocks: Sequence[_Block | None], recording: Observed) -> None:
 
 
 def _apply_notes(
-    requests: Sequence[Request], blocks: Sequence[_Block | None], notes: Sequence[Note]
+    requests: Sequence[TracedRequest], blocks: Sequence[_Block | None], notes: Sequence[Note]
 ) -> None:
     live: dict[int, _Block] = {}
     waiting = list(reversed(notes))
@@ -184,7 +184,7 @@ class _Meaning:
         self._origins: dict[Origin, int] = {Origin(): 0}
 
     def trace(
-        self, requests: Sequence[Request], blocks: Sequence[_Block | None]
+        self, requests: Sequence[TracedRequest], blocks: Sequence[_Block | None]
     ) -> AllocationTrace:
         """An event for each request; the end of a block has the meaning of its beginning."""
         named = {b: self._name(b) for b in dict.fromkeys(blocks) if b is not None}

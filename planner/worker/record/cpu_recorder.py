@@ -12,13 +12,13 @@ from typing import Any
 import torch
 
 from planner.wire.trace import EventKind, RequestLog
-from planner.worker.engines.meters import HostMeter
+from planner.worker.engines.meters import CpuMeter
 from planner.worker.record.collector import collector_stopped
 from planner.worker.record.kineto import quiet_kineto
 
 
-class HostRecorder(HostMeter):
-    """A HostMeter that also keeps the requests of the run."""
+class CpuRecorder(CpuMeter):
+    """A CpuMeter that also keeps the requests of the run."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -35,8 +35,7 @@ from planner.wire.protocol import (
     decode,
     encode,
 )
-from planner.worker.engines import alloc_conf
-from planner.worker.engines import emulation
+from planner.worker.engines import alloc_conf, emulation
 from planner.worker.serve.delivery import (
     DELIVERED,
     Answer,
@@ -106,9 +105,9 @@ def _serve(requests: int, answers: int, stack: int, notes: int) -> int:
 def _load(request: LoadRequest, notes: int) -> tuple[Loaded, _Measure | None]:
     try:
         _load_torch(request)
-        from planner.worker.serve.session import Session
+        from planner.worker.serve.session import Worker
 
-        session = Session(request.target, request.engine, request.values, notes)
+        session = Worker(request.target, request.engine, request.values, notes)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would swallow how a run ended
         return Loaded(versions=_versions(), single_run=why_single()), session.answer
     except BaseException as error:

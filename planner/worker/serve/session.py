@@ -32,8 +32,7 @@ from planner.wire.trace import AllocationTrace, Outcome, Recording, RequestLog, 
 from planner.wire.value_reads import ValuesPass, ValuesRequest
 from planner.worker.drive.data_cost import measure_data
 from planner.worker.drive.measure import measure, record, record_requests
-from planner.worker.engines import alloc_conf, outside
-from planner.worker.engines import emulation
+from planner.worker.engines import alloc_conf, emulation, outside
 from planner.worker.engines.real import run_on_card, run_on_cpu
 from planner.worker.record import attention
 from planner.worker.serve.progress import note_into, note_reads
@@ -42,7 +41,7 @@ from planner.worker.values import printing
 from planner.worker.values.passes import PassOfValues, pass_of_values
 
 
-class Session:
+class Worker:
     """The user's code, imported once. Forked processes inherit it."""
 
     def __init__(

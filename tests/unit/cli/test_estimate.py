@@ -24,7 +24,7 @@ from planner.errors import (
     TargetError,
     UnknownGpuError,
 )
-from planner.results.device_estimate import GpuEstimate
+from planner.results.device_estimate import DeviceEstimate
 from planner.results.estimate import Estimate
 
 
@@ -205,7 +205,7 @@ def test_quiet_says_nothing_on_stderr(fake: Fake, flag: str) -> None:
 def test_exit_code_is_0_only_when_it_fits_on_every_card(
     fake: Fake,
     estimate: Estimate,
-    a100: GpuEstimate,
+    a100: DeviceEstimate,
     fitting: tuple[bool, bool],
     code: int,
     form: list[str],

@@ -9,11 +9,11 @@ import pytest
 
 from planner.config.workload import StepConfig
 from planner.estimation.alloc_conf import AllocatorPlan
-from planner.estimation.assemble import summarize
-from planner.estimation.device_memory import CardAnswer
+from planner.estimation.assemble import assemble
+from planner.estimation.device_memory import DeviceMemory
 from planner.memory.budget import Calibration, calibrated, memory_budgets, with_outside
-from planner.memory.interval import NoSpread, Spread
-from planner.memory.largest import Largest, Method
+from planner.memory.interval import ErrorInterval, NoInterval
+from planner.memory.largest import LargestValue, Method
 from planner.memory.search import BOUND, Capacity, Probe, Verdict
 from planner.results.estimate import Estimate, Versions
 from planner.results.values import ValuesResult
@@ -37,13 +37,13 @@ TRACE = StepTrace(
 
 def answer(
     card: str = "t4",
-    batch: Largest | None = None,
-    sequence: Largest | None = None,
+    batch: LargestValue | None = None,
+    sequence: LargestValue | None = None,
     empties_cache: int = 0,
     **trace: Any,
-) -> CardAnswer:
+) -> DeviceMemory:
     (budget,) = memory_budgets([card], hardware_db=None, gpu_memory=None, reserve="1GiB")
-    return CardAnswer(
+    return DeviceMemory(
         budget=budget,
         trace=replace(TRACE, **trace),
         fits=True,
@@ -53,14 +53,14 @@ def answer(
     )
 
 
-def largest(value: int, *probes: Probe, **more: Any) -> Largest:
+def largest(value: int, *probes: Probe, **more: Any) -> LargestValue:
     capacity = Capacity(largest=value, is_bound=value == BOUND, probes=probes)
     given = {"method": Method.REPLAY, "is_confirmed": True, **more}
-    return Largest(capacity=capacity, **given)
+    return LargestValue(capacity=capacity, **given)
 
 
-def summary(*answers: CardAnswer, run_warnings: tuple[str, ...] = (), **config: Any) -> Estimate:
-    return summarize("net.py", StepConfig(**config), answers, VERSIONS, run_warnings)
+def summary(*answers: DeviceMemory, run_warnings: tuple[str, ...] = (), **config: Any) -> Estimate:
+    return assemble("net.py", StepConfig(**config), answers, VERSIONS, run_warnings)
 
 
 def test_figures_come_from_trace_and_card() -> None:
@@ -77,7 +77,7 @@ def test_figures_come_from_trace_and_card() -> None:
     assert rtx3090.peak_reserved_bytes == 7 * GIB
 
 
-def with_unified_memory(reserved_bytes: int, *, fits: bool) -> CardAnswer:
+def with_unified_memory(reserved_bytes: int, *, fits: bool) -> DeviceMemory:
     """On a T4 (14.6 GiB), 4 GiB of unified memory and 1 GiB of another library's."""
     taken = OutsideMemory(total_bytes=5 * GIB, managed_bytes=4 * GIB)
     plain = answer("t4", outside=taken, peak_reserved_bytes=reserved_bytes)
@@ -186,7 +186,7 @@ def test_a_cache_that_the_model_empties_is_said() -> None:
 
 def test_of_every_card_it_is_said_that_batches_were_not_run() -> None:
     batch = largest(12, is_confirmed=False)
-    found = summarize("net.py", StepConfig(), [answer(batch=batch)], VERSIONS, (), is_survey=True)
+    found = assemble("net.py", StepConfig(), [answer(batch=batch)], VERSIONS, (), is_survey=True)
     (text,) = found.assumptions
     assert text.startswith("largest batches come from replays")
     assert found.is_survey
@@ -207,12 +207,12 @@ def test_allocator_settings_of_the_environment_are_said() -> None:
     plan = AllocatorPlan(
         text="expandable_segments:True", variable="PYTORCH_CUDA_ALLOC_CONF", in_force=None
     )
-    found = summarize("net.py", StepConfig(), [answer()], VERSIONS, (), plan=plan)
+    found = assemble("net.py", StepConfig(), [answer()], VERSIONS, (), plan=plan)
     assert found.assumptions == (
         "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True of this environment is in force",
     )
     given = replace(plan, variable=None)
-    assert summarize("net.py", StepConfig(), [answer()], VERSIONS, (), plan=given).assumptions == ()
+    assert assemble("net.py", StepConfig(), [answer()], VERSIONS, (), plan=given).assumptions == ()
 
 
 def test_what_runs_on_the_card_have_shown_is_said() -> None:
@@ -238,10 +238,10 @@ def test_what_runs_on_the_card_have_shown_is_said() -> None:
 
 
 def test_the_interval_and_what_it_rests_on() -> None:
-    spread = Spread(reserved=(0.9, 1.1), context=(0.5, 2.0), coverage=0.9, basis="19 runs")
-    none = NoSpread(reason="no interval of device total: nothing is known")
+    spread = ErrorInterval(reserved=(0.9, 1.1), context=(0.5, 2.0), coverage=0.9, basis="19 runs")
+    none = NoInterval(reason="no interval of device total: nothing is known")
     answers = [answer(), answer("l4")]
-    found = summarize("net.py", StepConfig(), answers, VERSIONS, (), spreads=[spread, none])
+    found = assemble("net.py", StepConfig(), answers, VERSIONS, (), spreads=[spread, none])
     t4, l4 = found.gpus
     assert t4.device_total_interval_bytes == (
         round(5.4 * GIB) + 99 * MIB, round(6.6 * GIB) + 396 * MIB,
@@ -256,8 +256,8 @@ def test_the_interval_and_what_it_rests_on() -> None:
 
 
 def test_what_was_measured_before_a_failure_has_no_interval() -> None:
-    spread = Spread(reserved=(0.9, 1.1), context=(0.5, 2.0), coverage=0.9, basis="19 runs")
+    spread = ErrorInterval(reserved=(0.9, 1.1), context=(0.5, 2.0), coverage=0.9, basis="19 runs")
     beyond = answer(outcome=Outcome.OUT_OF_MEMORY)
-    found = summarize("net.py", StepConfig(), [beyond], VERSIONS, (), spreads=[spread])
+    found = assemble("net.py", StepConfig(), [beyond], VERSIONS, (), spreads=[spread])
     assert found.gpus[0].device_total_interval_bytes is None
     assert "did not come to its end" in (found.gpus[0].interval_basis or "")

@@ -10,12 +10,12 @@ import pytest
 from planner.config.workload import StepConfig
 from planner.estimation.alloc_conf import AllocatorPlan
 from planner.estimation.batch_memory import BatchMemory
-from planner.estimation.context import StepSetup
-from planner.estimation.device_memory import CardAnswer
+from planner.estimation.context import RunContext
+from planner.estimation.device_memory import DeviceMemory
 from planner.memory.allocator.options import parse_alloc_conf
 from planner.memory.allocator.replay import Request
 from planner.memory.budget import memory_budgets
-from planner.memory.largest import Largest, Method
+from planner.memory.largest import LargestValue, Method
 from planner.memory.scaling import Sample, ScaledRequests, fit
 from planner.memory.search import Capacity
 from planner.units import MIB
@@ -83,20 +83,20 @@ def scaled() -> ScaledRequests:
 def memory(runner: FakeRunner, rule: ScaledRequests | None, largest: int = 497) -> BatchMemory:
     """A card with 10240 - 198 MiB for tensors: (10042 - 100) / 20 = 497 samples."""
     (budget,) = memory_budgets(["t4"], hardware_db=None, gpu_memory="10GiB", reserve=0)
-    batch = Largest(
+    batch = LargestValue(
         capacity=Capacity(largest=largest, is_bound=False, probes=()),
         method=Method.REPLAY,
         is_confirmed=True,
         scaled=rule,
     )
-    setup = StepSetup(
+    setup = RunContext(
         config=StepConfig(batch_size=8),
         plan=AllocatorPlan(text="", in_force=parse_alloc_conf("", "2.14.1")),
         runner=cast(Any, runner),
         cards=cast(Any, FakeCards()),
         progress=lambda _: None,
     )
-    answer = CardAnswer(budget=budget, trace=traced(8), fits=True, batch=batch)
+    answer = DeviceMemory(budget=budget, trace=traced(8), fits=True, batch=batch)
     return BatchMemory(setup=setup, answer=answer)
 
 

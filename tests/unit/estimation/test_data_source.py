@@ -9,7 +9,7 @@ import pytest
 from planner.errors import ModelError, TargetError
 from planner.estimation import data_source
 from planner.estimation.data_source import item_of_batch, measured_data, measured_item
-from planner.estimation.job import speed_request
+from planner.estimation.job import job_config
 from planner.input_pipeline.data_item import parse_data
 from planner.process.client import Runner
 from planner.wire.data_cost import DataCost
@@ -54,9 +54,9 @@ def test_waits_are_said_and_not_counted() -> None:
 
 def test_items_are_timed_only_where_that_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data_source, "this_core_speed", lambda: 1.0)
-    request = speed_request(data="tokens")
+    request = job_config(data="tokens")
     assert measured_data(runner(AssertionError("asked")), request) is request
-    found = measured_data(runner(COST), speed_request(measure_data=True))
+    found = measured_data(runner(COST), job_config(measure_data=True))
     assert found.item is not None
     assert (found.item.name, found.measure_data) == ("build_dataset", False)
 
@@ -66,7 +66,7 @@ def test_items_are_timed_only_where_that_was_asked_for(monkeypatch: pytest.Monke
 )
 def test_without_a_data_set_there_is_no_answer(error: Exception) -> None:
     with pytest.raises(type(error)):
-        measured_data(runner(error), speed_request(measure_data=True))
+        measured_data(runner(error), job_config(measure_data=True))
 
 
 @pytest.mark.parametrize(

@@ -14,17 +14,17 @@ from planner.config.workload import Mode, Precision, StepConfig
 from planner.estimation import device_timing as speed
 from planner.estimation import timed_step as card_step
 from planner.estimation.data_source import item_of_batch
-from planner.estimation.device_memory import CardAnswer
-from planner.estimation.device_timing import Speed, speeds_of
+from planner.estimation.device_memory import DeviceMemory
+from planner.estimation.device_timing import DeviceTiming, device_timings
 from planner.estimation.host_needs import checkpoint_bytes
-from planner.estimation.job import SpeedRequest, speed_request
-from planner.estimation.timed_step import CardStep
+from planner.estimation.job import JobConfig, job_config
+from planner.estimation.timed_step import TimedStep
 from planner.hardware.database import load_gpus
 from planner.input_pipeline import rates as input_pipeline
 from planner.input_pipeline.host_budget import HostBudget
 from planner.input_pipeline.host_ram import Room
 from planner.memory.budget import Calibration, calibrated, memory_budgets
-from planner.memory.largest import Largest, Method
+from planner.memory.largest import LargestValue, Method
 from planner.memory.search import Capacity
 from planner.timing import roofline
 from planner.timing.bottleneck import Bound
@@ -84,15 +84,15 @@ def counts(operators: tuple[OperatorRecord, ...], **changes: Any) -> ModelCounts
 
 def step(
     operators: tuple[OperatorRecord, ...],
-    request: SpeedRequest | None = None,
+    request: JobConfig | None = None,
     *,
     time_ratio: float = 1.0,
     **config: Any,
-) -> CardStep:
-    asked = request or speed_request()
+) -> TimedStep:
+    asked = request or job_config()
     counted = counts(operators)
     settings = StepConfig(batch_size=8, **config)
-    return CardStep(
+    return TimedStep(
         card=T4,
         config=settings,
         counted=counted,
@@ -102,15 +102,13 @@ def step(
     )
 
 
-def fed(data: str, *, workers: int | str = 1, **host: Any) -> SpeedRequest:
+def fed(data: str, *, workers: int | str = 1, **host: Any) -> JobConfig:
     """On four cores of the reference speed, with a pinned batch of 8 MiB."""
     budget = replace(HOST, **host)
-    return replace(
-        speed_request(data=data, workers=workers), host=budget, ram_bytes=budget.ram_bytes
-    )
+    return replace(job_config(data=data, workers=workers), host=budget, ram_bytes=budget.ram_bytes)
 
 
-def gains_of(found: Speed) -> dict[str, float]:
+def gains_of(found: DeviceTiming) -> dict[str, float]:
     return {gain.change: gain.factor for gain in found.time.gains}
 
 
@@ -155,7 +153,7 @@ def test_many_small_kernels_wait_for_the_cpu() -> None:
 
 
 def test_a_slower_core_asks_for_kernels_more_slowly() -> None:
-    slow = replace(speed_request(), host=replace(HOST, core_speed=0.5))
+    slow = replace(job_config(), host=replace(HOST, core_speed=0.5))
     assert speed.speed(step(LAUNCH_BOUND, slow)).time.step_s == pytest.approx(2000 * LAUNCH_S)
 
 
@@ -260,7 +258,7 @@ def test_micro_batches_are_loaded_one_after_another() -> None:
 
 
 def test_data_without_a_host_ask_for_cores_and_hold_nothing_up() -> None:
-    found = speed.speed(step(BANDWIDTH_BOUND, speed_request(data="10")))
+    found = speed.speed(step(BANDWIDTH_BOUND, job_config(data="10")))
     assert found.time.step_s == pytest.approx(3 * RELU_S)
     assert found.time.loader_s is None
     assert found.host.cores_needed is not None
@@ -322,7 +320,7 @@ def test_a_step_that_does_not_fit_is_held_up_by_memory() -> None:
 
 
 def test_a_job_beyond_the_hosts_ram_is_held_up_by_it() -> None:
-    request = speed_request(ram="256MiB")
+    request = job_config(ram="256MiB")
     found = speed.speed(step(BANDWIDTH_BOUND, request))
     assert found.host.ram_room is Room.DOES_NOT_FIT
     assert found.time.bottleneck.bound is Bound.HOST_RAM
@@ -331,7 +329,7 @@ def test_a_job_beyond_the_hosts_ram_is_held_up_by_it() -> None:
 
 
 def test_host_ram_is_the_process_the_workers_and_the_batches() -> None:
-    found = speed.speed(step(BANDWIDTH_BOUND, speed_request(ram="64GiB")), checkpoint=MIB).host
+    found = speed.speed(step(BANDWIDTH_BOUND, job_config(ram="64GiB")), checkpoint=MIB).host
     assert (found.ram.base_bytes, found.ram.checkpoint_bytes) == (512 * MIB, MIB)
     assert found.ram.pinned_bytes == 9 * 8 * MIB
     assert (found.fits, found.shm_room) == (True, Room.UNKNOWN)
@@ -359,11 +357,11 @@ def test_the_error_of_the_card_hides_behind_a_slower_loader(
 
 
 def test_the_rent_is_as_given_else_of_the_host_else_of_the_card() -> None:
-    given = speed.speed(step(BANDWIDTH_BOUND, speed_request(price="2 EUR/h"))).cost
+    given = speed.speed(step(BANDWIDTH_BOUND, job_config(price="2 EUR/h"))).cost
     assert given.price is not None
     assert given.price.currency == "EUR"
     a100 = load_gpus().find("a100-sxm4-40gb").spec
-    request = speed_request(host="p4d.24xlarge")
+    request = job_config(host="p4d.24xlarge")
     assert request.machine is not None
     (whole,) = (one.usd_per_hour for one in request.machine.prices if one.usd_per_hour)
     of_eight = speed.speed(replace(step(BANDWIDTH_BOUND, request), card=a100))
@@ -374,7 +372,7 @@ def test_the_rent_is_as_given_else_of_the_host_else_of_the_card() -> None:
     assert any("any other card is put in its place" in text for text in other.assumptions)
 
 
-def answer(card: str = "t4", ratio: float | None = None, **changes: Any) -> CardAnswer:
+def answer(card: str = "t4", ratio: float | None = None, **changes: Any) -> DeviceMemory:
     (budget,) = memory_budgets([card], hardware_db=None, gpu_memory=None, reserve=0)
     if ratio is not None:
         known = Calibration(
@@ -386,16 +384,16 @@ def answer(card: str = "t4", ratio: float | None = None, **changes: Any) -> Card
         outcome=Outcome.COMPLETED, batch_size=8, peak_allocated_bytes=0, peak_active_bytes=0,
         peak_reserved_bytes=0,
     )  # fmt: skip
-    return CardAnswer(budget=budget, trace=trace, fits=True, **changes)
+    return DeviceMemory(budget=budget, trace=trace, fits=True, **changes)
 
 
 def test_each_card_has_its_own_speed() -> None:
     config = StepConfig(batch_size=8)
-    t4, a100 = speeds_of(
+    t4, a100 = device_timings(
         [answer("t4", ratio=1.1), answer("a100-sxm4-80gb")],
         config,
         counts(BANDWIDTH_BOUND),
-        speed_request(),
+        job_config(),
     )
     assert a100.time.step_s < t4.time.step_s
     assert t4.time.step_s == pytest.approx(3.3 * RELU_S)
@@ -405,23 +403,23 @@ def test_each_card_has_its_own_speed() -> None:
 
 def test_the_largest_batch_of_the_card_is_known_to_its_gains() -> None:
     capacity = Capacity(largest=16, is_bound=False, probes=())
-    known = Largest(capacity=capacity, method=Method.REPLAY, is_confirmed=True)
-    (found,) = speeds_of(
-        [answer(batch=known)], StepConfig(batch_size=8), counts(LAUNCH_BOUND), speed_request()
+    known = LargestValue(capacity=capacity, method=Method.REPLAY, is_confirmed=True)
+    (found,) = device_timings(
+        [answer(batch=known)], StepConfig(batch_size=8), counts(LAUNCH_BOUND), job_config()
     )
     assert [gain.change for gain in found.time.gains] == ["--batch 16"]
 
 
 def test_where_nothing_ran_on_the_card_there_is_no_speed() -> None:
-    assert speeds_of([answer()], StepConfig(), counts(()), speed_request()) == []
+    assert device_timings([answer()], StepConfig(), counts(()), job_config()) == []
 
 
 def test_bytes_that_nobody_knows_leave_data_out() -> None:
-    (found,) = speeds_of(
+    (found,) = device_timings(
         [answer()],
         StepConfig(),
         counts(BANDWIDTH_BOUND, batch_tensors_bytes=()),
-        speed_request(data="4.8"),
+        job_config(data="4.8"),
     )
     assert found.host.data is None
     assert any("data are left out" in text for text in found.assumptions)

@@ -9,14 +9,14 @@ import pytest
 
 from planner.errors import UnknownCpuError, UnknownHostError, UsageError
 from planner.estimation import job as module
-from planner.estimation.job import DEFAULT_WORKERS, NAMES, speed_request, speed_words
+from planner.estimation.job import DEFAULT_WORKERS, NAMES, job_config, speed_words
 from planner.hardware.cpu_specs import CpuSpec
 from planner.hardware.database import load_cpus, load_hosts
 from planner.units import GIB
 
 
 def test_nothing_said_takes_no_host_for_granted() -> None:
-    found = speed_request()
+    found = job_config()
     assert (found.host, found.item, found.ram_bytes, found.price) == (None, None, None, None)
     assert found.loader.workers == DEFAULT_WORKERS
     assert (found.loader.prefetch_factor, found.loader.pin_memory) == (2, True)
@@ -32,7 +32,7 @@ def test_words_for_it_are_told_from_the_others() -> None:
 
 def test_a_host_has_what_its_record_says() -> None:
     spec = load_hosts().find("g5.xlarge").spec
-    found = speed_request(host="g5.xlarge")
+    found = job_config(host="g5.xlarge")
     assert found.host is not None
     assert (found.host.requested, found.host.cores) == ("g5.xlarge", spec.physical_cores)
     assert found.host.threads == spec.vcpus
@@ -43,37 +43,37 @@ def test_a_host_has_what_its_record_says() -> None:
 
 
 def test_ram_takes_the_place_of_what_the_host_has() -> None:
-    found = speed_request(host="g5.xlarge", ram="3GiB")
+    found = job_config(host="g5.xlarge", ram="3GiB")
     assert found.ram_bytes == 3 * GIB
     assert found.host is not None
     assert found.host.ram_bytes == 3 * GIB
 
 
 def test_a_processor_alone_has_no_ram_unless_it_is_said() -> None:
-    found = speed_request(cpu="epyc-7742")
+    found = job_config(cpu="epyc-7742")
     assert found.host is not None
     assert (found.host.cores, found.host.threads, found.ram_bytes) == (64.0, 128, None)
     assert found.loader.workers == 8
     assert found.cards_of_host == ()
-    assert speed_request(cpu="epyc-7742", ram=GIB).ram_bytes == GIB
+    assert job_config(cpu="epyc-7742", ram=GIB).ram_bytes == GIB
 
 
 def test_ram_without_a_host_is_ram() -> None:
-    assert speed_request(ram="64GiB").ram_bytes == 64 * GIB
+    assert job_config(ram="64GiB").ram_bytes == 64 * GIB
 
 
 def test_milliseconds_are_of_a_core_of_the_host() -> None:
     core = load_cpus().find("epyc-7742").spec.core_speed
-    found = speed_request(data=4.0, cpu="epyc-7742")
+    found = job_config(data=4.0, cpu="epyc-7742")
     assert found.item is not None
     assert found.item.prepare_s == pytest.approx(4e-3 * core)
-    plain = speed_request(data="4")
+    plain = job_config(data="4")
     assert plain.item is not None
     assert plain.item.prepare_s == 4e-3
 
 
 def test_the_rest_is_read() -> None:
-    found = speed_request(
+    found = job_config(
         workers=3, prefetch_factor=4, pin_memory=False, price="EUR 2.49/h", dataset_size="50k",
         pue=1.2, measure_data=True,
     )  # fmt: skip
@@ -85,7 +85,7 @@ def test_the_rest_is_read() -> None:
 
 
 def test_no_workers_are_asked_for_by_a_word() -> None:
-    assert speed_request(workers="none", host="g5.xlarge").loader.workers == 0
+    assert job_config(workers="none", host="g5.xlarge").loader.workers == 0
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_no_workers_are_asked_for_by_a_word() -> None:
 )  # fmt: skip
 def test_what_cannot_be_meant_is_refused(words: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError) as caught:
-        speed_request(**words)
+        job_config(**words)
     assert said in str(caught.value)
 
 
@@ -143,15 +143,15 @@ def test_wrong_words_are_found_before_this_machine_is_measured(
     monkeypatch.setattr(module, "this_host", never)
     for words in ({"price": "2.49"}, {"data": "none"}, {"workers": -1}, {"dataset_size": "0"}):
         with pytest.raises(UsageError):
-            speed_request(host="this", **words)
+            job_config(host="this", **words)
 
 
 def test_unknown_names_are_met_with_near_ones(tmp_path: Path) -> None:
     with pytest.raises(UnknownCpuError, match="epyc-7742"):
-        speed_request(cpu="epyc-7724")
+        job_config(cpu="epyc-7724")
     with pytest.raises(UnknownHostError, match="g5-xlarge"):
-        speed_request(host="g5-xlarg")
+        job_config(host="g5-xlarg")
     with pytest.raises(UnknownCpuError):
-        speed_request(cpu="")
+        job_config(cpu="")
     with pytest.raises(UnknownHostError):
-        speed_request(host="")
+        job_config(host="")

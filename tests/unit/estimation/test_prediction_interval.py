@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from planner.estimation.device_memory import CardAnswer
-from planner.estimation.prediction_interval import Outlook, outlook
+from planner.estimation.device_memory import DeviceMemory
+from planner.estimation.prediction_interval import PredictionInterval, outlook
 from planner.memory.allocator.options import parse_alloc_conf
 from planner.memory.allocator.replay import Request
 from planner.memory.budget import memory_budgets
-from planner.memory.interval import NoSpread, Spread
-from planner.memory.largest import Largest, Method
+from planner.memory.interval import ErrorInterval, NoInterval
+from planner.memory.largest import LargestValue, Method
 from planner.memory.scaling import Sample, ScaledRequests, fit
 from planner.memory.search import BOUND, Capacity
 from planner.units import GIB, MIB
@@ -20,7 +20,7 @@ from planner.wire.trace import EventKind, Outcome, StepTrace
 
 SETTINGS = parse_alloc_conf("", "2.14.1")
 # The card has 10 GiB and 198 MiB of context, so that 10042 MiB are left.
-SPREAD = Spread(reserved=(0.9, 1.25), context=(0.5, 2.0), coverage=0.9, basis="19 runs")
+SPREAD = ErrorInterval(reserved=(0.9, 1.25), context=(0.5, 2.0), coverage=0.9, basis="19 runs")
 
 
 def linear(batch: int) -> tuple[Request, ...]:
@@ -34,7 +34,7 @@ def scaled(*values: int) -> ScaledRequests:
     return found
 
 
-def answer(largest: int = 497, asked: int = 8, values: tuple[int, ...] = (8, 400)) -> CardAnswer:
+def answer(largest: int = 497, asked: int = 8, values: tuple[int, ...] = (8, 400)) -> DeviceMemory:
     (budget,) = memory_budgets(["t4"], hardware_db=None, gpu_memory="10GiB", reserve=0)
     trace = StepTrace(
         outcome=Outcome.COMPLETED,
@@ -45,13 +45,13 @@ def answer(largest: int = 497, asked: int = 8, values: tuple[int, ...] = (8, 400
         optimizer="SGD",
         build_on="cpu",
     )
-    batch = Largest(
+    batch = LargestValue(
         capacity=Capacity(largest=largest, is_bound=largest == BOUND, probes=()),
         method=Method.REPLAY,
         is_confirmed=True,
         scaled=scaled(*values),
     )
-    return CardAnswer(budget=budget, trace=trace, fits=True, batch=batch)
+    return DeviceMemory(budget=budget, trace=trace, fits=True, batch=batch)
 
 
 @pytest.mark.parametrize("asked", [8, 100, 497])
@@ -183,8 +183,10 @@ def test_what_lies_idle_does_not_make_it_tight(
 
 def test_without_errors_there_is_no_interval() -> None:
     reason = "no interval of device total: nothing is known"
-    found = outlook(answer(), NoSpread(reason=reason), SETTINGS)
-    assert found == Outlook(basis=reason, suggested_batch_reason=found.suggested_batch_reason)
+    found = outlook(answer(), NoInterval(reason=reason), SETTINGS)
+    assert found == PredictionInterval(
+        basis=reason, suggested_batch_reason=found.suggested_batch_reason
+    )
     assert found.suggested_batch_reason is not None
     assert "no interval" in found.suggested_batch_reason
     assert found.said == (reason,)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from planner.memory.allocator.replay import Request
 from planner.memory.cpu import (
     KEPT_FREE_BYTES,
-    HostForecast,
-    HostSample,
+    CpuForecast,
+    CpuSample,
     live_bytes_of,
     mapped_bytes,
     peak_live_bytes,
 )
 from planner.memory.scaling import Sample, ScaledRequests, fit
 from planner.units import MIB
-from planner.wire.trace import EventKind, HostReading
+from planner.wire.trace import CpuReading, EventKind
 
 ALLOC, FREE = EventKind.ALLOC, EventKind.FREE
 PAGE = 4096
@@ -38,11 +38,11 @@ def scaled() -> ScaledRequests:
     return found
 
 
-def sample(batch: int, around_bytes: int) -> HostSample:
+def sample(batch: int, around_bytes: int) -> CpuSample:
     live_bytes = peak_live_bytes(program(batch))
-    return HostSample(
+    return CpuSample(
         batch_size=batch,
-        reading=HostReading(
+        reading=CpuReading(
             base_bytes=300 * MIB,
             peak_bytes=live_bytes + around_bytes,
             file_bytes=30 * MIB,
@@ -65,19 +65,19 @@ def test_the_peak_of_live_blocks() -> None:
 
 
 def test_what_lies_around_stays_and_the_rest_grows() -> None:
-    forecast = HostForecast(scaled=scaled(), samples=(sample(8, 320 * MIB), sample(64, 324 * MIB)))
+    forecast = CpuForecast(scaled=scaled(), samples=(sample(8, 320 * MIB), sample(64, 324 * MIB)))
     assert forecast.resident_bytes(100) == 210 * MIB + 3 * PAGE + 324 * MIB
 
 
 def test_what_was_seen_to_grow_grows_on() -> None:
-    forecast = HostForecast(scaled=scaled(), samples=(sample(10, 300 * MIB), sample(20, 330 * MIB)))
+    forecast = CpuForecast(scaled=scaled(), samples=(sample(10, 300 * MIB), sample(20, 330 * MIB)))
     assert forecast.around_bytes(20) == 330 * MIB
     assert forecast.around_bytes(40) == 390 * MIB
     assert forecast.around_bytes(12) == 330 * MIB
 
 
 def test_the_largest_batch_is_the_last_that_stays_within() -> None:
-    forecast = HostForecast(scaled=scaled(), samples=(sample(8, 300 * MIB),))
+    forecast = CpuForecast(scaled=scaled(), samples=(sample(8, 300 * MIB),))
     answer = forecast.largest(1000 * MIB)
     within = 1000 * MIB - KEPT_FREE_BYTES
     assert forecast.resident_bytes(answer) <= within < forecast.resident_bytes(answer + 1)
@@ -95,7 +95,7 @@ def test_the_limit_counts_what_is_mapped_at_the_peak() -> None:
 
     326 MiB were resident at that time.
     """
-    forecast = HostForecast(scaled=scaled(), samples=(sample(8, 300 * MIB),))
+    forecast = CpuForecast(scaled=scaled(), samples=(sample(8, 300 * MIB),))
     mapped_bytes_at_peak = (850 + 8 + 8) * MIB + 2 * PAGE
     resident_bytes = (10 + 8 + 8 + 300) * MIB + 3 * PAGE
     limit_bytes = forecast.data_limit_bytes(1000 * MIB)

@@ -13,7 +13,7 @@ from planner.memory.budget import (
     memory_budgets,
     with_outside,
 )
-from planner.memory.interval import Ratios, Spread, median, spread
+from planner.memory.interval import ErrorInterval, Ratios, median, spread
 from planner.units import GIB, MIB
 
 
@@ -87,7 +87,7 @@ def test_an_interval_around_what_was_measured() -> None:
 
 @pytest.mark.parametrize("ends", [(1.1, 1.2), (0.8, 0.9)])
 def test_the_prediction_is_always_inside(ends: tuple[float, float]) -> None:
-    found = Spread(reserved=ends, context=(1.0, 1.0), coverage=0.5, basis="")
+    found = ErrorInterval(reserved=ends, context=(1.0, 1.0), coverage=0.5, basis="")
     low, high = found.interval_bytes(budget(), 1000 * MIB)
     assert low <= 1198 * MIB <= high
 
@@ -102,7 +102,7 @@ def test_the_capacity_for_the_upper_end_by_hand() -> None:
 @pytest.mark.parametrize("ends", [(0.9, 1.25), (0.7, 0.9), (1.0, 1.0)])
 @pytest.mark.parametrize("offset_mib", [0, 70, -70])
 def test_up_to_that_capacity_the_upper_end_fits(ends: tuple[float, float], offset_mib: int) -> None:
-    found = Spread(reserved=ends, context=(0.5, 1.5), coverage=0.9, basis="")
+    found = ErrorInterval(reserved=ends, context=(0.5, 1.5), coverage=0.9, basis="")
     card = budget(offset_mib=offset_mib)
     capacity = found.capacity_bytes(card)
     assert capacity <= card.capacity_bytes

@@ -10,11 +10,11 @@ from planner.memory.allocator.options import parse_alloc_conf
 from planner.memory.allocator.replay import Request, replay
 from planner.memory.forecast import Forecast, below
 from planner.memory.largest import (
-    Beginning,
-    Card,
-    Largest,
+    LargestValue,
     Method,
-    Tries,
+    ProbeFns,
+    ReplayTarget,
+    SearchStart,
     forecasts,
     largest,
 )
@@ -28,8 +28,10 @@ SETTINGS = parse_alloc_conf("", "2.15.0")
 Program = Callable[[int], list[Request]]
 
 
-def card(capacity_bytes: int = 8 * GIB) -> Card:
-    return Card(capacity_bytes=capacity_bytes, total_memory_bytes=capacity_bytes, settings=SETTINGS)
+def card(capacity_bytes: int = 8 * GIB) -> ReplayTarget:
+    return ReplayTarget(
+        capacity_bytes=capacity_bytes, total_memory_bytes=capacity_bytes, settings=SETTINGS
+    )
 
 
 def net(batch: int, scratch_bytes: Callable[[int], int] = lambda batch: 0) -> list[Request]:
@@ -58,7 +60,9 @@ def net(batch: int, scratch_bytes: Callable[[int], int] = lambda batch: 0) -> li
 class Bench:
     """Runs a program; counts the runs."""
 
-    def __init__(self, program: Program, on: Card, fails: Callable[[int], bool] | None = None):
+    def __init__(
+        self, program: Program, on: ReplayTarget, fails: Callable[[int], bool] | None = None
+    ):
         self.program, self.card = program, on
         self.fails = fails or (lambda value: False)
         self.sampled: list[int] = []
@@ -68,14 +72,14 @@ class Bench:
         done = replay(self.program(value), SETTINGS, capacity_bytes=self.card.capacity_bytes)
         return done.out_of_memory is None
 
-    def tries(self) -> Tries:
-        return Tries(samples=self._samples, probes=self._probes)
+    def tries(self) -> ProbeFns:
+        return ProbeFns(samples=self._samples, probes=self._probes)
 
     def sample(self, value: int) -> Sample:
         return Sample(value=value, requests=tuple(self.program(value)))
 
-    def search(self, values: tuple[int, ...] = (8, 100), **options: object) -> Largest:
-        beginning = Beginning(
+    def search(self, values: tuple[int, ...] = (8, 100), **options: object) -> LargestValue:
+        beginning = SearchStart(
             values=values,
             sample=self.sample(values[0]),
             known=(),
@@ -243,7 +247,7 @@ def test_by_runs_nothing_is_confirmed_at_the_bound() -> None:
 def test_many_cards_share_their_samples() -> None:
     bench = Bench(net, card())
     capacities = [GIB, 8 * GIB, 100 * MIB, 3 * GIB]
-    beginning = Beginning(values=(8, 32), sample=bench.sample(8), known=(), start=8)
+    beginning = SearchStart(values=(8, 32), sample=bench.sample(8), known=(), start=8)
     found = forecasts(bench.tries(), [card(one) for one in capacities], beginning)
     assert found is not None
     for one, capacity_bytes in zip(found, capacities, strict=True):
@@ -258,7 +262,7 @@ def test_many_cards_without_a_rule() -> None:
         return [Request(ALLOC, n, 1) for n in range(batch)]
 
     bench = Bench(program, card())
-    beginning = Beginning(values=(8, 32), sample=None, known=(), start=8)
+    beginning = SearchStart(values=(8, 32), sample=None, known=(), start=8)
     assert forecasts(bench.tries(), [card()], beginning) is None
 
 

@@ -12,7 +12,7 @@ from planner.config.weights import WeightDtype
 from planner.config.workload import Mode, Precision, StepConfig
 from planner.render.terminal.estimate import render
 from planner.render.terminal.largest import largest_batch_in_full, longest_sequence
-from planner.results.device_estimate import GpuEstimate
+from planner.results.device_estimate import DeviceEstimate
 from planner.results.estimate import Estimate
 from planner.units import GIB, MIB
 
@@ -116,7 +116,7 @@ def test_colour_says_whether_it_fits(estimate: Estimate) -> None:
     assert "\x1b[1;31mno, 7.63 GiB over" in captured.get()
 
 
-def test_tight_is_said_and_coloured(estimate: Estimate, a100: GpuEstimate) -> None:
+def test_tight_is_said_and_coloured(estimate: Estimate, a100: DeviceEstimate) -> None:
     tight = replace(a100, device_total_interval_bytes=(70 * GIB, 80 * GIB), suggested_batch_size=0)
     found = replace(estimate, gpus=(tight,))
     assert "\nfits              yes, tight\n" in shown(found, 80)
@@ -128,7 +128,7 @@ def test_tight_is_said_and_coloured(estimate: Estimate, a100: GpuEstimate) -> No
     assert "\x1b[1;33myes, tight" in captured.get()
 
 
-def test_cards_share_tables_only_where_they_fit(a100: GpuEstimate, estimate: Estimate) -> None:
+def test_cards_share_tables_only_where_they_fit(a100: DeviceEstimate, estimate: Estimate) -> None:
     many = replace(estimate, gpus=tuple(replace(a100, requested=f"a100-{n}") for n in range(9)))
     at_80, piped = shown(many, 80), shown(many, 100_000)
     assert [text.count("peak reserved") for text in (at_80, piped)] == [5, 3]
@@ -141,7 +141,7 @@ def test_the_sequence_length_is_said_where_one_was_given(estimate: Estimate) -> 
     assert "sequence" not in shown(estimate, 100_000)
 
 
-def test_a_largest_batch_that_no_run_has_shown(a100: GpuEstimate) -> None:
+def test_a_largest_batch_that_no_run_has_shown(a100: DeviceEstimate) -> None:
     def words(**change: object) -> str:
         return largest_batch_in_full(replace(a100, **change))  # type: ignore[arg-type] # mixed values
 
@@ -156,7 +156,7 @@ def test_a_largest_batch_that_no_run_has_shown(a100: GpuEstimate) -> None:
 
 
 def test_the_table_of_all_cards_says_which_batches_are_confirmed(
-    estimate: Estimate, a100: GpuEstimate, t4: GpuEstimate
+    estimate: Estimate, a100: DeviceEstimate, t4: DeviceEstimate
 ) -> None:
     cards = (
         replace(a100, max_batch_confirmed=False),

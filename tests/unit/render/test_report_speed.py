@@ -11,19 +11,19 @@ from planner.cost.energy import StepCost
 from planner.input_pipeline.host_ram import Room
 from planner.render.terminal.estimate import render
 from planner.render.terminal.step_time import bound_words, faster, speed_rows
-from planner.results.device_estimate import GpuEstimate
+from planner.results.device_estimate import DeviceEstimate
 from planner.results.estimate import Estimate
 from planner.results.step_time import Gain, HostNeeds, StepTime
 from planner.timing.bottleneck import Bound, without_room
 from planner.units import GIB
 
 
-def said(entry: GpuEstimate) -> dict[str, str]:
+def said(entry: DeviceEstimate) -> dict[str, str]:
     """Rows that say something."""
     return {label: text for label, text in speed_rows(entry).items() if text}
 
 
-def test_every_card_has_every_row_and_says_what_is_known(a100: GpuEstimate) -> None:
+def test_every_card_has_every_row_and_says_what_is_known(a100: DeviceEstimate) -> None:
     silent = replace(a100, time=None, host=None, cost=None)
     assert said(silent) == {}
     assert list(speed_rows(silent)) == list(speed_rows(a100))
@@ -32,7 +32,7 @@ def test_every_card_has_every_row_and_says_what_is_known(a100: GpuEstimate) -> N
 
 
 def test_without_errors_of_past_times_there_is_no_interval(
-    a100: GpuEstimate, step_time: StepTime
+    a100: DeviceEstimate, step_time: StepTime
 ) -> None:
     plain = replace(step_time, interval_s=None, interval_coverage=None)
     assert "time interval" not in said(replace(a100, time=plain))
@@ -71,13 +71,13 @@ def test_a_bound_that_is_no_matter_of_time_has_no_share(step_time: StepTime) -> 
     ids=str,
 )
 def test_the_host_says_what_was_asked(
-    a100: GpuEstimate, host_needs: HostNeeds, change: dict[str, object], label: str, text: str
+    a100: DeviceEstimate, host_needs: HostNeeds, change: dict[str, object], label: str, text: str
 ) -> None:
     entry = replace(a100, host=replace(host_needs, **change))  # type: ignore[arg-type]  # by name
     assert speed_rows(entry)[label] == text
 
 
-def test_without_a_price_there_is_no_cost(a100: GpuEstimate, cost: StepCost) -> None:
+def test_without_a_price_there_is_no_cost(a100: DeviceEstimate, cost: StepCost) -> None:
     assert cost.epoch is not None
     free = replace(cost, price=None, epoch=replace(cost.epoch, money=None, currency=None))
     rows = said(replace(a100, cost=free))
@@ -87,7 +87,7 @@ def test_without_a_price_there_is_no_cost(a100: GpuEstimate, cost: StepCost) -> 
 
 
 def test_cards_with_the_same_gain_share_a_sentence(
-    estimate: Estimate, a100: GpuEstimate, step_time: StepTime
+    estimate: Estimate, a100: DeviceEstimate, step_time: StepTime
 ) -> None:
     exact = replace(step_time, gains=(Gain(change="--workers 8", factor=3, is_approximate=False),))
     cards = (
@@ -111,7 +111,7 @@ def shown(estimate: Estimate, width: int) -> str:
 
 
 def test_every_card_has_step_time_and_bound_where_they_fit(
-    estimate: Estimate, a100: GpuEstimate, t4: GpuEstimate
+    estimate: Estimate, a100: DeviceEstimate, t4: DeviceEstimate
 ) -> None:
     survey = replace(estimate, is_survey=True, gpus=(a100, t4))
     wide, narrow = shown(survey, 120), shown(survey, 60)
@@ -123,7 +123,7 @@ def test_every_card_has_step_time_and_bound_where_they_fit(
 
 
 def test_without_times_every_card_has_no_column_for_them(
-    estimate: Estimate, a100: GpuEstimate
+    estimate: Estimate, a100: DeviceEstimate
 ) -> None:
     survey = replace(estimate, is_survey=True, gpus=(replace(a100, time=None),))
     assert "step time" not in shown(survey, 120)

@@ -11,29 +11,29 @@ import pytest
 from planner.config.workload import InputSpec, OptimizerName, Precision, StepConfig
 from planner.errors import UsageError
 from planner.hardware.database import load_gpus
-from planner.results.device_estimate import FitVerdict, GpuEstimate
+from planner.results.device_estimate import DeviceEstimate, FitVerdict
 from planner.results.estimate import Estimate
 from planner.units import GIB, MIB
 
 
-def test_device_total_is_reserved_plus_context(t4: GpuEstimate) -> None:
+def test_device_total_is_reserved_plus_context(t4: DeviceEstimate) -> None:
     assert t4.device_total_bytes == 22 * GIB + 198 * MIB
 
 
 def test_missing_is_what_total_and_reserve_exceed_the_card_by(
-    a100: GpuEstimate, t4: GpuEstimate
+    a100: DeviceEstimate, t4: DeviceEstimate
 ) -> None:
     assert a100.missing_bytes == 0
     assert t4.missing_bytes == 22 * GIB + 198 * MIB - 14909 * MIB
     assert replace(t4, reserve_bytes=GIB).missing_bytes == t4.missing_bytes + GIB
 
 
-def test_what_does_not_fit_is_missing_something(t4: GpuEstimate) -> None:
+def test_what_does_not_fit_is_missing_something(t4: DeviceEstimate) -> None:
     """Also where the allocator fails although the sum would fit, by a fragment."""
     assert replace(t4, peak_reserved_bytes=GIB).missing_bytes == 1
 
 
-def test_device_total_holds_what_past_runs_correct(t4: GpuEstimate) -> None:
+def test_device_total_holds_what_past_runs_correct(t4: DeviceEstimate) -> None:
     corrected = replace(t4, reserved_offset_bytes=-64 * MIB)
     assert corrected.device_total_bytes == 22 * GIB + (198 - 64) * MIB
     assert corrected.missing_bytes == t4.missing_bytes - 64 * MIB
@@ -50,7 +50,7 @@ def test_device_total_holds_what_past_runs_correct(t4: GpuEstimate) -> None:
     ],
 )
 def test_it_is_tight_where_only_the_upper_end_does_not_fit(
-    a100: GpuEstimate, upper_bytes: int | None, reserve_bytes: int, verdict: FitVerdict
+    a100: DeviceEstimate, upper_bytes: int | None, reserve_bytes: int, verdict: FitVerdict
 ) -> None:
     interval = None if upper_bytes is None else (20 * GIB, upper_bytes)
     entry = replace(a100, device_total_interval_bytes=interval, reserve_bytes=reserve_bytes)
@@ -83,7 +83,7 @@ def test_a_card_by_every_name_that_the_database_knows(estimate: Estimate, name: 
     assert estimate.gpu(name).id == "a100-sxm4-80gb"
 
 
-def test_every_card_by_all_of_its_names(estimate: Estimate, t4: GpuEstimate) -> None:
+def test_every_card_by_all_of_its_names(estimate: Estimate, t4: DeviceEstimate) -> None:
     """In an estimate of all cards a name leads to the card that it leads to in the database."""
     database = load_gpus()
     found = replace(
@@ -100,7 +100,7 @@ def test_every_card_by_all_of_its_names(estimate: Estimate, t4: GpuEstimate) -> 
         assert found.gpu(spec.name).name == spec.name
 
 
-def test_one_card_asked_for_by_two_names(estimate: Estimate, a100: GpuEstimate) -> None:
+def test_one_card_asked_for_by_two_names(estimate: Estimate, a100: DeviceEstimate) -> None:
     both = replace(estimate, gpus=(a100, replace(a100, requested="a100-sxm4-80gb")))
     assert both.gpu("a100") is both.gpus[0]
     assert both.gpu("A100 SXM4 80GB") is both.gpus[1]
@@ -113,7 +113,9 @@ def test_what_is_no_name_of_a_card_of_the_estimate(estimate: Estimate, name: str
         estimate.gpu(name)
 
 
-def test_a_run_on_the_cpu_has_an_entry_without_an_id(estimate: Estimate, t4: GpuEstimate) -> None:
+def test_a_run_on_the_cpu_has_an_entry_without_an_id(
+    estimate: Estimate, t4: DeviceEstimate
+) -> None:
     entry = replace(t4, requested="cpu", name="AMD EPYC 7B13", id=None, other_names=())
     on_cpu = replace(estimate, gpus=(entry,), engine="cpu")
     assert on_cpu.gpu("cpu") is on_cpu.gpu("amd epyc 7b13") is entry

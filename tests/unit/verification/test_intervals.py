@@ -12,20 +12,20 @@ from planner.config.workload import Mode
 from planner.hardware.database import load_gpus
 from planner.hardware.specs import ContextKind
 from planner.memory.budget import memory_budgets
-from planner.memory.interval import NoSpread, Spread
+from planner.memory.interval import ErrorInterval, NoInterval
 from planner.units import GIB, MIB
 from planner.verification import history, intervals
+from planner.verification.calibrated_budgets import CalibratedBudgets, calibrated_budgets
 from planner.verification.intervals import card_spread, published_context, published_reserved
-from planner.verification.learnt import Learnt, learnt
 
 ROOT = Path(__file__).parents[3]
 
 
-def spread_of(make: Any, *given: dict[str, Any], mode: Mode = Mode.TRAIN) -> Spread:
+def spread_of(make: Any, *given: dict[str, Any], mode: Mode = Mode.TRAIN) -> ErrorInterval:
     for number, one in enumerate(given):
         history.add(make(**{"target": f"net{number}.py", **one}))
     found = card_spread(history.entries(), mode)
-    assert isinstance(found, Spread)
+    assert isinstance(found, ErrorInterval)
     return found
 
 
@@ -81,19 +81,19 @@ def test_runs_of_another_mode_do_not_count_for_peaks(make: Any) -> None:
     found = spread_of(make, *[{"mode": Mode.INFER}] * 5, mode=Mode.INFER)
     assert found.basis.startswith("5 models verified on this card (peak reserved)")
     trained = card_spread(history.entries(), Mode.TRAIN)
-    assert isinstance(trained, Spread)
+    assert isinstance(trained, ErrorInterval)
     assert trained.basis.startswith("19 training runs")
 
 
 def test_without_figures_there_is_no_interval() -> None:
     found = card_spread((), Mode.INFER)
-    assert isinstance(found, NoSpread)
+    assert isinstance(found, NoInterval)
     assert "no measured peaks of infer steps are known" in found.reason
 
 
 def test_published_errors() -> None:
     found = card_spread((), Mode.TRAIN)
-    assert isinstance(found, Spread)
+    assert isinstance(found, ErrorInterval)
     assert found.coverage == pytest.approx(0.9)
     # GPT-2 16x1024 and ViT fp32 are the worst two of the table of benchmarks/h100_peaks.
     assert found.reserved == pytest.approx((1 / 1.0296246, 1 / (1 - 0.0230055)), rel=1e-6)
@@ -138,9 +138,9 @@ def test_the_model_of_context_overheads_is_that_of_the_card_records() -> None:
         assert spec.context.overhead_bytes / MIB == pytest.approx(mib, abs=1)
 
 
-def learn(*cards: str, from_history: bool = True) -> Learnt:
+def learn(*cards: str, from_history: bool = True) -> CalibratedBudgets:
     budgets = memory_budgets(cards, hardware_db=None, gpu_memory=None, reserve=0)
-    return learnt(budgets, torch="2.14.1", mode=Mode.TRAIN, from_history=from_history)
+    return calibrated_budgets(budgets, torch="2.14.1", mode=Mode.TRAIN, from_history=from_history)
 
 
 @pytest.mark.usefixtures("store")
@@ -175,7 +175,7 @@ def test_a_broken_history_is_a_warning(store: Path) -> None:
     (warning,) = found.warnings
     assert warning.startswith("nothing was learnt from past verifications: the history ")
     assert found.budgets[0].calibration is None
-    assert isinstance(found.spreads[0], Spread)
+    assert isinstance(found.spreads[0], ErrorInterval)
 
 
 def test_without_a_history_nothing_is_said(store: Path) -> None:

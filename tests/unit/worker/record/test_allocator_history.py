@@ -10,7 +10,7 @@ import torch
 
 from planner.wire.trace import EventKind
 from planner.worker.record import allocator_history
-from planner.worker.record.allocator_history import History, Request, block_numbers
+from planner.worker.record.allocator_history import History, TracedRequest, block_numbers
 
 
 def entry(action: str, addr: int = 0, stream: int = 0, **more: Any) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def test_an_allocation_has_its_line_and_size() -> None:
         {"filename": "/home/me/model.py", "line": 7, "name": "forward"},
     ]
     (request,) = allocator_history._requests([entry("alloc", 5, frames=frames)], emptied=True)
-    assert request == Request(
+    assert request == TracedRequest(
         kind=EventKind.ALLOC, address=5, size_bytes=10, source="/home/me/model.py:7"
     )
 
@@ -80,7 +80,7 @@ def test_an_allocation_has_its_line_and_size() -> None:
 def test_without_lines_there_are_no_frames() -> None:
     bare = {"action": "alloc", "addr": 5, "size": 10, "stream": 0}
     (request,) = allocator_history._requests([bare], emptied=True)
-    assert request == Request(EventKind.ALLOC, 5, 10)
+    assert request == TracedRequest(EventKind.ALLOC, 5, 10)
 
 
 def test_a_block_has_one_number_from_its_beginning_to_its_end() -> None:
@@ -95,15 +95,15 @@ def test_a_block_has_one_number_from_its_beginning_to_its_end() -> None:
         (EventKind.FREE_COMPLETED, 1),
         (EventKind.FREE, 2),
     ]
-    requests = [Request(kind, address) for kind, address in kinds]
+    requests = [TracedRequest(kind, address) for kind, address in kinds]
     assert list(block_numbers(requests)) == [None, 0, 1, 0, 1, 2, None, 0, 2]
 
 
 def test_a_history_until_a_position() -> None:
     requests = (
-        Request(EventKind.ALLOC, 1),
-        Request(EventKind.EMPTY_CACHE),
-        Request(EventKind.FREE, 1),
+        TracedRequest(EventKind.ALLOC, 1),
+        TracedRequest(EventKind.EMPTY_CACHE),
+        TracedRequest(EventKind.FREE, 1),
     )
     history = History(requests=requests, places=(0, 2))
     assert history.until(0) == ()
@@ -183,7 +183,7 @@ def test_blocks_in_use_are_those_of_the_device() -> None:
         ]
     }
     assert list(allocator_history._inherited(snapshot, 0)) == [
-        Request(kind=EventKind.ALLOC, address=1, size_bytes=10, stream=1)
+        TracedRequest(kind=EventKind.ALLOC, address=1, size_bytes=10, stream=1)
     ]
 
 

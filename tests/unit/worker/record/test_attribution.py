@@ -15,7 +15,7 @@ from planner.wire.trace import (
     Phase,
     TensorCategory,
 )
-from planner.worker.record.allocator_history import History, Request
+from planner.worker.record.allocator_history import History, TracedRequest
 from planner.worker.record.attribution import Mark, Note, Observed, attribute
 from planner.worker.record.holders import Holding
 from planner.worker.record.module_calls import ModuleCall
@@ -25,16 +25,16 @@ PARAMETER = TensorCategory.PARAMETER
 GRADIENT = TensorCategory.GRADIENT
 
 
-def alloc(address: int, size_bytes: int = 1000, **more: Any) -> Request:
-    return Request(kind=EventKind.ALLOC, address=address, size_bytes=size_bytes, **more)
+def alloc(address: int, size_bytes: int = 1000, **more: Any) -> TracedRequest:
+    return TracedRequest(kind=EventKind.ALLOC, address=address, size_bytes=size_bytes, **more)
 
 
-def free(address: int, kind: EventKind = EventKind.FREE) -> Request:
-    return Request(kind=kind, address=address, size_bytes=1000)
+def free(address: int, kind: EventKind = EventKind.FREE) -> TracedRequest:
+    return TracedRequest(kind=kind, address=address, size_bytes=1000)
 
 
 def attributed(
-    requests: Sequence[Request],
+    requests: Sequence[TracedRequest],
     marks: Sequence[tuple[int, int, Phase]] = (),
     *,
     end: int | None = None,
@@ -237,7 +237,7 @@ def test_a_block_of_backward_that_nobody_holds_and_that_stays_is_unattributed() 
 
 
 def test_the_trace_ends_with_the_last_step() -> None:
-    requests = [alloc(1), Request(kind=EventKind.EMPTY_CACHE), free(1), alloc(2)]
+    requests = [alloc(1), TracedRequest(kind=EventKind.EMPTY_CACHE), free(1), alloc(2)]
     trace = attributed(requests, end=1)
     assert [event.kind for event in trace.events] == [EventKind.ALLOC, EventKind.EMPTY_CACHE]
     assert len(attributed(requests, end=3).events) == 4

@@ -1,7 +1,7 @@
 """What is known about the cards of an estimate from runs on physical ones.
 
-In: budgets, and the history. Out: Learnt: corrected budgets, spreads, warnings. Convention: an
-estimate does not fail because of the history; it says so and goes on without.
+In: budgets, and the history. Out: CalibratedBudgets: corrected budgets, spreads, warnings.
+Convention: an estimate does not fail because of the history; it says so and goes on without.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ from dataclasses import dataclass
 from planner.config.workload import Mode
 from planner.errors import HistoryError
 from planner.memory.budget import MemoryBudget, calibrated
-from planner.memory.interval import NoSpread, Spread
+from planner.memory.interval import ErrorInterval, NoInterval
 from planner.verification.calibration import calibrate, comparable, installed_driver
 from planner.verification.history import HistoryEntry, entries
 from planner.verification.intervals import card_spread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Learnt:
+class CalibratedBudgets:
     """`budgets` as they were asked for, corrected; a spread for each, in their order."""
 
     budgets: tuple[MemoryBudget, ...]
-    spreads: tuple[Spread | NoSpread, ...]
+    spreads: tuple[ErrorInterval | NoInterval, ...]
     warnings: tuple[str, ...] = ()
 
 
-def learnt(
+def calibrated_budgets(
     budgets: Sequence[MemoryBudget], *, torch: str, mode: Mode, from_history: bool
-) -> Learnt:
+) -> CalibratedBudgets:
     """What past runs say; without `from_history`, only published ones.
 
     Raises:
@@ -42,11 +42,11 @@ def learnt(
         for card in {one.card for one in kept}
     }
     runs = [by_card.get(budget.card.name, ()) for budget in budgets]
-    spreads: dict[tuple[HistoryEntry, ...], Spread | NoSpread] = {}
+    spreads: dict[tuple[HistoryEntry, ...], ErrorInterval | NoInterval] = {}
     for own in runs:
         if own not in spreads:
             spreads[own] = card_spread(own, mode)
-    return Learnt(
+    return CalibratedBudgets(
         budgets=tuple(
             calibrated(budget, calibrate(own)) if own else budget
             for budget, own in zip(budgets, runs, strict=True)
