@@ -80,5 +80,5 @@ def estimate(
     """
     with shown_progress(quiet) as progress:
         found = planner.estimate(target, on_progress=progress, **options)
-    print_result(found, "terminal", as_json=as_json)
+    print_result(found, "estimate", as_json=as_json)
     context.exit(exit_code(found))

@@ -263,7 +263,7 @@ def printers(package: Path) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for path in sorted(package.rglob("*.py")):
         name = str(path.relative_to(package))
-        if name.startswith("step/"):
+        if name.startswith("worker/"):
             continue
         calls = [one for one in ast.walk(ast.parse(path.read_text())) if isinstance(one, ast.Call)]
         used = {ast.unparse(one.func) for one in calls} & PRINTS

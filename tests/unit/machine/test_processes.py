@@ -13,7 +13,7 @@ from planner.machine.processes import living_processes
 # A subreaper that ends its family, in a process of its own: pytest's must not inherit anything.
 _ENDS = """
 import subprocess, sys, time
-from planner.processes import end_descendants, end_family, living_processes
+from planner.machine.processes import end_descendants, end_family, living_processes
 from planner.worker.serve.supervisor import inherit_orphans
 inherit_orphans()
 child = subprocess.Popen([sys.executable, "-c", sys.argv[2]], start_new_session=True)
