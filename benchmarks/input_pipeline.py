@@ -30,9 +30,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from planner.hardware.cpu_specs import REFERENCE_DECODE_ITEMS_PER_S
 from planner.input_pipeline.data_item import DataItem
-from planner.input_pipeline.host_budget import HostBudget
+from planner.input_pipeline.host_budget import HostBudget, PcieLink
 from planner.input_pipeline.loader import Loader
-from planner.input_pipeline.pcie import PcieLink
 from planner.input_pipeline.rates import InputTimes, input_times
 from planner.worker.drive.data_cost import measure_data
 from planner.worker.target.source import ModelSource

@@ -17,7 +17,8 @@ import sys
 import time
 from pathlib import Path
 
-from planner.config.workload import Precision, StepConfig, parse_target
+from planner.config.step import Precision, StepConfig
+from planner.config.target import parse_target
 from planner.emulator.build import emulated_device
 from planner.emulator.torch_install import find_torch
 from planner.estimation.context import ProfileFactory

@@ -17,7 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
-from planner.config.workload import StepConfig, Target, TargetKind
+from planner.config.step import StepConfig
+from planner.config.target import Target, TargetKind
 from planner.emulator.build import emulated_device
 from planner.emulator.torch_install import find_torch
 from planner.estimation.context import ProfileFactory

@@ -22,7 +22,8 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from planner.config.workload import Mode, Precision, StepConfig, parse_target
+from planner.config.step import Mode, Precision, StepConfig
+from planner.config.target import parse_target
 from planner.emulator.build import emulated_device
 from planner.emulator.torch_install import find_torch
 from planner.errors import PlannerError

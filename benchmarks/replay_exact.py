@@ -20,7 +20,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from planner.config.workload import OptimizerName, Precision, StepConfig, Target, parse_target
+from planner.config.step import OptimizerName, Precision, StepConfig
+from planner.config.target import Target, parse_target
 from planner.emulator.build import EmulatedDevice, emulated_device
 from planner.emulator.profile import UNLIMITED_BYTES, device_profile
 from planner.emulator.torch_install import TorchInstall, find_torch

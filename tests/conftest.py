@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from planner.config.step import Precision, StepConfig
 from planner.config.weights import WeightDtype
-from planner.config.workload import Precision, StepConfig
 from planner.cost.energy import StepCost, StepLoad, step_cost
 from planner.cost.price import parse_price
 from planner.input_pipeline.host_ram import HostRam, Room

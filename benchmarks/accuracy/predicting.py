@@ -16,7 +16,8 @@ from benchmarks.accuracy.records import Case, Prediction, Quantity
 from benchmarks.accuracy.sources import BRACKET_TOLERANCE_FRACTION, Source
 from benchmarks.h100_peaks.measurements import read_measurements
 from benchmarks.h100_peaks.run import predict as predict_h100
-from planner.config.workload import InputSpec, Mode, Precision, StepConfig, Target, TargetKind
+from planner.config.step import InputSpec, Mode, Precision, StepConfig
+from planner.config.target import Target, TargetKind
 from planner.emulator.build import emulated_device
 from planner.emulator.profile import UNLIMITED_BYTES
 from planner.emulator.torch_install import find_torch

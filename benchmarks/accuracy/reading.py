@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from benchmarks.accuracy.records import Case, Quantity
 from benchmarks.accuracy.sources import PARAMETERS_MILLIONS_THEN, Source
-from planner.config.workload import Scalar
+from planner.config.target import Scalar
 from planner.units import MIB
 
 # The parts of a row that change the step, and how they are read.

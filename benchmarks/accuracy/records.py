@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from planner.config.workload import Scalar
+from planner.config.target import Scalar
 
 
 class Quantity(str, Enum):

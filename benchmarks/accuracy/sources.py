@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.accuracy.records import Quantity
 from benchmarks.h100_peaks.measurements import ACTIVE_BOUNDS, RESERVED_BOUNDS
-from planner.config.workload import Mode
+from planner.config.step import Mode
 from planner.units import GIB, MIB
 
 MEASUREMENTS = Path(__file__).resolve().parents[1] / "measurements"

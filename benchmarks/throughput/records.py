@@ -9,7 +9,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from planner.config.workload import Scalar
+from planner.config.target import Scalar
 from planner.wire.trace import FlopSource, OperatorRecord, Phase, TensorShape
 
 

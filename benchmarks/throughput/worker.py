@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.throughput.records import Case, case_of
 from planner.config.parse import step_config
-from planner.config.workload import parse_target
+from planner.config.target import parse_target
 from planner.emulator.build import emulated_device
 from planner.emulator.torch_install import find_torch
 from planner.errors import PlannerError

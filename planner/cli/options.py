@@ -13,17 +13,16 @@ from typing import Any
 import click
 
 from planner.cli.whole_files import check_place
-from planner.config.workload import (
+from planner.config.step import (
     EMA_DECAY,
     BuildOn,
     DataDependent,
     Mode,
     OptimizerName,
     Precision,
-    Scalar,
     StepConfig,
-    parse_argument,
 )
+from planner.config.target import Scalar, parse_argument
 from planner.units import parse_seconds
 
 DEFAULTS = StepConfig()

@@ -13,7 +13,7 @@ from dataclasses import fields
 from enum import Enum
 from typing import Any, TypeVar
 
-from planner.config.workload import (
+from planner.config.step import (
     EMA_DECAY,
     BuildOn,
     DataDependent,
@@ -21,13 +21,12 @@ from planner.config.workload import (
     Mode,
     OptimizerName,
     Precision,
-    Scalar,
     SizeAt,
     StepConfig,
-    parse_argument,
     parse_input,
     parse_size_at,
 )
+from planner.config.target import Scalar, parse_argument
 from planner.errors import UsageError
 
 _Choice = TypeVar("_Choice", bound=Enum)

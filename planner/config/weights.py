@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from planner.config.workload import Precision, StepConfig
+from planner.config.step import Precision, StepConfig
 
 _SINGLE = ("float32", "complex64")
 _FLOATING = ("float", "bfloat", "complex")

@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from planner.config.workload import StepConfig
+from planner.config.step import StepConfig
 from planner.errors import UsageError
 from planner.memory.allocator.device_memory import WITHOUT_LIMIT_BYTES
 from planner.memory.allocator.options import UnknownOptionError, parse_alloc_conf

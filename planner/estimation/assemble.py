@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import zip_longest
 
+from planner.config.step import StepConfig
 from planner.config.weights import settled
-from planner.config.workload import StepConfig
 from planner.estimation.alloc_conf import AllocatorPlan
 from planner.estimation.device_memory import DeviceMemory
 from planner.estimation.device_timing import DeviceTiming

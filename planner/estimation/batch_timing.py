@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from planner.config.workload import StepConfig
+from planner.config.step import StepConfig
 from planner.errors import PlannerError
 from planner.estimation.batch_counts import BatchCounts
 from planner.estimation.device_memory import DeviceMemory

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-from planner.config.workload import StepConfig
+from planner.config.step import StepConfig
 from planner.emulator.build import EmulatedDevice
 from planner.emulator.profile import UNLIMITED_BYTES, device_profile
 from planner.emulator.torch_install import TorchInstall

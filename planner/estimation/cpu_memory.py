@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from planner.config.workload import StepConfig
+from planner.config.step import StepConfig
 from planner.errors import ChildError, ModelError
 from planner.estimation.device_memory import model_error
 from planner.memory.allocator.replay import requests_of

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from planner.config.workload import Mode, StepConfig
+from planner.config.step import Mode, StepConfig
 from planner.cost.energy import StepCost, StepLoad, step_cost
 from planner.cost.price import HourlyPrice, rent
 from planner.estimation.data_source import item_of_batch, unlike_words

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from planner.config.workload import DataDependent
+from planner.config.step import DataDependent
 from planner.estimation.context import RunContext, side_by_side
 from planner.memory.budget import MemoryBudget
 from planner.results.values import ValuesResult

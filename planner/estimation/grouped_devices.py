@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from planner.config.workload import StepConfig
+from planner.config.step import StepConfig
 from planner.estimation.context import RunContext, side_by_side
 from planner.estimation.device_memory import (
     DeviceMemory,
@@ -200,6 +200,14 @@ class GroupedDevices:
 
     def _of_1(self) -> StepConfig:
         return replace(self.setup.config, batch_size=1)
+
+
+def answers_by_device(
+    setup: RunContext, budgets: Sequence[MemoryBudget], *, search: bool
+) -> list[DeviceMemory]:
+    """As many at a time as there are processors."""
+    runs = [DeviceMemorySearch(setup=setup, budget=budget) for budget in budgets]
+    return side_by_side(lambda run: run.answer(search), runs)
 
 
 def answers_by_group(

@@ -5,7 +5,7 @@ In: TimedStep and its parts, what a checkpoint takes. Out: HostNeeds.
 
 from __future__ import annotations
 
-from planner.config.workload import Mode
+from planner.config.step import Mode
 from planner.estimation.device_memory import DeviceMemory
 from planner.estimation.timed_step import TimedStep
 from planner.input_pipeline.feeding import cores_needed

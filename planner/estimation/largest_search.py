@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from planner.config.workload import StepConfig
+from planner.config.step import StepConfig
 from planner.estimation.probes import ProbeRuns, SearchAxis
 from planner.memory.allocator.device_memory import WITHOUT_LIMIT_BYTES
 from planner.memory.allocator.replay import Request, replay, requests_of

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from planner.config.workload import StepConfig
+from planner.config.step import StepConfig
 from planner.estimation.context import RunContext, side_by_side
 from planner.memory.allocator.replay import requests_of
 from planner.memory.budget import MemoryBudget

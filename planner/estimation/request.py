@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from planner.config.parse import arguments, step_config, texts
-from planner.config.workload import Scalar, StepConfig
+from planner.config.step import StepConfig
+from planner.config.target import Scalar
 from planner.errors import UsageError
 from planner.estimation.context import Progress
 from planner.estimation.job import speed_words

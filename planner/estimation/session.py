@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from planner._version import __version__
-from planner.config.workload import Scalar, StepConfig, Target
+from planner.config.step import StepConfig
+from planner.config.target import Scalar, Target
 from planner.emulator.build import emulated_device
 from planner.emulator.torch_install import TorchInstall, find_torch
 from planner.errors import PlannerError

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from math import ceil
 
+from planner.config.step import Precision
 from planner.config.weights import are_mainly_float32
-from planner.config.workload import Precision
 from planner.estimation.timed_step import TimedStep, Variant
 from planner.input_pipeline.feeding import cores_needed, workers_needed
 from planner.input_pipeline.host_budget import HostBudget

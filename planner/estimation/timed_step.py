@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from planner.config.workload import StepConfig
+from planner.config.step import StepConfig
 from planner.estimation.job import JobConfig
 from planner.hardware.specs import GpuSpec
 from planner.input_pipeline.data_item import DataItem
+from planner.input_pipeline.host_budget import PcieLink
 from planner.input_pipeline.loader import Loader
-from planner.input_pipeline.pcie import PcieLink
 from planner.input_pipeline.rates import InputTimes, input_times
 from planner.timing.bottleneck import StepParts, step_parts
 from planner.timing.efficiency import efficiencies

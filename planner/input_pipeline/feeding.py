@@ -9,9 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from planner.input_pipeline.data_item import DataItem
-from planner.input_pipeline.host_budget import HostBudget
+from planner.input_pipeline.host_budget import HostBudget, PcieLink
 from planner.input_pipeline.loader import Loader
-from planner.input_pipeline.pcie import PcieLink
 from planner.input_pipeline.rates import InputLimit, input_times
 
 _TYPICAL_BATCH = 64  # what a batch costs beside its items is spread over so many

@@ -11,9 +11,14 @@ from dataclasses import dataclass
 from enum import Enum
 
 from planner.input_pipeline.data_item import DataItem
-from planner.input_pipeline.host_budget import HostBudget, effective_cores
+from planner.input_pipeline.host_budget import (
+    HostBudget,
+    PcieLink,
+    effective_cores,
+    h2d_bytes_per_s,
+    narrower,
+)
 from planner.input_pipeline.loader import Loader
-from planner.input_pipeline.pcie import PcieLink, h2d_bytes_per_s, narrower
 
 # default_collate of float32 pictures into new pages, as those of /dev/shm always are: 256 x 3 x 224
 # x 224 in 139 ms, on a core of speed 0.78 (420 JPEGs a second; torch 2.14.1).

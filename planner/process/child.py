@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import TypeVar, cast
 
 import planner.errors
-from planner.config.workload import StepConfig
+from planner.config.step import StepConfig
 from planner.errors import ChildError, ChildTimeoutError, ModelError, PlannerError
 from planner.machine.processes import PATIENCE_S, end_session, kill
 from planner.process.command import child_command, child_environment

@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from types import TracebackType
 
-from planner.config.workload import StepConfig, Target
+from planner.config.step import StepConfig
+from planner.config.target import Target
 from planner.emulator.build import EmulatedDevice
 from planner.errors import ChildError
 from planner.process.child import Child

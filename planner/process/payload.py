@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from planner.config.workload import Scalar, Target, TargetKind, parse_target
+from planner.config.target import Scalar, Target, TargetKind, parse_target
 from planner.errors import UsageError
 
 

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from planner.config.workload import StepConfig
+from planner.config.step import StepConfig
 from planner.emulator.profile import without_limit
 from planner.wire.protocol import RunEnded
 from planner.wire.trace import Outcome, Recording

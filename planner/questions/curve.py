@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from planner.config.step import Mode, StepConfig
 from planner.config.weights import settled
-from planner.config.workload import Mode, StepConfig
 from planner.errors import UsageError
 from planner.estimation.batch_counts import BatchCounts
 from planner.estimation.batch_memory import BatchMemory

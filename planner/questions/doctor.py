@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from planner._version import __version__
-from planner.config.workload import StepConfig
+from planner.config.step import StepConfig
 from planner.emulator.build import build_key, check_headers, find_compiler
 from planner.emulator.cache import NEEDED_BYTES, DeviceCache, cache_folder, free_bytes, full_disk
 from planner.emulator.sealed import DamagedError

@@ -15,13 +15,12 @@ from dataclasses import replace
 from typing import Any
 
 from planner.config.parse import device_word, texts
-from planner.config.workload import Scalar
+from planner.config.target import Scalar
 from planner.errors import UsageError
 from planner.estimation.assemble import assemble
-from planner.estimation.card_answers import answers_by_device
 from planner.estimation.context import Progress
 from planner.estimation.device_timing import DeviceTiming, device_timings
-from planner.estimation.grouped_devices import answers_by_group
+from planner.estimation.grouped_devices import answers_by_device, answers_by_group
 from planner.estimation.request import EstimateRequest, estimate_request
 from planner.estimation.session import EstimationSession, beside, counted_or_why, estimation_session
 from planner.memory.budget import is_every_card

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from planner.config.step import StepConfig
+from planner.config.target import Scalar, Target
 from planner.config.weights import settled
-from planner.config.workload import Scalar, StepConfig, Target
 from planner.emulator.torch_install import find_torch
 from planner.errors import UsageError
 from planner.estimation.alloc_conf import check_environment

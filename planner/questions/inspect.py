@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from planner.config.parse import arguments, one_text, step_config
+from planner.config.target import Scalar
 from planner.config.weights import settled
-from planner.config.workload import Scalar
 from planner.emulator.torch_install import find_torch
 from planner.errors import UsageError
 from planner.estimation.context import Progress

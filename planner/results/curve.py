@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from planner.config.step import StepConfig
+from planner.config.target import Scalar
 from planner.config.weights import WeightDtype
-from planner.config.workload import Scalar, StepConfig
 from planner.errors import UsageError
 from planner.results.csv_form import Cell, csv_text, ends
 from planner.results.estimate import SCHEMA_VERSION, Versions, asked_config_dict

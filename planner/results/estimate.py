@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from planner.config.workload import Scalar, StepConfig
+from planner.config.step import StepConfig
+from planner.config.target import Scalar
 from planner.errors import UsageError
 from planner.hardware.database import card_named
 from planner.hardware.names import RecordNames, folded

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from planner.config.workload import Scalar, StepConfig
+from planner.config.step import StepConfig
+from planner.config.target import Scalar
 from planner.errors import UsageError
 from planner.results.estimate import SCHEMA_VERSION, Versions
 from planner.results.values import NO_VALUES_READ, ValuesResult

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from planner.config.workload import DataDependent
+from planner.config.step import DataDependent
 from planner.wire.value_reads import (
     Decision,
     ReadSite,

@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any
 
+from planner.config.step import StepConfig
+from planner.config.target import Scalar
 from planner.config.weights import WeightDtype
-from planner.config.workload import Scalar, StepConfig
 from planner.results.estimate import SCHEMA_VERSION, Versions, config_dict
 from planner.results.values import NO_VALUES_READ, ValuesResult
 

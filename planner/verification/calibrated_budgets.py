@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from planner.config.workload import Mode
+from planner.config.step import Mode
 from planner.errors import HistoryError
 from planner.memory.budget import MemoryBudget, calibrated
 from planner.memory.interval import ErrorInterval, NoInterval

@@ -10,8 +10,9 @@ from __future__ import annotations
 import platform
 
 from planner._version import __version__
+from planner.config.step import StepConfig
+from planner.config.target import Scalar
 from planner.config.weights import settled
-from planner.config.workload import Scalar, StepConfig
 from planner.emulator.torch_install import find_torch
 from planner.results.estimate import Estimate, Versions
 from planner.results.values import NO_VALUES_READ

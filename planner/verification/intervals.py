@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from planner.config.workload import Mode
+from planner.config.step import Mode
 from planner.memory.interval import ErrorInterval, NoInterval, Ratios, median, spread
 from planner.verification.calibration import (
     context_bytes,

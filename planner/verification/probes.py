@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any
 
-from planner.config.workload import StepConfig
+from planner.config.step import StepConfig
 from planner.errors import ChildError, ChildTimeoutError
 from planner.memory.peak import breakdown
 from planner.process.client import Runner

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from planner.config.workload import StepConfig
+from planner.config.step import StepConfig
 from planner.results.estimate import asked_config_dict
 
 # The search moves the batch, and the number of steps says how often the step is run.

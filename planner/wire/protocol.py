@@ -14,7 +14,8 @@ from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import BeforeValidator, PlainSerializer, TypeAdapter, ValidationError
 
-from planner.config.workload import StepConfig, Target
+from planner.config.step import StepConfig
+from planner.config.target import Target
 from planner.errors import ChildError
 from planner.wire.data_cost import DataCost
 from planner.wire.module_counts import ModelCounts

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-from planner.config.workload import DataDependent, SizeAt
+from planner.config.step import DataDependent, SizeAt
 
 
 class ValuesPass(str, Enum):

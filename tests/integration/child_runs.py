@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from planner.config.parse import step_config
-from planner.config.workload import Target, parse_target
+from planner.config.target import Target, parse_target
 from planner.emulator.build import emulated_device
 from planner.emulator.torch_install import find_torch
 from planner.estimation.context import ProfileFactory

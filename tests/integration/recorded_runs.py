@@ -189,7 +189,7 @@ def _answer(run: dict[str, Any], name: str) -> dict[str, Any]:
     import torch
 
     from planner.config.parse import step_config
-    from planner.config.workload import parse_target
+    from planner.config.target import parse_target
     from planner.worker.drive.measure import measure, record, record_requests
     from planner.worker.engines import emulation
     from planner.worker.target.contract import load

@@ -10,7 +10,8 @@ import pytest
 from child_runs import WriteModel
 
 import planner
-from planner.config.workload import StepConfig, parse_target
+from planner.config.step import StepConfig
+from planner.config.target import parse_target
 from planner.emulator.build import EmulatedDevice
 from planner.emulator.profile import UNLIMITED_BYTES, device_profile
 from planner.emulator.torch_install import find_torch

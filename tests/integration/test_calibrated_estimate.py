@@ -9,7 +9,7 @@ import pytest
 from child_runs import WriteModel
 
 import planner
-from planner.config.workload import StepConfig
+from planner.config.step import StepConfig
 from planner.results.device_estimate import FitVerdict
 from planner.results.estimate import Versions
 from planner.results.verification import DeviceKind, Figures, Verification, VerifiedDevice

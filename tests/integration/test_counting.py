@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from child_runs import WriteModel, running
 
-from planner.config.workload import Mode, Precision, StepConfig
+from planner.config.step import Mode, Precision, StepConfig
 from planner.errors import ModelError
 from planner.wire.trace import Outcome, Phase
 

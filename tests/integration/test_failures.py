@@ -17,7 +17,7 @@ from child_runs import WriteModel
 
 import planner
 from planner.config.parse import step_config
-from planner.config.workload import parse_target
+from planner.config.target import parse_target
 from planner.emulator.build import emulated_device
 from planner.emulator.torch_install import find_torch
 from planner.errors import ChildError, ChildTimeoutError, ModelError, PlannerError

@@ -7,7 +7,7 @@ from child_runs import WriteModel
 
 import planner
 from planner.config.parse import step_config
-from planner.config.workload import parse_target
+from planner.config.target import parse_target
 from planner.emulator.build import EmulatedDevice
 from planner.emulator.torch_install import find_torch
 from planner.estimation.context import ProfileFactory

@@ -115,7 +115,7 @@ TRAIN = """
 from planner.config.parse import step_config
 from planner.worker.target import contract
 from planner.worker.drive.measure import measure
-from planner.config.workload import parse_target
+from planner.config.target import parse_target
 
 source = contract.load(parse_target(given["path"]))
 

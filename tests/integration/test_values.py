@@ -13,7 +13,7 @@ from child_runs import WriteModel, running
 
 import planner
 from planner.config.parse import step_config
-from planner.config.workload import parse_target
+from planner.config.target import parse_target
 from planner.errors import ChildTimeoutError
 from planner.results.estimate import Estimate
 from planner.wire.trace import Outcome, Recording, StepTrace

@@ -16,7 +16,7 @@ from child_runs import WriteModel
 
 import planner
 from planner.config.parse import step_config
-from planner.config.workload import parse_target
+from planner.config.target import parse_target
 from planner.emulator.build import EmulatedDevice, emulated_device
 from planner.emulator.profile import limit_profile
 from planner.emulator.torch_install import find_torch
@@ -189,7 +189,7 @@ from planner.config.parse import step_config
 from planner.wire.protocol import RunRequest
 from planner.worker.target.contract import load
 from planner.worker.engines.real import run_on_card
-from planner.config.workload import parse_target
+from planner.config.target import parse_target
 config = step_config({"batch_size": batch, "steps": 4, "optimizer": "sgd"})
 trace = run_on_card(
     load(parse_target(path)), RunRequest(number=1, profile=fraction, config=config)

@@ -16,7 +16,8 @@ import pytest
 from child_runs import WriteModel
 
 import planner
-from planner.config.workload import StepConfig, Target
+from planner.config.step import StepConfig
+from planner.config.target import Target
 from planner.emulator.build import emulated_device
 from planner.emulator.torch_install import find_torch
 from planner.estimation.context import ProfileFactory

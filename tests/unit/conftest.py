@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from planner.config.workload import OptimizerName, Precision, StepConfig
+from planner.config.step import OptimizerName, Precision, StepConfig
 from planner.results.comparison import CardComparison, ComparedCard, LeftOut, RankBy
 from planner.results.curve import Curve, CurvePoint
 from planner.results.estimate import Versions

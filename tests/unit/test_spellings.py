@@ -8,14 +8,7 @@ from typing import Any
 import pytest
 
 import planner
-from planner.config.workload import (
-    BuildOn,
-    DataDependent,
-    Mode,
-    OptimizerName,
-    Precision,
-    StepConfig,
-)
+from planner.config.step import BuildOn, DataDependent, Mode, OptimizerName, Precision, StepConfig
 from planner.errors import UnknownGpuError, UsageError
 from planner.questions import compare as comparing
 from planner.questions import curve as curves

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from planner.config.workload import StepConfig
+from planner.config.step import StepConfig
 from planner.memory.peak import Breakdown
 from planner.process.payload import ModelFunctions
 from planner.questions.estimate import estimate

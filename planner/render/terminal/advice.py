@@ -6,8 +6,8 @@ enough, the next run tells.
 
 from __future__ import annotations
 
+from planner.config.step import Mode, Precision, StepConfig
 from planner.config.weights import are_mainly_float32
-from planner.config.workload import Mode, Precision, StepConfig
 from planner.results.device_estimate import DeviceEstimate
 from planner.results.estimate import Estimate
 from planner.units import MIB, format_bytes

@@ -9,9 +9,8 @@ from __future__ import annotations
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from planner.render.terminal.columns import FittedTable
 from planner.render.terminal.heading import any_batch, software, values_line
-from planner.render.terminal.lists import titled_lists
+from planner.render.terminal.layout import FittedTable, titled_lists
 from planner.results.comparison import CardComparison, ComparedCard, RankBy
 from planner.units import format_duration, format_range, format_significant
 

@@ -9,9 +9,8 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
-from planner.render.terminal.columns import GAP, FittedTable
 from planner.render.terminal.heading import any_batch, software, values_line
-from planner.render.terminal.lists import titled_lists
+from planner.render.terminal.layout import GAP, FittedTable, titled_lists
 from planner.results.curve import KNEE_SHARE, Curve, CurvePoint, recommendation
 from planner.units import (
     format_bytes,

@@ -12,14 +12,14 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
-from planner.config.workload import Mode
+from planner.config.step import Mode
 from planner.memory.peak import ROUNDING
 from planner.render.terminal.advice import advice
 from planner.render.terminal.breakdown import largest_tensors
 from planner.render.terminal.every_card import every_card
 from planner.render.terminal.heading import STEPS, software, step_words, values_line
 from planner.render.terminal.largest import largest_batch_in_full, longest_sequence, suggested_batch
-from planner.render.terminal.lists import titled_lists
+from planner.render.terminal.layout import titled_lists
 from planner.render.terminal.step_time import faster, speed_rows
 from planner.results.device_estimate import DeviceEstimate, FitVerdict
 from planner.results.estimate import EMULATED, Estimate

@@ -8,8 +8,8 @@ from __future__ import annotations
 from rich.console import RenderableType
 from rich.text import Text
 
-from planner.render.terminal.columns import FittedTable
 from planner.render.terminal.largest import is_confirmed, largest_batch
+from planner.render.terminal.layout import FittedTable
 from planner.results.device_estimate import DeviceEstimate
 from planner.results.estimate import Estimate
 from planner.units import format_bytes, format_duration, format_percent

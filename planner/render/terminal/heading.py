@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from planner.config.step import Mode, Precision, StepConfig
 from planner.config.weights import WeightDtype
-from planner.config.workload import Mode, Precision, StepConfig
 from planner.results.estimate import Versions
 from planner.results.values import ValuesResult
 from planner.units import format_bytes

@@ -14,9 +14,8 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from planner.render.terminal.columns import FittedTable
 from planner.render.terminal.heading import values_line, weight_words
-from planner.render.terminal.lists import titled_lists
+from planner.render.terminal.layout import FittedTable, titled_lists
 from planner.results.inspection import Inspection
 from planner.units import format_bytes, format_count, format_flops
 from planner.wire.module_counts import FlopRules, ModuleCounts

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from planner.render.terminal.heading import after_backward, weight_words
-from planner.render.terminal.lists import titled_lists
+from planner.render.terminal.layout import titled_lists
 from planner.results.verification import (
     DeviceKind,
     ProbeOutcome,

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from planner.config.workload import Mode
+from planner.config.step import Mode
 from planner.wire.module_counts import Structure
 from planner.wire.trace import OperatorRecord, Phase
 from planner.worker.count.counts import ModelCall
@@ -27,7 +27,7 @@ from planner.worker.drive.batch_objects import tensors_of_batch
 from planner.worker.drive.loss import DefaultLoss
 from planner.worker.model.tensors import map_tensors, size_bytes, tensors_in
 from planner.worker.optimizers.tree import optimizers_in
-from planner.worker.record.collector import collector_paused
+from planner.worker.record.quiet import collector_paused
 from planner.worker.record.watch import Watch
 
 FORWARD_TO_BACKWARD = (Phase.FORWARD, Phase.LOSS, Phase.BACKWARD)

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from planner.config.workload import Mode, StepConfig
+from planner.config.step import Mode, StepConfig
 from planner.errors import ModelError, PlannerError
 from planner.wire.module_counts import ModelCounts, OperatorCalls, StepCounts
 from planner.wire.run_notes import StepNote

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from planner.config.workload import StepConfig
+from planner.config.step import StepConfig
 from planner.units import format_bytes
 
 MOST_RUN = 64

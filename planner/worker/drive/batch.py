@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch.nn.utils.rnn import PackedSequence
 
-from planner.config.workload import StepConfig
+from planner.config.step import StepConfig
 from planner.errors import ModelError, TargetError, UsageError
 from planner.worker.drive.batch_objects import is_movable, moved, samples_in, tensors_of_batch
 from planner.worker.drive.host_batch import batch_from_dataset, built, from_inputs

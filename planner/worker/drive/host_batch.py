@@ -15,7 +15,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils.data import default_collate
 
-from planner.config.workload import InputSpec, StepConfig
+from planner.config.step import InputSpec, StepConfig
 from planner.errors import TargetError, UsageError
 from planner.worker.drive.batch_objects import tensors_of_batch
 from planner.worker.model.draws import LIKE, DrawNothing

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from planner.config.workload import Mode, OptimizerName, Precision, StepConfig
+from planner.config.step import Mode, OptimizerName, Precision, StepConfig
 from planner.errors import UsageError
 from planner.worker.drive import lightning
 from planner.worker.model import compiled, precision

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from planner.config.workload import Mode, StepConfig
+from planner.config.step import Mode, StepConfig
 from planner.errors import ModelError
 from planner.worker.drive import forward
 from planner.worker.drive.step_events import forward_begins

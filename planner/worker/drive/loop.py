@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from planner.config.workload import StepConfig
+from planner.config.step import StepConfig
 from planner.wire.trace import Phase
 from planner.worker.drive import forward
 from planner.worker.drive.clipping import clip_gradients

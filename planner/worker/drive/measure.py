@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from planner.config.workload import Mode, StepConfig
+from planner.config.step import Mode, StepConfig
 from planner.errors import ModelError, TargetError, UsageError
 from planner.wire.run_notes import StepNote
 from planner.wire.trace import AllocationTrace, Counts, Failure, Outcome, RequestLog, StepTrace
@@ -29,7 +29,7 @@ from planner.worker.model.checkpointing import checkpoint_activations
 from planner.worker.model.construct import construct, count
 from planner.worker.model.weight_average import weight_average
 from planner.worker.record import attention
-from planner.worker.record.collector import collector_paused
+from planner.worker.record.quiet import collector_paused
 from planner.worker.record.recorder import Recorder
 from planner.worker.record.request_recorder import RequestRecorder
 from planner.worker.record.watch import Watch

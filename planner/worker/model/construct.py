@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from planner.config.workload import BuildOn, StepConfig
+from planner.config.step import BuildOn, StepConfig
 from planner.errors import ModelError, UsageError
 from planner.wire.trace import Counts
 from planner.worker.drive import lightning

@@ -17,8 +17,8 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from planner.config.step import Mode, Precision, StepConfig
 from planner.config.weights import WeightDtype
-from planner.config.workload import Mode, Precision, StepConfig
 from planner.units import format_bytes
 
 _WEIGHTS = {

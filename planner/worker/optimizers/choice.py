@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from planner.config.workload import OptimizerName, StepConfig
+from planner.config.step import OptimizerName, StepConfig
 from planner.errors import ModelError, UsageError
 from planner.worker.optimizers.named import named
 from planner.worker.optimizers.tree import names_in, optimizers_in, strangers_in

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from planner.config.workload import Scalar
+from planner.config.target import Scalar
 from planner.errors import UsageError
 
 _EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)

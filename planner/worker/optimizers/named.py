@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from planner.config.workload import OptimizerName, Scalar
+from planner.config.step import OptimizerName
+from planner.config.target import Scalar
 from planner.errors import UsageError
 from planner.worker.optimizers.muon import muon_and_adamw
 from planner.worker.target.frames import text_of

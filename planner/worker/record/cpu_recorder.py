@@ -13,8 +13,7 @@ import torch
 
 from planner.wire.trace import EventKind, RequestLog
 from planner.worker.engines.meters import CpuMeter
-from planner.worker.record.collector import collector_stopped
-from planner.worker.record.kineto import quiet_kineto
+from planner.worker.record.quiet import collector_stopped, quiet_kineto
 
 
 class CpuRecorder(CpuMeter):

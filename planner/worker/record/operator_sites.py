@@ -19,8 +19,8 @@ from torch._C._profiler import (
     _ExperimentalConfig,
 )
 
-from planner.worker.record.kineto import quiet_kineto
 from planner.worker.record.module_calls import marked
+from planner.worker.record.quiet import quiet_kineto
 
 _ATEN = "aten::"
 _MEMORY = "[memory]"

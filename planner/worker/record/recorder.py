@@ -16,10 +16,10 @@ from torch import nn
 
 from planner.wire.trace import AllocationTrace, Phase, TensorCategory
 from planner.worker.record.attribution import Mark, Note, Observed, attribute
-from planner.worker.record.collector import collector_stopped
 from planner.worker.record.holders import Holders, Holding
 from planner.worker.record.module_calls import ModuleCalls
 from planner.worker.record.operator_sites import OperatorSites, SiteRequest
+from planner.worker.record.quiet import collector_stopped
 from planner.worker.record.request_recorder import RequestRecorder
 
 # Before the module of each tensor of a copy that averages the weights.

@@ -18,7 +18,7 @@ from planner.worker.record.allocator_history import (
     block_numbers,
     is_kept,
 )
-from planner.worker.record.collector import collector_stopped
+from planner.worker.record.quiet import collector_stopped
 from planner.worker.record.watch import Watch
 
 

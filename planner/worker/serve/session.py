@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 import torch
 
-from planner.config.workload import Target, TargetKind
+from planner.config.target import Target, TargetKind
 from planner.errors import UsageError
 from planner.wire.data_cost import DataCost
 from planner.wire.module_counts import ModelCounts

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from planner.config.workload import Target, TargetKind
+from planner.config.target import Target, TargetKind
 from planner.errors import TargetError
 from planner.worker.drive import lightning
 from planner.worker.model.compiler import defer_compiler

@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import nn
 
-from planner.config.workload import Target
+from planner.config.target import Target
 from planner.errors import ModelError, TargetError
 from planner.worker.target.transport import structure_copy
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from planner.config.workload import DataDependent
+from planner.config.step import DataDependent
 from planner.worker.engines import emulation
 from planner.worker.values import comparing, sparse, twins
 from planner.worker.values.answers import Call

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 import planner
 from planner.cli.root import root
 from planner.cli.speed_options import speed_options
-from planner.config.workload import StepConfig
+from planner.config.step import StepConfig
 from planner.errors import PlannerError, UnknownGpuError, UsageError
 from planner.estimation.job import NAMES
 from planner.questions.compare import compare

@@ -15,7 +15,7 @@ import planner
 from planner.cli.estimate import estimate as command
 from planner.cli.root import root
 from planner.config.parse import step_config
-from planner.config.workload import BuildOn, OptimizerName, Precision, StepConfig
+from planner.config.step import BuildOn, OptimizerName, Precision, StepConfig
 from planner.errors import (
     BuildError,
     ChildTimeoutError,

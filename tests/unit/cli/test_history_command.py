@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from planner.cli.root import root
-from planner.config.workload import Precision, StepConfig
+from planner.config.step import Precision, StepConfig
 from planner.results.estimate import Versions
 from planner.results.verification import DeviceKind, Figures, Verification, VerifiedDevice
 from planner.units import GIB, MIB

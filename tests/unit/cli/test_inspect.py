@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 import planner
 from planner.cli.root import root
 from planner.config.parse import step_config
-from planner.config.workload import Precision, StepConfig
+from planner.config.step import Precision, StepConfig
 from planner.errors import ModelError, PlannerError, TargetError, UnknownGpuError
 from planner.questions.inspect import inspect
 from planner.results.inspection import Inspection

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from planner.config.parse import step_config
-from planner.config.workload import BuildOn, InputSpec, Mode, OptimizerName, Precision, StepConfig
+from planner.config.step import BuildOn, InputSpec, Mode, OptimizerName, Precision, StepConfig
 from planner.errors import UsageError
 
 

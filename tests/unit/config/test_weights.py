@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from planner.config.step import Precision, StepConfig
 from planner.config.weights import WeightDtype, are_mainly_float32, settled
-from planner.config.workload import Precision, StepConfig
 
 
 def weights(**elements: int) -> tuple[WeightDtype, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from planner.config.workload import StepConfig
+from planner.config.step import StepConfig
 from planner.estimation.alloc_conf import AllocatorPlan
 from planner.estimation.assemble import assemble
 from planner.estimation.device_memory import DeviceMemory

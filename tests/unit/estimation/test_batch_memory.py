@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from planner.config.workload import StepConfig
+from planner.config.step import StepConfig
 from planner.estimation.alloc_conf import AllocatorPlan
 from planner.estimation.batch_memory import BatchMemory
 from planner.estimation.context import RunContext

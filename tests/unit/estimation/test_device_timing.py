@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from operator_records import product, relu
 
+from planner.config.step import Mode, Precision, StepConfig
 from planner.config.weights import WeightDtype
-from planner.config.workload import Mode, Precision, StepConfig
 from planner.estimation import device_timing as speed
 from planner.estimation import timed_step as card_step
 from planner.estimation.data_source import item_of_batch

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from planner.config.workload import StepConfig
+from planner.config.step import StepConfig
 from planner.errors import UsageError
 from planner.estimation.alloc_conf import allocator_plan, check_environment, what_ifs
 from planner.memory.allocator.options import parse_alloc_conf

@@ -12,9 +12,14 @@ from planner.errors import UsageError
 from planner.input_pipeline import rates as input_pipeline
 from planner.input_pipeline.data_item import DataItem, parse_data, with_batch
 from planner.input_pipeline.feeding import cores_needed, workers_needed
-from planner.input_pipeline.host_budget import HostBudget, effective_cores
+from planner.input_pipeline.host_budget import (
+    HostBudget,
+    PcieLink,
+    effective_cores,
+    h2d_bytes_per_s,
+    narrower,
+)
 from planner.input_pipeline.loader import Loader
-from planner.input_pipeline.pcie import PcieLink, h2d_bytes_per_s, narrower
 from planner.input_pipeline.rates import InputLimit, InputTimes, input_times, step_with_input
 
 

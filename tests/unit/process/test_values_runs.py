@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from planner.config.workload import StepConfig
+from planner.config.step import StepConfig
 from planner.process.values_runs import ValuesRuns
 from planner.wire.protocol import RunEnded
 from planner.wire.trace import Outcome, Recording, StepTrace

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from planner.config.step import Mode, Precision, StepConfig
 from planner.config.weights import WeightDtype
-from planner.config.workload import Mode, Precision, StepConfig
 from planner.memory.peak import Breakdown, Held
 from planner.render.terminal.advice import advice
 from planner.results.device_estimate import DeviceEstimate

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from planner.config.step import Mode, OptimizerName, Precision, StepConfig
 from planner.config.weights import WeightDtype
-from planner.config.workload import Mode, OptimizerName, Precision, StepConfig
 from planner.render.terminal.heading import any_batch, software, step_words, weight_words
 from planner.results.curve import Curve
 from planner.units import GIB

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from planner.config.step import Mode, Precision, StepConfig
 from planner.config.weights import WeightDtype
-from planner.config.workload import Mode, Precision, StepConfig
 from planner.render.terminal.estimate import render
 from planner.render.terminal.largest import largest_batch_in_full, longest_sequence
 from planner.results.device_estimate import DeviceEstimate

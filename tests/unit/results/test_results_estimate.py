@@ -8,7 +8,7 @@ from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
-from planner.config.workload import InputSpec, OptimizerName, Precision, StepConfig
+from planner.config.step import InputSpec, OptimizerName, Precision, StepConfig
 from planner.errors import UsageError
 from planner.hardware.database import load_gpus
 from planner.results.device_estimate import DeviceEstimate, FitVerdict

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from planner.config.workload import DataDependent
+from planner.config.step import DataDependent
 from planner.results.values import NO_VALUES_READ, ValuesResult
 from planner.wire.run_notes import reading_note
 from planner.wire.value_reads import Decision, ReadSite, ValueRead, ValuesState

@@ -7,7 +7,7 @@ import json
 import pytest
 from rich.console import Console
 
-from planner.config.workload import StepConfig
+from planner.config.step import StepConfig
 from planner.render.terminal.verification import render
 from planner.results.estimate import Versions
 from planner.results.verification import (

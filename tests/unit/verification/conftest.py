@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from planner.config.workload import Mode, Precision, StepConfig
+from planner.config.step import Mode, Precision, StepConfig
 from planner.results.estimate import Versions
 from planner.results.verification import DeviceKind, Figures, Verification, VerifiedDevice
 from planner.units import GIB, MIB

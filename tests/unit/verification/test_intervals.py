@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from planner.config.workload import Mode
+from planner.config.step import Mode
 from planner.hardware.database import load_gpus
 from planner.hardware.specs import ContextKind
 from planner.memory.budget import memory_budgets

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from planner.config.weights import WeightDtype
-from planner.config.workload import (
+from planner.config.step import (
     BuildOn,
     DataDependent,
     InputSpec,
@@ -21,6 +20,7 @@ from planner.config.workload import (
     SizeAt,
     StepConfig,
 )
+from planner.config.weights import WeightDtype
 from planner.results.verification import Verification
 from planner.units import MIB
 from planner.verification import history

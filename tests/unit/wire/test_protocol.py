@@ -9,14 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.config.workload import (
-    InputSpec,
-    OptimizerName,
-    Precision,
-    StepConfig,
-    Target,
-    TargetKind,
-)
+from planner.config.step import InputSpec, OptimizerName, Precision, StepConfig
+from planner.config.target import Target, TargetKind
 from planner.errors import ChildError
 from planner.wire.module_counts import FlopRules, ModelCounts, StepCounts, Structure
 from planner.wire.protocol import (

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from planner.config.workload import Scalar, Target, TargetKind
+from planner.config.target import Scalar, Target, TargetKind
 
 WriteModel = Callable[..., Target]
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from planner.config.workload import StepConfig, Target, parse_input
+from planner.config.step import StepConfig, parse_input
+from planner.config.target import Target
 from planner.errors import ModelError, TargetError
 from planner.wire.module_counts import FlopRules, ModelCounts
 from planner.worker.count.inspection import inspect_model

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from planner.config.workload import Mode, OptimizerName, StepConfig, Target
+from planner.config.step import Mode, OptimizerName, StepConfig
+from planner.config.target import Target
 from planner.wire.module_counts import ModelCounts
 from planner.wire.trace import FlopSource, OperatorRecord, Phase, TensorShape
 from planner.worker.count.call_flops import call_flops

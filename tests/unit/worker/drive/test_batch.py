@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn.utils.rnn import pack_sequence, pad_sequence
 
-from planner.config.workload import InputSpec, Precision, StepConfig
+from planner.config.step import InputSpec, Precision, StepConfig
 from planner.errors import ModelError, TargetError, UsageError
 from planner.worker.drive.batch import BatchPlan, plan_batch
 from planner.worker.target.source import ModelSource

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from planner.config.workload import InputSpec, Mode, OptimizerName, Precision, StepConfig
+from planner.config.step import InputSpec, Mode, OptimizerName, Precision, StepConfig
 from planner.errors import ModelError, UsageError
 from planner.wire.trace import StepTrace
 from planner.worker.count.inspection import inspect_model

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from planner.config.workload import Mode, Precision, StepConfig
+from planner.config.step import Mode, Precision, StepConfig
 from planner.errors import ModelError
 from planner.wire.trace import Phase
 from planner.worker.drive import forward, loop
@@ -17,7 +17,7 @@ from planner.worker.drive.loop import StepPlan
 from planner.worker.drive.loss import DefaultLoss
 from planner.worker.model.precision import autocast, grad_scaler
 from planner.worker.model.weight_average import WeightAverage
-from planner.worker.record.collector import collector_paused
+from planner.worker.record.quiet import collector_paused
 from planner.worker.record.watch import Watch
 
 CPU = torch.device("cpu")

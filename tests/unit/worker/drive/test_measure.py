@@ -8,16 +8,9 @@ import pytest
 import torch
 from torch import nn
 
+from planner.config.step import BuildOn, InputSpec, Mode, OptimizerName, Precision, StepConfig
+from planner.config.target import Target
 from planner.config.weights import WeightDtype
-from planner.config.workload import (
-    BuildOn,
-    InputSpec,
-    Mode,
-    OptimizerName,
-    Precision,
-    StepConfig,
-    Target,
-)
 from planner.errors import TargetError, UsageError
 from planner.wire.trace import Counts, Outcome, StepTrace
 from planner.worker.drive.measure import measure

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from planner.config.workload import BuildOn, Precision, StepConfig
+from planner.config.step import BuildOn, Precision, StepConfig
 from planner.errors import ModelError
 from planner.worker.model.construct import construct, count
 from planner.worker.target.source import ModelSource

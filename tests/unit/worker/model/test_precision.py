@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from planner.config.step import Mode, Precision, StepConfig
 from planner.config.weights import WeightDtype
-from planner.config.workload import Mode, Precision, StepConfig
 from planner.worker.model.precision import (
     autocast,
     cast_model,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from planner.config.workload import OptimizerName, StepConfig
+from planner.config.step import OptimizerName, StepConfig
 from planner.errors import ModelError, UsageError
 from planner.worker.optimizers.choice import Chosen, choose
 from planner.worker.target.source import ModelSource

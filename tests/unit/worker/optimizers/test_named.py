@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from planner.config.workload import OptimizerName
+from planner.config.step import OptimizerName
 from planner.errors import UsageError
 from planner.worker.optimizers.muon import OptimizerPair
 from planner.worker.optimizers.named import Named, named

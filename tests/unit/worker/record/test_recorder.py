@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from planner.config.workload import Mode, StepConfig
+from planner.config.step import Mode, StepConfig
 from planner.wire.trace import Outcome, Phase
 from planner.worker.drive import measure as measuring
 from planner.worker.drive.measure import measure, record, record_requests

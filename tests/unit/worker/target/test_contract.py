@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from planner.config.workload import Target, TargetKind
+from planner.config.target import Target, TargetKind
 from planner.errors import ModelError, TargetError
 from planner.worker.target import transport
 from planner.worker.target.contract import load

@@ -1,4 +1,4 @@
-"""What to run, as data: the target (whose model) and the step (how it is trained).
+"""How a step is run, as data: mode, precision, optimizer, batch, and what may be said of each.
 
 In: words of the user, parsed here once. Out: frozen records that travel to the child as JSON.
 Convention: `None` means "not said": the model file decides, else a default that is reported.
@@ -11,11 +11,11 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 
+from planner.config.target import Scalar
 from planner.errors import UsageError
 
-Scalar = bool | int | float | str | None
-
 EMA_DECAY = 0.999  # where none is given, as torch.optim.swa_utils.get_ema_multi_avg_fn has it
+
 
 DTYPES = (
     "float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool",
@@ -73,32 +73,6 @@ class BuildOn(str, Enum):
     META = "meta"  # parameters without storage; the card gets them as .to(device) would place them
     CPU = "cpu"  # ordinary construction in host memory, then .to(device)
     DEVICE = "device"  # constructed on the card itself, and cast there
-
-
-class TargetKind(str, Enum):
-    """Where the model comes from."""
-
-    FILE = "file"  # a Python file of the user
-    MODULE = "module"  # an importable module: package.module:NAME
-    PICKLE = "pickle"  # live Python objects, sent by planner.estimate() itself
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """Whose model: a file or module, the name in it, and arguments for it.
-
-    `location` is a path (FILE), a dotted module name (MODULE) or the path of the pickle (PICKLE).
-    """
-
-    kind: TargetKind
-    location: str
-    name: str | None = None
-    arguments: tuple[tuple[str, Scalar], ...] = ()
-
-    @property
-    def label(self) -> str:
-        """The target as the user wrote it."""
-        return f"{self.location}:{self.name}" if self.name else self.location
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,25 +166,6 @@ class StepConfig:
                 )
 
 
-def parse_target(text: str, arguments: tuple[tuple[str, Scalar], ...] = ()) -> Target:
-    """`models/gpt2.py`, `FILE:NAME` or `package.module:NAME`.
-
-    Raises:
-        UsageError: the text is none of the three.
-    """
-    path, separator, name = text.rpartition(":")
-    if not separator or not name.isidentifier():
-        path, name = text, ""
-    if path.endswith(".py") or "/" in path:
-        return Target(kind=TargetKind.FILE, location=path, name=name or None, arguments=arguments)
-    if not path or not all(part.isidentifier() for part in path.split(".")):
-        raise UsageError(
-            f"{text!r} is neither a Python file nor package.module:NAME; "
-            "write models/gpt2.py, models/llama.py:llama_1b or torchvision.models:resnet50"
-        )
-    return Target(kind=TargetKind.MODULE, location=path, name=name or None, arguments=arguments)
-
-
 def parse_input(text: str) -> InputSpec:
     """`3x224x224`, `ids=1024:int64` or `x=128x64:float16`; the batch is not written.
 
@@ -230,31 +185,6 @@ def parse_input(text: str) -> InputSpec:
     if 0 in sizes:
         raise UsageError(f"input {text!r}: a dimension of 0 holds no data")
     return InputSpec(shape=sizes, dtype=dtype, name=name)
-
-
-def parse_argument(text: str) -> tuple[str, Scalar]:
-    """`k=v` with v read as int, float, true/false, none or else text.
-
-    Raises:
-        UsageError: there is no `=` or the key is not an identifier.
-    """
-    key, separator, value = text.partition("=")
-    if not separator or not key.isidentifier():
-        raise UsageError(f"{text!r} is not of the form KEY=VALUE")
-    words: dict[str, Scalar] = {"true": True, "false": False, "none": None}
-    if value.lower() in words:
-        return key, words[value.lower()]
-    try:
-        return key, int(value)
-    except ValueError:
-        pass
-    try:
-        number = float(value)
-    except ValueError:
-        return key, value
-    if not math.isfinite(number):  # JSON, which carries it to the child, has no such number
-        raise UsageError(f"{text!r}: {value} is not a finite number")
-    return key, number
 
 
 def parse_size_at(text: str) -> SizeAt:

@@ -1,14 +1,14 @@
-"""A table that leaves out columns which a narrow terminal cannot hold.
+"""What reports share in form: a table that fits a narrow terminal, a titled list of sentences.
 
-In: headings, cells, and which columns may go. Out: a renderable. Convention: nothing is cut; the
-column that may be folded takes what is left.
+In: rows, or sentences. Out: what rich can print. Convention: columns that do not fit are left out,
+the least important first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -54,3 +54,21 @@ class FittedTable:
 
     def _width(self, position: int) -> int:
         return max(len(self._columns[position]), *(len(line[position]) for line in self._lines), 0)
+
+
+def titled_lists(sections: Sequence[tuple[str, Sequence[str]]]) -> list[RenderableType]:
+    """Each section that has lines, set off by an empty line."""
+    parts: list[RenderableType] = []
+    for title, lines in sections:
+        if lines:
+            parts += [Text(), _list(title, lines)]
+    return parts
+
+
+def _list(title: str, lines: Sequence[str]) -> RenderableType:
+    table = Table.grid(padding=(0, 1, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for line in lines:
+        table.add_row("-", Text(line))
+    return Group(Text(title, style="bold"), table)

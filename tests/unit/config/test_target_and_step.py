@@ -6,17 +6,8 @@ from typing import Any
 
 import pytest
 
-from planner.config.workload import (
-    DTYPES,
-    InputSpec,
-    Mode,
-    Scalar,
-    StepConfig,
-    TargetKind,
-    parse_argument,
-    parse_input,
-    parse_target,
-)
+from planner.config.step import DTYPES, InputSpec, Mode, StepConfig, parse_input
+from planner.config.target import Scalar, TargetKind, parse_argument, parse_target
 from planner.errors import UsageError
 
 

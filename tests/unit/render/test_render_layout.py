@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from planner.render.terminal.columns import FittedTable
+from planner.render.terminal.layout import FittedTable
 
 
 def shown(width: int, *lines: tuple[str, ...]) -> list[str]:
