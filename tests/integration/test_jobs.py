@@ -14,7 +14,7 @@ import pytest
 from child_runs import WriteModel, running
 
 from planner.config.parse import step_config
-from planner.estimation.largest_search import RecordedRun, recorded_run
+from planner.estimation.largest_search import RecordedStep, recorded_run
 from planner.units import KIB, MIB
 from planner.wire.trace import Outcome, TensorCategory
 
@@ -93,14 +93,14 @@ def training_step(model, batch):
 )
 
 
-def recorded(path: str, **options: Any) -> RecordedRun:
+def recorded(path: str, **options: Any) -> RecordedStep:
     with running(path) as (runner, profile):
         found = recorded_run(runner, profile, step_config({"batch_size": BATCH, **options}))
     assert found.trace.outcome is Outcome.COMPLETED, found.trace.failure
     return found
 
 
-def categories(found: RecordedRun) -> dict[str, int]:
+def categories(found: RecordedStep) -> dict[str, int]:
     assert found.breakdown is not None
     return found.breakdown.by_category()
 
@@ -110,7 +110,7 @@ def rounded(size_bytes: int) -> int:
     return -(-size_bytes // 512) * 512
 
 
-def births(found: RecordedRun, category: TensorCategory, size_bytes: int) -> int:
+def births(found: RecordedStep, category: TensorCategory, size_bytes: int) -> int:
     """How often memory of this size was asked for as this, in the second step."""
     assert found.allocations is not None
     return sum(
