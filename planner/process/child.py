@@ -1,9 +1,8 @@
-"""The child process: starts it, asks it for runs, and makes sure that nothing of it stays behind.
+"""The child process: starts it, asks it for work, and makes sure that nothing of it stays behind.
 
-In: a LoadRequest, then a request for each run. Out: what the run delivered, or an error that says
-how the child ended.
-One child imports torch and the user's code once and forks a fresh process for each run, so a run
-begins in a clean state and costs no second import. Runs may be asked for by several threads.
+In: a LoadRequest, then jobs. Out: their answers, or an error that says how the child ended.
+One child imports torch and the user's code once and forks a fresh process for each job, so a job
+begins in a clean state and costs no second import. Several threads may ask.
 """
 
 from __future__ import annotations
@@ -17,40 +16,43 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass
 from types import TracebackType
-from typing import TypeVar, cast
+from typing import Generic, TypeVar, cast
 
 import planner.errors
-from planner.config.step import StepConfig
 from planner.errors import ChildError, ChildTimeoutError, ModelError, PlannerError
 from planner.machine.processes import PATIENCE_S, end_session, kill
 from planner.process.command import child_command, child_environment
-from planner.process.exit_reasons import death, doing_of, ending
+from planner.process.exit_reasons import death, ending, late_crash
 from planner.process.run_files import RunFiles
+from planner.wire.jobs import AnswerT, Job, JobOf, NeedsValues
 from planner.wire.protocol import (
     ChildFailure,
     ChildVersions,
-    DataRequest,
-    InspectRequest,
+    JobEnded,
+    JobRequest,
     Loaded,
     LoadRequest,
-    RunEnded,
-    RunRequest,
     decode,
     encode,
 )
-from planner.wire.trace import Recording
-from planner.wire.value_reads import ValuesRequest
 
-_NO_VALUES = ValuesRequest()
 _NOTE_S = 1.0  # a waiting thread looks so often at what the run reads
 _TOLD_S = 5.0  # and says so no more often than this
 _SLOW_S = 20.0  # after so long, and after twice as long again, it is said how far a run is
 _END_WAIT_S = 3.0
 _SUPERVISOR_WAIT_S = PATIENCE_S + 2  # it ends all that the child has started; then it goes itself
 _LOADING = "importing torch and the model's code"
-_Answer = TypeVar("_Answer")
+_Awaited = TypeVar("_Awaited")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered(Generic[AnswerT]):
+    """What a job has brought. `warning`: its process crashed after it had delivered."""
+
+    answer: AnswerT | NeedsValues
+    warning: str | None = None
 
 
 class Child:
@@ -68,7 +70,7 @@ class Child:
         self._on_progress = on_progress or (lambda _: None)
         self._lock = threading.Lock()
         self._send_lock = threading.Lock()  # of its own: a full pipe must not keep answers out
-        self._pending: dict[int, Future[RunEnded]] = {}
+        self._pending: dict[int, Future[JobEnded]] = {}
         self._number = 0
         self._broken: ChildError | None = None
         self._loaded: Future[Loaded] = Future()
@@ -143,66 +145,29 @@ class Child:
         assert loaded.versions is not None
         return loaded.versions, loaded.single_run
 
-    def run(
-        self,
-        profile: str,
-        config: StepConfig,
-        recording: Recording = Recording.NOTHING,
-        values: ValuesRequest = _NO_VALUES,
-    ) -> RunEnded:
-        """One run on the card of `profile`; the trace is there, and what was to be recorded.
+    def ask(self, job: JobOf[AnswerT]) -> Answered[AnswerT]:
+        """Has the child do the job; waits for the answer.
 
         Raises:
-            PlannerError: what the child raised because the request cannot be carried out.
-            ChildError: the run was killed before it delivered; ChildTimeoutError: too slow.
+            PlannerError: what the child raised because the job cannot be done.
+            ChildError: it was killed before it delivered; ChildTimeoutError: too slow. Other jobs
+                go on then, unless it is one that ends all.
         """
-        ended = self._ask(
-            RunRequest(number=0, profile=profile, config=config, recording=recording, values=values)
-        )
-        if ended.trace is None and not ended.needs_values:
-            raise ChildError(death(ended, f"the run with batch {config.batch_size}"))
-        return ended
-
-    def inspect(
-        self, profile: str, config: StepConfig, depth: int, values: ValuesRequest = _NO_VALUES
-    ) -> RunEnded:
-        """One run that counts what a step costs; the counts are there. Raises as `run` does.
-
-        Other runs go on where it takes too long.
-        """
-        request = InspectRequest(
-            number=0, profile=profile, config=config, depth=depth, values=values
-        )
-        ended = self._ask(request)
-        if ended.counts is None and not ended.needs_values:
-            raise ChildError(death(ended, f"the run with batch {config.batch_size}"))
-        return ended
-
-    def data_cost(self, seconds: float) -> RunEnded:
-        """One run that times the user's data set; the cost is there. Raises as `run` does.
-
-        Other runs go on where it takes too long.
-        """
-        ended = self._ask(DataRequest(number=0, seconds=seconds))
-        if ended.data_cost is None:
-            raise ChildError(death(ended, "timing the data set"))
-        return ended
-
-    def _ask(self, request: RunRequest | InspectRequest | DataRequest) -> RunEnded:
-        answer: Future[RunEnded] = Future()
+        waiting: Future[JobEnded] = Future()
         with self._lock:
             if self._broken is not None:
                 raise self._broken
             self._number += 1
             number = self._number
-            self._pending[number] = answer
+            self._pending[number] = waiting
         with self._send_lock:
-            self._send(encode(replace(request, number=number)))
-        ends_all = isinstance(request, RunRequest)
-        ended = self._wait(answer, doing_of(request), ends_all=ends_all)
-        if ended.failure is not None:
-            raise _raised_again(ended.failure)
-        return ended
+            self._send(encode(JobRequest(number=number, job=cast("Job", job))))
+        ended = self._wait(waiting, job.doing, ends_all=job.ends_all)
+        if isinstance(ended.delivered, ChildFailure):
+            raise _raised_again(ended.delivered)
+        if not isinstance(ended.delivered, (job.answer, NeedsValues)):
+            raise ChildError(death(ended, job.name))
+        return Answered(answer=ended.delivered, warning=late_crash(ended))
 
     def _send(self, line: bytes) -> None:
         try:
@@ -211,7 +176,7 @@ class Child:
         except (BrokenPipeError, ValueError):
             pass  # it has ended or was closed: the reader tells everybody who waits
 
-    def _wait(self, future: Future[_Answer], doing: str, *, ends_all: bool = True) -> _Answer:
+    def _wait(self, future: Future[_Awaited], doing: str, *, ends_all: bool = True) -> _Awaited:
         began_s = told_s = time.monotonic()
         deadline_s = began_s + self._timeout_s
         told = before = self._files.reading()
@@ -257,7 +222,7 @@ class Child:
     def _read(self) -> None:
         try:
             for line in self._answers:
-                self._take(cast("Loaded | RunEnded", decode(line, (Loaded, RunEnded))))
+                self._take(cast("Loaded | JobEnded", decode(line, (Loaded, JobEnded))))
             self._fail(ChildError(self._ending()))
         except ChildError as error:
             self._fail(error)
@@ -266,13 +231,13 @@ class Child:
         except Exception as error:  # whoever waits must hear of it
             self._fail(ChildError(f"the answers of the child process cannot be taken: {error!r}"))
 
-    def _take(self, message: Loaded | RunEnded) -> None:
+    def _take(self, message: Loaded | JobEnded) -> None:
         """Hands an answer to whoever waits for it.
 
         Raises:
             ChildError: it is none that the child could have given.
         """
-        if isinstance(message, RunEnded):
+        if isinstance(message, JobEnded):
             with self._lock:
                 answer = self._pending.pop(message.number, None)
             if answer is not None:

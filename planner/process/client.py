@@ -19,13 +19,13 @@ from planner.emulator.build import EmulatedDevice
 from planner.errors import ChildError
 from planner.process.child import Child
 from planner.process.command import child_environment
-from planner.process.exit_reasons import late_crash
 from planner.process.values_runs import ValuesRuns
 from planner.wire.data_cost import DataCost
+from planner.wire.jobs import AnswerT, CountJob, DataJob, JobOf, NeedsValues, RunAnswer, RunJob
 from planner.wire.module_counts import ModelCounts
-from planner.wire.protocol import ALLOC_CONF_VARIABLES, ChildVersions, Engine, LoadRequest, RunEnded
+from planner.wire.protocol import ALLOC_CONF_VARIABLES, ChildVersions, Engine, LoadRequest
 from planner.wire.trace import AllocationTrace, Outcome, Recording, RequestLog, StepTrace
-from planner.wire.value_reads import ValuesPass, ValuesRequest
+from planner.wire.value_reads import ValuesPass
 
 
 class Runner:
@@ -121,9 +121,7 @@ class Runner:
         Raises:
             ChildError: the run was killed before it delivered, or took too long.
         """
-        ended = self._run(profile, config, Recording.NOTHING, seed)
-        assert ended.trace is not None, "a run without a trace is an error"
-        return ended.trace
+        return self._run(RunJob(profile=profile, config=config), seed).trace
 
     def requests(self, profile: str, config: StepConfig) -> tuple[StepTrace, RequestLog | None]:
         """The same run with every request to the allocator; None where it could not be recorded.
@@ -131,9 +129,8 @@ class Runner:
         Raises:
             ChildError: the run was killed before it delivered, or took too long.
         """
-        ended = self._run(profile, config, Recording.REQUESTS)
-        assert ended.trace is not None, "a run without a trace is an error"
-        return ended.trace, ended.requests
+        found = self._run(RunJob(profile=profile, config=config, recording=Recording.REQUESTS))
+        return found.trace, found.requests
 
     def record(self, profile: str, config: StepConfig) -> tuple[StepTrace, AllocationTrace | None]:
         """The same run with each request and what it was for; None as above.
@@ -141,27 +138,11 @@ class Runner:
         Raises:
             ChildError: the run was killed before it delivered, or took too long.
         """
-        ended = self._run(profile, config, Recording.EVENTS)
-        assert ended.trace is not None, "a run without a trace is an error"
-        if ended.trace.outcome is Outcome.MODEL_ERROR:
+        found = self._run(RunJob(profile=profile, config=config, recording=Recording.EVENTS))
+        if found.trace.outcome is Outcome.MODEL_ERROR:
             # The user's code may use torch's profiler itself, and there is one only.
             return self.run(profile, config), None
-        return ended.trace, ended.allocations
-
-    def _run(
-        self, profile: str, config: StepConfig, recording: Recording, seed: int = 0
-    ) -> RunEnded:
-        return self._values.run(self._run_once, profile, config, recording, seed)
-
-    def _run_once(
-        self, profile: str, config: StepConfig, recording: Recording, values: ValuesRequest
-    ) -> RunEnded:
-        if self.single_run is None and self._has_its_backend(config):
-            ended = self._child.run(profile, config, recording, values)
-        else:
-            ended = self._run_alone(profile, config, recording, values)
-        self._warn(ended)
-        return ended
+        return found.trace, found.allocations
 
     def count(self, profile: str, config: StepConfig) -> ModelCounts:
         """What a step costs, the model as a whole; also while other threads ask for runs.
@@ -170,7 +151,7 @@ class Runner:
             PlannerError: the user's code raised, or an option cannot be used with this model.
             ChildError: the child was killed before it delivered, or took too long.
         """
-        return self._counted(profile, config, depth=0, beside=True)
+        return self._counted(CountJob(profile=profile, config=config, depth=0), beside=True)
 
     def inspect(self, profile: str, config: StepConfig, depth: int) -> ModelCounts:
         """What a step costs, by module down to `depth`; of a single run, the only request.
@@ -179,24 +160,7 @@ class Runner:
             PlannerError: the user's code raised, or an option cannot be used with this model.
             ChildError: the child was killed before it delivered, or took too long.
         """
-        return self._counted(profile, config, depth, beside=False)
-
-    def _counted(
-        self, profile: str, config: StepConfig, depth: int, *, beside: bool
-    ) -> ModelCounts:
-        """Counts in the first child where it can; `beside`: that one may be running, or wait for
-        its only run.
-        """
-        shares_child = self.single_run is None and self._has_its_backend(config)
-
-        def once(values: ValuesRequest) -> RunEnded:
-            is_first = not beside and values.kind is ValuesPass.UNANSWERED
-            if shares_child or is_first:
-                return self._child.inspect(profile, config, depth, values)
-            with self._another(self._load_request(profile, config, values)) as child:
-                return child.inspect(profile, config, depth, values)
-
-        return self._counts(self._values.count(once, config))
+        return self._counted(CountJob(profile=profile, config=config, depth=depth), beside=False)
 
     def data_cost(self, seconds: float) -> DataCost:
         """What an item of the user's data set costs, timed for about `seconds`.
@@ -206,32 +170,48 @@ class Runner:
             ModelError: the data set raised, or is none.
             ChildError: the child was killed before it delivered, or took too long.
         """
+        job = DataJob(seconds=seconds)
         if self.single_run is None:
-            return self._data_cost(self._child.data_cost(seconds))
-        with self._another(self._request) as child:  # the one that is there waits for its only run
-            return self._data_cost(child.data_cost(seconds))
+            found = self._ask(self._child, job)
+        else:
+            with self._another(self._request) as child:  # the first waits for its only run
+                found = self._ask(child, job)
+        assert isinstance(found, DataCost), "no value of a card is read"
+        return found
 
-    def _data_cost(self, ended: RunEnded) -> DataCost:
-        assert ended.data_cost is not None, "without a cost it is an error"
-        self._warn(ended)
-        return ended.data_cost
+    def _ask(self, child: Child, job: JobOf[AnswerT]) -> AnswerT | NeedsValues:
+        answered = child.ask(job)
+        if answered.warning is not None:
+            self.warnings.append(answered.warning)
+        return answered.answer
 
-    def _counts(self, ended: RunEnded) -> ModelCounts:
-        assert ended.counts is not None, "without counts it is an error"
-        self._warn(ended)
-        return ended.counts
+    def _run(self, job: RunJob, seed: int = 0) -> RunAnswer:
+        return self._values.run(self._run_once, job, seed)
 
-    def _warn(self, ended: RunEnded) -> None:
-        warning = late_crash(ended)
-        if warning is not None:
-            self.warnings.append(warning)
+    def _run_once(self, job: RunJob) -> RunAnswer | NeedsValues:
+        if self.single_run is None and self._has_its_backend(job.config):
+            return self._ask(self._child, job)
+        return self._run_alone(job)
 
-    def _run_alone(
-        self, profile: str, config: StepConfig, recording: Recording, values: ValuesRequest
-    ) -> RunEnded:
+    def _counted(self, job: CountJob, *, beside: bool) -> ModelCounts:
+        """Counts in the first child where it can; `beside`: that one may be running, or wait for
+        its only run.
+        """
+        shares_child = self.single_run is None and self._has_its_backend(job.config)
+
+        def once(job: CountJob) -> ModelCounts | NeedsValues:
+            is_first = not beside and job.values.kind is ValuesPass.UNANSWERED
+            if shares_child or is_first:
+                return self._ask(self._child, job)
+            with self._another(self._load_request(job)) as child:
+                return self._ask(child, job)
+
+        return self._values.count(once, job)
+
+    def _run_alone(self, job: RunJob) -> RunAnswer | NeedsValues:
         with self._one_at_a_time:
             child, self._unused = self._unused, None
-            request = self._load_request(profile, config, values)
+            request = self._load_request(job)
             if child is None or request != self._request:
                 # The user's code saw another card or setting while it was imported, or has run.
                 if child is not None:
@@ -239,12 +219,14 @@ class Runner:
                 child = self._start(request)
                 child.wait_loaded()
             try:
-                return child.run(profile, config, recording, values)
+                return self._ask(child, job)
             finally:
                 self._end(child)
 
-    def _load_request(self, profile: str, config: StepConfig, values: ValuesRequest) -> LoadRequest:
-        return replace(self._request, profile=profile, alloc_conf=config.alloc_conf, values=values)
+    def _load_request(self, job: RunJob | CountJob) -> LoadRequest:
+        return replace(
+            self._request, profile=job.profile, alloc_conf=job.config.alloc_conf, values=job.values
+        )
 
     def _has_its_backend(self, config: StepConfig) -> bool:
         """Whether the first child has it: torch chooses the backend while it is imported."""

@@ -1,6 +1,6 @@
-"""What a run was doing and how it ended, in words.
+"""How a job of the child ended, in words.
 
-In: the request, and the end that the child reports. Out: text for an error or a warning.
+In: the end that the child reports. Out: text for an error or a warning.
 """
 
 from __future__ import annotations
@@ -10,13 +10,7 @@ import signal
 from pathlib import Path
 
 import planner.errors
-from planner.wire.protocol import (
-    CLOSED_PIPE_CODE,
-    DataRequest,
-    InspectRequest,
-    RunEnded,
-    RunRequest,
-)
+from planner.wire.protocol import CLOSED_PIPE_CODE, JobEnded
 
 # The dynamic loader ends a process so when a function that is called for the first time is not
 # there (fatal_error of glibc's elf/dl-catch.c: "symbol lookup error").
@@ -46,15 +40,7 @@ def ending(code: int, doing: str) -> str:
     return f"the child process ended {doing}: {how}"
 
 
-def doing_of(request: RunRequest | InspectRequest | DataRequest) -> str:
-    """What the child does for the request."""
-    if isinstance(request, DataRequest):
-        return "timing the data set"
-    verb = "counting" if isinstance(request, InspectRequest) else "running"
-    return f"{verb} the step with batch {request.config.batch_size}"
-
-
-def death(ended: RunEnded, what: str) -> str:
+def death(ended: JobEnded, what: str) -> str:
     """How `what` ended without a result."""
     doing = f"{what} ended before it had a result"
     if ended.signal is None:
@@ -75,7 +61,7 @@ def hint(number: int) -> str:
     return ""
 
 
-def late_crash(ended: RunEnded) -> str | None:
+def late_crash(ended: JobEnded) -> str | None:
     """A warning if the process of a run crashed after it had delivered; else None."""
     if ended.signal is None and ended.exit_code == 0:
         return None

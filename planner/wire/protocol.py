@@ -1,26 +1,23 @@
 """What parent and child say to each other: one JSON document per line, on pipes of their own.
 
-Parent to child: LoadRequest once, then a RunRequest, an InspectRequest or a DataRequest for each
-run. Child to parent: Loaded, then for each run a RunEnded. Plain records; decoded strictly, so that
-garbage is an error and not a guess.
+Parent to child: LoadRequest once, then a JobRequest for each job. Child to parent: Loaded, then a
+JobEnded for each job. Plain records; decoded strictly, so that garbage is an error and not a guess.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import BeforeValidator, PlainSerializer, TypeAdapter, ValidationError
+from pydantic import PlainSerializer, PlainValidator, TypeAdapter, ValidationError
 
-from planner.config.step import StepConfig
 from planner.config.target import Target
 from planner.errors import ChildError
-from planner.wire.data_cost import DataCost
-from planner.wire.module_counts import ModelCounts
-from planner.wire.trace import AllocationTrace, EventKind, Recording, RequestLog, StepTrace
-from planner.wire.value_reads import ReadLog, ValuesRequest
+from planner.wire.jobs import Answer, Job, NeedsValues
+from planner.wire.value_reads import ValuesRequest
 
 # What torch reads its allocator's setting from: the first of these that is set, in 2.15; see
 # c10/core/AllocatorConfig.cpp. Others look in another order, and 2.6 knows the first alone.
@@ -30,33 +27,6 @@ ALLOC_CONF_VARIABLES = (ALLOC_CONF, "PYTORCH_HIP_ALLOC_CONF", "PYTORCH_ALLOC_CON
 CLOSED_PIPE_CODE = 122
 
 _NO_VALUES = ValuesRequest()
-_LETTERS = {
-    EventKind.ALLOC: "a",
-    EventKind.FREE: "f",
-    EventKind.FREE_REQUESTED: "r",
-    EventKind.FREE_COMPLETED: "c",
-    EventKind.EMPTY_CACHE: "e",
-}
-_KINDS_BY_LETTER = {letter: kind for kind, letter in _LETTERS.items()}
-
-
-def _in_short(log: RequestLog) -> dict[str, Any]:
-    return {
-        "kinds": "".join([_LETTERS[kind] for kind in log.kinds]),
-        "blocks": log.blocks,
-        "sizes_bytes": log.sizes_bytes,
-        "streams": log.streams,
-        "workspace_sizes_bytes": log.workspace_sizes_bytes,
-    }
-
-
-def _at_length(short: Any) -> Any:
-    kinds = tuple([_KINDS_BY_LETTER[letter] for letter in short["kinds"]])
-    return {**short, "kinds": kinds}
-
-
-# A letter for each kind: thousands of enumeration members would take longer than all the rest.
-_ShortLog = Annotated[RequestLog, PlainSerializer(_in_short), BeforeValidator(_at_length)]
 
 
 class Engine(str, Enum):
@@ -113,88 +83,45 @@ class Loaded:
     failure: ChildFailure | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunRequest:
-    """One run: what it has (`profile`, see device/profile.py), a step, and what to record of it.
+def _tagged(record: Any) -> dict[str, Any]:
+    """The record with the name of its class, so that a union is read without a guess."""
+    kind = type(record)
+    return {"kind": kind.__name__, "body": _adapter(kind).dump_python(record, mode="json")}
 
-    `values`: what it does about values on the emulated card.
-    """
+
+def _untagged(kinds: Any) -> Callable[[Any], Any]:
+    by_name = {kind.__name__: kind for kind in get_args(kinds)}
+
+    def record_of(document: Any) -> Any:
+        return _adapter(by_name[document["kind"]]).validate_python(document["body"])
+
+    return record_of
+
+
+Delivered = Answer | NeedsValues | ChildFailure
+_Job = Annotated[Job, PlainSerializer(_tagged), PlainValidator(_untagged(Job))]
+_Delivered = Annotated[Delivered, PlainSerializer(_tagged), PlainValidator(_untagged(Delivered))]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRequest:
+    """One job, and the number under which its end is reported."""
 
     number: int
-    profile: str
-    config: StepConfig
-    recording: Recording = Recording.NOTHING
-    values: ValuesRequest = _NO_VALUES
+    job: _Job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InspectRequest:
-    """One run that counts what a step costs, by module down to `depth` (0: the model alone)."""
+class JobEnded:
+    """The end of a job: what it delivered, if anything, and how its process ended."""
 
     number: int
-    profile: str
-    config: StepConfig
-    depth: int
-    values: ValuesRequest = _NO_VALUES
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DataRequest:
-    """One run that times items of the user's data set for about `seconds`."""
-
-    number: int
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordedRun:
-    """What a recorded run delivers: the recording that was asked for, where it succeeded."""
-
-    trace: StepTrace
-    allocations: AllocationTrace | None = None
-    requests: _ShortLog | None = None
-    log: ReadLog | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NeedsValues:
-    """The run ended at a read of a value, which it kept none of."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunEnded:
-    """The end of a run: what it delivered, if anything, and how the process ended.
-
-    `log` is of a values pass. `needs_values`: the run has to be made again with values.
-    """
-
-    number: int
-    trace: StepTrace | None = None
-    allocations: AllocationTrace | None = None
-    requests: _ShortLog | None = None
-    counts: ModelCounts | None = None
-    data_cost: DataCost | None = None
-    log: ReadLog | None = None
-    needs_values: bool = False
-    failure: ChildFailure | None = None
+    delivered: _Delivered | None = None
     exit_code: int | None = None
     signal: int | None = None
 
 
-Message = (
-    LoadRequest
-    | Loaded
-    | RunRequest
-    | InspectRequest
-    | DataRequest
-    | RunEnded
-    | RecordedRun
-    | NeedsValues
-    | StepTrace
-    | ModelCounts
-    | DataCost
-    | ChildFailure
-)
+Message = LoadRequest | Loaded | JobRequest | JobEnded | Delivered
 _KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(Message)}
 _Record = TypeVar("_Record")
 
@@ -211,10 +138,8 @@ def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
 
 def encode(record: Message) -> bytes:
     """One line that `decode` reads back."""
-    kind = type(record)
-    body = _adapter(kind).dump_python(record, mode="json")
     # Escaped to ASCII: the text of an exception may hold what UTF-8 cannot (half a surrogate pair).
-    return json.dumps({"kind": kind.__name__, "body": body}).encode() + b"\n"
+    return json.dumps(_tagged(record)).encode() + b"\n"
 
 
 def decode(line: bytes, expected: tuple[type[_Record], ...]) -> _Record:

@@ -186,14 +186,14 @@ emulation.configure(profile)
 import torch
 emulation.configure(emulation.settle_architecture(profile)[0])
 from planner.config.parse import step_config
-from planner.wire.protocol import RunRequest
+from planner.wire.jobs import RunJob
 from planner.worker.target.contract import load
 from planner.worker.engines.real import run_on_card
 from planner.config.target import parse_target
 config = step_config({"batch_size": batch, "steps": 4, "optimizer": "sgd"})
 trace = run_on_card(
-    load(parse_target(path)), RunRequest(number=1, profile=fraction, config=config)
-)
+    load(parse_target(path)), RunJob(profile=fraction, config=config)
+).trace
 card = trace.card
 print(json.dumps({
     "outcome": trace.outcome.value, "steps": len(trace.step_s),

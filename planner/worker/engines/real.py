@@ -1,6 +1,6 @@
 """The engines that run a step for real: a physical GPU, and the CPU under a limit.
 
-In: the lines of a profile (see device/profile.py). Out: StepTraces with times and readings.
+In: the lines of a profile (see emulator/profile.py). Out: traces with times and readings.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from planner.errors import UnsupportedPlatformError
-from planner.wire.protocol import RecordedRun, RunRequest
-from planner.wire.trace import Recording, StepTrace
+from planner.wire.jobs import RunAnswer, RunJob
+from planner.wire.trace import Recording
 from planner.worker.drive.measure import measure, record
 from planner.worker.engines import alloc_conf
 from planner.worker.engines.meters import CardMeter, CpuMeter
@@ -23,26 +23,26 @@ from planner.worker.target.source import ModelSource
 _WARM_UP = 1 << 18  # elements: enough for every thread to get a share
 
 
-def run_on_card(source: ModelSource, request: RunRequest) -> StepTrace | RecordedRun:
+def run_on_card(source: ModelSource, job: RunJob) -> RunAnswer:
     """Runs the step on the physical GPU, with times and what the card held; or it is recorded.
 
     Raises:
         UnsupportedPlatformError: this process sees no GPU that torch can use.
     """
-    alloc_conf.choose(request.config.alloc_conf)
+    alloc_conf.choose(job.config.alloc_conf)
     if not torch.cuda.is_available():
         raise UnsupportedPlatformError(
             "torch sees no GPU that it can use; look what `nvidia-smi` says, and whether the "
             f"driver is new enough for CUDA {torch.version.cuda}"
         )
     device = torch.device("cuda", 0)
-    _open_card(device, _limits(request.profile).get("kept_bytes", 0.0))
-    if request.recording is Recording.EVENTS:
-        trace, allocations = record(source, request.config, device, real_values=True)
-        return RecordedRun(trace=trace, allocations=allocations)
+    _open_card(device, _limits(job.profile).get("kept_bytes", 0.0))
+    if job.recording is Recording.EVENTS:
+        trace, allocations = record(source, job.config, device, real_values=True)
+        return RunAnswer(trace=trace, allocations=allocations)
     meter = CardMeter(device)
-    trace = measure(source, request.config, device, meter, real_values=True)
-    return replace(trace, step_s=meter.step_s, card=meter.reading)
+    trace = measure(source, job.config, device, meter, real_values=True)
+    return RunAnswer(trace=replace(trace, step_s=meter.step_s, card=meter.reading))
 
 
 def _open_card(device: torch.device, kept_bytes: float) -> None:
@@ -56,24 +56,23 @@ def _open_card(device: torch.device, kept_bytes: float) -> None:
         torch.cuda.set_per_process_memory_fraction(share, device)
 
 
-def run_on_cpu(source: ModelSource, request: RunRequest, threads: int) -> StepTrace | RecordedRun:
+def run_on_cpu(source: ModelSource, job: RunJob, threads: int) -> RunAnswer:
     """Runs the step on the CPU; with a limit, no more private memory is mapped than that."""
     torch.set_num_threads(threads)
     _start_threads()
-    recorded = request.recording is not Recording.NOTHING
+    recorded = job.recording is not Recording.NOTHING
     meter = CpuRecorder() if recorded else CpuMeter()
-    limit = _limits(request.profile).get("data_limit_bytes")
+    limit = _limits(job.profile).get("data_limit_bytes")
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     if limit is not None:
         resource.setrlimit(resource.RLIMIT_DATA, (int(limit), hard))
     try:
-        trace = measure(source, request.config, torch.device("cpu"), meter, real_values=True)
+        trace = measure(source, job.config, torch.device("cpu"), meter, real_values=True)
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
     trace = replace(trace, step_s=meter.step_s, host=meter.reading)
-    if not isinstance(meter, CpuRecorder):
-        return trace
-    return RecordedRun(trace=trace, requests=meter.requests())
+    requests = meter.requests() if isinstance(meter, CpuRecorder) else None
+    return RunAnswer(trace=trace, requests=requests)
 
 
 def _start_threads() -> None:

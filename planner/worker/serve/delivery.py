@@ -1,6 +1,6 @@
-"""What a run delivers to the parent: its answer, or why there is none, in a form that can travel.
+"""What a job delivers to the parent: its answer, or why there is none, in a form that can travel.
 
-In: an answer, an exception, the wait status of the run's process. Out: records of the protocol,
+In: an answer, an exception, the wait status of the job's process. Out: records of the protocol,
 whose texts a terminal and JSON can take.
 """
 
@@ -10,16 +10,12 @@ import os
 from dataclasses import replace
 
 from planner.errors import ModelError, PlannerError
-from planner.wire.data_cost import DataCost
-from planner.wire.module_counts import ModelCounts
-from planner.wire.protocol import CLOSED_PIPE_CODE, ChildFailure, NeedsValues, RecordedRun, RunEnded
+from planner.wire.jobs import Answer, RunAnswer
+from planner.wire.protocol import CLOSED_PIPE_CODE, ChildFailure, Delivered, JobEnded
 from planner.wire.trace import StepTrace
 from planner.worker.serve.pipes import write
 
 _MESSAGE_LIMIT = 4000  # characters of an exception's text; some print whole tensors
-Answer = StepTrace | RecordedRun | ModelCounts | DataCost
-Delivered = Answer | ChildFailure | NeedsValues
-DELIVERED = (StepTrace, RecordedRun, ModelCounts, DataCost, ChildFailure, NeedsValues)
 
 
 def failure_of(error: BaseException) -> ChildFailure:
@@ -40,9 +36,9 @@ def failure_of(error: BaseException) -> ChildFailure:
 
 def printable(answer: Answer) -> Answer:
     """The answer, its texts as a terminal and JSON can take them."""
-    if isinstance(answer, RecordedRun):
+    if isinstance(answer, RunAnswer):
         return replace(answer, trace=_told(answer.trace))
-    return _told(answer) if isinstance(answer, StepTrace) else answer
+    return answer
 
 
 def send(pipe: int, line: bytes) -> int:
@@ -54,21 +50,12 @@ def send(pipe: int, line: bytes) -> int:
     return 0
 
 
-def ended(number: int, delivered: Delivered | None, status: int) -> RunEnded:
-    """How run `number` ended, by the wait status of its process."""
+def ended(number: int, delivered: Delivered | None, status: int) -> JobEnded:
+    """How job `number` ended, by the wait status of its process."""
     code = os.waitstatus_to_exitcode(status)
-    recorded = delivered if isinstance(delivered, RecordedRun) else None
-    alone = delivered if isinstance(delivered, StepTrace) else None
-    return RunEnded(
+    return JobEnded(
         number=number,
-        trace=recorded.trace if recorded else alone,
-        allocations=recorded.allocations if recorded else None,
-        requests=recorded.requests if recorded else None,
-        counts=delivered if isinstance(delivered, ModelCounts) else None,
-        data_cost=delivered if isinstance(delivered, DataCost) else None,
-        log=recorded.log if recorded else None,
-        needs_values=isinstance(delivered, NeedsValues),
-        failure=delivered if isinstance(delivered, ChildFailure) else None,
+        delivered=delivered,
         exit_code=code if code >= 0 else None,
         signal=-code if code < 0 else None,
     )

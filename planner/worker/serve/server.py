@@ -1,10 +1,10 @@
-"""Serves the parent: loads the user's code once, then forks a process for each run.
+"""Serves the parent: loads the user's code once, then forks a process for each job.
 
-In: LoadRequest, then a request for each run, one JSON line each. Out: Loaded and RunEnded lines. A
-forked run starts with torch and the user's code imported and with CUDA untouched: a provably clean
-state.
+In: LoadRequest, then a JobRequest for each job, one JSON line each. Out: Loaded and JobEnded lines.
+A forked job starts with torch and the user's code imported and with CUDA untouched: a provably
+clean state.
 Where the user's code has touched CUDA or started threads while it was imported, a fork would not
-be clean; the child then serves one run in its own process and says so.
+be clean; the child then does one job in its own process and says so.
 """
 
 from __future__ import annotations
@@ -18,43 +18,33 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import NoReturn, cast
+from typing import NoReturn, cast, get_args
 
 from planner.errors import ChildError, UnsupportedPlatformError
 from planner.machine.processes import end_descendants
+from planner.wire.jobs import Answer, Job, NeedsValues
 from planner.wire.protocol import (
     CLOSED_PIPE_CODE,
     ChildVersions,
-    DataRequest,
+    Delivered,
     Engine,
-    InspectRequest,
+    JobRequest,
     Loaded,
     LoadRequest,
-    NeedsValues,
-    RunRequest,
     decode,
     encode,
 )
 from planner.worker.engines import alloc_conf, emulation
-from planner.worker.serve.delivery import (
-    DELIVERED,
-    Answer,
-    Delivered,
-    ended,
-    failure_of,
-    printable,
-    send,
-)
+from planner.worker.serve.delivery import ended, failure_of, printable, send
 from planner.worker.serve.pipes import Lines, PrivateDescriptors, out_of_the_way, write
 from planner.worker.serve.single_run import why_single
 from planner.worker.serve.supervisor import end_with_parent, inherit_orphans
 
 _POLL_S = 0.02
 _exit = os._exit  # the user's code may put a function of its own there
-_Request = RunRequest | InspectRequest | DataRequest
-_REQUESTS = (RunRequest, InspectRequest, DataRequest)
-# A request, and what ends the process with another answer.
-_Measure = Callable[[_Request, Callable[[NeedsValues], NoReturn]], Answer]
+_DELIVERED = get_args(Delivered)
+# A job, and what ends the process with another answer.
+_Answer = Callable[[Job, Callable[[NeedsValues], NoReturn]], Answer]
 
 
 @dataclass(slots=True)
@@ -87,29 +77,29 @@ def _serve(requests: int, answers: int, stack: int, notes: int) -> int:
         return 0
     request = decode(first, (LoadRequest,))
     faulthandler.register(signal.SIGUSR1, file=stack, all_threads=True)
-    loaded, measure = _load(request, notes)
+    loaded, answer = _load(request, notes)
     write(answers, encode(loaded))
-    if measure is None:
+    if answer is None:
         return 1
     if loaded.single_run is not None:
         line = lines.wait()
         if line is not None:
-            _run_here(_decoded(line), measure, answers)
+            _run_here(decode(line, (JobRequest,)), answer, answers)
         return 0
     faulthandler.unregister(signal.SIGUSR1)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # a run tells where it hangs, not its server
-    _Server(lines=lines, answers=answers, stack=stack, measure=measure, private=private).serve()
+    _Server(lines=lines, answers=answers, stack=stack, answer=answer, private=private).serve()
     return 0
 
 
-def _load(request: LoadRequest, notes: int) -> tuple[Loaded, _Measure | None]:
+def _load(request: LoadRequest, notes: int) -> tuple[Loaded, _Answer | None]:
     try:
         _load_torch(request)
         from planner.worker.serve.session import Worker
 
-        session = Worker(request.target, request.engine, request.values, notes)
+        worker = Worker(request.target, request.engine, request.values, notes)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would swallow how a run ended
-        return Loaded(versions=_versions(), single_run=why_single()), session.answer
+        return Loaded(versions=_versions(), single_run=why_single()), worker.answer
     except BaseException as error:
         return Loaded(failure=failure_of(error)), None
 
@@ -128,15 +118,9 @@ def _load_torch(request: LoadRequest) -> None:
         ) from error
 
 
-def _decoded(line: bytes) -> _Request:
-    return cast("_Request", decode(line, _REQUESTS))
-
-
-def _outcome(
-    request: _Request, measure: _Measure, instead: Callable[[NeedsValues], NoReturn]
-) -> Delivered:
+def _outcome(job: Job, answer: _Answer, instead: Callable[[NeedsValues], NoReturn]) -> Delivered:
     try:
-        return printable(measure(request, instead))
+        return printable(answer(job, instead))
     except BaseException as error:
         return failure_of(error)
 
@@ -156,7 +140,7 @@ class _Server:
     lines: Lines
     answers: int
     stack: int
-    measure: _Measure
+    answer: _Answer
     private: PrivateDescriptors
     running: list[_Running] = field(default_factory=list)
 
@@ -172,13 +156,13 @@ class _Server:
                     if arrived is None:
                         return  # the supervisor ends the runs
                     for line in arrived:
-                        run = self._fork(_decoded(line))
+                        run = self._fork(decode(line, (JobRequest,)))
                         self.running.append(run)
                         selector.register(run.pipe, selectors.EVENT_READ, run)
                 for run in [run for run in self.running if self._has_ended(run, selector)]:
                     self.running.remove(run)
 
-    def _fork(self, request: _Request) -> _Running:
+    def _fork(self, request: JobRequest) -> _Running:
         read_end, write_end = map(out_of_the_way, os.pipe())
         parent = os.getpid()
         pid = os.fork()
@@ -197,10 +181,10 @@ class _Server:
             self.private.descriptors.append(write_end)  # for what the user's code forks
             faulthandler.register(signal.SIGUSR1, file=self.stack, all_threads=True)
 
-            def instead(answer: NeedsValues) -> NoReturn:
-                _leave(send(write_end, encode(answer)))
+            def instead(other: NeedsValues) -> NoReturn:
+                _leave(send(write_end, encode(other)))
 
-            code = send(write_end, encode(_outcome(request, self.measure, instead)))
+            code = send(write_end, encode(_outcome(request.job, self.answer, instead)))
         except BaseException:
             sys.excepthook(*sys.exc_info())
         finally:
@@ -220,19 +204,19 @@ class _Server:
         delivered: Delivered | None = None
         if run.received.endswith(b"\n"):
             with suppress(ChildError):  # the user's code wrote to a descriptor that is not its own
-                delivered = cast("Delivered", decode(bytes(run.received), DELIVERED))
+                delivered = cast("Delivered", decode(bytes(run.received), _DELIVERED))
         write(self.answers, encode(ended(run.number, delivered, status)))
         return True
 
 
-def _run_here(request: _Request, measure: _Measure, answers: int) -> None:
+def _run_here(request: JobRequest, answer: _Answer, answers: int) -> None:
     code = 1
 
-    def instead(answer: NeedsValues) -> NoReturn:
-        _leave(send(answers, encode(ended(request.number, answer, status=0))))
+    def instead(other: NeedsValues) -> NoReturn:
+        _leave(send(answers, encode(ended(request.number, other, status=0))))
 
     try:
-        outcome = _outcome(request, measure, instead)
+        outcome = _outcome(request.job, answer, instead)
         code = send(answers, encode(ended(request.number, outcome, status=0)))
     except BaseException:
         sys.excepthook(*sys.exc_info())

@@ -1,6 +1,6 @@
-"""One loaded target in the child: from a RunRequest to a StepTrace on its engine.
+"""One loaded target in the child: does each kind of job on its engine.
 
-In: the target, then run requests. Out: traces, completed with what only the device knows.
+In: the target, then jobs. Out: answers; traces are completed with what only the device knows.
 """
 
 from __future__ import annotations
@@ -19,16 +19,10 @@ import torch
 from planner.config.target import Target, TargetKind
 from planner.errors import UsageError
 from planner.wire.data_cost import DataCost
+from planner.wire.jobs import Answer, CountJob, DataJob, Job, NeedsValues, RunAnswer, RunJob
 from planner.wire.module_counts import ModelCounts
-from planner.wire.protocol import (
-    DataRequest,
-    Engine,
-    InspectRequest,
-    NeedsValues,
-    RecordedRun,
-    RunRequest,
-)
-from planner.wire.trace import AllocationTrace, Outcome, Recording, RequestLog, StepTrace
+from planner.wire.protocol import Engine
+from planner.wire.trace import AllocationTrace, Outcome, Recording, RequestLog
 from planner.wire.value_reads import ValuesPass, ValuesRequest
 from planner.worker.drive.data_cost import measure_data
 from planner.worker.drive.measure import measure, record, record_requests
@@ -78,40 +72,40 @@ class Worker:
         if torch.get_num_threads() > 1 or _native_threads() > started:
             self._threads = 1
 
-    def answer(
-        self,
-        request: RunRequest | InspectRequest | DataRequest,
-        instead: Callable[[NeedsValues], NoReturn],
-    ) -> StepTrace | RecordedRun | ModelCounts | DataCost:
-        """What the request asks for; or this process ends by `instead`, with another answer."""
-        if isinstance(request, DataRequest):
-            torch.set_num_threads(1)  # as in a worker of a DataLoader
-            return measure_data(self._source, request.seconds)
-        if isinstance(request, InspectRequest):
-            return self._inspect(request, instead)
+    def answer(self, job: Job, instead: Callable[[NeedsValues], NoReturn]) -> Answer:
+        """What the job brings; or this process ends by `instead`, with another answer."""
+        if isinstance(job, RunJob):
+            return self._run(job, instead)
+        if isinstance(job, CountJob):
+            return self._count(job, instead)
+        return self._time_data(job)
+
+    def _run(self, job: RunJob, instead: Callable[[NeedsValues], NoReturn]) -> RunAnswer:
         if self._engine is Engine.CPU:
-            return run_on_cpu(self._source, request, self._threads)
+            return run_on_cpu(self._source, job, self._threads)
         if self._engine is Engine.CUDA:
             torch.set_num_threads(self._threads)
-            return run_on_card(self._source, request)
-        return self._run_emulated(request, instead)
+            return run_on_card(self._source, job)
+        return self._run_emulated(job, instead)
 
-    def _run_emulated(
-        self, request: RunRequest, instead: Callable[[NeedsValues], NoReturn]
-    ) -> StepTrace | RecordedRun:
-        unsupported = self._prepare(request)
-        values = self._values_of(request, instead)
+    def _time_data(self, job: DataJob) -> DataCost:
+        torch.set_num_threads(1)  # as in a worker of a DataLoader
+        return measure_data(self._source, job.seconds)
+
+    def _run_emulated(self, job: RunJob, instead: Callable[[NeedsValues], NoReturn]) -> RunAnswer:
+        unsupported = self._prepare(job)
+        values = self._values_of(job, instead)
         attention.reset()
         device = torch.device("cuda", 0)
         allocations: AllocationTrace | None = None
         requests: RequestLog | None = None
         with self._active(values):
-            if request.recording is Recording.EVENTS:
-                trace, allocations = record(self._source, request.config, device)
-            elif request.recording is Recording.REQUESTS:
-                trace, requests = record_requests(self._source, request.config, device)
+            if job.recording is Recording.EVENTS:
+                trace, allocations = record(self._source, job.config, device)
+            elif job.recording is Recording.REQUESTS:
+                trace, requests = record_requests(self._source, job.config, device)
             else:
-                trace = measure(self._source, request.config, device)
+                trace = measure(self._source, job.config, device)
         notes = emulation.notes()
         backends = {*attention.recorded(), *emulation.attention_kernels(notes)}
         completed = replace(
@@ -131,40 +125,37 @@ class Worker:
             ),
             warnings=(*trace.warnings, *emulation.warnings(notes)),
         )
-        log = values.log()
-        if request.recording is Recording.NOTHING and log is None:
-            return completed
         if requests is not None:
             sizes = emulation.workspace_sizes(notes)
             requests = replace(requests, workspace_sizes_bytes=sizes)
-        return RecordedRun(trace=completed, allocations=allocations, requests=requests, log=log)
+        return RunAnswer(
+            trace=completed, allocations=allocations, requests=requests, log=values.log()
+        )
 
-    def _inspect(
-        self, request: InspectRequest, instead: Callable[[NeedsValues], NoReturn]
-    ) -> ModelCounts:
-        """Counts what a step costs, on the card of the request."""
+    def _count(self, job: CountJob, instead: Callable[[NeedsValues], NoReturn]) -> ModelCounts:
+        """Counts what a step costs, on the card of the job."""
         from planner.worker.count.inspection import inspect_model
 
-        unsupported = self._prepare(request)
-        values = self._values_of(request, instead)
+        unsupported = self._prepare(job)
+        values = self._values_of(job, instead)
         device = torch.device("cuda", 0)
         with self._active(values):
-            found = inspect_model(self._source, request.config, device, request.depth)
+            found = inspect_model(self._source, job.config, device, job.depth)
         return replace(
             found,
             value_reads=values.value_reads(),
             assumptions=(*found.assumptions, *unsupported),
         )
 
-    def _prepare(self, request: RunRequest | InspectRequest) -> tuple[str, ...]:
+    def _prepare(self, job: RunJob | CountJob) -> tuple[str, ...]:
         """Makes the device the card; what that assumes."""
         torch.set_num_threads(self._threads)
-        settled, unsupported = emulation.settle_architecture(request.profile)
+        settled, unsupported = emulation.settle_architecture(job.profile)
         emulation.configure(settled)
         with warnings.catch_warnings():
             if unsupported:  # torch says at length what `unsupported` says in a sentence
                 warnings.simplefilter("ignore", UserWarning)
-            _start_allocator(request.config.alloc_conf)
+            _start_allocator(job.config.alloc_conf)
         return (unsupported,) if unsupported else ()
 
     def _begin_values(self, request: ValuesRequest) -> None:
@@ -179,17 +170,17 @@ class Worker:
 
     def _values_of(
         self,
-        request: RunRequest | InspectRequest,
+        job: RunJob | CountJob,
         instead: Callable[[NeedsValues], NoReturn],
     ) -> PassOfValues:
         """The pass that this run is; the one that was begun at the import, where there is one."""
         if self._from_import is not None:
             return self._from_import
         self._entered.close()
-        if self._has_read and request.values.kind is ValuesPass.UNANSWERED:
+        if self._has_read and job.values.kind is ValuesPass.UNANSWERED:
             instead(NeedsValues())
         on_first_read = partial(instead, NeedsValues())
-        return pass_of_values(request.values, on_first_read, note_reads)
+        return pass_of_values(job.values, on_first_read, note_reads)
 
     def _active(self, values: PassOfValues) -> AbstractContextManager[None]:
         """The context of the run; one that was begun at the import ends with it."""

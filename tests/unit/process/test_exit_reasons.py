@@ -6,7 +6,7 @@ import pytest
 
 import planner.errors
 from planner.process.exit_reasons import death, ending, told_stack
-from planner.wire.protocol import CLOSED_PIPE_CODE, RunEnded
+from planner.wire.protocol import CLOSED_PIPE_CODE, JobEnded
 
 
 @pytest.mark.parametrize(
@@ -15,14 +15,14 @@ from planner.wire.protocol import CLOSED_PIPE_CODE, RunEnded
     ids=["undefined symbol", "sys.exit"],
 )
 def test_a_function_that_is_missing_at_its_first_call_is_a_hint(code: int, hinted: bool) -> None:
-    said = death(RunEnded(number=1, exit_code=code), "the run with batch 4")
+    said = death(JobEnded(number=1, exit_code=code), "the run with batch 4")
     assert said.startswith("the run with batch 4 ended before it had a result: ")
     assert f"exit code {code}" in said
     assert ('"symbol lookup error"' in said) is hinted
 
 
 def test_a_run_that_could_not_answer_says_why() -> None:
-    said = death(RunEnded(number=1, exit_code=CLOSED_PIPE_CODE), "the run with batch 4")
+    said = death(JobEnded(number=1, exit_code=CLOSED_PIPE_CODE), "the run with batch 4")
     assert said.startswith(
         "the run with batch 4 could not give its result: the model's code closed"
     )

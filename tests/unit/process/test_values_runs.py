@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+import pytest
+
 from planner.config.step import StepConfig
+from planner.errors import ChildError
 from planner.process.values_runs import ValuesRuns
-from planner.wire.protocol import RunEnded
-from planner.wire.trace import Outcome, Recording, StepTrace
-from planner.wire.value_reads import ReadLog, ValuesPass, ValuesRequest
+from planner.wire.jobs import CountJob, NeedsValues, RunAnswer, RunJob
+from planner.wire.module_counts import FlopRules, ModelCounts, StepCounts, Structure
+from planner.wire.trace import Counts, Outcome, Recording, StepTrace
+from planner.wire.value_reads import ReadLog, ValuesPass
 
 CARD = "name=card\ncapacity_bytes=1000\n"
 TRACE = StepTrace(
@@ -17,6 +21,15 @@ TRACE = StepTrace(
     peak_allocated_bytes=1,
     peak_active_bytes=1,
     peak_reserved_bytes=1,
+)
+COUNTS = ModelCounts(
+    counts=Counts(parameters=1, trainable_parameters=1, buffers=0),
+    step=StepCounts(forward_flops_per_sample=1, step_flops=3, activations_per_sample=None),
+    modules=(),
+    structure=Structure.WHOLE_MODEL,
+    flop_rules=FlopRules.TORCH,
+    forward_flops_by_torch=1,
+    build_on="meta",
 )
 
 
@@ -28,25 +41,29 @@ class Child:
     fails: bool = False
     asked: list[tuple[ValuesPass, str, int]] = field(default_factory=list)
 
-    def run(
-        self, profile: str, config: StepConfig, recording: Recording, values: ValuesRequest
-    ) -> RunEnded:
-        self.asked.append((values.kind, profile, values.seed))
+    def run(self, job: RunJob) -> RunAnswer | NeedsValues:
+        values = job.values
+        self.asked.append((values.kind, job.profile, values.seed))
         if values.kind is ValuesPass.UNANSWERED and self.reads:
-            return RunEnded(number=1, needs_values=True)
+            return NeedsValues()
         log = ReadLog(seed=values.seed) if values.kind is ValuesPass.VALUES else None
         outcome = Outcome.MODEL_ERROR if self.fails else Outcome.COMPLETED
-        return RunEnded(number=1, trace=replace(TRACE, outcome=outcome), log=log)
+        return RunAnswer(trace=replace(TRACE, outcome=outcome), log=log)
+
+    def count(self, job: CountJob) -> ModelCounts | NeedsValues:
+        found = self.run(RunJob(profile=job.profile, config=job.config, values=job.values))
+        return found if isinstance(found, NeedsValues) else COUNTS
 
     @property
     def kinds(self) -> list[ValuesPass]:
         return [kind for kind, _, _ in self.asked]
 
 
-def run(runs: ValuesRuns, child: Child, profile: str = CARD, **config: int) -> RunEnded:
+def run(runs: ValuesRuns, child: Child, profile: str = CARD, **config: int) -> RunAnswer:
     seed = config.pop("seed", 0)
     step = StepConfig(**config)  # type: ignore[arg-type] # numbers alone
-    return runs.run(child.run, profile, step, Recording.EVENTS, seed)
+    job = RunJob(profile=profile, config=step, recording=Recording.EVENTS)
+    return runs.run(child.run, job, seed)
 
 
 def test_a_step_that_reads_nothing_is_run_once() -> None:
@@ -77,18 +94,21 @@ def test_values_are_computed_without_a_limit_and_once_for_a_batch_and_seed() -> 
 
 def test_a_values_pass_that_fails_is_the_answer() -> None:
     runs, child = ValuesRuns(reads_values=True), Child(reads=True, fails=True)
-    ended = run(runs, child)
-    assert ended.trace is not None
-    assert ended.trace.outcome is Outcome.MODEL_ERROR
+    assert run(runs, child).trace.outcome is Outcome.MODEL_ERROR
     assert child.kinds == [ValuesPass.VALUES]
 
 
 def test_a_counted_run_with_values_needs_no_second_pass() -> None:
     runs, child = ValuesRuns(), Child(reads=True)
 
-    def count(values: ValuesRequest) -> RunEnded:
-        return child.run(CARD, StepConfig(), Recording.NOTHING, values)
-
-    runs.count(count, StepConfig())
-    runs.count(count, StepConfig())
+    job = CountJob(profile=CARD, config=StepConfig(), depth=0)
+    assert runs.count(child.count, job) is COUNTS
+    assert runs.count(child.count, job) is COUNTS
     assert child.kinds == [ValuesPass.UNANSWERED, ValuesPass.VALUES, ValuesPass.VALUES]
+
+
+def test_a_pass_that_has_values_cannot_need_them() -> None:
+    runs = ValuesRuns(reads_values=True)
+    job = CountJob(profile=CARD, config=StepConfig(), depth=0)
+    with pytest.raises(ChildError, match="asked for values in a run that has them"):
+        runs.count(lambda job: NeedsValues(), job)

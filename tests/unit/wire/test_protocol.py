@@ -12,18 +12,17 @@ from hypothesis import strategies as st
 from planner.config.step import InputSpec, OptimizerName, Precision, StepConfig
 from planner.config.target import Target, TargetKind
 from planner.errors import ChildError
+from planner.wire.data_cost import DataCost
+from planner.wire.jobs import CountJob, DataJob, NeedsValues, RunAnswer, RunJob
 from planner.wire.module_counts import FlopRules, ModelCounts, StepCounts, Structure
 from planner.wire.protocol import (
     ChildFailure,
     ChildVersions,
-    InspectRequest,
+    JobEnded,
+    JobRequest,
     Loaded,
     LoadRequest,
     Message,
-    NeedsValues,
-    RecordedRun,
-    RunEnded,
-    RunRequest,
     decode,
     encode,
 )
@@ -112,6 +111,11 @@ LOG = RequestLog(
     sizes_bytes=(1 << 45,) * len(EventKind),
     streams=(0,) * (len(EventKind) - 1) + (3,),
 )
+ANSWER = RunAnswer(trace=TRACE)
+COST = DataCost(
+    items=3, cpu_mean_s=0.5, cpu_median_s=0.25, wall_mean_s=1.0, wall_median_s=1.0, item_bytes=None,
+    collate_s=None,
+)  # fmt: skip
 EVENTS = tuple(AllocationEvent(kind=kind, block=1, size_bytes=2) for kind in EventKind)
 
 
@@ -126,25 +130,30 @@ EVENTS = tuple(AllocationEvent(kind=kind, block=1, size_bytes=2) for kind in Eve
         ),
         Loaded(versions=ChildVersions(torch="2.6", cuda="12.4", python="3.10"), single_run="why"),
         Loaded(failure=ChildFailure(error="TargetError", message="no\nmodel")),
-        RunRequest(number=7, profile="", config=CONFIG),
-        RunRequest(number=7, profile="", config=CONFIG, recording=Recording.REQUESTS),
-        RunRequest(
+        JobRequest(number=7, job=RunJob(profile="", config=CONFIG)),
+        JobRequest(number=7, job=RunJob(profile="", config=CONFIG, recording=Recording.REQUESTS)),
+        JobRequest(
             number=7,
-            profile="",
-            config=CONFIG,
-            values=ValuesRequest(kind=ValuesPass.ANSWERED, log=READ),
+            job=RunJob(
+                profile="",
+                config=CONFIG,
+                values=ValuesRequest(kind=ValuesPass.ANSWERED, log=READ),
+            ),
         ),
-        RunEnded(number=7, trace=TRACE, exit_code=0),
-        RunEnded(number=7, trace=TRACE, log=READ),
-        RunEnded(number=7, needs_values=True, exit_code=0),
+        JobRequest(number=9, job=CountJob(profile="", config=CONFIG, depth=0)),
+        JobRequest(number=9, job=DataJob(seconds=0.5)),
+        JobEnded(number=7, delivered=RunAnswer(trace=TRACE), exit_code=0),
+        JobEnded(number=7, delivered=RunAnswer(trace=TRACE, log=READ)),
+        JobEnded(number=7, delivered=NeedsValues(), exit_code=0),
+        JobEnded(number=7, delivered=ChildFailure(error="ModelError", message="m"), exit_code=0),
+        JobEnded(number=8, signal=9),
+        JobEnded(number=9, delivered=RunAnswer(trace=TRACE, requests=LOG), exit_code=0),
+        JobEnded(number=9, delivered=COUNTS, exit_code=0),
+        JobEnded(number=9, delivered=COST, exit_code=0),
         NeedsValues(),
-        RunEnded(number=8, signal=9),
-        RunEnded(number=9, trace=TRACE, requests=LOG, exit_code=0),
-        RecordedRun(trace=TRACE, requests=LOG),
-        RecordedRun(trace=TRACE, allocations=AllocationTrace(events=EVENTS)),
-        InspectRequest(number=9, profile="", config=CONFIG, depth=0),
-        RunEnded(number=9, counts=COUNTS, exit_code=0),
-        TRACE,
+        RunAnswer(trace=TRACE, requests=LOG),
+        RunAnswer(trace=TRACE, allocations=AllocationTrace(events=EVENTS)),
+        COUNTS,
     ],
     ids=lambda record: type(record).__name__,
 )
@@ -167,8 +176,10 @@ def test_round_trip(record: Message) -> None:
 )
 def test_any_argument_survives(arguments: list[tuple[str, object]]) -> None:
     config = StepConfig(optimizer_arguments=tuple(arguments))  # type: ignore[arg-type] # any text
-    sent = RunRequest(number=1, profile="", config=config)
-    found = decode(encode(sent), (RunRequest,)).config.optimizer_arguments
+    sent = JobRequest(number=1, job=RunJob(profile="", config=config))
+    job = decode(encode(sent), (JobRequest,)).job
+    assert isinstance(job, RunJob)
+    found = job.config.optimizer_arguments
     assert len(found) == len(arguments)
     for (name, value), (wanted_name, wanted) in zip(found, arguments, strict=True):
         assert name == wanted_name
@@ -187,14 +198,18 @@ def test_any_argument_survives(arguments: list[tuple[str, object]]) -> None:
         b"{}\n",
         b"\xff\xfe\n",
         b'{"kind": "Nothing", "body": {}}\n',
-        b'{"kind": "RunEnded", "body": {}}\n',
-        b'{"kind": "RunEnded", "body": {"number": "many"}}\n',
-        encode(TRACE)[: len(encode(TRACE)) // 2],
+        b'{"kind": "JobEnded", "body": {}}\n',
+        b'{"kind": "JobEnded", "body": {"number": "many"}}\n',
+        b'{"kind": "JobEnded", "body": {"number": 1, "delivered": 3}}\n',
+        b'{"kind": "JobEnded", "body": {"number": 1, "delivered": {"kind": "Loaded"}}}\n',
+        b'{"kind": "JobEnded", "body": {"number": 1, "delivered": {"kind": "RunAnswer"}}}\n',
+        b'{"kind": "JobRequest", "body": {"number": 1, "job": null}}\n',
+        encode(ANSWER)[: len(encode(ANSWER)) // 2],
     ],
 )
 def test_garbage_is_an_error_that_shows_it(line: bytes) -> None:
     with pytest.raises(ChildError, match="something unreadable") as caught:
-        decode(line, (RunEnded, StepTrace))
+        decode(line, (JobEnded, JobRequest, RunAnswer))
     assert repr(line[:50])[2:20] in str(caught.value)
 
 
@@ -209,17 +224,17 @@ def test_garbage_is_an_error_that_shows_it(line: bytes) -> None:
     ],
 )
 def test_requests_that_cannot_be_are_an_error(change: dict[str, object]) -> None:
-    document = json.loads(encode(RecordedRun(trace=TRACE, requests=LOG)))
+    document = json.loads(encode(RunAnswer(trace=TRACE, requests=LOG)))
     document["body"]["requests"].update(change)
     with pytest.raises(ChildError, match="something unreadable"):
-        decode(json.dumps(document).encode(), (RecordedRun,))
+        decode(json.dumps(document).encode(), (RunAnswer,))
 
 
 def test_requests_that_are_no_object_are_an_error() -> None:
-    document = json.loads(encode(RecordedRun(trace=TRACE, requests=LOG)))
+    document = json.loads(encode(RunAnswer(trace=TRACE, requests=LOG)))
     document["body"]["requests"] = 7
     with pytest.raises(ChildError, match="something unreadable"):
-        decode(json.dumps(document).encode(), (RecordedRun,))
+        decode(json.dumps(document).encode(), (RunAnswer,))
 
 
 def test_columns_have_one_length() -> None:
@@ -228,8 +243,8 @@ def test_columns_have_one_length() -> None:
 
 
 def test_a_record_out_of_turn_is_an_error() -> None:
-    with pytest.raises(ChildError, match="sent RunEnded out of turn"):
-        decode(encode(RunEnded(number=1)), (Loaded,))
+    with pytest.raises(ChildError, match="sent JobEnded out of turn"):
+        decode(encode(JobEnded(number=1)), (Loaded,))
 
 
 def test_garbage_is_shown_cut() -> None:

@@ -1,0 +1,158 @@
+"""The kinds of work that the child is asked for: a job each, and the record that answers it.
+
+In: nothing. Out: jobs and answers, sent as JSON by wire/protocol.py. Convention: a job says in
+words what is done for it. A new kind is a job and its answer here, a name in `Job` and `Answer`,
+and a method of `Worker` in worker/serve/session.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
+
+from pydantic import BeforeValidator, PlainSerializer
+
+from planner.config.step import StepConfig
+from planner.wire.data_cost import DataCost
+from planner.wire.module_counts import ModelCounts
+from planner.wire.trace import AllocationTrace, EventKind, Recording, RequestLog, StepTrace
+from planner.wire.value_reads import ReadLog, ValuesRequest
+
+AnswerT = TypeVar("AnswerT")
+
+_NO_VALUES = ValuesRequest()
+_LETTERS = {
+    EventKind.ALLOC: "a",
+    EventKind.FREE: "f",
+    EventKind.FREE_REQUESTED: "r",
+    EventKind.FREE_COMPLETED: "c",
+    EventKind.EMPTY_CACHE: "e",
+}
+_KINDS_BY_LETTER = {letter: kind for kind, letter in _LETTERS.items()}
+
+
+def _in_short(log: RequestLog) -> dict[str, Any]:
+    return {
+        "kinds": "".join([_LETTERS[kind] for kind in log.kinds]),
+        "blocks": log.blocks,
+        "sizes_bytes": log.sizes_bytes,
+        "streams": log.streams,
+        "workspace_sizes_bytes": log.workspace_sizes_bytes,
+    }
+
+
+def _at_length(short: Any) -> Any:
+    kinds = tuple([_KINDS_BY_LETTER[letter] for letter in short["kinds"]])
+    return {**short, "kinds": kinds}
+
+
+# A letter for each kind: thousands of enumeration members would take longer than all the rest.
+_ShortLog = Annotated[RequestLog, PlainSerializer(_in_short), BeforeValidator(_at_length)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunAnswer:
+    """How a step ran, and the recording that was asked for, where it succeeded.
+
+    `log` is of a values pass.
+    """
+
+    trace: StepTrace
+    allocations: AllocationTrace | None = None
+    requests: _ShortLog | None = None
+    log: ReadLog | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NeedsValues:
+    """The job ended at a read of a value, of which it kept none: it has to be done with values."""
+
+
+class JobOf(Generic[AnswerT]):
+    """A kind of work that is answered by an AnswerT."""
+
+    __slots__ = ()
+
+    answer: ClassVar[type[Any]]  # the AnswerT
+    ends_all: ClassVar[bool] = False  # whether no other job goes on where this takes too long
+
+    @property
+    def doing(self) -> str:
+        """What the child does, as "running the step with batch 4"."""
+        raise NotImplementedError
+
+    @property
+    def name(self) -> str:
+        """The job as a noun, as "the run with batch 4"."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunJob(JobOf[RunAnswer]):
+    """Run a step: what it has (`profile`, see emulator/profile.py), and what to record of it.
+
+    `values`: what it does about values on the emulated card.
+    """
+
+    answer: ClassVar[type[Any]] = RunAnswer
+    ends_all: ClassVar[bool] = True
+
+    profile: str
+    config: StepConfig
+    recording: Recording = Recording.NOTHING
+    values: ValuesRequest = _NO_VALUES
+
+    @property
+    def doing(self) -> str:
+        """See JobOf."""
+        return f"running the step with batch {self.config.batch_size}"
+
+    @property
+    def name(self) -> str:
+        """See JobOf."""
+        return f"the run with batch {self.config.batch_size}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountJob(JobOf[ModelCounts]):
+    """Count what a step costs, by module down to `depth` (0: the model alone)."""
+
+    answer: ClassVar[type[Any]] = ModelCounts
+
+    profile: str
+    config: StepConfig
+    depth: int
+    values: ValuesRequest = _NO_VALUES
+
+    @property
+    def doing(self) -> str:
+        """See JobOf."""
+        return f"counting the step with batch {self.config.batch_size}"
+
+    @property
+    def name(self) -> str:
+        """See JobOf."""
+        return f"the run with batch {self.config.batch_size}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataJob(JobOf[DataCost]):
+    """Time items of the user's data set for about `seconds`."""
+
+    answer: ClassVar[type[Any]] = DataCost
+
+    seconds: float
+
+    @property
+    def doing(self) -> str:
+        """See JobOf."""
+        return "timing the data set"
+
+    @property
+    def name(self) -> str:
+        """See JobOf."""
+        return "timing the data set"
+
+
+Job = RunJob | CountJob | DataJob
+Answer = RunAnswer | ModelCounts | DataCost
