@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,10 @@ from planner.wire.run_notes import StepNote
 from planner.worker.count.counted_step import counted_step
 from planner.worker.count.counts import ModelCall
 from planner.worker.count.module_table import Forward, Table, module_table
-from planner.worker.drive import forward, lightning, loop
-from planner.worker.drive.batch import plan_batch
-from planner.worker.drive.job import Job, job_of
-from planner.worker.drive.measure import step_plan
+from planner.worker.drive import forward, loop
+from planner.worker.drive.job import Job
+from planner.worker.drive.prepare import StepLog, prepare
 from planner.worker.model import compiled
-from planner.worker.model.checkpointing import checkpoint_activations
 from planner.worker.model.construct import Built, construct, count
 from planner.worker.model.weight_average import weight_average
 from planner.worker.record.watch import Watch
@@ -36,16 +34,6 @@ from planner.worker.serve.progress import note_step
 from planner.worker.target.frames import describe, user_frames
 from planner.worker.target.source import ModelSource
 from planner.worker.target.unloadable import library_error
-
-
-@dataclass(slots=True)
-class _Log:
-    """What is known so far."""
-
-    resident_bytes: int
-    during: str = "build"
-    assumptions: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
 
 
 def inspect_model(
@@ -58,12 +46,14 @@ def inspect_model(
         UsageError: an option that cannot be used with this model.
         ModelError: the user's code, or PyTorch on its behalf, raised.
     """
-    log = _Log(resident_bytes=_resident_bytes())
+    resident_bytes = _resident_bytes()
+    log = StepLog()
     once = replace(config, steps=1, accumulate=1)
     try:
         built = construct(source, once, device)
         with compiled.in_eager_mode(built.model):
-            return _inspect(source, once, device, depth, log, built)
+            counts = _inspect(source, once, device, depth, log, built)
+        return replace(counts, resident_bytes=resident_bytes)
     except PlannerError:
         raise
     except BaseException as error:
@@ -81,27 +71,18 @@ def _inspect(
     config: StepConfig,
     device: torch.device,
     depth: int,
-    log: _Log,
+    log: StepLog,
     built: Built,
 ) -> ModelCounts:
-    log.assumptions += built.assumptions
-    log.warnings += built.warnings
+    log.add(built)
     if compiled.has_compiled_parts(built.model):
         log.assumptions.append(compiled.EAGER_TIMES)
     model = compiled.original(built.model)
-    _prepared(model, config, log)
-    job = job_of(source, config, model, device)
-    log.assumptions += job.assumptions
-    log.during = "batch"
-    with_target = lightning.wants_target(source, config, model)
-    batch = plan_batch(source, config, device, with_target=with_target)
-    log.assumptions += batch.assumptions
-    log.warnings += batch.warnings
-    plan = step_plan(source, config, model, device, job, batch)
-    plan = replace(plan, average=weight_average(model, config.ema))
+    prepared = prepare(source, config, model, device, log)
+    plan = replace(prepared.plan, average=weight_average(model, config.ema))
     log.during = "step 1"
     note_step(StepNote(step=1, steps=1, modules=sum(1 for _ in model.modules())))
-    step = counted_step(plan, partial(_optimizer, job, log))
+    step = counted_step(plan, partial(_optimizer, prepared.job, log))
     plan = replace(plan, optimizer=step.optimizer)
     log.assumptions += step.assumptions
     log.during = "forward"
@@ -121,7 +102,6 @@ def _inspect(
         operators=step.operators,
         batch_tensors_bytes=step.batch_tensors_bytes,
         tf32_matmul=torch.backends.cuda.matmul.allow_tf32,
-        resident_bytes=log.resident_bytes,
         assumptions=tuple(log.assumptions),
         warnings=tuple(log.warnings),
     )
@@ -133,18 +113,7 @@ def _resident_bytes() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def _prepared(model: nn.Module, config: StepConfig, log: _Log) -> None:
-    """Bring the model into the state in which its steps run."""
-    if config.mode is Mode.TRAIN and not model.training:
-        model.train()
-        log.assumptions.append("model.train() was called: the model came in evaluation mode")
-    if config.checkpoint_activations:
-        notes = checkpoint_activations(model)
-        log.assumptions += notes.assumptions
-        log.warnings += notes.warnings
-
-
-def _optimizer(job: Job, log: _Log) -> Any | None:
+def _optimizer(job: Job, log: StepLog) -> Any | None:
     log.during = "optimizer"
     chosen = job.choose()
     log.assumptions += chosen.assumptions
@@ -152,7 +121,7 @@ def _optimizer(job: Job, log: _Log) -> Any | None:
     return chosen.optimizer
 
 
-def _forward(plan: loop.StepPlan, calls: Sequence[ModelCall], log: _Log) -> Forward:
+def _forward(plan: loop.StepPlan, calls: Sequence[ModelCall], log: StepLog) -> Forward:
     model, trains = plan.model, plan.config.mode is Mode.TRAIN
     name = plan.origin if trains else "inference_step"
     if not calls:
@@ -172,7 +141,7 @@ def _forward(plan: loop.StepPlan, calls: Sequence[ModelCall], log: _Log) -> Forw
     )
 
 
-def _without_a_call(plan: loop.StepPlan, name: str, log: _Log) -> Forward:
+def _without_a_call(plan: loop.StepPlan, name: str, log: StepLog) -> Forward:
     model, batch, trains = plan.model, plan.make_batch(), plan.config.mode is Mode.TRAIN
     if (plan.training_step if trains else plan.inference_step) is None:
         # the loop has called it, and it could not be watched

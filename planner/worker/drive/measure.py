@@ -6,26 +6,23 @@ raised. Convention: only torch.OutOfMemoryError is running out of memory; a text
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import nn
 
 from planner.config.step import Mode, StepConfig
 from planner.errors import ModelError, TargetError, UsageError
 from planner.wire.run_notes import StepNote
 from planner.wire.trace import AllocationTrace, Counts, Failure, Outcome, RequestLog, StepTrace
-from planner.worker.drive import forward, lightning, loop
+from planner.worker.drive import forward, loop
 from planner.worker.drive.accumulation import Accumulation, shortened
-from planner.worker.drive.batch import BatchPlan, plan_batch
 from planner.worker.drive.gradients import missing_gradients
-from planner.worker.drive.job import Job, job_of
 from planner.worker.drive.loss import DefaultLoss
+from planner.worker.drive.prepare import StepLog, prepare
 from planner.worker.drive.step_events import optimizers_noted
 from planner.worker.engines import peaks
-from planner.worker.model import compiled, meta, precision
-from planner.worker.model.checkpointing import checkpoint_activations
+from planner.worker.model import compiled, meta
 from planner.worker.model.construct import construct, count
 from planner.worker.model.weight_average import weight_average
 from planner.worker.record import attention
@@ -40,16 +37,13 @@ from planner.worker.target.source import ModelSource
 from planner.worker.target.unloadable import library_error
 
 
-@dataclass(slots=True)
-class _Log:
-    """What is known so far; it outlives a failure."""
+@dataclass(slots=True, kw_only=True)
+class _Log(StepLog):
+    """With what only a measured run has."""
 
-    during: str = "build"
     build_on: str = ""
     optimizer: str = ""
     counts: Counts | None = None
-    assumptions: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
 
 
 def measure(
@@ -170,31 +164,18 @@ def _run(
     built = construct(source, config, device, real_values=real_values)
     model = built.model
     log.build_on = built.build_on.value
-    log.assumptions += built.assumptions
-    log.warnings += built.warnings
-    _set_mode(model, config, log)
-    if config.checkpoint_activations:
-        notes = checkpoint_activations(model)
-        log.assumptions += notes.assumptions
-        log.warnings += notes.warnings
-    job = job_of(source, config, model, device, real_values=real_values)
-    log.assumptions += job.assumptions
-    log.during = "batch"
-    with_target = lightning.wants_target(source, config, model)
-    batch = plan_batch(source, config, device, real_values=real_values, with_target=with_target)
-    log.assumptions += batch.assumptions
-    log.warnings += batch.warnings
-    _finish_lazy_modules(model, batch, log)
+    log.add(built)
+    step = prepare(source, config, model, device, log, real_values=real_values)
+    _finish_lazy_modules(step.plan, log)
     log.counts = count(model)
     log.during = "optimizer"
-    chosen = job.choose()
+    chosen = step.job.choose()
     log.optimizer = chosen.name
     log.assumptions += chosen.assumptions
     log.during = "ema"
     average = weight_average(model, config.ema)
-    plan = step_plan(source, config, model, device, job, batch)
     plan = replace(
-        plan,
+        step.plan,
         optimizer=chosen.optimizer,
         average=average,
         watch=watch,
@@ -203,31 +184,6 @@ def _run(
     _run_steps(plan, recorder, log)
     log.assumptions += micro_batches.assumptions()
     log.warnings += micro_batches.warnings()
-
-
-def step_plan(
-    source: ModelSource,
-    config: StepConfig,
-    model: nn.Module,
-    device: torch.device,
-    job: Job,
-    batch: BatchPlan,
-) -> loop.StepPlan:
-    """The steps of a job on a model that is ready; they have no optimizer and no watch yet."""
-    return loop.StepPlan(
-        model=model,
-        make_batch=batch.make,
-        config=config,
-        device=device,
-        required_inputs=forward.required_inputs(model),
-        autocast=precision.autocast(config, device),
-        scaler=job.scaler,
-        training_step=job.training_step,
-        owns_step=job.owns_step,
-        owns_autocast=job.owns_autocast,
-        origin=job.origin,
-        inference_step=source.inference_step,
-    )
 
 
 def _run_steps(plan: loop.StepPlan, recorder: peaks.PeakRecorder, log: _Log) -> None:
@@ -267,19 +223,13 @@ def _run_steps(plan: loop.StepPlan, recorder: peaks.PeakRecorder, log: _Log) -> 
             log.assumptions.append(compiled.EAGER_TIMES)
 
 
-def _set_mode(model: nn.Module, config: StepConfig, log: _Log) -> None:
-    if config.mode is Mode.TRAIN and not model.training:
-        model.train()
-        log.assumptions.append("model.train() was called: the model came in evaluation mode")
-
-
-def _finish_lazy_modules(model: nn.Module, batch: BatchPlan, log: _Log) -> None:
+def _finish_lazy_modules(plan: loop.StepPlan, log: StepLog) -> None:
     """Let lazy modules see an input before an optimizer needs their parameters."""
-    number = meta.lazy_parameters(model)
+    number = meta.lazy_parameters(plan.model)
     if not number:
         return
     with torch.no_grad():
-        forward.call(model, batch.make(), forward.required_inputs(model))
+        forward.call(plan.model, plan.make_batch(), plan.required_inputs)
     log.assumptions.append(f"{number} lazy parameters were shaped by one forward before step 1")
 
 

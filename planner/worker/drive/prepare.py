@@ -1,0 +1,98 @@
+"""Makes a step ready to run: the one place where its plan is put together.
+
+In: ModelSource, StepConfig, a model on its device. Out: PreparedStep. Convention: the order is that
+of an ordinary script (mode, checkpointing, what makes the step, the batch), because each may take
+memory; whoever drives the step adds the optimizer, which an ordinary script makes after them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from planner.config.step import Mode, StepConfig
+from planner.worker.drive import forward, lightning
+from planner.worker.drive.batch import plan_batch
+from planner.worker.drive.job import Job, job_of
+from planner.worker.drive.loop import StepPlan
+from planner.worker.model import precision
+from planner.worker.model.checkpointing import checkpoint_activations
+from planner.worker.target.source import ModelSource
+
+
+class Noted(Protocol):
+    """What a part of the work assumes and warns of."""
+
+    @property
+    def assumptions(self) -> tuple[str, ...]: ...
+
+    @property
+    def warnings(self) -> tuple[str, ...]: ...
+
+
+@dataclass(slots=True, kw_only=True)
+class StepLog:
+    """What is known of a run so far, and what it is doing; it outlives a failure."""
+
+    during: str = "build"
+    assumptions: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def add(self, noted: Noted) -> None:
+        """Keeps what a part of the work assumes and warns of."""
+        self.assumptions += noted.assumptions
+        self.warnings += noted.warnings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedStep:
+    """A step that is ready but for its optimizer, which `job` chooses."""
+
+    plan: StepPlan
+    job: Job
+
+
+def prepare(
+    source: ModelSource,
+    config: StepConfig,
+    model: nn.Module,
+    device: torch.device,
+    log: StepLog,
+    *,
+    real_values: bool = False,
+) -> PreparedStep:
+    """Brings the model into the state in which its steps run, and finds batch and step.
+
+    Raises:
+        TargetError: the target says nothing about its input.
+        UsageError: an option that cannot be used with this model.
+    """
+    if config.mode is Mode.TRAIN and not model.training:
+        model.train()
+        log.assumptions.append("model.train() was called: the model came in evaluation mode")
+    if config.checkpoint_activations:
+        log.add(checkpoint_activations(model))
+    job = job_of(source, config, model, device, real_values=real_values)
+    log.assumptions += job.assumptions
+    log.during = "batch"
+    with_target = lightning.wants_target(source, config, model)
+    batch = plan_batch(source, config, device, real_values=real_values, with_target=with_target)
+    log.add(batch)
+    plan = StepPlan(
+        model=model,
+        make_batch=batch.make,
+        config=config,
+        device=device,
+        required_inputs=forward.required_inputs(model),
+        autocast=precision.autocast(config, device),
+        scaler=job.scaler,
+        training_step=job.training_step,
+        owns_step=job.owns_step,
+        owns_autocast=job.owns_autocast,
+        origin=job.origin,
+        inference_step=source.inference_step,
+    )
+    return PreparedStep(plan=plan, job=job)
