@@ -136,6 +136,14 @@ def build_key(torch: TorchInstall) -> str:
     return f"torch-{torch.version}-{digest.hexdigest()[:16]}"
 
 
+def include_options(torch: TorchInstall) -> list[str]:
+    """Where the native sources find their headers: own ones, and NVIDIA's from its wheels."""
+    include = [f"-I{NATIVE}", f"-I{NATIVE / 'compat'}"]
+    for path in torch.include_folders:
+        include += ["-isystem", str(path)]
+    return include
+
+
 _GENERATORS = ("build.py", "sealed.py", "stubs.py", "symbols.py", "unemulated.py")
 
 
@@ -143,9 +151,7 @@ def _build(torch: TorchInstall, work: Path, progress: Progress) -> dict[str, Any
     """Fills the folder `work`, and says what its manifest holds."""
     compiler = find_compiler()
     check_headers(torch)
-    include = [f"-I{NATIVE}", f"-I{NATIVE / 'compat'}"]
-    for path in torch.include_folders:
-        include += ["-isystem", str(path)]
+    include = include_options(torch)
     with (
         ThreadPoolExecutor(max_workers=2) as pool,
         # In the cache: one disk that may be full, one folder that is removed.
