@@ -8,46 +8,17 @@ and a method of `Worker` in worker/serve/session.py.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Generic, TypeVar
-
-from pydantic import BeforeValidator, PlainSerializer
+from typing import Any, ClassVar, Generic, TypeVar
 
 from planner.config.step import StepConfig
 from planner.wire.data_cost import DataCost
 from planner.wire.module_counts import ModelCounts
-from planner.wire.trace import AllocationTrace, EventKind, Recording, RequestLog, StepTrace
+from planner.wire.trace import AllocationTrace, Recording, RequestLog, StepTrace
 from planner.wire.value_reads import ReadLog, ValuesRequest
 
 AnswerT = TypeVar("AnswerT")
 
 _NO_VALUES = ValuesRequest()
-_LETTERS = {
-    EventKind.ALLOC: "a",
-    EventKind.FREE: "f",
-    EventKind.FREE_REQUESTED: "r",
-    EventKind.FREE_COMPLETED: "c",
-    EventKind.EMPTY_CACHE: "e",
-}
-_KINDS_BY_LETTER = {letter: kind for kind, letter in _LETTERS.items()}
-
-
-def _in_short(log: RequestLog) -> dict[str, Any]:
-    return {
-        "kinds": "".join([_LETTERS[kind] for kind in log.kinds]),
-        "blocks": log.blocks,
-        "sizes_bytes": log.sizes_bytes,
-        "streams": log.streams,
-        "workspace_sizes_bytes": log.workspace_sizes_bytes,
-    }
-
-
-def _at_length(short: Any) -> Any:
-    kinds = tuple([_KINDS_BY_LETTER[letter] for letter in short["kinds"]])
-    return {**short, "kinds": kinds}
-
-
-# A letter for each kind: thousands of enumeration members would take longer than all the rest.
-_ShortLog = Annotated[RequestLog, PlainSerializer(_in_short), BeforeValidator(_at_length)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +30,7 @@ class RunAnswer:
 
     trace: StepTrace
     allocations: AllocationTrace | None = None
-    requests: _ShortLog | None = None
+    requests: RequestLog | None = None
     log: ReadLog | None = None
 
 

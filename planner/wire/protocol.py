@@ -7,12 +7,12 @@ JobEnded for each job. Plain records; decoded strictly, so that garbage is an er
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
-from pydantic import PlainSerializer, PlainValidator, TypeAdapter, ValidationError
+import msgspec
 
 from planner.config.target import Target
 from planner.errors import ChildError
@@ -83,24 +83,7 @@ class Loaded:
     failure: ChildFailure | None = None
 
 
-def _tagged(record: Any) -> dict[str, Any]:
-    """The record with the name of its class, so that a union is read without a guess."""
-    kind = type(record)
-    return {"kind": kind.__name__, "body": _adapter(kind).dump_python(record, mode="json")}
-
-
-def _untagged(kinds: Any) -> Callable[[Any], Any]:
-    by_name = {kind.__name__: kind for kind in get_args(kinds)}
-
-    def record_of(document: Any) -> Any:
-        return _adapter(by_name[document["kind"]]).validate_python(document["body"])
-
-    return record_of
-
-
 Delivered = Answer | NeedsValues | ChildFailure
-_Job = Annotated[Job, PlainSerializer(_tagged), PlainValidator(_untagged(Job))]
-_Delivered = Annotated[Delivered, PlainSerializer(_tagged), PlainValidator(_untagged(Delivered))]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +91,7 @@ class JobRequest:
     """One job, and the number under which its end is reported."""
 
     number: int
-    job: _Job
+    job: Job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,30 +99,66 @@ class JobEnded:
     """The end of a job: what it delivered, if anything, and how its process ended."""
 
     number: int
-    delivered: _Delivered | None = None
+    delivered: Delivered | None = None
     exit_code: int | None = None
     signal: int | None = None
 
 
 Message = LoadRequest | Loaded | JobRequest | JobEnded | Delivered
 _KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(Message)}
+_JOBS = {kind.__name__: kind for kind in get_args(Job)}
+_DELIVERED = {kind.__name__: kind for kind in get_args(Delivered)}
 _Record = TypeVar("_Record")
 
 
-_ADAPTERS: dict[str, TypeAdapter[Any]] = {}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tagged:
+    """A record beside the name of its class, so that a union is read without a guess."""
+
+    kind: str
+    body: dict[str, Any]
 
 
-def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
-    """Made at the first use: each costs milliseconds, and no process needs all."""
-    if kind.__name__ not in _ADAPTERS:
-        _ADAPTERS[kind.__name__] = TypeAdapter(kind)
-    return _ADAPTERS[kind.__name__]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _JobRequest:
+    """JobRequest as it is sent."""
+
+    number: int
+    job: _Tagged
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _JobEnded:
+    """JobEnded as it is sent."""
+
+    number: int
+    delivered: _Tagged | None = None
+    exit_code: int | None = None
+    signal: int | None = None
 
 
 def encode(record: Message) -> bytes:
     """One line that `decode` reads back."""
-    # Escaped to ASCII: the text of an exception may hold what UTF-8 cannot (half a surrogate pair).
-    return json.dumps(_tagged(record)).encode() + b"\n"
+    # Not msgspec's own JSON, which has no NaN. Escaped to ASCII: the text of an exception may hold
+    # what UTF-8 cannot (half a surrogate pair).
+    return json.dumps(_plain(record)).encode() + b"\n"
+
+
+def _plain(record: Message | Job) -> dict[str, Any]:
+    body: dict[str, Any]
+    if isinstance(record, JobRequest):
+        body = {"number": record.number, "job": _plain(record.job)}
+    elif isinstance(record, JobEnded):
+        delivered = None if record.delivered is None else _plain(record.delivered)
+        body = {
+            "number": record.number,
+            "delivered": delivered,
+            "exit_code": record.exit_code,
+            "signal": record.signal,
+        }
+    else:
+        body = msgspec.to_builtins(record)
+    return {"kind": type(record).__name__, "body": body}
 
 
 def decode(line: bytes, expected: tuple[type[_Record], ...]) -> _Record:
@@ -149,14 +168,29 @@ def decode(line: bytes, expected: tuple[type[_Record], ...]) -> _Record:
         ChildError: the line is not one of the `expected` records.
     """
     try:
-        document = json.loads(line)
-        kind = _KINDS[document["kind"]]
-        record = _adapter(kind).validate_python(document["body"])
-    except (ValueError, KeyError, TypeError, ValidationError) as error:
+        document = msgspec.convert(json.loads(line), _Tagged)
+        record = _record(document, _KINDS)
+    except (ValueError, KeyError, TypeError) as error:  # msgspec's own are ValueErrors
         raise ChildError(
             f"the child process sent something unreadable: {line[:200]!r}; the model's code may "
             "have written to a descriptor that it did not open"
         ) from error
     if not isinstance(record, expected):
-        raise ChildError(f"the child process sent {document['kind']} out of turn")
+        raise ChildError(f"the child process sent {document.kind} out of turn")
     return record
+
+
+def _record(tagged: _Tagged, kinds: Mapping[str, type[Any]]) -> Any:
+    kind = kinds[tagged.kind]
+    if kind is JobRequest:
+        sent = msgspec.convert(tagged.body, _JobRequest)
+        return JobRequest(number=sent.number, job=_record(sent.job, _JOBS))
+    if kind is JobEnded:
+        ended = msgspec.convert(tagged.body, _JobEnded)
+        return JobEnded(
+            number=ended.number,
+            delivered=None if ended.delivered is None else _record(ended.delivered, _DELIVERED),
+            exit_code=ended.exit_code,
+            signal=ended.signal,
+        )
+    return msgspec.convert(tagged.body, kind)

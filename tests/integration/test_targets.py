@@ -166,7 +166,7 @@ def test_unlucky_names_of_the_model_file(
     write_model: WriteModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
 ) -> None:
     """The file's folder is the working directory, full of files named like Python's own."""
-    for other in ("select", "json", "pydantic", "subprocess"):
+    for other in ("select", "json", "msgspec", "subprocess"):
         (tmp_path / f"{other}.py").write_text("raise RuntimeError('this is not the real one')\n")
     path = write_model(LINEAR, name)
     monkeypatch.chdir(tmp_path)

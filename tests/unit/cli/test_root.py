@@ -73,7 +73,7 @@ def test_help_imports_no_command_and_nothing_slow() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = {name.partition(".")[0] for name in done.stderr.split()}
     assert "click" in loaded
-    assert not loaded & {"torch", "rich", "yaml", "pydantic", "concurrent"}
+    assert not loaded & {"torch", "rich", "yaml", "msgspec", "concurrent"}
     assert "planner.cli.gpus" not in done.stderr.split()
 
 

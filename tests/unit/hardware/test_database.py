@@ -405,7 +405,7 @@ def test_user_folder_that_is_not_there_or_holds_nothing(tmp_path: Path) -> None:
 def test_reading_cards_needs_neither_torch_nor_rich() -> None:
     code = (
         "import sys; from planner.hardware.database import load_gpus; load_gpus().find('t4'); "
-        "print(sorted({'torch', 'rich', 'pydantic', 'click'} & set(sys.modules)))"
+        "print(sorted({'torch', 'rich', 'msgspec', 'click'} & set(sys.modules)))"
     )
     root = Path(__file__).resolve().parents[3]
     ran = subprocess.run(
