@@ -157,8 +157,17 @@ def _plain(record: Message | Job) -> dict[str, Any]:
             "signal": record.signal,
         }
     else:
-        body = msgspec.to_builtins(record)
+        body = msgspec.to_builtins(record, enc_hook=_base)
     return {"kind": type(record).__name__, "body": body}
+
+
+def _base(value: object) -> object:
+    """A value of a subclass, like torch.Size or the text of torch.__version__, as a plain one."""
+    kinds: tuple[type[Any], ...] = (str, int, float, tuple, list, dict)
+    for kind in kinds:
+        if isinstance(value, kind):
+            return kind(value)
+    raise TypeError(f"a {type(value).__name__} cannot be sent")
 
 
 def decode(line: bytes, expected: tuple[type[_Record], ...]) -> _Record:

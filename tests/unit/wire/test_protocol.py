@@ -252,3 +252,30 @@ def test_garbage_is_shown_cut() -> None:
     with pytest.raises(ChildError) as caught:
         decode(line, (Loaded,))
     assert len(str(caught.value)) < 400
+
+
+class _Text(str):
+    """As torch.__version__ is one."""
+
+
+class _Shape(tuple[int, ...]):
+    """As torch.Size is one."""
+
+
+def test_values_of_subclasses_arrive_as_plain_ones() -> None:
+    versions = ChildVersions(torch=_Text("2.6"), cuda="12.4", python="3.10")
+    found = decode(encode(Loaded(versions=versions)), (Loaded,)).versions
+    assert found is not None
+    assert type(found.torch) is str
+    config = StepConfig(inputs=(InputSpec(shape=_Shape((3, 4))),))
+    job = decode(
+        encode(JobRequest(number=1, job=RunJob(profile="", config=config))), (JobRequest,)
+    ).job
+    assert isinstance(job, RunJob)
+    assert job.config.inputs == (InputSpec(shape=(3, 4)),)
+
+
+def test_what_cannot_be_sent_is_an_error() -> None:
+    versions = ChildVersions(torch=object(), cuda="", python="")  # type: ignore[arg-type] # wrong
+    with pytest.raises(TypeError, match="a object cannot be sent"):
+        encode(Loaded(versions=versions))
