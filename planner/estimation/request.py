@@ -6,19 +6,62 @@ what the cards, the host and the torch of this machine say is found later, in se
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from planner.config.options import CurveOptions, EstimateOptions, InspectOptions, Progress
 from planner.config.parse import arguments, step_config, texts
 from planner.config.step import StepConfig
 from planner.config.target import Scalar
 from planner.errors import UsageError
-from planner.estimation.context import Progress
 from planner.estimation.job import speed_words
 from planner.process.payload import ModelFunctions
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+DEFAULT_TIMEOUT_S = 600.0
+_FUNCTIONS = ("build_batch", "training_step", "build_optimizer", "inference_step")
+_OF_THE_MODEL = (*_FUNCTIONS, "model_arguments", "timeout_s", "on_progress")
+_OF_THE_CARD = ("gpu_memory", "reserve", "alloc_conf", "calibration", "hardware_db")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRequest:
+    """A model, its functions, and how its step is run.
+
+    `given` are arguments for what builds the model; `step_words` are the fields of StepConfig in
+    the caller's words.
+    """
+
+    target: Any
+    functions: ModelFunctions
+    given: tuple[tuple[str, Scalar], ...]
+    config: StepConfig
+    step_words: Mapping[str, Any]
+    timeout_s: float
+    progress: Progress
+
+
+def model_request(target: Any, **options: Unpack[InspectOptions]) -> ModelRequest:
+    """What these options of inspect() and verify() mean.
+
+    Raises:
+        UsageError: an option that there is not, or a value that it does not take.
+    """
+    words: dict[str, Any] = dict(options)
+    own = {name: words.pop(name) for name in _OF_THE_MODEL if name in words}
+    return ModelRequest(
+        target=target,
+        functions=ModelFunctions(**{name: own.get(name) for name in _FUNCTIONS}),
+        given=arguments(own.get("model_arguments") or {}, "model_arguments"),
+        config=step_config(words),
+        step_words=words,
+        timeout_s=own.get("timeout_s", DEFAULT_TIMEOUT_S),
+        progress=own.get("on_progress") or (lambda _: None),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,52 +85,37 @@ class EstimateRequest:
     progress: Progress
 
 
-def estimate_request(
-    target: Any,
-    *,
-    build_batch: Callable[..., Any] | None = None,
-    training_step: Callable[..., Any] | None = None,
-    build_optimizer: Callable[..., Any] | None = None,
-    inference_step: Callable[[Any, Any], Any] | None = None,
-    model_arguments: Mapping[str, Scalar] | None = None,
-    gpu_memory: str | int | None = None,
-    reserve: str | int = 0,
-    alloc_conf: str | Sequence[str] | None = None,
-    calibration: bool = True,
-    timeout_s: float = 600.0,
-    hardware_db: str | os.PathLike[str] | None = None,
-    on_progress: Progress | None = None,
-    **options: Any,
-) -> EstimateRequest:
-    """The step that these options mean; `options` are fields of StepConfig and speed words.
+def estimate_request(target: Any, **options: Unpack[EstimateOptions]) -> EstimateRequest:
+    """The step that these options mean.
 
     Raises:
         UsageError: an option that there is not, or a value that it does not take.
     """
-    alloc_confs = texts(alloc_conf, "alloc_conf")
-    asked, fields = speed_words(options)
+    words: dict[str, Any] = dict(options)
+    own = {name: words.pop(name) for name in _OF_THE_CARD if name in words}
+    job_words, of_model = speed_words(words)
+    alloc_confs = texts(own.get("alloc_conf"), "alloc_conf")
+    model = model_request(
+        target, **{**of_model, "alloc_conf": alloc_confs[0] if alloc_confs else None}
+    )
+    database = own.get("hardware_db")
     return EstimateRequest(
         target=target,
-        functions=ModelFunctions(
-            build_batch=build_batch,
-            training_step=training_step,
-            build_optimizer=build_optimizer,
-            inference_step=inference_step,
-        ),
-        given=arguments(model_arguments or {}, "model_arguments"),
-        config=step_config({**fields, "alloc_conf": alloc_confs[0] if alloc_confs else None}),
+        functions=model.functions,
+        given=model.given,
+        config=model.config,
         alloc_confs=alloc_confs,
-        speed_words=asked,
-        gpu_memory=gpu_memory,
-        reserve=reserve,
-        calibration=calibration,
-        timeout_s=timeout_s,
-        database=None if hardware_db is None else Path(hardware_db),
-        progress=on_progress or (lambda _: None),
+        speed_words=job_words,
+        gpu_memory=own.get("gpu_memory"),
+        reserve=own.get("reserve", 0),
+        calibration=own.get("calibration", True),
+        timeout_s=model.timeout_s,
+        database=None if database is None else Path(database),
+        progress=model.progress,
     )
 
 
-def asked_with_one_setting(target: Any, **options: Any) -> EstimateRequest:
+def request_with_one_setting(target: Any, **options: Unpack[CurveOptions]) -> EstimateRequest:
     """The same, with one setting of the allocator at the most.
 
     Raises:

@@ -12,8 +12,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from planner.config.options import CompareOptions
 from planner.config.parse import choice, texts
 from planner.config.weights import settled
 from planner.errors import UsageError
@@ -24,7 +25,7 @@ from planner.estimation.compared_card import Compared, compared
 from planner.estimation.device_memory import DeviceMemory
 from planner.estimation.grouped_devices import answers_by_group
 from planner.estimation.job import JobConfig
-from planner.estimation.request import asked_with_one_setting
+from planner.estimation.request import request_with_one_setting
 from planner.estimation.session import EstimationSession, beside, estimation_session
 from planner.hardware.database import load_gpus
 from planner.hardware.specs import GpuSpec
@@ -32,6 +33,9 @@ from planner.memory.budget import ALL_CARDS, MemoryBudget, is_every_card
 from planner.results.comparison import CardComparison, LeftOut, RankBy
 from planner.results.values import NO_VALUES_READ
 from planner.wire.trace import weight_dtypes
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 # An epoch where no size of the dataset was given: about the training pictures of ImageNet-1k,
 # 1 281 167 (https://image-net.org/challenges/LSVRC/2012/).
@@ -54,13 +58,13 @@ def compare(
     batch_size: int | None = None,
     dataset_size: str | int | None = None,
     hardware_db: str | os.PathLike[str] | None = None,
-    **options: Any,
+    **options: Unpack[CompareOptions],
 ) -> CardComparison:
     """Rank cards by what a step takes on each: does it fit, how fast, what does an epoch come to.
 
     `gpu` is a card, a list of cards, or "all"; `by` is time, cost or energy. Without `batch_size`
     each card has its own: the knee of its throughput, at most the largest batch that fits.
-    `options` are those of estimate(), of which alloc_conf is one text here.
+    All other `options`: planner.config.options.
 
     Raises:
         PlannerError: see errors.py. A card that the step does not fit on is a result.
@@ -68,10 +72,11 @@ def compare(
     ranked_by = choice(RankBy, by, "by")
     database = Path(hardware_db) if hardware_db is not None else None
     emulated, left_out = _apart(texts(gpu, "gpu"), database)
+    of_request: dict[str, Any] = {**options, "hardware_db": hardware_db}
     if batch_size is not None:
-        options["batch_size"] = batch_size
-    options["dataset_size"] = DEFAULT_DATASET_SIZE if dataset_size is None else dataset_size
-    words = asked_with_one_setting(target, hardware_db=hardware_db, **options)
+        of_request["batch_size"] = batch_size
+    of_request["dataset_size"] = DEFAULT_DATASET_SIZE if dataset_size is None else dataset_size
+    words = request_with_one_setting(target, **of_request)
     with estimation_session(words, emulated) as step:
         request = step.measured_request()  # before other runs take processors
         newest = max(step.known.budgets, key=lambda budget: budget.card.compute_capability)

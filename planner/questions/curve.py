@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from planner.config.options import CurveOptions
 from planner.config.step import Mode, StepConfig
 from planner.config.weights import settled
 from planner.errors import UsageError
@@ -22,11 +23,14 @@ from planner.estimation.context import side_by_side
 from planner.estimation.device_memory import DeviceMemory, DeviceMemorySearch
 from planner.estimation.device_timing import DeviceTiming
 from planner.estimation.job import JobConfig
-from planner.estimation.request import asked_with_one_setting
+from planner.estimation.request import request_with_one_setting
 from planner.estimation.session import EstimationSession, beside, estimation_session
 from planner.memory.budget import is_every_card
 from planner.results.curve import Curve, CurvePoint, knee, recommendation
 from planner.wire.trace import weight_dtypes
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 _MOST_BATCHES = 64
 _BY_REPLAY = (
@@ -41,13 +45,13 @@ def curve(
     gpu: str,
     batches: Sequence[int] | None = None,
     global_batch: int | None = None,
-    **options: Any,
+    **options: Unpack[CurveOptions],
 ) -> Curve:
     """Run the step on one emulated card; say how fast and how large it is at each batch.
 
     `batches` are by default powers of two to beyond the knee, the largest batch that fits, and the
     one asked for (batch_size). `global_batch` is to be kept by accumulating: the recommendation
-    says how. `options` are those of estimate(), of which alloc_conf is one text here.
+    says how. All `options`: planner.config.options.
 
     Raises:
         PlannerError: see errors.py. A batch that does not fit is a point of the curve.
@@ -57,7 +61,7 @@ def curve(
         raise UsageError(
             f"a curve is of one card, not of {gpu!r}; for several there is planner.compare()"
         )
-    asked = asked_with_one_setting(target, **options)
+    asked = request_with_one_setting(target, **options)
     _check_global(global_batch, asked.config)
     with estimation_session(asked, [gpu]) as step:
         request = step.measured_request()  # before other runs take processors

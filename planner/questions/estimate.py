@@ -9,16 +9,14 @@ target, cards, options
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from planner.config.options import EstimateOptions
 from planner.config.parse import device_word, texts
-from planner.config.target import Scalar
 from planner.errors import UsageError
 from planner.estimation.assemble import assemble
-from planner.estimation.context import Progress
 from planner.estimation.device_timing import DeviceTiming, device_timings
 from planner.estimation.grouped_devices import answers_by_device, answers_by_group
 from planner.estimation.request import EstimateRequest, estimate_request
@@ -27,6 +25,9 @@ from planner.memory.budget import is_every_card
 from planner.questions.estimate_cpu import estimate_on_cpu
 from planner.results.estimate import Estimate
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 
 def estimate(
     target: Any,
@@ -34,20 +35,8 @@ def estimate(
     gpu: str | Sequence[str] = (),
     device: str | None = None,
     memory: str | int | None = None,
-    build_batch: Callable[..., Any] | None = None,
-    training_step: Callable[..., Any] | None = None,
-    build_optimizer: Callable[..., Any] | None = None,
-    inference_step: Callable[[Any, Any], Any] | None = None,
-    model_arguments: Mapping[str, Scalar] | None = None,
     max_batch: bool = True,
-    gpu_memory: str | int | None = None,
-    reserve: str | int = 0,
-    alloc_conf: str | Sequence[str] | None = None,
-    calibration: bool = True,
-    timeout_s: float = 600.0,
-    hardware_db: str | os.PathLike[str] | None = None,
-    on_progress: Progress | None = None,
-    **options: Any,
+    **options: Unpack[EstimateOptions],
 ) -> Estimate:
     """Run the step on emulated cards: does it fit, what does it take, how large a batch, how fast.
 
@@ -64,22 +53,7 @@ def estimate(
     """
     names = texts(gpu, "gpu")
     device = device_word(device)
-    asked = estimate_request(
-        target,
-        build_batch=build_batch,
-        training_step=training_step,
-        build_optimizer=build_optimizer,
-        inference_step=inference_step,
-        model_arguments=model_arguments,
-        gpu_memory=gpu_memory,
-        reserve=reserve,
-        alloc_conf=alloc_conf,
-        calibration=calibration,
-        timeout_s=timeout_s,
-        hardware_db=hardware_db,
-        on_progress=on_progress,
-        **options,
-    )
+    asked = estimate_request(target, **options)
     if device is not None or memory is not None:
         _check_cpu(device, names, asked)
         found = _on_cpu(asked, memory, search=max_batch)

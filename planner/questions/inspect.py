@@ -6,21 +6,22 @@ In: target, options. Out: Inspection. Convention: one counted run, in a child th
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from planner.config.parse import arguments, one_text, step_config
-from planner.config.target import Scalar
+from planner.config.options import InspectOptions
+from planner.config.parse import one_text
 from planner.config.weights import settled
 from planner.emulator.torch_install import find_torch
 from planner.errors import UsageError
-from planner.estimation.context import Progress
+from planner.estimation.request import model_request
 from planner.estimation.session import loaded_target
 from planner.memory.budget import is_every_card, memory_budgets
-from planner.process.payload import ModelFunctions
 from planner.results.inspection import Inspection
 from planner.results.values import ValuesResult
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 # A recent data-centre card: flash attention and every dtype.
 INSPECT_GPU = "a100-sxm4-80gb"
@@ -31,56 +32,41 @@ def inspect(
     *,
     gpu: str = INSPECT_GPU,
     depth: int = 2,
-    build_batch: Callable[..., Any] | None = None,
-    training_step: Callable[..., Any] | None = None,
-    build_optimizer: Callable[..., Any] | None = None,
-    inference_step: Callable[[Any, Any], Any] | None = None,
-    model_arguments: Mapping[str, Scalar] | None = None,
-    timeout_s: float = 600.0,
     hardware_db: str | os.PathLike[str] | None = None,
-    on_progress: Progress | None = None,
-    **options: Any,
+    **options: Unpack[InspectOptions],
 ) -> Inspection:
     """Count what a training step costs, by module: FLOPs, activations, what backward keeps.
 
-    `target` and `options` are those of estimate(). `gpu` is the card whose kernels are taken: it
-    moves what they save, and no FLOPs.
+    `target` is that of estimate(). `gpu` is the card whose kernels are taken: it moves what they
+    save, and no FLOPs. All `options`: planner.config.options.
 
     Raises:
         PlannerError: see errors.py.
     """
-    progress = on_progress or (lambda _: None)
-    config = step_config(options)
+    asked = model_request(target, **options)
     if isinstance(depth, bool) or not isinstance(depth, int) or depth < 0:
         raise UsageError(f"depth must be a whole number from 0 (the model alone) on, not {depth!r}")
     database = Path(hardware_db) if hardware_db is not None else None
     if is_every_card([one_text(gpu, "gpu")]):
         raise UsageError("inspect takes one card, whose kernels it counts")
     (budget,) = memory_budgets([gpu], hardware_db=database, gpu_memory=None, reserve=0)
-    functions = ModelFunctions(
-        build_batch=build_batch,
-        training_step=training_step,
-        build_optimizer=build_optimizer,
-        inference_step=inference_step,
-    )
-    given = arguments(model_arguments or {}, "model_arguments")
     with loaded_target(
         target,
-        functions,
-        given,
+        asked.functions,
+        asked.given,
         torch=find_torch(),
         budget=budget,
-        config=config,
-        timeout_s=timeout_s,
-        progress=progress,
+        config=asked.config,
+        timeout_s=asked.timeout_s,
+        progress=asked.progress,
     ) as child:
-        progress("counting")
-        counts = child.runner.inspect(child.cards.unlimited(budget), config, depth)
+        asked.progress("counting")
+        counts = child.runner.inspect(child.cards.unlimited(budget), asked.config, depth)
         note = () if budget.note is None else (budget.note,)
-        values = ValuesResult(reads=counts.value_reads, data_dependent=config.data_dependent)
+        values = ValuesResult(reads=counts.value_reads, data_dependent=asked.config.data_dependent)
         return Inspection(
             target=child.label,
-            config=settled(config, counts.counts.weight_dtypes),
+            config=settled(asked.config, counts.counts.weight_dtypes),
             depth=depth,
             gpu=budget.card.name,
             gpu_id=budget.spec.id,
@@ -89,5 +75,5 @@ def inspect(
             assumptions=(*note, *counts.assumptions, *values.assumptions()),
             warnings=(*counts.warnings, *values.warnings(), *child.runner.warnings),
             values=values,
-            model_arguments=given,
+            model_arguments=asked.given,
         )

@@ -19,9 +19,9 @@ from rich.console import Console
 import planner
 from planner.cli.exit_codes import ExitCode
 from planner.cli.root import root
+from planner.config.options import EstimateOptions
 from planner.config.parse import NAMES, step_config
 from planner.errors import PlannerError, UsageError
-from planner.estimation.job import NAMES as SPEED_NAMES
 from planner.memory.peak import ROUNDING
 from planner.render.terminal.estimate import render
 from planner.results.estimate import Estimate
@@ -218,7 +218,7 @@ def test_every_option_of_the_library_is_named() -> None:
         if parameter.kind is Parameter.KEYWORD_ONLY
     }
     functions = {"build_batch", "training_step", "build_optimizer", "inference_step"}
-    assert {*own, *NAMES, *SPEED_NAMES} - functions - {"gpu"} <= named
+    assert {*own, *EstimateOptions.__annotations__} - functions - {"gpu"} <= named
 
 
 def test_the_report_shown_has_the_rows_of_a_report(estimate: Estimate) -> None:

@@ -9,22 +9,25 @@ target, device, options
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from planner.config.parse import arguments, device_word, one_text, step_config
+from planner.config.options import InspectOptions
+from planner.config.parse import device_word, one_text
 from planner.errors import UsageError
+from planner.estimation.request import model_request
 from planner.machine.nvml import chosen_card, device_index, opened
 from planner.memory.budget import is_every_card
-from planner.process.payload import ModelFunctions
 from planner.questions.estimate_cpu import memory_limit
 from planner.questions.verify.cpu import on_cpu
 from planner.questions.verify.emulated_card import on_emulated_card
-from planner.questions.verify.job import Job, Progress
+from planner.questions.verify.job import Job
 from planner.questions.verify.physical_card import on_physical_card
 from planner.results.verification import Verification
 from planner.units import parse_fraction
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 DEFAULT_TOLERANCE = "3%"
 
@@ -38,20 +41,14 @@ def verify(
     safety: str | int = 0,
     tolerance: str | float = DEFAULT_TOLERANCE,
     max_batch: int | None = None,
-    build_batch: Callable[..., Any] | None = None,
-    training_step: Callable[..., Any] | None = None,
-    build_optimizer: Callable[..., Any] | None = None,
-    inference_step: Callable[[Any, Any], Any] | None = None,
-    model_arguments: Mapping[str, Any] | None = None,
-    timeout_s: float = 600.0,
-    hardware_db: str | Path | None = None,
-    on_progress: Progress | None = None,
-    **options: Any,
+    hardware_db: str | os.PathLike[str] | None = None,
+    **options: Unpack[InspectOptions],
 ) -> Verification:
     """Search the largest batch for real and compare it with the prediction.
 
-    `target` and `options` are those of estimate(). The device is a physical card ("cuda", "cuda:1";
-    the default), "cpu" with at most `memory` of RAM, or with `emulated` a card that is not there.
+    `target` is that of estimate(); all `options`: planner.config.options. The device is a physical
+    card ("cuda", "cuda:1"; the default), "cpu" with at most `memory` of RAM, or with `emulated` a
+    card that is not there.
     `safety` is kept free, like "1GiB" or "5%"; `tolerance` is the share by which the device total
     may be off.
 
@@ -64,23 +61,19 @@ def verify(
     if memory is not None and device != "cpu":
         raise UsageError("memory is the limit of a run on the CPU: say device cpu with it")
     _check_max_batch(max_batch)
+    asked = model_request(target, **options)
     job = Job(
         target=target,
-        functions=ModelFunctions(
-            build_batch=build_batch,
-            training_step=training_step,
-            build_optimizer=build_optimizer,
-            inference_step=inference_step,
-        ),
-        given=arguments(model_arguments or {}, "model_arguments"),
-        config=step_config(options),
-        options=options,
+        functions=asked.functions,
+        given=asked.given,
+        config=asked.config,
+        options=asked.step_words,
         safety=safety,
         tolerance=parse_fraction(tolerance, "tolerance"),
         max_batch=max_batch,
-        timeout_s=timeout_s,
+        timeout_s=asked.timeout_s,
         hardware_db=None if hardware_db is None else Path(hardware_db),
-        progress=on_progress or (lambda _: None),
+        progress=asked.progress,
     )
     if emulated is not None:
         if is_every_card([one_text(emulated, "emulated")]):

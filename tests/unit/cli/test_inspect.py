@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from inspect import signature
 from typing import Any
 
@@ -13,8 +14,9 @@ from click.testing import CliRunner, Result
 import planner
 from planner.cli.root import root
 from planner.config.parse import step_config
-from planner.config.step import Precision, StepConfig
+from planner.config.step import Precision
 from planner.errors import ModelError, PlannerError, TargetError, UnknownGpuError
+from planner.estimation.request import model_request
 from planner.questions.inspect import inspect
 from planner.results.inspection import Inspection
 
@@ -57,7 +59,9 @@ def test_defaults_are_those_of_the_library(fake: Fake) -> None:
         if name in own:
             assert value == (own[name].default or {}), name
     rest = {name: value for name, value in fake.options.items() if name not in own}
-    assert step_config(rest) == StepConfig()
+    asked = model_request("model.py", **rest)
+    usual = model_request("model.py", on_progress=asked.progress)
+    assert replace(asked, step_words={}) == usual
 
 
 def test_every_option_reaches_the_library(fake: Fake) -> None:
