@@ -64,7 +64,7 @@ def _endless(names: str) -> list[Case]:
 def _large() -> Case:
     """100,000 layers cost minutes: the end of the time must say where it was, or how many."""
     options = ("--no-max-batch", "--timeout", "120")
-    says = "100,?00[12] modules|in build_model"
+    says = "100,?00[12] modules|the model is being built|in build_model"
     return Case(name="enormous_list", codes=(0, 1, 3), says=says, options=options)
 
 
