@@ -1,8 +1,8 @@
-"""Makes files outside of docs/ part of the site, so that one link works in a checkout and on the site.
+"""Adds files outside of docs/ to the site, so that a link works in a checkout and on the site.
 
-In: the Markdown files of docs/ and the pages in `PAGES`. Out: each file that they link to, under its
-path in the repository, and links rewritten to it. Convention: a path is relative to the top of the
-repository; a page of docs/ has its path on the site without `docs/`.
+In: the Markdown files of docs/ and the pages in `PAGES`. Out: each file that they link to, under
+its path in the repository, and links rewritten to it. Convention: a path is relative to the top of
+the repository; a page of docs/ has its path on the site without `docs/`.
 """
 
 from __future__ import annotations
