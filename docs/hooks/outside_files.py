@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 TOP = Path(__file__).parents[2]
 PAGES = ("CHANGELOG.md", "CONTRIBUTING.md", "hardware_db/SCHEMA.md")  # of the navigation
+_ROW = re.compile(r"^\|.*\|$", re.MULTILINE)
+_CODE = re.compile(r"`[^`]*`")
 _LINK = re.compile(r"(\]\()([^)\s#:]+)(#[^)\s]*)?(\))")
 
 
@@ -42,7 +44,10 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Rewrites the links of a page from places in the repository to places on the site."""
+    """Rewrites the links of a page from places in the repository to places on the site.
+
+    In tables, `\\|` in code becomes `|`: Python-Markdown, unlike others, would show the backslash.
+    """
     site_path = page.file.src_uri
     path = site_path if files.src_uris[site_path].generated_by else f"docs/{site_path}"
     here = str(PurePosixPath(site_path).parent)
@@ -54,7 +59,11 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
             return match[0]  # mkdocs complains about it
         return f"{before}{os.path.relpath(linked.removeprefix('docs/'), here)}{anchor or ''}{after}"
 
-    return _LINK.sub(on_site, markdown)
+    return _ROW.sub(_plain_bars, _LINK.sub(on_site, markdown))
+
+
+def _plain_bars(row: re.Match[str]) -> str:
+    return _CODE.sub(lambda code: code[0].replace("\\|", "|"), row[0])
 
 
 def _linked_files(path: str) -> Iterator[str]:
