@@ -1,4 +1,4 @@
-"""README.md and CONTRIBUTING.md say what is: commands parse, names exist, examples run."""
+"""The documentation says what is: commands parse, names exist, examples run, links work."""
 
 from __future__ import annotations
 
@@ -28,10 +28,19 @@ from planner.results.estimate import Estimate
 from planner.wire.trace import Phase, TensorCategory
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-STEPS = (ROOT / "docs" / "steps.md").read_text(encoding="utf-8")
-DOCUMENTS = {"README.md": README, "CONTRIBUTING.md": CONTRIBUTING, "docs/steps.md": STEPS}
+FILES = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"))]
+FILES += sorted((ROOT / "docs").rglob("*.md"))
+DOCUMENTS = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in FILES}
+README = DOCUMENTS["README.md"]
+CONTRIBUTING = DOCUMENTS["CONTRIBUTING.md"]
+REPORT = DOCUMENTS["docs/reference/report.md"]
+OPTIONS = DOCUMENTS["docs/reference/options.md"]
+JSON = DOCUMENTS["docs/reference/json.md"]
+EXIT_CODES = DOCUMENTS["docs/reference/exit-codes.md"]
+VERIFY = DOCUMENTS["docs/guides/verify.md"]
+WHICH_CARD = DOCUMENTS["docs/guides/which-card.md"]
+OWN_MODEL = DOCUMENTS["docs/guides/own-model.md"]
+IN_PYTHON = DOCUMENTS["docs/guides/notebook.md"]
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -71,8 +80,11 @@ def options_of(command: click.Command) -> set[str]:
     }  # fmt: skip
 
 
-def section(title: str) -> str:
-    return README.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+def section(page: str, title: str) -> str:
+    (found,) = re.findall(
+        rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL
+    )
+    return str(found)
 
 
 def test_readme_opens_with_the_two_commands_of_a_fresh_machine() -> None:
@@ -82,6 +94,10 @@ def test_readme_opens_with_the_two_commands_of_a_fresh_machine() -> None:
     ]
 
 
+def test_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 150
+
+
 def test_ci_does_what_readme_says() -> None:
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     steps = [line.removeprefix("step ") for line in script.splitlines() if line.startswith("step ")]
@@ -89,8 +105,10 @@ def test_ci_does_what_readme_says() -> None:
         part for block in blocks(README, "bash")[:2] for part in block.strip().split(" && ")
     ]
     assert [step for step in steps if step in promised] == promised
-    for check in ("ruff check .", "ruff format --check .", "mypy --strict planner"):
+    checks = ("ruff check .", "ruff format --check .", "mypy --strict planner")
+    for check in (*checks, "pip install -e '.[docs]'"):
         assert check in steps
+    assert any(step.startswith("mkdocs build --strict") for step in steps)
     assert "set -euo pipefail" in script
     assert (ROOT / ".ci" / "run").stat().st_mode & 0o111
 
@@ -127,6 +145,7 @@ def test_every_option_named_exists() -> None:
         "--seed",
         "--known",
         "--shipped",
+        "--fit",
     }
     for _, command in commands(root):
         known |= options_of(command)
@@ -135,23 +154,23 @@ def test_every_option_named_exists() -> None:
 
 
 def test_every_option_of_estimate_has_a_row() -> None:
-    rows = [line for line in section("More of it").splitlines() if line.startswith("| `-")]
+    rows = [line for line in OPTIONS.splitlines() if line.startswith("| `-")]
     named = {name for row in rows for name in re.findall(r"`(--?[a-z-]+)", row.split(" | ")[0])}
     command = dict(commands(root))["estimate"]
     assert named == options_of(command) - {"-h", "--help"}
 
 
 def test_every_option_of_verify_has_a_row_here_or_there() -> None:
-    here = set(re.findall(r"^\| `(--[a-z-]+)", section("Verify: the largest batch for real"), re.M))
-    there = set(re.findall(r"`(--?[a-z-]+)", section("More of it")))
+    here = set(re.findall(r"^\| `(--[a-z-]+)", VERIFY, re.M))
+    there = set(re.findall(r"`(--?[a-z-]+)", OPTIONS))
     assert options_of(dict(commands(root))["verify"]) - {"-h", "--help"} <= here | there
 
 
 @pytest.mark.parametrize("name", ["curve", "compare"])
 def test_every_option_of_curve_and_compare_has_a_row_here_or_there(name: str) -> None:
-    rows = re.findall(r"^\| (`--.*?) \| ", section("Which batch, which card"), re.M)
+    rows = re.findall(r"^\| (`--.*?) \| ", WHICH_CARD, re.M)
     here = set(re.findall(r"`(--[a-z-]+)", "".join(rows)))
-    there = set(re.findall(r"`(--?[a-z-]+)", section("More of it")))
+    there = set(re.findall(r"`(--?[a-z-]+)", OPTIONS))
     assert options_of(dict(commands(root))[name]) - {"-h", "--help"} <= here | there
 
 
@@ -160,19 +179,19 @@ def test_choices_in_the_rows_are_those_of_the_command() -> None:
     for option in command.params:
         if isinstance(option.type, click.Choice):
             choices = "\\|".join(str(choice) for choice in option.type.choices)
-            assert f"| `{option.opts[0]} {choices}` |" in README
+            assert f"| `{option.opts[0]} {choices}` |" in OPTIONS
 
 
 def test_defaults_in_the_rows_are_those_of_the_command() -> None:
     command = dict(commands(root))["estimate"]
     for option in command.params:
         if option.name in ("batch_size", "accumulate", "steps"):
-            (row,) = re.findall(rf"^\| `{option.opts[0]} N` \|(.*)\|$", README, re.MULTILINE)
+            (row,) = re.findall(rf"^\| `{option.opts[0]} N` \|(.*)\|$", OPTIONS, re.MULTILINE)
             assert f"({option.default})" in row
 
 
 def test_exit_codes_are_those_of_the_code() -> None:
-    rows = re.findall(r"^\| ([0-9, ]+) \| (.*) \|$", section("JSON and exit codes"), re.MULTILINE)
+    rows = re.findall(r"^\| ([0-9, ]+) \| (.*) \|$", EXIT_CODES, re.MULTILINE)
     documented = {int(code) for codes, _ in rows for code in codes.split(",")}
     assert documented == {int(code) for code in ExitCode}
     assert {PlannerError.exit_code, UsageError.exit_code} <= documented
@@ -186,7 +205,7 @@ def test_exit_codes_are_those_of_the_code() -> None:
 
 def test_json_keys_are_those_of_the_document(estimate: Estimate) -> None:
     document = estimate.to_dict()
-    text = section("JSON and exit codes")
+    text = section(JSON, "planner estimate")
     first, second = text.partition("| key of a card |")[::2]
     in_rows = [
         set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", part, re.MULTILINE))))
@@ -205,13 +224,20 @@ def test_json_keys_are_those_of_the_document(estimate: Estimate) -> None:
 
 
 def test_every_public_name_is_mentioned() -> None:
-    text = section("In Python")
     for name in planner.__all__:
-        assert f"planner.{name}" in text
+        assert f"planner.{name}" in IN_PYTHON
+
+
+def test_every_public_name_has_a_place_in_the_python_reference() -> None:
+    directives = re.findall(r"^::: ([\w.]+)$", DOCUMENTS["docs/reference/python.md"], re.MULTILINE)
+    for name in set(planner.__all__) - {"__version__"}:
+        public = getattr(planner, name)
+        full_name = f"{public.__module__}.{public.__qualname__}"
+        assert {full_name, public.__module__} & {*directives}, name
 
 
 def test_every_option_of_the_library_is_named() -> None:
-    named = set(re.findall(r"`(\w+)`", section("In Python")))
+    named = set(re.findall(r"`(\w+)`", IN_PYTHON))
     own = {
         name
         for name, parameter in signature(planner.estimate).parameters.items()
@@ -235,7 +261,7 @@ def test_the_report_shown_has_the_rows_of_a_report(estimate: Estimate) -> None:
         "epoch", "epoch energy", "epoch cost",
     }  # fmt: skip
     assert labels(shown) == [row for row in labels(captured.get()) if row not in asked_for]
-    rows = re.findall(r"^\| ([a-z, ]+) \| ", README.partition("\n## ")[0], re.MULTILINE)
+    rows = re.findall(r"^\| ([a-z, ]+) \| ", REPORT, re.MULTILINE)
     explained = {name for row in rows for name in row.split(", ")}
     rare = {"longest sequence", *asked_for}
     assert {*labels(shown), *rare} - {"card"} == explained - {"row", "peak is in"}
@@ -248,8 +274,29 @@ def test_the_report_shown_has_the_rows_of_a_report(estimate: Estimate) -> None:
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_links_lead_somewhere(name: str) -> None:
+    folder = (ROOT / name).parent
     for target in re.findall(r"\]\(([^)]+)\)", DOCUMENTS[name]):
-        assert target.startswith("https://") or (ROOT / target).exists(), target
+        file = target.partition("#")[0]
+        assert target.startswith("https://") or not file or (folder / file).exists(), target
+
+
+def test_the_navigation_has_every_page() -> None:
+    text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
+    listed = re.findall(r": ([\w/.-]+\.md)$", text, re.MULTILINE)
+    assert len(listed) == len(set(listed))
+    pages = {path.removeprefix("docs/") for path in DOCUMENTS if path.startswith("docs/")}
+    outside = set(listed) - pages
+    assert pages <= set(listed)
+    assert outside == {"CHANGELOG.md", "CONTRIBUTING.md", "hardware_db/SCHEMA.md"}
+    assert all((ROOT / path).is_file() for path in outside)
+
+
+def test_a_part_taken_from_another_file_is_there() -> None:
+    for text in DOCUMENTS.values():
+        for file, name in re.findall(r'--8<-- "([^":]+):(\w+)"', text):
+            source = (ROOT / file).read_text(encoding="utf-8")
+            assert f"--8<-- [start:{name}]" in source
+            assert f"--8<-- [end:{name}]" in source
 
 
 def test_the_map_names_every_module() -> None:
@@ -263,7 +310,7 @@ def test_the_map_names_every_module() -> None:
 
 @pytest.mark.slow
 def test_the_example_of_a_model_file_runs(tmp_path: Path) -> None:
-    (source,) = [block for block in blocks(README, "python") if "def build_model" in block]
+    (source,) = [block for block in blocks(OWN_MODEL, "python") if "def build_model" in block]
     (words,) = [words for words in planner_commands() if "my_model.py" in words]
     (tmp_path / "my_model.py").write_text(source)
     done = subprocess.run(
@@ -283,7 +330,7 @@ def test_the_example_of_a_model_file_runs(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_examples_in_python_run() -> None:
-    examples = [block for block in blocks(README, "python") if "planner.estimate(" in block]
+    examples = [block for block in blocks(IN_PYTHON, "python") if "planner.estimate(" in block]
     assert len(examples) == 2
     done = subprocess.run(
         [sys.executable, "-c", "\n".join(examples)],
