@@ -115,7 +115,7 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
-    """One run: what it has (`profile`, see device/profile.py), a step, and what to record of it.
+    """One run: what it has (`profile`, see emulator/profile.py), a step, and what to record of it.
 
     `values`: what it does about values on the emulated card.
     """

@@ -1,6 +1,6 @@
 """The engines that run a step for real: a physical GPU, and the CPU under a limit.
 
-In: the lines of a profile (see device/profile.py). Out: StepTraces with times and readings.
+In: the lines of a profile (see emulator/profile.py). Out: StepTraces with times and readings.
 """
 
 from __future__ import annotations
