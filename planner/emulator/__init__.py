@@ -1,1 +1,1 @@
-"""The emulated CUDA device (built here, run in the child) and the launcher of child processes."""
+"""The emulated CUDA device: built here, once for each torch, and run in the child."""

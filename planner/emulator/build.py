@@ -153,9 +153,10 @@ def _build(torch: TorchInstall, work: Path, progress: Progress) -> dict[str, Any
     check_headers(torch)
     include = include_options(torch)
     with (
-        ThreadPoolExecutor(max_workers=2) as pool,
-        # In the cache: one disk that may be full, one folder that is removed.
+        # In the cache: one disk that may be full, one folder that is removed. It is removed last:
+        # a compiler that still runs when another has failed would write into it meanwhile.
         tempfile.TemporaryDirectory(prefix="objects-", dir=work) as scratch,
+        ThreadPoolExecutor(max_workers=2) as pool,
     ):
         objects = Path(scratch)
         sources = sorted(NATIVE.glob("*.cpp"))

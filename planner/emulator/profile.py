@@ -1,7 +1,7 @@
 """What a run has, as lines of key=value: a card for the emulated device, or a limit.
 
 In: the card's record and how much its allocations may take (see native/device.h); or the limit of a
-run on real hardware (see step/real_engines.py). Out: text for the child.
+run on real hardware (see worker/engines/real.py). Out: text for the child.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """From the answers of the cards to the Estimate: figures, assumptions and warnings in one record.
 
-In: CardAnswers. Out: Estimate. An assumption that does not hold for every card names its card.
+In: DeviceMemory of each card. Out: Estimate. An assumption that does not hold for every card names
+its card.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How fast the step is on each card, what holds it up, and what its host and its energy come to.
 
-In: CardAnswers, the counted step, JobConfig. Out: Speeds. Convention: a step that does not fit
-has the times that it would have with memory enough, and memory as its bound.
+In: DeviceMemory of each card, the counted step, JobConfig. Out: DeviceTimings. Convention: a step
+that does not fit has the times that it would have with memory enough, and memory as its bound.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Cards, processors and hosts as data, the YAML database behind them, and this machine."""
+"""Cards, processors and hosts as data, and the YAML database behind them."""

@@ -1,1 +1,1 @@
-"""Memory without torch: the search for the largest batch."""
+"""Memory without torch: the allocator replayed, requests at every batch, the largest that fits."""

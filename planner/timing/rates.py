@@ -30,7 +30,7 @@ class Rate:
 
 
 # Of the peak, where no large product was measured on the card: the medians over the cards of the
-# database that have both figures (tests/unit/performance/test_rates.py computes them anew). No card
+# database that have both figures (tests/unit/timing/test_rates.py computes them anew). No card
 # has fp64 measured. fp8: 1.29 (H100) to 1.87 times (RTX PRO 6000) the rate of bf16 in products of
 # over 1 TFLOP (aiconfigurator-core 0.12.0 on PyPI), so 0.52 to 0.77 of the peak.
 MEASURED_FRACTION = {"fp64": 0.85, "tf32": 0.90, "fp16": 0.80, "bf16": 0.80, "fp8": 0.58}

@@ -58,7 +58,7 @@ class Observation:
 class ProbeRunner:
     """Runs probes of one step on one device.
 
-    `profile` is what a run has (see device/profile.py); `observe` is open around each run, and
+    `profile` is what a run has (see emulator/profile.py); `observe` is open around each run, and
     `judge` has the last word on how it ended.
     """
 

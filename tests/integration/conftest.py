@@ -15,7 +15,7 @@ from planner.emulator.torch_install import find_torch
 
 @pytest.fixture(scope="session")
 def _shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    # One folder for tests/unit/device and tests/integration: the device is built once.
+    # One folder for tests/unit/emulator and tests/integration: the device is built once.
     folder = tmp_path_factory.getbasetemp() / "vram-planner-cache"
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder

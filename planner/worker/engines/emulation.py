@@ -55,7 +55,7 @@ def load(libraries: Sequence[str]) -> None:
 
 
 def configure(profile: str) -> None:
-    """Makes the device the card that `profile` describes (see device/profile.py).
+    """Makes the device the card that `profile` describes (see emulator/profile.py).
 
     Raises:
         ValueError: a line that the device does not understand.

@@ -14,7 +14,7 @@ from planner.wire.trace import Failure, OutsideMemory
 from planner.worker.engines import emulation
 
 _REFUSED = "refused:"  # "refused:LIBRARY:FUNCTION", native/refusals.cpp
-_UNKNOWN_SIZE = "size-unknown-"  # of a library that torch asks nothing of, device/stubs.py
+_UNKNOWN_SIZE = "size-unknown-"  # of a library that torch asks nothing of, emulator/stubs.py
 _FUNCTIONS_SHOWN = 4
 
 

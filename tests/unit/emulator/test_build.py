@@ -136,6 +136,27 @@ def test_a_disk_that_the_compiler_finds_full(
     assert not [p for p in (tmp_path / "cache" / "device").iterdir() if p.suffix != ".lock"]
 
 
+def test_compilers_that_still_run_end_before_their_folder_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writes_on = """
+while [ "$1" != -o ] && [ $# -gt 0 ]; do shift; done
+case "$2" in
+*.o)
+    folder=$(dirname "$2")
+    if mkdir "$folder/../first"; then echo "fatal error: No space left on device" >&2; exit 1; fi
+    n=0
+    while [ $n -lt 40 ]; do echo 1 > "$folder/part.$$.$n"; sleep 0.02; n=$((n + 1)); done;;
+esac
+"""
+    compiler(tmp_path, writes_on, monkeypatch)
+    work = tmp_path / "work"
+    work.mkdir()
+    with pytest.raises(OSError, match="No space left"):
+        build._build(find_torch(), work, print)
+    assert [path.name for path in work.iterdir()] == ["first"]
+
+
 def test_room_is_looked_for_before_the_build(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
