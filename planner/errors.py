@@ -12,6 +12,7 @@
     |- UnsupportedPlatformError       1   no CUDA build of torch, no compiler, not Linux x86-64
     |- BuildError                     1   the emulated device could not be built or cached
     |- OutputError                  1   what was found could not be written to a file or to stdout
+    |- DocumentError                  1   a saved result cannot be read: damaged, of another program
     |- HistoryError                   1   the store of verifications cannot be read or written
     `- ChildError                     1   the child process failed: killed, aborted, garbled
        `- ChildTimeoutError           1   the child did not answer within the time allowed
@@ -72,6 +73,10 @@ class UnsupportedPlatformError(PlannerError):
 
 class BuildError(PlannerError):
     """The emulated device could not be built, or its cache folder cannot be used."""
+
+
+class DocumentError(PlannerError):
+    """A saved result is damaged, of another program, or of a later version of planner."""
 
 
 class HistoryError(PlannerError):

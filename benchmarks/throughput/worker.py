@@ -19,6 +19,7 @@ from planner.errors import PlannerError
 from planner.estimation.context import ProfileFactory
 from planner.memory.budget import memory_budgets
 from planner.process.client import Runner
+from planner.results.inspection import operator_document
 
 _TIMEOUT_S = 400.0
 
@@ -55,7 +56,7 @@ def _operators(case: Case) -> list[dict[str, Any]]:
     ) as runner:
         runner.wait_loaded()
         counted = runner.count(profile, step_config(options))
-    return [one.to_dict() for one in counted.operators]
+    return [dict(operator_document(one)) for one in counted.operators]
 
 
 if __name__ == "__main__":

@@ -10,10 +10,10 @@ import click
 import planner
 from planner.cli import options as shared
 from planner.cli.exit_codes import fits_or_not
-from planner.cli.output import print_result
+from planner.cli.output import print_result, save
 from planner.cli.progress import shown_progress
 from planner.cli.speed_options import card_step_options
-from planner.cli.whole_files import write_whole
+from planner.machine.whole_files import write_whole
 from planner.results.comparison import RankBy
 
 _EXIT_CODES = """\b
@@ -55,6 +55,7 @@ def compare(
     context: click.Context,
     /,
     target: str,
+    save_file: Path | None,
     as_json: bool,
     csv_file: Path | None,
     quiet: bool,
@@ -68,6 +69,7 @@ def compare(
     with shown_progress(quiet) as progress:
         found = planner.compare(target, on_progress=progress, **options)
     print_result(found, "comparison", as_json=as_json)
+    save(found, save_file)
     if csv_file is not None:  # last: a disk that is full must not cost the table
         write_whole(csv_file, found.to_csv())
     context.exit(fits_or_not(any(card.fits for card in found.cards)))

@@ -10,10 +10,10 @@ import click
 import planner
 from planner.cli import options as shared
 from planner.cli.exit_codes import fits_or_not
-from planner.cli.output import print_result
+from planner.cli.output import print_result, save
 from planner.cli.progress import shown_progress
 from planner.cli.speed_options import card_step_options
-from planner.cli.whole_files import write_whole
+from planner.machine.whole_files import write_whole
 
 _EXIT_CODES = """\b
 Exit codes:
@@ -57,6 +57,7 @@ def curve(
     context: click.Context,
     /,
     target: str,
+    save_file: Path | None,
     as_json: bool,
     csv_file: Path | None,
     quiet: bool,
@@ -69,6 +70,7 @@ def curve(
     with shown_progress(quiet) as progress:
         found = planner.curve(target, on_progress=progress, **options)
     print_result(found, "curve", as_json=as_json)
+    save(found, save_file)
     if csv_file is not None:  # last: a disk that is full must not cost the table
         write_whole(csv_file, found.to_csv())
     context.exit(fits_or_not(any(point.fits for point in found.points)))

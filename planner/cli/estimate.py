@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -9,7 +10,7 @@ import click
 import planner
 from planner.cli import options as shared
 from planner.cli.exit_codes import exit_code
-from planner.cli.output import print_result
+from planner.cli.output import print_result, save
 from planner.cli.progress import shown_progress
 from planner.cli.speed_options import speed_options
 
@@ -67,11 +68,18 @@ Progress, errors and whatever the model prints go to stderr.
 @speed_options
 @shared.timeout("Longest wait for loading the model and for each run: seconds, 10m or 1h.")
 @shared.hardware_db
+@shared.save
 @shared.as_json
 @shared.quiet
 @click.pass_context
 def estimate(
-    context: click.Context, /, target: str, as_json: bool, quiet: bool, **options: Any
+    context: click.Context,
+    /,
+    target: str,
+    save_file: Path | None,
+    as_json: bool,
+    quiet: bool,
+    **options: Any,
 ) -> None:
     """Say whether a training step of TARGET fits on a card, how large a batch, and how fast.
 
@@ -79,6 +87,12 @@ def estimate(
     or in an installed package (torchvision.models:resnet50, with --input 3x224x224).
     """
     with shown_progress(quiet) as progress:
-        found = planner.estimate(target, on_progress=progress, **options)
+        found = planner.estimate(
+            target,
+            on_progress=progress,
+            keep_allocations=save_file is not None,
+            **options,
+        )
     print_result(found, "estimate", as_json=as_json)
+    save(found, save_file)
     context.exit(exit_code(found))

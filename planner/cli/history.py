@@ -10,8 +10,8 @@ import click
 from planner.cli import options as shared
 from planner.cli.output import print_json, print_renderable
 from planner.cli.terminal import print_text, say
-from planner.cli.whole_files import write_whole
 from planner.errors import UsageError
+from planner.machine.whole_files import write_whole
 from planner.render.outside_text import shown_record
 from planner.verification import history as kept
 

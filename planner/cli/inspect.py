@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
 import planner
 from planner.cli import options as shared
-from planner.cli.output import print_result
+from planner.cli.output import print_result, save
 from planner.cli.progress import shown_progress
 
 
@@ -38,9 +39,12 @@ from planner.cli.progress import shown_progress
     help="Card whose kernels are taken; it moves what they save for backward, and no FLOPs.",
 )
 @shared.timeout("Longest wait for loading the model and for counting: seconds, 10m or 1h.")
+@shared.save
 @shared.as_json
 @shared.quiet
-def inspect(target: str, as_json: bool, quiet: bool, **options: Any) -> None:
+def inspect(
+    target: str, save_file: Path | None, as_json: bool, quiet: bool, **options: Any
+) -> None:
     """Count what a training step of TARGET costs, module by module.
 
     Parameters, FLOPs of the forward, activations, bytes saved for backward, arithmetic intensity.
@@ -50,3 +54,4 @@ def inspect(target: str, as_json: bool, quiet: bool, **options: Any) -> None:
     with shown_progress(quiet) as progress:
         found = planner.inspect(target, on_progress=progress, **options)
     print_result(found, "inspect", as_json=as_json)
+    save(found, save_file)

@@ -12,7 +12,6 @@ from typing import Any
 
 import click
 
-from planner.cli.whole_files import check_place
 from planner.config.step import (
     EMA_DECAY,
     BuildOn,
@@ -23,6 +22,7 @@ from planner.config.step import (
     StepConfig,
 )
 from planner.config.target import Scalar, parse_argument
+from planner.machine.whole_files import check_place
 from planner.units import parse_seconds
 
 DEFAULTS = StepConfig()
@@ -257,7 +257,7 @@ def _in_a_folder(
 ) -> Path | None:
     """A file to write, refused before minutes are spent on what it is for."""
     if file is not None:
-        check_place(file, "--csv")
+        check_place(file, parameter.opts[0])
     return file
 
 
@@ -268,6 +268,14 @@ as_csv = click.option(
     type=click.Path(dir_okay=False, path_type=Path),
     callback=_in_a_folder,
     help="Write the figures to FILE as CSV as well.",
+)
+save = click.option(
+    "--save",
+    "save_file",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    callback=_in_a_folder,
+    help="Keep the whole result in FILE as well; `planner show FILE` prints it again.",
 )
 hardware_db = click.option(
     "--hardware-db",

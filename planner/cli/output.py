@@ -10,12 +10,15 @@ from __future__ import annotations
 import io
 import json
 import sys
+from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from planner.cli.terminal import print_text
 from planner.render.outside_text import shown_lines, shown_record
 from planner.results.estimate import SCHEMA_VERSION
+from planner.results.result import Result
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -26,7 +29,7 @@ _PIPED_WIDTH = 100_000  # no sentence is folded on a pipe, where grep and diff w
 class Document(Protocol):
     """What has a JSON form."""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Mapping[str, Any]:
         """The document, with the version of its schema."""
         ...
 
@@ -39,6 +42,15 @@ def print_result(found: Document, report: str, *, as_json: bool) -> None:
         print_renderable(
             import_module(f"planner.render.terminal.{report}").render(shown_record(found))
         )
+
+
+def save(found: Result, file: Path | None) -> None:
+    """Writes the whole result, where that was requested.
+
+    Called after the report: a disk that is full must not cost it.
+    """
+    if file is not None:
+        found.save(file)
 
 
 def print_json(document: dict[str, Any]) -> None:

@@ -50,6 +50,11 @@ _COMMANDS = {
         "history",
         "List the verifications kept on this machine; show, export or delete them.",
     ),
+    "show": (
+        "planner.cli.show",
+        "show",
+        "Print a saved result again: what --save wrote, or what --json printed.",
+    ),
     "gpus": (
         "planner.cli.gpus",
         "gpus",

@@ -128,6 +128,7 @@ _CARD_STEP: tuple[Callable[[Any], Any], ...] = (
     shared.timeout("Longest wait for loading the model and for each run: seconds, 10m or 1h."),
     shared.hardware_db,
     shared.as_csv,
+    shared.save,
     shared.as_json,
     shared.quiet,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,7 +11,7 @@ import planner
 from planner.cli import options as shared
 from planner.cli.exit_codes import ExitCode
 from planner.cli.options import AT_LEAST_1
-from planner.cli.output import print_result
+from planner.cli.output import print_result, save
 from planner.cli.progress import shown_progress
 
 _EXIT_CODES = """\b
@@ -67,11 +68,18 @@ The report or the JSON goes to stdout: complete with 0 and 4, empty with 1 and 2
 )
 @shared.timeout("Longest wait for loading the model and for each probe: seconds, 10m or 1h.")
 @shared.hardware_db
+@shared.save
 @shared.as_json
 @shared.quiet
 @click.pass_context
 def verify(
-    context: click.Context, /, target: str, as_json: bool, quiet: bool, **options: Any
+    context: click.Context,
+    /,
+    target: str,
+    save_file: Path | None,
+    as_json: bool,
+    quiet: bool,
+    **options: Any,
 ) -> None:
     """Search the largest batch of TARGET for real and compare it with the prediction.
 
@@ -81,4 +89,5 @@ def verify(
     with shown_progress(quiet) as progress:
         found = planner.verify(target, on_progress=progress, **options)
     print_result(found, "verification", as_json=as_json)
+    save(found, save_file)
     context.exit(ExitCode.FITS if found.is_confirmed else ExitCode.NOT_CONFIRMED)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from planner.config.step import Precision, StepConfig
 
@@ -23,10 +22,6 @@ class WeightDtype:
     dtype: str
     elements: int
     size_bytes: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """The entry of the JSON list `weight_dtypes`."""
-        return {"dtype": self.dtype, "elements": self.elements, "bytes": self.size_bytes}
 
 
 def settled(config: StepConfig, weights: Sequence[WeightDtype]) -> StepConfig:

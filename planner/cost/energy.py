@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from planner.cost.price import HourlyPrice
 from planner.errors import UsageError
@@ -88,16 +87,6 @@ class EpochCost:
     money: Range | None
     currency: str | None
 
-    def to_dict(self) -> dict[str, Any]:
-        """The entry `epoch` of a JSON document."""
-        return {
-            "samples": self.samples,
-            "hours": self.hours,
-            "kwh": list(self.kwh),
-            "money": None if self.money is None else list(self.money),
-            "currency": self.currency,
-        }
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepCost:
@@ -119,20 +108,6 @@ class StepCost:
         if self.price is None:
             return None
         return self.price.for_hours(1 / self.samples_per_s / SECONDS_PER_HOUR)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The cost in a JSON document: plain types, stable order."""
-        cost, price = self.cost_per_sample, self.price
-        return {
-            "power_w": list(self.power_w),
-            "joule_per_sample": list(self.joule_per_sample),
-            "samples_per_s": self.samples_per_s,
-            "cost_per_sample": None if cost is None else list(cost),
-            "price_per_hour": None if price is None else [price.low, price.high],
-            "currency": None if price is None else price.currency,
-            "epoch": None if self.epoch is None else self.epoch.to_dict(),
-            "basis": list(self.basis),
-        }
 
 
 def checked_pue(pue: float) -> float:

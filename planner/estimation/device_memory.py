@@ -30,12 +30,13 @@ class DeviceMemory:
     """What was found for one card; `batch` is None when no largest batch was asked for.
 
     `sequence` is the longest sequence at the batch asked for, in units of SearchAxis.SEQUENCE; None
-    where no length was given. `breakdown` is of the run in `trace`, None where that could not be
-    recorded. `requests` are what the run without a limit asked of the allocator, none where it
-    could not be recorded. `batch_1` is the run of batch 1 without a limit, where no batch fits and
-    another was asked for. `empties_cache`: how often the model's code gave cached memory back.
-    `values` are those that the run in `trace` read; where drawn numbers decided sizes in it,
-    `reserved_spread` is peak reserved of other draws over that of this one, least and greatest.
+    where no length was given. `breakdown` and `allocations` are of the run in `trace`, None where
+    that could not be recorded. `requests` are what the run without a limit asked of the allocator,
+    none where it could not be recorded. `batch_1` is the run of batch 1 without a limit, where no
+    batch fits and another was asked for. `empties_cache`: how often the model's code gave cached
+    memory back. `values` are those that the run in `trace` read; where drawn numbers decided sizes
+    in it, `reserved_spread` is peak reserved of other draws over that of this one, least and
+    greatest.
     """
 
     budget: MemoryBudget
@@ -44,6 +45,7 @@ class DeviceMemory:
     batch: LargestValue | None = None
     sequence: LargestValue | None = None
     breakdown: Breakdown | None = None
+    allocations: AllocationTrace | None = None
     requests: tuple[Request, ...] = ()
     batch_1: StepTrace | None = None
     what_ifs: tuple[WhatIf, ...] = ()
@@ -98,6 +100,7 @@ class DeviceMemorySearch:
             batch=batch,
             sequence=longest,
             breakdown=held.breakdown,
+            allocations=held.allocations,
             requests=free.requests,
             batch_1=self._batch_1() if is_hopeless and setup.config.batch_size > 1 else None,
             what_ifs=self._what_ifs(free, batch),

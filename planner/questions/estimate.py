@@ -36,6 +36,7 @@ def estimate(
     device: str | None = None,
     memory: str | int | None = None,
     max_batch: bool = True,
+    keep_allocations: bool = False,
     **options: Unpack[EstimateOptions],
 ) -> Estimate:
     """Run the step on emulated cards: does it fit, what does it take, how large a batch, how fast.
@@ -44,9 +45,10 @@ def estimate(
     that builds one. `gpu` is a card, a list of cards, or "all" (none: the cards of `host`);
     device="cpu" goes in its place, with at most `memory` of RAM. Of several `alloc_conf` the first
     is in force, the others are held against it by replay. With `calibration`, past verifications
-    on a card correct what is said of it. `options` are the fields of StepConfig (batch_size=8,
-    precision="amp-bf16" ...) and the words of job_config (data="imagenet-jpeg", host="this",
-    price="2.49 USD/h" ...).
+    on a card correct what is said of it. With `keep_allocations` the result holds each allocation
+    of the recorded runs (some MB), which `Estimate.save` writes too. `options` are the fields of
+    StepConfig (batch_size=8, precision="amp-bf16" ...) and the words of job_config
+    (data="imagenet-jpeg", host="this", price="2.49 USD/h" ...).
 
     Raises:
         PlannerError: see errors.py. A model that does not fit is a result, not an error.
@@ -59,7 +61,9 @@ def estimate(
         found = _on_cpu(asked, memory, search=max_batch)
     else:
         with estimation_session(asked, names) as step:
-            found = _on_cards(step, is_survey=is_every_card(names), search=max_batch)
+            found = _on_cards(
+                step, is_survey=is_every_card(names), search=max_batch, keep=keep_allocations
+            )
     return replace(found, model_arguments=asked.given)
 
 
@@ -77,7 +81,7 @@ def _on_cpu(asked: EstimateRequest, memory: str | int | None, *, search: bool) -
     )
 
 
-def _on_cards(step: EstimationSession, *, is_survey: bool, search: bool) -> Estimate:
+def _on_cards(step: EstimationSession, *, is_survey: bool, search: bool, keep: bool) -> Estimate:
     """The answers of all cards, and beside them a counted run."""
     child, setup, known = step.child, step.setup, step.known
     request = step.measured_request()  # before other runs take processors
@@ -90,7 +94,7 @@ def _on_cards(step: EstimationSession, *, is_survey: bool, search: bool) -> Esti
     speeds: list[DeviceTiming] = []
     if counted is not None:
         speeds = device_timings(answers, setup.config, counted, request)
-    return assemble(
+    found = assemble(
         child.label,
         setup.config,
         answers,
@@ -102,6 +106,9 @@ def _on_cards(step: EstimationSession, *, is_survey: bool, search: bool) -> Esti
         speeds=speeds,
         is_survey=is_survey,
     )
+    if not keep:
+        return found
+    return replace(found, allocations=tuple(answer.allocations for answer in answers))
 
 
 def _check_cpu(device: str | None, names: Sequence[str], asked: EstimateRequest) -> None:

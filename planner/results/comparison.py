@@ -10,14 +10,20 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
 
 from planner.config.step import StepConfig
 from planner.config.target import Scalar
 from planner.config.weights import WeightDtype
 from planner.errors import UsageError
 from planner.results.csv_form import Cell, csv_text, ends
-from planner.results.estimate import SCHEMA_VERSION, Versions, asked_config_dict
+from planner.results.estimate import (
+    SCHEMA_VERSION,
+    Versions,
+    asked_config_dict,
+    weight_documents,
+)
+from planner.results.result import Result
+from planner.results.schema import ComparedCardDocument, ComparisonDocument
 from planner.results.values import NO_VALUES_READ, ValuesResult
 
 _COLUMNS = (
@@ -61,7 +67,7 @@ class ComparedCard:
     max_batch_is_bound: bool = False
     id: str | None = None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> ComparedCardDocument:
         """The entry of the JSON list `cards`."""
         return {
             "requested": self.requested,
@@ -92,7 +98,7 @@ class LeftOut:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CardComparison:
+class CardComparison(Result):
     """The cards, and what they are ranked by. `epoch_samples` is the dataset, None without one."""
 
     target: str
@@ -122,7 +128,7 @@ class CardComparison:
             return ()
         return (f"ranked last by {self.by.value}, {_MISSING[self.by]}: {', '.join(without)}",)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> ComparisonDocument:
         """The JSON document, in stable order, with plain types only; the best card is first."""
         return {
             "schema_version": SCHEMA_VERSION,
@@ -132,7 +138,7 @@ class CardComparison:
             "epoch_samples": self.epoch_samples,
             "versions": self.versions.to_dict(),
             "config": asked_config_dict(self.config),
-            "weight_dtypes": [one.to_dict() for one in self.weight_dtypes],
+            "weight_dtypes": weight_documents(self.weight_dtypes),
             "cards": [card.to_dict() for card in self.ranking],
             "left_out": [
                 {"requested": card.requested, "reason": card.reason} for card in self.left_out

@@ -8,14 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from planner.config.step import StepConfig
 from planner.config.target import Scalar
 from planner.config.weights import WeightDtype
 from planner.errors import UsageError
 from planner.results.csv_form import Cell, csv_text, ends
-from planner.results.estimate import SCHEMA_VERSION, Versions, asked_config_dict
+from planner.results.estimate import (
+    SCHEMA_VERSION,
+    Versions,
+    asked_config_dict,
+    weight_documents,
+)
+from planner.results.result import Result
+from planner.results.schema import CurveDocument, PointDocument
 from planner.results.values import NO_VALUES_READ, ValuesResult
 from planner.units import format_percent
 
@@ -46,7 +52,7 @@ class CurvePoint:
     joule_per_sample: tuple[float, float] | None = None
     cost_per_sample: tuple[float, float] | None = None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> PointDocument:
         """The entry of the JSON list `points`."""
         return {
             "batch_size": self.batch_size,
@@ -73,7 +79,7 @@ class Recommendation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Curve:
+class Curve(Result):
     """Points by rising batch, and what follows from them.
 
     `largest_batch_size` is 0 where batch 1 does not fit and None where it was not searched; it
@@ -105,7 +111,7 @@ class Curve:
     model_arguments: tuple[tuple[str, Scalar], ...] = ()
     gpu_id: str | None = None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> CurveDocument:
         """The JSON document, in stable order, with plain types only."""
         return {
             "schema_version": SCHEMA_VERSION,
@@ -115,7 +121,7 @@ class Curve:
             "gpu_name": self.gpu_name,
             "versions": self.versions.to_dict(),
             "config": asked_config_dict(self.config),
-            "weight_dtypes": [one.to_dict() for one in self.weight_dtypes],
+            "weight_dtypes": weight_documents(self.weight_dtypes),
             "usable_memory_bytes": self.usable_memory_bytes,
             "largest_batch_size": self.largest_batch_size,
             "largest_batch_is_bound": self.largest_batch_is_bound,

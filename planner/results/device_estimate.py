@@ -7,18 +7,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
 
 from planner.cost.energy import StepCost
-from planner.memory.peak import Breakdown, Held
-from planner.results.step_time import HostNeeds, StepTime
-
-_BREAKDOWN_KEYS = (
-    "breakdown_bytes", "peak_phase", "peak_step", "first_step_peak_bytes",
-    "steady_step_peak_bytes", "fragmentation_bytes", "module_bytes", "largest_tensors",
-)  # fmt: skip
-_MODULE_DEPTH = 2
-_LARGEST_TENSORS = 10
+from planner.memory.peak import Breakdown
+from planner.results.breakdown_summary import BreakdownSummary, summary_of
+from planner.results.schema import (
+    BreakdownDocument,
+    DeviceDocument,
+    IntervalDocument,
+    WhatIfDocument,
+)
+from planner.results.step_time import HostNeeds, StepTime, cost_document
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +34,7 @@ class WhatIf:
     fits: bool
     max_batch_size: int | None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> WhatIfDocument:
         """The entry of the JSON list `alloc_conf_what_ifs`."""
         return {
             "alloc_conf": self.alloc_conf,
@@ -78,6 +77,7 @@ class DeviceEstimate:
     `what_ifs` is the same step under other settings of the allocator.
     `batch_1_missing_bytes` is by how much batch 1 exceeds the card, where it was found not to fit.
     `breakdown` says what the peak is made of; None where the run could not be recorded.
+    `breakdown_summary` is there in its place where the result was read from a document of --json.
     `time`, `host` and `cost` are None where the step's operators could not be counted.
     """
 
@@ -100,6 +100,7 @@ class DeviceEstimate:
     attention_backends: tuple[str, ...] = ()
     note: str | None = None
     breakdown: Breakdown | None = None
+    breakdown_summary: BreakdownSummary | None = None
     what_ifs: tuple[WhatIf, ...] = ()
     outside_bytes: int = 0
     managed_bytes: int = 0
@@ -124,6 +125,11 @@ class DeviceEstimate:
         return reserved_bytes + self.context_overhead_bytes + self.outside_bytes
 
     @property
+    def peak_summary(self) -> BreakdownSummary | None:
+        """What the peak is made of, as documents hold it; None where that is not known."""
+        return self.breakdown_summary if self.breakdown is None else summary_of(self.breakdown)
+
+    @property
     def verdict(self) -> FitVerdict:
         """Whether it fits, and whether it does at the upper end of the interval too."""
         if not self.fits:
@@ -140,7 +146,7 @@ class DeviceEstimate:
             return 0
         return max(1, self.device_total_bytes + self.reserve_bytes - self.usable_memory_bytes)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> DeviceDocument:
         """The entry of the JSON list `gpus`."""
         return {
             "name": self.name,
@@ -166,15 +172,15 @@ class DeviceEstimate:
             "batch_1_missing_bytes": self.batch_1_missing_bytes,
             "attention_backends": list(self.attention_backends),
             "note": self.note,
-            **_breakdown_dict(self.breakdown),
+            **_breakdown_dict(self.peak_summary),
             "alloc_conf_what_ifs": [found.to_dict() for found in self.what_ifs],
             **self._interval_dict(),
             "time": None if self.time is None else self.time.to_dict(),
             "host": None if self.host is None else self.host.to_dict(),
-            "cost": None if self.cost is None else self.cost.to_dict(),
+            "cost": None if self.cost is None else cost_document(self.cost),
         }
 
-    def _interval_dict(self) -> dict[str, Any]:
+    def _interval_dict(self) -> IntervalDocument:
         interval = self.device_total_interval_bytes
         return {
             "verdict": self.verdict.value,
@@ -189,35 +195,25 @@ class DeviceEstimate:
         }
 
 
-def _breakdown_dict(found: Breakdown | None) -> dict[str, Any]:
+def _breakdown_dict(found: BreakdownSummary | None) -> BreakdownDocument:
     if found is None:
-        return dict.fromkeys(_BREAKDOWN_KEYS)
-    return dict(
-        zip(
-            _BREAKDOWN_KEYS,
-            (
-                found.by_category(),
-                found.peak_phase.value,
-                found.peak_step,
-                found.first_step_peak_bytes,
-                found.steady_step_peak_bytes,
-                found.fragmentation_bytes,
-                found.by_module(_MODULE_DEPTH),
-                [_held_dict(block) for block in found.largest(_LARGEST_TENSORS)],
-            ),
-            strict=True,
-        )
-    )
-
-
-def _held_dict(block: Held) -> dict[str, Any]:
-    origin = block.origin
+        return {
+            "breakdown_bytes": None,
+            "peak_phase": None,
+            "peak_step": None,
+            "first_step_peak_bytes": None,
+            "steady_step_peak_bytes": None,
+            "fragmentation_bytes": None,
+            "module_bytes": None,
+            "largest_tensors": None,
+        }
     return {
-        "bytes": block.block_bytes,
-        "category": block.category.value,
-        "phase": block.phase.value,
-        "module": origin.module,
-        "tensor": origin.tensor,
-        "operator": origin.operator,
-        "source": origin.source,
+        "breakdown_bytes": found.by_category(),
+        "peak_phase": found.peak_phase.value,
+        "peak_step": found.peak_step,
+        "first_step_peak_bytes": found.first_step_peak_bytes,
+        "steady_step_peak_bytes": found.steady_step_peak_bytes,
+        "fragmentation_bytes": found.fragmentation_bytes,
+        "module_bytes": dict(found.modules),
+        "largest_tensors": [block.to_dict() for block in found.largest_blocks],
     }

@@ -6,25 +6,32 @@ The JSON form is a contract (schema_version 1): keys are added, never changed or
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
 
 from planner.config.step import StepConfig
 from planner.config.target import Scalar
+from planner.config.weights import WeightDtype
 from planner.errors import UsageError
 from planner.hardware.database import card_named
 from planner.hardware.names import RecordNames, folded
 from planner.memory.peak import Breakdown
 from planner.results.device_estimate import DeviceEstimate
+from planner.results.result import Result
+from planner.results.schema import (
+    ConfigDocument,
+    EstimateDocument,
+    StepCountsDocument,
+    VersionsDocument,
+    WeightDtypeDocument,
+)
 from planner.results.values import NO_VALUES_READ, ValuesResult
 from planner.wire.module_counts import StepCounts
-from planner.wire.trace import Counts
+from planner.wire.trace import AllocationTrace, Counts
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 EMULATED = "emulated"  # the engine of a card that is not there
-_STEP_KEYS = (
-    "forward_flops_per_sample", "step_flops", "activations_per_sample", "uncounted_operators",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +44,7 @@ class Versions:
     python: str
     planner: str
 
-    def to_dict(self) -> dict[str, str | None]:
+    def to_dict(self) -> VersionsDocument:
         """The entry `versions` of a JSON document."""
         return {
             "torch": self.torch,
@@ -49,12 +56,13 @@ class Versions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
+class Estimate(Result):
     """The answer of `planner.estimate()` for one model on one or more cards.
 
     `step` holds FLOPs and activations, None where they could not be counted. `is_survey`: every
     card in the database was asked for. `values` are those that the step reads, on the first card.
-    `model_arguments` are those that the model was built with.
+    `model_arguments` are those that the model was built with. `allocations` has what each card's
+    allocator was asked for, in order, where that was to be kept.
     """
 
     target: str
@@ -71,6 +79,7 @@ class Estimate:
     is_survey: bool = False
     values: ValuesResult = NO_VALUES_READ
     model_arguments: tuple[tuple[str, Scalar], ...] = ()
+    allocations: tuple[AllocationTrace | None, ...] = field(default=(), repr=False)
 
     def gpu(self, name: str | None = None) -> DeviceEstimate:
         """The entry of one card, by the name it was asked for, its id, full name or an alias.
@@ -120,7 +129,7 @@ class Estimate:
         """
         return self.gpu(gpu).fits
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> EstimateDocument:
         """The JSON document, in stable order, with plain types only."""
         return {
             "schema_version": SCHEMA_VERSION,
@@ -132,7 +141,7 @@ class Estimate:
                 "parameters": self.counts.parameters,
                 "trainable_parameters": self.counts.trainable_parameters,
                 "buffers": self.counts.buffers,
-                "weight_dtypes": [one.to_dict() for one in self.counts.weight_dtypes],
+                "weight_dtypes": weight_documents(self.counts.weight_dtypes),
                 **_step_dict(self.step),
             },
             "gpus": [entry.to_dict() for entry in self.gpus],
@@ -143,8 +152,25 @@ class Estimate:
         }
 
 
-def _step_dict(step: StepCounts | None) -> dict[str, Any]:
-    return dict.fromkeys(_STEP_KEYS) if step is None else step.to_dict()
+def _step_dict(step: StepCounts | None) -> StepCountsDocument:
+    if step is None:
+        return {
+            "forward_flops_per_sample": None,
+            "step_flops": None,
+            "activations_per_sample": None,
+            "uncounted_operators": None,
+        }
+    return step_document(step)
+
+
+def step_document(step: StepCounts) -> StepCountsDocument:
+    """The keys that the JSON object `counts` gains."""
+    return {
+        "forward_flops_per_sample": step.forward_flops_per_sample,
+        "step_flops": step.step_flops,
+        "activations_per_sample": step.activations_per_sample,
+        "uncounted_operators": {item.name: item.calls for item in step.uncounted_operators},
+    }
 
 
 def _names(card_id: str, entry: DeviceEstimate) -> RecordNames:
@@ -153,7 +179,14 @@ def _names(card_id: str, entry: DeviceEstimate) -> RecordNames:
     )
 
 
-def asked_config_dict(config: StepConfig) -> dict[str, Any]:
+def weight_documents(weights: Sequence[WeightDtype]) -> list[WeightDtypeDocument]:
+    """The JSON list `weight_dtypes`."""
+    return [
+        {"dtype": one.dtype, "elements": one.elements, "bytes": one.size_bytes} for one in weights
+    ]
+
+
+def asked_config_dict(config: StepConfig) -> ConfigDocument:
     """The entry `config` of a JSON document; None where nothing was said and the model decides."""
     optimizer, build_on = config.optimizer, config.build_on
     return config_dict(
@@ -163,7 +196,7 @@ def asked_config_dict(config: StepConfig) -> dict[str, Any]:
     )
 
 
-def config_dict(config: StepConfig, optimizer: str | None, build_on: str | None) -> dict[str, Any]:
+def config_dict(config: StepConfig, optimizer: str | None, build_on: str | None) -> ConfigDocument:
     """The entry `config` of every JSON document: each field of the StepConfig, under its name.
 
     `optimizer` and `build_on` are those of the run, or what was asked for where that is not known.

@@ -7,18 +7,30 @@ The JSON form is a contract (schema_version 1): keys are added, never changed or
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from planner.config.step import StepConfig
 from planner.config.target import Scalar
 from planner.errors import UsageError
-from planner.results.estimate import SCHEMA_VERSION, Versions
+from planner.results.estimate import (
+    SCHEMA_VERSION,
+    Versions,
+    step_document,
+    weight_documents,
+)
+from planner.results.result import Result
+from planner.results.schema import (
+    InspectionDocument,
+    ModuleDocument,
+    OperatorDocument,
+    TensorDocument,
+)
 from planner.results.values import NO_VALUES_READ, ValuesResult
 from planner.wire.module_counts import ModelCounts, ModuleCounts
+from planner.wire.trace import OperatorRecord, TensorShape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Inspection:
+class Inspection(Result):
     """What a training step of one model costs, by module down to `depth`.
 
     `gpu` is the card whose kernels ran: it decides what attention and cuDNN keep for backward.
@@ -57,7 +69,7 @@ class Inspection:
             f"for one of {', '.join(repr(row.path) for row in self.modules[:8])}"
         )
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> InspectionDocument:
         """The JSON document, in stable order, with plain types only."""
         counts = self.model.counts
         return {
@@ -81,17 +93,57 @@ class Inspection:
                 "parameters": counts.parameters,
                 "trainable_parameters": counts.trainable_parameters,
                 "buffers": counts.buffers,
-                "weight_dtypes": [one.to_dict() for one in counts.weight_dtypes],
-                **self.model.step.to_dict(),
+                "weight_dtypes": weight_documents(counts.weight_dtypes),
+                **step_document(self.model.step),
                 "forward_flops_by_torch": self.model.forward_flops_by_torch,
             },
             "structure": self.model.structure.value,
             "flop_rules": self.model.flop_rules.value,
-            "modules": [row.to_dict() for row in self.modules],
-            "operators": [record.to_dict() for record in self.model.operators],
+            "modules": [_module(row) for row in self.modules],
+            "operators": [operator_document(record) for record in self.model.operators],
             "assumptions": list(self.assumptions),
             "warnings": list(self.warnings),
             "values": self.values.to_dict(),
             "model_arguments": dict(self.model_arguments),
             "gpu_id": self.gpu_id,
         }
+
+
+def _module(row: ModuleCounts) -> ModuleDocument:
+    return {
+        "path": row.path,
+        "kind": row.kind,
+        "depth": row.depth,
+        "parameters": row.parameters,
+        "trainable_parameters": row.trainable_parameters,
+        "forward_flops": row.forward_flops,
+        "activations": row.activations,
+        "saved_bytes": row.saved_bytes,
+        "read_bytes": row.read_bytes,
+        "written_bytes": row.written_bytes,
+        "arithmetic_intensity_flops_per_byte": row.arithmetic_intensity_flops_per_byte,
+    }
+
+
+def operator_document(record: OperatorRecord) -> OperatorDocument:
+    """The entry of the JSON list `operators`."""
+    return {
+        "name": record.name,
+        "phase": record.phase.value,
+        "inputs": [_tensor(one) for one in record.inputs],
+        "outputs": [_tensor(one) for one in record.outputs],
+        "calls": record.calls,
+        "flops": record.flops,
+        "flop_source": record.flop_source.value,
+        "read_bytes": record.read_bytes,
+        "written_bytes": record.written_bytes,
+    }
+
+
+def _tensor(tensor: TensorShape) -> TensorDocument:
+    return {
+        "shape": list(tensor.shape),
+        "dtype": tensor.dtype,
+        "number": tensor.number,
+        "channels_last": tensor.channels_last,
+    }

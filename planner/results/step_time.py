@@ -6,9 +6,16 @@ In: figures of the models of time. Out: StepTime, HostNeeds. Seconds of one opti
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
+from planner.cost.energy import EpochCost, StepCost
 from planner.input_pipeline.host_ram import HostRam, Room
+from planner.results.schema import (
+    CostDocument,
+    EpochDocument,
+    GainDocument,
+    HostDocument,
+    TimeDocument,
+)
 from planner.timing.bottleneck import Bottleneck
 from planner.wire.trace import Phase
 
@@ -24,7 +31,7 @@ class Gain:
     factor: float
     is_approximate: bool = True
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> GainDocument:
         """The entry of the JSON list `gains`."""
         return {
             "change": self.change,
@@ -57,7 +64,7 @@ class StepTime:
     gains: tuple[Gain, ...] = ()
     uncounted_operators: tuple[str, ...] = ()
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> TimeDocument:
         """The JSON object `time`."""
         found = self.bottleneck
         return {
@@ -113,7 +120,7 @@ class HostNeeds:
             return None
         return self.ram_room is not Room.DOES_NOT_FIT
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> HostDocument:
         """The JSON object `host`."""
         ram = self.ram
         return {
@@ -140,3 +147,28 @@ class HostNeeds:
             "cores_limit": self.cores_limit,
             "data": self.data,
         }
+
+
+def cost_document(found: StepCost) -> CostDocument:
+    """The JSON object `cost`."""
+    cost, price = found.cost_per_sample, found.price
+    return {
+        "power_w": list(found.power_w),
+        "joule_per_sample": list(found.joule_per_sample),
+        "samples_per_s": found.samples_per_s,
+        "cost_per_sample": None if cost is None else list(cost),
+        "price_per_hour": None if price is None else [price.low, price.high],
+        "currency": None if price is None else price.currency,
+        "epoch": None if found.epoch is None else _epoch_dict(found.epoch),
+        "basis": list(found.basis),
+    }
+
+
+def _epoch_dict(epoch: EpochCost) -> EpochDocument:
+    return {
+        "samples": epoch.samples,
+        "hours": epoch.hours,
+        "kwh": list(epoch.kwh),
+        "money": None if epoch.money is None else list(epoch.money),
+        "currency": epoch.currency,
+    }

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from planner.config.step import DataDependent
+from planner.results.schema import ReadDocument, ValuesDocument
 from planner.wire.value_reads import (
     Decision,
     ReadSite,
@@ -99,7 +99,7 @@ class ValuesResult:
             f"{_listed(places)}: its figures may be wrong",
         )
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> ValuesDocument:
         """The entry `values` of a JSON document."""
         return {
             "state": self.state.value,
@@ -117,7 +117,7 @@ class ValuesResult:
 NO_VALUES_READ = ValuesResult()
 
 
-def _read_dict(read: ValueRead) -> dict[str, Any]:
+def _read_dict(read: ValueRead) -> ReadDocument:
     return {
         "file": read.file,
         "line": read.line,

@@ -9,12 +9,25 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from enum import Enum
-from typing import Any
+from typing import cast
 
 from planner.config.step import StepConfig
 from planner.config.target import Scalar
 from planner.config.weights import WeightDtype
-from planner.results.estimate import SCHEMA_VERSION, Versions, config_dict
+from planner.results.estimate import (
+    SCHEMA_VERSION,
+    Versions,
+    config_dict,
+    weight_documents,
+)
+from planner.results.result import Result
+from planner.results.schema import (
+    FiguresDocument,
+    ProbeDocument,
+    VerificationDocument,
+    VerifiedConfigDocument,
+    VerifiedDeviceDocument,
+)
 from planner.results.values import NO_VALUES_READ, ValuesResult
 
 
@@ -104,7 +117,7 @@ COMPARED = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verification:
+class Verification(Result):
     """Predicted and measured, side by side.
 
     `stopped` says why the search ended before it had an answer, "" where it has one. `bound` says
@@ -174,14 +187,14 @@ class Verification:
         """Whether all is within tolerance."""
         return not self.complaints
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> VerificationDocument:
         """The JSON document, in stable order, with plain types only."""
         return {
             "schema_version": SCHEMA_VERSION,
             "target": self.target,
-            "device": {**asdict(self.device), "kind": self.device.kind.value},
+            "device": _device(self.device),
             "config": self._config(),
-            "weight_dtypes": [one.to_dict() for one in self.weight_dtypes],
+            "weight_dtypes": weight_documents(self.weight_dtypes),
             "predicted": _side(self.predicted, self.predicted_categories),
             "measured": _side(self.measured, self.measured_categories),
             "max_batch_of_all_ranks": self.max_batch_of_all_ranks,
@@ -191,15 +204,15 @@ class Verification:
             "complaints": list(self.complaints),
             "stopped": self.stopped,
             "bound": self.bound,
-            "probes": [{**asdict(p), "outcome": p.outcome.value} for p in self.probes],
-            "versions": asdict(self.versions),
+            "probes": [_probe(one) for one in self.probes],
+            "versions": self.versions.to_dict(),
             "assumptions": list(self.assumptions),
             "warnings": list(self.warnings),
             "values": self.values.to_dict(),
             "model_arguments": dict(self.model_arguments),
         }
 
-    def _config(self) -> dict[str, Any]:
+    def _config(self) -> VerifiedConfigDocument:
         """The step; one class has several optimizers by name, so that both are kept."""
         optimizer, build_on = self.config.optimizer, self.config.build_on
         found = config_dict(
@@ -208,8 +221,17 @@ class Verification:
         return {**found, "optimizer_requested": None if optimizer is None else optimizer.value}
 
 
-def _side(figures: Figures, categories: Categories) -> dict[str, Any]:
-    return {**asdict(figures), "breakdown_bytes": dict(categories) or None}
+def _side(figures: Figures, categories: Categories) -> FiguresDocument:
+    found = {**asdict(figures), "breakdown_bytes": dict(categories) or None}
+    return cast("FiguresDocument", found)
+
+
+def _device(device: VerifiedDevice) -> VerifiedDeviceDocument:
+    return cast("VerifiedDeviceDocument", {**asdict(device), "kind": device.kind.value})
+
+
+def _probe(probe: ProbeRecord) -> ProbeDocument:
+    return cast("ProbeDocument", {**asdict(probe), "outcome": probe.outcome.value})
 
 
 def relative_error(predicted: float | None, measured: float | None) -> float | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
 
 from planner.wire.trace import Counts, OperatorRecord
 from planner.wire.value_reads import ValueRead
@@ -52,15 +51,6 @@ class StepCounts:
     activations_per_sample: int | None
     uncounted_operators: tuple[OperatorCalls, ...] = ()
 
-    def to_dict(self) -> dict[str, Any]:
-        """The keys that the JSON object `counts` gains."""
-        return {
-            "forward_flops_per_sample": self.forward_flops_per_sample,
-            "step_flops": self.step_flops,
-            "activations_per_sample": self.activations_per_sample,
-            "uncounted_operators": {item.name: item.calls for item in self.uncounted_operators},
-        }
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModuleCounts:
@@ -92,22 +82,6 @@ class ModuleCounts:
         """FLOPs of the forward for each byte that its operators read or write; None without any."""
         moved_bytes = self.read_bytes + self.written_bytes
         return self.forward_flops / moved_bytes if moved_bytes else None
-
-    def to_dict(self) -> dict[str, Any]:
-        """The entry of the JSON list `modules`."""
-        return {
-            "path": self.path,
-            "kind": self.kind,
-            "depth": self.depth,
-            "parameters": self.parameters,
-            "trainable_parameters": self.trainable_parameters,
-            "forward_flops": self.forward_flops,
-            "activations": self.activations,
-            "saved_bytes": self.saved_bytes,
-            "read_bytes": self.read_bytes,
-            "written_bytes": self.written_bytes,
-            "arithmetic_intensity_flops_per_byte": self.arithmetic_intensity_flops_per_byte,
-        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

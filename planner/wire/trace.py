@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
 
 from planner.config.weights import WeightDtype
 from planner.wire.value_reads import ReadSite, ValueRead
@@ -172,29 +171,6 @@ class OperatorRecord:
     def total_flops(self) -> int:
         """FLOPs of all calls, as far as there is a formula."""
         return self.calls * (self.flops or 0)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The entry of the JSON list `operators`."""
-        return {
-            "name": self.name,
-            "phase": self.phase.value,
-            "inputs": [_as_dict(tensor) for tensor in self.inputs],
-            "outputs": [_as_dict(tensor) for tensor in self.outputs],
-            "calls": self.calls,
-            "flops": self.flops,
-            "flop_source": self.flop_source.value,
-            "read_bytes": self.read_bytes,
-            "written_bytes": self.written_bytes,
-        }
-
-
-def _as_dict(tensor: TensorShape) -> dict[str, Any]:
-    return {
-        "shape": list(tensor.shape),
-        "dtype": tensor.dtype,
-        "number": tensor.number,
-        "channels_last": tensor.channels_last,
-    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -74,7 +74,7 @@ def _is_fragmented(entry: DeviceEstimate) -> bool:
 
 def _holds_activations(estimate: Estimate) -> bool:
     """Whether saved activations are in the peak of a card that is too small; if known."""
-    known = [e.breakdown for e in estimate.gpus if not e.fits and e.breakdown is not None]
+    known = [e.peak_summary for e in estimate.gpus if not e.fits and e.peak_summary is not None]
     name = TensorCategory.SAVED_ACTIVATION.value
     return not known or any(b.by_category().get(name, 0) > _WORTH_BYTES for b in known)
 

@@ -162,7 +162,7 @@ def _outside(entry: DeviceEstimate) -> str:
 
 def _breakdown_cells(entry: DeviceEstimate) -> dict[str, Text]:
     """What the peak allocated is made of, a row for each category that any card may have."""
-    found = entry.breakdown
+    found = entry.peak_summary
     sums = {} if found is None else found.by_category()
     where = "" if found is None else f"step {found.peak_step}, {found.peak_phase.value}"
     return {

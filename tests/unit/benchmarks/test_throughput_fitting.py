@@ -16,6 +16,7 @@ from benchmarks.throughput.fitting import LAUNCH_US, Parameters, fit, predicted_
 from benchmarks.throughput.records import Case, case_of, operators_of
 from benchmarks.throughput.shipped import shipped_s, table
 from planner.hardware.database import load_gpus
+from planner.results.inspection import operator_document
 from planner.timing import roofline
 
 
@@ -89,7 +90,7 @@ def test_every_source_has_cases_of_cards_that_are_known(source: str) -> None:
 
 
 def test_operators_come_back_from_json() -> None:
-    assert operators_of([one.to_dict() for one in OPERATORS]) == OPERATORS
+    assert operators_of([dict(operator_document(one)) for one in OPERATORS]) == OPERATORS
 
 
 def test_nothing_is_fitted_on_what_is_held_out() -> None:

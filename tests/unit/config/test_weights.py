@@ -56,8 +56,3 @@ def test_what_was_asked_for_stays(precision: Precision) -> None:
 )
 def test_which_dtype_most_weights_have(there: tuple[WeightDtype, ...], mainly: bool) -> None:
     assert are_mainly_float32(there) is mainly
-
-
-def test_the_json_form() -> None:
-    (one,) = weights(float16=8)
-    assert one.to_dict() == {"dtype": "float16", "elements": 8, "bytes": 16}

@@ -21,6 +21,7 @@ from planner.cost.energy import (
 )
 from planner.cost.price import HourlyPrice, parse_price
 from planner.errors import UsageError
+from planner.results.step_time import cost_document
 
 # 400 W, of which 60 W idle and 340 W by load.
 LOAD = StepLoad(
@@ -118,7 +119,7 @@ def test_the_basis_says_every_assumption() -> None:
 
 def test_json_form() -> None:
     found = step_cost(LOAD, dataset_samples=720_000, price=parse_price("2 EUR/h"))
-    document = json.loads(json.dumps(found.to_dict()))
+    document = json.loads(json.dumps(cost_document(found)))
     assert list(document) == [
         "power_w", "joule_per_sample", "samples_per_s", "cost_per_sample", "price_per_hour",
         "currency", "epoch", "basis",
@@ -128,7 +129,7 @@ def test_json_form() -> None:
         "samples": 720_000, "hours": 1.0, "kwh": pytest.approx([0.36225, 0.4575]),
         "money": [2.0, 2.0], "currency": "EUR",
     }  # fmt: skip
-    bare = step_cost(LOAD).to_dict()
+    bare = cost_document(step_cost(LOAD))
     assert [bare[key] for key in ("cost_per_sample", "price_per_hour", "currency", "epoch")] == (
         [None] * 4
     )

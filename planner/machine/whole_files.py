@@ -1,7 +1,7 @@
 """Files that commands write: whole, or as they were before.
 
-In: a path that the user named, text. Out: the file. Convention: whether it can be written is
-looked at before the work, and a failure after it names the file and costs nothing else.
+In: a path that the user named, text or bytes. Out: the file. Convention: whether it can be written
+is looked at before the work, and a failure after it names the file and costs nothing else.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def check_place(file: Path, option: str) -> None:
         raise UsageError(f"{option} {file}: it may not be written")
 
 
-def write_whole(file: Path, text: str, *, is_private: bool = False) -> None:
+def write_whole(file: Path, content: str | bytes, *, is_private: bool = False) -> None:
     """All of it or nothing: what was there before stays until the new file is complete.
 
     A file that is there keeps its mode. What is no file of its own, like /dev/stdout, is written
@@ -44,11 +44,12 @@ def write_whole(file: Path, text: str, *, is_private: bool = False) -> None:
     Raises:
         OutputError: the disk is full, or the file may not be written.
     """
+    data = content.encode() if isinstance(content, str) else content
     try:
         if _is_replaced(file):
-            _replace(file, text, is_private=is_private)
+            _replace(file, data, is_private=is_private)
         else:
-            file.write_text(text, encoding="utf-8")
+            file.write_bytes(data)
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -63,16 +64,16 @@ def _is_replaced(file: Path) -> bool:
     return not file.is_symlink() and (file.is_file() or not file.exists())
 
 
-def _replace(file: Path, text: str, *, is_private: bool) -> None:
+def _replace(file: Path, data: bytes, *, is_private: bool) -> None:
     before = file.stat() if file.exists() else None
     draft = file.parent / f".planner-{secrets.token_hex(8)}"
     mode = _PRIVATE if is_private or before is not None else _PUBLIC
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
-        with open(handle, "w", encoding="utf-8") as stream:
+        with open(handle, "wb") as stream:
             if before is not None and not is_private:
                 os.fchmod(stream.fileno(), stat.S_IMODE(before.st_mode) & 0o777)
-            stream.write(text)
+            stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(draft, file)

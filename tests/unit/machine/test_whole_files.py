@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from planner.cli.whole_files import check_place, write_whole
 from planner.errors import OutputError, UsageError
+from planner.machine.whole_files import check_place, write_whole
 
 
 def test_the_old_file_stays_until_the_new_one_is_complete(

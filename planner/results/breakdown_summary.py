@@ -1,0 +1,89 @@
+"""What a JSON document holds of a Breakdown: sums and the largest blocks, without all the others.
+
+In: a Breakdown, or keys of a document. Out: BreakdownSummary. Sizes in bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from planner.memory.peak import Breakdown
+from planner.results.schema import HeldDocument
+from planner.wire.trace import Origin, Phase, TensorCategory
+
+_MODULE_DEPTH = 2
+_LARGEST_TENSORS = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LargestBlock:
+    """One of the largest blocks at the peak."""
+
+    block_bytes: int
+    """Its size."""
+    category: TensorCategory
+    """What it is held for."""
+    phase: Phase
+    """Phase in which it was allocated."""
+    origin: Origin
+    """Where it was allocated."""
+
+    def to_dict(self) -> HeldDocument:
+        """The entry of the JSON list `largest_tensors`."""
+        return {
+            "bytes": self.block_bytes,
+            "category": self.category.value,
+            "phase": self.phase.value,
+            "module": self.origin.module,
+            "tensor": self.origin.tensor,
+            "operator": self.origin.operator,
+            "source": self.origin.source,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakdownSummary:
+    """The peak allocated, summed up; each tuple is in falling order of bytes."""
+
+    categories: tuple[tuple[str, int], ...]
+    """Bytes by TensorCategory, and of "rounding"."""
+    modules: tuple[tuple[str, int], ...]
+    """Bytes by module, two names deep; "" is outside of any submodule."""
+    largest_blocks: tuple[LargestBlock, ...]
+    """The ten largest blocks."""
+    peak_phase: Phase
+    """Phase in which the peak is."""
+    peak_step: int
+    """Step in which the peak is, from 1."""
+    first_step_peak_bytes: int | None = None
+    """Peak of the first step; None without a step."""
+    steady_step_peak_bytes: int | None = None
+    """Peak of the last step; None without a step."""
+    fragmentation_bytes: int | None = None
+    """Peak reserved - peak allocated; None where that is not known."""
+
+    def by_category(self) -> dict[str, int]:
+        """The categories as a dict, in bytes."""
+        return dict(self.categories)
+
+
+def summary_of(found: Breakdown) -> BreakdownSummary:
+    """What a document holds of a breakdown."""
+    return BreakdownSummary(
+        categories=tuple(found.by_category().items()),
+        modules=tuple(found.by_module(_MODULE_DEPTH).items()),
+        largest_blocks=tuple(
+            LargestBlock(
+                block_bytes=block.block_bytes,
+                category=block.category,
+                phase=block.phase,
+                origin=block.origin,
+            )
+            for block in found.largest(_LARGEST_TENSORS)
+        ),
+        peak_phase=found.peak_phase,
+        peak_step=found.peak_step,
+        first_step_peak_bytes=found.first_step_peak_bytes,
+        steady_step_peak_bytes=found.steady_step_peak_bytes,
+        fragmentation_bytes=found.fragmentation_bytes,
+    )

@@ -1,0 +1,179 @@
+"""Every result as a document: its kind, the way back, its JSON Schema.
+
+In: results, or documents from outside. Out: documents, results. Convention: a complete document has
+every field of the result under "record", as msgspec writes dataclasses; where a planner of another
+version cannot use that, the public keys count, which are never changed or removed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import msgspec
+
+from planner.errors import DocumentError, PlannerError
+from planner.results import reading, schema
+from planner.results.comparison import CardComparison
+from planner.results.curve import Curve
+from planner.results.estimate import SCHEMA_VERSION, Estimate
+from planner.results.inspection import Inspection
+from planner.results.result import Result
+from planner.results.verification import Verification
+
+RECORD = "record"
+_ResultT = TypeVar("_ResultT", bound=Result)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentKind:
+    """One kind of document. `key` is a key that no other kind has."""
+
+    command: str
+    result: type[Result]
+    document: type[Any]
+    key: str
+    read: Callable[[Mapping[str, Any]], Result]
+
+
+KINDS = (
+    DocumentKind(
+        command="estimate",
+        result=Estimate,
+        document=schema.EstimateDocument,
+        key="gpus",
+        read=reading.estimate_of,
+    ),
+    DocumentKind(
+        command="curve",
+        result=Curve,
+        document=schema.CurveDocument,
+        key="points",
+        read=reading.curve_of,
+    ),
+    DocumentKind(
+        command="compare",
+        result=CardComparison,
+        document=schema.ComparisonDocument,
+        key="left_out",
+        read=reading.comparison_of,
+    ),
+    DocumentKind(
+        command="inspect",
+        result=Inspection,
+        document=schema.InspectionDocument,
+        key="modules",
+        read=reading.inspection_of,
+    ),
+    DocumentKind(
+        command="verify",
+        result=Verification,
+        document=schema.VerificationDocument,
+        key="probes",
+        read=reading.verification_of,
+    ),
+)
+
+
+def kind_of_result(result: Result) -> DocumentKind:
+    """The kind of a result."""
+    return next(kind for kind in KINDS if isinstance(result, kind.result))
+
+
+def kind_of_document(document: Mapping[str, Any]) -> DocumentKind:
+    """The kind of a document.
+
+    Raises:
+        DocumentError: it is no document of a result, or one of a later schema.
+    """
+    version = document.get("schema_version")
+    found = [kind for kind in KINDS if kind.key in document]
+    if version is None or len(found) != 1:
+        commands = ", ".join(kind.command for kind in KINDS)
+        raise DocumentError(
+            f"this is not a result of planner: it has the keys {_listed(document)}; what "
+            f"`planner {commands.replace(', ', ', planner ')}` print with --json, and what --save "
+            "writes, can be read"
+        )
+    if version != SCHEMA_VERSION:
+        raise DocumentError(
+            f"this result has schema_version {version!r}, and this planner knows {SCHEMA_VERSION}: "
+            "a later version wrote it; update planner"
+        )
+    return found[0]
+
+
+def complete_document(result: Result) -> dict[str, Any]:
+    """The document of `to_dict`, with every field of the result under "record"."""
+    if isinstance(result, Estimate):
+        result = replace(result, allocations=())
+    return {**result.to_dict(), RECORD: msgspec.to_builtins(result)}
+
+
+def result_of(document: Mapping[str, Any], wanted: type[_ResultT]) -> _ResultT:
+    """The result of a document, which has to be one of `wanted`.
+
+    Raises:
+        DocumentError: it is not.
+    """
+    kind = kind_of_document(document)
+    if not issubclass(kind.result, wanted):
+        raise DocumentError(
+            f"this is a result of planner {kind.command}, and a {wanted.__name__} was requested; "
+            f"read it with planner.{kind.result.__name__}.from_dict"
+        )
+    found = _recorded(kind, document)
+    if found is None:
+        try:
+            found = kind.read(document)
+        except (KeyError, ValueError, TypeError, AttributeError, PlannerError) as error:
+            said = f"the key {error} is missing" if isinstance(error, KeyError) else str(error)
+            raise DocumentError(
+                f"this result of planner {kind.command} cannot be read: {said}; it was changed or "
+                "is not whole"
+            ) from error
+    assert isinstance(found, wanted)
+    return found
+
+
+def _recorded(kind: DocumentKind, document: Mapping[str, Any]) -> Result | None:
+    """The result by its own fields; None where they are not there or of another version."""
+    if document.get(RECORD) is None:
+        return None
+    try:
+        found = msgspec.convert(document[RECORD], kind.result)
+    except (ValueError, TypeError, PlannerError):
+        return None
+    assert isinstance(found, Result)
+    # A record that was changed by hand, or whose fields mean something else by now.
+    return found if _agrees(found.to_dict(), document) else None
+
+
+def _agrees(own: Mapping[str, Any], document: Mapping[str, Any]) -> bool:
+    """Whether a record says what the public keys say."""
+    return all(
+        name not in own or json.dumps(own[name]) == json.dumps(value)
+        for name, value in document.items()
+    )
+
+
+def json_schema(command: str) -> dict[str, Any]:
+    """The JSON Schema (2020-12) of what `planner COMMAND --json` prints.
+
+    Raises:
+        DocumentError: there is no such command.
+    """
+    for kind in KINDS:
+        if kind.command == command:
+            found = msgspec.json.schema(kind.document)
+            return {"$schema": "https://json-schema.org/draft/2020-12/schema", **found}
+    raise DocumentError(
+        f"planner {command} has no schema; these have: {', '.join(kind.command for kind in KINDS)}"
+    )
+
+
+def _listed(document: Mapping[str, Any]) -> str:
+    names = [str(name) for name in document][:6]
+    return ", ".join(map(repr, names)) + (" ..." if len(document) > 6 else "") if names else "none"

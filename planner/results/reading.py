@@ -1,0 +1,270 @@
+"""From a JSON document back to the result: what `--json` printed, with the figures it holds.
+
+In: documents as `to_dict` gives them, also of older planners, which lack keys that came later. Out:
+Estimate, Curve, CardComparison, Inspection, Verification. What a document does not hold has its
+default: of a breakdown the blocks, of a card its other names, of a step the words it was asked with
+(`optimizer`, `build_on`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar, get_type_hints
+
+import msgspec
+
+from planner.config.step import SizeAt, StepConfig
+from planner.config.weights import WeightDtype
+from planner.cost.energy import StepCost
+from planner.cost.price import HourlyPrice
+from planner.input_pipeline.host_ram import HostRam, Room
+from planner.results.breakdown_summary import BreakdownSummary, LargestBlock
+from planner.results.comparison import CardComparison
+from planner.results.curve import Curve
+from planner.results.device_estimate import DeviceEstimate, WhatIf
+from planner.results.estimate import Estimate
+from planner.results.inspection import Inspection
+from planner.results.step_time import HostNeeds, StepTime
+from planner.results.values import NO_VALUES_READ, ValuesResult
+from planner.results.verification import Figures, Verification
+from planner.timing.bottleneck import Bottleneck, Bound
+from planner.wire.module_counts import ModelCounts, OperatorCalls, StepCounts
+from planner.wire.trace import Counts, Origin, Phase, TensorCategory
+from planner.wire.value_reads import ValueRead
+
+Document = Mapping[str, Any]
+_Record = TypeVar("_Record")
+
+
+def estimate_of(document: Document) -> Estimate:
+    """The Estimate of a document."""
+    config, counts = document["config"], document["counts"]
+    return _record(
+        Estimate,
+        {**document, **{name: config[name] for name in ("optimizer", "build_on")}},
+        config=_config({**config, "optimizer": None, "build_on": None}),
+        counts=_counts(counts),
+        gpus=tuple(_device(one) for one in document["gpus"]),
+        step=_step_counts(counts),
+        **_shared(document),
+    )
+
+
+def curve_of(document: Document) -> Curve:
+    """The Curve of a document."""
+    return _record(
+        Curve,
+        document,
+        config=_config(document["config"]),
+        weight_dtypes=_weights(document),
+        **_shared(document),
+    )
+
+
+def comparison_of(document: Document) -> CardComparison:
+    """The CardComparison of a document; its cards are in the order of the ranking."""
+    return _record(
+        CardComparison,
+        document,
+        config=_config(document["config"]),
+        weight_dtypes=_weights(document),
+        **_shared(document),
+    )
+
+
+def inspection_of(document: Document) -> Inspection:
+    """The Inspection of a document; of the step it has batch, precision, inputs and sequence."""
+    config, counts = document["config"], document["counts"]
+    model = _record(
+        ModelCounts,
+        {**document, **config, **counts},
+        counts=_counts(counts),
+        step=_record(StepCounts, counts, uncounted_operators=_uncounted(counts)),
+        assumptions=(),
+        warnings=(),
+    )
+    return _record(
+        Inspection,
+        {**document, "depth": config["depth"]},
+        config=_config(config),
+        model=model,
+        **_shared(document),
+    )
+
+
+def verification_of(document: Document) -> Verification:
+    """The Verification of a document."""
+    config, predicted, measured = (
+        document["config"], document["predicted"], document["measured"],
+    )  # fmt: skip
+    return _record(
+        Verification,
+        {**document, "optimizer": config["optimizer"]},
+        config=_config({**config, "optimizer": config.get("optimizer_requested")}),
+        predicted=_record(Figures, predicted),
+        measured=_record(Figures, measured),
+        predicted_categories=_pairs(predicted.get("breakdown_bytes")),
+        measured_categories=_pairs(measured.get("breakdown_bytes")),
+        weight_dtypes=_weights(document),
+        **_shared(document),
+    )
+
+
+def _shared(document: Document) -> dict[str, Any]:
+    """What most results have, where the document's form is another one."""
+    values = document.get("values")
+    return {
+        "values": NO_VALUES_READ if values is None else _values(values),
+        "model_arguments": _pairs(document.get("model_arguments")),
+    }
+
+
+def _config(config: Document) -> StepConfig:
+    sizes = config.get("size_at") or {}
+    return _record(
+        StepConfig,
+        config,
+        optimizer_arguments=_pairs(config.get("optimizer_arguments")),
+        size_at=tuple(
+            SizeAt(file=place.rpartition(":")[0], line=int(place.rpartition(":")[2]), size=size)
+            for place, size in sizes.items()
+        ),
+    )
+
+
+def _counts(counts: Document) -> Counts:
+    return _record(Counts, counts, weight_dtypes=_weights(counts))
+
+
+def _weights(document: Document) -> tuple[WeightDtype, ...]:
+    return tuple(
+        WeightDtype(dtype=one["dtype"], elements=one["elements"], size_bytes=one["bytes"])
+        for one in document.get("weight_dtypes") or ()
+    )
+
+
+def _step_counts(counts: Document) -> StepCounts | None:
+    if counts.get("step_flops") is None:
+        return None
+    return _record(StepCounts, counts, uncounted_operators=_uncounted(counts))
+
+
+def _uncounted(counts: Document) -> tuple[OperatorCalls, ...]:
+    found = counts.get("uncounted_operators") or {}
+    return tuple(OperatorCalls(name=name, calls=calls) for name, calls in found.items())
+
+
+def _values(values: Document) -> ValuesResult:
+    return _record(
+        ValuesResult,
+        values,
+        reads=tuple(
+            _record(
+                ValueRead, read, bounds=_range(read, "possible"), is_fixed=read.get("size_given")
+            )
+            for read in values["reads"]
+        ),
+    )
+
+
+def _device(entry: Document) -> DeviceEstimate:
+    return _record(
+        DeviceEstimate,
+        entry,
+        what_ifs=tuple(_record(WhatIf, one) for one in entry.get("alloc_conf_what_ifs") or ()),
+        breakdown_summary=_summary(entry),
+        time=None if entry.get("time") is None else _time(entry["time"]),
+        host=None if entry.get("host") is None else _host(entry["host"]),
+        cost=None if entry.get("cost") is None else _cost(entry["cost"]),
+    )
+
+
+def _summary(entry: Document) -> BreakdownSummary | None:
+    if entry.get("breakdown_bytes") is None:
+        return None
+    return _record(
+        BreakdownSummary,
+        entry,
+        categories=_pairs(entry["breakdown_bytes"]),
+        modules=_pairs(entry["module_bytes"]),
+        largest_blocks=tuple(
+            LargestBlock(
+                block_bytes=one["bytes"],
+                category=TensorCategory(one["category"]),
+                phase=Phase(one["phase"]),
+                origin=_record(Origin, one),
+            )
+            for one in entry["largest_tensors"]
+        ),
+    )
+
+
+def _time(time: Document) -> StepTime:
+    found = Bottleneck(
+        bound=Bound(time["bound"]),
+        shares=tuple((Bound(bound), share) for bound, share in time["shares"].items()),
+        runner_up=None if time["runner_up"] is None else Bound(time["runner_up"]),
+        takes_over_factor=time["takes_over_factor"],
+    )
+    return _record(
+        StepTime,
+        time,
+        bottleneck=found,
+        phases_s=tuple((Phase(phase), seconds) for phase, seconds in time["phases_s"].items()),
+        interval_s=_range(time, "interval_s", "interval"),
+    )
+
+
+def _host(host: Document) -> HostNeeds:
+    parts = host["ram_parts_bytes"]
+    ram = HostRam(
+        base_bytes=parts["process"],
+        workers_bytes=parts["workers"],
+        prefetch_bytes=parts["prefetched batches"],
+        pinned_bytes=parts["pinned batches"],
+        dataset_bytes=parts["data set"],
+        checkpoint_bytes=parts["checkpoint"],
+        shm_peak_bytes=host["shm_peak_bytes"],
+    )
+    return _record(
+        HostNeeds,
+        host,
+        ram=ram,
+        ram_room=Room(host["verdict"]),
+        shm_room=Room(host["shm_verdict"]),
+    )
+
+
+def _cost(cost: Document) -> StepCost:
+    price = cost["price_per_hour"]
+    return _record(
+        StepCost,
+        cost,
+        price=None
+        if price is None
+        else HourlyPrice(low=price[0], high=price[1], currency=cost["currency"], basis=""),
+    )
+
+
+def _pairs(found: Mapping[str, Any] | None) -> tuple[tuple[str, Any], ...]:
+    return tuple((found or {}).items())
+
+
+def _range(document: Document, *names: str) -> Any:
+    """The first of these keys that is there, as a pair."""
+    for name in names:
+        if document.get(name) is not None:
+            low, high = document[name]
+            return low, high
+    return None
+
+
+def _record(kind: type[_Record], document: Document, **made: Any) -> _Record:
+    """A record whose fields are `made`, or the keys of that name in the document, or defaults."""
+    hints = get_type_hints(kind)
+    given = {
+        name: msgspec.convert(document[name], hint)
+        for name, hint in hints.items()
+        if name not in made and name in document
+    }
+    return kind(**given, **made)

@@ -1,0 +1,130 @@
+"""A result in a file of its own: what `--save` writes, `planner show` prints and `load` reads.
+
+In: a result, a path. Out: a zip archive with `result.json`, the complete document, and of an
+Estimate `allocations-N.json`, the recorded allocations on card N. Nothing in it is executed. A
+plain JSON document, as `--json` prints it, is read too.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from planner.errors import DocumentError
+from planner.machine.whole_files import write_whole
+from planner.results.document import complete_document, result_of
+from planner.results.estimate import Estimate
+from planner.results.result import Result
+from planner.wire.trace import AllocationTrace
+
+_RESULT = "result.json"
+_ALLOCATIONS = "allocations-{}.json"
+# 15,000 allocations of a step are 3 MB of JSON. Far above it, it is none of ours, or a zip bomb.
+_LARGEST_BYTES = 1 << 30
+_MOST_MEMBERS = 1000
+_FIXED_TIME = (1980, 1, 1, 0, 0, 0)  # equal results are equal files
+
+
+def save(result: Result, path: str | PathLike[str]) -> None:
+    """Write a result to a file, whole or not at all.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    members = {_RESULT: json.dumps(complete_document(result), indent=2).encode()}
+    if isinstance(result, Estimate):
+        members |= {
+            _ALLOCATIONS.format(index): msgspec.json.encode(found)
+            for index, found in enumerate(result.allocations)
+            if found is not None
+        }
+    page = io.BytesIO()
+    with zipfile.ZipFile(page, "w") as archive:
+        for name, data in members.items():
+            info = zipfile.ZipInfo(name, _FIXED_TIME)
+            info.external_attr = 0o644 << 16
+            archive.writestr(info, data, zipfile.ZIP_DEFLATED)
+    write_whole(Path(path), page.getvalue())
+
+
+def load(path: str | PathLike[str]) -> Result:
+    """Read a result that `save` or `planner ... --json` wrote.
+
+    Raises:
+        DocumentError: the file is not there, damaged, or not a result of planner.
+    """
+    file = Path(path)
+    try:
+        if not file.is_file():
+            raise DocumentError("it is not a file" if file.exists() else "there is no such file")
+        if zipfile.is_zipfile(file):
+            return _from_archive(file)
+        return result_of(_document(_limited(file.stat().st_size, file.read_bytes)), Result)
+    except DocumentError as error:
+        raise DocumentError(f"{file} cannot be shown: {error}") from error
+    except OSError as error:
+        raise DocumentError(f"{file} cannot be read: {error.strerror or error}") from error
+
+
+def _from_archive(file: Path) -> Result:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            names = archive.namelist()
+            if _RESULT not in names or len(names) > _MOST_MEMBERS:
+                raise DocumentError(f"it is an archive without {_RESULT}, so not a result")
+            found = result_of(_document(_member(archive, _RESULT)), Result)
+            if not isinstance(found, Estimate):
+                return found
+            allocations = tuple(
+                _allocations(archive, _ALLOCATIONS.format(index), names)
+                for index in range(len(found.gpus))
+            )
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+        raise DocumentError(f"the archive is damaged ({error})") from error
+    return replace(found, allocations=allocations if any(allocations) else ())
+
+
+def _allocations(archive: zipfile.ZipFile, name: str, names: list[str]) -> AllocationTrace | None:
+    if name not in names:
+        return None
+    try:
+        return msgspec.json.decode(_member(archive, name), type=AllocationTrace)
+    except (ValueError, TypeError) as error:
+        raise DocumentError(f"{name} in it cannot be read ({error})") from error
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> bytes:
+    import zlib
+
+    info = archive.getinfo(name)
+    try:
+        with archive.open(info) as member:  # the size that the archive states may be a lie
+            return _limited(info.file_size, lambda: member.read(_LARGEST_BYTES + 1))
+    except zlib.error as error:
+        raise DocumentError(f"{name} in it is damaged ({error})") from error
+
+
+def _limited(size_bytes: int, read: Any) -> bytes:
+    if size_bytes <= _LARGEST_BYTES:
+        data: bytes = read()
+        if len(data) <= _LARGEST_BYTES:
+            return data
+    raise DocumentError(f"it is larger than {_LARGEST_BYTES >> 20} MiB, so not a result")
+
+
+def _document(data: bytes) -> Mapping[str, Any]:
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise DocumentError(f"it is neither JSON nor an archive of --save ({error})") from error
+    if not isinstance(found, Mapping):
+        raise DocumentError(f"it is JSON, but a {type(found).__name__} in place of an object")
+    return found
