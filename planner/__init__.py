@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from planner.results.device_estimate import DeviceEstimate as DeviceEstimate
     from planner.results.estimate import Estimate as Estimate
     from planner.results.inspection import Inspection as Inspection
+    from planner.results.saved_file import load as load
     from planner.results.verification import Verification as Verification
 
 _HOMES = {
@@ -38,6 +39,7 @@ _HOMES = {
     "DeviceEstimate": "planner.results.device_estimate",
     "Inspection": "planner.results.inspection",
     "PlannerError": "planner.errors",
+    "load": "planner.results.saved_file",
     "Verification": "planner.results.verification",
     "verify": "planner.questions.verify",
 }
@@ -55,6 +57,7 @@ __all__ = [
     "curve",
     "estimate",
     "inspect",
+    "load",
     "verify",
 ]  # fmt: skip
 

@@ -86,7 +86,7 @@ def inspection_of(document: Document) -> Inspection:
     return _record(
         Inspection,
         {**document, "depth": config["depth"]},
-        config=_config(config),
+        config=_config({**config, "build_on": None}),
         model=model,
         **_shared(document),
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -42,7 +42,8 @@ def save(result: Result, path: str | PathLike[str]) -> None:
     members = {_RESULT: json.dumps(complete_document(result), indent=2).encode()}
     if isinstance(result, Estimate):
         members |= {
-            _ALLOCATIONS.format(index): msgspec.json.encode(found)
+            # Not msgspec's own JSON: a path may hold what UTF-8 cannot.
+            _ALLOCATIONS.format(index): json.dumps(msgspec.to_builtins(found)).encode()
             for index, found in enumerate(result.allocations)
             if found is not None
         }
@@ -69,7 +70,7 @@ def load(path: str | PathLike[str]) -> Result:
             return _from_archive(file)
         return result_of(_document(_limited(file.stat().st_size, file.read_bytes)), Result)
     except DocumentError as error:
-        raise DocumentError(f"{file} cannot be shown: {error}") from error
+        raise DocumentError(f"{file} cannot be read: {error}") from error
     except OSError as error:
         raise DocumentError(f"{file} cannot be read: {error.strerror or error}") from error
 
@@ -96,7 +97,7 @@ def _allocations(archive: zipfile.ZipFile, name: str, names: list[str]) -> Alloc
     if name not in names:
         return None
     try:
-        return msgspec.json.decode(_member(archive, name), type=AllocationTrace)
+        return msgspec.convert(_document(_member(archive, name)), AllocationTrace)
     except (ValueError, TypeError) as error:
         raise DocumentError(f"{name} in it cannot be read ({error})") from error
 
@@ -112,9 +113,9 @@ def _member(archive: zipfile.ZipFile, name: str) -> bytes:
         raise DocumentError(f"{name} in it is damaged ({error})") from error
 
 
-def _limited(size_bytes: int, read: Any) -> bytes:
+def _limited(size_bytes: int, read: Callable[[], bytes]) -> bytes:
     if size_bytes <= _LARGEST_BYTES:
-        data: bytes = read()
+        data = read()
         if len(data) <= _LARGEST_BYTES:
             return data
     raise DocumentError(f"it is larger than {_LARGEST_BYTES >> 20} MiB, so not a result")

@@ -208,10 +208,15 @@ def test_a_backward_that_never_ends_in_autograds_own_thread(write_model: WriteMo
 
 
 def test_an_import_that_never_ends(write_model: WriteModel) -> None:
-    with pytest.raises(ChildTimeoutError, match="importing torch and the model's code") as caught:
-        run(model(write_model, at_import="time.sleep(1000)"), timeout_s=6.0)
-    assert "user_model.py" in str(caught.value)
-    assert descendants() == []
+    path = model(write_model, at_import="time.sleep(1000)")
+    for timeout_s in (6.0, 60.0):  # where it is busy, importing torch alone takes 6 s
+        with pytest.raises(ChildTimeoutError, match="importing torch and the model's code") as at:
+            run(path, timeout_s=timeout_s)
+        assert descendants() == []
+        if "user_model.py" in str(at.value):
+            break
+    else:
+        pytest.fail(f"the line of the model is not named: {at.value}")
 
 
 def test_the_first_reason_is_told_when_one_of_two_cards_hangs(write_model: WriteModel) -> None:

@@ -203,24 +203,15 @@ def test_exit_codes_are_those_of_the_code() -> None:
             assert f"\n  {codes}  {meaning}\n" in help_text
 
 
-def test_json_keys_are_those_of_the_document(estimate: Estimate) -> None:
-    document = estimate.to_dict()
-    text = section(JSON, "planner estimate")
-    first, second = text.partition("| key of a card |")[::2]
-    in_rows = [
-        set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", part, re.MULTILINE))))
-        for part in (first, second)
-    ]
-    assert in_rows == [set(document), set(document["gpus"][0])]
-    card = document["gpus"][0]
-    for key in ("time", "host", "cost"):
-        (row,) = re.findall(rf"^\| `{key}` \| (.*) \|$", second, re.MULTILINE)
-        inner = [*card[key].get("gains", ()), card[key].get("epoch") or {}]
-        own = {*card[key], *(name for part in inner for name in part)}
-        assert set(re.findall(r"`(\w+)`", row)) == own
-    for key in ("versions", "config", "counts"):
-        (row,) = re.findall(rf"^\| `{key}` \| (.*) \|$", first, re.MULTILINE)
-        assert set(re.findall(r"`(\w+)`", row)) == set(document[key])
+def test_the_page_of_the_json_is_made_of_its_types() -> None:
+    made = subprocess.run(
+        [sys.executable, "-c", "import json_page; print(json_page.page(), end='')"],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "docs/hooks")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert made.stdout == JSON, "run python docs/hooks/json_page.py"
 
 
 def test_every_public_name_is_mentioned() -> None:

@@ -140,7 +140,11 @@ ESCAPED = r"x\x1b]0;PWN\x07\x1b[2J"
 
 @pytest.mark.parametrize("command", ["estimate", "curve", "compare", "inspect", "verify"])
 def test_results(
-    command: str, on_terminal: bool, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    command: str,
+    on_terminal: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
 ) -> None:
     if command in ("estimate", "inspect"):
         made = {
@@ -152,7 +156,9 @@ def test_results(
         made = {"curve": made_curve(), "compare": made_comparison(), "verify": KEPT}[command]
     answer(monkeypatch, command, poisoned(made))
     gpu = () if command == "verify" else ("--gpu", "t4")
-    check(run(command, "model.py", *gpu), ESCAPED, coloured=on_terminal)
+    file = str(tmp_path / "kept.planner")
+    check(run(command, "model.py", *gpu, "--save", file), ESCAPED, coloured=on_terminal)
+    check(run("show", file), ESCAPED, coloured=on_terminal)
 
 
 @pytest.mark.parametrize("words", [(), ("show", "1")], ids=["list", "show"])
@@ -176,7 +182,7 @@ def test_records(records: Path, kind: str, form: str, on_terminal: bool) -> None
 
 
 def test_every_command_is_tried_here() -> None:
-    results = {"estimate", "curve", "compare", "inspect", "verify", "history"}
+    results = {"estimate", "curve", "compare", "inspect", "verify", "show", "history"}
     elsewhere = {"doctor"}  # test_doctor.py
     assert results | {"gpus", "cpus", "hosts"} | elsewhere == set(_COMMANDS)
 
