@@ -77,11 +77,14 @@ class BuildOn(str, Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputSpec:
-    """One input tensor: `shape` without the batch, which leads."""
+    """One input tensor."""
 
     shape: tuple[int, ...]
+    """Sizes of one sample: without the batch, which leads."""
     dtype: str = "float32"
+    """As in torch.float32, without "torch."."""
     name: str | None = None
+    """The keyword, or the place in a nested batch, as `past[0]`; None: passed by position."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
