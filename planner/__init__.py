@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 from planner._version import __version__ as __version__
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # with no __getattr__ for it: a type checker sees a name that there is not
     from planner.questions.public import *  # noqa: F403  # the one list is there
+else:
 
+    def __getattr__(name: str) -> Any:
+        if name.startswith("__") and name != "__all__":  # of the import system: not one of ours
+            raise AttributeError(f"module 'planner' has no attribute {name!r}")
+        from planner.questions import public
 
-def __getattr__(name: str) -> Any:
-    if name.startswith("__") and name != "__all__":  # of the import system, which asks for many
-        raise AttributeError(f"module 'planner' has no attribute {name!r}")
-    from planner.questions import public
-
-    if name == "__all__":
-        return public.__all__
-    if name not in public.__all__:
-        raise AttributeError(f"module 'planner' has no attribute {name!r}")
-    return getattr(public, name)
+        if name == "__all__":
+            return public.__all__
+        if name not in public.__all__:
+            raise AttributeError(f"module 'planner' has no attribute {name!r}")
+        return getattr(public, name)
 
 
 def __dir__() -> list[str]:
