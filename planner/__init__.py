@@ -4,7 +4,8 @@
     estimate = planner.estimate("models/resnet50.py", gpu="a100", batch_size=32)
     estimate.fits(), estimate.total_bytes, estimate.max_batch_size
 
-Importing this package imports neither torch nor anything else that is slow.
+Importing this package imports neither torch nor anything else that is slow. The public names are
+those of planner/questions/public.py, which is imported for the first of them.
 """
 
 from __future__ import annotations
@@ -13,62 +14,23 @@ from typing import TYPE_CHECKING, Any
 
 from planner._version import __version__ as __version__
 
-if TYPE_CHECKING:
-    from planner.errors import PlannerError as PlannerError
-    from planner.questions.compare import compare as compare
-    from planner.questions.curve import curve as curve
-    from planner.questions.estimate import estimate as estimate
-    from planner.questions.inspect import inspect as inspect
-    from planner.questions.verify import verify as verify
-    from planner.results.comparison import CardComparison as CardComparison
-    from planner.results.curve import Curve as Curve
-    from planner.results.device_estimate import DeviceEstimate as DeviceEstimate
-    from planner.results.estimate import Estimate as Estimate
-    from planner.results.inspection import Inspection as Inspection
-    from planner.results.saved_file import load as load
-    from planner.results.verification import Verification as Verification
+if TYPE_CHECKING:  # with no __getattr__ for it: a type checker sees a name that there is not
+    from planner.questions.public import *  # noqa: F403  # the one list is there
+else:
 
-_HOMES = {
-    "estimate": "planner.questions.estimate",
-    "inspect": "planner.questions.inspect",
-    "compare": "planner.questions.compare",
-    "curve": "planner.questions.curve",
-    "CardComparison": "planner.results.comparison",
-    "Curve": "planner.results.curve",
-    "Estimate": "planner.results.estimate",
-    "DeviceEstimate": "planner.results.device_estimate",
-    "Inspection": "planner.results.inspection",
-    "PlannerError": "planner.errors",
-    "load": "planner.results.saved_file",
-    "Verification": "planner.results.verification",
-    "verify": "planner.questions.verify",
-}
+    def __getattr__(name: str) -> Any:
+        if name.startswith("__") and name != "__all__":  # of the import system: not one of ours
+            raise AttributeError(f"module 'planner' has no attribute {name!r}")
+        from planner.questions import public
 
-__all__ = [
-    "CardComparison",
-    "Curve",
-    "DeviceEstimate",
-    "Estimate",
-    "Inspection",
-    "PlannerError",
-    "Verification",
-    "__version__",
-    "compare",
-    "curve",
-    "estimate",
-    "inspect",
-    "load",
-    "verify",
-]  # fmt: skip
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'planner' has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(_HOMES[name]), name)
+        if name == "__all__":
+            return public.__all__
+        if name not in public.__all__:
+            raise AttributeError(f"module 'planner' has no attribute {name!r}")
+        return getattr(public, name)
 
 
 def __dir__() -> list[str]:
+    from planner.questions.public import __all__
+
     return __all__

@@ -10,10 +10,10 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict
 
+from planner.config.inputs import Inputs
 from planner.config.step import (
     BuildOn,
     DataDependent,
-    InputSpec,
     Mode,
     OptimizerName,
     Precision,
@@ -38,8 +38,8 @@ class StepOptions(TypedDict, total=False):
     """An optimizer by name; None: the model file's, else AdamW."""
     optimizer_arguments: Arguments
     """Its arguments, as {"lr": 0.1}."""
-    inputs: str | InputSpec | Sequence[str | InputSpec]
-    """Shapes without the batch, as "3x224x224" or "ids=1024:int64"; none: build_batch."""
+    inputs: Inputs
+    """Example tensors, or shapes without the batch, as (3, 224, 224); none: build_batch."""
     channels_last: bool
     """Weights and images in channels_last."""
     checkpoint_activations: bool

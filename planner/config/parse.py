@@ -13,17 +13,16 @@ from dataclasses import fields
 from enum import Enum
 from typing import Any, TypeVar
 
+from planner.config.inputs import read_inputs
 from planner.config.step import (
     EMA_DECAY,
     BuildOn,
     DataDependent,
-    InputSpec,
     Mode,
     OptimizerName,
     Precision,
     SizeAt,
     StepConfig,
-    parse_input,
     parse_size_at,
 )
 from planner.config.target import Scalar, parse_argument
@@ -46,6 +45,8 @@ NAMES = tuple(field.name for field in fields(StepConfig))
 def step_config(options: Mapping[str, Any]) -> StepConfig:
     """StepConfig of options such as {"precision": "amp-bf16", "inputs": "3x224x224"}.
 
+    Example tensors among the inputs give the batch size where none is given.
+
     Raises:
         UsageError: an unknown option, or a value that it does not take.
     """
@@ -57,7 +58,12 @@ def step_config(options: Mapping[str, Any]) -> StepConfig:
                 f"; did you mean {' or '.join(near)}?" if near else f"; known: {', '.join(NAMES)}"
             )
             raise UsageError(f"there is no option {name!r}{hint}")
-        values[name] = _value(name, value)
+        if name != "inputs":
+            values[name] = _value(name, value)
+    if "inputs" in options:
+        values["inputs"], batch_size = read_inputs(options["inputs"])
+        if batch_size is not None:
+            values.setdefault("batch_size", batch_size)
     return StepConfig(**values)
 
 
@@ -68,8 +74,6 @@ def _value(name: str, value: Any) -> Any:
         return choice(_CHOICES[name], value, name)
     if name in _NUMBERS:
         return _number(name, value)
-    if name == "inputs":
-        return _inputs(value)
     if name == "optimizer_arguments":
         return arguments(value, name)
     if name == "size_at":
@@ -145,18 +149,6 @@ def choice(kind: type[_Choice], value: Any, name: str) -> _Choice:
                 return member
     known = ", ".join(member.value for member in kind)
     raise UsageError(f"{name} {value!r} is not one of {known}")
-
-
-def _inputs(value: Any) -> tuple[InputSpec, ...]:
-    given = (value,) if isinstance(value, (str, InputSpec)) else value
-    if not isinstance(given, (tuple, list)):
-        given = (value,)
-    wrong = [item for item in given if not isinstance(item, (str, InputSpec))]
-    if wrong:
-        raise UsageError(
-            f'inputs must be like "3x224x224" or a list of such, without the batch, not {value!r}'
-        )
-    return tuple(parse_input(item) if isinstance(item, str) else item for item in given)
 
 
 def _sizes_at(value: Any) -> tuple[SizeAt, ...]:

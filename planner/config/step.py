@@ -25,63 +25,94 @@ DTYPES = (
 class Mode(str, Enum):
     """What one step is."""
 
-    TRAIN = "train"  # forward, loss, backward, optimizer step
-    INFER = "infer"  # forward alone, under torch.inference_mode()
+    TRAIN = "train"
+    """Forward, loss, backward, optimizer step."""
+    INFER = "infer"
+    """Forward alone, under torch.inference_mode()."""
 
 
 class Precision(str, Enum):
     """Dtype of weights and arithmetic."""
 
-    AS_BUILT = "as-built"  # nothing is cast: each weight has the dtype that the model file gives it
-    FP32 = "fp32"  # weights, gradients and optimizer state in float32
-    FP16 = "fp16"  # the same in float16
+    AS_BUILT = "as-built"
+    """Nothing is cast: each weight has the dtype that the model file gives it."""
+    FP32 = "fp32"
+    """Weights, gradients and optimizer state in float32."""
+    FP16 = "fp16"
+    """The same in float16."""
     BF16 = "bf16"
-    AMP_FP16 = "amp-fp16"  # weights as built, autocast to float16, GradScaler in training
-    AMP_BF16 = "amp-bf16"  # weights as built, autocast to bfloat16
+    """The same in bfloat16."""
+    AMP_FP16 = "amp-fp16"
+    """Weights as built, autocast to float16, GradScaler in training."""
+    AMP_BF16 = "amp-bf16"
+    """Weights as built, autocast to bfloat16."""
 
 
 class OptimizerName(str, Enum):
     """Optimizers that can be asked for by name, with the defaults of their classes."""
 
     SGD = "sgd"
-    SGD_MOMENTUM = "sgd-momentum"  # momentum 0.9
-    SGD_FUSED = "sgd-fused"  # fused=True: one kernel for many tensors
+    """torch.optim.SGD."""
+    SGD_MOMENTUM = "sgd-momentum"
+    """The same with momentum 0.9."""
+    SGD_FUSED = "sgd-fused"
+    """The same with fused=True: one kernel for many tensors."""
     ADAM = "adam"
-    ADAM8BIT = "adam8bit"  # of bitsandbytes: state in 2 bytes a parameter
+    """torch.optim.Adam."""
+    ADAM8BIT = "adam8bit"
+    """Of bitsandbytes: state in 2 bytes a parameter."""
     ADAMW = "adamw"
+    """torch.optim.AdamW."""
     ADAMW_FUSED = "adamw-fused"
-    ADAMW8BIT = "adamw8bit"  # of bitsandbytes
-    PAGED_ADAMW8BIT = "paged-adamw8bit"  # of bitsandbytes: state in managed memory
+    """The same with fused=True."""
+    ADAMW8BIT = "adamw8bit"
+    """Of bitsandbytes."""
+    PAGED_ADAMW8BIT = "paged-adamw8bit"
+    """Of bitsandbytes: state in managed memory."""
     ADAFACTOR = "adafactor"
+    """torch.optim.Adafactor."""
     ADAGRAD = "adagrad"
-    LION = "lion"  # of lion-pytorch, else of bitsandbytes
-    MUON = "muon"  # for the matrices of hidden layers, with AdamW for the rest
+    """torch.optim.Adagrad."""
+    LION = "lion"
+    """Of lion-pytorch, else of bitsandbytes."""
+    MUON = "muon"
+    """For the matrices of hidden layers, with AdamW for the rest."""
     RMSPROP = "rmsprop"
-    NONE = "none"  # gradients are computed, nothing is stepped
+    """torch.optim.RMSprop."""
+    NONE = "none"
+    """Gradients are computed, nothing is stepped."""
 
 
 class DataDependent(str, Enum):
     """How numbers that only a card could compute decide sizes."""
 
-    TYPICAL = "typical"  # drawn at random, as an untrained net's are
-    MOST = "most"  # each decision at its most: masks all true, all tokens to the first expert
+    TYPICAL = "typical"
+    """Drawn at random, as an untrained net's are."""
+    MOST = "most"
+    """Each decision at its most: masks all true, all tokens to the first expert."""
 
 
 class BuildOn(str, Enum):
     """Where the model is constructed before it reaches the card."""
 
-    META = "meta"  # parameters without storage; the card gets them as .to(device) would place them
-    CPU = "cpu"  # ordinary construction in host memory, then .to(device)
-    DEVICE = "device"  # constructed on the card itself, and cast there
+    META = "meta"
+    """Parameters without storage; the card gets them as .to(device) would place them."""
+    CPU = "cpu"
+    """Ordinary construction in host memory, then .to(device)."""
+    DEVICE = "device"
+    """Constructed on the card itself, and cast there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputSpec:
-    """One input tensor: `shape` without the batch, which leads."""
+    """One input tensor."""
 
     shape: tuple[int, ...]
+    """Sizes of one sample: without the batch, which leads."""
     dtype: str = "float32"
+    """As in torch.float32, without "torch."."""
     name: str | None = None
+    """The keyword, or the place in a nested batch, as `past[0]`; None: passed by position."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,39 +120,56 @@ class SizeAt:
     """The size that an operator at a line of the user's code shall give."""
 
     file: str
+    """The file, as the report names it."""
     line: int
+    """Number of the line."""
     size: int
+    """The size to give."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepConfig:
-    """How the step is run. `batch_size` is one micro-batch; a step has `accumulate` of them.
-
-    `sequence_length` is for a build_batch that takes one. With `batch_from_data` the batch is made
-    of items of the user's data set. A `precision` of None casts nothing, as AS_BUILT; in a result
-    it is settled (see weights.py). `clip_grad_norm` is the greatest norm of all gradients, `ema`
-    the decay of a moving average of the weights; None: neither is done.
-    """
+    """How the step is run."""
 
     batch_size: int = 8
+    """Samples of one micro-batch."""
     sequence_length: int | None = None
+    """Tokens of a sample, for a build_batch that takes one; None: its own."""
     mode: Mode = Mode.TRAIN
+    """Training or inference."""
     precision: Precision | None = None
+    """Dtype of weights and arithmetic; None casts nothing, as AS_BUILT. In a result it is
+    settled: FP32 where all weights are float32."""
     optimizer: OptimizerName | None = None
+    """An optimizer by name; None: the model file's, else AdamW."""
     optimizer_arguments: tuple[tuple[str, Scalar], ...] = ()
+    """Name and value of each argument of the optimizer."""
     inputs: tuple[InputSpec, ...] = ()
+    """Tensors of the batch; none: build_batch."""
     channels_last: bool = False
+    """Weights and images in channels_last."""
     checkpoint_activations: bool = False
+    """Activations of blocks are computed anew in backward."""
     accumulate: int = 1
+    """Micro-batches of a step."""
     set_to_none: bool = True
+    """zero_grad drops gradients; False: it fills them with zeros."""
     steps: int = 3
+    """Steps that are run."""
     build_on: BuildOn | None = None
+    """Where the model is built; None: without weights where that is possible."""
     alloc_conf: str | None = None
+    """PYTORCH_CUDA_ALLOC_CONF of the run; None: that of the environment."""
     data_dependent: DataDependent = DataDependent.TYPICAL
+    """How numbers that only a card can compute decide sizes."""
     size_at: tuple[SizeAt, ...] = ()
+    """Sizes that operators at lines of the code shall give."""
     batch_from_data: bool = False
+    """The batch is made of items of the user's data set."""
     clip_grad_norm: float | None = None
+    """Greatest norm of all gradients; None: they are not clipped."""
     ema: float | None = None
+    """Decay of a moving average of the weights; None: there is none."""
 
     @property
     def precision_name(self) -> str:

@@ -17,11 +17,14 @@ _FLOATING = ("float", "bfloat", "complex")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightDtype:
-    """The parameters of one dtype. Of a quantised one it is the dtype that is stored."""
+    """The parameters of one dtype."""
 
     dtype: str
+    """As in torch.bfloat16, without "torch."; of quantised ones what is stored."""
     elements: int
+    """Elements of all of them."""
     size_bytes: int
+    """Bytes of all of them."""
 
 
 def settled(config: StepConfig, weights: Sequence[WeightDtype]) -> StepConfig:

@@ -76,31 +76,39 @@ class PowerRange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochCost:
-    """One pass over `samples`. `money` is the rent of the card in `currency`, None with no price.
+    """One pass over the dataset.
 
     The power bill is in a rent already: `kwh` is not paid on top of `money`.
     """
 
     samples: int
+    """Samples of the pass."""
     hours: float
+    """Hours that it takes."""
     kwh: Range
+    """Energy, low and high."""
     money: Range | None
+    """Rent of the card in `currency`, low and high; None: no price is known."""
     currency: str | None
+    """Three letters; None: no price is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepCost:
-    """What a step takes in energy, and in money where a price is known.
-
-    `epoch` is None where no size of the dataset was given; `basis` says what each figure rests on.
-    """
+    """What a step takes in energy, and in money where a price is known."""
 
     power_w: Range
+    """Mean power in watts of card and host, with the PUE; low and high."""
     joule_per_sample: Range
+    """Energy of one sample, low and high."""
     samples_per_s: float
+    """Throughput that it is computed with."""
     epoch: EpochCost | None
+    """One pass over the dataset; None: no size of it was given."""
     price: HourlyPrice | None
+    """Rent of the card; None: no price is known."""
     basis: tuple[str, ...]
+    """What each figure comes from, a sentence each."""
 
     @property
     def cost_per_sample(self) -> Range | None:

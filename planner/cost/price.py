@@ -29,15 +29,16 @@ _HOUR = ("h", "hr", "hour")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HourlyPrice:
-    """The rent of one card for an hour, from `low` to `high` of `currency`.
-
-    `basis` says who asks it and since when it stands.
-    """
+    """The rent of one card for an hour."""
 
     low: float
+    """Lowest rent, in `currency`."""
     high: float
+    """Highest rent, in `currency`."""
     currency: str
+    """Three letters."""
     basis: str
+    """Who asks it, and since when it stands."""
 
     def for_hours(self, hours: float) -> tuple[float, float]:
         """The rent of so many hours, low and high, in `currency`."""

@@ -27,26 +27,33 @@ class Room(str, Enum):
     """Whether something has its place."""
 
     FITS = "fits"
-    TIGHT = "tight"  # above 80 %
+    """There is enough."""
+    TIGHT = "tight"
+    """More than 80 % of it is taken."""
     DOES_NOT_FIT = "does not fit"
-    UNKNOWN = "unknown"  # nobody knows how much there is
+    """There is not enough."""
+    UNKNOWN = "unknown"
+    """How much there is, is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostRam:
-    """Bytes of one job. `dataset_bytes` is that of every process that holds a copy, together.
-
-    `prefetch_bytes` are batches that are not pinned, with workers in /dev/shm; `shm_peak_bytes` is
-    the most that /dev/shm has to take, also while batches are not pinned as fast as they come.
-    """
+    """Bytes of one job in the RAM of its host."""
 
     base_bytes: int
+    """The process that trains: Python, torch, the user's imports."""
     workers_bytes: int
+    """The workers' own memory, together."""
     prefetch_bytes: int
+    """Batches that wait and are not pinned; with workers in /dev/shm."""
     pinned_bytes: int
+    """Batches that wait in pinned memory."""
     dataset_bytes: int
+    """The data set, in every process that holds a copy."""
     checkpoint_bytes: int
+    """A copy of the state while it is saved; 0: inference, or the run could not be recorded."""
     shm_peak_bytes: int
+    """Most bytes in /dev/shm, also while batches are not pinned as fast as they come."""
 
     @property
     def total_bytes(self) -> int:

@@ -27,30 +27,41 @@ _FREES = (EventKind.FREE, EventKind.FREE_REQUESTED)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """A block that is alive at the peak. `step` and `phase` say when it was asked for."""
+    """A block that is alive at the peak."""
 
     size_bytes: int
+    """Bytes that were requested."""
     block_bytes: int
+    """Bytes that the allocator took for them."""
     category: TensorCategory
+    """What it is held for."""
     step: int
+    """Step in which it was requested, from 1 on; 0: before the first."""
     phase: Phase
+    """Phase in which it was requested."""
     origin: Origin
+    """Module, tensor, operator and line that requested it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Breakdown:
-    """The live set at the first moment of the highest peak, in the order of allocation.
+    """The live set at the first moment of the highest peak.
 
-    Every dict is in falling order of bytes, and sums up to `total()`. `step_peak_bytes` has one
-    entry for each step; `fragmentation_bytes` is None where the peak reserved was not given.
+    Every dict is in falling order of bytes, and sums up to `total()`.
     """
 
     held: tuple[Held, ...]
+    """The blocks, in the order of allocation."""
     peak_step: int
+    """Step of the peak, from 1 on; 0: before the first."""
     peak_phase: Phase
+    """Phase of the peak."""
     step_peak_bytes: tuple[int, ...]
+    """Peak allocated of each step."""
     uncounted_bytes: int = 0
+    """Peak allocated beyond the sum of the blocks, where their sizes are not known."""
     fragmentation_bytes: int | None = None
+    """Peak reserved minus peak allocated; None: peak reserved is not known."""
 
     def total(self) -> int:
         """Peak allocated, bytes."""

@@ -36,36 +36,50 @@ _COLUMNS = (
 class RankBy(str, Enum):
     """What the best card is best at."""
 
-    TIME = "time"  # samples a second
-    COST = "cost"  # rent of an epoch
-    ENERGY = "energy"  # kWh of an epoch
+    TIME = "time"
+    """Samples a second, the most first."""
+    COST = "cost"
+    """Rent of an epoch, the least first."""
+    ENERGY = "energy"
+    """kWh of an epoch, the least first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparedCard:
-    """One card. Times are at `batch_size`, which need not be the largest; ranges are (low, high).
-
-    None is what is not known: `money` without a price, `epoch_hours` and `kwh` without a dataset.
-    `price_basis` says who asks the price, and since when; `max_batch_is_bound` that the search for
-    the largest batch stopped at its bound with everything fitting. `id` is that of the record.
-    """
+    """One card. Times are at `batch_size`, which need not be the largest."""
 
     requested: str
+    """The card in the words of the caller, or its id."""
     name: str
+    """Full name of the card."""
     usable_memory_bytes: int
+    """Memory that a process can have on it."""
     fits: bool
+    """Whether the step fits at the batch that is compared."""
     max_batch_size: int | None = None
+    """Largest batch that fits; 0: batch 1 does not; None: not known."""
     batch_size: int | None = None
+    """Batch of the times; None: none fits, or none could be timed."""
     step_s: float | None = None
+    """Seconds of one optimizer step; None: not known."""
     samples_per_s: float | None = None
+    """Samples of the step over its time; None: not known."""
     bound: str | None = None
+    """What the step waits for; None: not known."""
     epoch_hours: float | None = None
+    """Hours of an epoch; None: no size of the dataset, or no time is known."""
     kwh: tuple[float, float] | None = None
+    """Energy of an epoch, low and high; None: no size of the dataset, or no time is known."""
     money: tuple[float, float] | None = None
+    """Rent of an epoch in `currency`, low and high; None: no price is known."""
     currency: str | None = None
+    """Three letters; None: no price is known."""
     price_basis: str | None = None
+    """Who asks the price, and since when; None: no price is known."""
     max_batch_is_bound: bool = False
+    """The search stopped at its bound with everything fitting: more may fit."""
     id: str | None = None
+    """Id of the card's record."""
 
     def to_dict(self) -> ComparedCardDocument:
         """The entry of the JSON list `cards`."""
@@ -94,26 +108,41 @@ class LeftOut:
     """A card that could not be compared, and why."""
 
     requested: str
+    """The card in the words of the caller, or its id."""
     reason: str
+    """Why it was left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardComparison(Result):
-    """The cards, and what they are ranked by. `epoch_samples` is the dataset, None without one."""
+    """The cards, and what they are ranked by."""
 
     target: str
+    """The model in the words of the caller, or the name of the live object."""
     by: RankBy
+    """What the best card is best at."""
     cards: tuple[ComparedCard, ...]
+    """One for each card, in the order of the call; `ranking` has the best first."""
     left_out: tuple[LeftOut, ...]
+    """Cards that could not be compared."""
     epoch_samples: int | None
+    """Samples of an epoch; None: no size of a dataset."""
     config: StepConfig
+    """How the step was run; its precision is settled."""
     versions: Versions
+    """What the figures were made with."""
     assumptions: tuple[str, ...] = ()
+    """What was chosen for the caller, a sentence each."""
     warnings: tuple[str, ...] = ()
+    """What makes figures doubtful, a sentence each."""
     engine: str = "emulated"
+    """"emulated": what the step ran on."""
     values: ValuesResult = NO_VALUES_READ
+    """Values that the step reads from the card."""
     weight_dtypes: tuple[WeightDtype, ...] = ()
+    """Parameters by dtype, most bytes first."""
     model_arguments: tuple[tuple[str, Scalar], ...] = ()
+    """Name and value of each argument that the model was built with."""
 
     @property
     def ranking(self) -> tuple[ComparedCard, ...]:

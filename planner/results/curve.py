@@ -37,20 +37,27 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurvePoint:
-    """One batch. `bound` names what the step waits for: VRAM capacity where it does not fit.
+    """One batch.
 
     Time and throughput are those of a card with memory enough, also where it does not fit.
-    `device_total_bytes` is None where it cannot be forecast; ranges are (low, high).
     """
 
     batch_size: int
+    """Samples of one micro-batch."""
     step_s: float
+    """Seconds of one optimizer step."""
     samples_per_s: float
+    """Samples of the step over its time."""
     device_total_bytes: int | None
+    """Device total; None: it cannot be forecast."""
     fits: bool
+    """Whether the step fits on the card at this batch."""
     bound: str
+    """What the step waits for; VRAM capacity where it does not fit."""
     joule_per_sample: tuple[float, float] | None = None
+    """Energy, low and high; None: not known."""
     cost_per_sample: tuple[float, float] | None = None
+    """Rent in the curve's currency, low and high; None: no price is known."""
 
     def to_dict(self) -> PointDocument:
         """The entry of the JSON list `points`."""
@@ -68,48 +75,68 @@ class CurvePoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recommendation:
-    """The batch to take, and why in a sentence; None where there is none.
-
-    `accumulate` x `batch_size` is the global batch; None where no global batch was asked for.
-    """
+    """The batch to take, and why."""
 
     batch_size: int | None
+    """Samples of one micro-batch; None: there is none to take."""
     accumulate: int | None
+    """Micro-batches of a step that keep the global batch; None: no global batch was given."""
     sentence: str
+    """Why, in one sentence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve(Result):
     """Points by rising batch, and what follows from them.
 
-    `largest_batch_size` is 0 where batch 1 does not fit and None where it was not searched; it
-    need not be a point; `largest_batch_is_bound` says that the search stopped there with everything
-    fitting. `knee` is the smallest batch that fits with KNEE_SHARE of the best
-    throughput. `config.batch_size` is the batch that was asked for; each point has its own.
-    `gpu_id` is that of the card's record.
+    `config.batch_size` is the batch that was asked for; each point has its own.
     """
 
     target: str
+    """The model in the words of the caller, or the name of the live object."""
     gpu: str
+    """The card in the words of the caller."""
     gpu_name: str
+    """Full name of the card that was taken for it."""
     points: tuple[CurvePoint, ...]
+    """One for each batch, by rising batch."""
     largest_batch_size: int | None
+    """Largest batch that fits, which need not be a point; 0: batch 1 does not; None: not
+    searched."""
     knee: int | None
+    """Smallest batch that fits with 95 % of the best throughput (KNEE_SHARE); None: no point
+    fits."""
     recommended_batch_size: int | None
+    """The batch to take; None: there is none."""
     accumulate: int | None
+    """Micro-batches of a step that keep the global batch; None: no global batch was given, or it
+    cannot be kept."""
     global_batch_size: int | None
+    """Samples of an optimizer step that were asked for; None: not given."""
     usable_memory_bytes: int
+    """Memory that a process can have on the card."""
     currency: str | None
+    """Three letters, of `cost_per_sample`; None: no price is known."""
     config: StepConfig
+    """How the step was run; its precision is settled."""
     versions: Versions
+    """What the figures were made with."""
     assumptions: tuple[str, ...] = ()
+    """What was chosen for the caller, a sentence each."""
     warnings: tuple[str, ...] = ()
+    """What makes figures doubtful, a sentence each."""
     engine: str = "emulated"
+    """"emulated": what the step ran on."""
     largest_batch_is_bound: bool = False
+    """The search stopped at its bound with everything fitting: more may fit."""
     values: ValuesResult = NO_VALUES_READ
+    """Values that the step reads from the card."""
     weight_dtypes: tuple[WeightDtype, ...] = ()
+    """Parameters by dtype, most bytes first."""
     model_arguments: tuple[tuple[str, Scalar], ...] = ()
+    """Name and value of each argument that the model was built with."""
     gpu_id: str | None = None
+    """Id of the card's record."""
 
     def to_dict(self) -> CurveDocument:
         """The JSON document, in stable order, with plain types only."""

@@ -22,17 +22,18 @@ from planner.results.step_time import HostNeeds, StepTime, cost_document
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WhatIf:
-    """The batch asked for under another setting of the allocator, by replay of the same run.
-
-    `alloc_conf` is None for torch's defaults; `max_batch_size` is None where it was not searched or
-    cannot be forecast.
-    """
+    """The batch asked for under another setting of the allocator, by replay of the same run."""
 
     alloc_conf: str | None
+    """The setting, as PYTORCH_CUDA_ALLOC_CONF has it; None: torch's defaults."""
     peak_allocated_bytes: int
+    """Most bytes in tensors at a time."""
     peak_reserved_bytes: int
+    """Most bytes that the allocator holds at a time."""
     fits: bool
+    """Whether the step fits on the card with this setting."""
     max_batch_size: int | None
+    """Largest batch with this setting; None: not searched, or it cannot be forecast."""
 
     def to_dict(self) -> WhatIfDocument:
         """The entry of the JSON list `alloc_conf_what_ifs`."""
@@ -48,75 +49,97 @@ class WhatIf:
 class FitVerdict(str, Enum):
     """Whether a step fits, with what is known of the error of such predictions."""
 
-    FITS = "fits"  # also at the upper end of the interval, where there is one
-    TIGHT = "tight"  # what is predicted fits, the upper end of the interval does not
+    FITS = "fits"
+    """It fits, also at the upper end of the interval where there is one."""
+    TIGHT = "tight"
+    """What is predicted fits, the upper end of the interval does not."""
     DOES_NOT_FIT = "does not fit"
+    """What is predicted does not fit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceEstimate:
     """One card's answer.
 
-    `id` is that of the card's record, None of a CPU; `other_names` are those that the record has
-    beside its name. `device_total_bytes` = peak reserved + context overhead: what the driver would
-    show; and, where libraries ask CUDA for memory themselves, `outside_bytes`: what they take of
-    the card at the most, `managed_bytes` of it unified memory, which the driver may move to the
-    host. Past runs on the card may have corrected it, as `calibration` says: by a measured context
-    overhead, and by `reserved_offset_bytes`.
-    `device_total_interval_bytes` is where it will lie in a share `interval_coverage` of cases, by
-    the errors that `interval_basis` names; None where there are no such errors, as
-    `interval_basis` then says. `suggested_batch_size` is the largest batch at whose upper end of
-    the interval the step still fits: with `suggested_margin_bytes` of peak reserved kept free. None
-    where it is not known, as `suggested_batch_reason` then says.
-    `max_batch_size` is None when it was not searched and 0 when batch 1 does not fit;
-    `max_batch_is_bound` says that the search stopped at its bound with everything fitting.
-    `max_batch_confirmed`: it was run and fits, and the next one was run and does not; else it comes
-    from a replay alone, or the search ended at its bound, where no next one is run.
-    `max_batch_method` is "replay" or "runs". `max_sequence_length` is the longest sequence at the
-    batch asked for, a multiple of 128; None where no length was given.
-    `what_ifs` is the same step under other settings of the allocator.
-    `batch_1_missing_bytes` is by how much batch 1 exceeds the card, where it was found not to fit.
-    `breakdown` says what the peak is made of; None where the run could not be recorded.
-    `breakdown_summary` is there in its place where the result was read from a document of --json.
-    `time`, `host` and `cost` are None where the step's operators could not be counted.
+    Device total = peak reserved + context overhead + what libraries take outside of PyTorch: what
+    the driver would show.
     """
 
     requested: str
+    """The card in the words of the caller."""
     name: str
+    """Full name of the card that was taken for it."""
     total_memory_bytes: int
+    """Memory of the card as torch reports it."""
     usable_memory_bytes: int
+    """Memory that a process can have, or the `gpu_memory` of the call."""
     context_overhead_bytes: int
+    """What CUDA takes for the process: context, kernels, libraries."""
     reserve_bytes: int
+    """Memory that the caller wants to be kept free."""
     peak_allocated_bytes: int
+    """Most bytes in tensors at a time, as torch.cuda.max_memory_allocated() says."""
     peak_reserved_bytes: int
+    """Most bytes held by PyTorch's allocator, as max_memory_reserved() says."""
     fits: bool
+    """Whether device total and `reserve_bytes` are within the usable memory."""
     max_batch_size: int | None = None
+    """Largest batch that fits; 0: batch 1 does not; None: not searched."""
     max_batch_is_bound: bool = False
+    """The search stopped at its bound with everything fitting: more may fit."""
     max_batch_confirmed: bool | None = None
+    """It was run and fits, and the next was run and does not; False: a replay alone, or at the
+    bound; None: no search."""
     max_batch_method: str | None = None
+    """"replay" or "runs": how it was searched; None: no search."""
     max_sequence_length: int | None = None
+    """Longest sequence at the batch asked for, a multiple of 128; 0: less than 128; None: no
+    length was given."""
     max_sequence_confirmed: bool | None = None
+    """As `max_batch_confirmed`, for the longest sequence."""
     batch_1_missing_bytes: int | None = None
+    """By how much batch 1 exceeds the card; None: it fits, or it is not known."""
     attention_backends: tuple[str, ...] = ()
+    """Kernels of scaled_dot_product_attention that ran, as "flash"."""
     note: str | None = None
+    """What was assumed of the card's name; None: nothing."""
     breakdown: Breakdown | None = None
+    """What the peak is made of; None: the run could not be recorded."""
     breakdown_summary: BreakdownSummary | None = None
+    """Its sums, where the result was read from a document of --json; else None."""
     what_ifs: tuple[WhatIf, ...] = ()
+    """The same step under the other settings of the allocator that were given."""
     outside_bytes: int = 0
+    """Most bytes that libraries ask CUDA for themselves."""
     managed_bytes: int = 0
+    """Unified memory among `outside_bytes`, which the driver may move to the host."""
     reserved_offset_bytes: int = 0
+    """Correction of peak reserved by past runs on this card, which may be negative; 0: none."""
     calibration: str | None = None
+    """Which past runs corrected the figures; None: none did."""
     device_total_interval_bytes: tuple[int, int] | None = None
+    """Low and high end of device total in a share `interval_coverage` of cases; None: no past
+    errors are known."""
     interval_coverage: float | None = None
+    """Share of cases within the interval, from 0 to 1; None: there is no interval."""
     interval_basis: str | None = None
+    """Past errors that the interval comes from, or why there is none."""
     suggested_batch_size: int | None = None
+    """Largest batch that fits at the upper end of the interval too; 0: none; None: not known."""
     suggested_margin_bytes: int | None = None
+    """Peak reserved that is kept free for that; None: no batch is suggested."""
     suggested_batch_reason: str | None = None
+    """Why no batch is suggested; None: one is."""
     id: str | None = None
+    """Id of the card's record; None: a CPU."""
     other_names: tuple[str, ...] = ()
+    """Other names of the card in its record."""
     time: StepTime | None = None
+    """How long a step takes; None: its operators could not be counted."""
     host: HostNeeds | None = None
+    """What the job takes of its host; None: the operators could not be counted."""
     cost: StepCost | None = None
+    """Energy and money; None: the operators could not be counted."""
 
     @property
     def device_total_bytes(self) -> int:

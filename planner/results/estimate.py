@@ -39,10 +39,15 @@ class Versions:
     """What the figures were made with: they move with each of these."""
 
     torch: str
+    """Of PyTorch, as torch.__version__."""
     cuda: str
+    """Of the CUDA that torch was built for."""
     cudnn: str | None
+    """Of cuDNN; None: torch has none."""
     python: str
+    """Of the Python that ran the model."""
     planner: str
+    """Of planner."""
 
     def to_dict(self) -> VersionsDocument:
         """The entry `versions` of a JSON document."""
@@ -57,29 +62,38 @@ class Versions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate(Result):
-    """The answer of `planner.estimate()` for one model on one or more cards.
-
-    `step` holds FLOPs and activations, None where they could not be counted. `is_survey`: every
-    card in the database was asked for. `values` are those that the step reads, on the first card.
-    `model_arguments` are those that the model was built with. `allocations` has what each card's
-    allocator was asked for, in order, where that was to be kept.
-    """
+    """The answer of `planner.estimate()` for one model on one or more cards."""
 
     target: str
+    """The model in the words of the caller, or the name of the live object."""
     config: StepConfig
+    """How the step was run; its precision is settled."""
     counts: Counts
+    """Elements of parameters and buffers."""
     gpus: tuple[DeviceEstimate, ...]
+    """One answer for each card, in the order of the call."""
     versions: Versions
+    """What the figures were made with."""
     optimizer: str
+    """Class that stepped; "none" or "" where none did."""
     build_on: str
+    """Where the model was built: "meta", "cpu" or "device"."""
     assumptions: tuple[str, ...] = ()
+    """What was chosen for the caller, a sentence each."""
     warnings: tuple[str, ...] = ()
+    """What makes figures doubtful, a sentence each."""
     engine: str = EMULATED
+    """"emulated", or "cpu" for a run on the CPU."""
     step: StepCounts | None = None
+    """FLOPs and activations; None: they could not be counted."""
     is_survey: bool = False
+    """Every card in the database was asked for."""
     values: ValuesResult = NO_VALUES_READ
+    """Values that the step reads from the card, on the first one."""
     model_arguments: tuple[tuple[str, Scalar], ...] = ()
+    """Name and value of each argument that the model was built with."""
     allocations: tuple[AllocationTrace | None, ...] = field(default=(), repr=False)
+    """Recorded allocations on each card, with `keep_allocations`; else empty."""
 
     def gpu(self, name: str | None = None) -> DeviceEstimate:
         """The entry of one card, by the name it was asked for, its id, full name or an alias.

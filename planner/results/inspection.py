@@ -31,24 +31,33 @@ from planner.wire.trace import OperatorRecord, TensorShape
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection(Result):
-    """What a training step of one model costs, by module down to `depth`.
-
-    `gpu` is the card whose kernels ran: it decides what attention and cuDNN keep for backward.
-    `gpu_id` is that of its record; `model_arguments` are those that the model was built with.
-    """
+    """What a training step of one model costs, by module."""
 
     target: str
+    """The model in the words of the caller, or the name of the live object."""
     config: StepConfig
+    """How the step was run; its precision is settled."""
     depth: int
+    """Depth of the modules that have a row; 0: the model alone."""
     gpu: str
+    """Full name of the card whose kernels ran: it decides what attention and cuDNN keep for
+    backward."""
     model: ModelCounts
+    """All that was counted."""
     versions: Versions
+    """What the counts were made with."""
     assumptions: tuple[str, ...] = ()
+    """What was chosen for the caller, a sentence each."""
     warnings: tuple[str, ...] = ()
+    """What makes figures doubtful, a sentence each."""
     engine: str = "emulated"
+    """"emulated": what the step ran on."""
     values: ValuesResult = NO_VALUES_READ
+    """Values that the step reads from the card."""
     model_arguments: tuple[tuple[str, Scalar], ...] = ()
+    """Name and value of each argument that the model was built with."""
     gpu_id: str | None = None
+    """Id of the card's record."""
 
     @property
     def modules(self) -> tuple[ModuleCounts, ...]:

@@ -22,14 +22,14 @@ from planner.wire.trace import Phase
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gain:
-    """A change that moves the bound: `factor` is the throughput with it over that without.
-
-    `is_approximate`: it is told from the same run, not from one with the change.
-    """
+    """A change that moves the bound."""
 
     change: str
+    """What to change, in words of the command line."""
     factor: float
+    """Throughput with the change over that without; above 1 is faster."""
     is_approximate: bool = True
+    """It is computed from the same run, not from one with the change."""
 
     def to_dict(self) -> GainDocument:
         """The entry of the JSON list `gains`."""
@@ -42,27 +42,35 @@ class Gain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepTime:
-    """One optimizer step, with its input where that is known.
-
-    `phases_s` and `gpu_s` are of the card alone, `launch_s` is what the CPU takes to ask for all
-    kernels, `loader_s` and `copy_s` what the input takes; None where no data were named.
-    `interval_s` is where the step will lie in a share `interval_coverage` of cases, by the errors
-    that `interval_basis` names. `uncounted_operators` have no rule: their bytes alone are counted.
-    """
+    """One optimizer step, with its input where that is known. All times are seconds."""
 
     step_s: float
+    """Seconds of one optimizer step."""
     samples_per_s: float
+    """Samples of the step over its time."""
     gpu_s: float
+    """Seconds that the card is busy."""
     launch_s: float
+    """Seconds that the CPU takes to launch all kernels."""
     phases_s: tuple[tuple[Phase, float], ...]
+    """Seconds of the card in each phase."""
     bottleneck: Bottleneck
+    """What the step waits for."""
     loader_s: float | None = None
+    """Seconds that the loader takes for the batches; None: no data were named."""
     copy_s: float | None = None
+    """Seconds of copying them to the card; None: no data were named."""
     interval_s: tuple[float, float] | None = None
+    """Low and high end of `step_s` in a share `interval_coverage` of cases; None: no past errors
+    are known."""
     interval_coverage: float | None = None
+    """Share of cases within the interval, from 0 to 1; None: there is no interval."""
     interval_basis: str | None = None
+    """Past errors that the interval comes from, or why there is none."""
     gains: tuple[Gain, ...] = ()
+    """Changes that would make it faster, the largest first."""
     uncounted_operators: tuple[str, ...] = ()
+    """Operators without a rule: only their bytes are counted."""
 
     def to_dict(self) -> TimeDocument:
         """The JSON object `time`."""
@@ -94,24 +102,33 @@ def _ends(interval: tuple[float, float] | None) -> list[float] | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostNeeds:
-    """What the job takes of its host. `requested` is None where no host was named.
-
-    `cores_needed` feed the card as fast as it can go, of cores like `cores_like`; None where no
-    data were named, or because of `cores_limit`. `workers` are those that the figures are for.
-    """
+    """What the job takes of its host."""
 
     requested: str | None
+    """The host in the words of the caller; None: none was named."""
     ram: HostRam
+    """RAM of the job, by what holds it."""
     ram_room: Room
+    """Whether that is within the RAM of the host."""
     usable_ram_bytes: int | None
+    """RAM of the host; None: not known."""
     shm_room: Room
+    """Whether the batches are within /dev/shm."""
     shm_bytes: int | None
+    """Size of /dev/shm; None: not known."""
     workers: int
+    """Workers of the DataLoader that the figures are for; 0: the process loads itself."""
     cores: float | None = None
+    """Cores of the host; None: not known."""
     cores_needed: float | None = None
+    """Cores like `cores_like` that feed the card as fast as it goes; None: no data were named,
+    or see `cores_limit`."""
     cores_like: str | None = None
+    """Processor whose cores are meant; None: no data were named."""
     cores_limit: str | None = None
+    """Why no number of cores is enough; None: some number is."""
     data: str | None = None
+    """Item of the data that was named; None: none was."""
 
     @property
     def fits(self) -> bool | None:

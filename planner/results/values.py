@@ -28,17 +28,16 @@ _BACKWARD = "backward"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValuesResult:
-    """The places that a run read, and how drawn numbers decided.
-
-    `seeds` are those of the runs that the interval was widened by; none where nothing was decided
-    by drawn numbers. `parted` are places at which the run that was measured read otherwise than the
-    pass that answered it.
-    """
+    """The places that a run read, and how drawn numbers decided."""
 
     reads: tuple[ValueRead, ...] = ()
+    """Places of the code that read values from the card; none: nothing was read."""
     data_dependent: DataDependent = DataDependent.TYPICAL
+    """How numbers that only a card can compute decided sizes."""
     seeds: tuple[int, ...] = ()
+    """Seeds of the runs that widened the interval; none: no drawn number decided anything."""
     parted: tuple[ReadSite, ...] = ()
+    """Places where the measured run read otherwise than the run that computed the values."""
 
     @property
     def state(self) -> ValuesState:

@@ -34,77 +34,97 @@ from planner.results.values import NO_VALUES_READ, ValuesResult
 class DeviceKind(str, Enum):
     """What the steps ran on."""
 
-    PHYSICAL = "physical"  # a real GPU
-    EMULATED = (
-        "emulated"  # PyTorch's allocator and its OutOfMemoryError, on a card that is not there
-    )
-    CPU = "cpu"  # real memory of this machine, under a limit that the kernel enforces
+    PHYSICAL = "physical"
+    """A real GPU."""
+    EMULATED = "emulated"
+    """PyTorch's allocator and its OutOfMemoryError, on a card that is not there."""
+    CPU = "cpu"
+    """Real memory of this machine, under a limit that the kernel enforces."""
 
 
 class ProbeOutcome(str, Enum):
     """How a probe ended; only OOM moves the search."""
 
     FITS = "fits"
-    OOM = "oom"  # the allocator said so: torch.OutOfMemoryError, on the CPU its own error
-    CUDA_ERROR = "cuda-error"  # a kernel or a library failed
-    KILLED = "killed"  # by a signal: the kernel's OOM killer, a crash, a user
+    """The steps ended."""
+    OOM = "oom"
+    """The allocator said so: torch.OutOfMemoryError, on the CPU its own error."""
+    CUDA_ERROR = "cuda-error"
+    """A kernel or a library failed."""
+    KILLED = "killed"
+    """By a signal: the kernel's OOM killer, a crash, a user."""
     TIME_OUT = "time-out"
-    MODEL_ERROR = "model-error"  # the user's code raised
+    """It did not end within the time allowed."""
+    MODEL_ERROR = "model-error"
+    """The user's code raised."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifiedDevice:
-    """What was verified on. Figures are None where they are not known or do not apply.
-
-    `memory_bytes` is what torch reports as the card's total memory, or the limit on the CPU;
-    `limit` says how that was enforced. `power_limit_w` in watts.
-    """
+    """What was verified on. None: not known, or it does not apply."""
 
     name: str
+    """Full name of the card or processor."""
     kind: DeviceKind
+    """What the steps ran on."""
     memory_bytes: int
+    """What torch reports as the card's total memory; on the CPU the limit."""
     limit: str = ""
+    """How the limit was enforced; "": there is none."""
     driver: str | None = None
+    """Version of the driver; None without a physical card."""
     ecc: bool | None = None
+    """Whether ECC is on; None: not known."""
     power_limit_w: float | None = None
+    """Power limit in watts; None: not known."""
     other_processes_bytes: int | None = None
+    """Memory of other processes on the card before; None: not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeRecord:
-    """One run of the step in a process of its own. None: not known, or it did not get that far.
-
-    `peak_device_bytes` is the most that the whole device held (on the CPU: that the process held in
-    RAM); `context_overhead_bytes` what the process held outside PyTorch's allocator. `step_s` is
-    the median of the steps after the first; `seconds` the whole run.
-    """
+    """One run of the step in a process of its own. None: not known, or it did not get that far."""
 
     batch_size: int
+    """Samples of one micro-batch."""
     outcome: ProbeOutcome
+    """How it ended."""
     seconds: float
+    """Seconds of the whole run."""
     peak_allocated_bytes: int | None = None
+    """Most bytes in tensors at a time."""
     peak_reserved_bytes: int | None = None
+    """Most bytes held by PyTorch's allocator."""
     peak_device_bytes: int | None = None
+    """Most bytes that the whole device held; on the CPU, the process in RAM."""
     device_before_bytes: int | None = None
+    """What the device held before the run."""
     context_overhead_bytes: int | None = None
+    """What the process held outside PyTorch's allocator."""
     step_s: float | None = None
+    """Median seconds of the steps after the first."""
     detail: str = ""
+    """What ended it, in words; "": nothing to say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """Predicted or measured figures at one batch; None where there is none.
-
-    `max_batch_size` is 0 where not even batch 1 fits, None where the search could not end.
-    """
+    """Predicted or measured figures at one batch; None where there is none."""
 
     max_batch_size: int | None = None
-    batch_size: int | None = None  # of the figures below
+    """Largest batch; 0: batch 1 does not fit; None: the search could not end."""
+    batch_size: int | None = None
+    """Batch of the figures below."""
     peak_allocated_bytes: int | None = None
+    """Most bytes in tensors at a time."""
     peak_reserved_bytes: int | None = None
+    """Most bytes held by PyTorch's allocator."""
     context_overhead_bytes: int | None = None
+    """What the process held outside PyTorch's allocator."""
     device_total_bytes: int | None = None
+    """Peak reserved and what is outside of it."""
     step_s: float | None = None
+    """Seconds of one optimizer step."""
 
 
 # Bytes of the peak allocated by category, as TensorCategory names it; empty where not recorded.
@@ -118,33 +138,46 @@ COMPARED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification(Result):
-    """Predicted and measured, side by side.
-
-    `stopped` says why the search ended before it had an answer, "" where it has one. `bound` says
-    what other than memory ended it. `tolerance` is the largest share by which the device total may
-    be off. `max_batch_of_all_ranks` is the least answer of the processes that torchrun has started
-    on this machine; None without it. `model_arguments` are those that the model was built with.
-    """
+    """Predicted and measured, side by side."""
 
     target: str
+    """The model in the words of the caller, or the name of the live object."""
     config: StepConfig
+    """How the step was run."""
     optimizer: str
+    """Class that stepped; "" where none did, or where that is not known."""
     device: VerifiedDevice
+    """What was verified on."""
     predicted: Figures
+    """What estimate() says."""
     measured: Figures
+    """What the probes gave."""
     probes: tuple[ProbeRecord, ...]
+    """The runs, in order."""
     versions: Versions
+    """What the figures were made with."""
     tolerance: float
+    """Largest share, from 0 to 1, by which the device total may be off."""
     predicted_categories: Categories = ()
+    """Bytes of the predicted peak by category; empty: not recorded."""
     measured_categories: Categories = ()
+    """Bytes of the measured peak by category; empty: not recorded."""
     max_batch_of_all_ranks: int | None = None
+    """Least answer of the processes of torchrun on this machine; None without it."""
     stopped: str = ""
+    """Why the search ended before it had an answer; "": it has one."""
     bound: str = ""
+    """What other than memory ended the search; "": memory did."""
     assumptions: tuple[str, ...] = ()
+    """What was chosen for the caller, a sentence each."""
     warnings: tuple[str, ...] = ()
-    values: ValuesResult = NO_VALUES_READ  # of the prediction
+    """What makes figures doubtful, a sentence each."""
+    values: ValuesResult = NO_VALUES_READ
+    """Values that the step reads from the card, in the prediction."""
     weight_dtypes: tuple[WeightDtype, ...] = ()
+    """Parameters by dtype, most bytes first."""
     model_arguments: tuple[tuple[str, Scalar], ...] = ()
+    """Name and value of each argument that the model was built with."""
 
     def errors(self) -> dict[str, float | None]:
         """Signed relative error of each figure in COMPARED; None where one of two is missing."""

@@ -17,15 +17,21 @@ from planner.wire.trace import Phase
 class Bound(str, Enum):
     """What may hold a training job up."""
 
-    DATA = "data preparation"  # workers, storage, handing batches over
-    HOST_RAM = "host RAM"  # the job does not fit beside the card
+    DATA = "data preparation"
+    """Workers, storage, handing batches over."""
+    HOST_RAM = "host RAM"
+    """The job does not fit in the RAM of its host."""
     COPY = "PCIe copy"
-    # The CPU is slower to ask for kernels than the card to run them, or they are so small that
-    # their begin and end take longer than their work.
+    """Copies of batches to the card."""
     LAUNCHES = "kernel launches"
-    BANDWIDTH = "memory bandwidth"  # of the card
-    COMPUTE = "compute"  # tensor cores, or CUDA cores where those cannot be used
-    VRAM = "VRAM capacity"  # the step does not fit on the card
+    """The CPU is slower to launch kernels than the card to run them, or they are so small that
+    their begin and end take longer than their work."""
+    BANDWIDTH = "memory bandwidth"
+    """Memory bandwidth of the card."""
+    COMPUTE = "compute"
+    """Tensor cores, or CUDA cores where those cannot be used."""
+    VRAM = "VRAM capacity"
+    """The step does not fit on the card."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,16 +85,19 @@ class StepParts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bottleneck:
-    """`takes_over_factor`: how much faster the bound must get for `runner_up` to hold the step up.
-
-    It is None where the job has no place at all: there `runner_up` is what holds it up elsewhere.
-    `shares` are of the step, the largest first, without those that are nothing.
-    """
+    """What a step waits for, and what comes next."""
 
     bound: Bound
+    """What holds the step up."""
     shares: tuple[tuple[Bound, float], ...]
+    """Share of the step of each part, the largest first; parts that overlap add up to more than
+    1."""
     runner_up: Bound | None
+    """What holds it up once the bound is faster; where the job does not fit, what would hold it
+    up elsewhere. None: nothing else."""
     takes_over_factor: float | None
+    """How much faster the bound must get for `runner_up` to take over; None: the job does not
+    fit, or there is no other."""
 
     @property
     def share(self) -> float | None:

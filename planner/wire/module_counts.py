@@ -16,61 +16,73 @@ from planner.wire.value_reads import ValueRead
 class Structure(str, Enum):
     """How operators were told to modules."""
 
-    WHOLE_MODEL = "whole model"  # depth 0: there are no modules to tell apart
-    FX_GRAPH = "torch.fx graph"  # the symbolically traced forward, run node by node
-    MODULE_HOOKS = "module hooks"  # the module that was running when the operator was called
+    WHOLE_MODEL = "whole model"
+    """Depth 0: there are no modules to tell apart."""
+    FX_GRAPH = "torch.fx graph"
+    """The forward traced symbolically, and run node by node."""
+    MODULE_HOOKS = "module hooks"
+    """The module that was running when the operator was called."""
 
 
 class FlopRules(str, Enum):
     """Whose rules turned operators into FLOPs of the forward."""
 
-    FVCORE = "fvcore"  # its traced operators and handles, with planner's own in addition
-    TORCH = "torch.utils.flop_counter"  # matrix products, convolutions and attention alone
+    FVCORE = "fvcore"
+    """Operators traced by fvcore and its handles, and planner's own in addition."""
+    TORCH = "torch.utils.flop_counter"
+    """Matrix products, convolutions and attention alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorCalls:
-    """An operator that no rule covers, as torch names it, and how often it was called."""
+    """An operator that no rule covers."""
 
     name: str
+    """As torch names it: aten::fft_rfft."""
     calls: int
+    """How often it was called."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepCounts:
-    """Totals of a step.
-
-    `forward_flops_per_sample` and `activations_per_sample` are of the model's forward, divided by
-    the batch; the latter is None where it could not be counted. `step_flops` is what one batch
-    takes from the forward to the end of backward (of inference, the forward alone): matrix
-    products, convolutions, attention and recurrent layers, counted as they were called.
-    """
+    """Totals of a step."""
 
     forward_flops_per_sample: int
+    """FLOPs of the model's forward over the batch."""
     step_flops: int
+    """FLOPs of one batch from the forward to the end of backward (of inference, the forward):
+    matrix products, convolutions, attention, recurrent layers."""
     activations_per_sample: int | None
+    """Elements that such layers give in the forward, over the batch; None: they could not be
+    counted."""
     uncounted_operators: tuple[OperatorCalls, ...] = ()
+    """Operators that no rule covers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModuleCounts:
-    """One module with all that is in it; `path` is "" for the model itself.
-
-    `activations` are the elements that convolutions, matrix products, attention and recurrent
-    layers give out; None where they could not be counted. `saved_bytes` is what autograd keeps for
-    backward: each storage once, without parameters, buffers and the model's inputs; one that two
-    modules keep is in both, and once in the module that holds them.
-    """
+    """One module with all that is in it."""
 
     path: str
-    kind: str  # class name
+    """Dotted path; "" is the model itself."""
+    kind: str
+    """Name of its class."""
     parameters: int
+    """Elements of its parameters."""
     trainable_parameters: int
+    """Those that require a gradient."""
     forward_flops: int
+    """FLOPs of its forward with the batch."""
     activations: int | None
+    """Elements that convolutions, matrix products, attention and recurrent layers give; None:
+    they could not be counted."""
     saved_bytes: int
+    """What autograd keeps for backward: each storage once, without parameters, buffers and the
+    model's inputs. One that two modules keep is in both, and once in their parent."""
     read_bytes: int
+    """Bytes that the operators of its forward read."""
     written_bytes: int
+    """Bytes that they write."""
 
     @property
     def depth(self) -> int:
@@ -86,27 +98,35 @@ class ModuleCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCounts:
-    """All that was counted for one model; `modules` in the order of definition, outer first.
-
-    `forward_flops_by_torch` are those of the same forward by the formulas of
-    torch.utils.flop_counter, where `flop_rules` is FVCORE a check of the total. `operators` are
-    those of one step with one micro-batch, once the optimizer has its state; what moves the batch
-    and zero_grad are not among them. `batch_tensors_bytes` are the tensors of that micro-batch;
-    `tf32_matmul` is torch.backends.cuda.matmul.allow_tf32 when the step had ended. `resident_bytes`
-    is what the process held in RAM before the model was built: torch and the user's imports.
-    """
+    """All that was counted for one model."""
 
     counts: Counts
+    """Elements of parameters and buffers."""
     step: StepCounts
+    """Totals of a step."""
     modules: tuple[ModuleCounts, ...]
+    """A row for each module in the order of definition, outer first."""
     structure: Structure
+    """How operators were attributed to modules."""
     flop_rules: FlopRules
+    """Whose rules turned operators into FLOPs."""
     forward_flops_by_torch: int
+    """FLOPs of the same forward by torch.utils.flop_counter: a check where `flop_rules` is
+    FVCORE."""
     build_on: str
+    """Where the model was built: "meta", "cpu" or "device"."""
     operators: tuple[OperatorRecord, ...] = ()
+    """Those of one step with one micro-batch, once the optimizer has its state; without
+    zero_grad and the copy of the batch."""
     batch_tensors_bytes: tuple[int, ...] = ()
+    """Size of each tensor of that micro-batch."""
     tf32_matmul: bool = False
+    """torch.backends.cuda.matmul.allow_tf32 at the end of the step."""
     resident_bytes: int = 0
+    """RAM of the process before the model was built: torch and the user's imports."""
     value_reads: tuple[ValueRead, ...] = ()
+    """Values that the step reads from the card."""
     assumptions: tuple[str, ...] = ()
+    """What was chosen for the caller, a sentence each."""
     warnings: tuple[str, ...] = ()
+    """What makes figures doubtful, a sentence each."""

@@ -25,70 +25,93 @@ class EventKind(str, Enum):
     """What the allocator was asked for."""
 
     ALLOC = "alloc"
-    FREE = "free"  # given back, and free at once
-    FREE_REQUESTED = "free requested"  # given back, while another stream still uses it
-    FREE_COMPLETED = "free completed"  # the other stream is done
-    EMPTY_CACHE = "empty cache"  # the user's code gave cached segments back; of no block
+    """A block is requested."""
+    FREE = "free"
+    """A block is given back, and free at once."""
+    FREE_REQUESTED = "free requested"
+    """A block is given back, while another stream still uses it."""
+    FREE_COMPLETED = "free completed"
+    """The other stream no longer uses it."""
+    EMPTY_CACHE = "empty cache"
+    """The user's code gives cached segments back; of no block."""
 
 
 class Phase(str, Enum):
     """The part of a step in which something happened."""
 
-    BUILD = "build"  # before the first step: model, batch, optimizer
+    BUILD = "build"
+    """Before the first step: model, batch, optimizer."""
     FORWARD = "forward"
+    """The model's forward."""
     LOSS = "loss"
+    """The loss of its output."""
     BACKWARD = "backward"
+    """Gradients."""
     OPTIMIZER_STEP = "optimizer step"
-    BETWEEN_STEPS = "between steps"  # moving the batch, zero_grad; it opens a step
+    """The optimizer's step, and what belongs to it."""
+    BETWEEN_STEPS = "between steps"
+    """The copy of the batch, and zero_grad; it opens a step."""
 
 
 class TensorCategory(str, Enum):
     """What memory is held for."""
 
     PARAMETER = "parameter"
-    BUFFER = "buffer"  # also what the model's code keeps from step to step
+    """Parameters of the model."""
+    BUFFER = "buffer"
+    """Buffers, and what the model's code keeps from step to step."""
     GRADIENT = "gradient"
+    """Gradients of parameters."""
     OPTIMIZER_STATE = "optimizer state"
-    SAVED_ACTIVATION = "saved activation"  # made in forward or loss, alive when backward begins
-    TEMPORARY = "temporary"  # ends in the phase that made it, or with the next step
-    WORKSPACE = "workspace"  # asked for by cuBLAS or cuDNN
-    INPUT = "input"  # the batch
+    """What the optimizer keeps from step to step."""
+    SAVED_ACTIVATION = "saved activation"
+    """Made in forward or loss, and alive when backward begins."""
+    TEMPORARY = "temporary"
+    """Ends in the phase that made it, or with the next step."""
+    WORKSPACE = "workspace"
+    """Requested by cuBLAS or cuDNN."""
+    INPUT = "input"
+    """The batch."""
     UNATTRIBUTED = "unattributed"
+    """Not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Where memory was asked for; "" where that is not known.
-
-    `module` is the dotted path in the model, `tensor` the name there of the parameter or buffer
-    that it is, or is a gradient or state of; `operator` as torch names it (aten::conv2d or the
-    name of an autograd node), `source` the user's FILE:LINE.
-    """
+    """Where memory was requested; "" where that is not known."""
 
     module: str = ""
+    """Dotted path in the model; "" is outside of any submodule too."""
     tensor: str = ""
+    """Name of the parameter or buffer that it is, or is a gradient or state of."""
     operator: str = ""
+    """As torch names it: aten::conv2d, or the name of an autograd node."""
     source: str = ""
+    """FILE:LINE of the user."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AllocationEvent:
-    """One request to the caching allocator, in order.
-
-    `block` numbers the allocation: an ALLOC and its FREE have the same. `size_bytes` is what was
-    asked for, before rounding; `block_bytes` what the allocator took for it, 0 where that is not
-    known. `origin` is an index into AllocationTrace.origins.
-    """
+    """One request to the caching allocator, in order."""
 
     kind: EventKind
+    """What was requested."""
     block: int
+    """Number of the allocation: an ALLOC and its FREE have the same."""
     size_bytes: int
+    """Requested size, before rounding."""
     block_bytes: int = 0
+    """What the allocator took for it; 0: not known."""
     stream: int = 0
-    step: int = 0  # 0 is the build, steps count from 1
+    """Number of the CUDA stream; 0 is the default one."""
+    step: int = 0
+    """0 is the build; steps count from 1."""
     phase: Phase = Phase.BUILD
+    """Phase in which it was requested."""
     category: TensorCategory = TensorCategory.UNATTRIBUTED
+    """What the memory is held for."""
     origin: int = 0
+    """Index into AllocationTrace.origins."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +119,9 @@ class AllocationTrace:
     """Every request of a run, from the first parameter to the end of the last step."""
 
     events: tuple[AllocationEvent, ...]
+    """The requests, in order."""
     origins: tuple[Origin, ...] = (Origin(),)
+    """Where memory was requested; events name them by index."""
 
 
 class Recording(str, Enum):
@@ -131,41 +156,50 @@ class RequestLog:
 class FlopSource(str, Enum):
     """What is known of the FLOPs of an operator."""
 
-    FORMULA = "formula"  # matrix products, convolutions, attention, recurrent layers
-    ELEMENTWISE = "elementwise"  # a few for each element or none: its time is that of its bytes
-    UNKNOWN = "unknown"  # no rule covers it: there may be any number
+    FORMULA = "formula"
+    """Matrix products, convolutions, attention, recurrent layers."""
+    ELEMENTWISE = "elementwise"
+    """A few for each element or none: its time is that of its bytes."""
+    UNKNOWN = "unknown"
+    """No rule covers it: there may be any number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorShape:
-    """A tensor of an operator, or `number` alike ones of one of its lists of tensors.
-
-    `channels_last`: its channels, the second dimension of four or five, lie closest in memory.
-    """
+    """A tensor of an operator, or alike ones of one of its lists of tensors."""
 
     shape: tuple[int, ...]
-    dtype: str  # as in torch.bfloat16, without "torch."
+    """Its sizes."""
+    dtype: str
+    """As in torch.bfloat16, without "torch."."""
     number: int = 1
+    """How many alike tensors there are."""
     channels_last: bool = False
+    """Its channels, the second dimension of four or five, are next to each other in memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorRecord:
-    """`calls` alike calls of an operator on the card in one phase.
-
-    `name` as torch has it (aten::addmm). `flops`, `read_bytes` and `written_bytes` are of one
-    call; flops is None unless `flop_source` is FORMULA.
-    """
+    """Alike calls of an operator on the card in one phase."""
 
     name: str
+    """As torch names it: aten::addmm."""
     phase: Phase
+    """Phase of the calls."""
     inputs: tuple[TensorShape, ...]
+    """Tensors that one call reads."""
     outputs: tuple[TensorShape, ...]
+    """Tensors that it gives."""
     calls: int
+    """How many calls there were."""
     flops: int | None
+    """FLOPs of one call; None unless `flop_source` is FORMULA."""
     flop_source: FlopSource
+    """What is known of its FLOPs."""
     read_bytes: int
+    """Bytes that one call reads."""
     written_bytes: int
+    """Bytes that it writes."""
 
     @property
     def total_flops(self) -> int:
@@ -175,12 +209,16 @@ class OperatorRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """Elements of the model's parameters and buffers; the parameters by dtype, most bytes first."""
+    """Elements of the model's parameters and buffers."""
 
     parameters: int
+    """Elements of all parameters."""
     trainable_parameters: int
+    """Those that require a gradient."""
     buffers: int
+    """Elements of all buffers."""
     weight_dtypes: tuple[WeightDtype, ...] = ()
+    """Parameters by dtype, most bytes first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,48 +25,63 @@ class ValuesPass(str, Enum):
 class ValuesState(str, Enum):
     """How far the figures of a run rest on values."""
 
-    NONE_READ = "none read"  # no value was read: nothing depends on any
-    KNOWN = "known"  # every value that was read is the true one
-    ASSUMED = "assumed"  # some reads gave drawn numbers
+    NONE_READ = "none read"
+    """No value was read: nothing depends on any."""
+    KNOWN = "known"
+    """Every value that was read is the true one."""
+    ASSUMED = "assumed"
+    """Some reads gave drawn numbers."""
 
 
 class Decision(str, Enum):
     """What a read can decide."""
 
-    NOTHING = "nothing"  # a floating-point number: shown or logged
-    SIZE = "size"  # the size of a tensor, or a whole number that may become one
-    BRANCH = "branch"  # True or False
+    NOTHING = "nothing"
+    """A floating-point number: shown or logged."""
+    SIZE = "size"
+    """The size of a tensor, or a whole number that may become one."""
+    BRANCH = "branch"
+    """True or False."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadSite:
-    """A line of the user's code; all "" and 0 where no line of Python is known (backward)."""
+    """A line of the user's code."""
 
     file: str = ""
+    """Its file; "": no line of Python is known, as in backward."""
     line: int = 0
+    """Its number; 0: not known."""
     function: str = ""
+    """Function around it; "": not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValueRead:
-    """A place that read values of the card, `count` times, `assumed` of which were not known.
-
-    `operator` as torch names it. `smallest` and `largest` are the sizes or whole numbers read,
-    None where other values were; `bounds` what the size could have been at the least and most,
-    None where that is not known. `decision` is of the reads that were assumed.
-    """
+    """A place that read values of the card."""
 
     file: str
+    """Its file; "": no line of Python is known, as in backward."""
     line: int
+    """Its number; 0: not known."""
     function: str
+    """Function around it; "": not known."""
     count: int
+    """How often it read."""
     operator: str = ""
+    """As torch names it; "": not known."""
     assumed: int = 0
+    """Reads whose value was not known."""
     decision: Decision = Decision.NOTHING
+    """What the assumed reads can decide."""
     smallest: int | None = None
+    """Smallest size or whole number read; None: other values were."""
     largest: int | None = None
+    """Largest size or whole number read; None: other values were."""
     bounds: tuple[int, int] | None = None
-    is_fixed: bool = False  # the caller gave the size
+    """Least and greatest size that was possible; None: not known."""
+    is_fixed: bool = False
+    """The caller gave the size (`size_at`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ and is on meta, where it costs no host memory.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from itertools import chain, islice, repeat
 from typing import Any
@@ -15,6 +16,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils.data import default_collate
 
+from planner.config.inputs import arranged, is_nested_name
 from planner.config.step import InputSpec, StepConfig
 from planner.errors import TargetError, UsageError
 from planner.worker.drive.batch_objects import tensors_of_batch
@@ -64,7 +66,8 @@ def built(build: Callable[[], Any]) -> tuple[Any, tuple[str, ...]]:
 def from_inputs(inputs: tuple[InputSpec, ...], batch_size: int, *, with_target: bool) -> Any:
     """Inputs named in the call: floats without values, ones for a mask, else zeros.
 
-    Zeros are valid indices of any table. With `with_target` there is one more, zeros as well.
+    Zeros are valid indices of any table. With `with_target` there is one more, zeros as well. Names
+    that are places in a nested batch (planner.config.inputs) give that batch.
 
     Raises:
         UsageError: some have a name and some do not.
@@ -80,7 +83,7 @@ def from_inputs(inputs: tuple[InputSpec, ...], batch_size: int, *, with_target: 
             "give every input a name of its own (ids=1024:int64) or none of them: "
             "named inputs are passed by keyword, others by position"
         )
-    return named
+    return arranged(named.items()) if any(map(is_nested_name, named)) else named
 
 
 def batch_from_dataset(source: ModelSource, config: StepConfig) -> tuple[Any, str]:
@@ -125,7 +128,7 @@ def _input(spec: InputSpec, batch_size: int) -> torch.Tensor:
     size_bytes = torch.Size(shape).numel() * dtype.itemsize
     if dtype.is_floating_point or size_bytes > _INTEGER_LIMIT_BYTES:
         return torch.empty(shape, dtype=dtype, device="meta")
-    is_mask = spec.name is not None and "mask" in spec.name.lower().split("_")
+    is_mask = "mask" in re.split(r"[\W_]+", (spec.name or "").lower())
     return torch.ones(shape, dtype=dtype) if is_mask else torch.zeros(shape, dtype=dtype)
 
 

@@ -45,6 +45,25 @@ planner.compare("net.py", by="cost", batch_size=4, host="this", price="2 USD/h",
 planner.inspect("net.py", depth=1, sequence_length=128)
 planner.verify("net.py", emulated="t4", steps=2, ema=0.99)
 fits: bool = estimate.fits()
+card: planner.DeviceEstimate = estimate.gpu("t4")
+time: planner.StepTime | None = card.time
+peak: planner.Breakdown | None = estimate.breakdown()
+precision: planner.Precision = planner.Precision.BF16
+try:
+    planner.curve("net.py", gpu="t4", inputs=(3, 224, 224), precision=precision, timeout_s=1.0)
+except (planner.ModelError, planner.TargetError) as error:
+    message: str = str(error)
+
+
+class Example:
+    shape: tuple[int, ...] = (8, 3)
+    dtype: object = "float32"
+
+
+planner.inspect("net.py", inputs=Example())
+planner.inspect("net.py", inputs=[Example(), ((), "int64")])
+planner.inspect("net.py", inputs={"ids": (8,), "past": [Example(), (Example(), Example())]})
+planner.inspect("net.py", inputs=["ids=1024:int64", planner.InputSpec(shape=(3,), name="x")])
 """
 WRONG = (
     'planner.estimate("net.py", gpu="a100", batch_sise=4)',
@@ -53,6 +72,10 @@ WRONG = (
     'planner.compare("net.py", workers=[4])',
     'planner.inspect("net.py", price="2 USD/h")',
     'planner.verify("net.py", emulated="t4", accumulate=1.5)',
+    'planner.estimat("net.py", gpu="a100")',
+    "gain: planner.Gains",
+    "taken: int = card.peak_reserved",
+    'planner.inspect("net.py", inputs={3})',
 )
 
 

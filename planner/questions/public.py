@@ -1,0 +1,182 @@
+"""Every public name of planner, imported from where it lives: `planner.X` is `X` of this module.
+
+In: nothing. Out: `__all__`. Convention: the one list of them; planner/__init__.py has no other, and
+imports this module when the first of them is asked for.
+"""
+
+from __future__ import annotations
+
+from planner._version import __version__
+from planner.config.options import (
+    CompareOptions,
+    CurveOptions,
+    EstimateOptions,
+    InspectOptions,
+)
+from planner.config.step import (
+    BuildOn,
+    DataDependent,
+    InputSpec,
+    Mode,
+    OptimizerName,
+    Precision,
+    SizeAt,
+    StepConfig,
+)
+from planner.config.weights import WeightDtype
+from planner.cost.energy import EpochCost, StepCost
+from planner.cost.price import HourlyPrice
+from planner.errors import (
+    BuildError,
+    ChildError,
+    ChildTimeoutError,
+    DocumentError,
+    HardwareDatabaseError,
+    LibraryError,
+    ModelError,
+    PlannerError,
+    TargetError,
+    UnknownCpuError,
+    UnknownGpuError,
+    UnknownHostError,
+    UnsupportedPlatformError,
+    UsageError,
+)
+from planner.input_pipeline.host_ram import HostRam, Room
+from planner.memory.peak import Breakdown, Held
+from planner.questions.compare import compare
+from planner.questions.curve import curve
+from planner.questions.estimate import estimate
+from planner.questions.inspect import inspect
+from planner.questions.verify import verify
+from planner.results.breakdown_summary import BreakdownSummary, LargestBlock
+from planner.results.comparison import CardComparison, ComparedCard, LeftOut, RankBy
+from planner.results.curve import Curve, CurvePoint
+from planner.results.device_estimate import DeviceEstimate, FitVerdict, WhatIf
+from planner.results.estimate import Estimate, Versions
+from planner.results.inspection import Inspection
+from planner.results.result import Result
+from planner.results.saved_file import load
+from planner.results.step_time import Gain, HostNeeds, StepTime
+from planner.results.values import ValuesResult
+from planner.results.verification import (
+    DeviceKind,
+    Figures,
+    ProbeOutcome,
+    ProbeRecord,
+    Verification,
+    VerifiedDevice,
+)
+from planner.timing.bottleneck import Bottleneck, Bound
+from planner.wire.module_counts import (
+    FlopRules,
+    ModelCounts,
+    ModuleCounts,
+    OperatorCalls,
+    StepCounts,
+    Structure,
+)
+from planner.wire.trace import (
+    AllocationEvent,
+    AllocationTrace,
+    Counts,
+    EventKind,
+    FlopSource,
+    OperatorRecord,
+    Origin,
+    Phase,
+    TensorCategory,
+    TensorShape,
+)
+from planner.wire.value_reads import Decision, ReadSite, ValueRead, ValuesState
+
+__all__ = [
+    "AllocationEvent",
+    "AllocationTrace",
+    "Bottleneck",
+    "Bound",
+    "Breakdown",
+    "BreakdownSummary",
+    "BuildError",
+    "BuildOn",
+    "CardComparison",
+    "ChildError",
+    "ChildTimeoutError",
+    "CompareOptions",
+    "ComparedCard",
+    "Counts",
+    "Curve",
+    "CurveOptions",
+    "CurvePoint",
+    "DataDependent",
+    "Decision",
+    "DeviceEstimate",
+    "DeviceKind",
+    "DocumentError",
+    "EpochCost",
+    "Estimate",
+    "EstimateOptions",
+    "EventKind",
+    "Figures",
+    "FitVerdict",
+    "FlopRules",
+    "FlopSource",
+    "Gain",
+    "HardwareDatabaseError",
+    "Held",
+    "HostNeeds",
+    "HostRam",
+    "HourlyPrice",
+    "InputSpec",
+    "InspectOptions",
+    "Inspection",
+    "LargestBlock",
+    "LeftOut",
+    "LibraryError",
+    "Mode",
+    "ModelCounts",
+    "ModelError",
+    "ModuleCounts",
+    "OperatorCalls",
+    "OperatorRecord",
+    "OptimizerName",
+    "Origin",
+    "Phase",
+    "PlannerError",
+    "Precision",
+    "ProbeOutcome",
+    "ProbeRecord",
+    "RankBy",
+    "ReadSite",
+    "Result",
+    "Room",
+    "SizeAt",
+    "StepConfig",
+    "StepCost",
+    "StepCounts",
+    "StepTime",
+    "Structure",
+    "TargetError",
+    "TensorCategory",
+    "TensorShape",
+    "UnknownCpuError",
+    "UnknownGpuError",
+    "UnknownHostError",
+    "UnsupportedPlatformError",
+    "UsageError",
+    "ValueRead",
+    "ValuesResult",
+    "ValuesState",
+    "Verification",
+    "VerifiedDevice",
+    "Versions",
+    "WeightDtype",
+    "WhatIf",
+    "__version__",
+    "compare",
+    "curve",
+    "estimate",
+    "inspect",
+    "load",
+    "verify",
+]
