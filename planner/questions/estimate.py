@@ -61,8 +61,11 @@ def estimate(
         found = _on_cpu(asked, memory, search=max_batch)
     else:
         with estimation_session(asked, names) as step:
-            found = _on_cards(
-                step, is_survey=is_every_card(names), search=max_batch, keep=keep_allocations
+            found = estimate_on_cards(
+                step,
+                is_survey=is_every_card(names),
+                search=max_batch,
+                keep_allocations=keep_allocations,
             )
     return replace(found, model_arguments=asked.given)
 
@@ -81,9 +84,18 @@ def _on_cpu(asked: EstimateRequest, memory: str | int | None, *, search: bool) -
     )
 
 
-def _on_cards(step: EstimationSession, *, is_survey: bool, search: bool, keep: bool) -> Estimate:
-    """The answers of all cards, and beside them a counted run."""
+def estimate_on_cards(
+    step: EstimationSession, *, is_survey: bool, search: bool, keep_allocations: bool = False
+) -> Estimate:
+    """The answers of all cards, and beside them a counted run.
+
+    Warnings are those of its own runs, also where the child has served others before.
+
+    Raises:
+        PlannerError: see errors.py.
+    """
     child, setup, known = step.child, step.setup, step.known
+    warned = len(child.runner.warnings)
     request = step.measured_request()  # before other runs take processors
     unlimited = child.cards.unlimited(known.budgets[0])
     counting = beside(lambda: child.runner.count(unlimited, setup.config))
@@ -99,14 +111,14 @@ def _on_cards(step: EstimationSession, *, is_survey: bool, search: bool, keep: b
         setup.config,
         answers,
         child.versions,
-        (*child.runner.warnings, *trouble, *known.warnings),
+        (*child.runner.warnings[warned:], *trouble, *known.warnings),
         plan=setup.plan,
         counted=counted,
         spreads=known.spreads,
         speeds=speeds,
         is_survey=is_survey,
     )
-    if not keep:
+    if not keep_allocations:
         return found
     return replace(found, allocations=tuple(answer.allocations for answer in answers))
 

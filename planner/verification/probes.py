@@ -59,16 +59,18 @@ class ProbeRunner:
     """Runs probes of one step on one device.
 
     `profile` is what a run has (see emulator/profile.py); `observe` is open around each run, and
-    `judge` has the last word on how it ended.
+    `judge` has the last word on how it ended. `lent` is a runner that is there already and belongs
+    to somebody else: it is taken until a probe breaks it, and then None.
     """
 
-    open_runner: Callable[[], Runner]
+    open_runner: Callable[[], AbstractContextManager[Runner]]
     profile: str
     config: StepConfig
     progress: Callable[[str], None]
     observe: Callable[[], AbstractContextManager[Observation]] = lambda: nullcontext(Observation())
     is_timed: bool = False
     judge: Callable[[ProbeRecord], ProbeRecord] = lambda record: record
+    lent: Runner | None = None
     _stack: ExitStack = field(default_factory=ExitStack)
     _runner: Runner | None = None
 
@@ -142,13 +144,15 @@ class ProbeRunner:
         )
 
     def _opened(self) -> Runner:
+        if self.lent is not None:
+            return self.lent
         if self._runner is None:
             self._runner = self._stack.enter_context(self.open_runner())
             self._runner.wait_loaded()
         return self._runner
 
     def _close(self) -> None:
-        self._runner = None
+        self.lent = self._runner = None
         self._stack.close()
 
 

@@ -13,24 +13,16 @@ from planner.emulator.cache import VARIABLE
 from planner.emulator.torch_install import find_torch
 
 
-@pytest.fixture(scope="session")
-def _shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    # One folder for tests/unit/emulator and tests/integration: the device is built once.
-    folder = tmp_path_factory.getbasetemp() / "vram-planner-cache"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder
-
-
 @pytest.fixture(autouse=True)
-def _own_cache(_shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, str(_shared_cache))
+def _own_cache(device_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, str(device_cache))
 
 
 @pytest.fixture(scope="session")
-def device(_shared_cache: Path) -> EmulatedDevice:
+def device(device_cache: Path) -> EmulatedDevice:
     """The emulated device for the installed torch."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(VARIABLE, str(_shared_cache))
+        patch.setenv(VARIABLE, str(device_cache))
         return emulated_device(find_torch())
 
 

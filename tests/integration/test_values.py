@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from pathlib import Path
@@ -443,11 +442,15 @@ def _trace(path: str) -> StepTrace:
         return runner.run(profile, step_config({"batch_size": 64}))
 
 
-def test_nothing_is_left_behind(write_model: WriteModel, tmp_path: Path) -> None:
-    before = set(os.listdir("/tmp"))
+def test_nothing_is_left_behind(
+    write_model: WriteModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr("tempfile.tempdir", None)  # it is looked up anew
     estimate(write_model(ROUTED))
-    left = {name for name in set(os.listdir("/tmp")) - before if "planner" in name}
-    assert not left
+    assert list(folder.iterdir()) == []
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from child_runs import WriteModel
@@ -24,8 +25,9 @@ from planner.errors import ModelError, UnsupportedPlatformError, UsageError
 from planner.estimation.context import ProfileFactory
 from planner.machine.processes import living_processes
 from planner.memory.budget import memory_budgets
+from planner.process.child import Child
 from planner.process.client import Runner
-from planner.results.verification import ProbeOutcome, ProbeRecord
+from planner.results.verification import ProbeOutcome, ProbeRecord, Verification
 from planner.units import GIB
 from planner.verification.probes import ProbeRunner
 from planner.wire.protocol import Engine
@@ -122,6 +124,42 @@ def test_the_emulated_card_confirms_what_was_predicted(write_model: WriteModel) 
     outcomes = {probe.batch_size: probe.outcome for probe in found.probes}
     assert outcomes[answer] is ProbeOutcome.FITS
     assert outcomes[answer + 1] is ProbeOutcome.OOM
+
+
+def children_of(monkeypatch: pytest.MonkeyPatch, path: str) -> tuple[int, Verification]:
+    """How many children a verification starts, and what it finds."""
+    started: list[Child] = []
+
+    class Counted(Child):
+        def __init__(self, *words: Any, **options: Any) -> None:
+            started.append(self)
+            super().__init__(*words, **options)
+
+    monkeypatch.setattr("planner.process.client.Child", Counted)
+    found = planner.verify(path, emulated="t4", optimizer="sgd", max_batch=64)
+    return len(started), found
+
+
+def test_one_child_serves_both_estimates_and_the_probes(
+    write_model: WriteModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A probe that dies costs a child for the next one, and one to predict again."""
+    path = write_model(MODEL.format(beyond_100="pass"))
+    children, found = children_of(monkeypatch, path)
+    assert children == 1
+    once = f"open({str(tmp_path / 'died')!r}, 'x') and os.kill(os.getpid(), signal.SIGKILL)"
+    text = Path(path).read_text()
+    dying = text.replace(
+        "    return model(batch).mean()",
+        f"    if batch.shape[0] == 64 and not os.path.exists({str(tmp_path / 'died')!r}):\n"
+        f"        {once}\n    return model(batch).mean()",
+    )
+    children, again = children_of(monkeypatch, write_model(dying, name="dying.py"))
+    assert [probe.outcome for probe in again.probes][:2] == [
+        ProbeOutcome.KILLED, ProbeOutcome.FITS
+    ]  # fmt: skip
+    assert children == 3
+    assert (again.predicted, again.measured) == (found.predicted, found.measured)
 
 
 def test_batch_1_does_not_fit_is_an_answer(write_model: WriteModel) -> None:

@@ -38,7 +38,9 @@ EXPORT cublasStatus_t cublasGetStream(cublasHandle_t handle, cudaStream_t* strea
   *stream = object(handle).stream;
   return CUBLAS_STATUS_SUCCESS;
 }
-EXPORT cublasStatus_t cublasSetWorkspace(cublasHandle_t, void*, size_t) { return CUBLAS_STATUS_SUCCESS; }
+EXPORT cublasStatus_t cublasSetWorkspace(cublasHandle_t, void*, size_t) {
+  return CUBLAS_STATUS_SUCCESS;
+}
 EXPORT cublasStatus_t cublasSetMathMode(cublasHandle_t handle, cublasMath_t mode) {
   object(handle).math = mode;
   return CUBLAS_STATUS_SUCCESS;
@@ -70,10 +72,12 @@ EXPORT cublasStatus_t cublasLtCreate(cublasLtHandle_t* handle) {
   *handle = reinterpret_cast<cublasLtHandle_t>(calloc(1, 256));
   return CUBLAS_STATUS_SUCCESS;
 }
-EXPORT cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t, cublasLtMatrixLayout_t,
+EXPORT cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t,
                                                      cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,
-                                                     cublasLtMatrixLayout_t, cublasLtMatmulPreference_t, int requested,
-                                                     cublasLtMatmulHeuristicResult_t* results, int* found) {
+                                                     cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,
+                                                     cublasLtMatmulPreference_t, int requested,
+                                                     cublasLtMatmulHeuristicResult_t* results,
+                                                     int* found) {
   memset(results, 0, sizeof(*results) * static_cast<size_t>(std::max(requested, 0)));
   *found = requested > 0 ? 1 : 0;
   if (*found) {

@@ -98,7 +98,8 @@ EXPORT int planner_device_sent(const void* address, size_t bytes, void* content)
   return 0;
 }
 
-EXPORT cudaError_t cudaMemcpy(void* destination, const void* source, size_t bytes, enum cudaMemcpyKind) {
+EXPORT cudaError_t cudaMemcpy(void* destination, const void* source, size_t bytes,
+                              enum cudaMemcpyKind) {
   copy(destination, source, bytes);
   return cudaSuccess;
 }
@@ -108,20 +109,21 @@ EXPORT cudaError_t cudaMemcpyAsync(void* destination, const void* source, size_t
   return cudaSuccess;
 }
 EXPORT cudaError_t cudaMemcpy2D(void* destination, size_t destination_pitch, const void* source,
-                                size_t source_pitch, size_t width, size_t height, enum cudaMemcpyKind) {
+                                size_t source_pitch, size_t width, size_t height,
+                                enum cudaMemcpyKind) {
   return copy_2d(destination, destination_pitch, source, source_pitch, width, height);
 }
-EXPORT cudaError_t cudaMemcpy2DAsync(void* destination, size_t destination_pitch, const void* source,
-                                     size_t source_pitch, size_t width, size_t height,
-                                     enum cudaMemcpyKind, cudaStream_t) {
+EXPORT cudaError_t cudaMemcpy2DAsync(void* destination, size_t destination_pitch,
+                                     const void* source, size_t source_pitch, size_t width,
+                                     size_t height, enum cudaMemcpyKind, cudaStream_t) {
   return copy_2d(destination, destination_pitch, source, source_pitch, width, height);
 }
 EXPORT cudaError_t cudaMemcpyPeer(void* destination, int, const void* source, int, size_t bytes) {
   copy(destination, source, bytes);
   return cudaSuccess;
 }
-EXPORT cudaError_t cudaMemcpyPeerAsync(void* destination, int, const void* source, int, size_t bytes,
-                                       cudaStream_t) {
+EXPORT cudaError_t cudaMemcpyPeerAsync(void* destination, int, const void* source, int,
+                                       size_t bytes, cudaStream_t) {
   copy(destination, source, bytes);
   return cudaSuccess;
 }
@@ -132,11 +134,12 @@ EXPORT cudaError_t cudaMemsetAsync(void* destination, int value, size_t bytes, c
   return fill(destination, value, bytes);
 }
 
-EXPORT cudaError_t cudaMemcpyToSymbol(const void*, const void*, size_t, size_t, enum cudaMemcpyKind) {
+EXPORT cudaError_t cudaMemcpyToSymbol(const void*, const void*, size_t, size_t,
+                                      enum cudaMemcpyKind) {
   return cudaSuccess;
 }
-EXPORT cudaError_t cudaMemcpyToSymbolAsync(const void*, const void*, size_t, size_t, enum cudaMemcpyKind,
-                                           cudaStream_t) {
+EXPORT cudaError_t cudaMemcpyToSymbolAsync(const void*, const void*, size_t, size_t,
+                                           enum cudaMemcpyKind, cudaStream_t) {
   return cudaSuccess;
 }
 EXPORT cudaError_t cudaGetSymbolAddress(void** pointer, const void* symbol) {
@@ -144,7 +147,9 @@ EXPORT cudaError_t cudaGetSymbolAddress(void** pointer, const void* symbol) {
   return cudaSuccess;
 }
 
-EXPORT cudaError_t cudaIpcGetMemHandle(cudaIpcMemHandle_t*, void*) { return report(cudaErrorNotSupported); }
+EXPORT cudaError_t cudaIpcGetMemHandle(cudaIpcMemHandle_t*, void*) {
+  return report(cudaErrorNotSupported);
+}
 EXPORT cudaError_t cudaIpcOpenMemHandle(void**, cudaIpcMemHandle_t, unsigned) {
   return report(cudaErrorNotSupported);
 }

@@ -189,7 +189,8 @@ EXPORT cudnnStatus_t cudnnBackendCreateDescriptor(cudnnBackendDescriptorType_t t
       bridged ? bridge::create(type, descriptor) : model::create(type, descriptor);
   if (status != CUDNN_STATUS_SUCCESS) return status;
   std::lock_guard<std::mutex> lock(registry_mutex());
-  registry()[*descriptor] = Entry{type, bridged, attention, nullptr, nullptr, false, 0, nullptr, -1};
+  registry()[*descriptor] =
+      Entry{type, bridged, attention, nullptr, nullptr, false, 0, nullptr, -1};
   return status;
 }
 

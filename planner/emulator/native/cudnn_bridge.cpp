@@ -34,19 +34,15 @@ std::string describe(const Profile& card) {
   const int reserved_shared_bytes = card.major >= 8 ? 1024 : 0;
   std::ostringstream json;
   json << "{\"deviceVer\": " << card.major * 100 + card.minor * 10
-       << ", \"multiProcessorCount\": " << card.multiprocessors
-       << ", \"warpSize\": 32"
+       << ", \"multiProcessorCount\": " << card.multiprocessors << ", \"warpSize\": 32"
        << ", \"maxSharedMemoryPerBlock\": 49152"
        << ", \"maxSharedMemoryPerBlockOptin\": " << card.shared_per_block_optin_bytes
        << ", \"reservedSharedMemoryPerBlock\": " << reserved_shared_bytes
        << ", \"maxRegistersPerSM\": 65536"
-       << ", \"maxCtasPerSM\": " << card.blocks_per_sm
-       << ", \"maxThreadsPerBlock\": 1024"
-       << ", \"maxThreadsPerSM\": " << card.threads_per_sm
-       << ", \"regsPerBlock\": 65536"
+       << ", \"maxCtasPerSM\": " << card.blocks_per_sm << ", \"maxThreadsPerBlock\": 1024"
+       << ", \"maxThreadsPerSM\": " << card.threads_per_sm << ", \"regsPerBlock\": 65536"
        << ", \"totalGlobalMem\": " << card.total_memory_bytes
-       << ", \"smClockRateKHz\": " << card.clock_khz
-       << ", \"l2CacheSize\": " << card.l2_bytes
+       << ", \"smClockRateKHz\": " << card.clock_khz << ", \"l2CacheSize\": " << card.l2_bytes
        << ", \"maxBlockSize\": [1024, 1024, 64]"
        << ", \"memClockRateKHz\": " << card.memory_clock_khz
        << ", \"maxGridSize\": [2147483647, 65535, 65535]"
@@ -85,10 +81,14 @@ cudnnBackendDescriptor_t description(const Library& real) {
 // The attribute by which a descriptor of this type takes the device; 0 where it takes none.
 int device_attribute_of(cudnnBackendDescriptorType_t type) {
   switch (type) {
-    case CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR: return kHeuristicsDeviceProperties;
-    case CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR: return kPlanDeviceProperties;
-    case CUDNN_BACKEND_ENGINE_DESCRIPTOR: return kEngineDeviceProperties;
-    default: return 0;
+    case CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR:
+      return kHeuristicsDeviceProperties;
+    case CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR:
+      return kPlanDeviceProperties;
+    case CUDNN_BACKEND_ENGINE_DESCRIPTOR:
+      return kEngineDeviceProperties;
+    default:
+      return 0;
   }
 }
 

@@ -24,9 +24,7 @@ struct Binding {
   NodePointer node;
 };
 
-Binding* binding(cudnnBackendDescriptor_t descriptor) {
-  return static_cast<Binding*>(descriptor);
-}
+Binding* binding(cudnnBackendDescriptor_t descriptor) { return static_cast<Binding*>(descriptor); }
 
 Attribute number(int64_t value) {
   Attribute attribute;

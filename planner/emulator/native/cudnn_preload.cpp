@@ -103,8 +103,8 @@ void build_one_plan() {
   cudnnBackendFinalize(heuristics);
   Descriptor chosen = graph.make(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR);
   int64_t found = 0;
-  cudnnBackendGetAttribute(heuristics, CUDNN_ATTR_ENGINEHEUR_RESULTS,
-                           CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &found, &chosen);
+  cudnnBackendGetAttribute(heuristics, CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR,
+                           1, &found, &chosen);
   Descriptor plan = graph.make(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
   link(plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, chosen);
   cudnnBackendFinalize(plan);

@@ -88,8 +88,8 @@ Block matrix(const Rnn& net, int64_t pseudo_layer, int64_t linear) {
 Block bias(const Rnn& net, int64_t pseudo_layer, int64_t linear) {
   if (linear >= net.gates() * net.biases()) return Block{};
   const int64_t index = pseudo_layer * net.gates() * net.biases() + linear;
-  return Block{net.matrices_before(net.pseudo_layers()) + index * net.hidden_size,
-               net.hidden_size, 1};
+  return Block{net.matrices_before(net.pseudo_layers()) + index * net.hidden_size, net.hidden_size,
+               1};
 }
 
 // Describes the block as cuDNN does (rank 3, or rank 0 where there is none) and points to it.
@@ -120,11 +120,13 @@ EXPORT cudnnStatus_t cudnnDestroyRNNDescriptor(cudnnRNNDescriptor_t descriptor) 
   return CUDNN_STATUS_SUCCESS;
 }
 
-EXPORT cudnnStatus_t cudnnSetRNNDescriptor_v8(
-    cudnnRNNDescriptor_t descriptor, cudnnRNNAlgo_t, cudnnRNNMode_t mode, cudnnRNNBiasMode_t bias,
-    cudnnDirectionMode_t direction, cudnnRNNInputMode_t, cudnnDataType_t type, cudnnDataType_t,
-    cudnnMathType_t, int32_t input_size, int32_t hidden_size, int32_t projected_size,
-    int32_t layers, cudnnDropoutDescriptor_t, uint32_t) {
+EXPORT cudnnStatus_t cudnnSetRNNDescriptor_v8(cudnnRNNDescriptor_t descriptor, cudnnRNNAlgo_t,
+                                              cudnnRNNMode_t mode, cudnnRNNBiasMode_t bias,
+                                              cudnnDirectionMode_t direction, cudnnRNNInputMode_t,
+                                              cudnnDataType_t type, cudnnDataType_t,
+                                              cudnnMathType_t, int32_t input_size,
+                                              int32_t hidden_size, int32_t projected_size,
+                                              int32_t layers, cudnnDropoutDescriptor_t, uint32_t) {
   if (!descriptor) return CUDNN_STATUS_BAD_PARAM;
   const int32_t outputs = projected_size ? projected_size : hidden_size;
   *rnn(descriptor) = Rnn{mode, bias, direction, type, input_size, hidden_size, outputs, layers};
@@ -160,18 +162,15 @@ EXPORT cudnnStatus_t cudnnGetRNNWeightSpaceSize(cudnnHandle_t, cudnnRNNDescripto
 }
 
 // PyTorch asks for the matrix and the bias in separate calls, with null for the other.
-EXPORT cudnnStatus_t cudnnGetRNNWeightParams(cudnnHandle_t, cudnnRNNDescriptor_t descriptor,
-                                             int32_t pseudo_layer, size_t, const void* weights,
-                                             int32_t linear,
-                                             cudnnTensorDescriptor_t matrix_descriptor,
-                                             void** matrix_address,
-                                             cudnnTensorDescriptor_t bias_descriptor,
-                                             void** bias_address) {
+EXPORT cudnnStatus_t cudnnGetRNNWeightParams(
+    cudnnHandle_t, cudnnRNNDescriptor_t descriptor, int32_t pseudo_layer, size_t,
+    const void* weights, int32_t linear, cudnnTensorDescriptor_t matrix_descriptor,
+    void** matrix_address, cudnnTensorDescriptor_t bias_descriptor, void** bias_address) {
   if (!descriptor || pseudo_layer < 0 || linear < 0) return CUDNN_STATUS_BAD_PARAM;
   const Rnn& net = *rnn(descriptor);
   if (pseudo_layer >= net.pseudo_layers()) return CUDNN_STATUS_BAD_PARAM;
-  const cudnnStatus_t status = tell(net, matrix(net, pseudo_layer, linear), weights,
-                                    matrix_descriptor, matrix_address);
+  const cudnnStatus_t status =
+      tell(net, matrix(net, pseudo_layer, linear), weights, matrix_descriptor, matrix_address);
   if (status != CUDNN_STATUS_SUCCESS) return status;
   return tell(net, bias(net, pseudo_layer, linear), weights, bias_descriptor, bias_address);
 }
@@ -186,9 +185,9 @@ EXPORT cudnnStatus_t cudnnGetRNNTempSpaceSizes(cudnnHandle_t, cudnnRNNDescriptor
   note("cudnn-rnn-model");
   const Rnn& net = *rnn(descriptor);
   const Sequence& sequence = *reinterpret_cast<Sequence*>(data);
-  const auto step_bytes = static_cast<size_t>(sequence.longest * sequence.batch *
-                                              net.directions() * net.hidden_size) *
-                          cudnn::element_bytes(net.type);
+  const auto step_bytes =
+      static_cast<size_t>(sequence.longest * sequence.batch * net.directions() * net.hidden_size) *
+      cudnn::element_bytes(net.type);
   const auto gates = static_cast<size_t>(net.gates());
   if (workspace_bytes) *workspace_bytes = step_bytes * gates + MiB;
   if (reserve_bytes) {

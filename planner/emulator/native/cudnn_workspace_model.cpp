@@ -84,10 +84,14 @@ int weights_of(cudnnBackendDescriptorType_t type) {
 bool on_tensor_cores(int type) {
   const int major = profile().major;
   switch (type) {
-    case CUDNN_DATA_HALF: return major >= 7;
-    case CUDNN_DATA_BFLOAT16: return major >= 8;
-    case CUDNN_DATA_FLOAT: return major >= 8;  // as TF32, PyTorch's default for convolutions
-    default: return false;
+    case CUDNN_DATA_HALF:
+      return major >= 7;
+    case CUDNN_DATA_BFLOAT16:
+      return major >= 8;
+    case CUDNN_DATA_FLOAT:
+      return major >= 8;  // as TF32, PyTorch's default for convolutions
+    default:
+      return false;
   }
 }
 

@@ -16,7 +16,9 @@ namespace {
 
 constexpr uintptr_t kContextBase = 0x5000;  // contexts are the device number plus this
 
-CUcontext context_of(int device) { return reinterpret_cast<CUcontext>(kContextBase + static_cast<uintptr_t>(device)); }
+CUcontext context_of(int device) {
+  return reinterpret_cast<CUcontext>(kContextBase + static_cast<uintptr_t>(device));
+}
 
 CUresult not_emulated() { return CUDA_ERROR_NOT_SUPPORTED; }
 
@@ -81,7 +83,8 @@ EXPORT CUresult cuCtxGetCurrent(CUcontext* context) {
   return CUDA_SUCCESS;
 }
 EXPORT CUresult cuCtxSetCurrent(CUcontext context) {
-  if (context) current_device() = static_cast<int>(reinterpret_cast<uintptr_t>(context) - kContextBase);
+  if (context)
+    current_device() = static_cast<int>(reinterpret_cast<uintptr_t>(context) - kContextBase);
   return CUDA_SUCCESS;
 }
 EXPORT CUresult cuCtxPushCurrent(CUcontext context) { return cuCtxSetCurrent(context); }
@@ -101,7 +104,8 @@ EXPORT CUresult cuGetErrorName(CUresult error, const char** name) {
   return CUDA_SUCCESS;
 }
 
-EXPORT CUresult cuPointerGetAttribute(void* value, CUpointer_attribute attribute, CUdeviceptr pointer) {
+EXPORT CUresult cuPointerGetAttribute(void* value, CUpointer_attribute attribute,
+                                      CUdeviceptr pointer) {
   Range range;
   if (!find_range(reinterpret_cast<void*>(pointer), &range)) return CUDA_ERROR_INVALID_VALUE;
   const bool on_host = range.kind == RangeKind::kPinned || range.kind == RangeKind::kRegistered;

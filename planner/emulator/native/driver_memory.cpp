@@ -66,7 +66,8 @@ EXPORT CUresult cuMemGetAddressRange(CUdeviceptr* begin, size_t* size, CUdevicep
 }
 EXPORT CUresult cuMemsetD32Async(CUdeviceptr, unsigned, size_t, CUstream) { return CUDA_SUCCESS; }
 
-EXPORT CUresult cuMemAddressReserve(CUdeviceptr* pointer, size_t bytes, size_t, CUdeviceptr, unsigned long long) {
+EXPORT CUresult cuMemAddressReserve(CUdeviceptr* pointer, size_t bytes, size_t, CUdeviceptr,
+                                    unsigned long long) {
   Lock lock(memory_mutex());
   const int device = current_device();
   const size_t size = round_to_page(bytes);
@@ -90,8 +91,8 @@ EXPORT CUresult cuMemGetAllocationGranularity(size_t* bytes, const CUmemAllocati
   return CUDA_SUCCESS;
 }
 
-EXPORT CUresult cuMemCreate(CUmemGenericAllocationHandle* handle, size_t bytes, const CUmemAllocationProp* properties,
-                            unsigned long long) {
+EXPORT CUresult cuMemCreate(CUmemGenericAllocationHandle* handle, size_t bytes,
+                            const CUmemAllocationProp* properties, unsigned long long) {
   int device = current_device();
   if (properties && valid_device(properties->location.id)) device = properties->location.id;
   const size_t size = round_to_page(bytes);
@@ -115,7 +116,8 @@ EXPORT CUresult cuMemRelease(CUmemGenericAllocationHandle handle) {
   drop_if_unused(memory);
   return CUDA_SUCCESS;
 }
-EXPORT CUresult cuMemMap(CUdeviceptr pointer, size_t, size_t, CUmemGenericAllocationHandle handle, unsigned long long) {
+EXPORT CUresult cuMemMap(CUdeviceptr pointer, size_t, size_t, CUmemGenericAllocationHandle handle,
+                         unsigned long long) {
   Lock lock(memory_mutex());
   auto* memory = reinterpret_cast<PhysicalMemory*>(handle);
   fresh = {};
@@ -134,7 +136,9 @@ EXPORT CUresult cuMemUnmap(CUdeviceptr pointer, size_t bytes) {
   }
   return CUDA_SUCCESS;
 }
-EXPORT CUresult cuMemSetAccess(CUdeviceptr, size_t, const CUmemAccessDesc*, size_t) { return CUDA_SUCCESS; }
+EXPORT CUresult cuMemSetAccess(CUdeviceptr, size_t, const CUmemAccessDesc*, size_t) {
+  return CUDA_SUCCESS;
+}
 EXPORT CUresult cuMemRetainAllocationHandle(CUmemGenericAllocationHandle* handle, void* pointer) {
   Lock lock(memory_mutex());
   auto it = mappings().find(reinterpret_cast<uintptr_t>(pointer));
@@ -142,10 +146,11 @@ EXPORT CUresult cuMemRetainAllocationHandle(CUmemGenericAllocationHandle* handle
   *handle = reinterpret_cast<CUmemGenericAllocationHandle>(it->second);
   return CUDA_SUCCESS;
 }
-EXPORT CUresult cuMemExportToShareableHandle(void*, CUmemGenericAllocationHandle, CUmemAllocationHandleType,
-                                             unsigned long long) {
+EXPORT CUresult cuMemExportToShareableHandle(void*, CUmemGenericAllocationHandle,
+                                             CUmemAllocationHandleType, unsigned long long) {
   return CUDA_ERROR_NOT_SUPPORTED;
 }
-EXPORT CUresult cuMemImportFromShareableHandle(CUmemGenericAllocationHandle*, void*, CUmemAllocationHandleType) {
+EXPORT CUresult cuMemImportFromShareableHandle(CUmemGenericAllocationHandle*, void*,
+                                               CUmemAllocationHandleType) {
   return CUDA_ERROR_NOT_SUPPORTED;
 }

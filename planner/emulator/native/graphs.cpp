@@ -18,11 +18,12 @@ struct Graph {
 
 std::atomic<unsigned long long> g_next_capture{1};
 
-cudaError_t capture_info(cudaStream_t stream, enum cudaStreamCaptureStatus* status, unsigned long long* id,
-                         cudaGraph_t* graph) {
+cudaError_t capture_info(cudaStream_t stream, enum cudaStreamCaptureStatus* status,
+                         unsigned long long* id, cudaGraph_t* graph) {
   static auto* current = new Graph();
   const Stream* object = stream_object(stream);
-  *status = object && object->capturing ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
+  *status =
+      object && object->capturing ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
   if (id) *id = object ? object->capture_id : 0;
   if (graph) *graph = reinterpret_cast<cudaGraph_t>(current);
   return cudaSuccess;
@@ -30,7 +31,8 @@ cudaError_t capture_info(cudaStream_t stream, enum cudaStreamCaptureStatus* stat
 
 }  // namespace
 
-EXPORT cudaError_t cudaStreamIsCapturing(cudaStream_t stream, enum cudaStreamCaptureStatus* status) {
+EXPORT cudaError_t cudaStreamIsCapturing(cudaStream_t stream,
+                                         enum cudaStreamCaptureStatus* status) {
   return capture_info(stream, status, nullptr, nullptr);
 }
 
@@ -41,9 +43,9 @@ EXPORT cudaError_t cudaStreamBeginCapture(cudaStream_t stream, enum cudaStreamCa
   object->capture_id = g_next_capture++;
   return cudaSuccess;
 }
-EXPORT cudaError_t cudaStreamBeginCaptureToGraph(cudaStream_t stream, cudaGraph_t, const cudaGraphNode_t*,
-                                                 const cudaGraphEdgeData*, size_t,
-                                                 enum cudaStreamCaptureMode mode) {
+EXPORT cudaError_t cudaStreamBeginCaptureToGraph(cudaStream_t stream, cudaGraph_t,
+                                                 const cudaGraphNode_t*, const cudaGraphEdgeData*,
+                                                 size_t, enum cudaStreamCaptureMode mode) {
   return cudaStreamBeginCapture(stream, mode);
 }
 EXPORT cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
@@ -53,7 +55,8 @@ EXPORT cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph)
 }
 
 #if CUDART_VERSION >= 13000
-EXPORT cudaError_t cudaStreamGetCaptureInfo(cudaStream_t stream, enum cudaStreamCaptureStatus* status,
+EXPORT cudaError_t cudaStreamGetCaptureInfo(cudaStream_t stream,
+                                            enum cudaStreamCaptureStatus* status,
                                             unsigned long long* id, cudaGraph_t* graph,
                                             const cudaGraphNode_t** dependencies,
                                             const cudaGraphEdgeData** edges, size_t* count) {
@@ -65,13 +68,16 @@ EXPORT cudaError_t cudaStreamGetCaptureInfo(cudaStream_t stream, enum cudaStream
 #else
 #undef cudaStreamGetCaptureInfo
 #undef cudaStreamGetCaptureInfo_v2
-EXPORT cudaError_t cudaStreamGetCaptureInfo(cudaStream_t stream, enum cudaStreamCaptureStatus* status,
+EXPORT cudaError_t cudaStreamGetCaptureInfo(cudaStream_t stream,
+                                            enum cudaStreamCaptureStatus* status,
                                             unsigned long long* id) {
   return capture_info(stream, status, id, nullptr);
 }
-EXPORT cudaError_t cudaStreamGetCaptureInfo_v2(cudaStream_t stream, enum cudaStreamCaptureStatus* status,
+EXPORT cudaError_t cudaStreamGetCaptureInfo_v2(cudaStream_t stream,
+                                               enum cudaStreamCaptureStatus* status,
                                                unsigned long long* id, cudaGraph_t* graph,
-                                               const cudaGraphNode_t** dependencies, size_t* count) {
+                                               const cudaGraphNode_t** dependencies,
+                                               size_t* count) {
   if (dependencies) *dependencies = nullptr;
   if (count) *count = 0;
   return capture_info(stream, status, id, graph);
@@ -84,7 +90,8 @@ EXPORT cudaError_t cudaThreadExchangeStreamCaptureMode(enum cudaStreamCaptureMod
   return cudaSuccess;
 }
 
-EXPORT cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t, unsigned long long) {
+EXPORT cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t,
+                                        unsigned long long) {
   *executable = reinterpret_cast<cudaGraphExec_t>(new Graph());
   return cudaSuccess;
 }
@@ -94,8 +101,10 @@ EXPORT cudaError_t cudaGraphInstantiateWithFlags(cudaGraphExec_t* executable, cu
 }
 EXPORT cudaError_t cudaGraphGetNodes(cudaGraph_t, cudaGraphNode_t* nodes, size_t* count) {
   // One node: PyTorch warns about graphs that captured nothing.
-  if (!nodes) *count = 1;
-  else if (*count) nodes[0] = reinterpret_cast<cudaGraphNode_t>(0x1);
+  if (!nodes)
+    *count = 1;
+  else if (*count)
+    nodes[0] = reinterpret_cast<cudaGraphNode_t>(0x1);
   return cudaSuccess;
 }
 EXPORT cudaError_t cudaGraphLaunch(cudaGraphExec_t, cudaStream_t) { return cudaSuccess; }
@@ -107,7 +116,8 @@ EXPORT cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
   delete reinterpret_cast<Graph*>(executable);
   return cudaSuccess;
 }
-EXPORT cudaError_t cudaUserObjectCreate(cudaUserObject_t* object, void*, cudaHostFn_t, unsigned, unsigned) {
+EXPORT cudaError_t cudaUserObjectCreate(cudaUserObject_t* object, void*, cudaHostFn_t, unsigned,
+                                        unsigned) {
   *object = reinterpret_cast<cudaUserObject_t>(new Graph());
   return cudaSuccess;
 }

@@ -15,7 +15,8 @@ cudaError_t host_allocate(void** pointer, size_t bytes) {
   if (posix_memalign(pointer, kHostPageBytes, bytes ? bytes : 1) != 0) {
     return report(cudaErrorMemoryAllocation);
   }
-  add_range({reinterpret_cast<uintptr_t>(*pointer), bytes ? bytes : 1, RangeKind::kPinned, current_device()});
+  add_range({reinterpret_cast<uintptr_t>(*pointer), bytes ? bytes : 1, RangeKind::kPinned,
+             current_device()});
   return cudaSuccess;
 }
 
@@ -34,7 +35,8 @@ EXPORT cudaError_t cudaFreeHost(void* pointer) {
 }
 
 EXPORT cudaError_t cudaHostRegister(void* pointer, size_t bytes, unsigned) {
-  add_range({reinterpret_cast<uintptr_t>(pointer), bytes, RangeKind::kRegistered, current_device()});
+  add_range(
+      {reinterpret_cast<uintptr_t>(pointer), bytes, RangeKind::kRegistered, current_device()});
   return cudaSuccess;
 }
 

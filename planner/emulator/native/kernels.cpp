@@ -76,19 +76,21 @@ EXPORT void __cudaRegisterVar(void**, char*, char*, const char*, int, size_t, in
 EXPORT void __cudaRegisterManagedVar(void**, void**, char*, const char*, int, size_t, int, int) {}
 EXPORT void __cudaRegisterTexture(void**, const void*, const void**, const char*, int, int, int) {}
 EXPORT void __cudaRegisterSurface(void**, const void*, const void**, const char*, int, int) {}
-EXPORT void __cudaRegisterFunction(void**, const char* host_function, char*, const char* name, int, void*, void*,
-                                   void*, void*, int*) {
+EXPORT void __cudaRegisterFunction(void**, const char* host_function, char*, const char* name, int,
+                                   void*, void*, void*, void*, int*) {
   const char* key = name ? attention_note(name) : nullptr;
   if (!key) return;
   std::lock_guard<std::mutex> lock(registration_mutex());
   noted_kernels()[host_function] = key;
 }
 
-EXPORT unsigned __cudaPushCallConfiguration(dim3 grid, dim3 block, size_t shared_bytes, struct CUstream_st* stream) {
+EXPORT unsigned __cudaPushCallConfiguration(dim3 grid, dim3 block, size_t shared_bytes,
+                                            struct CUstream_st* stream) {
   pending_launches().push_back({grid, block, shared_bytes, stream});
   return 0;
 }
-EXPORT cudaError_t __cudaPopCallConfiguration(dim3* grid, dim3* block, size_t* shared_bytes, void* stream) {
+EXPORT cudaError_t __cudaPopCallConfiguration(dim3* grid, dim3* block, size_t* shared_bytes,
+                                              void* stream) {
   auto& stack = pending_launches();
   if (stack.empty()) return report(cudaErrorUnknown);
   *grid = stack.back().grid;
@@ -99,7 +101,8 @@ EXPORT cudaError_t __cudaPopCallConfiguration(dim3* grid, dim3* block, size_t* s
   return cudaSuccess;
 }
 
-EXPORT cudaError_t cudaLaunchKernel(const void* function, dim3, dim3, void**, size_t, cudaStream_t) {
+EXPORT cudaError_t cudaLaunchKernel(const void* function, dim3, dim3, void**, size_t,
+                                    cudaStream_t) {
   on_launch(function);
   return cudaSuccess;
 }
@@ -111,7 +114,8 @@ EXPORT cudaError_t __cudaGetKernel(void** kernel, const void* function) {
   *kernel = const_cast<void*>(function);
   return cudaSuccess;
 }
-EXPORT cudaError_t cudaLaunchCooperativeKernel(const void* function, dim3, dim3, void**, size_t, cudaStream_t) {
+EXPORT cudaError_t cudaLaunchCooperativeKernel(const void* function, dim3, dim3, void**, size_t,
+                                               cudaStream_t) {
   on_launch(function);
   return cudaSuccess;
 }
@@ -129,27 +133,33 @@ EXPORT cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const v
   attributes->preferredShmemCarveout = -1;
   return cudaSuccess;
 }
-EXPORT cudaError_t cudaFuncSetAttribute(const void*, enum cudaFuncAttribute, int) { return cudaSuccess; }
+EXPORT cudaError_t cudaFuncSetAttribute(const void*, enum cudaFuncAttribute, int) {
+  return cudaSuccess;
+}
 EXPORT cudaError_t cudaFuncSetCacheConfig(const void*, enum cudaFuncCache) { return cudaSuccess; }
 
-EXPORT cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, const void*, int threads, size_t) {
+EXPORT cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, const void*,
+                                                                 int threads, size_t) {
   *blocks = resident_blocks(threads);
   return cudaSuccess;
 }
-EXPORT cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* blocks, const void*, int threads,
-                                                                          size_t, unsigned) {
+EXPORT cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* blocks, const void*,
+                                                                          int threads, size_t,
+                                                                          unsigned) {
   *blocks = resident_blocks(threads);
   return cudaSuccess;
 }
-EXPORT cudaError_t cudaOccupancyMaxPotentialBlockSize(int* grid, int* block, const void*, size_t, int) {
+EXPORT cudaError_t cudaOccupancyMaxPotentialBlockSize(int* grid, int* block, const void*, size_t,
+                                                      int) {
   *block = 1024;
   *grid = profile().multiprocessors * resident_blocks(1024);
   return cudaSuccess;
 }
 
 #if CUDART_VERSION >= 12080
-EXPORT cudaError_t cudaLibraryLoadData(cudaLibrary_t* library, const void*, enum cudaJitOption*, void**, unsigned,
-                                       enum cudaLibraryOption*, void**, unsigned) {
+EXPORT cudaError_t cudaLibraryLoadData(cudaLibrary_t* library, const void*, enum cudaJitOption*,
+                                       void**, unsigned, enum cudaLibraryOption*, void**,
+                                       unsigned) {
   *library = static_cast<cudaLibrary_t>(calloc(1, 64));
   return cudaSuccess;
 }

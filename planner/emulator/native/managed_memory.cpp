@@ -18,7 +18,9 @@ constexpr size_t kManagedPageBytes = size_t{64} << 10;
 
 using Lock = std::lock_guard<std::recursive_mutex>;
 
-size_t rounded(size_t bytes) { return (bytes + kManagedPageBytes - 1) / kManagedPageBytes * kManagedPageBytes; }
+size_t rounded(size_t bytes) {
+  return (bytes + kManagedPageBytes - 1) / kManagedPageBytes * kManagedPageBytes;
+}
 
 // A range on the host is not charged; its size is told apart by the owner.
 constexpr Owner kOnTheHost = Owner::kPyTorch;
@@ -26,7 +28,8 @@ constexpr Owner kOnTheHost = Owner::kPyTorch;
 cudaError_t allocate_managed(void** pointer, size_t bytes) {
   if (!pointer || bytes == 0) return report(cudaErrorInvalidValue);
   const size_t size = rounded(bytes);
-  void* at = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* at = mmap(nullptr, size, PROT_READ | PROT_WRITE,
+                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (at == MAP_FAILED) return report(cudaErrorMemoryAllocation);
   Lock lock(memory_mutex());
   const int device = current_device();
@@ -41,12 +44,16 @@ cudaError_t allocate_managed(void** pointer, size_t bytes) {
 cudaError_t move(const void* pointer, size_t bytes, bool to_host) {
   Lock lock(memory_mutex());
   Range range;
-  if (!find_range(pointer, &range) || range.kind != RangeKind::kManaged) return report(cudaErrorInvalidValue);
-  if (reinterpret_cast<uintptr_t>(pointer) != range.begin || rounded(bytes) < range.size) return cudaSuccess;
+  if (!find_range(pointer, &range) || range.kind != RangeKind::kManaged)
+    return report(cudaErrorInvalidValue);
+  if (reinterpret_cast<uintptr_t>(pointer) != range.begin || rounded(bytes) < range.size)
+    return cudaSuccess;
   const bool on_host = range.owner == kOnTheHost;
   if (on_host == to_host) return cudaSuccess;
-  if (to_host) discharge(range.device, range.size, Owner::kManaged);
-  else charge_managed(range.device, range.size);
+  if (to_host)
+    discharge(range.device, range.size, Owner::kManaged);
+  else
+    charge_managed(range.device, range.size);
   range.owner = to_host ? kOnTheHost : Owner::kManaged;
   add_range(range);
   return cudaSuccess;
@@ -78,34 +85,41 @@ EXPORT CUresult cuMemAllocManaged(CUdeviceptr* pointer, size_t bytes, unsigned) 
 }
 
 #if CUDART_VERSION >= 13000
-EXPORT cudaError_t cudaMemPrefetchAsync(const void* pointer, size_t bytes, struct cudaMemLocation location, unsigned,
-                                        cudaStream_t) {
+EXPORT cudaError_t cudaMemPrefetchAsync(const void* pointer, size_t bytes,
+                                        struct cudaMemLocation location, unsigned, cudaStream_t) {
   return move(pointer, bytes, location.type != cudaMemLocationTypeDevice);
 }
 EXPORT cudaError_t cudaMemAdvise(const void* pointer, size_t bytes, enum cudaMemoryAdvise advice,
                                  struct cudaMemLocation location) {
   return advise(pointer, bytes, advice, location.type != cudaMemLocationTypeDevice);
 }
-EXPORT CUresult cuMemPrefetchAsync(CUdeviceptr pointer, size_t bytes, CUmemLocation location, unsigned, CUstream) {
+EXPORT CUresult cuMemPrefetchAsync(CUdeviceptr pointer, size_t bytes, CUmemLocation location,
+                                   unsigned, CUstream) {
   const bool to_host = location.type != CU_MEM_LOCATION_TYPE_DEVICE;
   return static_cast<CUresult>(move(reinterpret_cast<void*>(pointer), bytes, to_host));
 }
-EXPORT CUresult cuMemAdvise(CUdeviceptr pointer, size_t bytes, CUmem_advise advice, CUmemLocation location) {
+EXPORT CUresult cuMemAdvise(CUdeviceptr pointer, size_t bytes, CUmem_advise advice,
+                            CUmemLocation location) {
   const bool to_host = location.type != CU_MEM_LOCATION_TYPE_DEVICE;
-  return static_cast<CUresult>(advise(reinterpret_cast<void*>(pointer), bytes, static_cast<int>(advice), to_host));
+  return static_cast<CUresult>(
+      advise(reinterpret_cast<void*>(pointer), bytes, static_cast<int>(advice), to_host));
 }
 #else
-EXPORT cudaError_t cudaMemPrefetchAsync(const void* pointer, size_t bytes, int device, cudaStream_t) {
+EXPORT cudaError_t cudaMemPrefetchAsync(const void* pointer, size_t bytes, int device,
+                                        cudaStream_t) {
   return move(pointer, bytes, device == cudaCpuDeviceId);
 }
-EXPORT cudaError_t cudaMemAdvise(const void* pointer, size_t bytes, enum cudaMemoryAdvise advice, int device) {
+EXPORT cudaError_t cudaMemAdvise(const void* pointer, size_t bytes, enum cudaMemoryAdvise advice,
+                                 int device) {
   return advise(pointer, bytes, advice, device == cudaCpuDeviceId);
 }
 EXPORT CUresult cuMemPrefetchAsync(CUdeviceptr pointer, size_t bytes, CUdevice device, CUstream) {
-  return static_cast<CUresult>(move(reinterpret_cast<void*>(pointer), bytes, device == CU_DEVICE_CPU));
-}
-EXPORT CUresult cuMemAdvise(CUdeviceptr pointer, size_t bytes, CUmem_advise advice, CUdevice device) {
   return static_cast<CUresult>(
-      advise(reinterpret_cast<void*>(pointer), bytes, static_cast<int>(advice), device == CU_DEVICE_CPU));
+      move(reinterpret_cast<void*>(pointer), bytes, device == CU_DEVICE_CPU));
+}
+EXPORT CUresult cuMemAdvise(CUdeviceptr pointer, size_t bytes, CUmem_advise advice,
+                            CUdevice device) {
+  return static_cast<CUresult>(advise(reinterpret_cast<void*>(pointer), bytes,
+                                      static_cast<int>(advice), device == CU_DEVICE_CPU));
 }
 #endif

@@ -79,7 +79,8 @@ class AddressSpace {
   bool map(size_t bytes) {
     void* at = mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (at == MAP_FAILED) return false;
-    give(round_to_page(reinterpret_cast<uintptr_t>(at)), (bytes - kPageBytes) / kPageBytes * kPageBytes);
+    give(round_to_page(reinterpret_cast<uintptr_t>(at)),
+         (bytes - kPageBytes) / kPageBytes * kPageBytes);
     return true;
   }
 
@@ -115,7 +116,8 @@ struct DeviceMemory {
     peak_outside_bytes = std::max(peak_outside_bytes, other_bytes + managed_bytes);
     peak_managed_bytes = std::max(peak_managed_bytes, managed_bytes);
     const size_t capacity = profile().capacity_bytes;
-    if (charged_bytes() > capacity) peak_beyond_bytes = std::max(peak_beyond_bytes, charged_bytes() - capacity);
+    if (charged_bytes() > capacity)
+      peak_beyond_bytes = std::max(peak_beyond_bytes, charged_bytes() - capacity);
   }
 };
 
@@ -234,7 +236,8 @@ cudaError_t release(void* pointer) {
   if (!pointer) return cudaSuccess;
   Lock lock(memory_mutex());
   Range range;
-  if (!remove_range(reinterpret_cast<uintptr_t>(pointer), &range)) return report(cudaErrorInvalidValue);
+  if (!remove_range(reinterpret_cast<uintptr_t>(pointer), &range))
+    return report(cudaErrorInvalidValue);
   if (range.kind == RangeKind::kManaged) return release_managed(range);
   give_addresses(range.device, range.begin, range.size);
   discharge(range.device, range.size, range.owner);
@@ -252,7 +255,8 @@ EXPORT cudaError_t cudaFree(void* pointer) { return release(pointer); }
 EXPORT cudaError_t cudaMallocAsync(void** pointer, size_t bytes, cudaStream_t) {
   return allocate(pointer, bytes, owner_of(__builtin_return_address(0)));
 }
-EXPORT cudaError_t cudaMallocFromPoolAsync(void** pointer, size_t bytes, cudaMemPool_t, cudaStream_t) {
+EXPORT cudaError_t cudaMallocFromPoolAsync(void** pointer, size_t bytes, cudaMemPool_t,
+                                           cudaStream_t) {
   return allocate(pointer, bytes, owner_of(__builtin_return_address(0)));
 }
 // Rows begin at multiples of 512 bytes, as on NVIDIA's cards (textureAlignment).
@@ -269,7 +273,8 @@ EXPORT cudaError_t cudaMemGetInfo(size_t* free_out, size_t* total_out) {
   return cudaSuccess;
 }
 
-EXPORT cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* pointer) {
+EXPORT cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes,
+                                            const void* pointer) {
   *attributes = {};
   attributes->device = cudaInvalidDeviceId;
   Range range;
@@ -312,7 +317,8 @@ EXPORT cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t* pool, int device) 
   return cudaSuccess;
 }
 
-EXPORT cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t pool, enum cudaMemPoolAttr attribute, void* value) {
+EXPORT cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t pool, enum cudaMemPoolAttr attribute,
+                                           void* value) {
   note("memory-pool");
   switch (attribute) {
     case cudaMemPoolAttrReservedMemCurrent:
@@ -332,7 +338,8 @@ EXPORT cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t pool, enum cudaMemPoolA
   return cudaSuccess;
 }
 
-EXPORT cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t pool, enum cudaMemPoolAttr attribute, void*) {
+EXPORT cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t pool, enum cudaMemPoolAttr attribute,
+                                           void*) {
   if (attribute == cudaMemPoolAttrReservedMemHigh || attribute == cudaMemPoolAttrUsedMemHigh) {
     DeviceMemory& memory = device_memory(pool_device(pool));
     memory.peak_pytorch_bytes = memory.pytorch_bytes;  // the only value that may be set is a reset
@@ -340,17 +347,30 @@ EXPORT cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t pool, enum cudaMemPoolA
   return cudaSuccess;
 }
 EXPORT cudaError_t cudaMemPoolTrimTo(cudaMemPool_t, size_t) { return cudaSuccess; }
-EXPORT cudaError_t cudaMemPoolSetAccess(cudaMemPool_t, const cudaMemAccessDesc*, size_t) { return cudaSuccess; }
-EXPORT cudaError_t cudaDeviceGetGraphMemAttribute(int, enum cudaGraphMemAttributeType, void* value) {
+EXPORT cudaError_t cudaMemPoolSetAccess(cudaMemPool_t, const cudaMemAccessDesc*, size_t) {
+  return cudaSuccess;
+}
+EXPORT cudaError_t cudaDeviceGetGraphMemAttribute(int, enum cudaGraphMemAttributeType,
+                                                  void* value) {
   *static_cast<uint64_t*>(value) = 0;
   return cudaSuccess;
 }
-EXPORT cudaError_t cudaDeviceSetGraphMemAttribute(int, enum cudaGraphMemAttributeType, void*) { return cudaSuccess; }
+EXPORT cudaError_t cudaDeviceSetGraphMemAttribute(int, enum cudaGraphMemAttributeType, void*) {
+  return cudaSuccess;
+}
 
 // What the emulated card holds now: for tests that compare it with PyTorch's own figures.
-EXPORT size_t planner_device_charged_bytes(int device) { return device_memory(device).charged_bytes(); }
+EXPORT size_t planner_device_charged_bytes(int device) {
+  return device_memory(device).charged_bytes();
+}
 // The most that was taken beside PyTorch's allocator, how much of it unified memory was, and by how
 // much that exceeded the card.
-EXPORT size_t planner_device_peak_outside_bytes(int device) { return device_memory(device).peak_outside_bytes; }
-EXPORT size_t planner_device_peak_managed_bytes(int device) { return device_memory(device).peak_managed_bytes; }
-EXPORT size_t planner_device_peak_beyond_bytes(int device) { return device_memory(device).peak_beyond_bytes; }
+EXPORT size_t planner_device_peak_outside_bytes(int device) {
+  return device_memory(device).peak_outside_bytes;
+}
+EXPORT size_t planner_device_peak_managed_bytes(int device) {
+  return device_memory(device).peak_managed_bytes;
+}
+EXPORT size_t planner_device_peak_beyond_bytes(int device) {
+  return device_memory(device).peak_beyond_bytes;
+}

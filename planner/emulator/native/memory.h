@@ -59,6 +59,8 @@ cudaError_t release(void* pointer);
 cudaError_t release_managed(const Range& range);
 
 constexpr size_t kPageBytes = size_t{2} << 20;  // granularity of physical memory on NVIDIA cards
-inline size_t round_to_page(size_t bytes) { return (bytes + kPageBytes - 1) / kPageBytes * kPageBytes; }
+inline size_t round_to_page(size_t bytes) {
+  return (bytes + kPageBytes - 1) / kPageBytes * kPageBytes;
+}
 
 }  // namespace emulated

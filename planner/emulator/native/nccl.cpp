@@ -14,7 +14,9 @@ struct Communicator {
   int ranks, rank, device;
 };
 
-Communicator* object(ncclComm_t communicator) { return reinterpret_cast<Communicator*>(communicator); }
+Communicator* object(ncclComm_t communicator) {
+  return reinterpret_cast<Communicator*>(communicator);
+}
 
 ncclComm_t create(int ranks, int rank) {
   emulated::note("nccl");
@@ -37,8 +39,8 @@ EXPORT ncclResult_t ncclCommInitRank(ncclComm_t* communicator, int ranks, ncclUn
   *communicator = create(ranks, rank);
   return ncclSuccess;
 }
-EXPORT ncclResult_t ncclCommInitRankConfig(ncclComm_t* communicator, int ranks, ncclUniqueId, int rank,
-                                           ncclConfig_t*) {
+EXPORT ncclResult_t ncclCommInitRankConfig(ncclComm_t* communicator, int ranks, ncclUniqueId,
+                                           int rank, ncclConfig_t*) {
   *communicator = create(ranks, rank);
   return ncclSuccess;
 }
@@ -46,7 +48,8 @@ EXPORT ncclResult_t ncclCommInitAll(ncclComm_t* communicators, int count, const 
   for (int i = 0; i < count; i++) communicators[i] = create(count, i);
   return ncclSuccess;
 }
-EXPORT ncclResult_t ncclCommSplit(ncclComm_t parent, int, int, ncclComm_t* communicator, ncclConfig_t*) {
+EXPORT ncclResult_t ncclCommSplit(ncclComm_t parent, int, int, ncclComm_t* communicator,
+                                  ncclConfig_t*) {
   *communicator = create(object(parent)->ranks, object(parent)->rank);
   return ncclSuccess;
 }

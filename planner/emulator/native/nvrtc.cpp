@@ -11,8 +11,8 @@ EXPORT nvrtcResult nvrtcVersion(int* major, int* minor) {
   *minor = CUDART_VERSION % 1000 / 10;
   return NVRTC_SUCCESS;
 }
-EXPORT nvrtcResult nvrtcCreateProgram(nvrtcProgram* program, const char*, const char*, int, const char* const*,
-                                      const char* const*) {
+EXPORT nvrtcResult nvrtcCreateProgram(nvrtcProgram* program, const char*, const char*, int,
+                                      const char* const*, const char* const*) {
   *program = static_cast<nvrtcProgram>(calloc(1, 64));
   return NVRTC_SUCCESS;
 }

@@ -27,25 +27,44 @@ std::set<std::string>& notes() {
 }
 
 bool assign(Profile& p, const std::string& key, const std::string& value) {
-  if (key == "name") p.name = value;
-  else if (key == "cudnn_library") p.cudnn_library = value;
-  else if (key == "bridge_driver_library") p.bridge_driver_library = value;
-  else if (key == "major") p.major = std::stoi(value);
-  else if (key == "minor") p.minor = std::stoi(value);
-  else if (key == "binary_version") p.binary_version = std::stoi(value);
-  else if (key == "multiprocessors") p.multiprocessors = std::stoi(value);
-  else if (key == "threads_per_sm") p.threads_per_sm = std::stoi(value);
-  else if (key == "blocks_per_sm") p.blocks_per_sm = std::stoi(value);
-  else if (key == "total_memory_bytes") p.total_memory_bytes = std::stoull(value);
-  else if (key == "capacity_bytes") p.capacity_bytes = std::stoull(value);
-  else if (key == "l2_bytes") p.l2_bytes = std::stoull(value);
-  else if (key == "shared_per_sm_bytes") p.shared_per_sm_bytes = std::stoull(value);
-  else if (key == "shared_per_block_optin_bytes") p.shared_per_block_optin_bytes = std::stoull(value);
-  else if (key == "clock_khz") p.clock_khz = std::stoi(value);
-  else if (key == "memory_clock_khz") p.memory_clock_khz = std::stoi(value);
-  else if (key == "bus_bits") p.bus_bits = std::stoi(value);
-  else if (key == "device_count") p.device_count = std::stoi(value);
-  else return false;
+  if (key == "name")
+    p.name = value;
+  else if (key == "cudnn_library")
+    p.cudnn_library = value;
+  else if (key == "bridge_driver_library")
+    p.bridge_driver_library = value;
+  else if (key == "major")
+    p.major = std::stoi(value);
+  else if (key == "minor")
+    p.minor = std::stoi(value);
+  else if (key == "binary_version")
+    p.binary_version = std::stoi(value);
+  else if (key == "multiprocessors")
+    p.multiprocessors = std::stoi(value);
+  else if (key == "threads_per_sm")
+    p.threads_per_sm = std::stoi(value);
+  else if (key == "blocks_per_sm")
+    p.blocks_per_sm = std::stoi(value);
+  else if (key == "total_memory_bytes")
+    p.total_memory_bytes = std::stoull(value);
+  else if (key == "capacity_bytes")
+    p.capacity_bytes = std::stoull(value);
+  else if (key == "l2_bytes")
+    p.l2_bytes = std::stoull(value);
+  else if (key == "shared_per_sm_bytes")
+    p.shared_per_sm_bytes = std::stoull(value);
+  else if (key == "shared_per_block_optin_bytes")
+    p.shared_per_block_optin_bytes = std::stoull(value);
+  else if (key == "clock_khz")
+    p.clock_khz = std::stoi(value);
+  else if (key == "memory_clock_khz")
+    p.memory_clock_khz = std::stoi(value);
+  else if (key == "bus_bits")
+    p.bus_bits = std::stoi(value);
+  else if (key == "device_count")
+    p.device_count = std::stoi(value);
+  else
+    return false;
   return true;
 }
 

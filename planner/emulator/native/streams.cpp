@@ -45,7 +45,8 @@ void spend(double ms) {
 
 }  // namespace emulated
 
-EXPORT cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned flags, int priority) {
+EXPORT cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned flags,
+                                                int priority) {
   auto* object = new Stream();
   object->device = current_device();
   object->priority = priority;
@@ -56,7 +57,9 @@ EXPORT cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned f
 EXPORT cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
   return cudaStreamCreateWithPriority(stream, flags, 0);
 }
-EXPORT cudaError_t cudaStreamCreate(cudaStream_t* stream) { return cudaStreamCreateWithPriority(stream, 0, 0); }
+EXPORT cudaError_t cudaStreamCreate(cudaStream_t* stream) {
+  return cudaStreamCreateWithPriority(stream, 0, 0);
+}
 EXPORT cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   delete stream_object(stream);
   return cudaSuccess;
@@ -83,8 +86,8 @@ EXPORT cudaError_t cudaStreamGetId(cudaStream_t stream, unsigned long long* id) 
   *id = static_cast<unsigned long long>(reinterpret_cast<uintptr_t>(stream));
   return cudaSuccess;
 }
-EXPORT cudaError_t cudaStreamAddCallback(cudaStream_t stream, cudaStreamCallback_t callback, void* data,
-                                         unsigned) {
+EXPORT cudaError_t cudaStreamAddCallback(cudaStream_t stream, cudaStreamCallback_t callback,
+                                         void* data, unsigned) {
   callback(stream, cudaSuccess, data);
   return cudaSuccess;
 }
@@ -98,7 +101,9 @@ EXPORT cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
   *event = reinterpret_cast<cudaEvent_t>(new Event());
   return cudaSuccess;
 }
-EXPORT cudaError_t cudaEventCreate(cudaEvent_t* event) { return cudaEventCreateWithFlags(event, 0); }
+EXPORT cudaError_t cudaEventCreate(cudaEvent_t* event) {
+  return cudaEventCreateWithFlags(event, 0);
+}
 EXPORT cudaError_t cudaEventDestroy(cudaEvent_t event) {
   delete event_object(event);
   return cudaSuccess;

@@ -1,21 +1,24 @@
 """verify() on an emulated card: PyTorch's own allocator and its out-of-memory error.
 
 In: Job, the card's name. Out: Verification. It shows that search and replay agree, nothing about a
-real card.
+real card. One child serves both estimates and the probes between them, as long as it is whole.
 """
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 
-from planner.emulator.build import emulated_device
-from planner.emulator.torch_install import find_torch
 from planner.estimation.context import ProfileFactory
-from planner.memory.budget import memory_budgets
+from planner.estimation.session import EstimationSession, estimation_session
+from planner.memory.budget import MemoryBudget, memory_budgets
 from planner.process.client import Runner
 from planner.process.payload import child_target
+from planner.questions.estimate import estimate_on_cards
 from planner.questions.verify.job import Job, compared, searched
+from planner.results.estimate import Estimate
 from planner.results.verification import DeviceKind, Verification, VerifiedDevice
 from planner.units import format_bytes
 from planner.verification.observations import EmulatedObservation
@@ -26,33 +29,49 @@ def on_emulated_card(job: Job, card: str) -> Verification:
     (budget,) = memory_budgets(
         [card], hardware_db=job.hardware_db, gpu_memory=None, reserve=job.safety
     )
-    first = job.predicted(card, max_batch=True, reserve=job.safety)
-    torch = find_torch()
-    cards = ProfileFactory(torch=torch, device=emulated_device(torch, job.progress))
     observation = EmulatedObservation(context_overhead_bytes=budget.context_overhead_bytes)
-    with child_target(job.target, job.functions, job.given) as named:
-        open_runner = partial(
-            Runner,
-            named,
-            device=cards.device,
-            profile=cards.unlimited(budget),
-            timeout_s=job.timeout_s,
-            alloc_conf=job.config.alloc_conf,
-        )
-        with ProbeRunner(
-            open_runner=open_runner,
-            profile=cards.limited(budget),
-            config=job.config,
-            progress=job.progress,
-            observe=lambda: nullcontext(observation),
-        ) as lab:
-            found = searched(job, lab, first, host_bytes=None)
-            categories = lab.categories(found.largest) if found.largest else ()
     verified = VerifiedDevice(
         name=budget.card.name,
         kind=DeviceKind.EMULATED,
         memory_bytes=budget.usable_memory_bytes,
         limit=f"the emulated card gives PyTorch's allocator {format_bytes(budget.capacity_bytes)}",
     )
-    predicted = partial(job.predicted, card, max_batch=False, reserve=job.safety)
-    return compared(job, verified, first, found, predicted, categories)
+    with estimation_session(job.request(reserve=job.safety), [card]) as step:
+        first = estimate_on_cards(step, is_survey=False, search=True)
+        cards, runner = step.child.cards, step.child.runner
+        with ProbeRunner(
+            open_runner=partial(_own_runner, job, cards, budget),
+            profile=cards.limited(budget),
+            config=job.config,
+            progress=job.progress,
+            observe=lambda: nullcontext(observation),
+            lent=runner if runner.single_run is None else None,
+        ) as lab:
+            found = searched(job, lab, first, host_bytes=None)
+            categories = lab.categories(found.largest) if found.largest else ()
+        predicted = partial(job.predicted, card, max_batch=False, reserve=job.safety)
+        if lab.lent is not None:
+            predicted = partial(_predicted_again, step)
+        return compared(job, verified, first, found, predicted, categories)
+
+
+def _predicted_again(step: EstimationSession, *, batch_size: int) -> Estimate:
+    """The estimate at another batch, by the child of the first."""
+    setup = replace(step.setup, config=replace(step.setup.config, batch_size=batch_size))
+    return estimate_on_cards(replace(step, setup=setup), is_survey=False, search=False)
+
+
+@contextmanager
+def _own_runner(job: Job, cards: ProfileFactory, budget: MemoryBudget) -> Iterator[Runner]:
+    """A child for probes alone, where the one that is there serves one run only, or is broken."""
+    with (
+        child_target(job.target, job.functions, job.given) as named,
+        Runner(
+            named,
+            device=cards.device,
+            profile=cards.unlimited(budget),
+            timeout_s=job.timeout_s,
+            alloc_conf=job.config.alloc_conf,
+        ) as runner,
+    ):
+        yield runner

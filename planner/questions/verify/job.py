@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from planner.config.step import StepConfig
+from planner.estimation.request import EstimateRequest, estimate_request
+from planner.estimation.session import estimation_session
 from planner.memory.peak import Breakdown
 from planner.process.payload import ModelFunctions
-from planner.questions.estimate import estimate
+from planner.questions.estimate import estimate_on_cards
 from planner.results.device_estimate import DeviceEstimate
 from planner.results.estimate import Estimate
 from planner.results.verification import Categories, Verification, VerifiedDevice
@@ -44,17 +46,20 @@ class Job:
     progress: Progress
 
     def predicted(self, gpu: str, *, max_batch: bool, **options: Any) -> Estimate:
-        """What estimate() says."""
+        """What estimate() says, by a child of its own."""
+        with estimation_session(self.request(**options), [gpu]) as step:
+            return estimate_on_cards(step, is_survey=False, search=max_batch)
+
+    def request(self, **options: Any) -> EstimateRequest:
+        """What is asked of estimate(); `options` go before those of the caller."""
         functions = self.functions
-        return estimate(
+        return estimate_request(
             self.target,
-            gpu=gpu,
             build_batch=functions.build_batch,
             training_step=functions.training_step,
             build_optimizer=functions.build_optimizer,
             inference_step=functions.inference_step,
             model_arguments=dict(self.given),
-            max_batch=max_batch,
             timeout_s=self.timeout_s,
             hardware_db=self.hardware_db,
             on_progress=self.progress,

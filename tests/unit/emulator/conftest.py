@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from planner.emulator.build import EmulatedDevice, emulated_device
@@ -10,10 +12,8 @@ from planner.emulator.torch_install import find_torch
 
 
 @pytest.fixture(scope="session")
-def device(tmp_path_factory: pytest.TempPathFactory) -> EmulatedDevice:
+def device(device_cache: Path) -> EmulatedDevice:
     """The emulated device for the installed torch, in the cache that tests/integration uses."""
-    folder = tmp_path_factory.getbasetemp() / "vram-planner-cache"
-    folder.mkdir(mode=0o700, exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(VARIABLE, str(folder))
+        patch.setenv(VARIABLE, str(device_cache))
         return emulated_device(find_torch())
