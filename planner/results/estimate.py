@@ -53,7 +53,8 @@ class Estimate:
     """The answer of `planner.estimate()` for one model on one or more cards.
 
     `step` holds FLOPs and activations, None where they could not be counted. `is_survey`: every
-    card in the database was asked for. `values` are those that the step reads, on the first card.
+    card in the database was asked for. `has_stand_ins`: no card was asked for, and those of this
+    machine or a few usual ones stand in. `values` are those that the step reads, on the first card.
     `model_arguments` are those that the model was built with.
     """
 
@@ -69,6 +70,7 @@ class Estimate:
     engine: str = EMULATED
     step: StepCounts | None = None
     is_survey: bool = False
+    has_stand_ins: bool = False
     values: ValuesResult = NO_VALUES_READ
     model_arguments: tuple[tuple[str, Scalar], ...] = ()
 
