@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
+_OF_FOLDERS = ("NoneType", "NamespaceLoader", "_NamespaceLoader")  # by version of Python
 _INPUT = "--input 3x224x224"
 _INPUTS = {"inception_v3": "--input 3x299x299"}
 
@@ -21,39 +22,52 @@ _INPUTS = {"inception_v3": "--input 3x299x299"}
 class FoundModule:
     """How far a dotted name leads: `parts` of it are there.
 
-    `file` is the source of the last of them, `folders` where its own modules are. A package that
-    is a folder alone has no file.
+    `file` is that of the last of them, None where it has none; `folders` are where its own modules
+    are. `is_folder`: it is a folder alone, without an `__init__.py`, and binds no name.
     """
 
     parts: int
-    file: Path | None
-    folders: tuple[Path, ...]
+    file: Path | None = None
+    folders: tuple[Path, ...] = ()
+    is_folder: bool = False
 
 
 def find_module(name: str) -> FoundModule | None:
     """How far the name leads; None where this cannot be seen without importing."""
-    first, *rest = name.split(".")
+    names = name.split(".")
+    if names[0] == "__main__":
+        return None  # another one in the child
     try:
-        here = PathFinder.find_spec(first, [os.getcwd()])
-        elsewhere = importlib.util.find_spec(first)
+        spec, folders = _first(names[0])
+        parts = 0 if spec is None else 1
+        while 0 < parts < len(names) and folders:
+            inner = PathFinder.find_spec(".".join(names[: parts + 1]), folders)
+            if inner is None:
+                break
+            spec, folders, parts = inner, _folders(inner), parts + 1
     except (ImportError, ValueError, OSError, AttributeError):
         return None
-    # a folder alone counts only where nothing else has the name
-    spec = here if elsewhere is None or (here is not None and here.has_location) else elsewhere
     if spec is None:
-        return FoundModule(parts=0, file=None, folders=())
-    parts = 1
-    for part in rest:
-        folders = _folders(spec)
-        try:
-            inner = PathFinder.find_spec(f"{'.'.join(name.split('.')[:parts])}.{part}", folders)
-        except (ImportError, ValueError, OSError, AttributeError):
-            return None
-        if not folders or inner is None:
-            break
-        spec, parts = inner, parts + 1
-    file = Path(spec.origin) if spec.origin and spec.has_location else None
-    return FoundModule(parts=parts, file=file, folders=tuple(map(Path, _folders(spec))))
+        return FoundModule(parts=0)
+    return FoundModule(
+        parts=parts,
+        file=Path(spec.origin) if spec.origin and spec.has_location else None,
+        folders=tuple(map(Path, folders)),
+        is_folder=spec.origin is None and type(spec.loader).__name__ in _OF_FOLDERS,
+    )
+
+
+def _first(name: str) -> tuple[ModuleSpec | None, list[str]]:
+    """The module of a name without dots, and the folders of its own modules."""
+    here, elsewhere = PathFinder.find_spec(name, [os.getcwd()]), importlib.util.find_spec(name)
+    if here is None or elsewhere is None:
+        found = here or elsewhere
+        return found, [] if found is None else _folders(found)
+    if here.has_location:
+        return here, _folders(here)
+    if elsewhere.origin is not None:  # a folder counts only where nothing else has the name
+        return elsewhere, _folders(elsewhere)
+    return here, list(dict.fromkeys([*_folders(here), *_folders(elsewhere)]))
 
 
 def _folders(spec: ModuleSpec) -> list[str]:

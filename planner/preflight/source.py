@@ -17,13 +17,15 @@ _MOST_BYTES = 1 << 20  # a file beyond is left to the run
 _Function = (ast.FunctionDef, ast.AsyncFunctionDef)
 _Scope = (*_Function, ast.ClassDef, ast.Lambda)
 # What can bind names that the syntax does not show.
-_BINDERS = {"globals", "exec", "eval", "_getframe", "currentframe"}
+_BINDERS = {"globals", "exec", "eval"}
+_HOLDERS = {"_getframe", "currentframe", "f_globals", "__globals__", "__dict__"}
 _OF_THE_SCOPE = {"vars", "locals"}  # of the module, where they are called without an argument
 _CLASS_MAKERS = {"type", "new_class", "make_dataclass", "make_class"}
 # Classes of these modules are no nn.Module.
 _NO_MODELS = (
-    "torch.utils.data.", "torch.autograd.", "torch.optim.", "torchvision.datasets.", "enum.",
-    "typing.", "abc.", "collections.", "threading.", "argparse.", "unittest.", "json.",
+    "torch.utils.data.", "torch.autograd.", "torch.optim.Optimizer", "torch.optim.lr_scheduler.",
+    "torchvision.datasets.", "enum.", "typing.", "abc.", "collections.", "threading.", "argparse.",
+    "unittest.", "json.",
 )  # fmt: skip
 _BUILTIN_CLASSES = {name for name, value in vars(builtins).items() if isinstance(value, type)}
 
@@ -60,7 +62,7 @@ def read_source(path: Path) -> Source | None:
         names=names,
         functions=tuple(node.name for node in top if isinstance(node, _Function)),
         classes=tuple(node.name for node in top if isinstance(node, ast.ClassDef)),
-        is_certain=not _is_dynamic(tree, top, path.stem),
+        is_certain=not _is_dynamic(tree, names, path.stem),
         may_hold_model_class=_may_hold_model_class(tree, top, names),
     )
 
@@ -79,7 +81,7 @@ def _bound(top: tuple[ast.AST, ...]) -> Iterator[str]:
     for node in top:
         if isinstance(node, (*_Function, ast.ClassDef)):
             yield node.name
-        elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+        elif isinstance(node, ast.Name) and not _is_read(node):
             yield node.id
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
             for alias in node.names:
@@ -99,18 +101,18 @@ def _global(tree: ast.Module) -> Iterator[str]:
             yield node.target.id
 
 
-def _is_dynamic(tree: ast.Module, top: tuple[ast.AST, ...], stem: str) -> bool:
+def _is_dynamic(tree: ast.Module, names: frozenset[str], stem: str) -> bool:
     """Whether something may bind names at the top level that the syntax does not show."""
-    if any(isinstance(node, _Function) and node.name == "__getattr__" for node in top):
-        return True
-    return any(_imports_binders(node, stem) or _reaches_the_scope(node) for node in ast.walk(tree))
+    return "__getattr__" in names or any(
+        _imports_binders(node, stem) or _reaches_the_scope(node) for node in ast.walk(tree)
+    )
 
 
 def _imports_binders(node: ast.AST, stem: str) -> bool:
     """An import of all names, of the file itself, or of what reaches a module's names."""
     if isinstance(node, ast.ImportFrom):
         names = {alias.name for alias in node.names}
-        return "*" in names or node.module == stem or not names.isdisjoint({"modules", *_BINDERS})
+        return "*" in names or node.module == stem or not names.isdisjoint({"modules", *_HOLDERS})
     return isinstance(node, ast.Import) and any(
         alias.name in (stem, "__main__") for alias in node.names
     )
@@ -121,7 +123,7 @@ def _reaches_the_scope(node: ast.AST) -> bool:
         return node.id in _BINDERS
     if isinstance(node, ast.Attribute):
         of_sys = node.attr == "modules" and _dotted(node.value) == "sys"
-        return of_sys or node.attr in ("_getframe", "currentframe", "__dict__")
+        return of_sys or node.attr in _HOLDERS
     return (
         isinstance(node, ast.Call)
         and not node.args
@@ -133,7 +135,8 @@ def _reaches_the_scope(node: ast.AST) -> bool:
 def _may_hold_model_class(
     tree: ast.Module, top: tuple[ast.AST, ...], names: frozenset[str]
 ) -> bool:
-    origins = dict(_origins(tree))
+    origins = _origins(tree)
+    assigned = {node.id for node in top if isinstance(node, ast.Name) and not _is_read(node)}
     defined = {node.name: node for node in top if isinstance(node, ast.ClassDef)}
 
     def is_no_model(base: ast.expr, seen: tuple[str, ...]) -> bool:
@@ -141,9 +144,11 @@ def _may_hold_model_class(
             return is_no_model(base.value, seen)
         name = _dotted(base) or ""
         first, dot, rest = name.partition(".")
+        if first in assigned or name in seen or (first in origins and first in defined):
+            return False
         if first in origins:
-            return f"{origins[first]}{dot}{rest}".startswith(_NO_MODELS)
-        if name in defined and name not in seen:
+            return all(f"{one}{dot}{rest}".startswith(_NO_MODELS) for one in origins[first])
+        if name in defined:
             return not may_be_model(defined[name], (*seen, name))
         return name in _BUILTIN_CLASSES and name not in names
 
@@ -177,19 +182,24 @@ def _assigns_class(node: ast.AST) -> bool:
     )
 
 
-def _origins(tree: ast.Module) -> Iterator[tuple[str, str]]:
-    """The name of each import in the file, and what it stands for."""
+def _is_read(node: ast.Name) -> bool:
+    return isinstance(node.ctx, ast.Load)
+
+
+def _origins(tree: ast.Module) -> dict[str, set[str]]:
+    """The names of the imports in the file, and what each stands for."""
+    found: dict[str, set[str]] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                if alias.asname:
-                    yield alias.asname, alias.name
-                else:
-                    first = alias.name.partition(".")[0]
-                    yield first, first
-        elif isinstance(node, ast.ImportFrom) and not node.level:
+                first = alias.name.partition(".")[0]
+                origin = alias.name if alias.asname else first
+                found.setdefault(alias.asname or first, set()).add(origin)
+        elif isinstance(node, ast.ImportFrom):
+            package = "." * node.level + (node.module or "")
             for alias in node.names:
-                yield alias.asname or alias.name, f"{node.module}.{alias.name}"
+                found.setdefault(alias.asname or alias.name, set()).add(f"{package}.{alias.name}")
+    return found
 
 
 def _dotted(node: ast.AST) -> str | None:

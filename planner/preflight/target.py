@@ -115,7 +115,7 @@ def _check_module(target: Target) -> None:
         if found.file is not None:
             if not found.folders and found.file.suffix == ".py":
                 check_source(found.file, target)
-        elif found.folders:  # a folder that is no package holds no names of its own
+        elif found.is_folder and found.folders:
             folder = found.folders[0]
             text = target.location.replace(".", "/")
             raise WrongTargetError(f"{text} is a folder; {_name_one(folder, text)}")
