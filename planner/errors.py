@@ -4,9 +4,10 @@
     |- UsageError                     2   the request itself: an option, a value, a name
     |  |- UnknownGpuError             2   no such card; near names are in the message
     |  |- UnknownCpuError             2   no such processor; likewise
-    |  `- UnknownHostError            2   no such host; likewise
+    |  |- UnknownHostError            2   no such host; likewise
+    |  `- WrongTargetError            2   a target that cannot be meant; also a TargetError
     |- HardwareDatabaseError          1   a YAML record that cannot be used; names file and key
-    |- TargetError                    1   no model, several models, a file that is not there
+    |- TargetError                    1   no model, several models, a name that is not there
     |- ModelError                     1   the user's own code raised; carries the user's frames
     |  `- LibraryError                1   a compiled library of a package cannot be loaded
     |- UnsupportedPlatformError       1   no CUDA build of torch, no compiler, not Linux x86-64
@@ -53,6 +54,10 @@ class HardwareDatabaseError(PlannerError):
 
 class TargetError(PlannerError):
     """The model file or module, or the model in it, cannot be found or is ambiguous."""
+
+
+class WrongTargetError(UsageError, TargetError):
+    """A target that cannot be one, seen before anything was started: no file, a folder, weights."""
 
 
 class ModelError(PlannerError):

@@ -33,7 +33,8 @@ Exit codes:
     multiple=True,
     default=("all",),
     show_default="all",
-    help="Card to compare; repeatable, or all. `planner gpus` lists them.",
+    help="Card to compare, or several: a100,t4; repeatable. auto is this machine's, all is every "
+    "one; `planner gpus` lists them.",
 )
 @click.option(
     "--by",

@@ -37,7 +37,11 @@ def _batches(
 
 @click.command(epilog=_EXIT_CODES)
 @click.argument("target")
-@click.option("--gpu", metavar="NAME", required=True, help="Card, like a100 or rtx4090.")
+@click.option(
+    "--gpu",
+    metavar="NAME",
+    help="Card, like a100 or rtx4090, or auto: this machine's, which is meant without it too.",
+)
 @click.option(
     "--batches",
     metavar="N,N,...",

@@ -13,13 +13,14 @@ from planner.cli.exit_codes import exit_code
 from planner.cli.output import print_result, save
 from planner.cli.progress import shown_progress
 from planner.cli.speed_options import speed_options
+from planner.memory.card_words import DEFAULT_CARDS
 
 _EXIT_CODES = """\b
 Exit codes:
   0  done, and the step fits on every card asked for
   1  error: the model's code, this machine, the build of the emulated device
   2  wrong usage: an option, a value, an unknown card
-  3  done, and the step does not fit on at least one card asked for (--gpu all: on none)
+  3  done, and the step does not fit on at least one card asked for (--gpu all, or none: on none)
 The report or the JSON goes to stdout: complete with 0 and 3, empty with 1 and 2.
 Progress, errors and whatever the model prints go to stderr.
 """
@@ -31,8 +32,9 @@ Progress, errors and whatever the model prints go to stderr.
     "--gpu",
     metavar="NAME",
     multiple=True,
-    help="Card to ask about, like a100 or rtx4090; repeatable, or all. `planner gpus` lists them. "
-    "Without it the cards of --host.",
+    help="Card to ask about, like a100, or several: a100,t4; repeatable. auto is this machine's, "
+    "all is every one; `planner gpus` lists them. Without it the cards of --host, else this "
+    f"machine's, else {', '.join(DEFAULT_CARDS[:-1])} and {DEFAULT_CARDS[-1]}.",
 )
 @click.option(
     "--device",

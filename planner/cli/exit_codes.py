@@ -18,7 +18,7 @@ class ExitCode(IntEnum):
     FITS = 0  # done, and the step fits on every card asked for
     ERROR = 1  # the model's code, this machine or the build failed; stderr says how
     USAGE = 2  # the request itself: an option, a value, a card that is not known
-    DOES_NOT_FIT = 3  # done, but on at least one card asked for the step does not fit
+    DOES_NOT_FIT = 3  # done, but on at least one card asked for the step does not fit (see below)
     NOT_CONFIRMED = 4  # verify: done, but what was predicted is not what was measured
     HUNG_UP = 129  # the terminal was closed: 128 + SIGHUP
     INTERRUPTED = 130  # Ctrl-C: 128 + SIGINT
@@ -28,10 +28,11 @@ class ExitCode(IntEnum):
 def exit_code(estimate: Estimate) -> ExitCode:
     """FITS only when the step fits on every card: who asks for three cards plans with three.
 
-    Who asks for all looks for one.
+    Who asks for all, or for none, looks for one.
     """
     every = [entry.fits for entry in estimate.gpus]
-    return fits_or_not(any(every) if estimate.is_survey else all(every))
+    looks_for_one = estimate.is_survey or estimate.has_stand_ins
+    return fits_or_not(any(every) if looks_for_one else all(every))
 
 
 def fits_or_not(fits: bool) -> ExitCode:

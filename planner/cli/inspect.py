@@ -36,7 +36,8 @@ from planner.cli.progress import shown_progress
     metavar="NAME",
     default="a100-sxm4-80gb",
     show_default=True,
-    help="Card whose kernels are taken; it moves what they save for backward, and no FLOPs.",
+    help="Card whose kernels are taken, or auto: this machine's; it moves what they save for "
+    "backward, and no FLOPs.",
 )
 @shared.timeout("Longest wait for loading the model and for counting: seconds, 10m or 1h.")
 @shared.save

@@ -113,17 +113,6 @@ def texts(value: Any, name: str) -> tuple[str, ...]:
     raise UsageError(f"{name} must be text or a list of texts, not {value!r}")
 
 
-def one_text(value: Any, name: str) -> str:
-    """The text, of what may be one alone.
-
-    Raises:
-        UsageError: something else.
-    """
-    if not isinstance(value, str):
-        raise UsageError(f"{name} must be one text here, not {value!r}")
-    return value
-
-
 def device_word(value: Any) -> str | None:
     """A device as torch names it ("cpu", "cuda:1"), without regard to case; None stays None."""
     return None if value is None else str(value).strip().lower()

@@ -6,6 +6,7 @@ what the cards, the host and the torch of this machine say is found later, in se
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from planner.config.step import StepConfig
 from planner.config.target import Scalar
 from planner.errors import UsageError
 from planner.estimation.job import speed_words
+from planner.preflight.target import check_target
 from planner.process.payload import ModelFunctions
 
 if TYPE_CHECKING:
@@ -49,15 +51,19 @@ def model_request(target: Any, **options: Unpack[InspectOptions]) -> ModelReques
     """What these options of inspect() and verify() mean.
 
     Raises:
-        UsageError: an option that there is not, or a value that it does not take.
+        UsageError: an option that there is not, or a value that it does not take; a target that
+            cannot be one.
     """
     words: dict[str, Any] = dict(options)
     own = {name: words.pop(name) for name in _OF_THE_MODEL if name in words}
+    config = step_config(words)
+    if isinstance(target, (str, os.PathLike)):
+        check_target(os.fspath(target))
     return ModelRequest(
         target=target,
         functions=ModelFunctions(**{name: own.get(name) for name in _FUNCTIONS}),
         given=arguments(own.get("model_arguments") or {}, "model_arguments"),
-        config=step_config(words),
+        config=config,
         step_words=words,
         timeout_s=own.get("timeout_s", DEFAULT_TIMEOUT_S),
         progress=own.get("on_progress") or (lambda _: None),

@@ -25,7 +25,9 @@ from planner.estimation.context import ProfileFactory, Progress, RunContext
 from planner.estimation.data_source import measured_data
 from planner.estimation.job import JobConfig, job_config
 from planner.estimation.request import EstimateRequest
+from planner.hardware.database import load_gpus
 from planner.memory.budget import MemoryBudget, memory_budgets
+from planner.memory.card_words import stand_ins
 from planner.process.client import Runner
 from planner.process.payload import ModelFunctions, child_target
 from planner.results.estimate import Versions
@@ -98,12 +100,16 @@ def counted_or_why(counting: Future[ModelCounts]) -> tuple[ModelCounts | None, t
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EstimationSession:
-    """A step in a child that has loaded the target, and the cards that it is asked about."""
+    """A step in a child that has loaded the target, and the cards that it is asked about.
+
+    `stand_in_note` says which cards were taken where none was asked for; None: some were.
+    """
 
     child: LoadedTarget
     setup: RunContext
     known: CalibratedBudgets
     request: JobConfig
+    stand_in_note: str | None
 
     def measured_request(self) -> JobConfig:
         """The request, with the user's own items timed where that was asked for.
@@ -128,16 +134,22 @@ class EstimationSession:
 
 
 @contextmanager
-def estimation_session(asked: EstimateRequest, gpus: Sequence[str]) -> Iterator[EstimationSession]:
+def estimation_session(
+    asked: EstimateRequest, gpus: Sequence[str], *, may_stand_in: bool = False
+) -> Iterator[EstimationSession]:
     """The step on the cards of these names; without any, on those of the host that was named.
+
+    Where there are none of either, cards stand in if they may; see memory/card_words.py.
 
     Raises:
         PlannerError: see errors.py.
     """
     config, progress = asked.config, asked.progress
     request = job_config(**asked.speed_words, hardware_db=asked.database)
+    named = gpus or [card for card, _ in request.cards_of_host]
+    others = stand_ins(load_gpus(asked.database)) if may_stand_in and not named else None
     budgets = memory_budgets(
-        gpus or [card for card, _ in request.cards_of_host],
+        named if others is None else others.names,
         hardware_db=asked.database,
         gpu_memory=asked.gpu_memory,
         reserve=asked.reserve,
@@ -160,7 +172,13 @@ def estimation_session(asked: EstimateRequest, gpus: Sequence[str]) -> Iterator[
         setup = RunContext(
             config=config, plan=plan, runner=child.runner, cards=child.cards, progress=progress
         )
-        yield EstimationSession(child=child, setup=setup, known=known, request=request)
+        yield EstimationSession(
+            child=child,
+            setup=setup,
+            known=known,
+            request=request,
+            stand_in_note=None if others is None else others.note,
+        )
 
 
 def caller_label(target: Any, named: Target) -> str:

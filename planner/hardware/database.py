@@ -19,6 +19,7 @@ from planner.hardware.host_specs import HostMatch, HostSpec
 from planner.hardware.names import NameIndex, RecordNames
 from planner.hardware.records import Kind, Records, load_records
 from planner.hardware.specs import GpuMatch, GpuSpec, Vendor
+from planner.units import format_bytes
 
 _GPUS = Kind(
     folder="gpus",
@@ -38,6 +39,7 @@ _CPUS = Kind(
     ),
     read=read_cpu,
 )  # fmt: skip
+_MEMORY_SLACK = 0.06  # drivers keep more or less for themselves; 10 and 12 GiB stay apart
 _HOST_WORDS = ("aws", "gcp", "googlecloud", "google", "azure", "standard", "lambda", "runpod")
 
 
@@ -99,6 +101,30 @@ class GpuDatabase:
         notes = [_assuming(spec.short_name, others), spec.assumption]
         said = "; ".join(note for note in notes if note) or None
         return GpuMatch(spec=spec, requested=name, note=said)
+
+    def find_physical(self, name: str, usable_memory_bytes: int) -> GpuMatch:
+        """The card that a driver names so; of several of one name the one with that memory.
+
+        Raises:
+            UnknownGpuError: no such card, or none of that name with such a memory.
+            HardwareDatabaseError: the card's record does not follow the schema.
+        """
+        spec, others = self._records.find(
+            name,
+            what="card",
+            then="run `planner gpus` to list all of them",
+            unknown=UnknownGpuError,
+        )
+        of_name = [spec, *(one for one in map(self._records.by_id, others) if one is not None)]
+        for one in of_name:
+            least, most = one.usable_memory_bytes, one.usable_memory_max_bytes
+            if least * (1 - _MEMORY_SLACK) <= usable_memory_bytes <= most * (1 + _MEMORY_SLACK):
+                return GpuMatch(spec=one, requested=name, note=one.assumption)
+        raise UnknownGpuError(
+            f"the driver names a card {name} with {format_bytes(usable_memory_bytes)}, and "
+            f"{spec.id} has {format_bytes(spec.usable_memory_bytes)}; name a card, and with "
+            "--gpu-memory its size"
+        )
 
 
 class CpuDatabase:

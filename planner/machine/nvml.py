@@ -150,7 +150,7 @@ def chosen_card(
     """
     if visible is None:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    seen = _visible(cards, visible)
+    seen = visible_cards(cards, visible)
     _check_order(cards, visible)
     if index >= len(seen):
         known = ", ".join(f"cuda:{i} {card.name}" for i, card in enumerate(seen)) or "none"
@@ -173,8 +173,8 @@ def _check_order(cards: Sequence[PhysicalCard], visible: str | None) -> None:
         )
 
 
-def _visible(cards: Sequence[PhysicalCard], visible: str | None) -> list[PhysicalCard]:
-    """As CUDA does it: up to the first entry that names no card."""
+def visible_cards(cards: Sequence[PhysicalCard], visible: str | None) -> list[PhysicalCard]:
+    """Those that CUDA_VISIBLE_DEVICES lets CUDA see: up to the first entry that names no card."""
     if visible is None:
         return list(cards)
     found = []

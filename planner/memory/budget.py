@@ -12,13 +12,13 @@ from pathlib import Path
 
 from planner.emulator.profile import UNLIMITED_BYTES
 from planner.errors import UsageError
-from planner.hardware.database import GpuDatabase, load_gpus
-from planner.hardware.specs import EmulationProfile, GpuSpec, Vendor
+from planner.hardware.database import load_gpus
+from planner.hardware.specs import EmulationProfile, GpuSpec
+from planner.memory.card_words import named_cards
 from planner.units import MIB, format_bytes, parse_memory, parse_reserve
 
 _LEAST_BYTES = 2 * MIB  # the allocator's smallest segment
 MOST_MEMORY_BYTES = UNLIMITED_BYTES  # of a card: what a step takes is measured up to there
-ALL_CARDS = "all"  # every card in the database that can be emulated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +88,7 @@ def memory_budgets(
     gpu_memory: str | int | None,
     reserve: str | int,
 ) -> tuple[MemoryBudget, ...]:
-    """The cards asked for, each once, in the order asked; ALL_CARDS stands for the database.
+    """The cards asked for, each once, in the order asked; card_words.py has what stands for many.
 
     `gpu_memory` replaces the usable memory of every card (a slice, another driver's figure), up to
     MOST_MEMORY_BYTES; `reserve` is kept free: bytes, a size like "1GiB" or a share like "5%".
@@ -100,8 +100,8 @@ def memory_budgets(
         raise UsageError('say which card: gpu="a100" or --gpu a100; `planner gpus` lists them')
     database = load_gpus(hardware_db)
     budgets = []
-    for name in _names(names, database):
-        match = database.find(name)
+    for named in named_cards(names, database):
+        match = database.find(named.name)
         card = match.spec.profile
         usable = (
             card.total_memory_bytes
@@ -110,12 +110,12 @@ def memory_budgets(
         )
         kept = parse_reserve(reserve, usable)
         budget = MemoryBudget(
-            requested=name,
+            requested=named.name,
             spec=match.spec,
             card=card,
             usable_memory_bytes=usable,
             reserve_bytes=kept,
-            note=match.note,
+            note=named.note or match.note,
         )
         budgets.append(_checked(budget))
     return tuple(budgets)
@@ -143,16 +143,3 @@ def _checked(budget: MemoryBudget) -> MemoryBudget:
             f"a reserve of {format_bytes(budget.reserve_bytes)}"
         )
     return budget
-
-
-def is_every_card(names: Sequence[str]) -> bool:
-    """Whether ALL_CARDS is among the names."""
-    return any(name.lower() == ALL_CARDS for name in names)
-
-
-def _names(names: Sequence[str], database: GpuDatabase) -> Sequence[str]:
-    if not is_every_card(names):
-        return tuple(dict.fromkeys(names))
-    if len(names) > 1:
-        raise UsageError(f"--gpu {ALL_CARDS} stands for every card: leave the others out")
-    return [card.id for card in database.all() if card.vendor is Vendor.NVIDIA]

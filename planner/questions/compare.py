@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from planner.config.options import CompareOptions
-from planner.config.parse import choice, texts
+from planner.config.parse import choice
 from planner.config.weights import settled
 from planner.errors import UsageError
 from planner.estimation.batch_counts import BatchCounts
@@ -29,7 +29,8 @@ from planner.estimation.request import request_with_one_setting
 from planner.estimation.session import EstimationSession, beside, estimation_session
 from planner.hardware.database import load_gpus
 from planner.hardware.specs import GpuSpec
-from planner.memory.budget import ALL_CARDS, MemoryBudget, is_every_card
+from planner.memory.budget import MemoryBudget
+from planner.memory.card_words import ALL_CARDS, card_words, is_every_card, named_cards
 from planner.results.comparison import CardComparison, LeftOut, RankBy
 from planner.results.values import NO_VALUES_READ
 from planner.wire.trace import weight_dtypes
@@ -62,8 +63,9 @@ def compare(
 ) -> CardComparison:
     """Rank cards by what a step takes on each: does it fit, how fast, what does an epoch come to.
 
-    `gpu` is a card, a list of cards, or "all"; `by` is time, cost or energy. Without `batch_size`
-    each card has its own: the knee of its throughput, at most the largest batch that fits.
+    `gpu` is a card, several as "a100,t4" or a list, "auto" or "all"; `by` is time, cost or energy.
+    Without `batch_size` each card has its own: the knee of its throughput, at most the largest
+    batch that fits.
     All other `options`: planner.config.options.
 
     Raises:
@@ -71,7 +73,7 @@ def compare(
     """
     ranked_by = choice(RankBy, by, "by")
     database = Path(hardware_db) if hardware_db is not None else None
-    emulated, left_out = _apart(texts(gpu, "gpu"), database)
+    emulated, left_out = _apart(card_words(gpu), database)
     of_request: dict[str, Any] = {**options, "hardware_db": hardware_db}
     if batch_size is not None:
         of_request["batch_size"] = batch_size
@@ -118,12 +120,11 @@ def _apart(names: Sequence[str], database: Path | None) -> tuple[list[str], tupl
         UnknownGpuError: no such card. UsageError: "all" and others, or none that can be emulated.
     """
     known = load_gpus(database)
-    if is_every_card(names):
-        if len(names) > 1:
-            raise UsageError(f"--gpu {ALL_CARDS} stands for every card: leave the others out")
+    if is_every_card(names) and len(names) == 1:  # with those that cannot be emulated
         asked = {spec.id: spec for spec in known.all()}
     else:
-        asked = {name: known.find(name).spec for name in names}
+        cards = named_cards(names, known)
+        asked = {card.name: known.find(card.name).spec for card in cards}
     emulated = [name for name, spec in asked.items() if spec.emulatable]
     left_out = [_left_out(name, spec) for name, spec in asked.items() if not spec.emulatable]
     if asked and not emulated:

@@ -9,6 +9,7 @@ target, card, batches, options
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +24,10 @@ from planner.estimation.context import side_by_side
 from planner.estimation.device_memory import DeviceMemory, DeviceMemorySearch
 from planner.estimation.device_timing import DeviceTiming
 from planner.estimation.job import JobConfig
-from planner.estimation.request import request_with_one_setting
+from planner.estimation.request import EstimateRequest, request_with_one_setting
 from planner.estimation.session import EstimationSession, beside, estimation_session
-from planner.memory.budget import is_every_card
+from planner.hardware.database import load_gpus
+from planner.memory.card_words import OWN_CARD, one_card, own_cards
 from planner.results.curve import Curve, CurvePoint, knee, recommendation
 from planner.wire.trace import weight_dtypes
 
@@ -42,13 +44,14 @@ _BY_REPLAY = (
 def curve(
     target: Any,
     *,
-    gpu: str,
+    gpu: str | None = None,
     batches: Sequence[int] | None = None,
     global_batch: int | None = None,
     **options: Unpack[CurveOptions],
 ) -> Curve:
     """Run the step on one emulated card; say how fast and how large it is at each batch.
 
+    `gpu` is one card, or "auto": that of this machine, which is taken without a word too.
     `batches` are by default powers of two to beyond the knee, the largest batch that fits, and the
     one asked for (batch_size). `global_batch` is to be kept by accumulating: the recommendation
     says how. All `options`: planner.config.options.
@@ -57,13 +60,10 @@ def curve(
         PlannerError: see errors.py. A batch that does not fit is a point of the curve.
     """
     wanted = None if batches is None else _checked(batches)
-    if not isinstance(gpu, str) or is_every_card([gpu]):
-        raise UsageError(
-            f"a curve is of one card, not of {gpu!r}; for several there is planner.compare()"
-        )
     asked = request_with_one_setting(target, **options)
+    card = _card(gpu, asked)
     _check_global(global_batch, asked.config)
-    with estimation_session(asked, [gpu]) as step:
+    with estimation_session(asked, [card]) as step:
         request = step.measured_request()  # before other runs take processors
         (budget,) = step.known.budgets
         counts = step.counts(budget)
@@ -74,6 +74,26 @@ def curve(
         counting.result()
         found = _curve(step, request, answer, counts, wanted, global_batch)
     return replace(found, model_arguments=asked.given)
+
+
+def _card(gpu: str | None, asked: EstimateRequest) -> str:
+    """The card of the curve; that of this machine where none was asked for and it has one kind.
+
+    Raises:
+        UsageError: several were asked for; or none, and which one is meant is not clear.
+    """
+    if gpu is not None:
+        refusal = "a curve is of one card; for several: planner compare, or planner.compare()"
+        return one_card(gpu, "gpu", refusal, asked.database)
+    if asked.speed_words.get("host") is None:  # else the card of that host may be meant
+        with suppress(UsageError):
+            own = own_cards(load_gpus(asked.database))
+            if len(own) == 1:
+                return OWN_CARD
+    raise UsageError(
+        "a curve is of one card, and none was asked for: say which with --gpu NAME, like "
+        '--gpu a100 (in Python gpu="a100"); `planner gpus` lists the names'
+    )
 
 
 def _checked(batches: Sequence[int]) -> tuple[int, ...]:

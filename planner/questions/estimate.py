@@ -14,14 +14,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from planner.config.options import EstimateOptions
-from planner.config.parse import device_word, texts
+from planner.config.parse import device_word
 from planner.errors import UsageError
 from planner.estimation.assemble import assemble
 from planner.estimation.device_timing import DeviceTiming, device_timings
 from planner.estimation.grouped_devices import answers_by_device, answers_by_group
 from planner.estimation.request import EstimateRequest, estimate_request
 from planner.estimation.session import EstimationSession, beside, counted_or_why, estimation_session
-from planner.memory.budget import is_every_card
+from planner.memory.card_words import card_words, is_every_card
 from planner.questions.estimate_cpu import estimate_on_cpu
 from planner.results.estimate import Estimate
 
@@ -42,25 +42,26 @@ def estimate(
     """Run the step on emulated cards: does it fit, what does it take, how large a batch, how fast.
 
     `target` is a model file, "FILE:NAME", "package.module:NAME", a live nn.Module or a function
-    that builds one. `gpu` is a card, a list of cards, or "all" (none: the cards of `host`);
-    device="cpu" goes in its place, with at most `memory` of RAM. Of several `alloc_conf` the first
-    is in force, the others are held against it by replay. With `calibration`, past verifications
-    on a card correct what is said of it. With `keep_allocations` the result holds each allocation
-    of the recorded runs (some MB), which `Estimate.save` writes too. `options` are the fields of
-    StepConfig (batch_size=8, precision="amp-bf16" ...) and the words of job_config
-    (data="imagenet-jpeg", host="this", price="2.49 USD/h" ...).
+    that builds one. `gpu` is a card, several as "a100,t4" or a list, "auto" (that of this machine)
+    or "all"; none: the cards of `host`, else this machine's, else a few that stand in, which the
+    assumptions say. device="cpu" goes in its place, with at most `memory` of RAM. Of several
+    `alloc_conf` the first is in force, the others are held against it by replay. With
+    `calibration`, past verifications on a card correct what is said of it. With `keep_allocations`
+    the result holds each allocation of the recorded runs (some MB), which `Estimate.save` writes
+    too. `options` are the fields of StepConfig (batch_size=8, precision="amp-bf16" ...) and the
+    words of job_config (data="imagenet-jpeg", host="this", price="2.49 USD/h" ...).
 
     Raises:
         PlannerError: see errors.py. A model that does not fit is a result, not an error.
     """
-    names = texts(gpu, "gpu")
+    names = card_words(gpu)
     device = device_word(device)
     asked = estimate_request(target, **options)
     if device is not None or memory is not None:
         _check_cpu(device, names, asked)
         found = _on_cpu(asked, memory, search=max_batch)
     else:
-        with estimation_session(asked, names) as step:
+        with estimation_session(asked, names, may_stand_in=True) as step:
             found = estimate_on_cards(
                 step,
                 is_survey=is_every_card(names),
@@ -118,9 +119,12 @@ def estimate_on_cards(
         speeds=speeds,
         is_survey=is_survey,
     )
-    if not keep_allocations:
+    if keep_allocations:
+        found = replace(found, allocations=tuple(answer.allocations for answer in answers))
+    if step.stand_in_note is None:
         return found
-    return replace(found, allocations=tuple(answer.allocations for answer in answers))
+    assumptions = (step.stand_in_note, *found.assumptions)
+    return replace(found, assumptions=assumptions, has_stand_ins=True)
 
 
 def _check_cpu(device: str | None, names: Sequence[str], asked: EstimateRequest) -> None:

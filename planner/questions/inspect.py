@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from planner.config.options import InspectOptions
-from planner.config.parse import one_text
 from planner.config.weights import settled
 from planner.emulator.torch_install import find_torch
 from planner.errors import UsageError
 from planner.estimation.request import model_request
 from planner.estimation.session import loaded_target
-from planner.memory.budget import is_every_card, memory_budgets
+from planner.memory.budget import memory_budgets
+from planner.memory.card_words import one_card
 from planner.results.inspection import Inspection
 from planner.results.values import ValuesResult
 
@@ -47,9 +47,8 @@ def inspect(
     if isinstance(depth, bool) or not isinstance(depth, int) or depth < 0:
         raise UsageError(f"depth must be a whole number from 0 (the model alone) on, not {depth!r}")
     database = Path(hardware_db) if hardware_db is not None else None
-    if is_every_card([one_text(gpu, "gpu")]):
-        raise UsageError("inspect takes one card, whose kernels it counts")
-    (budget,) = memory_budgets([gpu], hardware_db=database, gpu_memory=None, reserve=0)
+    card = one_card(gpu, "gpu", "inspect takes one card, whose kernels it counts", database)
+    (budget,) = memory_budgets([card], hardware_db=database, gpu_memory=None, reserve=0)
     with loaded_target(
         target,
         asked.functions,

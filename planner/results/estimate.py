@@ -88,6 +88,8 @@ class Estimate(Result):
     """FLOPs and activations; None: they could not be counted."""
     is_survey: bool = False
     """Every card in the database was asked for."""
+    has_stand_ins: bool = False
+    """No card was requested: this machine's, or a few usual ones, stand in."""
     values: ValuesResult = NO_VALUES_READ
     """Values that the step reads from the card, on the first one."""
     model_arguments: tuple[tuple[str, Scalar], ...] = ()

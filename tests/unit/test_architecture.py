@@ -35,7 +35,8 @@ PARENT_SIDE = (
 # All but the child's own room, and the file that packs a live model of the caller's torch.
 WITHOUT_TORCH = (
     "cli", "config", "cost", "emulator", "estimation", "hardware", "input_pipeline", "machine",
-    "memory", "process", "questions", "render", "results", "timing", "verification", "wire",
+    "memory", "preflight", "process", "questions", "render", "results", "timing", "verification",
+    "wire",
 )  # fmt: skip
 
 

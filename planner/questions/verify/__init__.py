@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from planner.config.options import InspectOptions
-from planner.config.parse import device_word, one_text
+from planner.config.parse import device_word
 from planner.errors import UsageError
 from planner.estimation.request import model_request
 from planner.machine.nvml import chosen_card, device_index, opened
-from planner.memory.budget import is_every_card
+from planner.memory.card_words import one_card
 from planner.questions.estimate_cpu import memory_limit
 from planner.questions.verify.cpu import on_cpu
 from planner.questions.verify.emulated_card import on_emulated_card
@@ -76,9 +76,10 @@ def verify(
         progress=asked.progress,
     )
     if emulated is not None:
-        if is_every_card([one_text(emulated, "emulated")]):
-            raise UsageError("verify takes one card, whose memory it fills")
-        return on_emulated_card(job, emulated)
+        card = one_card(
+            emulated, "emulated", "verify takes one card, whose memory it fills", job.hardware_db
+        )
+        return on_emulated_card(job, card)
     if device == "cpu":
         return on_cpu(job, memory_limit(memory))
     index = device_index(device or _own_device())

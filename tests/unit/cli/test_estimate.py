@@ -301,7 +301,8 @@ def test_wrong_usage_is_exit_code_2_and_starts_nothing(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "say which card"),
+        (["--gpu", "t4,"], "has an empty name in it"),
+        (["--gpu", "all,t4"], "leave the others out"),
         (["--gpu", "a1000"], "a100"),
         (["--gpu", "t4", "--optimizer-arg", "lr"], "KEY=VALUE"),
         (["--gpu", "t4", "--input", "3,224,224"], "3x224x224"),

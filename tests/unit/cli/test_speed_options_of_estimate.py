@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 import planner
 from planner.cli.root import root
 from planner.estimation.job import NAMES
+from planner.memory.card_words import DEFAULT_CARDS
 from planner.results.estimate import Estimate
 
 
@@ -105,13 +106,6 @@ def test_the_cpu_has_no_times(words: list[str], said: str) -> None:
     assert said in result.stderr
 
 
-@pytest.mark.usefixtures("unstarted")
-def test_a_host_without_cards_does_not_say_which_card() -> None:
-    result = run("--cpu", "epyc-7742")
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert "say which card" in result.stderr
-
-
 def test_the_cards_of_a_host_are_those_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
@@ -120,6 +114,10 @@ def test_the_cards_of_a_host_are_those_asked_for(monkeypatch: pytest.MonkeyPatch
         raise planner.PlannerError("enough")
 
     monkeypatch.setattr("planner.estimation.session.memory_budgets", budgets)
+    monkeypatch.setattr("planner.memory.card_words._by_nvml", tuple)
     assert run("--host", "g5.xlarge").exit_code == 1
     assert run("--host", "g5.xlarge", "--gpu", "t4").exit_code == 1
     assert asked == ["a10g", "t4"]
+    asked.clear()
+    assert run("--cpu", "epyc-7742").exit_code == 1  # a host without cards
+    assert asked == list(DEFAULT_CARDS)

@@ -1,0 +1,76 @@
+"""Refuses a Python file in which there cannot be the model, by its syntax alone.
+
+In: a path and the target. Out: nothing, or WrongTargetError that says what the file needs.
+Convention: where the syntax does not decide, nothing is refused.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+
+from planner.config.target import Target
+from planner.errors import WrongTargetError
+from planner.preflight.source import Source, read_source
+
+_MODEL_NAMES = ("build_model", "model")
+# Of the contract, but no model; see worker/target/lookup.py.
+_OTHERS = (
+    "build_batch", "training_step", "build_optimizer", "build_dataset", "inference_step", "collate",
+)  # fmt: skip
+_BUILDER_WORDS = ("model", "net", "build", "make", "create", "get")
+_SHOWN = 8
+
+
+def check_source(path: Path, target: Target) -> None:
+    """Looks for the name, or for what is taken without one.
+
+    Raises:
+        WrongTargetError: it cannot be there.
+    """
+    source = read_source(path)
+    if source is None or not source.is_certain:
+        return
+    if target.name is None:
+        if source.names.isdisjoint(_MODEL_NAMES) and not source.may_hold_model_class:
+            raise WrongTargetError(_no_model(target, source))
+    elif target.name not in source.names and not target.name.startswith("__"):
+        raise WrongTargetError(_no_name(target, target.name, source))
+
+
+def _no_model(target: Target, source: Source) -> str:
+    where = target.location
+    how = "write `def build_model():` that returns the nn.Module"
+    offered = _offered(source.functions)
+    if offered:
+        how += (
+            f", or name a function of it that returns one, like {where}:{offered[0]} "
+            f"(it holds {_listed(offered)})"
+        )
+    return f"{where} has no build_model(), no `model` and no class of an nn.Module; {how}"
+
+
+def _no_name(target: Target, name: str, source: Source) -> str:
+    offered = _offered((*source.functions, *source.classes))
+    near = difflib.get_close_matches(name, sorted(source.names), n=3)
+    if near:
+        hint = f"did you mean {' or '.join(f'{target.location}:{one}' for one in near)}?"
+    elif offered:
+        hint = f"it holds {_listed(offered)}"
+    else:
+        hint = "it holds no function or class"
+    return f"there is no {name!r} in {target.location}; {hint}"
+
+
+def _offered(names: Sequence[str]) -> list[str]:
+    """Those that may build a model, likely names first."""
+    public = [name for name in names if not name.startswith("_") and name not in _OTHERS]
+    return sorted(
+        dict.fromkeys(public),
+        key=lambda name: not any(word in name.lower() for word in _BUILDER_WORDS),
+    )
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
