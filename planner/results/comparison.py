@@ -93,7 +93,10 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardComparison:
-    """The cards, and what they are ranked by. `epoch_samples` is the dataset, None without one."""
+    """The cards, and what they are ranked by. `epoch_samples` is the dataset, None without one.
+
+    `notes` are as in Estimate.
+    """
 
     target: str
     by: RankBy
@@ -103,6 +106,7 @@ class CardComparison:
     config: StepConfig
     versions: Versions
     assumptions: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     engine: str = "emulated"
     values: ValuesResult = NO_VALUES_READ
@@ -113,6 +117,12 @@ class CardComparison:
     def ranking(self) -> tuple[ComparedCard, ...]:
         """The cards, best first."""
         return ranked(self.cards, self.by)
+
+    @property
+    def best(self) -> ComparedCard | None:
+        """The first of the ranking; None where it does not fit, or has nothing to be ranked by."""
+        fitting = (card for card in self.ranking if card.fits)
+        return next((card for card in fitting if _value(card, self.by) is not None), None)
 
     @property
     def remarks(self) -> tuple[str, ...]:

@@ -80,7 +80,7 @@ class Curve:
     need not be a point; `largest_batch_is_bound` says that the search stopped there with everything
     fitting. `knee` is the smallest batch that fits with KNEE_SHARE of the best
     throughput. `config.batch_size` is the batch that was asked for; each point has its own.
-    `gpu_id` is that of the card's record.
+    `gpu_id` is that of the card's record. `notes` are as in Estimate.
     """
 
     target: str
@@ -97,6 +97,7 @@ class Curve:
     config: StepConfig
     versions: Versions
     assumptions: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     engine: str = "emulated"
     largest_batch_is_bound: bool = False

@@ -54,7 +54,8 @@ class Estimate:
 
     `step` holds FLOPs and activations, None where they could not be counted. `is_survey`: every
     card in the database was asked for. `values` are those that the step reads, on the first card.
-    `model_arguments` are those that the model was built with.
+    `model_arguments` are those that the model was built with. `notes` are those of `assumptions`
+    that are good to know and can make no figure wrong.
     """
 
     target: str
@@ -65,6 +66,7 @@ class Estimate:
     optimizer: str
     build_on: str
     assumptions: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     engine: str = EMULATED
     step: StepCounts | None = None

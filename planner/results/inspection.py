@@ -23,6 +23,7 @@ class Inspection:
 
     `gpu` is the card whose kernels ran: it decides what attention and cuDNN keep for backward.
     `gpu_id` is that of its record; `model_arguments` are those that the model was built with.
+    `notes` are as in Estimate.
     """
 
     target: str
@@ -32,6 +33,7 @@ class Inspection:
     model: ModelCounts
     versions: Versions
     assumptions: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     engine: str = "emulated"
     values: ValuesResult = NO_VALUES_READ

@@ -111,6 +111,7 @@ class Verification:
     what other than memory ended it. `tolerance` is the largest share by which the device total may
     be off. `max_batch_of_all_ranks` is the least answer of the processes that torchrun has started
     on this machine; None without it. `model_arguments` are those that the model was built with.
+    `notes` are as in Estimate.
     """
 
     target: str
@@ -128,6 +129,7 @@ class Verification:
     stopped: str = ""
     bound: str = ""
     assumptions: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     values: ValuesResult = NO_VALUES_READ  # of the prediction
     weight_dtypes: tuple[WeightDtype, ...] = ()

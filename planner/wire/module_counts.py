@@ -135,4 +135,5 @@ class ModelCounts:
     resident_bytes: int = 0
     value_reads: tuple[ValueRead, ...] = ()
     assumptions: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # those of the assumptions that can make no figure wrong
     warnings: tuple[str, ...] = ()
