@@ -63,6 +63,7 @@ def compare(
     target: str,
     as_json: bool,
     csv_file: Path | None,
+    verbose: bool,
     quiet: bool,
     **options: Any,
 ) -> None:
@@ -73,7 +74,7 @@ def compare(
     """
     with shown_progress(quiet) as progress:
         found = planner.compare(target, on_progress=progress, **options)
-    print_result(found, "comparison", as_json=as_json)
+    print_result(found, "comparison", as_json=as_json, verbose=verbose)
     if csv_file is not None:  # last: a disk that is full must not cost the table
         write_whole(csv_file, found.to_csv())
     context.exit(fits_or_not(any(card.fits for card in found.cards)))

@@ -67,6 +67,7 @@ def curve(
     target: str,
     as_json: bool,
     csv_file: Path | None,
+    verbose: bool,
     quiet: bool,
     **options: Any,
 ) -> None:
@@ -76,7 +77,7 @@ def curve(
     """
     with shown_progress(quiet) as progress:
         found = planner.curve(target, on_progress=progress, **options)
-    print_result(found, "curve", as_json=as_json)
+    print_result(found, "curve", as_json=as_json, verbose=verbose)
     if csv_file is not None:  # last: a disk that is full must not cost the table
         write_whole(csv_file, found.to_csv())
     context.exit(fits_or_not(any(point.fits for point in found.points)))

@@ -78,10 +78,17 @@ Progress, errors and whatever the model prints go to stderr.
 @shared.timeout("Longest wait for loading the model and for each run: seconds, like 900, or 1h.")
 @shared.hardware_db
 @shared.as_json
+@shared.verbose
 @shared.quiet
 @click.pass_context
 def estimate(
-    context: click.Context, /, target: str, as_json: bool, quiet: bool, **options: Any
+    context: click.Context,
+    /,
+    target: str,
+    as_json: bool,
+    verbose: bool,
+    quiet: bool,
+    **options: Any,
 ) -> None:
     """Say whether a step fits on a card, how large a batch, how fast.
 
@@ -90,5 +97,5 @@ def estimate(
     """
     with shown_progress(quiet) as progress:
         found = planner.estimate(target, on_progress=progress, **options)
-    print_result(found, "estimate", as_json=as_json)
+    print_result(found, "estimate", as_json=as_json, verbose=verbose)
     context.exit(exit_code(found))

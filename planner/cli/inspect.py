@@ -43,8 +43,9 @@ _EXAMPLES = (
 )
 @shared.timeout("Longest wait for loading the model and for counting: seconds, like 900, or 1h.")
 @shared.as_json
+@shared.verbose
 @shared.quiet
-def inspect(target: str, as_json: bool, quiet: bool, **options: Any) -> None:
+def inspect(target: str, as_json: bool, verbose: bool, quiet: bool, **options: Any) -> None:
     """Count what a step costs, module by module.
 
     Parameters, FLOPs of the forward, activations, bytes saved for backward, arithmetic intensity.
@@ -53,4 +54,4 @@ def inspect(target: str, as_json: bool, quiet: bool, **options: Any) -> None:
     """
     with shown_progress(quiet) as progress:
         found = planner.inspect(target, on_progress=progress, **options)
-    print_result(found, "inspect", as_json=as_json)
+    print_result(found, "inspect", as_json=as_json, verbose=verbose)

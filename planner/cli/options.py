@@ -293,4 +293,7 @@ hardware_db = click.option(
     help="Your own records, like ./records: *.yaml of cards, cpus/*.yaml, hosts/*.yaml.",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON in place of a report.")
+verbose = click.option(
+    "-v", "--verbose", is_flag=True, help="Print all rows, and notes on how figures were made."
+)
 quiet = click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")

@@ -57,7 +57,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         "--workers",
         metavar="N",
         callback=_workers,
-        show_default="cores of the host, at most 8",
+        show_default="cores of the host, at most 8; 4 without one",
         help="Workers of the DataLoader, like 8, or none.",
     ),
     click.option(
@@ -145,6 +145,7 @@ _CARD_STEP: tuple[Callable[[Any], Any], ...] = (
     shared.hardware_db,
     shared.as_csv,
     shared.as_json,
+    shared.verbose,
     shared.quiet,
 )
 

@@ -82,10 +82,17 @@ The report or the JSON goes to stdout: complete with 0 and 4, empty with 1 and 2
 @shared.timeout("Longest wait for loading the model and for each probe: seconds, like 900, or 1h.")
 @shared.hardware_db
 @shared.as_json
+@shared.verbose
 @shared.quiet
 @click.pass_context
 def verify(
-    context: click.Context, /, target: str, as_json: bool, quiet: bool, **options: Any
+    context: click.Context,
+    /,
+    target: str,
+    as_json: bool,
+    verbose: bool,
+    quiet: bool,
+    **options: Any,
 ) -> None:
     """Search the largest batch for real, and compare the prediction.
 
@@ -94,5 +101,5 @@ def verify(
     """
     with shown_progress(quiet) as progress:
         found = planner.verify(target, on_progress=progress, **options)
-    print_result(found, "verification", as_json=as_json)
+    print_result(found, "verification", as_json=as_json, verbose=verbose)
     context.exit(ExitCode.FITS if found.is_confirmed else ExitCode.NOT_CONFIRMED)
