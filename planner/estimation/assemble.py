@@ -171,7 +171,8 @@ def _assumptions(answer: DeviceMemory, seen: PredictionInterval | None) -> tuple
     note = answer.budget.note
     return (
         *(() if note is None else (note,)),
-        *_origins(answer, seen),
+        *_calibration(answer.budget.calibration),
+        *_interval(seen),
         *answer.trace.assumptions,
         *answer.values.assumptions(),
         *_searches(answer),
@@ -180,12 +181,11 @@ def _assumptions(answer: DeviceMemory, seen: PredictionInterval | None) -> tuple
 
 def _notes(answer: DeviceMemory, seen: PredictionInterval | None) -> tuple[str, ...]:
     """Those of _assumptions that can make no figure wrong."""
-    return (*_origins(answer, seen), *answer.trace.notes, *_searches(answer))
+    return (*_interval(seen), *answer.trace.notes, *_searches(answer))
 
 
-def _origins(answer: DeviceMemory, seen: PredictionInterval | None) -> tuple[str, ...]:
-    """What a correction by past runs and the interval rest on."""
-    return (*_calibration(answer.budget.calibration), *(() if seen is None else seen.said))
+def _interval(seen: PredictionInterval | None) -> tuple[str, ...]:
+    return () if seen is None else seen.said
 
 
 def _searches(answer: DeviceMemory) -> tuple[str, ...]:

@@ -73,7 +73,7 @@ def speed_of(
     )
     ratio = _time_ratio(answer)
     said = () if ratio is None else (_corrected(answer, ratio),)
-    return replace(found, assumptions=(*said, *found.assumptions), notes=(*said, *found.notes))
+    return replace(found, assumptions=(*said, *found.assumptions))
 
 
 def card_step(
