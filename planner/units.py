@@ -149,6 +149,13 @@ def format_bytes(size_bytes: int) -> str:
     return f"{size_bytes} B"
 
 
+def format_part(part_bytes: int, whole_bytes: int) -> str:
+    """A size and the whole, their unit once where it is the same: 1.68 of 79.1 GiB."""
+    part, whole = format_bytes(part_bytes), format_bytes(whole_bytes)
+    number, _, unit = part.partition(" ")
+    return f"{number if whole.endswith(f' {unit}') else part} of {whole}"
+
+
 def format_count(count: int) -> str:
     """A count with a decimal prefix: 25.6 M, 70.6 B, 512."""
     for factor, unit in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k")):

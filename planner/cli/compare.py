@@ -10,12 +10,17 @@ import click
 import planner
 from planner.cli import options as shared
 from planner.cli.exit_codes import fits_or_not
+from planner.cli.grouped_help import GroupedCommand
 from planner.cli.output import print_result, save
 from planner.cli.progress import shown_progress
 from planner.cli.speed_options import card_step_options
 from planner.machine.whole_files import write_whole
 from planner.results.comparison import RankBy
 
+_EXAMPLES = (
+    "planner compare models/resnet50.py --gpu a100 --gpu h100 --gpu l4",
+    "planner compare models/resnet50.py --by cost --dataset-size 1.28M",
+)
 _EXIT_CODES = """\b
 Exit codes:
   0  done, and the step fits on at least one card
@@ -25,7 +30,7 @@ Exit codes:
 """
 
 
-@click.command(epilog=_EXIT_CODES)
+@click.command(cls=GroupedCommand, examples=_EXAMPLES, epilog=_EXIT_CODES)
 @click.argument("target")
 @click.option(
     "--gpu",
@@ -48,7 +53,8 @@ Exit codes:
     "batch_size",
     metavar="N",
     type=shared.AT_LEAST_1,
-    help="Batch on every card; else each has its own, near its best throughput.",
+    show_default="each card's own, near its best throughput",
+    help="Batch on every card, like 32.",
 )
 @card_step_options
 @click.pass_context
@@ -59,17 +65,18 @@ def compare(
     save_file: Path | None,
     as_json: bool,
     csv_file: Path | None,
+    verbose: bool,
     quiet: bool,
     **options: Any,
 ) -> None:
-    """Rank cards by what a training step of TARGET takes on each: time, cost or energy.
+    """Rank cards for a step: by time, cost or energy.
 
     For each card: does it fit, the largest batch, the time of a step, and what an epoch takes in
     hours, kWh and money. An epoch is --dataset-size samples, else 1.28M.
     """
     with shown_progress(quiet) as progress:
         found = planner.compare(target, on_progress=progress, **options)
-    print_result(found, "comparison", as_json=as_json)
+    print_result(found, "comparison", as_json=as_json, verbose=verbose)
     save(found, save_file)
     if csv_file is not None:  # last: a disk that is full must not cost the table
         write_whole(csv_file, found.to_csv())

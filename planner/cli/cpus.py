@@ -31,7 +31,7 @@ _COLUMNS: tuple[Column[CpuSpec], ...] = (
 @shared.as_json
 @click.pass_context
 def cpus(context: click.Context, hardware_db: Path | None, as_json: bool) -> None:
-    """List the known processors; `planner cpus show CPU` shows one of them with its sources."""
+    """List the known processors; `planner cpus show CPU` shows one."""
     if context.invoked_subcommand is not None:
         return
     tables.print_records("cpus", _COLUMNS, load_cpus(hardware_db).all(), as_json=as_json)

@@ -10,11 +10,17 @@ import click
 import planner
 from planner.cli import options as shared
 from planner.cli.exit_codes import fits_or_not
+from planner.cli.grouped_help import GroupedCommand
 from planner.cli.output import print_result, save
 from planner.cli.progress import shown_progress
 from planner.cli.speed_options import card_step_options
 from planner.machine.whole_files import write_whole
 
+_EXAMPLES = (
+    "planner curve models/resnet50.py --gpu a100",
+    "planner curve models/gpt2.py --gpu rtx4090 --seq 512 --batches 1,4,16,64",
+    "planner curve models/resnet50.py --gpu a100 --global-batch 1024",
+)
 _EXIT_CODES = """\b
 Exit codes:
   0  done, and at least one batch of the curve fits
@@ -35,7 +41,7 @@ def _batches(
         raise click.BadParameter(f"{text!r} is not a list of batches like 1,8,64") from None
 
 
-@click.command(epilog=_EXIT_CODES)
+@click.command(cls=GroupedCommand, examples=_EXAMPLES, epilog=_EXIT_CODES)
 @click.argument("target")
 @click.option(
     "--gpu",
@@ -46,15 +52,17 @@ def _batches(
     "--batches",
     metavar="N,N,...",
     callback=_batches,
-    help="Batches of the curve; else powers of two, the largest that fits and --batch.",
+    show_default="powers of two, the largest that fits and --batch",
+    help="Batches of the curve, like 1,8,64.",
 )
 @click.option(
     "--global-batch",
     metavar="N",
     type=shared.AT_LEAST_1,
-    help="Batch to keep by accumulating: the recommendation says how.",
+    show_default="none",
+    help="Batch to keep by accumulating, like 1024: the recommendation says how.",
 )
-@shared.batch("Batch that is run and recorded; a point of the curve.")
+@shared.batch("Batch that is run and recorded, like 32; a point of the curve.")
 @card_step_options
 @click.pass_context
 def curve(
@@ -64,16 +72,17 @@ def curve(
     save_file: Path | None,
     as_json: bool,
     csv_file: Path | None,
+    verbose: bool,
     quiet: bool,
     **options: Any,
 ) -> None:
-    """Say how fast and how large a training step of TARGET is at each batch on one card.
+    """Say how fast and how large a step is at each batch on one card.
 
     Throughput, memory, what it waits for, energy and cost; the knee, and which batch to take.
     """
     with shown_progress(quiet) as progress:
         found = planner.curve(target, on_progress=progress, **options)
-    print_result(found, "curve", as_json=as_json)
+    print_result(found, "curve", as_json=as_json, verbose=verbose)
     save(found, save_file)
     if csv_file is not None:  # last: a disk that is full must not cost the table
         write_whole(csv_file, found.to_csv())

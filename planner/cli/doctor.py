@@ -25,9 +25,9 @@ _STATES = {"none": "none yet for this torch; the first estimate builds it"}
 @shared.as_json
 @click.pass_context
 def doctor(context: click.Context, as_json: bool) -> None:
-    """Say whether estimates can run on this machine, and what a report of a bug needs to say.
+    """Say whether estimates can run on this machine, and why not.
 
-    Nothing is built, changed or sent; paste what it prints.
+    Nothing is built, changed or sent; a report of a bug needs what it prints.
     """
     found = diagnosis()
     if as_json:

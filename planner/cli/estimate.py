@@ -10,11 +10,17 @@ import click
 import planner
 from planner.cli import options as shared
 from planner.cli.exit_codes import exit_code
+from planner.cli.grouped_help import GroupedCommand
 from planner.cli.output import print_result, save
 from planner.cli.progress import shown_progress
 from planner.cli.speed_options import speed_options
 from planner.memory.card_words import DEFAULT_CARDS
 
+_EXAMPLES = (
+    "planner estimate models/resnet50.py --gpu a100",
+    "planner estimate models/gpt2.py --gpu t4 --gpu l4 --precision amp-fp16",
+    "planner estimate torchvision.models:resnet18 --input 3x224x224 --gpu l4",
+)
 _EXIT_CODES = """\b
 Exit codes:
   0  done, and the step fits on every card asked for
@@ -26,7 +32,7 @@ Progress, errors and whatever the model prints go to stderr.
 """
 
 
-@click.command(epilog=_EXIT_CODES)
+@click.command(cls=GroupedCommand, examples=_EXAMPLES, epilog=_EXIT_CODES)
 @click.argument("target")
 @click.option(
     "--gpu",
@@ -39,14 +45,16 @@ Progress, errors and whatever the model prints go to stderr.
 @click.option(
     "--device",
     type=click.Choice(["cpu"]),
-    help="cpu in the place of a card: some small steps are run on this CPU.",
+    show_default="a card",
+    help="cpu in place of a card: some small steps are run on this CPU.",
 )
 @click.option(
     "--memory",
     metavar="SIZE",
-    help="With --device cpu: the RAM that the process may take, like 16GiB; else what is free.",
+    show_default="what is free",
+    help="With --device cpu: the RAM that the process may take, like 16GiB.",
 )
-@shared.batch("Samples in a batch; with --accumulate, in one micro-batch.")
+@shared.batch("Samples in a batch, like 32; with --accumulate, in one micro-batch.")
 @shared.sequence_length
 @shared.step_options
 @shared.model_arg
@@ -57,7 +65,9 @@ Progress, errors and whatever the model prints go to stderr.
     "--alloc-conf",
     metavar="TEXT",
     multiple=True,
-    help="PYTORCH_CUDA_ALLOC_CONF for the run; repeatable: others are compared without a run.",
+    show_default=shared.ALLOC_CONF_DEFAULT,
+    help="PYTORCH_CUDA_ALLOC_CONF for the run, like expandable_segments:True; repeatable: others "
+    "are compared without a run.",
 )
 @click.option(
     "--no-max-batch",
@@ -68,10 +78,11 @@ Progress, errors and whatever the model prints go to stderr.
 )
 @shared.no_calibration
 @speed_options
-@shared.timeout("Longest wait for loading the model and for each run: seconds, 10m or 1h.")
+@shared.timeout("Longest wait for loading the model and for each run: seconds, like 900, or 1h.")
 @shared.hardware_db
 @shared.save
 @shared.as_json
+@shared.verbose
 @shared.quiet
 @click.pass_context
 def estimate(
@@ -80,10 +91,11 @@ def estimate(
     target: str,
     save_file: Path | None,
     as_json: bool,
+    verbose: bool,
     quiet: bool,
     **options: Any,
 ) -> None:
-    """Say whether a training step of TARGET fits on a card, how large a batch, and how fast.
+    """Say whether a step fits on a card, how large a batch, how fast.
 
     TARGET is a model file (models/gpt2.py), a function or class in it (models/llama.py:llama_1b)
     or in an installed package (torchvision.models:resnet50, with --input 3x224x224).
@@ -95,6 +107,6 @@ def estimate(
             keep_allocations=save_file is not None,
             **options,
         )
-    print_result(found, "estimate", as_json=as_json)
+    print_result(found, "estimate", as_json=as_json, verbose=verbose)
     save(found, save_file)
     context.exit(exit_code(found))

@@ -31,7 +31,7 @@ _COLUMNS: tuple[Column[GpuSpec], ...] = (
 @shared.as_json
 @click.pass_context
 def gpus(context: click.Context, hardware_db: Path | None, as_json: bool) -> None:
-    """List the known cards; `planner gpus show CARD` shows one of them with its sources."""
+    """List the known cards; `planner gpus show CARD` shows one."""
     if context.invoked_subcommand is not None:
         return
     tables.print_records("gpus", _COLUMNS, load_gpus(hardware_db).all(), as_json=as_json)

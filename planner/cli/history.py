@@ -30,7 +30,7 @@ _IDS = click.argument("ids", metavar="ID...", nargs=-1, type=click.IntRange(min=
 @shared.as_json
 @click.pass_context
 def history(context: click.Context, card: str | None, target: str | None, as_json: bool) -> None:
-    """List the verifications kept on this machine; show, export or delete them."""
+    """List, show, export or delete kept verifications."""
     if context.invoked_subcommand is not None:
         return
     found = kept.entries(card=card, target=target)

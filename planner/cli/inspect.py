@@ -9,13 +9,19 @@ import click
 
 import planner
 from planner.cli import options as shared
+from planner.cli.grouped_help import GroupedCommand
 from planner.cli.output import print_result, save
 from planner.cli.progress import shown_progress
 
+_EXAMPLES = (
+    "planner inspect models/resnet50.py",
+    "planner inspect models/gpt2.py --depth 3 --seq 512",
+)
 
-@click.command()
+
+@click.command(cls=GroupedCommand, examples=_EXAMPLES)
 @click.argument("target")
-@shared.batch("Samples in a batch.")
+@shared.batch("Samples in a batch, like 32.")
 @shared.sequence_length
 @click.option(
     "--depth",
@@ -23,11 +29,9 @@ from planner.cli.progress import shown_progress
     type=click.IntRange(min=0),
     default=2,
     show_default=True,
-    help="Levels of modules to show; 0 is the model alone.",
+    help="Levels of modules to show, like 3; 0 is the model alone.",
 )
-@shared.precision(
-    "Dtype of weights and arithmetic, as built without it; it moves bytes, and no FLOPs."
-)
+@shared.precision("Dtype of weights and arithmetic, like bf16; it moves bytes, and no FLOPs.")
 @shared.values_options
 @shared.model_arg
 @shared.input_spec
@@ -36,17 +40,23 @@ from planner.cli.progress import shown_progress
     metavar="NAME",
     default="a100-sxm4-80gb",
     show_default=True,
-    help="Card whose kernels are taken, or auto: this machine's; it moves what they save for "
-    "backward, and no FLOPs.",
+    help="Card whose kernels are taken, like t4, or auto: this machine's; it moves what they "
+    "save, and no FLOPs.",
 )
-@shared.timeout("Longest wait for loading the model and for counting: seconds, 10m or 1h.")
+@shared.timeout("Longest wait for loading the model and for counting: seconds, like 900, or 1h.")
 @shared.save
 @shared.as_json
+@shared.verbose
 @shared.quiet
 def inspect(
-    target: str, save_file: Path | None, as_json: bool, quiet: bool, **options: Any
+    target: str,
+    save_file: Path | None,
+    as_json: bool,
+    verbose: bool,
+    quiet: bool,
+    **options: Any,
 ) -> None:
-    """Count what a training step of TARGET costs, module by module.
+    """Count what a step costs, module by module.
 
     Parameters, FLOPs of the forward, activations, bytes saved for backward, arithmetic intensity.
     TARGET is a model file (models/gpt2.py), a function or class in it (models/llama.py:llama_1b)
@@ -54,5 +64,5 @@ def inspect(
     """
     with shown_progress(quiet) as progress:
         found = planner.inspect(target, on_progress=progress, **options)
-    print_result(found, "inspect", as_json=as_json)
+    print_result(found, "inspect", as_json=as_json, verbose=verbose)
     save(found, save_file)

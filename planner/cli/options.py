@@ -26,6 +26,7 @@ from planner.machine.whole_files import check_place
 from planner.units import parse_seconds
 
 DEFAULTS = StepConfig()
+ALLOC_CONF_DEFAULT = "that of the environment"
 AT_LEAST_1 = click.IntRange(min=1)
 Decorator = Callable[[Any], Any]
 
@@ -73,6 +74,7 @@ def precision(help_text: str) -> Decorator:
     return click.option(
         "--precision",
         type=words(Precision),
+        show_default="as-built: nothing is cast",
         help=help_text,
     )
 
@@ -101,14 +103,15 @@ _VALUES_OPTIONS: tuple[Decorator, ...] = (
         type=words(DataDependent),
         default=DEFAULTS.data_dependent.value,
         show_default=True,
-        help="Sizes that only a card could compute: as of an untrained net, or the worst case.",
+        help="Sizes that only a card could compute: those of an untrained net, or the worst case.",
     ),
     click.option(
         "--size-at",
         "size_at",
         metavar="FILE:LINE=N",
         multiple=True,
-        help="The size that is read at a line of the code, where you know it; repeatable.",
+        show_default="not known",
+        help="The size that is read at a line of your code, like moe.py:41=4096; repeatable.",
     ),
 )
 _STEP_OPTIONS: tuple[Decorator, ...] = (
@@ -120,25 +123,27 @@ _STEP_OPTIONS: tuple[Decorator, ...] = (
         help="A training step, or a forward pass alone.",
     ),
     precision(
-        "Dtype of weights and arithmetic; amp-* is autocast over the weights as built. Without it "
-        "nothing is cast: as-built."
+        "Dtype of weights and arithmetic, like bf16; amp-* is autocast over the weights as built."
     ),
     click.option(
         "--optimizer",
+        metavar="NAME",
         type=words(OptimizerName),
-        help="In the place of the model file's build_optimizer; adamw if there is neither.",
+        show_default="build_optimizer of the model file, else adamw",
+        help=f"One of {', '.join(member.value for member in OptimizerName)}.",
     ),
     click.option(
         "--optimizer-arg",
         "optimizer_arguments",
         metavar="KEY=VALUE",
         multiple=True,
-        help="Argument for --optimizer; repeatable.",
+        show_default="those of the optimizer",
+        help="Argument for --optimizer, like lr=0.1; repeatable.",
     ),
     click.option(
         "--batch-from-data",
         is_flag=True,
-        help="A batch of items of the model file's build_dataset, in the place of build_batch.",
+        help="A batch of items of the model file's build_dataset, in place of build_batch.",
     ),
     click.option("--channels-last", is_flag=True, help="Weights and images in channels_last."),
     click.option(
@@ -152,13 +157,14 @@ _STEP_OPTIONS: tuple[Decorator, ...] = (
         type=AT_LEAST_1,
         default=DEFAULTS.accumulate,
         show_default=True,
-        help="Micro-batches per optimizer step.",
+        help="Micro-batches in an optimizer step, like 4.",
     ),
     click.option(
         "--clip-grad-norm",
         metavar="X",
         type=float,
-        help="torch.nn.utils.clip_grad_norm_ of all gradients to X, before the optimizer's step.",
+        show_default="not clipped",
+        help="clip_grad_norm_ of all gradients before the optimizer's step, like 1.0.",
     ),
     click.option(
         "--ema",
@@ -166,7 +172,8 @@ _STEP_OPTIONS: tuple[Decorator, ...] = (
         is_flag=False,
         flag_value=str(EMA_DECAY),
         callback=_decay,
-        help=f"Keep a moving average of the weights, with a decay of {EMA_DECAY} if none is given.",
+        show_default="none kept",
+        help=f"Keep a moving average of the weights, with a decay like 0.9999; else {EMA_DECAY}.",
     ),
     click.option(
         "--no-set-to-none",
@@ -181,13 +188,14 @@ _STEP_OPTIONS: tuple[Decorator, ...] = (
         type=AT_LEAST_1,
         default=DEFAULTS.steps,
         show_default=True,
-        help="Steps to run; the first ones take less memory than the later ones.",
+        help="Steps to run, like 5; the first ones take less memory than the later ones.",
     ),
     *_VALUES_OPTIONS,
     click.option(
         "--build-on",
         type=words(BuildOn),
-        help="Where the model is constructed; by default where it costs no host memory.",
+        show_default="where it costs no host memory",
+        help="Where the model is constructed.",
     ),
 )
 
@@ -211,7 +219,8 @@ sequence_length = click.option(
     "sequence_length",
     metavar="N",
     type=AT_LEAST_1,
-    help="Length of a sequence, where build_batch takes a sequence_length; else its own default.",
+    show_default="that of build_batch",
+    help="Length of a sequence, like 2048, where build_batch takes a sequence_length.",
 )
 model_arg = click.option(
     "--model-arg",
@@ -219,25 +228,28 @@ model_arg = click.option(
     metavar="KEY=VALUE",
     multiple=True,
     callback=_arguments,
-    help="Argument for the function or class that builds the model; repeatable.",
+    show_default="none",
+    help="Argument for the function or class that builds the model, like depth=12; repeatable.",
 )
 input_spec = click.option(
     "--input",
     "inputs",
     metavar="SPEC",
     multiple=True,
-    help="Input without its batch dimension: 3x224x224 or ids=1024:int64; repeatable. "
-    "In the place of build_batch.",
+    show_default="build_batch of the model file",
+    help="Input without its batch dimension, like 3x224x224 or ids=1024:int64; repeatable.",
 )
 gpu_memory = click.option(
     "--gpu-memory",
     metavar="SIZE",
-    help="Memory of the card, like 24GiB (at most 16 TiB), in the place of its record's.",
+    show_default="that of its record",
+    help="Memory of the card, like 24GiB (at most 16 TiB).",
 )
 reserve = click.option(
     "--reserve",
     metavar="SIZE|%",
     default="0",
+    show_default=True,
     help="Memory to keep free, like 1GiB or 5%.",
 )
 no_calibration = click.option(
@@ -248,7 +260,10 @@ no_calibration = click.option(
     help="Do not correct the figures by past verifications (`planner history`).",
 )
 alloc_conf = click.option(
-    "--alloc-conf", metavar="TEXT", help="PYTORCH_CUDA_ALLOC_CONF for the run."
+    "--alloc-conf",
+    metavar="TEXT",
+    show_default=ALLOC_CONF_DEFAULT,
+    help="PYTORCH_CUDA_ALLOC_CONF for the runs, like expandable_segments:True.",
 )
 
 
@@ -267,7 +282,8 @@ as_csv = click.option(
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
     callback=_in_a_folder,
-    help="Write the figures to FILE as CSV as well.",
+    show_default="no file",
+    help="Write the figures to FILE as CSV as well, like figures.csv.",
 )
 save = click.option(
     "--save",
@@ -281,9 +297,11 @@ hardware_db = click.option(
     "--hardware-db",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Your own records, on top of ours: *.yaml of cards, cpus/*.yaml, hosts/*.yaml.",
+    show_default="ours alone",
+    help="Your own records, like ./records: *.yaml of cards, cpus/*.yaml, hosts/*.yaml.",
 )
-as_json = click.option(
-    "--json", "as_json", is_flag=True, help="Print JSON in the place of a table."
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON in place of a report.")
+verbose = click.option(
+    "-v", "--verbose", is_flag=True, help="Print all rows, and notes on how figures were made."
 )
 quiet = click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")

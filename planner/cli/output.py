@@ -34,14 +34,13 @@ class Document(Protocol):
         ...
 
 
-def print_result(found: Document, report: str, *, as_json: bool) -> None:
+def print_result(found: Document, report: str, *, as_json: bool, verbose: bool) -> None:
     """The JSON of a result, or what `render` of planner.render.terminal.<report> makes of it."""
     if as_json:
         print_text(json.dumps(found.to_dict(), indent=2) + "\n")
     else:
-        print_renderable(
-            import_module(f"planner.render.terminal.{report}").render(shown_record(found))
-        )
+        render = import_module(f"planner.render.terminal.{report}").render
+        print_renderable(render(shown_record(found), verbose=verbose))
 
 
 def save(found: Result, file: Path | None) -> None:

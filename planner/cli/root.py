@@ -15,67 +15,54 @@ import click
 
 from planner import __version__
 from planner.cli.exit_codes import ExitCode
-from planner.cli.terminal import say, silence_stdout
+from planner.cli.terminal import print_text, say, silence_stdout
 from planner.errors import ModelError, PlannerError
 
-# name: (module, object in it, what it does); a test holds the last against the command's own help
+# heading: {name: (module, what it does)}; the object in the module has the name of the command. A
+# test holds the sentences against the commands' own help, and that they fit on a line of 80.
 _COMMANDS = {
-    "estimate": (
-        "planner.cli.estimate",
-        "estimate",
-        "Say whether a training step of TARGET fits on a card, how large a batch, and how fast.",
-    ),
-    "curve": (
-        "planner.cli.curve",
-        "curve",
-        "Say how fast and how large a training step of TARGET is at each batch on one card.",
-    ),
-    "compare": (
-        "planner.cli.compare",
-        "compare",
-        "Rank cards by what a training step of TARGET takes on each: time, cost or energy.",
-    ),
-    "verify": (
-        "planner.cli.verify",
-        "verify",
-        "Search the largest batch of TARGET for real and compare it with the prediction.",
-    ),
-    "inspect": (
-        "planner.cli.inspect",
-        "inspect",
-        "Count what a training step of TARGET costs, module by module.",
-    ),
-    "history": (
-        "planner.cli.history",
-        "history",
-        "List the verifications kept on this machine; show, export or delete them.",
-    ),
-    "show": (
-        "planner.cli.show",
-        "show",
-        "Print a saved result again: what --save wrote, or what --json printed.",
-    ),
-    "gpus": (
-        "planner.cli.gpus",
-        "gpus",
-        "List the known cards; `planner gpus show CARD` shows one of them with its sources.",
-    ),
-    "cpus": (
-        "planner.cli.cpus",
-        "cpus",
-        "List the known processors; `planner cpus show CPU` shows one of them with its sources.",
-    ),
-    "doctor": (
-        "planner.cli.doctor",
-        "doctor",
-        "Say whether estimates can run on this machine, and what a report of a bug needs to say.",
-    ),
-    "hosts": (
-        "planner.cli.hosts",
-        "hosts",
-        "List the known hosts; `planner hosts show HOST` shows one, `show this` measures this one.",
-    ),
+    "Ask": {
+        "estimate": (
+            "planner.cli.estimate",
+            "Say whether a step fits on a card, how large a batch, how fast.",
+        ),
+        "curve": (
+            "planner.cli.curve",
+            "Say how fast and how large a step is at each batch on one card.",
+        ),
+        "compare": ("planner.cli.compare", "Rank cards for a step: by time, cost or energy."),
+    },
+    "Measure": {
+        "verify": (
+            "planner.cli.verify",
+            "Search the largest batch for real, and compare the prediction.",
+        ),
+        "inspect": ("planner.cli.inspect", "Count what a step costs, module by module."),
+        "history": ("planner.cli.history", "List, show, export or delete kept verifications."),
+        "show": ("planner.cli.show", "Print a saved result again: of --save or of --json."),
+    },
+    "Hardware and machine": {
+        "gpus": ("planner.cli.gpus", "List the known cards; `planner gpus show CARD` shows one."),
+        "cpus": (
+            "planner.cli.cpus",
+            "List the known processors; `planner cpus show CPU` shows one.",
+        ),
+        "hosts": (
+            "planner.cli.hosts",
+            "List the known hosts; `planner hosts show this` measures this one.",
+        ),
+        "doctor": (
+            "planner.cli.doctor",
+            "Say whether estimates can run on this machine, and why not.",
+        ),
+    },
 }
+_MODULES = {name: module for group in _COMMANDS.values() for name, (module, _) in group.items()}
+_TO_BEGIN = (
+    "planner estimate models/resnet50.py --gpu a100",
+    "planner curve models/gpt2.py --gpu a100 --precision amp-bf16",
+    "planner compare models/resnet50.py --gpu a100 --gpu h100 --gpu l4",
+)
 
 
 class Root(click.Group):
@@ -83,20 +70,27 @@ class Root(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of the commands, in the order of the help."""
-        return list(_COMMANDS)
+        return list(_MODULES)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of that name, imported now; None when there is none."""
-        if cmd_name not in _COMMANDS:
+        if cmd_name not in _MODULES:
             return None
-        module, name, _ = _COMMANDS[cmd_name]
-        command: click.Command = getattr(import_module(module), name)
+        command: click.Command = getattr(import_module(_MODULES[cmd_name]), cmd_name)
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list of commands in the help, without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, _, text) in _COMMANDS.items()])
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Examples, the commands in their groups, then the options; no command is imported."""
+        with formatter.section("To begin, in a checkout"):
+            for example in _TO_BEGIN:
+                formatter.write(f"{'':{formatter.current_indent}}{example}\n")
+        widest = max(map(len, _MODULES))
+        for heading, group in _COMMANDS.items():
+            with formatter.section(heading):
+                formatter.write_dl(
+                    [(f"{name:{widest}}", text) for name, (_, text) in group.items()]
+                )
+        click.Command.format_options(self, ctx, formatter)
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> Any:
         """Runs the command line and ends the process (SystemExit) with the exit code."""
@@ -133,12 +127,13 @@ def _say_error(message: str, frames: str = "") -> None:
 @click.group(
     cls=Root,
     invoke_without_command=True,
+    subcommand_metavar="COMMAND ...",
+    epilog="planner COMMAND --help has the options of a command, and more examples.",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="planner", message="%(prog)s %(version)s")
 @click.pass_context
 def root(context: click.Context) -> None:
-    """Does a PyTorch model fit on a GPU, and how large a batch? Answered without the GPU."""
+    """Does a PyTorch job fit on a GPU, how large a batch, how fast? No GPU needed."""
     if context.invoked_subcommand is None:
-        click.echo(context.get_help(), err=True)
-        context.exit(ExitCode.USAGE)
+        print_text(f"{context.get_help()}\n")

@@ -21,8 +21,9 @@ _REPORTS = {"compare": "comparison", "verify": "verification"}  # others have th
 @click.command(epilog=_EXIT_CODES)
 @click.argument("file", type=click.Path(path_type=Path))
 @shared.as_json
-def show(file: Path, as_json: bool) -> None:
-    """Print a saved result again: what --save wrote, or what --json printed.
+@shared.verbose
+def show(file: Path, as_json: bool, verbose: bool) -> None:
+    """Print a saved result again: of --save or of --json.
 
     Nothing is run, and PyTorch is not imported. A file of --json has no list of all blocks of
     memory, so the report of an estimate is without its largest tensors.
@@ -32,4 +33,4 @@ def show(file: Path, as_json: bool) -> None:
 
     found = load(file)
     command = kind_of_result(found).command
-    print_result(found, _REPORTS.get(command, command), as_json=as_json)
+    print_result(found, _REPORTS.get(command, command), as_json=as_json, verbose=verbose)

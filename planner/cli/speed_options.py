@@ -39,10 +39,12 @@ def _off_if_given(context: click.Context, parameter: click.Parameter, given: boo
     return False if given else None
 
 
+DATASET_SIZE_DEFAULT = "no epoch is counted; compare: 1.28M"
 _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option(
         "--data",
         metavar="ITEM",
+        show_default="the input is not counted",
         help="What a worker prepares: imagenet-jpeg, tokens, tensor, or milliseconds per item.",
     ),
     click.option(
@@ -55,13 +57,15 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         "--workers",
         metavar="N",
         callback=_workers,
-        help="Workers of the DataLoader, or none; else as many as the host has cores, at most 8.",
+        show_default="cores of the host, at most 8; 4 without one",
+        help="Workers of the DataLoader, like 8, or none.",
     ),
     click.option(
         "--prefetch-factor",
         metavar="N",
         type=click.IntRange(min=1),
-        help="Batches that each worker prepares ahead; torch's own is 2.",
+        show_default="2, as in torch",
+        help="Batches that each worker prepares ahead, like 4.",
     ),
     click.option(
         "--no-pin-memory",
@@ -73,29 +77,39 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option(
         "--cpu",
         metavar="NAME",
+        show_default="none",
         help="Processor of the host, like epyc-7742. `planner cpus` lists them.",
     ),
     click.option(
         "--host",
         metavar="NAME",
+        show_default="none",
         help="Host, like p4d.24xlarge, or this. `planner hosts` lists them.",
     ),
-    click.option("--ram", metavar="SIZE", help="RAM that the job may take, like 64GiB."),
+    click.option(
+        "--ram",
+        metavar="SIZE",
+        show_default="that of --host",
+        help="RAM that the job may take, like 64GiB.",
+    ),
     click.option(
         "--price",
         metavar="PRICE",
-        help="Rent of the card, like '2.49 USD/h'; else the rents in its record.",
+        show_default="rents of --host or of the card's record",
+        help="Rent of the card, like '2.49 USD/h'.",
     ),
     click.option(
         "--dataset-size",
         metavar="N",
+        show_default=DATASET_SIZE_DEFAULT,
         help="Samples in an epoch, like 50000 or 1.28M.",
     ),
     click.option(
         "--pue",
         metavar="RATIO",
         type=float,
-        help="Power of the building over that of its machines; without it 1.",
+        show_default="1",
+        help="Power of the building over that of its machines, like 1.2.",
     ),
 )
 
@@ -125,11 +139,14 @@ _CARD_STEP: tuple[Callable[[Any], Any], ...] = (
     shared.reserve,
     shared.alloc_conf,
     shared.no_calibration,
-    shared.timeout("Longest wait for loading the model and for each run: seconds, 10m or 1h."),
+    shared.timeout(
+        "Longest wait for loading the model and for each run: seconds, like 900, or 1h."
+    ),
     shared.hardware_db,
     shared.as_csv,
     shared.save,
     shared.as_json,
+    shared.verbose,
     shared.quiet,
 )
 

@@ -10,10 +10,16 @@ import click
 import planner
 from planner.cli import options as shared
 from planner.cli.exit_codes import ExitCode
+from planner.cli.grouped_help import GroupedCommand
 from planner.cli.options import AT_LEAST_1
 from planner.cli.output import print_result, save
 from planner.cli.progress import shown_progress
 
+_EXAMPLES = (
+    "planner verify models/mlp.py --emulated t4",
+    "planner verify models/resnet50.py --device cuda:0 --safety 1GiB",
+    "planner verify models/mlp.py --device cpu --memory 3GiB",
+)
 _EXIT_CODES = """\b
 Exit codes:
   0  done, and the prediction is confirmed
@@ -25,27 +31,31 @@ The report or the JSON goes to stdout: complete with 0 and 4, empty with 1 and 2
 """
 
 
-@click.command(epilog=_EXIT_CODES)
+@click.command(cls=GroupedCommand, examples=_EXAMPLES, epilog=_EXIT_CODES)
 @click.argument("target")
 @click.option(
     "--emulated",
     metavar="NAME",
-    help="An emulated card in the place of a physical one, like a100; no GPU is needed.",
+    show_default="a physical card",
+    help="An emulated card in place of a physical one, like a100; no GPU is needed.",
 )
 @click.option(
     "--device",
     metavar="NAME",
-    help="cpu, cuda or cuda:N; the first card that is visible when neither is given.",
+    show_default="the first visible card",
+    help="What to run on, like cuda:0, or cpu.",
 )
 @click.option(
     "--memory",
     metavar="SIZE",
-    help="With --device cpu: the RAM that the run may take, like 3GiB; else what is available.",
+    show_default="what is available",
+    help="With --device cpu: the RAM that the run may take, like 3GiB.",
 )
 @click.option(
     "--safety",
     metavar="SIZE|%",
     default="0",
+    show_default=True,
     help="Memory to keep free while it is searched and predicted, like 1GiB or 5%.",
 )
 @click.option(
@@ -53,23 +63,28 @@ The report or the JSON goes to stdout: complete with 0 and 4, empty with 1 and 2
     metavar="%",
     default="3%",
     show_default=True,
-    help="By how much the predicted device total may be off.",
+    help="By how much the predicted device total may be off, like 5%.",
 )
-@click.option("--max-batch", metavar="N", type=AT_LEAST_1, help="Try no batch beyond this one.")
-@shared.batch("Batch at which the step is first looked at; the search does not depend on it.")
+@click.option(
+    "--max-batch",
+    metavar="N",
+    type=AT_LEAST_1,
+    show_default="no limit",
+    help="Try no batch beyond this one, like 512.",
+)
+@shared.batch(
+    "Batch at which the step is first looked at, like 4; the search does not depend on it."
+)
 @shared.sequence_length
 @shared.step_options
 @shared.model_arg
 @shared.input_spec
-@click.option(
-    "--alloc-conf",
-    metavar="TEXT",
-    help="PYTORCH_CUDA_ALLOC_CONF for the runs.",
-)
-@shared.timeout("Longest wait for loading the model and for each probe: seconds, 10m or 1h.")
+@shared.alloc_conf
+@shared.timeout("Longest wait for loading the model and for each probe: seconds, like 900, or 1h.")
 @shared.hardware_db
 @shared.save
 @shared.as_json
+@shared.verbose
 @shared.quiet
 @click.pass_context
 def verify(
@@ -78,16 +93,17 @@ def verify(
     target: str,
     save_file: Path | None,
     as_json: bool,
+    verbose: bool,
     quiet: bool,
     **options: Any,
 ) -> None:
-    """Search the largest batch of TARGET for real and compare it with the prediction.
+    """Search the largest batch for real, and compare the prediction.
 
     Each probe runs full steps in a process of its own, on a physical GPU, on the CPU under a limit
     of memory, or on an emulated card. TARGET is that of planner estimate.
     """
     with shown_progress(quiet) as progress:
         found = planner.verify(target, on_progress=progress, **options)
-    print_result(found, "verification", as_json=as_json)
+    print_result(found, "verification", as_json=as_json, verbose=verbose)
     save(found, save_file)
     context.exit(ExitCode.FITS if found.is_confirmed else ExitCode.NOT_CONFIRMED)

@@ -80,6 +80,10 @@ def assemble(
             *dict.fromkeys(text for found in speeds for text in found.assumptions),
             *((_NOT_RUN,) if is_survey and answers[0].batch is not None else ()),
         ),
+        notes=(
+            *_shared(views, _notes),
+            *dict.fromkeys(text for found in speeds for text in found.notes),
+        ),
         warnings=(*_shared(views, _warnings), *dict.fromkeys(run_warnings)),
         step=None if counted is None else counted.step,
         is_survey=is_survey,
@@ -165,17 +169,32 @@ def _listed(names: Sequence[str]) -> str:
 
 def _assumptions(answer: DeviceMemory, seen: PredictionInterval | None) -> tuple[str, ...]:
     note = answer.budget.note
-    named = () if note is None else (note,)
+    return (
+        *(() if note is None else (note,)),
+        *_calibration(answer.budget.calibration),
+        *_interval(seen),
+        *answer.trace.assumptions,
+        *answer.values.assumptions(),
+        *_searches(answer),
+    )
+
+
+def _notes(answer: DeviceMemory, seen: PredictionInterval | None) -> tuple[str, ...]:
+    """Those of _assumptions that can make no figure wrong."""
+    return (*_interval(seen), *answer.trace.notes, *_searches(answer))
+
+
+def _interval(seen: PredictionInterval | None) -> tuple[str, ...]:
+    return () if seen is None else seen.said
+
+
+def _searches(answer: DeviceMemory) -> tuple[str, ...]:
+    """How the largest values were searched, where not by a replay as usual."""
     emptied = (
         f"the model's code empties the allocator's cache ({answer.empties_cache} times); the "
         "largest batch takes it into account",
     )
     return (
-        *named,
-        *_calibration(answer.budget.calibration),
-        *(() if seen is None else seen.said),
-        *answer.trace.assumptions,
-        *answer.values.assumptions(),
         *(emptied if answer.empties_cache else ()),
         *_by_runs(answer.batch, SearchAxis.BATCH),
         *_by_runs(answer.sequence, SearchAxis.SEQUENCE),

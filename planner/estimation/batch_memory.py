@@ -60,9 +60,7 @@ class BatchMemory:
         reserved_bytes = self._reserved_bytes(batch_size, fits=self.fits(batch_size))
         if reserved_bytes is None:
             return None
-        budget = self.answer.budget
-        beside_bytes = budget.context_overhead_bytes + budget.reserved_offset_bytes
-        return reserved_bytes + beside_bytes + budget.outside_bytes
+        return self.answer.budget.device_total_bytes(reserved_bytes)
 
     def _reserved_bytes(self, batch_size: int, *, fits: bool) -> int | None:
         answer, batch_1 = self.answer, self.answer.batch_1

@@ -12,6 +12,7 @@ from planner.errors import LibraryError, ModelError
 from planner.estimation.alloc_conf import what_ifs
 from planner.estimation.context import RunContext
 from planner.estimation.drawn_runs import drawn_runs
+from planner.estimation.found_so_far import NOW, largest_found, peak_found
 from planner.estimation.largest_search import AxisSearch, RecordedStep, recorded_run
 from planner.estimation.probes import ProbeRuns, SearchAxis
 from planner.memory.allocator.replay import Request
@@ -23,6 +24,9 @@ from planner.results.device_estimate import WhatIf
 from planner.results.values import NO_VALUES_READ, ValuesResult
 from planner.units import format_bytes
 from planner.wire.trace import AllocationTrace, EventKind, Outcome, StepTrace
+
+_SEARCHING = f"searching the largest {SearchAxis.BATCH.label}"
+_FINISHING = "finishing its figures"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +91,9 @@ class DeviceMemorySearch:
             fits, held = False, RecordedStep(trace=beyond_all_cards(free.trace))
         else:
             fits, held = self._on_full_card(free)
+        self._say(
+            peak_found(self.budget, held.trace, fits=fits), _SEARCHING if search else _FINISHING
+        )
         batch = self._largest(SearchAxis.BATCH, free, fits) if search else None
         longest = None
         if search and sequence and setup.config.sequence_length is not None:
@@ -118,7 +125,13 @@ class DeviceMemorySearch:
 
     def _largest(self, axis: SearchAxis, free: RecordedStep, fits: bool) -> LargestValue:
         runs = ProbeRuns(setup=self.setup, budget=self.budget, axis=axis)
-        return AxisSearch(runs=runs, recorded=free, fits=fits).largest()
+        found = AxisSearch(runs=runs, recorded=free, fits=fits).largest()
+        self._say(largest_found(axis, found), _FINISHING)
+        return found
+
+    def _say(self, found: str, following: str) -> None:
+        text = f"{found}{NOW}{following}" if found else following
+        self.setup.progress(f"{self.budget.requested}: {text}")
 
     def _on_full_card(self, free: RecordedStep) -> tuple[bool, RecordedStep]:
         """Whether the step fits, and the run that holds on this card."""

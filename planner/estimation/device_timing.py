@@ -38,6 +38,7 @@ class DeviceTiming:
     host: HostNeeds
     cost: StepCost
     assumptions: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def device_timings(
@@ -116,7 +117,8 @@ def speed(
         time=_time(step, parts, found, largest_batch),
         host=host,
         cost=_cost(step, parts),
-        assumptions=_assumptions(step, parts),
+        assumptions=(*_assumptions(step, parts), *_interval_words(step)),
+        notes=_interval_words(step),
     )
 
 
@@ -202,13 +204,16 @@ def _assumptions(step: TimedStep, parts: StepParts) -> tuple[str, ...]:
             "the copy to the card is taken to overlap the step, as where the next batch is copied "
             "ahead, non_blocking; else its time comes on top"
         )
-    spread = _spread(step)
-    if spread is not None:
-        said.append(
-            f"interval of the step time: {format_percent(spread.coverage, 1)} of such cases, by "
-            f"{spread.basis}"
-        )
     return tuple(said)
+
+
+def _interval_words(step: TimedStep) -> tuple[str, ...]:
+    """What the interval of the step time rests on."""
+    spread = _spread(step)
+    if spread is None:
+        return ()
+    covered = format_percent(spread.coverage, 1)
+    return (f"interval of the step time: {covered} of such cases, by {spread.basis}",)
 
 
 def _host_words(card: GpuSpec, request: JobConfig) -> tuple[str, ...]:

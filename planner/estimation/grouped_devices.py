@@ -19,12 +19,14 @@ from planner.estimation.device_memory import (
     model_error,
 )
 from planner.estimation.drawn_runs import drawn_runs
+from planner.estimation.found_so_far import NOW
 from planner.estimation.probes import ProbeRuns, SearchAxis, probe_of, sample_of
 from planner.memory.allocator.replay import Request, replay
 from planner.memory.budget import MemoryBudget, with_outside
 from planner.memory.largest import LargestValue, ReplayTarget, SearchStart, forecasts
 from planner.memory.scaling import Sample
 from planner.memory.search import Capacity, Probe, Verdict
+from planner.units import format_bytes
 from planner.wire.trace import Outcome, RequestLog, StepTrace
 
 # Of each parameter: weight, gradient and two states of Adam in float32. For a guess alone.
@@ -53,10 +55,14 @@ class GroupedDevices:
         first = max(self.budgets, key=lambda budget: budget.capacity_bytes)
         major, minor = first.card.compute_capability
         setup, asked = self.setup, self.setup.config.batch_size
-        setup.progress(f"compute capability {major}.{minor}: batch {asked}")
+        group = f"compute capability {major}.{minor}"
+        setup.progress(f"{group}: batch {asked}")
         trace, log = setup.runner.requests(setup.cards.unlimited(first), setup.config)
         if trace.outcome is Outcome.MODEL_ERROR:
             raise model_error(trace)
+        if search and trace.outcome is Outcome.COMPLETED:
+            peak = f"peak reserved {format_bytes(trace.peak_reserved_bytes)}"
+            setup.progress(f"{group}: {peak}{NOW}searching the largest batches")
         taken_bytes = trace.outside.total_bytes
         budgets = tuple(with_outside(budget, taken_bytes) for budget in self.budgets)
         return replace(self, budgets=budgets)._answers(search, trace, log)

@@ -74,6 +74,11 @@ class MemoryBudget:
         """
         return self.allocatable_bytes - self.outside_bytes
 
+    def device_total_bytes(self, peak_reserved_bytes: int) -> int:
+        """What the driver would show of a step with this peak reserved, as past runs correct it."""
+        beside_bytes = self.context_overhead_bytes + self.reserved_offset_bytes
+        return peak_reserved_bytes + beside_bytes + self.outside_bytes
+
     @property
     def allocatable_bytes(self) -> int:
         """What the step may take, from PyTorch's allocator and beside it."""

@@ -106,6 +106,7 @@ def compare(
             config=settled(step.setup.config, weights),
             versions=step.child.versions,
             assumptions=(*said, *_assumptions(found, answers), *([] if dataset_size else [_EPOCH])),
+            notes=_notes(found, answers),
             warnings=_warnings(step, answers, [*failures.values(), *_not_fitting(found)]),
             values=answers[0].values if answers else NO_VALUES_READ,
             weight_dtypes=weights,
@@ -191,6 +192,15 @@ def _assumptions(found: Sequence[Compared], answers: Sequence[DeviceMemory]) -> 
         *dict.fromkeys(text for answer in answers for text in answer.trace.assumptions),
         *answers[0].values.assumptions(),
         *dict.fromkeys(text for one in speeds for text in one.assumptions),
+    )
+
+
+def _notes(found: Sequence[Compared], answers: Sequence[DeviceMemory]) -> tuple[str, ...]:
+    """Those of the assumptions that can make no figure wrong."""
+    speeds = [one.speed for one in found if one.speed is not None]
+    return (
+        *dict.fromkeys(text for answer in answers for text in answer.trace.notes),
+        *dict.fromkeys(text for one in speeds for text in one.notes),
     )
 
 

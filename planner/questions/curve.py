@@ -8,7 +8,7 @@ target, card, batches, options
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -173,6 +173,7 @@ def _curve(
         config=settled(config, weights),
         versions=step.child.versions,
         assumptions=_assumptions(answer, there),
+        notes=(*answer.trace.notes, *_of_speeds(there, lambda one: one.notes)),
         warnings=(
             *answer.trace.warnings,
             *answer.values.warnings(),
@@ -216,13 +217,18 @@ def _point(
 
 def _assumptions(answer: DeviceMemory, found: dict[int, DeviceTiming]) -> tuple[str, ...]:
     note = answer.budget.note
-    said = dict.fromkeys(text for one in found.values() for text in one.assumptions)
-    basis = dict.fromkeys(text for one in found.values() for text in one.cost.basis)
     return (
         *(() if note is None else (note,)),
         *answer.trace.assumptions,
         *answer.values.assumptions(),
         _BY_REPLAY,
-        *said,
-        *basis,
+        *_of_speeds(found, lambda one: one.assumptions),
+        *_of_speeds(found, lambda one: one.cost.basis),
     )
+
+
+def _of_speeds(
+    found: dict[int, DeviceTiming], texts: Callable[[DeviceTiming], Sequence[str]]
+) -> tuple[str, ...]:
+    """Texts of all batches, once each."""
+    return tuple(dict.fromkeys(text for one in found.values() for text in texts(one)))

@@ -72,6 +72,7 @@ def inspect(
             model=counts,
             versions=child.versions,
             assumptions=(*note, *counts.assumptions, *values.assumptions()),
+            notes=counts.notes,
             warnings=(*counts.warnings, *values.warnings(), *child.runner.warnings),
             values=values,
             model_arguments=asked.given,

@@ -133,6 +133,8 @@ class CardComparison(Result):
     """What the figures were made with."""
     assumptions: tuple[str, ...] = ()
     """What was chosen for the caller, a sentence each."""
+    notes: tuple[str, ...] = ()
+    """Those of `assumptions` that are good to know and can make no figure wrong."""
     warnings: tuple[str, ...] = ()
     """What makes figures doubtful, a sentence each."""
     engine: str = "emulated"
@@ -148,6 +150,12 @@ class CardComparison(Result):
     def ranking(self) -> tuple[ComparedCard, ...]:
         """The cards, best first."""
         return ranked(self.cards, self.by)
+
+    @property
+    def best(self) -> ComparedCard | None:
+        """The first of the ranking; None where it does not fit, or has nothing to be ranked by."""
+        fitting = (card for card in self.ranking if card.fits)
+        return next((card for card in fitting if _value(card, self.by) is not None), None)
 
     @property
     def remarks(self) -> tuple[str, ...]:

@@ -123,6 +123,8 @@ class Curve(Result):
     """What the figures were made with."""
     assumptions: tuple[str, ...] = ()
     """What was chosen for the caller, a sentence each."""
+    notes: tuple[str, ...] = ()
+    """Those of `assumptions` that are good to know and can make no figure wrong."""
     warnings: tuple[str, ...] = ()
     """What makes figures doubtful, a sentence each."""
     engine: str = "emulated"

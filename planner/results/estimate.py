@@ -80,6 +80,8 @@ class Estimate(Result):
     """Where the model was built: "meta", "cpu" or "device"."""
     assumptions: tuple[str, ...] = ()
     """What was chosen for the caller, a sentence each."""
+    notes: tuple[str, ...] = ()
+    """Those of `assumptions` that are good to know and can make no figure wrong."""
     warnings: tuple[str, ...] = ()
     """What makes figures doubtful, a sentence each."""
     engine: str = EMULATED

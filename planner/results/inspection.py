@@ -48,6 +48,8 @@ class Inspection(Result):
     """What the counts were made with."""
     assumptions: tuple[str, ...] = ()
     """What was chosen for the caller, a sentence each."""
+    notes: tuple[str, ...] = ()
+    """Those of `assumptions` that are good to know and can make no figure wrong."""
     warnings: tuple[str, ...] = ()
     """What makes figures doubtful, a sentence each."""
     engine: str = "emulated"

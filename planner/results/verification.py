@@ -170,6 +170,8 @@ class Verification(Result):
     """What other than memory ended the search; "": memory did."""
     assumptions: tuple[str, ...] = ()
     """What was chosen for the caller, a sentence each."""
+    notes: tuple[str, ...] = ()
+    """Those of `assumptions` that are good to know and can make no figure wrong."""
     warnings: tuple[str, ...] = ()
     """What makes figures doubtful, a sentence each."""
     values: ValuesResult = NO_VALUES_READ

@@ -62,6 +62,7 @@ def compare(
         stopped=searched.stopped,
         bound=searched.bound,
         assumptions=() if known is None else known.assumptions,
+        notes=() if known is None else known.notes,
         warnings=(*warnings, *(() if known is None else known.warnings)),
         values=NO_VALUES_READ if known is None else known.values,
         weight_dtypes=() if known is None else known.counts.weight_dtypes,

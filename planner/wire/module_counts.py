@@ -128,5 +128,7 @@ class ModelCounts:
     """Values that the step reads from the card."""
     assumptions: tuple[str, ...] = ()
     """What was chosen for the caller, a sentence each."""
+    notes: tuple[str, ...] = ()
+    """Those of `assumptions` that are good to know and can make no figure wrong."""
     warnings: tuple[str, ...] = ()
     """What makes figures doubtful, a sentence each."""

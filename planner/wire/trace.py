@@ -302,6 +302,7 @@ class StepTrace:
     value_reads: tuple[ValueRead, ...] = ()
     parted_reads: tuple[ReadSite, ...] = ()  # places that read otherwise than the values pass
     assumptions: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # those of the assumptions that can make no figure wrong
     warnings: tuple[str, ...] = ()
     failure: Failure | None = None
 

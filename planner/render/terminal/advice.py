@@ -13,6 +13,7 @@ from planner.results.estimate import Estimate
 from planner.units import MIB, format_bytes
 from planner.wire.trace import TensorCategory
 
+_EXPANDABLE = "expandable_segments:True"
 _CAST_TO_HALF = (Precision.FP16, Precision.BF16)
 _WORTH_BYTES = MIB  # below it there is nothing to save
 # Classes that keep two values for each parameter.
@@ -26,15 +27,29 @@ def advice(estimate: Estimate) -> tuple[str, ...]:
     if not small:
         return ()
     said = [_shortfall(entry, estimate.config) for entry in small]
-    if any(_is_fragmented(entry) for entry in small) and estimate.config.alloc_conf is None:
+    if _may_be_fragmented(estimate):
         said.append(
-            "peak allocated would fit, peak reserved does not; --alloc-conf "
-            "expandable_segments:True lowers what the allocator reserves beyond it"
+            f"peak allocated would fit, peak reserved does not; --alloc-conf {_EXPANDABLE} lowers "
+            "what the allocator reserves beyond it"
         )
     less = _takes_less(estimate)
     if less:
         said.append(f"to take less memory: {'; '.join(less)}")
     return tuple(said)
+
+
+def changes_that_take_less(estimate: Estimate) -> tuple[str, ...]:
+    """Options alone that may make the step fit where it does not; none where it fits everywhere."""
+    if all(entry.fits for entry in estimate.gpus):
+        return ()
+    segments = (f"--alloc-conf {_EXPANDABLE}",) if _may_be_fragmented(estimate) else ()
+    return (*segments, *(text.partition(" (")[0] for text in _takes_less(estimate)))
+
+
+def _may_be_fragmented(estimate: Estimate) -> bool:
+    """Whether on some card what is allocated would fit, under the allocator's default setting."""
+    small = [entry for entry in estimate.gpus if not entry.fits]
+    return any(map(_is_fragmented, small)) and estimate.config.alloc_conf is None
 
 
 def _shortfall(entry: DeviceEstimate, config: StepConfig) -> str:

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from planner.render.terminal.heading import any_batch, software, values_line
-from planner.render.terminal.layout import FittedTable, titled_lists
+from planner.render.terminal.layout import FittedTable, closing, verdict_lines, warning_line
 from planner.results.comparison import CardComparison, ComparedCard, RankBy
 from planner.units import format_duration, format_range, format_significant
 
@@ -31,9 +31,13 @@ _LEFT_OUT_FIRST = (5, 3, 7, 4, 8, 9, 10, 6)
 _KEPT_BY = {RankBy.TIME: 6, RankBy.COST: 10, RankBy.ENERGY: 9}  # what it is ranked by stays
 
 
-def render(comparison: CardComparison) -> RenderableType:
-    """The whole report: the cards, who was left out, prices, warnings, assumptions."""
-    parts: list[RenderableType] = [_heading(comparison)]
+def render(comparison: CardComparison, *, verbose: bool = False) -> RenderableType:
+    """The whole report: the best card, all cards, who was left out, prices, warnings, assumptions.
+
+    With `verbose` it has notes on the figures too.
+    """
+    parts: list[RenderableType] = [verdict_lines(_verdict(comparison)), Text()]
+    parts.append(_heading(comparison))
     if comparison.cards:
         parts += [Text(), _table(comparison)]
     left_out = [f"{card.requested}: {card.reason}" for card in comparison.left_out]
@@ -41,10 +45,28 @@ def render(comparison: CardComparison) -> RenderableType:
         ("ranking", comparison.remarks),
         ("not compared", left_out),
         ("prices", _prices(comparison)),
-        ("warnings", comparison.warnings),
-        ("assumed", comparison.assumptions),
     )
-    return Group(*parts, *titled_lists(sections))
+    return Group(*parts, *closing(sections, comparison, verbose=verbose))
+
+
+def _verdict(comparison: CardComparison) -> list[tuple[str, Text]]:
+    """The best card that fits, what it is best at, and on how many cards it fits."""
+    number = sum(card.fits for card in comparison.cards)
+    fits = f"fits on {number} of {len(comparison.cards)} cards"
+    style = "bold green" if number else "bold red"
+    best = comparison.best
+    if best is None:
+        return [("all cards", Text(fits, style=style)), *warning_line(comparison)]
+    at = "" if best.batch_size is None else f" at batch {best.batch_size}"
+    text = Text(f"{best.requested}, {_value(best, comparison.by)}{at}", style=style)
+    text.append(f"; {fits}", style="not bold default")
+    return [(f"best by {comparison.by.value}", text), *warning_line(comparison)]
+
+
+def _value(card: ComparedCard, by: RankBy) -> str:
+    """What it is ranked by, in words: the cell of the table with its heading."""
+    cell = _cells(0, card)[_KEPT_BY[by]].plain
+    return f"about {cell} {'samples/s' if by is RankBy.TIME else 'an epoch'}"
 
 
 def _heading(comparison: CardComparison) -> RenderableType:

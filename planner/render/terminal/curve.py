@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from planner.render.terminal.heading import any_batch, software, values_line
-from planner.render.terminal.layout import GAP, FittedTable, titled_lists
+from planner.render.terminal.layout import GAP, FittedTable, closing, verdict_lines, warning_line
 from planner.results.curve import KNEE_SHARE, Curve, CurvePoint, recommendation
 from planner.units import (
     format_bytes,
@@ -30,18 +30,23 @@ _BOUND = 4
 _LEFT_OUT_FIRST = (6, 5, 1, 4)  # cost, J/sample, step, bound by
 
 
-def render(curve: Curve) -> RenderableType:
-    """The whole report: the chart, the table, the recommendation, warnings, assumptions."""
-    best = recommendation(curve.points, curve.global_batch_size).sentence
-    parts: list[RenderableType] = [_heading(curve)]
+def render(curve: Curve, *, verbose: bool = False) -> RenderableType:
+    """The whole report: recommendation, chart, table, warnings, assumptions; notes if `verbose`."""
+    parts: list[RenderableType] = [verdict_lines(_verdict(curve)), Text(), _heading(curve)]
     if curve.points:
         parts += [Text(), _Chart(curve), Text(), _table(curve)]
-    sections = (
-        ("recommended", (best,)),
-        ("warnings", curve.warnings),
-        ("assumed", curve.assumptions),
-    )
-    return Group(*parts, *titled_lists(sections))
+    return Group(*parts, *closing((), curve, verbose=verbose))
+
+
+def _verdict(curve: Curve) -> list[tuple[str, Text]]:
+    """What fits, which batch to take, and that there are warnings."""
+    fits = any(point.fits for point in curve.points)
+    best = recommendation(curve.points, curve.global_batch_size).sentence
+    lines = [
+        (curve.gpu, Text(_largest(curve), style="bold green" if fits else "bold red")),
+        ("recommended", Text(best)),
+    ]
+    return [*lines, *warning_line(curve)]
 
 
 def _heading(curve: Curve) -> RenderableType:
@@ -50,7 +55,7 @@ def _heading(curve: Curve) -> RenderableType:
     return Group(
         Text(curve.target, style="bold"),
         Text(f"{step}, on {curve.gpu_name} with {usable} of usable memory"),
-        Text(f"{_largest(curve)}; {_knee(curve)}"),
+        Text(_knee(curve)),
         Text(software(curve.versions)),
         Text(values_line(curve.values)),
     )

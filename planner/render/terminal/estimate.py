@@ -1,7 +1,7 @@
 """An Estimate as a table for people, made with rich.
 
-In: Estimate. Out: a renderable. Convention: own words are plain ASCII and sizes are rounded;
-whoever needs bytes takes the JSON.
+In: Estimate. Out: a renderable. Convention: the verdict is first; own words are plain ASCII and
+sizes are rounded; whoever needs bytes takes the JSON.
 """
 
 from __future__ import annotations
@@ -17,34 +17,60 @@ from planner.memory.peak import ROUNDING
 from planner.render.terminal.advice import advice
 from planner.render.terminal.breakdown import largest_tensors
 from planner.render.terminal.every_card import every_card
+from planner.render.terminal.fits import fits_cell_in_full
 from planner.render.terminal.heading import STEPS, software, step_words, values_line
 from planner.render.terminal.largest import largest_batch_in_full, longest_sequence, suggested_batch
-from planner.render.terminal.layout import titled_lists
+from planner.render.terminal.layout import closing, counted, verdict_lines
 from planner.render.terminal.step_time import faster, speed_rows
-from planner.results.device_estimate import DeviceEstimate, FitVerdict
+from planner.render.terminal.verdict import verdict
+from planner.results.device_estimate import DeviceEstimate
 from planner.results.estimate import EMULATED, Estimate
 from planner.units import format_bytes, format_count, format_flops, format_percent
-from planner.wire.trace import TensorCategory
+from planner.wire.trace import Phase, TensorCategory
 
 _GAP = 2  # blanks between two columns
 _WIDEST_TABLE = 120  # more cards than fit go into a second table, also on a pipe
 _NOTHING = "-"
+_PARTS_OF_PEAK = tuple(f"- {one}" for one in (*(part.value for part in TensorCategory), ROUNDING))
+_PARTS_OF_STEP = tuple(f"- {phase.value}" for phase in Phase)
+# An empty line is between two groups of rows.
+_GROUPS: tuple[tuple[str, ...], ...] = (
+    ("card", "fits", "peak allocated", "peak reserved", "context overhead", "outside PyTorch",
+     "device total", "interval", "kept free", "usable memory", "attention"),
+    ("largest batch", "suggested batch", "longest sequence"),
+    ("peak is in", *_PARTS_OF_PEAK),
+    ("step time", "time interval", "throughput", *_PARTS_OF_STEP, "bound", "next bound"),
+    ("cores needed", "workers", "host memory", "shared memory"),
+    ("energy", "cost", "epoch", "epoch energy", "epoch cost"),
+)  # fmt: skip
+# Rows that explain another one: with --verbose alone.
+_EXPLAINING = frozenset(
+    ("peak allocated", "attention", "peak is in", *_PARTS_OF_PEAK, *_PARTS_OF_STEP, "next bound",
+     "energy")
+)  # fmt: skip
 
 
-def render(estimate: Estimate) -> RenderableType:
-    """The whole report: what was run, the cards, what does not fit, assumptions, warnings."""
-    cards = every_card(estimate) if estimate.is_survey else _CardTables(estimate)
-    parts: list[RenderableType] = [_heading(estimate), Text(), cards]
-    if estimate.gpus[0].breakdown is not None:
-        parts += [Text(), largest_tensors(estimate.gpus[0].requested, estimate.gpus[0].breakdown)]
+def render(estimate: Estimate, *, verbose: bool = False) -> RenderableType:
+    """The whole report: verdict, what was run, the cards, what does not fit, warnings, assumptions.
+
+    Rows and sentences that explain figures are left out without `verbose`.
+    """
+    table = _CardTables(estimate, verbose=verbose)
+    cards = every_card(estimate) if estimate.is_survey else table
+    parts: list[RenderableType] = [verdict_lines(verdict(estimate)), Text()]
+    parts += [_heading(estimate), Text(), cards]
+    peak = estimate.gpus[0].breakdown
+    if verbose and peak is not None:
+        parts += [Text(), largest_tensors(estimate.gpus[0].requested, peak)]
+    others = [] if estimate.is_survey or not table.left_out else [counted(table.left_out, "row")]
+    if peak is not None:
+        others.append("the largest tensors at the peak")
     sections = (
         ("does not fit", () if estimate.is_survey else advice(estimate)),
         ("to go faster", () if estimate.is_survey else faster(estimate)),
         ("under another allocator setting, by replay", _what_ifs(estimate)),
-        ("warnings", estimate.warnings),
-        ("assumed", estimate.assumptions),
     )
-    return Group(*parts, *titled_lists(sections))
+    return Group(*parts, *closing(sections, estimate, verbose=verbose, left_out=others))
 
 
 def _heading(estimate: Estimate) -> RenderableType:
@@ -92,18 +118,21 @@ def _what_ifs(estimate: Estimate) -> tuple[str, ...]:
 class _CardTables:
     """A column for each card, in as many tables as the width asks for."""
 
-    def __init__(self, estimate: Estimate) -> None:
+    def __init__(self, estimate: Estimate, *, verbose: bool) -> None:
         self._columns = [(entry.requested, _cells(entry)) for entry in estimate.gpus]
         # Rows that at least one card has something to say in.
-        self._labels = [
-            label
-            for label in self._columns[0][1]
-            if any(cells[label] for _, cells in self._columns)
+        known = [[label for label in group if self._is_known(label)] for group in _GROUPS]
+        self._groups = [
+            [label for label in group if verbose or label not in _EXPLAINING] for group in known
         ]
+        self.left_out = sum(map(len, known)) - sum(map(len, self._groups))
+
+    def _is_known(self, label: str) -> bool:
+        return any(cells[label] for _, cells in self._columns)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         limit = min(options.max_width, _WIDEST_TABLE)
-        label_width = max(len(label) for label in self._labels)
+        label_width = max(len(label) for group in self._groups for label in group)
         used, shown = label_width, list[tuple[str, dict[str, Text]]]()
         for title, cells in self._columns:
             width = _GAP + max(len(title), *(len(text) for text in cells.values()))
@@ -120,8 +149,11 @@ class _CardTables:
         table.add_column(no_wrap=True)
         for title, _ in columns:
             table.add_column(Text(title), overflow="fold")
-        for label in self._labels:
-            table.add_row(label, *(cells[label] or _NOTHING for _, cells in columns))
+        for number, group in enumerate(filter(None, self._groups)):
+            if number:
+                table.add_row()
+            for label in group:
+                table.add_row(label, *(cells[label] or _NOTHING for _, cells in columns))
         return table
 
 
@@ -131,7 +163,7 @@ def _cells(entry: DeviceEstimate) -> dict[str, Text]:
     kept_free = format_bytes(entry.reserve_bytes) if entry.reserve_bytes else ""
     return {
         "card": Text(entry.name),
-        "fits": _verdict(entry),
+        "fits": fits_cell_in_full(entry),
         "peak allocated": Text(format_bytes(entry.peak_allocated_bytes)),
         "peak reserved": Text(format_bytes(entry.peak_reserved_bytes)),
         "context overhead": Text(format_bytes(entry.context_overhead_bytes)),
@@ -183,11 +215,3 @@ def _interval(entry: DeviceEstimate) -> str:
         "" if entry.interval_coverage is None else f", {format_percent(entry.interval_coverage, 1)}"
     )
     return f"{low} to {high}{covered}"
-
-
-def _verdict(entry: DeviceEstimate) -> Text:
-    if entry.verdict is FitVerdict.FITS:
-        return Text("yes", style="bold green")
-    if entry.verdict is FitVerdict.TIGHT:
-        return Text("yes, tight", style="bold yellow")
-    return Text(f"no, {format_bytes(entry.missing_bytes)} over", style="bold red")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from rich.console import RenderableType
 from rich.text import Text
 
+from planner.render.terminal.fits import fits_cell
 from planner.render.terminal.largest import is_confirmed, largest_batch
 from planner.render.terminal.layout import FittedTable
 from planner.results.device_estimate import DeviceEstimate
@@ -44,7 +45,7 @@ def _cells(entry: DeviceEstimate) -> tuple[Text, ...]:
         Text(format_bytes(entry.usable_memory_bytes)),
         Text(format_bytes(entry.device_total_bytes)),
         Text(format_percent(used_bytes, entry.usable_memory_bytes)),
-        Text("yes", style="bold green") if entry.fits else Text("no", style="bold red"),
+        fits_cell(entry),
         Text(largest_batch(entry)),
         Text(is_confirmed(entry)),
         Text("" if time is None else format_duration(time.step_s)),

@@ -15,7 +15,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from planner.render.terminal.heading import values_line, weight_words
-from planner.render.terminal.layout import FittedTable, titled_lists
+from planner.render.terminal.layout import FittedTable, closing
 from planner.results.inspection import Inspection
 from planner.units import format_bytes, format_count, format_flops
 from planner.wire.module_counts import FlopRules, ModuleCounts
@@ -58,15 +58,11 @@ class _Node:
         return (figures, tuple((part.name, part.shape()) for part in self.parts))
 
 
-def render(inspection: Inspection) -> RenderableType:
-    """The whole report: totals, the modules, how it was counted, assumptions, warnings."""
+def render(inspection: Inspection, *, verbose: bool = False) -> RenderableType:
+    """The whole report: totals, modules, how it was counted, assumptions; notes if `verbose`."""
     parts: list[RenderableType] = [_heading(inspection), Text(), _module_table(inspection)]
-    sections = (
-        ("counted", _rules(inspection)),
-        ("warnings", inspection.warnings),
-        ("assumed", inspection.assumptions),
-    )
-    return Group(*parts, *titled_lists(sections))
+    sections = (("counted", _rules(inspection)),)
+    return Group(*parts, *closing(sections, inspection, verbose=verbose))
 
 
 def _heading(inspection: Inspection) -> RenderableType:

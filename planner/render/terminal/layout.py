@@ -7,6 +7,7 @@ the least important first.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
@@ -54,6 +55,66 @@ class FittedTable:
 
     def _width(self, position: int) -> int:
         return max(len(self._columns[position]), *(len(line[position]) for line in self._lines), 0)
+
+
+class Remarked(Protocol):
+    """A result with sentences about its figures; `notes` are some of the assumptions."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]: ...
+    @property
+    def assumptions(self) -> tuple[str, ...]: ...
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+
+
+def counted(number: int, word: str) -> str:
+    """1 row, 2 rows."""
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
+def closing(
+    sections: Sequence[tuple[str, Sequence[str]]],
+    result: Remarked,
+    *,
+    verbose: bool,
+    left_out: Sequence[str] = (),
+) -> list[RenderableType]:
+    """The end of a report: `sections`, warnings, what was assumed; with `verbose` notes too.
+
+    The last line names what is left out without it, among it what `left_out` says.
+    """
+    notes = [text for text in result.assumptions if text in result.notes]
+    assumed = [text for text in result.assumptions if text not in result.notes]
+    parts = titled_lists(
+        (
+            *sections,
+            ("warnings", result.warnings),
+            ("assumed", assumed),
+            ("good to know", notes if verbose else ()),
+        )
+    )
+    more = [*left_out, *([f"{counted(len(notes), 'note')} on the figures"] if notes else [])]
+    if more and not verbose:
+        parts += [Text(), Text(f"--verbose adds: {', '.join(more)}", style="dim")]
+    return parts
+
+
+def verdict_lines(lines: Sequence[tuple[str, Text]]) -> RenderableType:
+    """What a report begins with: whom or what a verdict is on, and the verdict."""
+    table = Table.grid(padding=(0, 1, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, text in lines:
+        table.add_row(Text(f"{name}:", style="bold"), text)
+    return table
+
+
+def warning_line(result: Remarked) -> list[tuple[str, Text]]:
+    """For the verdict: that there are warnings, which are far below."""
+    if not result.warnings:
+        return []
+    return [("warnings", Text(f"{len(result.warnings)}, see below", style="bold yellow"))]
 
 
 def titled_lists(sections: Sequence[tuple[str, Sequence[str]]]) -> list[RenderableType]:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from planner.render.terminal.heading import after_backward, weight_words
-from planner.render.terminal.layout import titled_lists
+from planner.render.terminal.layout import closing, verdict_lines, warning_line
 from planner.results.verification import (
     DeviceKind,
     ProbeOutcome,
@@ -46,25 +46,24 @@ _ROWS: tuple[tuple[str, str, Callable[..., str]], ...] = (
     ("device total", "device_total_bytes", format_bytes),
     ("step time", "step_s", _seconds),
 )
+_IN_VERDICT = ("max_batch_size", "device_total_bytes")
 
 
-def render(verification: Verification) -> RenderableType:
-    """The whole report: what was run, both sides, the probes, the verdict."""
+def render(verification: Verification, *, verbose: bool = False) -> RenderableType:
+    """The whole report: verdict, what was run, both sides, the probes; notes if `verbose`."""
     sections = (
         ("not confirmed", verification.complaints),
         ("bound", (verification.bound,) if verification.bound else ()),
-        ("warnings", verification.warnings),
-        ("assumed", verification.assumptions),
     )
     return Group(
+        verdict_lines(_verdict(verification)),
+        Text(),
         _heading(verification),
         Text(),
         _sides(verification),
         Text(),
         _probes(verification),
-        Text(),
-        _verdict(verification),
-        *titled_lists(sections),
+        *closing(sections, verification, verbose=verbose),
     )
 
 
@@ -134,9 +133,27 @@ def _table(*titles: str) -> Table:
     return table
 
 
-def _verdict(verification: Verification) -> Text:
+def _verdict(verification: Verification) -> list[tuple[str, Text]]:
+    """Whether the prediction held, with its two main figures on both sides."""
     if not verification.is_confirmed:
-        return Text("not confirmed", style="bold red")
-    if verification.predicted.max_batch_size is None:
-        return Text("measured; nothing was predicted", style="bold")
-    return Text("confirmed", style="bold green")
+        text = Text("not confirmed", style="bold red")
+    elif verification.predicted.max_batch_size is None:
+        text = Text("measured; nothing was predicted", style="bold")
+    else:
+        text = Text("confirmed", style="bold green")
+    for title, name, formatted in _ROWS:
+        if name in _IN_VERDICT and getattr(verification.measured, name) is not None:
+            text.append(f"; {title} {_both(verification, name, formatted)}", "not bold default")
+    return [(verification.device.name, text), *warning_line(verification)]
+
+
+def _both(verification: Verification, name: str, formatted: Callable[..., str]) -> str:
+    measured, predicted = (
+        getattr(side, name) for side in (verification.measured, verification.predicted)
+    )
+    more = " or more" if name == "max_batch_size" and verification.bound else ""
+    text = f"{formatted(measured)}{more} measured"
+    error = verification.errors()[name]
+    if predicted is not None:
+        text += f", {formatted(predicted)} predicted"
+    return text if error is None else f"{text} ({error:+.2%})"

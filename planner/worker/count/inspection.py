@@ -103,6 +103,7 @@ def _inspect(
         batch_tensors_bytes=step.batch_tensors_bytes,
         tf32_matmul=torch.backends.cuda.matmul.allow_tf32,
         assumptions=tuple(log.assumptions),
+        notes=(*log.notes, *table.notes),
         warnings=tuple(log.warnings),
     )
 
@@ -117,6 +118,7 @@ def _optimizer(job: Job, log: StepLog) -> Any | None:
     log.during = "optimizer"
     chosen = job.choose()
     log.assumptions += chosen.assumptions
+    log.notes += chosen.notes
     log.during = "step 2"
     return chosen.optimizer
 

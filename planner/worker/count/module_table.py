@@ -41,6 +41,7 @@ class Table:
     flops_by_torch: int
     uncounted: Mapping[str, int]
     assumptions: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,14 +79,14 @@ def module_table(forward: Forward, depth: int, watched: Watched | None = None) -
         Exception: whatever the user's forward raises.
     """
     watched = watched or _watch(forward)
-    notes = list(watched.notes)
+    assumptions = list(watched.notes)
     counts, reason = _counted(forward)
     own = watched.tally
     if counts is not None and _hides_work(counts, own):
         hidden = ", ".join(counts.uncounted) or "inside of custom functions"
         counts, reason = None, f"its trace lacks operators that the run showed ({hidden})"
     if counts is None:
-        notes.append(
+        assumptions.append(
             f"FLOPs: matrix products, convolutions and attention alone, by the formulas of "
             f"torch.utils.flop_counter; fvcore could not count, because {reason}; activations "
             "are not counted"
@@ -114,7 +115,8 @@ def module_table(forward: Forward, depth: int, watched: Watched | None = None) -
         flop_rules=FlopRules.TORCH if counts is None else FlopRules.FVCORE,
         flops_by_torch=own.total_flops,
         uncounted=_computing(own.without_formula) if counts is None else counts.uncounted,
-        assumptions=tuple(notes),
+        assumptions=tuple(assumptions),
+        notes=watched.notes,
     )
 
 

@@ -40,6 +40,7 @@ class BatchPlan:
 
     make: Callable[[], Any]
     assumptions: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
 

@@ -133,6 +133,7 @@ def _measure(
         counts=log.counts,
         attention_backends=attention.recorded(),
         assumptions=tuple(log.assumptions),
+        notes=tuple(log.notes),
         warnings=tuple(log.warnings),
         failure=failure,
     )
@@ -172,6 +173,7 @@ def _run(
     chosen = step.job.choose()
     log.optimizer = chosen.name
     log.assumptions += chosen.assumptions
+    log.notes += chosen.notes
     log.during = "ema"
     average = weight_average(model, config.ema)
     plan = replace(
@@ -230,7 +232,9 @@ def _finish_lazy_modules(plan: loop.StepPlan, log: StepLog) -> None:
         return
     with torch.no_grad():
         forward.call(plan.model, plan.make_batch(), plan.required_inputs)
-    log.assumptions.append(f"{number} lazy parameters were shaped by one forward before step 1")
+    note = f"{number} lazy parameters were shaped by one forward before step 1"
+    log.assumptions.append(note)
+    log.notes.append(note)
 
 
 def _failure(error: BaseException, during: str) -> Failure:

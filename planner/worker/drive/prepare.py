@@ -24,7 +24,10 @@ from planner.worker.target.source import ModelSource
 
 
 class Noted(Protocol):
-    """What a part of the work assumes and warns of."""
+    """What a part of the work assumes and warns of; `notes` are as in StepTrace."""
+
+    @property
+    def notes(self) -> tuple[str, ...]: ...
 
     @property
     def assumptions(self) -> tuple[str, ...]: ...
@@ -39,11 +42,13 @@ class StepLog:
 
     during: str = "build"
     assumptions: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     def add(self, noted: Noted) -> None:
         """Keeps what a part of the work assumes and warns of."""
         self.assumptions += noted.assumptions
+        self.notes += noted.notes
         self.warnings += noted.warnings
 
 

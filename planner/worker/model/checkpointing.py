@@ -24,6 +24,7 @@ class Notes:
     """What was done, for the report."""
 
     assumptions: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
@@ -31,7 +32,7 @@ def checkpoint_activations(model: nn.Module) -> Notes:
     """Switch activation checkpointing on in `model`."""
     used = _own_switch(model)
     if used is not None:
-        return Notes(assumptions=(f"activation checkpointing: {used}",))
+        return _noted(f"activation checkpointing: {used}")
     blocks = repeated_blocks(model)
     if not blocks:
         return Notes(
@@ -44,7 +45,11 @@ def checkpoint_activations(model: nn.Module) -> Notes:
         block.forward = _checkpointed(block.forward)
     kinds = Counter(type(block).__name__ for block in blocks)
     listed = ", ".join(f"{number} x {name}" for name, number in kinds.items())
-    return Notes(assumptions=(f"activation checkpointing: per block ({listed})",))
+    return _noted(f"activation checkpointing: per block ({listed})")
+
+
+def _noted(text: str) -> Notes:
+    return Notes(assumptions=(text,), notes=(text,))
 
 
 def repeated_blocks(model: nn.Module) -> list[nn.Module]:

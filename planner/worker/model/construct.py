@@ -30,6 +30,7 @@ class Built:
     model: nn.Module
     build_on: BuildOn
     assumptions: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
@@ -63,7 +64,12 @@ def construct(
         peaks.release(device)
         built = _on_cpu(source, config, device)
         note = f"the model was built on the CPU, {reason}"
-        return replace(built, build_on=BuildOn.CPU, assumptions=(note, *built.assumptions))
+        return replace(
+            built,
+            build_on=BuildOn.CPU,
+            assumptions=(note, *built.assumptions),
+            notes=(note, *built.notes),
+        )
 
 
 def count(model: nn.Module) -> Counts:
@@ -111,7 +117,11 @@ def _on_device(source: ModelSource, config: StepConfig, device: torch.device) ->
 
 def _built(model: nn.Module, build_on: BuildOn, cast: precision.Cast) -> Built:
     return Built(
-        model=model, build_on=build_on, assumptions=cast.assumptions, warnings=cast.warnings
+        model=model,
+        build_on=build_on,
+        assumptions=cast.assumptions,
+        notes=cast.notes,
+        warnings=cast.warnings,
     )
 
 

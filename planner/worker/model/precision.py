@@ -36,6 +36,7 @@ class Cast:
     """What is to be known of a cast: an assumption, or a warning where it mixes what was apart."""
 
     assumptions: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
@@ -91,7 +92,7 @@ def _cast(floating: Sequence[tuple[str, torch.Tensor]], dtype: torch.dtype, prec
             f"the model file builds its weights in {_name(source)}; they were cast to "
             f"{_name(dtype)} (--precision {precision}; as-built keeps them)"
         )
-        return Cast(assumptions=(said,))
+        return Cast(assumptions=(said,), notes=(said,))
     return Cast(warnings=tuple(_mixed(source, group, dtype) for source, group in others))
 
 

@@ -26,6 +26,7 @@ class Chosen:
     optimizer: Any | None
     name: str
     assumptions: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def choose(source: ModelSource, config: StepConfig, model: nn.Module) -> Chosen:
@@ -68,7 +69,12 @@ def _by_name(
             raise UsageError("optimizer none takes no arguments")
         return Chosen(optimizer=None, name=name.value, assumptions=notes)
     made = named(name, model, given)
-    return Chosen(optimizer=made.optimizer, name=made.name, assumptions=(*notes, *made.assumptions))
+    return Chosen(
+        optimizer=made.optimizer,
+        name=made.name,
+        assumptions=(*notes, *made.assumptions),
+        notes=made.notes,
+    )
 
 
 def _users(build: Callable[..., Any], parameters: list[nn.Parameter], model: nn.Module) -> Any:

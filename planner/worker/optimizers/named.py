@@ -80,6 +80,7 @@ class Named:
     optimizer: Any
     name: str
     assumptions: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def named(name: OptimizerName, model: nn.Module, given: Mapping[str, Scalar]) -> Named:
@@ -111,17 +112,16 @@ def _made(
 ) -> Named:
     if name is OptimizerName.MUON:
         both, note = muon_and_adamw(model, arguments)
-        return Named(optimizer=both, name=both.name, assumptions=(note,))
+        return Named(optimizer=both, name=both.name, assumptions=(note,), notes=(note,))
     optimizer = make(list(model.parameters()), **arguments)
     class_name = type(optimizer).__name__
-    notes = []
+    notes: list[str] = []
     if kind.package in _PIP_NAMES:
         version = metadata.version(_PIP_NAMES[kind.package])
         notes.append(f"optimizer {name.value}: {class_name} of {kind.package} {version}")
-    if name is OptimizerName.PAGED_ADAMW8BIT:
-        notes.append(f"optimizer {name.value}: {_PAGED}")
+    paged = [f"optimizer {name.value}: {_PAGED}"] if name is OptimizerName.PAGED_ADAMW8BIT else []
     shown = f"{class_name} (fused)" if arguments.get("fused") is True else class_name
-    return Named(optimizer=optimizer, name=shown, assumptions=tuple(notes))
+    return Named(optimizer=optimizer, name=shown, assumptions=(*notes, *paged), notes=tuple(notes))
 
 
 def _installed(name: OptimizerName) -> tuple[_Kind, Any]:

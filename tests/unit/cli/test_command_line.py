@@ -63,9 +63,8 @@ def living(mark: str) -> list[str]:
 def test_fits() -> None:
     done = run("models/mlp.py", "--gpu", "t4", "--batch", "64", "--no-max-batch")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(
-        "models/mlp.py\n1.9 M parameters, training with batch 64, fp32 weights"
-    )
+    assert done.stdout.startswith("t4: fits, ")
+    assert "\n\nmodels/mlp.py\n1.9 M parameters, training with batch 64, fp32" in done.stdout
     assert "importing torch and the model" in done.stderr
 
 

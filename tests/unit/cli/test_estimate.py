@@ -176,13 +176,23 @@ def test_every_field_of_the_step_has_an_option() -> None:
 
 def test_table_goes_to_stdout_and_progress_to_stderr(fake: Fake) -> None:
     result = run("model.py", "--gpu", "t4")
-    assert result.stdout.startswith("models/gpt2.py\n124.4 M parameters")
+    assert result.stdout.startswith("a100:     fits, 22.5 of 79.1 GiB; largest batch 57; ")
+    assert "\n\nmodels/gpt2.py\n124.4 M parameters" in result.stdout
     assert "peak reserved" in result.stdout
     assert "\x1b" not in result.stdout
     assert result.stderr.splitlines() == [
         "importing torch and the model",
         "t4: searching the largest batch",
     ]
+
+
+@pytest.mark.parametrize("flag", ["-v", "--verbose"])
+def test_verbose_adds_rows_to_the_table_and_nothing_to_the_json(fake: Fake, flag: str) -> None:
+    short, whole = run("model.py", "--gpu", "t4"), run("model.py", "--gpu", "t4", flag)
+    assert "peak allocated" not in short.stdout
+    assert "peak allocated" in whole.stdout
+    document = run("model.py", "--gpu", "t4", "--json").stdout
+    assert run("model.py", "--gpu", "t4", "--json", flag).stdout == document
 
 
 def test_json_is_the_document_of_the_library(fake: Fake, estimate: Estimate) -> None:

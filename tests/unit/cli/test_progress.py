@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from planner.cli.progress import shown_progress
+from planner.cli.progress import _Lines, shown_progress
 
 _TEXTS = ["importing torch and the model"] + [
     f"{card}: {text}"
@@ -68,6 +68,32 @@ def test_a_terminal_shows_all_cards_in_place_and_is_left_clean(
     erased = shown[shown.rindex("trying 11") :].count("\x1b[2K")
     assert erased >= 2, "two lines are left on the terminal"
     assert capsys.readouterr().out == ""
+
+
+def test_what_is_found_stays_on_the_line_of_its_card_and_seconds_pass(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    passed = iter((100.0, 107.2, 112.4, 113.0))
+    monkeypatch.setattr("planner.cli.progress.time.monotonic", lambda: next(passed))
+    lines = _Lines()
+    assert str(lines.__rich__()) == "7 s  starting"
+    for text in (
+        "importing torch and the model",
+        "a100: batch 8",
+        "t4: batch 8",
+        "a100: peak 1.68 GiB of 79.1 GiB, fits; now searching the largest batch",
+        "a100: searching the largest batch: trying 900",
+        "t4: peak 20.0 GiB of 14.6 GiB, does not fit; now searching the largest batch",
+    ):
+        lines.show(text)
+    assert str(lines.__rich__()).splitlines() == [
+        "12 s  a100: peak 1.68 GiB of 79.1 GiB, fits; trying 900",
+        "      t4: peak 20.0 GiB of 14.6 GiB, does not fit; searching the largest batch",
+    ]
+    lines.show("a100: largest batch 965; now finishing its figures")
+    assert str(lines.__rich__()).splitlines()[0] == (
+        "13 s  a100: peak 1.68 GiB of 79.1 GiB, fits, largest batch 965; finishing its figures"
+    )
 
 
 def test_many_threads_lose_nothing(capsys: pytest.CaptureFixture[str]) -> None:

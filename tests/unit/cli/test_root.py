@@ -5,29 +5,48 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 
 import planner
-from planner.cli.root import _COMMANDS, root
+from planner.cli.root import _COMMANDS, _TO_BEGIN, root
+
+ROOT = Path(__file__).parents[3]
 
 
 def test_help_says_of_each_command_what_the_command_says_of_itself() -> None:
     context = click.Context(root)
-    for name, (_, _, text) in _COMMANDS.items():
-        found = root.get_command(context, name)
-        assert found is not None
-        assert found.name == name
-        assert (found.help or "").partition("\n\n")[0].replace("\n", " ") == text
+    for group in _COMMANDS.values():
+        for name, (_, text) in group.items():
+            found = root.get_command(context, name)
+            assert found is not None
+            assert found.name == name
+            assert (found.help or "").partition("\n\n")[0].replace("\n", " ") == text
 
 
-@pytest.mark.parametrize("flag", ["-h", "--help"])
-def test_help(flag: str) -> None:
-    result = CliRunner().invoke(root, [flag])
-    assert result.exit_code == 0
-    assert all(name in result.stdout for name in _COMMANDS)
+@pytest.mark.parametrize("words", [["-h"], ["--help"], []], ids=str)
+def test_help_has_commands_in_groups_and_each_on_one_line(words: list[str]) -> None:
+    result = CliRunner(env={"COLUMNS": "80"}).invoke(root, words)
+    assert (result.exit_code, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    for heading, group in _COMMANDS.items():
+        start = lines.index(f"{heading}:") + 1
+        rows = [tuple(line.split(None, 1)) for line in lines[start : start + len(group)]]
+        assert rows == [(name, text) for name, (_, text) in group.items()]
+
+
+def test_examples_of_the_first_help_can_be_run() -> None:
+    text = CliRunner().invoke(root, []).stdout
+    for example in _TO_BEGIN:
+        assert f"\n  {example}\n" in text
+        _, name, *words = example.split()
+        command = root.get_command(click.Context(root), name)
+        assert command is not None
+        assert (ROOT / command.make_context(name, words).params["target"]).is_file()
 
 
 @pytest.mark.parametrize("words", [["gpus"], ["gpus", "--json"]])
@@ -47,12 +66,6 @@ def test_a_stdout_without_room_is_named(words: list[str]) -> None:
 def test_version() -> None:
     result = CliRunner().invoke(root, ["--version"])
     assert (result.exit_code, result.stdout) == (0, f"planner {planner.__version__}\n")
-
-
-def test_without_a_command_help_goes_to_stderr() -> None:
-    result = CliRunner().invoke(root, [])
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert "Commands:" in result.stderr
 
 
 def test_unknown_command() -> None:

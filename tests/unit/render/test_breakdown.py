@@ -64,7 +64,7 @@ def broken_down(estimate: Estimate, breakdown: Breakdown) -> Estimate:
 def test_the_terminal_tells_alike_tensors_together(broken_down: Estimate, golden: Golden) -> None:
     console = Console(width=80, force_terminal=False, no_color=True, highlight=False)
     with console.capture() as captured:
-        console.print(render(broken_down))
+        console.print(render(broken_down, verbose=True))
     text = "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
     assert "192 MiB  2 x saved activation  aten::linear model.py:7" in text
     golden("terminal_breakdown.txt", text)

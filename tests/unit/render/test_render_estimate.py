@@ -19,10 +19,10 @@ from planner.units import GIB, MIB
 Golden = Callable[[str, str], None]
 
 
-def shown(estimate: Estimate, width: int) -> str:
+def shown(estimate: Estimate, width: int, *, verbose: bool = False) -> str:
     console = Console(width=width, force_terminal=False, no_color=True, highlight=False)
     with console.capture() as captured:
-        console.print(render(estimate))
+        console.print(render(estimate, verbose=verbose))
     return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
 
 
@@ -81,6 +81,27 @@ def test_report_is_as_written(
     golden(f"report-{request.node.callspec.id}.txt", shown(change(estimate), width))
 
 
+def test_the_whole_report_is_as_written(estimate: Estimate, golden: Golden) -> None:
+    noted = replace(estimate, notes=estimate.assumptions[1:2])
+    golden("report-two-cards-verbose.txt", shown(noted, 80, verbose=True))
+
+
+def test_what_is_left_out_is_named_and_nothing_that_warns_is(estimate: Estimate) -> None:
+    noted = replace(estimate, notes=estimate.assumptions[1:2])
+    short, whole = (shown(noted, 100_000, verbose=verbose) for verbose in (False, True))
+    assert "\n--verbose adds: 8 rows, 1 note on the figures\n" in short
+    assert "--verbose" not in whole
+    left_out = {line for line in whole.splitlines() if line not in short.splitlines()}
+    rows = {line.partition("  ")[0] for line in left_out if not line.startswith("- optimizer: ")}
+    assert rows - {"good to know", noted.notes[0]} == {
+        "peak allocated", "attention", "- forward", "- loss", "- backward", "- optimizer step",
+        "next bound", "energy",
+    }  # fmt: skip
+    for sentence in (*noted.warnings, noted.assumptions[0], noted.assumptions[2]):
+        assert f"- {sentence}" in short.splitlines()
+    assert f"\n\ngood to know\n- {noted.notes[0]}\n" in whole
+
+
 @pytest.mark.parametrize("width", [40, 60, 80, 120])
 def test_no_line_is_wider_than_the_terminal_and_nothing_is_cut(
     estimate: Estimate, width: int
@@ -105,7 +126,7 @@ def test_on_a_pipe_every_sentence_is_one_line(estimate: Estimate) -> None:
 def test_own_words_are_ascii_and_text_of_the_user_is_not_markup(estimate: Estimate) -> None:
     text = shown(replace(estimate, target="models/[red]gpt2.py[/red]"), 80)
     assert text.isascii()
-    assert text.startswith("models/[red]gpt2.py[/red]\n")
+    assert "\n\nmodels/[red]gpt2.py[/red]\n" in text
 
 
 def test_colour_says_whether_it_fits(estimate: Estimate) -> None:
@@ -170,3 +191,11 @@ def test_the_table_of_all_cards_says_which_batches_are_confirmed(
     assert "no" in rows["a100"]
     assert rows["t4"].count("yes") == 1  # confirmed, and does not fit
     assert rows["mine"].count("yes") == 1  # fits, and was not searched
+
+
+def test_the_table_of_all_cards_says_where_it_is_tight(
+    estimate: Estimate, a100: DeviceEstimate
+) -> None:
+    tight = replace(a100, device_total_interval_bytes=(70 * GIB, 80 * GIB), host=None)
+    text = shown(replace(estimate, gpus=(tight,), is_survey=True), width=120)
+    assert " yes, tight " in text

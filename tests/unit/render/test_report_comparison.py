@@ -73,7 +73,7 @@ def test_lines_are_within_the_width_plain_and_whole(comparison: CardComparison, 
 
 def test_text_of_the_user_is_not_markup(comparison: CardComparison) -> None:
     text = shown(replace(comparison, target="[red]net.py[/red]"), 80)
-    assert text.startswith("[red]net.py[/red]\n")
+    assert "\n\n[red]net.py[/red]\n" in text
 
 
 def test_a_search_that_stopped_at_its_bound_says_or_more(comparison: CardComparison) -> None:

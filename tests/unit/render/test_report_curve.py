@@ -72,9 +72,9 @@ def test_knee_largest_and_recommended_are_marked(curve: Curve) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"largest_batch_size": None}, "the largest batch was not searched; knee at batch 64"),
-        ({"largest_batch_is_bound": True}, "largest batch 128 or more; knee at batch 64"),
-        ({"largest_batch_size": 0, "knee": None}, "no batch fits, not even 1; no knee"),
+        ({"largest_batch_size": None}, "t4:          the largest batch was not searched\n"),
+        ({"largest_batch_is_bound": True}, "t4:          largest batch 128 or more\n"),
+        ({"largest_batch_size": 0, "knee": None}, "t4:          no batch fits, not even 1\n"),
     ],
 )
 def test_what_is_not_known_is_said(curve: Curve, changes: dict[str, int], said: str) -> None:
@@ -84,7 +84,7 @@ def test_what_is_not_known_is_said(curve: Curve, changes: dict[str, int], said: 
 def test_without_points_there_is_no_chart(curve: Curve) -> None:
     text = shown(replace(curve, points=(), global_batch_size=None, warnings=()), 80)
     assert "samples/s" not in text
-    assert "recommended\n- none of these batches fits on the card" in text
+    assert "\nrecommended: none of these batches fits on the card" in text
 
 
 def test_where_all_fits_nothing_is_said_of_what_does_not(curve: Curve) -> None:
@@ -104,4 +104,4 @@ def test_lines_are_within_the_width_plain_and_whole(curve: Curve, width: int) ->
 
 
 def test_text_of_the_user_is_not_markup(curve: Curve) -> None:
-    assert shown(replace(curve, target="[red]net.py[/red]"), 80).startswith("[red]net.py[/red]\n")
+    assert "\n\n[red]net.py[/red]\n" in shown(replace(curve, target="[red]net.py[/red]"), 80)

@@ -1,0 +1,82 @@
+"""The help of a command with many options: they are in groups, and examples are at the end.
+
+In: a command. Out: its help. Convention: an option is in the same group in every command; what is
+in no group would come last, under "More", and a test holds that nothing is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+_GROUPS: Mapping[str, Sequence[str]] = {
+    "Card and memory": (
+        "--gpu", "--device", "--emulated", "--memory", "--gpu-memory", "--reserve", "--safety",
+        "--alloc-conf",
+    ),
+    "The batch": (
+        "--batch", "--batches", "--global-batch", "--max-batch", "--no-max-batch", "--seq",
+        "--accumulate",
+    ),
+    "The model": ("--model-arg", "--input", "--batch-from-data", "--build-on"),
+    "The step": (
+        "--mode", "--precision", "--optimizer", "--optimizer-arg", "--channels-last",
+        "--checkpoint-activations", "--clip-grad-norm", "--ema", "--no-set-to-none", "--steps",
+    ),
+    "Sizes that the code reads from the card": ("--data-dependent", "--size-at"),
+    "Data and host": (
+        "--data", "--measure-data", "--workers", "--prefetch-factor", "--no-pin-memory", "--host",
+        "--cpu", "--ram",
+    ),
+    "Energy and cost": ("--price", "--dataset-size", "--pue"),
+    "Output and limits": (
+        "--by", "--depth", "--verbose", "--json", "--csv", "--save", "--quiet", "--tolerance",
+        "--no-calibration", "--timeout", "--hardware-db", "--help",
+    ),
+}  # fmt: skip
+_REST = "More"
+_WIDEST_NAME = 24  # a longer one has a line of its own
+_DEFAULT_IN_WORDS = re.compile(r"\[default: \((.*?)\)(?=[];])")
+
+
+class GroupedCommand(click.Command):
+    """A click command; `examples` are command lines that can be copied."""
+
+    def __init__(self, *words: Any, examples: Sequence[str], **options: Any) -> None:
+        super().__init__(*words, **options)
+        shown = "".join(f"\n  {example}" for example in examples)
+        codes = "" if self.epilog is None else f"\n\n{self.epilog}"
+        self.epilog = f"\b\nExamples:{shown}{codes}"  # the page of the documentation has it too
+        self.examples = tuple(examples)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The options under a heading for each group; all groups have the same columns."""
+        for heading, options in grouped_options(self, ctx).items():
+            with formatter.section(heading):
+                formatter.write_dl([_row(one, ctx) for one in options], col_max=_WIDEST_NAME)
+
+
+def _row(option: click.Option, ctx: click.Context) -> tuple[str, str]:
+    """Its names and its text; click puts a default that is a sentence in brackets of its own."""
+    record = option.get_help_record(ctx)
+    assert record is not None, "hidden options are in no group"
+    names, text = record
+    text = _DEFAULT_IN_WORDS.sub(r"[default: \1", text)
+    return f"{names:{_WIDEST_NAME}}", text
+
+
+def grouped_options(command: click.Command, ctx: click.Context) -> dict[str, list[click.Option]]:
+    """The options of a command by heading, in the order of the groups."""
+    left = {
+        option.opts[-1]: option
+        for option in command.get_params(ctx)
+        if isinstance(option, click.Option) and not option.hidden
+    }
+    found: dict[str, list[click.Option]] = {}
+    for heading, names in _GROUPS.items():
+        found[heading] = [left.pop(name) for name in names if name in left]
+    found[_REST] = list(left.values())
+    return {heading: options for heading, options in found.items() if options}
