@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from planner.memory.allocator.replay import Request
+from planner.memory.gallop import Gallop
 from planner.memory.scaling import ScaledRequests
 from planner.memory.search import BOUND
 from planner.wire.trace import CpuReading, EventKind
@@ -73,20 +74,9 @@ class CpuForecast:
 
         KEPT_FREE_BYTES of them stay free.
         """
-        memory_bytes -= KEPT_FREE_BYTES
-        if self.resident_bytes(1) > memory_bytes:
-            return 0
-        low, high = 1, 2
-        while high <= bound and self.resident_bytes(high) <= memory_bytes:
-            low, high = high, 2 * high
-        high = min(high, bound + 1)
-        while high - low > 1:
-            middle = (low + high) // 2
-            if self.resident_bytes(middle) <= memory_bytes:
-                low = middle
-            else:
-                high = middle
-        return low
+        limit_bytes = memory_bytes - KEPT_FREE_BYTES
+        search = Gallop(fits=lambda batch: self.resident_bytes(batch) <= limit_bytes, bound=bound)
+        return search.largest(1)
 
     def data_limit_bytes(self, memory_bytes: int) -> int:
         """RLIMIT_DATA that keeps the resident memory of a run within `memory_bytes`.

@@ -9,8 +9,10 @@ values below the answer are tried too, because whoever is told N takes it that l
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
+
+from planner.memory.gallop import Gallop
 
 _MAX_EXTRAPOLATIONS = 8
 _CLOSE_ENOUGH = 64  # a guess within 1/64 of what fits is left to the climb
@@ -61,35 +63,43 @@ class Capacity:
         return above[0] if above and above[0].verdict is Verdict.ERROR else None
 
 
-@dataclass(slots=True)
 class _Search:
-    try_value: Callable[[int], Probe]
-    limit_bytes: int
-    bound: int
-    probes: list[Probe] = field(default_factory=list)
+    """The tries of one search; `gallop` looks for the value with them."""
 
-    def fits(self, batch_size: int) -> bool:
+    def __init__(
+        self, try_value: Callable[[int], Probe], bound: int, known: Iterable[Probe]
+    ) -> None:
+        self._try_value = try_value
+        self.probes = list(known)
+        failing = {probe.value for probe in self.probes if probe.verdict is not Verdict.FITS}
+        self.gallop = Gallop(fits=self._fits, bound=bound, failing=failing)
+        self.bound = bound
+        self.fits = self.gallop.look
+
+    def _fits(self, value: int) -> bool:
         for probe in self.probes:
-            if probe.value == batch_size:
+            if probe.value == value:
                 return probe.verdict is Verdict.FITS
-        probe = self.try_value(batch_size)
+        probe = self._try_value(value)
         self.probes.append(probe)
         return probe.verdict is Verdict.FITS
 
-    def failed_otherwise(self, batch_size: int) -> bool:
+    def failed_otherwise(self, value: int) -> bool:
         """Whether that try has failed for another reason than memory."""
-        return any(p.value == batch_size and p.verdict is Verdict.ERROR for p in self.probes)
+        return any(p.value == value and p.verdict is Verdict.ERROR for p in self.probes)
 
     @property
     def fitting(self) -> int:
+        """The largest value that fits so far, 0 where none does."""
         return max((p.value for p in self.probes if p.verdict is Verdict.FITS), default=0)
 
     @property
     def fitting_tries(self) -> int:
+        """How many tries fitted."""
         return sum(p.verdict is Verdict.FITS for p in self.probes)
 
-    def extrapolated(self) -> int:
-        """The batch at which a line through the two largest fitting tries meets the limit."""
+    def extrapolated(self, limit_bytes: int) -> int:
+        """The value at which a line through the two largest fitting tries meets the limit."""
         known = sorted(
             {(p.value, p.total_bytes) for p in self.probes if p.verdict is Verdict.FITS}
         )[-2:]
@@ -99,7 +109,7 @@ class _Search:
         slope = (total - known[0][1]) / (largest - known[0][0])
         if slope <= 0:
             return largest * _LARGEST_FACTOR
-        reached = largest + int((self.limit_bytes - total) / slope)
+        reached = largest + int((limit_bytes - total) / slope)
         return min(reached, largest * _LARGEST_FACTOR)
 
 
@@ -116,8 +126,8 @@ def largest_fitting(
     `known` are tries already made; `limit_bytes` is what `total_bytes` may reach, used for
     guessing alone: only `try_value` decides.
     """
-    search = _Search(try_value, limit_bytes, bound, list(known))
-    return _settled(search, _approach(search, start), _two_below)
+    search = _Search(try_value, bound, known)
+    return _settled(search, _approach(search, start, limit_bytes), _two_below)
 
 
 def confirmed(
@@ -133,22 +143,33 @@ def confirmed(
     From a wrong answer the search goes on up or down, by steps that double. `below(value)` are
     smaller values that must fit as well.
     """
-    search = _Search(try_value, 0, bound, list(known))
+    search = _Search(try_value, bound, known)
     low = max(1, min(answer, bound))
     if not search.fits(low):
-        low = _descend(search, low) or int(search.fits(1))
-        if low == 0 and search.failed_otherwise(1) and search.fits(2):
-            low = 2  # batch norm refuses a batch of 1
+        low = search.gallop.descended(low, search.fitting) or _least(search)
     return _settled(search, low, below)
 
 
 def _settled(search: _Search, low: int, below: Callable[[int], Iterable[int]]) -> Capacity:
     """From a fitting batch (0: none fits) to one whose next fails, and those below fit."""
-    answer = _climb(search, low) if low else 0
-    while pits := [value for value in below(answer) if value > 0 and not _passes(search, value)]:
-        answer = _climb(search, _descend_below(search, min(pits)))
+    gallop = search.gallop
+    answer = gallop.climbed(low) if low else 0
+    # Not of 1: it makes other requests than 2 and may take more.
+    while pits := [value for value in below(answer) if value > 1 and not _passes(search, value)]:
+        low = gallop.descended(min(pits), 1)
+        low = low if low > 1 else _least(search)
+        if not 0 < low < min(pits):
+            break  # nothing below them fits
+        answer = gallop.climbed(low)
     is_bound = 0 < search.bound <= answer
     return Capacity(largest=answer, is_bound=is_bound, probes=tuple(search.probes))
+
+
+def _least(search: _Search) -> int:
+    """1, or 2 where batch norm refuses a batch of 1; 0 where that does not fit."""
+    if search.fits(1):
+        return 1
+    return 2 if search.failed_otherwise(1) and search.fits(2) else 0
 
 
 def _passes(search: _Search, value: int) -> bool:
@@ -156,67 +177,22 @@ def _passes(search: _Search, value: int) -> bool:
     return search.fits(value) or search.failed_otherwise(value)
 
 
-def _descend_below(search: _Search, failing: int) -> int:
-    """A fitting batch below one that fails among fitting ones; there is 1 at the least."""
-    step = 1
-    while failing - step > 1 and not search.fits(failing - step):
-        step *= 2
-    return max(1, failing - step)
-
-
-def _approach(search: _Search, start: int) -> int:
+def _approach(search: _Search, start: int, limit_bytes: int) -> int:
     """A fitting batch near the limit; 0 when batch 1 does not fit."""
     batch = max(1, min(start, search.bound))
     while not search.fits(batch):
         if batch == 1:
             break
         batch //= 2
-    if search.fitting == 0 and not (search.failed_otherwise(1) and search.fits(2)):
-        return 0  # batch norm refuses a batch of 1, and 2 was not among the halves
+    if search.fitting == 0 and not _least(search):
+        return 0
     for _ in range(_MAX_EXTRAPOLATIONS):
-        failing = _lowest_failing_above(search, search.fitting) or search.bound + 1
+        failing = search.gallop.failing_above(search.fitting) or search.bound + 1
         if failing <= search.bound and search.fitting > 1 and search.fitting_tries == 1:
             search.fits(search.fitting // 2)  # a second point, for a line towards the limit
-        guess = min(search.extrapolated(), search.bound, failing - 1)
+        guess = min(search.extrapolated(limit_bytes), search.bound, failing - 1)
         if guess - search.fitting <= search.fitting // _CLOSE_ENOUGH:
             break
         if not search.fits(guess):
-            return _descend(search, guess)
+            return search.gallop.descended(guess, search.fitting)
     return search.fitting
-
-
-def _descend(search: _Search, failing: int) -> int:
-    """A fitting batch below `failing`, by steps that double."""
-    step = 1
-    low = search.fitting
-    while failing - step > low:
-        if search.fits(failing - step):
-            return failing - step
-        step *= 2
-    return low
-
-
-def _climb(search: _Search, low: int) -> int:
-    """From a fitting batch to one whose upper neighbour fails (or the bound)."""
-    step = 1
-    while True:
-        high = _lowest_failing_above(search, low) or search.bound + 1
-        candidate = min(low + step, high - 1)
-        if candidate == low:
-            return low
-        if not search.fits(candidate):
-            high = candidate
-            break
-        low, step = candidate, step * 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        if search.fits(middle):
-            low = middle
-        else:
-            high = middle
-    return low
-
-
-def _lowest_failing_above(search: _Search, low: int) -> int | None:
-    failing = [p.value for p in search.probes if p.verdict is not Verdict.FITS and p.value > low]
-    return min(failing, default=None)

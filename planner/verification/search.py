@@ -7,9 +7,11 @@ have been chance, and else ends the search, because it says nothing about memory
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import count
 
+from planner.memory.gallop import Gallop
 from planner.results.verification import ProbeOutcome, ProbeRecord
 
 # The first steps away from a wrong prediction are 1 and 2, the next ones 1/64 of it, 1/16, 1/4 ...
@@ -59,14 +61,23 @@ class _StoppedError(Exception):
     """A probe ended for a reason that says nothing about memory."""
 
 
-@dataclass(slots=True)
 class _Search:
-    run: Callable[[int, bool], ProbeRecord]
-    plan: SearchPlan
-    probes: list[ProbeRecord] = field(default_factory=list)
-    # A batch has failed the last look: from now on each look is as long as that one.
-    looks_long: bool = False
-    looked_at_long: set[int] = field(default_factory=set)
+    """The probes of one search; `gallop` looks for the batch with them."""
+
+    def __init__(self, run: Callable[[int, bool], ProbeRecord], plan: SearchPlan) -> None:
+        self.run = run
+        self.plan = plan
+        self.probes: list[ProbeRecord] = []
+        # A batch has failed the last look: from now on each look is as long as that one.
+        self.looks_long = False
+        self.looked_at_long: set[int] = set()
+        self.gallop = Gallop(
+            fits=self.fits,
+            bound=plan.bound,
+            resolution=plan.resolution,
+            up=self._distances,
+            down=self._distances,
+        )
 
     def fits(self, batch_size: int, *, again: bool = False) -> bool:
         """Whether it fits; a batch that has been tried is not tried again unless `again`."""
@@ -90,14 +101,18 @@ class _Search:
             self.looked_at_long.add(batch_size)
         return probe
 
-    def failing_above(self, low: int) -> int | None:
-        """The smallest batch above `low` that has run out of memory."""
-        failing = (
-            p.batch_size
-            for p in self.probes
-            if p.outcome is ProbeOutcome.OOM and p.batch_size > low
-        )
-        return min(failing, default=None)
+    def _distances(self, start: int) -> Iterator[int]:
+        """Few and far: a probe may take minutes."""
+        resolution = self.plan.resolution
+        yield from [1, 2] if resolution == 1 else [resolution]
+        step = max(_FACTOR * resolution, start // _GALLOP)
+        yield from (step * _FACTOR**power for power in count())
+
+    def climbed(self, low: int) -> int:
+        """From a batch that fits to one whose upper neighbour does not, or to the bound."""
+        if self.gallop.failing_above(low) is None:
+            return self.gallop.climbed(low)
+        return self.gallop.halved(low)
 
 
 def search(run: Callable[[int, bool], ProbeRecord], plan: SearchPlan) -> Searched:
@@ -118,66 +133,23 @@ def search(run: Callable[[int, bool], ProbeRecord], plan: SearchPlan) -> Searche
 def _beginning(state: _Search) -> int:
     """A batch that fits, near the prediction; 0 where not even 1 does."""
     start = max(1, min(state.plan.predicted, state.plan.bound))
-    if state.fits(start):
-        return start
-    return _descended(state, start)
+    return start if state.gallop.look(start) else state.gallop.descended(start)
 
 
 def _settled(state: _Search, low: int) -> int:
     """From a batch that fits to the largest one, with its neighbours tried."""
+    look, descended = state.gallop.look, state.gallop.descended
     while low:
-        low = _climbed(state, low)
+        low = state.climbed(low)
         exact = state.plan.resolution == 1
-        if state.plan.neighbours and exact and low > 1 and not state.fits(low - 1):
-            low = _descended(state, low - 1)
+        if state.plan.neighbours and exact and low > 1 and not look(low - 1):
+            low = descended(low - 1)
             continue
         if not state.plan.retest or low in state.looked_at_long or state.fits(low, again=True):
             break
         state.looks_long = True  # it fitted once, and not the second time
-        low = _descended(state, low)
-    return low
-
-
-def _steps(start: int, resolution: int) -> list[int]:
-    """Distances of a gallop from `start`."""
-    near = [1, 2] if resolution == 1 else [resolution]
-    step = max(_FACTOR * resolution, start // _GALLOP)
-    return [*near, *(step * _FACTOR**index for index in range(32))]
-
-
-def _descended(state: _Search, failing: int) -> int:
-    """A batch that fits, below one that does not; 0 where there is none."""
-    for step in _steps(failing, state.plan.resolution):
-        candidate = max(1, failing - step)
-        if candidate >= failing:
-            return 0
-        if state.fits(candidate):
-            return candidate
-        if candidate == 1:
-            return 0
-    return 0
-
-
-def _climbed(state: _Search, low: int) -> int:
-    """From a batch that fits up to one whose upper neighbour does not, or to the bound."""
-    start, bound = low, state.plan.bound
-    for step in _steps(start, state.plan.resolution):
-        candidate = min(start + step, bound)
-        if state.failing_above(low) is not None or candidate <= low:
-            break
-        if state.fits(candidate):
-            low = candidate
-    return _bisected(state, low)
-
-
-def _bisected(state: _Search, low: int) -> int:
-    high = state.failing_above(low)
-    while high is not None and high - low > state.plan.resolution:
-        middle = (low + high) // 2
-        if state.fits(middle):
-            low = middle
-        else:
-            high = middle
+        state.gallop.failing.add(low)
+        low = descended(low)
     return low
 
 

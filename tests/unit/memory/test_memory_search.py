@@ -209,3 +209,18 @@ def test_nothing_fits_as_was_found() -> None:
 def test_a_wrong_answer_below_a_batch_norm() -> None:
     capacity = confirmed(prober(lambda b: b, 2, fails=lambda batch: batch == 1), answer=4)
     assert capacity.largest == 2
+
+
+@pytest.mark.parametrize("fits", [{2}, {3}, {2, 3}, {5, 6}, {4, 5, 9}])
+def test_batch_1_takes_more_than_larger_ones(fits: set[int]) -> None:
+    def take(batch: int) -> int:
+        return 1 if batch in fits else 3
+
+    for capacity in (
+        largest_fitting(prober(take, 2), limit_bytes=2, start=4, bound=64),
+        confirmed(prober(take, 2), answer=4, bound=64, below=lambda value: (value - 1, value - 2)),
+        confirmed(prober(take, 2), answer=max(fits), bound=64, below=lambda value: (value - 1,)),
+    ):
+        assert capacity.largest in {0, *fits}
+        if capacity.largest:
+            assert verdict(capacity, capacity.largest + 1) is Verdict.OUT_OF_MEMORY
