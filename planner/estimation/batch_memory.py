@@ -13,10 +13,7 @@ from planner.estimation.context import RunContext
 from planner.estimation.device_memory import DeviceMemory
 from planner.memory.allocator.device_memory import WITHOUT_LIMIT_BYTES
 from planner.memory.forecast import Forecast
-from planner.memory.scaling import ScaledRequests
 from planner.wire.trace import Outcome, StepTrace
-
-_NEAR = 32  # what a sample shows of scratch holds up to 1/32 away from it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +67,7 @@ class BatchMemory:
             return _peak(batch_1)
         scaled = None if answer.batch is None else answer.batch.scaled
         settings = self.setup.plan.in_force
-        if scaled is None or settings is None or not _holds_at(batch_size, scaled):
+        if scaled is None or settings is None or not scaled.holds_at(batch_size):
             return self._by_run(batch_size, fits=fits)
         forecast = Forecast(scaled, settings)
         capacity_bytes = answer.budget.capacity_bytes if fits else WITHOUT_LIMIT_BYTES
@@ -97,16 +94,6 @@ class BatchMemory:
         if not fits:
             return reserved_bytes
         return _peak(setup.runner.run(setup.cards.limited(budget), config))
-
-
-def _holds_at(batch_size: int, scaled: ScaledRequests) -> bool:
-    """Whether a replay knows what the step asks for: elsewhere resnet50 was 14 % off."""
-    samples = [layout.value for layout in scaled.layouts]
-    if batch_size == 1 and samples[0] > 1:
-        return False  # it gives tensors other strides, hence other requests
-    if not scaled.has_scratch_of_its_own:
-        return True
-    return any(abs(batch_size - sample) * _NEAR <= batch_size for sample in samples)
 
 
 def _peak(trace: StepTrace) -> int | None:

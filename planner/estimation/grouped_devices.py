@@ -24,14 +24,13 @@ from planner.estimation.probes import ProbeRuns, SearchAxis, probe_of, sample_of
 from planner.memory.allocator.replay import Request, replay
 from planner.memory.budget import MemoryBudget, with_outside
 from planner.memory.largest import LargestValue, ReplayTarget, SearchStart, forecasts
-from planner.memory.scaling import Sample
+from planner.memory.scaling import FIRST_ALIKE, Sample
 from planner.memory.search import Capacity, Probe, Verdict
 from planner.units import format_bytes
 from planner.wire.trace import Outcome, RequestLog, StepTrace
 
 # Of each parameter: weight, gradient and two states of Adam in float32. For a guess alone.
 _BYTES_PER_PARAMETER = 16
-_SMALLEST = 2  # batch 1 makes other requests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +103,7 @@ class GroupedDevices:
     def _forecasts(
         self, first: MemoryBudget, sample: Sample, trace: StepTrace
     ) -> list[LargestValue] | None:
-        asked = max(2, self.setup.config.batch_size)
+        asked = max(FIRST_ALIKE, self.setup.config.batch_size)
         cards = [self.setup.replayed_card(budget) for budget in self.budgets]
         beginning = SearchStart(
             values=(asked, self._second(asked, trace)),
@@ -126,10 +125,13 @@ class GroupedDevices:
     ) -> list[LargestValue]:
         """Cards that not even the smallest sample fits on, anew from two smaller ones."""
         small = [index for index, one in enumerate(found) if not one.capacity.largest]
-        if not small or asked <= _SMALLEST:
+        if not small or asked <= FIRST_ALIKE:
             return found
         beginning = SearchStart(
-            values=(_SMALLEST, max(_SMALLEST + 1, asked // 2)), sample=None, known=(), start=asked
+            values=(FIRST_ALIKE, max(FIRST_ALIKE + 1, asked // 2)),
+            sample=None,
+            known=(),
+            start=asked,
         )
         again = forecasts(runs.tries(), [cards[index] for index in small], beginning)
         answers = list(found)
@@ -144,7 +146,7 @@ class GroupedDevices:
         parameters = 0 if trace.counts is None else trace.counts.parameters
         fixed = min(_BYTES_PER_PARAMETER * parameters, trace.peak_allocated_bytes * 7 // 8)
         growing = max(1, trace.peak_allocated_bytes - fixed)
-        guess = max(2, (middle - fixed) * self.setup.config.batch_size // growing)
+        guess = max(FIRST_ALIKE, (middle - fixed) * self.setup.config.batch_size // growing)
         return guess if guess != asked else asked + 1
 
     def _answer(

@@ -13,7 +13,7 @@ from planner.memory.allocator.device_memory import WITHOUT_LIMIT_BYTES
 from planner.memory.allocator.replay import Request, replay, requests_of
 from planner.memory.largest import LargestValue, SearchStart, largest
 from planner.memory.peak import Breakdown, breakdown
-from planner.memory.scaling import Sample
+from planner.memory.scaling import FIRST_ALIKE, Sample
 from planner.memory.search import Probe, Verdict
 from planner.process.client import Runner
 from planner.wire.trace import AllocationTrace, Outcome, StepTrace, TensorCategory
@@ -121,7 +121,7 @@ class AxisSearch:
         asked = max(1, self._size() // self.runs.axis.unit)
         if self.runs.axis is SearchAxis.SEQUENCE:
             return (asked, 2 * asked, 3 * asked)
-        first = max(2, asked)  # batch 1 gives tensors other strides, hence other requests
+        first = max(FIRST_ALIKE, asked)
         guess = self._guess()
         return (first, guess if guess != first else first + 1)
 
@@ -134,7 +134,7 @@ class AxisSearch:
         fixed = sum(sums.get(category.value, 0) for category in _FIXED)
         growing = max(1, found.total() - fixed)
         guess = (self.runs.budget.capacity_bytes - fixed) * batch // growing
-        return max(2, min(guess, _LARGEST_GUESS))
+        return max(FIRST_ALIKE, min(guess, _LARGEST_GUESS))
 
     def _start(self) -> int:
         """Where to begin if every try is a run."""

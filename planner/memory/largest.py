@@ -13,12 +13,11 @@ from enum import Enum
 
 from planner.memory.allocator.settings import AllocatorSettings
 from planner.memory.forecast import Forecast
-from planner.memory.scaling import Mismatch, Sample, ScaledRequests, fit
+from planner.memory.scaling import Mismatch, Sample, ScaledRequests, fit, is_near
 from planner.memory.search import BOUND, Capacity, Probe, Verdict, confirmed, largest_fitting
 
 _APART = 64  # samples near each other lie 1/64 apart
 _ALIGNED = 8  # multiples of it have kernels of their own: samples near each other agree in that
-_NEAR = 32  # what a sample shows of scratch holds up to 1/32 away from it
 _ROUNDS = 3
 _ATTEMPTS = 2  # to confirm a forecast, before the search goes on by runs
 
@@ -284,7 +283,7 @@ class _Rule:
         """Whether nothing new is to be learnt at `value`."""
         if not self._is_local and not scaled.has_scratch_of_its_own:
             return True
-        return any(abs(value - known) * _NEAR <= value for known in self._samples)
+        return is_near(value, self._samples)
 
     def largest(
         self,

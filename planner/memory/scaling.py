@@ -9,7 +9,7 @@ else is asked for, is no part of that rule: libraries choose it anew for each si
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import lcm, prod
@@ -18,6 +18,11 @@ from planner.memory.allocator.replay import Request
 from planner.wire.trace import EventKind
 
 _NESTING = 2  # scratch within the time of other scratch
+
+# A batch of 1 gives tensors other strides, hence other requests: it follows no rule of larger ones,
+# and no rule is learnt from it.
+FIRST_ALIKE = 2
+_NEAR = 32  # what a sample shows of scratch holds up to 1/32 away from it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +94,13 @@ class ScaledRequests:
             requests[index] = Request(kind, block, max(0, size), stream)
         return Prediction(requests=tuple(requests), optional=layout.optional)
 
+    def holds_at(self, value: int) -> bool:
+        """Whether the requests at `value` are known: elsewhere resnet50 was 14 % off."""
+        samples = [layout.value for layout in self.layouts]
+        if value < FIRST_ALIKE <= samples[0]:
+            return False
+        return not self.has_scratch_of_its_own or is_near(value, samples)
+
     def _nearest(self, value: int) -> list[int]:
         """Indices of the samples that the polynomial goes through, around `value` if possible."""
         values = [layout.value for layout in self.layouts]
@@ -96,6 +108,11 @@ class ScaledRequests:
         begin = bisect_left(values, value) - count // 2
         begin = max(0, min(begin, len(values) - count))
         return list(range(begin, begin + count))
+
+
+def is_near(value: int, samples: Iterable[int]) -> bool:
+    """Whether what a sample shows of scratch holds at `value`."""
+    return any(abs(value - sample) * _NEAR <= value for sample in samples)
 
 
 def fit(samples: Sequence[Sample], degree: int = 1) -> ScaledRequests | Mismatch:
