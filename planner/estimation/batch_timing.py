@@ -24,9 +24,12 @@ _FLAT_FACTOR = 1.01
 Throughput = Callable[[int], float | None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class BatchSpeeds:
-    """The speed of one card. `failures` gains a text for each batch that could not be counted."""
+    """The speed of one card. `failures` gains a text for each batch that could not be counted.
+
+    Not frozen: several cards may share `failures`, so that each is said once.
+    """
 
     config: StepConfig
     counts: BatchCounts

@@ -35,14 +35,10 @@ _BYTES_PER_PARAMETER = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupedDevices:
-    """The cards of one compute capability; the runs are made on the one with most memory.
-
-    `answered` are the largest batches of all surveys so far: where another one may begin.
-    """
+    """The cards of one compute capability; the runs are made on the one with most memory."""
 
     setup: RunContext
     budgets: tuple[MemoryBudget, ...]
-    answered: dict[ReplayTarget, int]
 
     def answers(self, search: bool) -> list[DeviceMemory]:
         """An answer for each card, in order.
@@ -112,13 +108,8 @@ class GroupedDevices:
             start=asked,
         )
         runs = ProbeRuns(setup=self.setup, budget=first, axis=SearchAxis.BATCH)
-        found = forecasts(runs.tries(), cards, beginning, dict(self.answered))
-        if found is not None:
-            found = self._with_smaller(runs, cards, found, asked)
-            self.answered.update(
-                (card, one.capacity.largest) for card, one in zip(cards, found, strict=True)
-            )
-        return found
+        found = forecasts(runs.tries(), cards, beginning)
+        return None if found is None else self._with_smaller(runs, cards, found, asked)
 
     def _with_smaller(
         self, runs: ProbeRuns, cards: Sequence[ReplayTarget], found: list[LargestValue], asked: int
@@ -225,11 +216,7 @@ def answers_by_group(
     alike: dict[tuple[int, int], list[MemoryBudget]] = {}
     for budget in budgets:
         alike.setdefault(budget.card.compute_capability, []).append(budget)
-    answered: dict[ReplayTarget, int] = {}
-    surveys = [
-        GroupedDevices(setup=setup, budgets=tuple(group), answered=answered)
-        for group in alike.values()
-    ]
+    surveys = [GroupedDevices(setup=setup, budgets=tuple(group)) for group in alike.values()]
     found = side_by_side(lambda group: group.answers(search), surveys)
     by_name = {answer.budget.requested: answer for group in found for answer in group}
     return [by_name[budget.requested] for budget in budgets]

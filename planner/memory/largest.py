@@ -174,12 +174,11 @@ def forecasts(
     tries: ProbeFns,
     cards: Sequence[ReplayTarget],
     beginning: SearchStart,
-    elsewhere: Mapping[ReplayTarget, int] | None = None,
 ) -> list[LargestValue] | None:
     """The largest value for each of several cards that run the same kernels, by replay alone.
 
     None where the requests follow no rule. 0 says that not even the smallest sample fits: whether
-    1 does, only a run can tell. `elsewhere` are answers of other cards: where to begin.
+    1 does, only a run can tell.
     """
     smallest = min(beginning.values)
     rule = _Rule(tries, degree=len(beginning.values) - 1, sample=beginning.sample)
@@ -189,7 +188,7 @@ def forecasts(
         return None
     answers: dict[ReplayTarget, int] = {}
     for card in sorted(set(cards), key=lambda one: one.capacity_bytes):
-        guess = _between(answers, card) or _between(elsewhere or {}, card)
+        guess = _between(answers, card)
         answers[card] = rule.largest(scaled, card, guess, look_below=False)
     return [
         LargestValue(
