@@ -18,6 +18,7 @@ from planner.config.weights import WeightDtype
 from planner.errors import UsageError
 from planner.results.csv_form import Cell, csv_text, ends
 from planner.results.estimate import SCHEMA_VERSION, Versions, asked_config_dict
+from planner.results.shown import Shown
 from planner.results.values import NO_VALUES_READ, ValuesResult
 
 _COLUMNS = (
@@ -107,8 +108,8 @@ class LeftOut:
     """Why it was left out."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CardComparison:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class CardComparison(Shown):
     """The cards, and what they are ranked by."""
 
     target: str

@@ -16,6 +16,7 @@ from planner.config.weights import WeightDtype
 from planner.errors import UsageError
 from planner.results.csv_form import Cell, csv_text, ends
 from planner.results.estimate import SCHEMA_VERSION, Versions, asked_config_dict
+from planner.results.shown import Shown
 from planner.results.values import NO_VALUES_READ, ValuesResult
 from planner.units import format_percent
 
@@ -79,8 +80,8 @@ class Recommendation:
     """Why, in one sentence."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Curve:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Curve(Shown):
     """Points by rising batch, and what follows from them.
 
     `config.batch_size` is the batch that was asked for; each point has its own.

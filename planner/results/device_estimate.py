@@ -11,6 +11,7 @@ from typing import Any
 
 from planner.cost.energy import StepCost
 from planner.memory.peak import Breakdown, Held
+from planner.results.shown import Shown
 from planner.results.step_time import HostNeeds, StepTime
 
 _BREAKDOWN_KEYS = (
@@ -58,8 +59,8 @@ class FitVerdict(str, Enum):
     """What is predicted does not fit."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceEstimate:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class DeviceEstimate(Shown):
     """One card's answer.
 
     Device total = peak reserved + context overhead + what libraries take outside of PyTorch: what

@@ -16,6 +16,7 @@ from planner.hardware.database import card_named
 from planner.hardware.names import RecordNames, folded
 from planner.memory.peak import Breakdown
 from planner.results.device_estimate import DeviceEstimate
+from planner.results.shown import Shown
 from planner.results.values import NO_VALUES_READ, ValuesResult
 from planner.wire.module_counts import StepCounts
 from planner.wire.trace import Counts
@@ -53,8 +54,8 @@ class Versions:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Estimate(Shown):
     """The answer of `planner.estimate()` for one model on one or more cards."""
 
     target: str

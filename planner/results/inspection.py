@@ -13,12 +13,13 @@ from planner.config.step import StepConfig
 from planner.config.target import Scalar
 from planner.errors import UsageError
 from planner.results.estimate import SCHEMA_VERSION, Versions
+from planner.results.shown import Shown
 from planner.results.values import NO_VALUES_READ, ValuesResult
 from planner.wire.module_counts import ModelCounts, ModuleCounts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inspection:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Inspection(Shown):
     """What a training step of one model costs, by module."""
 
     target: str

@@ -15,6 +15,7 @@ from planner.config.step import StepConfig
 from planner.config.target import Scalar
 from planner.config.weights import WeightDtype
 from planner.results.estimate import SCHEMA_VERSION, Versions, config_dict
+from planner.results.shown import Shown
 from planner.results.values import NO_VALUES_READ, ValuesResult
 
 
@@ -123,8 +124,8 @@ COMPARED = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verification:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Verification(Shown):
     """Predicted and measured, side by side."""
 
     target: str
