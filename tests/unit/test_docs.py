@@ -272,7 +272,7 @@ def test_the_report_shown_has_the_rows_of_a_report(estimate: Estimate) -> None:
 def test_the_list_of_examples_has_every_file_with_the_command_of_its_docstring() -> None:
     page, folder = DOCUMENTS["examples/README.md"], ROOT / "examples"
     files = {path.name for path in folder.iterdir() if path.is_file()} - {"README.md"}
-    assert {target for target in re.findall(r"\]\(([^)/]+)\)", page)} == files
+    assert set(re.findall(r"\]\(([^)/]+)\)", page)) == files
     listed = [" ".join(words) for words in shell_commands(page)]
     for name in files:
         if name.endswith(".py"):
