@@ -1,7 +1,7 @@
 """A result as HTML for a notebook: a table with a caption and headed rows, without scripts.
 
-In: a result. Out: HTML. Convention: every text is escaped; no colour is set, so that the page's
-own, light or dark, is kept; what matters is in words. Figures are rounded.
+In: a result. Out: HTML. Convention: every text is escaped; colours are those of the page around
+it, light or dark; what matters is in words. Figures are rounded.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ _ROWS_SHOWN = 20
 _WARNINGS_SHOWN = 5
 _NOTHING = "-"
 _CELL = 'style="text-align:left"'
+_WHOLE = 'style="color:inherit"'  # a page without a doctype would have it black
 _CARD_COLUMNS = ("card", "fits", "device total", "interval", "largest batch", "step time")
 
 
@@ -197,7 +198,7 @@ def _table(
     if more > 0:
         body += f'<tr><td {_CELL} colspan="{len(columns)}">and {more} more</td></tr>'
     return (
-        f"<table><caption {_CELL}>{_text(caption)}</caption>"
+        f"<table {_WHOLE}><caption {_CELL}>{_text(caption)}</caption>"
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{_list(tuple(warnings))}"
     )
 

@@ -148,4 +148,10 @@ def test_every_name_is_in_the_reference() -> None:
         for public in [getattr(planner, name)]
     }
     errors_alone = {place for place in places if place.startswith("planner.errors.")}
-    assert set(places) - errors_alone == set(directives) - {"planner.errors"}
+    bases = {
+        f"{base.__module__}.{base.__qualname__}"
+        for one in CLASSES
+        for base in getattr(one, "__orig_bases__", ())  # of options, which are not repeated
+    }
+    assert set(places) - errors_alone == set(directives) - bases - {"planner.errors"}
+    assert {base for base in bases if base.startswith("planner.config.options.")} <= set(directives)
