@@ -41,7 +41,7 @@ _WARNINGS_SHOWN = 5
 _NOTHING = "-"
 _CELL = 'style="text-align:left"'
 _WHOLE = 'style="color:inherit"'  # a page without a doctype would have it black
-_CARD_COLUMNS = ("card", "fits", "device total", "interval", "largest batch", "step time")
+_CARD_COLUMNS = ("card", "verdict", "device total", "interval", "largest batch", "step time")
 
 
 @singledispatch
