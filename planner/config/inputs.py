@@ -176,6 +176,13 @@ def _of_example(value: Any, path: _Path) -> _Leaf:
             f"{_shown(path)} is a {type(value).__name__} whose shape cannot be read "
             f"({type(error).__name__}: {error}); {_OTHERWISE}"
         ) from error
+    if _is_permuted(value, shape):
+        raise UsageError(
+            f"{_shown(path)} is a tensor whose dimensions are permuted in memory, as in "
+            "channels_last, and an input that is named in the call has them in order: give "
+            ".contiguous() of it (and channels_last=True for images in channels_last), else "
+            f"{_OTHERWISE}"
+        )
     dtype = _dtype_name(value.dtype)
     if dtype is None:
         raise UsageError(
@@ -189,6 +196,21 @@ def _of_example(value: Any, path: _Path) -> _Leaf:
         )
     checked = _checked_shape(shape, path)
     return _Leaf(path=path, spec=InputSpec(shape=checked[1:], dtype=dtype), batch_size=checked[0])
+
+
+def _is_permuted(value: Any, shape: tuple[int, ...]) -> bool:
+    """Whether a tensor of torch has no gaps and its dimensions in another order: `.to` keeps it."""
+    stride = getattr(value, "stride", None)
+    if not callable(stride):
+        return False
+    found = [(step, size) for step, size in zip(stride(), shape, strict=True) if size != 1]
+    falling = sorted(found, reverse=True)
+    reach = 1
+    for step, size in reversed(falling):
+        if step != reach:
+            return False
+        reach *= size
+    return found != falling
 
 
 def _named(leaf: _Leaf, is_nested: bool) -> InputSpec:

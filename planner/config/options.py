@@ -72,7 +72,7 @@ class ModelOptions(TypedDict, total=False):
     training_step: Callable[..., Any] | None
     """(model, batch) to a loss."""
     build_optimizer: Callable[..., Any] | None
-    """(model) to an optimizer."""
+    """(parameters) to an optimizer; a parameter named model is the model."""
     inference_step: Callable[[Any, Any], Any] | None
     """(model, batch) to anything."""
     model_arguments: Mapping[str, Scalar] | None

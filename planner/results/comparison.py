@@ -24,6 +24,7 @@ from planner.results.estimate import (
 )
 from planner.results.result import Result
 from planner.results.schema import ComparedCardDocument, ComparisonDocument
+from planner.results.shown import Shown
 from planner.results.values import NO_VALUES_READ, ValuesResult
 
 _COLUMNS = (
@@ -113,8 +114,8 @@ class LeftOut:
     """Why it was left out."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CardComparison(Result):
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class CardComparison(Result, Shown):
     """The cards, and what they are ranked by."""
 
     target: str

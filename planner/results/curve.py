@@ -22,6 +22,7 @@ from planner.results.estimate import (
 )
 from planner.results.result import Result
 from planner.results.schema import CurveDocument, PointDocument
+from planner.results.shown import Shown
 from planner.results.values import NO_VALUES_READ, ValuesResult
 from planner.units import format_percent
 
@@ -85,8 +86,8 @@ class Recommendation:
     """Why, in one sentence."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Curve(Result):
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Curve(Result, Shown):
     """Points by rising batch, and what follows from them.
 
     `config.batch_size` is the batch that was asked for; each point has its own.

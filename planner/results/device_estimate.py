@@ -17,6 +17,7 @@ from planner.results.schema import (
     IntervalDocument,
     WhatIfDocument,
 )
+from planner.results.shown import Shown
 from planner.results.step_time import HostNeeds, StepTime, cost_document
 
 
@@ -57,8 +58,8 @@ class FitVerdict(str, Enum):
     """What is predicted does not fit."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceEstimate:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class DeviceEstimate(Shown):
     """One card's answer.
 
     Device total = peak reserved + context overhead + what libraries take outside of PyTorch: what

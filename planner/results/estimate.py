@@ -26,6 +26,7 @@ from planner.results.schema import (
     VersionsDocument,
     WeightDtypeDocument,
 )
+from planner.results.shown import Shown
 from planner.results.values import NO_VALUES_READ, ValuesResult
 from planner.wire.module_counts import StepCounts
 from planner.wire.trace import AllocationTrace, Counts
@@ -60,8 +61,8 @@ class Versions:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate(Result):
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Estimate(Result, Shown):
     """The answer of `planner.estimate()` for one model on one or more cards."""
 
     target: str

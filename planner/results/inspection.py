@@ -24,13 +24,14 @@ from planner.results.schema import (
     OperatorDocument,
     TensorDocument,
 )
+from planner.results.shown import Shown
 from planner.results.values import NO_VALUES_READ, ValuesResult
 from planner.wire.module_counts import ModelCounts, ModuleCounts
 from planner.wire.trace import OperatorRecord, TensorShape
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inspection(Result):
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Inspection(Result, Shown):
     """What a training step of one model costs, by module."""
 
     target: str

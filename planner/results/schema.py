@@ -37,7 +37,7 @@ class VersionsDocument(TypedDict):
 class InputDocument(TypedDict):
     """An input given with --input."""
 
-    name: Annotated[str | None, _is("name of the argument of forward; null by position")]
+    name: Annotated[str | None, _is("a keyword, a place in a nested batch, or null")]
     shape: Annotated[list[int], _is("without the batch dimension")]
     dtype: Annotated[str, _is("without `torch.`")]
 

@@ -28,6 +28,7 @@ from planner.results.schema import (
     VerifiedConfigDocument,
     VerifiedDeviceDocument,
 )
+from planner.results.shown import Shown
 from planner.results.values import NO_VALUES_READ, ValuesResult
 
 
@@ -136,8 +137,8 @@ COMPARED = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verification(Result):
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Verification(Result, Shown):
     """Predicted and measured, side by side."""
 
     target: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -27,7 +28,7 @@ from planner.results.estimate import Estimate
 
 ROOT = Path(__file__).parents[2]
 FILES = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"))]
-FILES += sorted((ROOT / "docs").rglob("*.md"))
+FILES += [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "examples" / "README.md"]
 DOCUMENTS = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in FILES}
 README = DOCUMENTS["README.md"]
 CONTRIBUTING = DOCUMENTS["CONTRIBUTING.md"]
@@ -131,7 +132,7 @@ def test_commands_are_understood(words: list[str]) -> None:
     first = alloc_conf if isinstance(alloc_conf, str) else next(iter(alloc_conf), None)
     step_config({**given, "alloc_conf": first})
     file = context.params["target"].partition(":")[0]
-    assert not file.startswith("models/") or (ROOT / file).is_file()
+    assert not file.startswith(("models/", "examples/")) or (ROOT / file).is_file()
 
 
 def test_every_option_named_exists() -> None:
@@ -258,6 +259,27 @@ def test_the_report_shown_has_the_rows_of_a_report(estimate: Estimate) -> None:
     assert {*whole, *rare} - {"card"} == set(explained)
     marked = {name for name, meaning in explained.items() if meaning.startswith("*v* ")}
     assert marked == {*whole, "peak is in"} - set(short)
+
+
+def test_the_list_of_examples_has_every_file_with_the_command_of_its_docstring() -> None:
+    page, folder = DOCUMENTS["examples/README.md"], ROOT / "examples"
+    files = {path.name for path in folder.iterdir() if path.is_file()} - {"README.md"}
+    assert set(re.findall(r"\]\(([^)/]+)\)", page)) == files
+    listed = [" ".join(words) for words in shell_commands(page)]
+    for name in files:
+        if name.endswith(".py"):
+            (command,) = re.findall(r"^planner .+$", (folder / name).read_text(), re.MULTILINE)
+            assert command in listed
+
+
+def test_the_notebook_was_run_and_shows_no_error() -> None:
+    text = (ROOT / "examples" / "first_estimate.ipynb").read_text(encoding="utf-8")
+    cells = [one for one in json.loads(text)["cells"] if one["cell_type"] == "code"]
+    assert [one["execution_count"] for one in cells] == list(range(1, len(cells) + 1))
+    kinds = [output["output_type"] for one in cells for output in one["outputs"]]
+    assert set(kinds) == {"execute_result", "stream"}
+    assert "planner" in text
+    assert str(ROOT) not in text
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

@@ -1,0 +1,89 @@
+"""The words in which figures of a result are shown: no more certain than they are.
+
+In: DeviceEstimate, numbers, texts. Out: text, "" where there is nothing to say. Convention: where
+the interval reaches over the limit, or is not known, it is "probably".
+"""
+
+from __future__ import annotations
+
+from planner.config.step import Mode, StepConfig
+from planner.results.device_estimate import DeviceEstimate, FitVerdict
+from planner.units import format_bytes, format_duration, format_percent, format_range
+
+STEPS = {Mode.TRAIN: "training", Mode.INFER: "inference"}
+
+
+def printable(text: str) -> str:
+    """The text with every character that would not be seen written as an escape."""
+    return text if text.isprintable() else repr(text)[1:-1]
+
+
+def counted(number: int, word: str) -> str:
+    """`1 warning`, `2 warnings`."""
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
+def step_words(config: StepConfig) -> str:
+    """`training with batch 16`, with what is accumulated."""
+    times = f" x {config.accumulate}" if config.accumulate > 1 else ""
+    return f"{STEPS[config.mode]} with batch {config.batch_size}{times}"
+
+
+def fit_words(entry: DeviceEstimate) -> str:
+    """Whether it fits, and how sure that is."""
+    interval = entry.device_total_interval_bytes
+    if interval is None or entry.verdict is FitVerdict.TIGHT:
+        sure = False
+    else:
+        sure = entry.fits or interval[0] + entry.reserve_bytes > entry.usable_memory_bytes
+    word = "fits" if entry.fits else "does not fit"
+    return word if sure else f"probably {word}"
+
+
+def total_words(entry: DeviceEstimate) -> str:
+    """Device total of usable memory, with what is kept free."""
+    total, usable = map(format_bytes, (entry.device_total_bytes, entry.usable_memory_bytes))
+    free = f", {format_bytes(entry.reserve_bytes)} kept free" if entry.reserve_bytes else ""
+    return f"{total} of {usable}{free}"
+
+
+def interval_words(entry: DeviceEstimate) -> str:
+    """Where the device total will lie, and in how many cases; or that it is not known."""
+    interval = entry.device_total_interval_bytes
+    if interval is None:
+        return "interval not known"
+    low, high = map(format_bytes, interval)
+    covered = entry.interval_coverage
+    return f"{low} to {high}" + (
+        "" if covered is None else f" in {format_percent(covered, 1)} of cases"
+    )
+
+
+def largest_words(entry: DeviceEstimate) -> str:
+    """The largest batch, and whether runs have shown it; "" where it was not searched."""
+    if entry.max_batch_size is None:
+        return ""
+    if entry.max_batch_size == 0:
+        return "none, not even 1"
+    if entry.max_batch_is_bound:
+        return f"{entry.max_batch_size} or more"
+    unknown = ", not confirmed" if entry.max_batch_confirmed is False else ""
+    return f"{entry.max_batch_size}{unknown}"
+
+
+def time_words(entry: DeviceEstimate) -> str:
+    """The step time with its interval; "" where the operators could not be counted."""
+    time = entry.time
+    if time is None:
+        return ""
+    interval = "interval not known"
+    if time.interval_s is not None:
+        interval = " to ".join(map(format_duration, time.interval_s))
+        if time.interval_coverage is not None:
+            interval += f" in {format_percent(time.interval_coverage, 1)} of cases"
+    return f"{format_duration(time.step_s)} ({interval})" + ("" if entry.fits else ", if it fitted")
+
+
+def range_words(ends: tuple[float, float] | None, unit: str) -> str:
+    """Both ends with the unit; "" where they are not known."""
+    return "" if ends is None else format_range(ends, unit)
