@@ -13,6 +13,8 @@ from planner.cli.exit_codes import fits_or_not
 from planner.cli.output import print_result
 from planner.cli.progress import shown_progress
 from planner.cli.speed_options import card_step_options
+from planner.cli.step_command import StepCommand, no_config
+from planner.cli.types import BATCH
 from planner.cli.whole_files import write_whole
 from planner.results.comparison import RankBy
 
@@ -25,8 +27,8 @@ Exit codes:
 """
 
 
-@click.command(epilog=_EXIT_CODES)
-@click.argument("target")
+@click.command(cls=StepCommand, epilog=_EXIT_CODES)
+@shared.target
 @click.option(
     "--gpu",
     metavar="NAME",
@@ -47,10 +49,11 @@ Exit codes:
     "--batch",
     "batch_size",
     metavar="N",
-    type=shared.AT_LEAST_1,
+    type=BATCH,
     help="Batch on every card; else each has its own, near its best throughput.",
 )
 @card_step_options
+@no_config
 @click.pass_context
 def compare(
     context: click.Context,

@@ -13,6 +13,7 @@ from planner.cli.exit_codes import fits_or_not
 from planner.cli.output import print_result
 from planner.cli.progress import shown_progress
 from planner.cli.speed_options import card_step_options
+from planner.cli.step_command import StepCommand, no_config
 from planner.cli.whole_files import write_whole
 
 _EXIT_CODES = """\b
@@ -35,8 +36,8 @@ def _batches(
         raise click.BadParameter(f"{text!r} is not a list of batches like 1,8,64") from None
 
 
-@click.command(epilog=_EXIT_CODES)
-@click.argument("target")
+@click.command(cls=StepCommand, epilog=_EXIT_CODES)
+@shared.target
 @click.option(
     "--gpu",
     metavar="NAME",
@@ -56,6 +57,7 @@ def _batches(
 )
 @shared.batch("Batch that is run and recorded; a point of the curve.")
 @card_step_options
+@no_config
 @click.pass_context
 def curve(
     context: click.Context,

@@ -12,6 +12,7 @@ from planner.cli.exit_codes import exit_code
 from planner.cli.output import print_result
 from planner.cli.progress import shown_progress
 from planner.cli.speed_options import speed_options
+from planner.cli.step_command import StepCommand, no_config
 from planner.memory.card_words import DEFAULT_CARDS
 
 _EXIT_CODES = """\b
@@ -25,8 +26,8 @@ Progress, errors and whatever the model prints go to stderr.
 """
 
 
-@click.command(epilog=_EXIT_CODES)
-@click.argument("target")
+@click.command(cls=StepCommand, epilog=_EXIT_CODES)
+@shared.target
 @click.option(
     "--gpu",
     metavar="NAME",
@@ -69,6 +70,7 @@ Progress, errors and whatever the model prints go to stderr.
 @speed_options
 @shared.timeout("Longest wait for loading the model and for each run: seconds, 10m or 1h.")
 @shared.hardware_db
+@no_config
 @shared.as_json
 @shared.quiet
 @click.pass_context

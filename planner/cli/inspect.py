@@ -10,10 +10,11 @@ import planner
 from planner.cli import options as shared
 from planner.cli.output import print_result
 from planner.cli.progress import shown_progress
+from planner.cli.step_command import StepCommand, no_config
 
 
-@click.command()
-@click.argument("target")
+@click.command(cls=StepCommand)
+@shared.target
 @shared.batch("Samples in a batch.")
 @shared.sequence_length
 @click.option(
@@ -39,6 +40,7 @@ from planner.cli.progress import shown_progress
     "backward, and no FLOPs.",
 )
 @shared.timeout("Longest wait for loading the model and for counting: seconds, 10m or 1h.")
+@no_config
 @shared.as_json
 @shared.quiet
 def inspect(target: str, as_json: bool, quiet: bool, **options: Any) -> None:

@@ -93,6 +93,29 @@ class Root(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, _, text) in _COMMANDS.items()])
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command and its words; a first word that is none is answered with what is meant."""
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            from planner.cli.near_commands import what_was_meant
+
+            meant = what_was_meant(args, self.list_commands(ctx))
+            ctx.fail(f"No such command {args[0]!r}; {meant}")
+        return super().resolve_command(ctx, args)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """The words; an option of a command is answered with where it stands."""
+        try:
+            return super().parse_args(ctx, list(args))
+        except click.NoSuchOption as error:
+            from planner.cli.near_commands import behind_a_command
+
+            if error.possibilities:  # near an option of this group
+                raise
+            says = f"{error.format_message()} {behind_a_command(args)}"
+            raise click.UsageError(says, ctx) from None
+
     def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> Any:
         """Runs the command line and ends the process (SystemExit) with the exit code."""
         extra["standalone_mode"] = False

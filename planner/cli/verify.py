@@ -12,6 +12,7 @@ from planner.cli.exit_codes import ExitCode
 from planner.cli.options import AT_LEAST_1
 from planner.cli.output import print_result
 from planner.cli.progress import shown_progress
+from planner.cli.step_command import StepCommand, no_config
 
 _EXIT_CODES = """\b
 Exit codes:
@@ -24,8 +25,8 @@ The report or the JSON goes to stdout: complete with 0 and 4, empty with 1 and 2
 """
 
 
-@click.command(epilog=_EXIT_CODES)
-@click.argument("target")
+@click.command(cls=StepCommand, epilog=_EXIT_CODES)
+@shared.target
 @click.option(
     "--emulated",
     metavar="NAME",
@@ -67,6 +68,7 @@ The report or the JSON goes to stdout: complete with 0 and 4, empty with 1 and 2
 )
 @shared.timeout("Longest wait for loading the model and for each probe: seconds, 10m or 1h.")
 @shared.hardware_db
+@no_config
 @shared.as_json
 @shared.quiet
 @click.pass_context

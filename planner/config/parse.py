@@ -13,6 +13,7 @@ from dataclasses import fields
 from enum import Enum
 from typing import Any, TypeVar
 
+from planner.config.near_words import did_you_mean
 from planner.config.step import (
     EMA_DECAY,
     BuildOn,
@@ -133,7 +134,8 @@ def choice(kind: type[_Choice], value: Any, name: str) -> _Choice:
             if member.value == value.lower().replace("_", "-"):
                 return member
     known = ", ".join(member.value for member in kind)
-    raise UsageError(f"{name} {value!r} is not one of {known}")
+    meant = did_you_mean(kind, value) if isinstance(value, str) else ""
+    raise UsageError(f"{name} {value!r} is not one of {known}{meant}")
 
 
 def _inputs(value: Any) -> tuple[InputSpec, ...]:

@@ -27,6 +27,8 @@ from planner.errors import (
 from planner.results.device_estimate import DeviceEstimate
 from planner.results.estimate import Estimate
 
+pytestmark = pytest.mark.usefixtures("model_file")
+
 
 class Fake:
     """Stands for planner.estimate: remembers the call, shows progress, returns or raises."""
@@ -278,12 +280,12 @@ def test_interrupted(fake: Fake) -> None:
     ("words", "said"),
     [
         ([], "Missing argument 'TARGET'"),
-        (["m.py", "--batch", "0"], "'--batch'"),
-        (["m.py", "--batch", "many"], "'--batch'"),
-        (["m.py", "--precision", "fp8"], "'amp-bf16'"),
-        (["m.py", "--gpus", "t4"], "--gpu"),
-        (["m.py", "--timeout", "soon"], "is not a duration"),
-        (["m.py", "--model-arg", "depth"], "KEY=VALUE"),
+        (["model.py", "--batch", "0"], "'--batch'"),
+        (["model.py", "--batch", "many"], "'--batch'"),
+        (["model.py", "--precision", "fp8"], "'amp-bf16'"),
+        (["model.py", "--gpus", "t4"], "--gpu"),
+        (["model.py", "--timeout", "soon"], "is not a duration"),
+        (["model.py", "--model-arg", "depth"], "KEY=VALUE"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -320,7 +322,7 @@ def test_the_library_checks_the_rest_before_it_starts_anything(
 
     monkeypatch.setattr("planner.estimation.session.emulated_device", never)
     monkeypatch.setattr("planner.estimation.session.find_torch", never)
-    result = run("m.py", *words)
+    result = run("model.py", *words)
     assert result.exit_code == 2
     assert result.stderr.startswith("error: ")
     assert said in result.stderr
