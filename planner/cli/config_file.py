@@ -20,7 +20,7 @@ from planner.errors import UsageError
 
 OWN_FILE = "planner.toml"
 _PROJECT_FILE = "pyproject.toml"
-_OF_PROJECT = re.compile(r"^\s*\[+\s*tool\s*\.\s*planner\b", re.MULTILINE)
+_OF_PROJECT = re.compile(r"^\s*\[+\s*tool\s*\.\s*planner\s*[\].]", re.MULTILINE)
 _DEFAULTS, _CHECK = "defaults", "check"
 _MOST_BYTES = 1 << 20
 

@@ -40,7 +40,8 @@ class StepCommand(click.Command):
             return super().parse_args(ctx, args)
         given, _, _ = self.make_parser(ctx).parse_args(list(args))
         ctx.meta[_GIVEN] = given
-        if "no_config" in given or "help" in given:
+        help_option = self.get_help_option(ctx)
+        if "no_config" in given or (help_option is not None and help_option.name in given):
             return super().parse_args(ctx, args)
         config = find_config(Path.cwd())
         if config is None:
@@ -59,16 +60,17 @@ class StepCommand(click.Command):
             if not wrong:
                 raise
             raise UsageError(f"{config.place}: {wrong[0]}: {error.message}") from error
+        except UsageError as error:
+            _say_defaults(error, used_defaults(ctx))
+            raise
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the command; where the request is wrong, says which part of it the file made."""
         try:
             return super().invoke(ctx)
         except UsageError as error:
-            line = defaults_line(used_defaults(ctx))
-            if line is None:
-                raise
-            raise type(error)(f"{error}\n{line}") from error
+            _say_defaults(error, used_defaults(ctx))
+            raise
 
 
 def given_words(context: click.Context | None) -> dict[str, Any]:
@@ -90,6 +92,13 @@ def defaults_line(used: FileDefaults | None) -> str | None:
         return None
     listed = ", ".join(f"{key} {_shown(value)}" for key, value in used.texts.items())
     return f"defaults of {used.config.place}: {listed}"
+
+
+def _say_defaults(error: UsageError, used: FileDefaults | None) -> None:
+    """Adds the defaults that were in force, one of which may be at fault."""
+    line = defaults_line(used)
+    if line is not None:
+        error.args = (f"{error}\n{line}",)
 
 
 def _shown(value: object) -> str:
