@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 import planner
+from planner.cli import completion
 from planner.cli import options as shared
 from planner.cli.exit_codes import fits_or_not
 from planner.cli.output import print_result
@@ -16,6 +17,7 @@ from planner.cli.speed_options import card_step_options
 from planner.cli.step_command import StepCommand, no_config
 from planner.cli.types import BATCH
 from planner.cli.whole_files import write_whole
+from planner.memory.card_words import ALL_CARDS, OWN_CARD
 from planner.results.comparison import RankBy
 
 _EXIT_CODES = """\b
@@ -33,6 +35,7 @@ Exit codes:
     "--gpu",
     metavar="NAME",
     multiple=True,
+    shell_complete=completion.cards(OWN_CARD, ALL_CARDS, several=True),
     default=("all",),
     show_default="all",
     help="Card to compare, or several: a100,t4; repeatable. auto is this machine's, all is every "

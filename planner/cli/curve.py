@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 import planner
+from planner.cli import completion
 from planner.cli import options as shared
 from planner.cli.exit_codes import fits_or_not
 from planner.cli.output import print_result
@@ -15,6 +16,7 @@ from planner.cli.progress import shown_progress
 from planner.cli.speed_options import card_step_options
 from planner.cli.step_command import StepCommand, no_config
 from planner.cli.whole_files import write_whole
+from planner.memory.card_words import OWN_CARD
 
 _EXIT_CODES = """\b
 Exit codes:
@@ -41,6 +43,7 @@ def _batches(
 @click.option(
     "--gpu",
     metavar="NAME",
+    shell_complete=completion.cards(OWN_CARD),
     help="Card, like a100 or rtx4090, or auto: this machine's, which is meant without it too.",
 )
 @click.option(

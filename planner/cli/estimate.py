@@ -7,13 +7,14 @@ from typing import Any
 import click
 
 import planner
+from planner.cli import completion
 from planner.cli import options as shared
 from planner.cli.exit_codes import exit_code
 from planner.cli.output import print_result
 from planner.cli.progress import shown_progress
 from planner.cli.speed_options import speed_options
 from planner.cli.step_command import StepCommand, no_config
-from planner.memory.card_words import DEFAULT_CARDS
+from planner.memory.card_words import ALL_CARDS, DEFAULT_CARDS, OWN_CARD
 
 _EXIT_CODES = """\b
 Exit codes:
@@ -32,6 +33,7 @@ Progress, errors and whatever the model prints go to stderr.
     "--gpu",
     metavar="NAME",
     multiple=True,
+    shell_complete=completion.cards(OWN_CARD, ALL_CARDS, several=True),
     help="Card to ask about, like a100, or several: a100,t4; repeatable. auto is this machine's, "
     "all is every one; `planner gpus` lists them. Without it the cards of --host, else this "
     f"machine's, else {', '.join(DEFAULT_CARDS[:-1])} and {DEFAULT_CARDS[-1]}.",

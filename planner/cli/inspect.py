@@ -7,10 +7,12 @@ from typing import Any
 import click
 
 import planner
+from planner.cli import completion
 from planner.cli import options as shared
 from planner.cli.output import print_result
 from planner.cli.progress import shown_progress
 from planner.cli.step_command import StepCommand, no_config
+from planner.memory.card_words import OWN_CARD
 
 
 @click.command(cls=StepCommand)
@@ -34,6 +36,7 @@ from planner.cli.step_command import StepCommand, no_config
 @click.option(
     "--gpu",
     metavar="NAME",
+    shell_complete=completion.cards(OWN_CARD),
     default="a100-sxm4-80gb",
     show_default=True,
     help="Card whose kernels are taken, or auto: this machine's; it moves what they save for "

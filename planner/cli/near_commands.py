@@ -68,7 +68,7 @@ def behind_a_command(words: Sequence[str]) -> str:
     targets = [word for word in words if _is_target(word)][:1]
     others = [word for word in words if word not in targets]
     typed = shlex.join(["planner", "estimate", *(targets or ["TARGET"]), *others])
-    return f"Options stand behind the command: {typed}"
+    return f"options stand behind the command: {typed}"
 
 
 def _is_target(word: str) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from planner.cli import completion
 from planner.cli.types import BATCH, Words
 from planner.cli.whole_files import check_place
 from planner.config.step import (
@@ -56,7 +57,7 @@ def _decay(context: click.Context, parameter: click.Parameter, text: str | None)
         ) from None
 
 
-target = click.argument("target")
+target = click.argument("target", shell_complete=completion.files)
 
 
 def batch(help_text: str) -> Decorator:

@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from planner import __version__
 from planner.cli.exit_codes import ExitCode
@@ -93,6 +94,15 @@ class Root(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, _, text) in _COMMANDS.items()])
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Commands and options that begin so, without importing the commands."""
+        commands = [
+            CompletionItem(name, help=text)
+            for name, (_, _, text) in _COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return commands + click.Command.shell_complete(self, ctx, incomplete)
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -113,7 +123,7 @@ class Root(click.Group):
 
             if error.possibilities:  # near an option of this group
                 raise
-            says = f"{error.format_message()} {behind_a_command(args)}"
+            says = f"{error.format_message().removesuffix('.')}; {behind_a_command(args)}"
             raise click.UsageError(says, ctx) from None
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from planner.cli import completion
 from planner.cli import options as shared
 from planner.estimation.job import NAMES
 from planner.input_pipeline.loader import NO_WORKERS
@@ -73,11 +74,13 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option(
         "--cpu",
         metavar="NAME",
+        shell_complete=completion.cpus,
         help="Processor of the host, like epyc-7742. `planner cpus` lists them.",
     ),
     click.option(
         "--host",
         metavar="NAME",
+        shell_complete=completion.hosts,
         help="Host, like p4d.24xlarge, or this. `planner hosts` lists them.",
     ),
     click.option("--ram", metavar="SIZE", help="RAM that the job may take, like 64GiB."),

@@ -7,12 +7,14 @@ from typing import Any
 import click
 
 import planner
+from planner.cli import completion
 from planner.cli import options as shared
 from planner.cli.exit_codes import ExitCode
 from planner.cli.options import AT_LEAST_1
 from planner.cli.output import print_result
 from planner.cli.progress import shown_progress
 from planner.cli.step_command import StepCommand, no_config
+from planner.memory.card_words import OWN_CARD
 
 _EXIT_CODES = """\b
 Exit codes:
@@ -30,6 +32,7 @@ The report or the JSON goes to stdout: complete with 0 and 4, empty with 1 and 2
 @click.option(
     "--emulated",
     metavar="NAME",
+    shell_complete=completion.cards(OWN_CARD),
     help="An emulated card in the place of a physical one, like a100; no GPU is needed.",
 )
 @click.option(
