@@ -220,6 +220,23 @@ def test_exit_code_is_0_only_when_it_fits_on_every_card(
 
 
 @pytest.mark.parametrize(
+    ("fitting", "code"), [((True, True), 0), ((True, False), 0), ((False, False), 3)], ids=str
+)
+@pytest.mark.parametrize("kind", ["is_survey", "has_stand_ins"])
+def test_who_asks_for_no_card_looks_for_one_that_it_fits_on(
+    fake: Fake,
+    estimate: Estimate,
+    a100: DeviceEstimate,
+    fitting: tuple[bool, bool],
+    code: int,
+    kind: str,
+) -> None:
+    cards = tuple(replace(a100, requested=f"card{n}", fits=fits) for n, fits in enumerate(fitting))
+    fake.result = replace(estimate, gpus=cards, **{kind: True})
+    assert run("model.py", "--json").exit_code == code
+
+
+@pytest.mark.parametrize(
     ("error", "code"),
     [
         (TargetError("no model in model.py"), 1),
