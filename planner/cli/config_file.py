@@ -7,6 +7,7 @@ alone, because others may write above it.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -34,22 +35,34 @@ class ConfigFile:
     defaults: Mapping[str, Any]
 
 
-def find_config(start: Path, home: Path | None = None) -> ConfigFile | None:
-    """The file that holds for a working directory; None where there is none.
+def find_config(start: Path | None = None, home: Path | None = None) -> ConfigFile | None:
+    """The file that holds for a working directory, by default this process's; None without one.
 
     Raises:
         UsageError: it cannot be read, is no TOML, or has what is not known.
     """
+    try:
+        start = start or Path.cwd()
+    except OSError:  # it was removed
+        return None
     for folder in _folders(start, home or _home()):
         own, project = folder / OWN_FILE, folder / _PROJECT_FILE
-        if own.is_file():
+        if _is_file(own):
             return _config(own, str(own), _parsed(own, _text(own)))
-        if project.is_file():
+        if _is_file(project):
             text = _text(project)
             if _OF_PROJECT.search(text):
                 tables = _parsed(project, text)["tool"]["planner"]
                 return _config(project, f"{project} [tool.planner]", tables)
     return None
+
+
+def _is_file(path: Path) -> bool:
+    """Whether it is a file that can be seen; a folder that is closed to us has none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _home() -> Path | None:
@@ -63,7 +76,7 @@ def _folders(start: Path, home: Path | None) -> Iterator[Path]:
     """The folder and those above it, up to where a project or the user's own files end."""
     every = [start, *start.parents]
     for position, folder in enumerate(every):
-        if folder == home or (folder / ".git").exists():
+        if folder == home or os.path.lexists(folder / ".git"):
             yield from every[: position + 1]
             return
     yield start

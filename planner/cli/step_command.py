@@ -6,8 +6,7 @@ and what of them is in force, for the report.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from pathlib import Path
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import click
@@ -38,12 +37,14 @@ class StepCommand(click.Command):
         """
         if ctx.resilient_parsing:  # to complete a word
             return super().parse_args(ctx, args)
-        given, _, _ = self.make_parser(ctx).parse_args(list(args))
+        given, others, _ = self.make_parser(ctx).parse_args(list(args))
+        if others and given.get("gpu"):  # --gpu a100 t4
+            raise click.UsageError(_too_many(given, others), ctx)
         ctx.meta[_GIVEN] = given
         help_option = self.get_help_option(ctx)
         if "no_config" in given or (help_option is not None and help_option.name in given):
             return super().parse_args(ctx, args)
-        config = find_config(Path.cwd())
+        config = find_config()
         if config is None:
             return super().parse_args(ctx, args)
         defaults = file_defaults(config, self, given, lambda: _of_other_commands(ctx))
@@ -71,6 +72,15 @@ class StepCommand(click.Command):
         except UsageError as error:
             _say_defaults(error, used_defaults(ctx))
             raise
+
+
+def _too_many(given: Mapping[str, Any], others: Sequence[str]) -> str:
+    """Of words that are left over beside a card: they may be cards too."""
+    cards = given["gpu"] if isinstance(given["gpu"], str) else ",".join(given["gpu"])
+    return (
+        f"Too many words: {' '.join(others)}. Several cards go into one word, with commas, like "
+        f"--gpu {cards},{','.join(others)}"
+    )
 
 
 def given_words(context: click.Context | None) -> dict[str, Any]:

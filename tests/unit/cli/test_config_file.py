@@ -289,3 +289,14 @@ def test_the_library_does_not_read_it(folder: Path) -> None:
     (folder / "net.py").write_text("def build_model(): pass\n")
     write(folder, "[defaults]\nbatch = 3\n")
     assert model_request("net.py").config.batch_size == 8
+
+
+def test_a_working_directory_that_is_gone_has_no_file(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = folder / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert find_config() is None
+    monkeypatch.chdir(folder)

@@ -365,3 +365,9 @@ def test_help_names_exit_codes_and_every_option() -> None:
             assert all(name in text for name in option.opts)
     for code in (PlannerError.exit_code, UnknownGpuError.exit_code, 0, 3):
         assert f"\n    {code}  " in text
+
+
+def test_cards_with_blanks_between_them_are_put_into_one_word() -> None:
+    result = run("model.py", "--gpu", "a100", "t4", "l4")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--gpu a100,t4,l4" in result.stderr

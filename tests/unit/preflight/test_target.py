@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -218,3 +219,16 @@ def test_a_whole_refusal_imports_no_torch() -> None:
     )  # fmt: skip
     assert done.stdout == "2 False False\n"
     assert done.stderr.startswith("error: there is no module 'resnet50'")
+
+
+@pytest.mark.parametrize("text", ["net.py", "net", "a b", "a\0b.py", "~nobody-here/x.py"])
+def test_what_cannot_be_looked_at_is_left_to_the_run(
+    text: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = folder / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with suppress(WrongTargetError):  # and nothing else
+        check_target(text)
+    monkeypatch.chdir(folder)
