@@ -50,7 +50,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "models/resnet50.py": "def build_model(): pass",
         "models/gpt2.py": "def build_model(): pass\ndef gpt2_xl(): pass",
         "train.py": TRAINING_SCRIPT,
-        "stars.py": "from models.gpt2 import *",
+        "loop.py": "def main(): pass", "stars.py": "from models.gpt2 import *",
         "config.yaml": "", "config-v1.yml": "", "nb.ipynb": "{}", "w.safetensors": "", "run.sh": "",
         "notes.txt": "", "packed/__init__.py": "", "packed/nets.py": "def net(): pass",
     }  # fmt: skip
@@ -70,7 +70,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("resnet50.py", "no file resnet50.py; did you mean models/resnet50.py"),
         ("modles/resnet50.py", "no folder modles; did you mean models/resnet50.py"),
         ("models/zzz.py", "models holds gpt2.py, resnet50.py"),
-        ("zzz.py", "this folder holds stars.py, train.py"),
+        ("zzz.py", "this folder holds loop.py, stars.py, train.py"),
         ("empty/zzz.py", "there is no file empty/zzz.py"),
         ("missing.yaml", "a file of this kind is a configuration"),
         ("org/Net-3.1-8B", "a model of a hub is no target"),
@@ -94,8 +94,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("./run.sh", "is a script of the shell"),
         ("./notes.txt", "its name must end in .py"),
         ("train.py", "no `model` and no class of an nn.Module; write `def build_model():`"),
-        ("train.py", "like train.py:make_net (it holds make_net, parse_args, main)"),
-        ("train", "like train:make_net"),
+        ("train.py", "that returns one: train.py:make_net (it has make_net, parse_args, main)"),
+        ("loop.py", "that returns one: loop.py:NAME (it has main)"),
+        ("train", "that returns one: train:make_net"),
         ("train.py:make_nett", "did you mean train.py:make_net?"),
         ("train:Net", "there is no 'Net' in train; "),
         ("models/gpt2.py:build", "models/gpt2.py:build_model"),
@@ -232,3 +233,16 @@ def test_what_cannot_be_looked_at_is_left_to_the_run(
     with suppress(WrongTargetError):  # and nothing else
         check_target(text)
     monkeypatch.chdir(folder)
+
+
+MODEL_FILES = sorted(
+    file
+    for folder in ("models", "benchmarks/field/jobs", "benchmarks/library_jobs")
+    for file in (Path(__file__).parents[3] / folder).glob("*.py")
+    if not file.stem.startswith("_")
+) + sorted((Path(__file__).parents[3] / "benchmarks/faults/models").glob("*.py"))
+
+
+@pytest.mark.parametrize("file", MODEL_FILES, ids=lambda file: f"{file.parent.name}/{file.stem}")
+def test_no_model_file_of_ours_is_refused(file: Path) -> None:
+    check_target(str(file))
