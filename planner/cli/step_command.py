@@ -13,7 +13,7 @@ import click
 
 from planner.cli.config_file import find_config
 from planner.cli.file_defaults import FileDefaults, file_defaults, long_options
-from planner.errors import UsageError
+from planner.errors import UsageError, WrongTargetError
 
 _GIVEN = "planner.given"
 _DEFAULTS = "planner.defaults"
@@ -38,32 +38,37 @@ class StepCommand(click.Command):
         if ctx.resilient_parsing:  # to complete a word
             return super().parse_args(ctx, args)
         given, others, _ = self.make_parser(ctx).parse_args(list(args))
+        help_option = self.get_help_option(ctx)
+        if help_option is not None and help_option.name in given:
+            return super().parse_args(ctx, args)
         if others and given.get("gpu"):  # --gpu a100 t4
             raise click.UsageError(_too_many(given, others), ctx)
         ctx.meta[_GIVEN] = given
-        help_option = self.get_help_option(ctx)
-        if "no_config" in given or (help_option is not None and help_option.name in given):
-            return super().parse_args(ctx, args)
-        config = find_config()
-        if config is None:
-            return super().parse_args(ctx, args)
-        defaults = file_defaults(config, self, given, lambda: _of_other_commands(ctx))
-        ctx.default_map = dict(defaults.values)
-        ctx.meta[_DEFAULTS] = defaults
+        if "no_config" not in given:
+            self._set_defaults(ctx, given)
         try:
             return super().parse_args(ctx, args)
         except click.BadParameter as error:
-            wrong = [
-                key
-                for key, option in long_options(self).items()
-                if option is error.param and key in defaults.texts
-            ]
-            if not wrong:
+            used = used_defaults(ctx)
+            wrong = None if used is None else self._key_of(error.param, used)
+            if used is None or wrong is None:
                 raise
-            raise UsageError(f"{config.place}: {wrong[0]}: {error.message}") from error
+            raise UsageError(f"{used.config.place}: {wrong}: {error.message}") from error
         except UsageError as error:
             _say_defaults(error, used_defaults(ctx))
             raise
+
+    def _set_defaults(self, ctx: click.Context, given: Mapping[str, Any]) -> None:
+        config = find_config()
+        if config is not None:
+            defaults = file_defaults(config, self, given, lambda: _of_other_commands(ctx))
+            ctx.default_map = dict(defaults.values)
+            ctx.meta[_DEFAULTS] = defaults
+
+    def _key_of(self, param: click.Parameter | None, used: FileDefaults) -> str | None:
+        """The key of the file that gave a parameter; None where the file did not."""
+        keys = (key for key, option in long_options(self).items() if option is param)
+        return next((key for key in keys if key in used.texts), None)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the command; where the request is wrong, says which part of it the file made."""
@@ -107,7 +112,7 @@ def defaults_line(used: FileDefaults | None) -> str | None:
 def _say_defaults(error: UsageError, used: FileDefaults | None) -> None:
     """Adds the defaults that were in force, one of which may be at fault."""
     line = defaults_line(used)
-    if line is not None:
+    if line is not None and not isinstance(error, WrongTargetError):  # the file names no target
         error.args = (f"{error}\n{line}",)
 
 

@@ -82,12 +82,13 @@ def _near_path(path: Path, target: Target) -> str:
     """What was probably meant: near names in that folder, else the same name elsewhere."""
     folder = path.parent
     if not folder.is_dir():
-        if len(path.parts) == 2 and path.suffix != ".py" and "." not in str(folder):
-            return (
-                f", and no folder {folder}; a model of a hub is no target: write a Python file "
-                f"whose build_model() builds {target.location}, and name that file"
+        meant = _meant(path.name, target.name)
+        if not meant and len(path.parts) == 2 and path.suffix != ".py" and "." not in str(folder):
+            meant = (
+                "; a model of a hub is no target: write a Python file whose build_model() builds "
+                f"{target.location}, and name that file"
             )
-        return f", and no folder {folder}{_meant(path.name, target.name)}"
+        return f", and no folder {folder}{meant}"
     names = [entry.name for entry in folder.glob("*.py")]
     stem = path.stem if path.suffix == ".py" else path.name
     near = difflib.get_close_matches(f"{stem}.py", names, n=3)

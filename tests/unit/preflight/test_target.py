@@ -67,6 +67,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("models/resnet5.py", "no file models/resnet5.py; did you mean models/resnet50.py?"),
         ("models/gpt.py:gpt2_xl", "did you mean models/gpt2.py:gpt2_xl?"),
         ("models/resnet50", "did you mean models/resnet50.py?"),
+        ("modles/resnet50", "no folder modles; did you mean models/resnet50.py"),
         ("resnet50.py", "no file resnet50.py; did you mean models/resnet50.py"),
         ("modles/resnet50.py", "no folder modles; did you mean models/resnet50.py"),
         ("models/zzz.py", "models holds gpt2.py, resnet50.py"),
@@ -167,6 +168,17 @@ def test_a_module_of_an_editable_install_is_found(folder: Path) -> None:
         check_target("installed")
     finally:
         sys.meta_path.remove(Finder)  # type: ignore[arg-type] # as above
+
+
+def test_two_modules_of_one_name_are_left_to_the_run(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "elsewhere").mkdir()
+    (folder / "elsewhere" / "loop.py").write_text("def build_model(): pass")
+    with pytest.raises(WrongTargetError, match="loop has no build_model"):
+        check_target("loop")
+    monkeypatch.syspath_prepend(folder / "elsewhere")
+    check_target("loop")
 
 
 def test_nothing_is_imported_to_find_a_name(folder: Path) -> None:
