@@ -55,6 +55,8 @@ def parse_memory(value: str | int, name: str, most_bytes: int = _LARGEST_BYTES) 
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         raise UsageError(f"{name} must be a size like 24GiB or a number of bytes, not {value!r}")
     size_bytes = _bytes(value) if isinstance(value, str) else value
+    if isinstance(value, str):
+        _check_unit(value, size_bytes, name)
     if size_bytes <= 0:
         raise UsageError(f"{name} must be more than 0, not {value!r}; write it like 24GiB")
     if size_bytes > most_bytes:
@@ -72,6 +74,13 @@ def _bytes(text: str) -> int:
     return int(Decimal(match[1]) * _FACTORS[match[2].lower()])
 
 
+def _check_unit(text: str, size_bytes: int, name: str) -> None:
+    """Raises UsageError for "24": nobody means 24 bytes of memory."""
+    number = text.strip()
+    if 0 < size_bytes < MIB and number.replace(".", "", 1).isdecimal():
+        raise UsageError(f"{name} {number} has no unit, and would be bytes: write {number}GiB")
+
+
 def parse_reserve(text: str | int, of_bytes: int) -> int:
     """Bytes of a size ("1GiB") or of a share of `of_bytes` ("5%"); a number is bytes already.
 
@@ -84,7 +93,9 @@ def parse_reserve(text: str | int, of_bytes: int) -> int:
         raise UsageError(f"{text!r} is neither a size like 1GiB nor a percentage like 5%")
     stripped = text.strip()
     if not stripped.endswith("%"):
-        return parse_bytes(stripped)
+        size_bytes = parse_bytes(stripped)
+        _check_unit(stripped, size_bytes, "memory to keep free:")
+        return size_bytes
     try:
         percent = float(stripped[:-1])
     except ValueError:

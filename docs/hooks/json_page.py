@@ -38,6 +38,9 @@ report.
 A JSON Schema of each document, for an editor or a validator, is in `schema/` beside this page on
 the site: {schemas}.
 In Python, `planner.results.document.json_schema("estimate")` gives it.
+
+Where a [file of the project](config-file.md) gave defaults, the documents of these five commands
+have one key more: `defaults_file`, with the path as `file` and the defaults in force as `options`.
 """
 _TAIL = """
 ## Other commands

@@ -8,13 +8,16 @@ from typing import Any
 import click
 
 import planner
+from planner.cli import completion
 from planner.cli import options as shared
 from planner.cli.exit_codes import fits_or_not
-from planner.cli.grouped_help import GroupedCommand
 from planner.cli.output import print_result, save
 from planner.cli.progress import shown_progress
 from planner.cli.speed_options import card_step_options
+from planner.cli.step_command import StepCommand, no_config
+from planner.cli.types import BATCH
 from planner.machine.whole_files import write_whole
+from planner.memory.card_words import ALL_CARDS, OWN_CARD
 from planner.results.comparison import RankBy
 
 _EXAMPLES = (
@@ -30,12 +33,13 @@ Exit codes:
 """
 
 
-@click.command(cls=GroupedCommand, examples=_EXAMPLES, epilog=_EXIT_CODES)
-@click.argument("target")
+@click.command(cls=StepCommand, examples=_EXAMPLES, epilog=_EXIT_CODES)
+@shared.target
 @click.option(
     "--gpu",
     metavar="NAME",
     multiple=True,
+    shell_complete=completion.cards(OWN_CARD, ALL_CARDS, several=True),
     default=("all",),
     show_default="all",
     help="Card to compare, or several: a100,t4; repeatable. auto is this machine's, all is every "
@@ -52,11 +56,12 @@ Exit codes:
     "--batch",
     "batch_size",
     metavar="N",
-    type=shared.AT_LEAST_1,
+    type=BATCH,
     show_default="each card's own, near its best throughput",
     help="Batch on every card, like 32.",
 )
 @card_step_options
+@no_config
 @click.pass_context
 def compare(
     context: click.Context,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
+from planner.cli import completion, tables
 from planner.cli import options as shared
-from planner.cli import tables
 from planner.cli.tables import UNKNOWN, Column
 from planner.hardware.cpu_specs import CpuSpec
 from planner.hardware.database import load_cpus
@@ -38,7 +38,7 @@ def cpus(context: click.Context, hardware_db: Path | None, as_json: bool) -> Non
 
 
 @cpus.command()
-@click.argument("cpu")
+@click.argument("cpu", shell_complete=completion.cpus)
 @shared.hardware_db
 @shared.as_json
 @click.pass_context

@@ -8,13 +8,15 @@ from typing import Any
 import click
 
 import planner
+from planner.cli import completion
 from planner.cli import options as shared
 from planner.cli.exit_codes import fits_or_not
-from planner.cli.grouped_help import GroupedCommand
 from planner.cli.output import print_result, save
 from planner.cli.progress import shown_progress
 from planner.cli.speed_options import card_step_options
+from planner.cli.step_command import StepCommand, no_config
 from planner.machine.whole_files import write_whole
+from planner.memory.card_words import OWN_CARD
 
 _EXAMPLES = (
     "planner curve models/resnet50.py --gpu a100",
@@ -41,11 +43,12 @@ def _batches(
         raise click.BadParameter(f"{text!r} is not a list of batches like 1,8,64") from None
 
 
-@click.command(cls=GroupedCommand, examples=_EXAMPLES, epilog=_EXIT_CODES)
-@click.argument("target")
+@click.command(cls=StepCommand, examples=_EXAMPLES, epilog=_EXIT_CODES)
+@shared.target
 @click.option(
     "--gpu",
     metavar="NAME",
+    shell_complete=completion.cards(OWN_CARD),
     help="Card, like a100 or rtx4090, or auto: this machine's, which is meant without it too.",
 )
 @click.option(
@@ -64,6 +67,7 @@ def _batches(
 )
 @shared.batch("Batch that is run and recorded, like 32; a point of the curve.")
 @card_step_options
+@no_config
 @click.pass_context
 def curve(
     context: click.Context,

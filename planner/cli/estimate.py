@@ -8,13 +8,14 @@ from typing import Any
 import click
 
 import planner
+from planner.cli import completion
 from planner.cli import options as shared
 from planner.cli.exit_codes import exit_code
-from planner.cli.grouped_help import GroupedCommand
 from planner.cli.output import print_result, save
 from planner.cli.progress import shown_progress
 from planner.cli.speed_options import speed_options
-from planner.memory.card_words import DEFAULT_CARDS
+from planner.cli.step_command import StepCommand, no_config
+from planner.memory.card_words import ALL_CARDS, DEFAULT_CARDS, OWN_CARD
 
 _EXAMPLES = (
     "planner estimate models/resnet50.py --gpu a100",
@@ -32,12 +33,13 @@ Progress, errors and whatever the model prints go to stderr.
 """
 
 
-@click.command(cls=GroupedCommand, examples=_EXAMPLES, epilog=_EXIT_CODES)
-@click.argument("target")
+@click.command(cls=StepCommand, examples=_EXAMPLES, epilog=_EXIT_CODES)
+@shared.target
 @click.option(
     "--gpu",
     metavar="NAME",
     multiple=True,
+    shell_complete=completion.cards(OWN_CARD, ALL_CARDS, several=True),
     help="Card to ask about, like a100, or several: a100,t4; repeatable. auto is this machine's, "
     "all is every one; `planner gpus` lists them. Without it the cards of --host, else this "
     f"machine's, else {', '.join(DEFAULT_CARDS[:-1])} and {DEFAULT_CARDS[-1]}.",
@@ -81,6 +83,7 @@ Progress, errors and whatever the model prints go to stderr.
 @shared.timeout("Longest wait for loading the model and for each run: seconds, like 900, or 1h.")
 @shared.hardware_db
 @shared.save
+@no_config
 @shared.as_json
 @shared.verbose
 @shared.quiet

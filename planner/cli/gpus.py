@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
+from planner.cli import completion, tables
 from planner.cli import options as shared
-from planner.cli import tables
 from planner.cli.tables import UNKNOWN, Column
 from planner.hardware.database import load_gpus
 from planner.hardware.specs import ArithmeticRates, GpuSpec, format_capability
@@ -38,7 +38,7 @@ def gpus(context: click.Context, hardware_db: Path | None, as_json: bool) -> Non
 
 
 @gpus.command()
-@click.argument("card")
+@click.argument("card", shell_complete=completion.cards())
 @shared.hardware_db
 @shared.as_json
 @click.pass_context

@@ -34,7 +34,7 @@ _GROUPS: Mapping[str, Sequence[str]] = {
     "Energy and cost": ("--price", "--dataset-size", "--pue"),
     "Output and limits": (
         "--by", "--depth", "--verbose", "--json", "--csv", "--save", "--quiet", "--tolerance",
-        "--no-calibration", "--timeout", "--hardware-db", "--help",
+        "--no-calibration", "--timeout", "--hardware-db", "--no-config", "--help",
     ),
 }  # fmt: skip
 _REST = "More"

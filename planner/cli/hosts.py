@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
+from planner.cli import completion, tables
 from planner.cli import options as shared
-from planner.cli import tables
 from planner.cli.cpus import cpu_lines
 from planner.cli.tables import UNKNOWN, Column
 from planner.hardware.database import load_cpus, load_hosts
@@ -40,7 +40,7 @@ def hosts(context: click.Context, hardware_db: Path | None, as_json: bool) -> No
 
 
 @hosts.command()
-@click.argument("host")
+@click.argument("host", shell_complete=completion.hosts)
 @shared.hardware_db
 @shared.as_json
 @click.pass_context

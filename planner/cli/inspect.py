@@ -8,10 +8,12 @@ from typing import Any
 import click
 
 import planner
+from planner.cli import completion
 from planner.cli import options as shared
-from planner.cli.grouped_help import GroupedCommand
 from planner.cli.output import print_result, save
 from planner.cli.progress import shown_progress
+from planner.cli.step_command import StepCommand, no_config
+from planner.memory.card_words import OWN_CARD
 
 _EXAMPLES = (
     "planner inspect models/resnet50.py",
@@ -19,8 +21,8 @@ _EXAMPLES = (
 )
 
 
-@click.command(cls=GroupedCommand, examples=_EXAMPLES)
-@click.argument("target")
+@click.command(cls=StepCommand, examples=_EXAMPLES)
+@shared.target
 @shared.batch("Samples in a batch, like 32.")
 @shared.sequence_length
 @click.option(
@@ -38,6 +40,7 @@ _EXAMPLES = (
 @click.option(
     "--gpu",
     metavar="NAME",
+    shell_complete=completion.cards(OWN_CARD),
     default="a100-sxm4-80gb",
     show_default=True,
     help="Card whose kernels are taken, like t4, or auto: this machine's; it moves what they "
@@ -45,6 +48,7 @@ _EXAMPLES = (
 )
 @shared.timeout("Longest wait for loading the model and for counting: seconds, like 900, or 1h.")
 @shared.save
+@no_config
 @shared.as_json
 @shared.verbose
 @shared.quiet

@@ -12,6 +12,8 @@ from typing import Any
 
 import click
 
+from planner.cli import completion
+from planner.cli.types import BATCH, Words
 from planner.config.step import (
     EMA_DECAY,
     BuildOn,
@@ -33,7 +35,7 @@ Decorator = Callable[[Any], Any]
 
 def words(kind: type[Enum]) -> click.ParamType[Any]:
     """One of the values of an enum, without regard to case."""
-    return click.Choice([member.value for member in kind], case_sensitive=False)
+    return Words(kind)
 
 
 def _arguments(
@@ -56,13 +58,16 @@ def _decay(context: click.Context, parameter: click.Parameter, text: str | None)
         ) from None
 
 
+target = click.argument("target", shell_complete=completion.files)
+
+
 def batch(help_text: str) -> Decorator:
     """--batch, passed as batch_size."""
     return click.option(
         "--batch",
         "batch_size",
         metavar="N",
-        type=AT_LEAST_1,
+        type=BATCH,
         default=DEFAULTS.batch_size,
         show_default=True,
         help=help_text,

@@ -15,8 +15,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from planner.cli.step_command import defaults_line, used_defaults
 from planner.cli.terminal import print_text
-from planner.render.outside_text import shown_lines, shown_record
+from planner.render.outside_text import shown, shown_lines, shown_record
 from planner.results.estimate import SCHEMA_VERSION
 from planner.results.result import Result
 
@@ -36,11 +37,20 @@ class Document(Protocol):
 
 def print_result(found: Document, report: str, *, as_json: bool, verbose: bool) -> None:
     """The JSON of a result, or what `render` of planner.render.terminal.<report> makes of it."""
+    defaults = used_defaults()
     if as_json:
-        print_text(json.dumps(found.to_dict(), indent=2) + "\n")
-    else:
-        render = import_module(f"planner.render.terminal.{report}").render
-        print_renderable(render(shown_record(found), verbose=verbose))
+        document = dict(found.to_dict())
+        if defaults is not None:  # a key of its own, only where a file was used
+            document["defaults_file"] = {
+                "file": str(defaults.config.path),
+                "options": dict(defaults.texts),
+            }
+        print_text(json.dumps(document, indent=2) + "\n")
+        return
+    render = import_module(f"planner.render.terminal.{report}").render
+    print_renderable(render(shown_record(found), verbose=verbose))
+    if defaults is not None:
+        print_text(f"\n{shown(defaults_line(defaults) or '')}\n")
 
 
 def save(found: Result, file: Path | None) -> None:

@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from planner import __version__
 from planner.cli.exit_codes import ExitCode
@@ -91,6 +92,38 @@ class Root(click.Group):
                     [(f"{name:{widest}}", text) for name, (_, text) in group.items()]
                 )
         click.Command.format_options(self, ctx, formatter)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Commands and options that begin so, without importing the commands."""
+        commands = [
+            CompletionItem(name, help=text)
+            for name, (_, _, text) in _COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return commands + click.Command.shell_complete(self, ctx, incomplete)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command and its words; a first word that is none is answered with what is meant."""
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            from planner.cli.near_commands import what_was_meant
+
+            meant = what_was_meant(args, self.list_commands(ctx))
+            ctx.fail(f"No such command {args[0]!r}; {meant}")
+        return super().resolve_command(ctx, args)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """The words; an option of a command is answered with where it stands."""
+        try:
+            return super().parse_args(ctx, list(args))
+        except click.NoSuchOption as error:
+            from planner.cli.near_commands import behind_a_command
+
+            if error.possibilities:  # near an option of this group
+                raise
+            says = f"{error.format_message().removesuffix('.')}; {behind_a_command(args)}"
+            raise click.UsageError(says, ctx) from None
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> Any:
         """Runs the command line and ends the process (SystemExit) with the exit code."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from planner.cli import completion
 from planner.cli import options as shared
 from planner.estimation.job import NAMES
 from planner.input_pipeline.loader import NO_WORKERS
@@ -77,12 +78,14 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option(
         "--cpu",
         metavar="NAME",
+        shell_complete=completion.cpus,
         show_default="none",
         help="Processor of the host, like epyc-7742. `planner cpus` lists them.",
     ),
     click.option(
         "--host",
         metavar="NAME",
+        shell_complete=completion.hosts,
         show_default="none",
         help="Host, like p4d.24xlarge, or this. `planner hosts` lists them.",
     ),

@@ -8,12 +8,14 @@ from typing import Any
 import click
 
 import planner
+from planner.cli import completion
 from planner.cli import options as shared
 from planner.cli.exit_codes import ExitCode
-from planner.cli.grouped_help import GroupedCommand
 from planner.cli.options import AT_LEAST_1
 from planner.cli.output import print_result, save
 from planner.cli.progress import shown_progress
+from planner.cli.step_command import StepCommand, no_config
+from planner.memory.card_words import OWN_CARD
 
 _EXAMPLES = (
     "planner verify models/mlp.py --emulated t4",
@@ -31,11 +33,12 @@ The report or the JSON goes to stdout: complete with 0 and 4, empty with 1 and 2
 """
 
 
-@click.command(cls=GroupedCommand, examples=_EXAMPLES, epilog=_EXIT_CODES)
-@click.argument("target")
+@click.command(cls=StepCommand, examples=_EXAMPLES, epilog=_EXIT_CODES)
+@shared.target
 @click.option(
     "--emulated",
     metavar="NAME",
+    shell_complete=completion.cards(OWN_CARD),
     show_default="a physical card",
     help="An emulated card in place of a physical one, like a100; no GPU is needed.",
 )
@@ -83,6 +86,7 @@ The report or the JSON goes to stdout: complete with 0 and 4, empty with 1 and 2
 @shared.timeout("Longest wait for loading the model and for each probe: seconds, like 900, or 1h.")
 @shared.hardware_db
 @shared.save
+@no_config
 @shared.as_json
 @shared.verbose
 @shared.quiet

@@ -14,6 +14,7 @@ from enum import Enum
 from typing import Any, TypeVar
 
 from planner.config.inputs import read_inputs
+from planner.config.near_words import did_you_mean
 from planner.config.step import (
     EMA_DECAY,
     BuildOn,
@@ -137,7 +138,8 @@ def choice(kind: type[_Choice], value: Any, name: str) -> _Choice:
             if member.value == value.lower().replace("_", "-"):
                 return member
     known = ", ".join(member.value for member in kind)
-    raise UsageError(f"{name} {value!r} is not one of {known}")
+    meant = did_you_mean(kind, value) if isinstance(value, str) else ""
+    raise UsageError(f"{name} {value!r} is not one of {known}{meant}")
 
 
 def _sizes_at(value: Any) -> tuple[SizeAt, ...]:

@@ -133,6 +133,11 @@ class CpuDatabase:
     def __init__(self, records: Records[CpuSpec]) -> None:
         self._records = records
 
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of all processors, without reading their records."""
+        return self._records.ids
+
     def all(self) -> tuple[CpuSpec, ...]:
         """Every processor, by vendor and name.
 
@@ -168,6 +173,11 @@ class HostDatabase:
 
     def __init__(self, records: Records[HostSpec]) -> None:
         self._records = records
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of all hosts, without reading their records."""
+        return self._records.ids
 
     def all(self) -> tuple[HostSpec, ...]:
         """Every host, by name.

@@ -67,15 +67,15 @@ def is_every_card(words: Sequence[str]) -> bool:
     return any(word.lower() == ALL_CARDS for word in words)
 
 
-def one_card(
-    gpu: str | Sequence[str] | None, name: str, refusal: str, hardware_db: Path | None
-) -> str:
+def one_card(gpu: object, name: str, refusal: str, hardware_db: Path | None) -> str:
     """The word, where one card alone can be meant.
 
     Raises:
-        UsageError: no word, several, ALL_CARDS, or OWN_CARD where this machine has several kinds;
-            `refusal` says why one is needed, and what to write.
+        UsageError: no text, several words, ALL_CARDS, or OWN_CARD where this machine has several
+            kinds; `refusal` says why one is needed, and what to write.
     """
+    if not isinstance(gpu, str):
+        raise UsageError(f"{name} must be one text here, not {gpu!r}; {refusal}")
     words = card_words(gpu, name)
     named = ", ".join(words) or "none"
     if len(words) == 1 and not is_every_card(words):

@@ -19,7 +19,7 @@ _MODEL_NAMES = ("build_model", "model")
 _OTHERS = (
     "build_batch", "training_step", "build_optimizer", "build_dataset", "inference_step", "collate",
 )  # fmt: skip
-_BUILDER_WORDS = ("model", "net", "build", "make", "create", "get")
+_BUILDER_WORDS = {"model", "net", "network", "build", "make", "create"}
 _SHOWN = 8
 
 
@@ -44,10 +44,9 @@ def _no_model(target: Target, source: Source) -> str:
     how = "write `def build_model():` that returns the nn.Module"
     offered = _offered(source.functions)
     if offered:
-        how += (
-            f", or name a function of it that returns one, like {where}:{offered[0]} "
-            f"(it holds {_listed(offered)})"
-        )
+        example = offered[0] if _may_build(offered[0]) else "NAME"
+        how += f", or name a function that returns one: {where}:{example} (it has "
+        how += f"{_listed(offered)})"
     return f"{where} has no build_model(), no `model` and no class of an nn.Module; {how}"
 
 
@@ -66,10 +65,12 @@ def _no_name(target: Target, name: str, source: Source) -> str:
 def _offered(names: Sequence[str]) -> list[str]:
     """Those that may build a model, likely names first."""
     public = [name for name in names if not name.startswith("_") and name not in _OTHERS]
-    return sorted(
-        dict.fromkeys(public),
-        key=lambda name: not any(word in name.lower() for word in _BUILDER_WORDS),
-    )
+    return sorted(dict.fromkeys(public), key=lambda name: not _may_build(name))
+
+
+def _may_build(name: str) -> bool:
+    """Whether the name says so: make_net, build_gpt."""
+    return not _BUILDER_WORDS.isdisjoint(name.lower().split("_"))
 
 
 def _listed(names: list[str]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import sys
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -58,16 +59,27 @@ def find_module(name: str) -> FoundModule | None:
 
 
 def _first(name: str) -> tuple[ModuleSpec | None, list[str]]:
-    """The module of a name without dots, and the folders of its own modules."""
-    here, elsewhere = PathFinder.find_spec(name, [os.getcwd()]), importlib.util.find_spec(name)
-    if here is None or elsewhere is None:
-        found = here or elsewhere
-        return found, [] if found is None else _folders(found)
-    if here.has_location:
-        return here, _folders(here)
-    if elsewhere.origin is not None:  # a folder counts only where nothing else has the name
-        return elsewhere, _folders(elsewhere)
-    return here, list(dict.fromkeys([*_folders(here), *_folders(elsewhere)]))
+    """The module of a name without dots, and the folders of its own modules.
+
+    Raises:
+        ImportError: there are several of that name, and the child may take another one than we.
+    """
+    here = os.getcwd()
+    others = [entry for entry in sys.path if entry not in ("", here)]
+    found = [
+        PathFinder.find_spec(name, [here]),
+        PathFinder.find_spec(name, others),
+        importlib.util.find_spec(name),  # asks the finders of editable installs too
+    ]
+    there = [spec for spec in found if spec is not None]
+    whole = {spec.origin: spec for spec in there if spec.origin is not None}
+    if len(whole) > 1:
+        raise ImportError(name)
+    if whole:  # a folder counts only where nothing else has the name
+        (spec,) = whole.values()
+        return spec, _folders(spec)
+    folders = dict.fromkeys(folder for spec in there for folder in _folders(spec))
+    return (there[0] if there else None), list(folders)
 
 
 def _folders(spec: ModuleSpec) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,6 +26,8 @@ from planner.preflight.modules import (
 
 _FORMS = "a target is a Python file, FILE:NAME or package.module:NAME"
 _SHOWN = 8
+# A name that is too long or has a NUL, a folder that cannot be read or is gone, no home folder.
+_NOT_SEEN = (OSError, ValueError, RuntimeError)
 _Thing = TypeVar("_Thing")
 
 
@@ -38,25 +41,17 @@ def check_target(text: str) -> None:
     try:
         target = parse_target(text)
     except UsageError as error:
-        _check_unreadable(text)
-        raise WrongTargetError(f"{error}{_meant(text, None)}") from None
-    try:
+        meant = ""
+        with suppress(*_NOT_SEEN):
+            if Path(text).expanduser().exists():  # config-v1.yaml
+                _check_path(Target(kind=TargetKind.FILE, location=text))
+            meant = _meant(text, None)
+        raise WrongTargetError(f"{error}{meant}") from None
+    with suppress(*_NOT_SEEN):
         if target.kind is TargetKind.FILE:
             _check_path(target)
         else:
             _check_module(target)
-    except (OSError, ValueError):  # a name that is too long, a folder that cannot be read
-        return
-
-
-def _check_unreadable(text: str) -> None:
-    """Of what is no form of a target: a file that is there, and is no Python."""
-    try:
-        is_there = Path(text).expanduser().exists()
-    except (OSError, ValueError, RuntimeError):
-        return
-    if is_there:
-        _check_path(Target(kind=TargetKind.FILE, location=text))
 
 
 def _check_path(target: Target) -> None:
@@ -87,12 +82,13 @@ def _near_path(path: Path, target: Target) -> str:
     """What was probably meant: near names in that folder, else the same name elsewhere."""
     folder = path.parent
     if not folder.is_dir():
-        if len(path.parts) == 2 and path.suffix != ".py" and "." not in str(folder):
-            return (
-                f", and no folder {folder}; a model of a hub is no target: write a Python file "
-                f"whose build_model() builds {target.location}, and name that file"
+        meant = _meant(path.name, target.name)
+        if not meant and len(path.parts) == 2 and path.suffix != ".py" and "." not in str(folder):
+            meant = (
+                "; a model of a hub is no target: write a Python file whose build_model() builds "
+                f"{target.location}, and name that file"
             )
-        return f", and no folder {folder}{_meant(path.name, target.name)}"
+        return f", and no folder {folder}{meant}"
     names = [entry.name for entry in folder.glob("*.py")]
     stem = path.stem if path.suffix == ".py" else path.name
     near = difflib.get_close_matches(f"{stem}.py", names, n=3)

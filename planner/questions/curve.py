@@ -90,9 +90,10 @@ def _card(gpu: str | None, asked: EstimateRequest) -> str:
             own = own_cards(load_gpus(asked.database))
             if len(own) == 1:
                 return OWN_CARD
+    target = asked.target if isinstance(asked.target, str) else "TARGET"
     raise UsageError(
-        "a curve is of one card, and none was asked for: say which with --gpu NAME, like "
-        '--gpu a100 (in Python gpu="a100"); `planner gpus` lists the names'
+        f"a curve is of one card, and none was asked for: planner curve {target} --gpu a100 "
+        '(in Python gpu="a100"); `planner gpus` lists the names'
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -127,3 +128,12 @@ def comparison() -> CardComparison:
         versions=VERSIONS,
         assumptions=("power: an assumption",),
     )
+
+
+@pytest.fixture
+def model_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with a model.py, for tests of what is checked after the target."""
+    file = tmp_path / "model.py"
+    file.write_text("def build_model():\n    raise AssertionError('started')\n")
+    monkeypatch.chdir(tmp_path)
+    return file

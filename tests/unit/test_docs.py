@@ -18,11 +18,14 @@ from click.testing import CliRunner
 from rich.console import Console
 
 import planner
+from planner.cli.config_file import OWN_FILE, find_config
 from planner.cli.exit_codes import ExitCode
+from planner.cli.file_defaults import _REPLACES, file_defaults
 from planner.cli.root import root
 from planner.config.options import EstimateOptions
 from planner.config.parse import NAMES, step_config
 from planner.errors import PlannerError, UsageError
+from planner.memory.card_words import DEFAULT_CARDS
 from planner.render.terminal.estimate import render
 from planner.results.estimate import Estimate
 
@@ -38,6 +41,7 @@ JSON = DOCUMENTS["docs/reference/json.md"]
 EXIT_CODES = DOCUMENTS["docs/reference/exit-codes.md"]
 VERIFY = DOCUMENTS["docs/guides/verify.md"]
 WHICH_CARD = DOCUMENTS["docs/guides/which-card.md"]
+CONFIG_FILE = DOCUMENTS["docs/reference/config-file.md"]
 OWN_MODEL = DOCUMENTS["docs/guides/own-model.md"]
 IN_PYTHON = DOCUMENTS["docs/guides/notebook.md"]
 
@@ -187,6 +191,34 @@ def test_defaults_in_the_rows_are_those_of_the_command() -> None:
         if option.name in ("batch_size", "accumulate", "steps"):
             (row,) = re.findall(rf"^\| `{option.opts[0]} N` \|(.*)\|$", OPTIONS, re.MULTILINE)
             assert f"({option.default})" in row
+
+
+def test_the_cards_that_stand_in_are_those_of_the_code() -> None:
+    (said,) = re.findall(r"on a machine without one (.*)\. The first", section(OPTIONS, "Cards"))
+    assert tuple(re.findall(r"`([\w-]+)`", said)) == DEFAULT_CARDS
+
+
+def test_the_file_of_a_project_is_as_shown(tmp_path: Path) -> None:
+    (example,) = blocks(CONFIG_FILE, "toml")
+    (tmp_path / OWN_FILE).write_text(example)
+    found = find_config(tmp_path, tmp_path)
+    assert found is not None
+    command = dict(commands(root))["estimate"]
+    defaults = file_defaults(found, command, (), tuple)
+    assert set(defaults.texts) == set(found.defaults)
+
+
+def test_what_replaces_a_default_is_what_the_page_says() -> None:
+    rows = re.findall(r"^\| (`--.*?) \| (.*) \|$", CONFIG_FILE, re.MULTILINE)
+    shown = {
+        key: set(re.findall(r"`([a-z-]+)`", replaced)) - {"estimate"} or {*keys} - {key}
+        for given, replaced in rows
+        if (keys := re.findall(r"`--([a-z-]+)", given))
+        for key in keys
+    }
+    assert set(shown) == set(_REPLACES)
+    for key, others in _REPLACES.items():
+        assert set(others) - {"emulated"} <= shown[key], key
 
 
 def test_exit_codes_are_those_of_the_code() -> None:

@@ -17,6 +17,8 @@ from planner.questions import inspect as inspecting
 from planner.questions import verify as verifying
 from planner.results.comparison import RankBy
 
+pytestmark = pytest.mark.usefixtures("model_file")
+
 
 class _Started(Exception):  # noqa: N818 # no error: what was asked has passed all checks
     """The step that would have been run."""
@@ -41,13 +43,13 @@ def nothing_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 CALLS: dict[str, Callable[..., Any]] = {
-    "estimate": lambda **options: planner.estimate("net.py", gpu="t4", **options),
-    "estimate on the CPU": lambda **options: planner.estimate("net.py", device="CPU", **options),
-    "curve": lambda **options: planner.curve("net.py", gpu="t4", **options),
-    "compare": lambda **options: planner.compare("net.py", gpu=["t4", "a100"], **options),
-    "verify": lambda **options: planner.verify("net.py", emulated="t4", **options),
-    "verify on the CPU": lambda **options: planner.verify("net.py", device=" Cpu ", **options),
-    "inspect": lambda **options: planner.inspect("net.py", gpu="T4", **options),
+    "estimate": lambda **options: planner.estimate("model.py", gpu="t4", **options),
+    "estimate on the CPU": lambda **options: planner.estimate("model.py", device="CPU", **options),
+    "curve": lambda **options: planner.curve("model.py", gpu="t4", **options),
+    "compare": lambda **options: planner.compare("model.py", gpu=["t4", "a100"], **options),
+    "verify": lambda **options: planner.verify("model.py", emulated="t4", **options),
+    "verify on the CPU": lambda **options: planner.verify("model.py", device=" Cpu ", **options),
+    "inspect": lambda **options: planner.inspect("model.py", gpu="T4", **options),
 }
 SPELLINGS: dict[str, tuple[Any, ...]] = {
     "mode": (Mode.INFER, "infer", "INFER", "Infer"),
@@ -84,24 +86,24 @@ def test_what_inference_has_not_is_refused(call: str, mode: Any, beside: dict[st
 @pytest.mark.parametrize("mode", SPELLINGS["mode"])
 def test_inference_keeps_no_global_batch(mode: Any) -> None:
     with pytest.raises(UsageError, match="inference has none"):
-        planner.curve("net.py", gpu="t4", mode=mode, global_batch=64)
+        planner.curve("model.py", gpu="t4", mode=mode, global_batch=64)
 
 
 @pytest.mark.parametrize("word", ["COST", "cost", RankBy.COST])
 def test_what_cards_are_ranked_by(word: Any) -> None:
     with pytest.raises(_Started):
-        planner.compare("net.py", by=word)
+        planner.compare("model.py", by=word)
     with pytest.raises(UsageError, match="by 'money' is not one of time, cost, energy"):
-        planner.compare("net.py", by="money")
+        planner.compare("model.py", by="money")
 
 
 def test_a_device_in_any_case() -> None:
     with pytest.raises(UsageError, match="not both"):
-        planner.estimate("net.py", gpu="t4", device="CPU")
+        planner.estimate("model.py", gpu="t4", device="CPU")
     with pytest.raises(UsageError, match="'cuda:one' is not one of"):
-        planner.verify("net.py", device="CUDA:one")
+        planner.verify("model.py", device="CUDA:one")
     with pytest.raises(UsageError, match="memory is the limit of a run on the CPU"):
-        planner.verify("net.py", device="CUDA", memory="1GiB")
+        planner.verify("model.py", device="CUDA", memory="1GiB")
 
 
 @pytest.mark.parametrize(
@@ -110,23 +112,23 @@ def test_a_device_in_any_case() -> None:
 @pytest.mark.parametrize("gpu", [7, ["t4", 7], {"t4": 1}], ids=str)
 def test_a_card_that_is_no_text(call: Callable[..., Any], gpu: Any) -> None:
     with pytest.raises(UsageError, match=r"gpu must be|a curve is of one card"):
-        call("net.py", gpu=gpu)
+        call("model.py", gpu=gpu)
 
 
 def test_an_emulated_card_that_is_no_text() -> None:
     with pytest.raises(UsageError, match="emulated must be one text"):
-        planner.verify("net.py", emulated=["t4"])  # type: ignore[arg-type] # that is tested
+        planner.verify("model.py", emulated=["t4"])  # type: ignore[arg-type] # that is tested
 
 
 @pytest.mark.parametrize("word", ["ALL", "All", "all"])
 def test_all_cards_in_any_case(word: str) -> None:
     with pytest.raises(_Started):
-        planner.estimate("net.py", gpu=word)
+        planner.estimate("model.py", gpu=word)
     with pytest.raises(UsageError, match="of one card"):
-        planner.curve("net.py", gpu=word)
+        planner.curve("model.py", gpu=word)
     with pytest.raises(UsageError, match="one card"):
-        planner.inspect("net.py", gpu=word)
+        planner.inspect("model.py", gpu=word)
     with pytest.raises(UsageError, match="one card"):
-        planner.verify("net.py", emulated=word)
+        planner.verify("model.py", emulated=word)
     with pytest.raises((UsageError, UnknownGpuError)):
-        planner.compare("net.py", gpu=[word, "t4"])
+        planner.compare("model.py", gpu=[word, "t4"])

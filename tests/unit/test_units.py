@@ -21,6 +21,7 @@ from planner.units import (
     format_significant,
     parse_bytes,
     parse_dataset_size,
+    parse_memory,
     parse_reserve,
     parse_seconds,
 )
@@ -53,6 +54,21 @@ def test_parse_bytes_refuses(text: str) -> None:
 )
 def test_parse_reserve(text: str, size_bytes: int) -> None:
     assert parse_reserve(text, of_bytes=1000) == size_bytes
+
+
+@pytest.mark.parametrize("text", ["24", " 24 ", "1.5", "16.0", "1000"])
+def test_a_memory_without_a_unit_is_no_memory_of_bytes(text: str) -> None:
+    with pytest.raises(UsageError, match=rf"has no unit.*write {text.strip()}GiB"):
+        parse_memory(text, "gpu memory")
+    with pytest.raises(UsageError, match=rf"has no unit.*write {text.strip()}GiB"):
+        parse_reserve(text, of_bytes=GIB)
+
+
+def test_a_memory_in_bytes_is_one() -> None:
+    assert parse_memory("25769803776", "gpu memory") == 24 * GIB
+    assert parse_memory(24, "gpu memory") == 24  # of a caller who computes
+    assert parse_memory("24 B", "gpu memory") == 24
+    assert parse_reserve("1048576", of_bytes=GIB) == MIB
 
 
 @pytest.mark.parametrize("text", ["100%", "-1%", "nan%", "%", "a%", "much"])

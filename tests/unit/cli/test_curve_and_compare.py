@@ -24,6 +24,8 @@ from planner.results.curve import Curve, CurvePoint
 from planner.results.estimate import Versions
 from planner.units import GIB
 
+pytestmark = pytest.mark.usefixtures("model_file")
+
 VERSIONS = Versions(torch="2.14.1", cuda="13.0", cudnn=None, python="3.11.7", planner="0.1.0")
 
 

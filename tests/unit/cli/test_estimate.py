@@ -27,6 +27,8 @@ from planner.errors import (
 from planner.results.device_estimate import DeviceEstimate
 from planner.results.estimate import Estimate
 
+pytestmark = pytest.mark.usefixtures("model_file")
+
 
 class Fake:
     """Stands for planner.estimate: remembers the call, shows progress, returns or raises."""
@@ -228,6 +230,23 @@ def test_exit_code_is_0_only_when_it_fits_on_every_card(
 
 
 @pytest.mark.parametrize(
+    ("fitting", "code"), [((True, True), 0), ((True, False), 0), ((False, False), 3)], ids=str
+)
+@pytest.mark.parametrize("kind", ["is_survey", "has_stand_ins"])
+def test_who_asks_for_no_card_looks_for_one_that_it_fits_on(
+    fake: Fake,
+    estimate: Estimate,
+    a100: DeviceEstimate,
+    fitting: tuple[bool, bool],
+    code: int,
+    kind: str,
+) -> None:
+    cards = tuple(replace(a100, requested=f"card{n}", fits=fits) for n, fits in enumerate(fitting))
+    fake.result = replace(estimate, gpus=cards, **{kind: True})
+    assert run("model.py", "--json").exit_code == code
+
+
+@pytest.mark.parametrize(
     ("error", "code"),
     [
         (TargetError("no model in model.py"), 1),
@@ -288,12 +307,25 @@ def test_interrupted(fake: Fake) -> None:
     ("words", "said"),
     [
         ([], "Missing argument 'TARGET'"),
-        (["m.py", "--batch", "0"], "'--batch'"),
-        (["m.py", "--batch", "many"], "'--batch'"),
-        (["m.py", "--precision", "fp8"], "'amp-bf16'"),
-        (["m.py", "--gpus", "t4"], "--gpu"),
-        (["m.py", "--timeout", "soon"], "is not a duration"),
-        (["m.py", "--model-arg", "depth"], "KEY=VALUE"),
+        (["model.py", "--batch", "0"], "'--batch'"),
+        (["model.py", "--batch", "many"], "'--batch'"),
+        (["model.py", "--precision", "fp8"], "'amp-bf16'"),
+        (["model.py", "--precision", "float16"], "did you mean fp16 (weights cast) or amp-fp16"),
+        (["model.py", "--precision", "torch.bfloat16"], "did you mean bf16 (weights cast) or amp"),
+        (["model.py", "--precision", "half"], "did you mean fp16"),
+        (["model.py", "--precision", "float32"], "did you mean fp32?"),
+        (["model.py", "--precision", "mixed"], "did you mean amp-bf16 or amp-fp16 (autocast)?"),
+        (["model.py", "--mode", "eval"], "did you mean infer?"),
+        (["model.py", "--optimizer", "adam-w"], "did you mean adamw or adam?"),
+        (
+            ["model.py", "--gpu", "t4,l4", "--batch", "8,16,32"],
+            "planner curve model.py --gpu t4 --batches 8,16,32",
+        ),
+        (["--batch", "8 16"], "planner curve TARGET --gpu NAME --batches 8,16"),
+        (["model.py", "--batch", "max"], "Leave --batch out"),
+        (["model.py", "--gpus", "t4"], "--gpu"),
+        (["model.py", "--timeout", "soon"], "is not a duration"),
+        (["model.py", "--model-arg", "depth"], "KEY=VALUE"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -330,7 +362,7 @@ def test_the_library_checks_the_rest_before_it_starts_anything(
 
     monkeypatch.setattr("planner.estimation.session.emulated_device", never)
     monkeypatch.setattr("planner.estimation.session.find_torch", never)
-    result = run("m.py", *words)
+    result = run("model.py", *words)
     assert result.exit_code == 2
     assert result.stderr.startswith("error: ")
     assert said in result.stderr
@@ -343,3 +375,9 @@ def test_help_names_exit_codes_and_every_option() -> None:
             assert all(name in text for name in option.opts)
     for code in (PlannerError.exit_code, UnknownGpuError.exit_code, 0, 3):
         assert f"\n    {code}  " in text
+
+
+def test_cards_with_blanks_between_them_are_put_into_one_word() -> None:
+    result = run("model.py", "--gpu", "a100", "t4", "l4")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--gpu a100,t4,l4" in result.stderr

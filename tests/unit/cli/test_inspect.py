@@ -20,6 +20,8 @@ from planner.estimation.request import model_request
 from planner.questions.inspect import inspect
 from planner.results.inspection import Inspection
 
+pytestmark = pytest.mark.usefixtures("model_file")
+
 
 class Fake:
     """Stands for planner.inspect: remembers the call, shows progress, returns or raises."""

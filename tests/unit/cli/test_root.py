@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 import planner
+from planner.cli.near_commands import _MEANT
 from planner.cli.root import _COMMANDS, _TO_BEGIN, root
 
 ROOT = Path(__file__).parents[3]
@@ -72,6 +73,49 @@ def test_unknown_command() -> None:
     result = CliRunner().invoke(root, ["estimat"])
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith("error: No such command 'estimat'")
+
+
+@pytest.mark.parametrize(
+    ("words", "typed"),
+    [
+        (["max-batch", "x.py", "--gpu", "t4"], "planner estimate x.py --gpu t4?"),
+        (["fit", "x.py"], "planner estimate x.py?"),
+        (["check", "x.py"], "planner estimate x.py?"),
+        (["estimat", "x.py"], "planner estimate x.py?"),
+        (["Estimate", "x.py"], "planner estimate x.py?"),
+        (["sweep", "x.py"], "planner curve x.py?"),
+        (["flops", "x.py"], "planner inspect x.py?"),
+        (["rank", "x.py"], "planner compare x.py?"),
+        (["benchmark", "x.py"], "planner verify x.py?"),
+        (["gpu"], "planner gpus?"),
+        (["version"], "planner --version?"),
+        (["help"], "planner --help?"),
+        (["models/x.py", "--gpu", "rtx 4090"], "planner estimate models/x.py --gpu 'rtx 4090'"),
+        (["x.py"], "planner estimate x.py"),
+        (["pkg.nets:net"], "planner estimate pkg.nets:net"),
+        (["--gpu", "t4", "x.py"], "planner estimate x.py --gpu t4"),
+        (["--gpu", "t4"], "planner estimate TARGET --gpu t4"),
+        (["resnet50"], "planner estimate resnet50"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_is_no_command_is_answered_with_what_to_type(words: list[str], typed: str) -> None:
+    result = CliRunner().invoke(root, words)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert typed in result.stderr
+    assert result.stderr.count("error: ") == 1
+
+
+def test_a_slip_in_an_option_of_planner_itself_stays_one() -> None:
+    result = CliRunner().invoke(root, ["--versoin"])
+    assert result.exit_code == 2
+    assert "--version" in result.stderr
+    assert "behind the command" not in result.stderr
+
+
+def test_every_command_that_is_meant_exists() -> None:
+    assert {command for command, _ in _MEANT.values()} <= set(_COMMANDS)
+    assert not set(_MEANT) & set(_COMMANDS)
 
 
 def test_help_imports_no_command_and_nothing_slow() -> None:

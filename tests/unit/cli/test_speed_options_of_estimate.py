@@ -13,6 +13,8 @@ from planner.estimation.job import NAMES
 from planner.memory.card_words import DEFAULT_CARDS
 from planner.results.estimate import Estimate
 
+pytestmark = pytest.mark.usefixtures("model_file")
+
 
 @pytest.fixture
 def given(monkeypatch: pytest.MonkeyPatch, estimate: Estimate) -> dict[str, Any]:
@@ -40,7 +42,7 @@ def unstarted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(*words: str) -> Result:
-    return CliRunner().invoke(root, ["estimate", "m.py", *words, "-q"])
+    return CliRunner().invoke(root, ["estimate", "model.py", *words, "-q"])
 
 
 def test_what_was_not_said_is_not_passed(given: dict[str, Any]) -> None:

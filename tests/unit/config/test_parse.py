@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Any
 
 import pytest
 
+from planner.config.near_words import _MEANT
 from planner.config.parse import step_config
 from planner.config.step import BuildOn, InputSpec, Mode, OptimizerName, Precision, StepConfig
 from planner.errors import UsageError
@@ -55,6 +57,37 @@ def test_inputs_in_any_form(inputs: Any) -> None:
     assert step_config({"inputs": inputs}).inputs == (
         InputSpec(shape=(16,), dtype="int64", name="ids"),
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "meant"),
+    [
+        ({"precision": "float16"}, r"fp16 \(weights cast\) or amp-fp16"),
+        ({"precision": "torch.float32"}, "did you mean fp32?"),
+        ({"precision": "bf16-mixed"}, "did you mean amp-bf16?"),
+        ({"precision": "4bit"}, "did you mean as-built, with a build_model that quantizes"),
+        ({"precision": "amp-bf61"}, "did you mean amp-bf16"),
+        ({"mode": "inference"}, "did you mean infer?"),
+        ({"optimizer": "adamw-8bit"}, "did you mean adamw8bit?"),
+    ],
+    ids=str,
+)
+def test_the_word_that_was_meant(options: Any, meant: str) -> None:
+    with pytest.raises(UsageError, match=meant.replace("?", r"\?")):
+        step_config(options)
+
+
+def test_a_word_near_nothing_has_no_guess() -> None:
+    with pytest.raises(UsageError, match=r"amp-bf16$"):
+        step_config({"precision": "zzz"})
+
+
+@pytest.mark.parametrize("kind", [Precision, Mode, OptimizerName], ids=lambda kind: kind.__name__)
+def test_every_word_that_is_meant_is_one(kind: type[Enum]) -> None:
+    known = {member.value for member in kind}
+    for given, meant in _MEANT[kind].items():
+        assert given not in known
+        assert {text.partition(" ")[0].rstrip(",") for text in meant.split(" or ")} <= known
 
 
 def test_a_sequence_length() -> None:

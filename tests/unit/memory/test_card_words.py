@@ -145,7 +145,7 @@ def test_auto_among_others(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("gpu", ["a100,t4", ["a100", "t4"], "all", ()], ids=str)
 def test_one_card_is_one(gpu: str) -> None:
-    with pytest.raises(UsageError, match=r"gpu names .*; a curve is of one card"):
+    with pytest.raises(UsageError, match=r"gpu (names|must be) .*; a curve is of one card"):
         one_card(gpu, "gpu", "a curve is of one card", None)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "models/resnet50.py": "def build_model(): pass",
         "models/gpt2.py": "def build_model(): pass\ndef gpt2_xl(): pass",
         "train.py": TRAINING_SCRIPT,
-        "stars.py": "from models.gpt2 import *",
+        "loop.py": "def main(): pass", "stars.py": "from models.gpt2 import *",
         "config.yaml": "", "config-v1.yml": "", "nb.ipynb": "{}", "w.safetensors": "", "run.sh": "",
         "notes.txt": "", "packed/__init__.py": "", "packed/nets.py": "def net(): pass",
     }  # fmt: skip
@@ -66,10 +67,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("models/resnet5.py", "no file models/resnet5.py; did you mean models/resnet50.py?"),
         ("models/gpt.py:gpt2_xl", "did you mean models/gpt2.py:gpt2_xl?"),
         ("models/resnet50", "did you mean models/resnet50.py?"),
+        ("modles/resnet50", "no folder modles; did you mean models/resnet50.py"),
         ("resnet50.py", "no file resnet50.py; did you mean models/resnet50.py"),
         ("modles/resnet50.py", "no folder modles; did you mean models/resnet50.py"),
         ("models/zzz.py", "models holds gpt2.py, resnet50.py"),
-        ("zzz.py", "this folder holds stars.py, train.py"),
+        ("zzz.py", "this folder holds loop.py, stars.py, train.py"),
         ("empty/zzz.py", "there is no file empty/zzz.py"),
         ("missing.yaml", "a file of this kind is a configuration"),
         ("org/Net-3.1-8B", "a model of a hub is no target"),
@@ -93,8 +95,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("./run.sh", "is a script of the shell"),
         ("./notes.txt", "its name must end in .py"),
         ("train.py", "no `model` and no class of an nn.Module; write `def build_model():`"),
-        ("train.py", "like train.py:make_net (it holds make_net, parse_args, main)"),
-        ("train", "like train:make_net"),
+        ("train.py", "that returns one: train.py:make_net (it has make_net, parse_args, main)"),
+        ("loop.py", "that returns one: loop.py:NAME (it has main)"),
+        ("train", "that returns one: train:make_net"),
         ("train.py:make_nett", "did you mean train.py:make_net?"),
         ("train:Net", "there is no 'Net' in train; "),
         ("models/gpt2.py:build", "models/gpt2.py:build_model"),
@@ -167,6 +170,17 @@ def test_a_module_of_an_editable_install_is_found(folder: Path) -> None:
         sys.meta_path.remove(Finder)  # type: ignore[arg-type] # as above
 
 
+def test_two_modules_of_one_name_are_left_to_the_run(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "elsewhere").mkdir()
+    (folder / "elsewhere" / "loop.py").write_text("def build_model(): pass")
+    with pytest.raises(WrongTargetError, match="loop has no build_model"):
+        check_target("loop")
+    monkeypatch.syspath_prepend(folder / "elsewhere")
+    check_target("loop")
+
+
 def test_nothing_is_imported_to_find_a_name(folder: Path) -> None:
     (folder / "packed" / "__init__.py").write_text("raise SystemExit('imported')")
     check_target("packed.nets:net")
@@ -218,3 +232,29 @@ def test_a_whole_refusal_imports_no_torch() -> None:
     )  # fmt: skip
     assert done.stdout == "2 False False\n"
     assert done.stderr.startswith("error: there is no module 'resnet50'")
+
+
+@pytest.mark.parametrize("text", ["net.py", "net", "a b", "a\0b.py", "~nobody-here/x.py"])
+def test_what_cannot_be_looked_at_is_left_to_the_run(
+    text: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = folder / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with suppress(WrongTargetError):  # and nothing else
+        check_target(text)
+    monkeypatch.chdir(folder)
+
+
+MODEL_FILES = sorted(
+    file
+    for folder in ("models", "benchmarks/field/jobs", "benchmarks/library_jobs")
+    for file in (Path(__file__).parents[3] / folder).glob("*.py")
+    if not file.stem.startswith("_")
+) + sorted((Path(__file__).parents[3] / "benchmarks/faults/models").glob("*.py"))
+
+
+@pytest.mark.parametrize("file", MODEL_FILES, ids=lambda file: f"{file.parent.name}/{file.stem}")
+def test_no_model_file_of_ours_is_refused(file: Path) -> None:
+    check_target(str(file))

@@ -1,0 +1,87 @@
+"""What a shell offers for the word that is being typed: cards, processors, hosts, files.
+
+In: click's context, the option, the beginning of the word. Out: the words that go on from it.
+Convention: nothing is run, and no record is read beyond its names; what cannot be read offers none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import click
+from click.shell_completion import CompletionItem
+
+from planner.errors import PlannerError
+
+Completion = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
+
+
+def cards(*words: str, several: bool = False) -> Completion:
+    """The ids of cards, and `words` beside them; of a list with commas the last part."""
+
+    def offered(
+        context: click.Context, parameter: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        from planner.hardware.database import load_gpus
+
+        before, comma, last = incomplete.rpartition(",") if several else ("", "", incomplete)
+        ids = _read(lambda: load_gpus(_own_records(context)).ids)
+        return [CompletionItem(f"{before}{comma}{name}") for name in _going_on(last, words, ids)]
+
+    return offered
+
+
+def cpus(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """The ids of processors."""
+    from planner.hardware.database import load_cpus
+
+    ids = _read(lambda: load_cpus(_own_records(context)).ids)
+    return [CompletionItem(name) for name in _going_on(incomplete, (), ids)]
+
+
+def hosts(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """The ids of hosts, and this machine."""
+    from planner.hardware.database import load_hosts
+    from planner.machine.this_host import NAME
+
+    ids = _read(lambda: load_hosts(_own_records(context)).ids)
+    return [CompletionItem(name) for name in _going_on(incomplete, (NAME,), ids)]
+
+
+def files(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Files, which the shell knows itself."""
+    return [CompletionItem(incomplete, type="file")]
+
+
+def _own_records(context: click.Context) -> Path | None:
+    folder = context.params.get("hardware_db")
+    return folder if isinstance(folder, Path) else None
+
+
+def _read(ids: Callable[[], Sequence[str]]) -> Sequence[str]:
+    try:
+        return ids()
+    except (PlannerError, OSError):
+        return ()
+
+
+def _going_on(beginning: str, words: Sequence[str], ids: Sequence[str]) -> list[str]:
+    """Names that begin so, case, hyphens and dots aside, or do after their first part.
+
+    rtx40 and 40 go on to rtx-4090, g5 to aws-g5-xlarge.
+    """
+    from planner.hardware.names import folded
+
+    start = folded(beginning)
+    return [
+        name
+        for name in (*words, *sorted(ids))
+        if any(folded(text).startswith(start) for text in (name, name.partition("-")[2]))
+    ]

@@ -1,0 +1,126 @@
+"""planner.toml, or [tool.planner] of pyproject.toml: defaults for the options of a project.
+
+In: the working directory. Out: ConfigFile, its table as TOML has it. Convention: the nearest file
+counts, up to the root of the repository or the home folder; outside of both the working directory
+alone, because others may write above it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from planner.config.near_words import near
+from planner.errors import UsageError
+
+OWN_FILE = "planner.toml"
+_PROJECT_FILE = "pyproject.toml"
+_OF_PROJECT = re.compile(r"^\s*\[+\s*tool\s*\.\s*planner\s*[\].]", re.MULTILINE)
+_DEFAULTS, _CHECK = "defaults", "check"
+_MOST_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigFile:
+    """`place` names file and table in messages; `defaults` are its values under long options."""
+
+    path: Path
+    place: str
+    defaults: Mapping[str, Any]
+
+
+def find_config(start: Path | None = None, home: Path | None = None) -> ConfigFile | None:
+    """The file that holds for a working directory, by default this process's; None without one.
+
+    Raises:
+        UsageError: it cannot be read, is no TOML, or has what is not known.
+    """
+    try:
+        start = start or Path.cwd()
+    except OSError:  # it was removed
+        return None
+    for folder in _folders(start, home or _home()):
+        own, project = folder / OWN_FILE, folder / _PROJECT_FILE
+        if _is_file(own):
+            return _config(own, str(own), _parsed(own, _text(own)))
+        if _is_file(project):
+            text = _text(project)
+            if _OF_PROJECT.search(text):
+                tables = _parsed(project, text)["tool"]["planner"]
+                return _config(project, f"{project} [tool.planner]", tables)
+    return None
+
+
+def _is_file(path: Path) -> bool:
+    """Whether it is a file that can be seen; a folder that is closed to us has none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def _home() -> Path | None:
+    try:
+        return Path.home()
+    except RuntimeError:
+        return None
+
+
+def _folders(start: Path, home: Path | None) -> Iterator[Path]:
+    """The folder and those above it, up to where a project or the user's own files end."""
+    every = [start, *start.parents]
+    for position, folder in enumerate(every):
+        if folder == home or os.path.lexists(folder / ".git"):
+            yield from every[: position + 1]
+            return
+    yield start
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise UsageError(f"{path}: more than {_MOST_BYTES} bytes; --no-config ignores it")
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror or error}; --no-config ignores it") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: it is not UTF-8; --no-config ignores it") from error
+
+
+def _parsed(path: Path, text: str) -> dict[str, Any]:
+    # Python 3.10 has no tomllib; tomli is the same under another name
+    toml = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    try:
+        parsed: dict[str, Any] = toml.loads(text)
+    except toml.TOMLDecodeError as error:
+        raise UsageError(f"{path}: it is not TOML: {error}; --no-config ignores it") from error
+    return parsed
+
+
+def _config(path: Path, place: str, tables: object) -> ConfigFile:
+    if not isinstance(tables, dict):
+        raise UsageError(f"{place}: it must be a table with a table [{_DEFAULTS}] in it")
+    if _CHECK in tables:
+        raise UsageError(
+            f"{place}: [[{_CHECK}]]: checks are not supported yet; take them out, or ignore the "
+            "file with --no-config"
+        )
+    for name in tables:
+        if name != _DEFAULTS:
+            raise UsageError(f"{place}: there is no table or key {name!r}; {_hint(name)}")
+    defaults = tables.get(_DEFAULTS, {})
+    if not isinstance(defaults, dict):
+        raise UsageError(f"{place}: {_DEFAULTS} must be a table: [{_DEFAULTS}], then gpu = ...")
+    return ConfigFile(path=path, place=place, defaults=defaults)
+
+
+def _hint(name: str) -> str:
+    if near(name, [_DEFAULTS]):
+        return f"did you mean [{_DEFAULTS}]?"
+    return f"options stand under [{_DEFAULTS}]"

@@ -1,0 +1,79 @@
+"""The command that was probably meant, where the first word is none.
+
+In: the words after `planner`. Out: the end of a sentence that says what to type.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from planner.config.near_words import near
+
+_ESTIMATE = ("estimate", "it prints whether the step fits, and the largest batch")
+# What people call what a command does; those that are near a command by their letters need no row.
+_MEANT: dict[str, tuple[str, str]] = {
+    **dict.fromkeys(
+        (
+            "max-batch", "maxbatch", "max-batch-size", "batch", "batch-size", "largest-batch",
+            "fit", "fits", "check", "predict", "memory", "vram", "run", "plan", "train",
+        ),
+        _ESTIMATE,
+    ),
+    **dict.fromkeys(
+        ("sweep", "batches", "plot", "throughput", "scan"), ("curve", "it shows each batch")
+    ),
+    **dict.fromkeys(
+        ("rank", "cards", "best", "recommend", "which", "cost"), ("compare", "it ranks the cards")
+    ),
+    **dict.fromkeys(
+        ("profile", "summary", "flops", "count", "params", "modules", "layers"),
+        ("inspect", "it counts module by module"),
+    ),
+    **dict.fromkeys(
+        ("measure", "test", "bench", "benchmark", "search", "validate"),
+        ("verify", "it searches the largest batch for real"),
+    ),
+    **dict.fromkeys(("gpu", "card", "list", "devices", "ls"), ("gpus", "it lists the cards")),
+    **dict.fromkeys(("status", "info", "env", "debug"), ("doctor", "it looks at this machine")),
+}  # fmt: skip
+_FLAGS = {"version": "--version", "help": "--help"}
+
+
+def what_was_meant(words: Sequence[str], commands: Sequence[str]) -> str:
+    """What to type in the place of `words`, the first of which is no command."""
+    first, rest = words[0], words[1:]
+    if _is_target(first):
+        return f"a command comes first: planner estimate {shlex.join(words)}"
+    name = first.lower().replace("_", "-")
+    if name in _FLAGS:
+        return f"did you mean planner {_FLAGS[name]}?"
+    if name in commands:
+        return f"did you mean {shlex.join(['planner', name, *rest])}?"
+    if name in _MEANT:
+        command, what = _MEANT[name]
+        return f"did you mean {shlex.join(['planner', command, *rest])}? {what}"
+    guess = near(name, commands, most=1)
+    if guess:
+        return f"did you mean {shlex.join(['planner', guess, *rest])}?"
+    return (
+        f"commands: {', '.join(commands)}; a model stands behind one: "
+        f"planner estimate {shlex.join(words)}"
+    )
+
+
+def behind_a_command(words: Sequence[str]) -> str:
+    """What to type where options came first."""
+    targets = [word for word in words if _is_target(word)][:1]
+    others = [word for word in words if word not in targets]
+    typed = shlex.join(["planner", "estimate", *(targets or ["TARGET"]), *others])
+    return f"options stand behind the command: {typed}"
+
+
+def _is_target(word: str) -> bool:
+    """Whether it is the file or the model that a command is missing before."""
+    if word.startswith("-"):
+        return False
+    path, _, name = word.partition(":")
+    return path.endswith(".py") or "/" in path or bool(name) or Path(path).is_file()
