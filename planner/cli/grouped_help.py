@@ -49,7 +49,7 @@ class GroupedCommand(click.Command):
         super().__init__(*words, **options)
         shown = "".join(f"\n  {example}" for example in examples)
         codes = "" if self.epilog is None else f"\n\n{self.epilog}"
-        self.epilog = f"\b\nExamples:{shown}{codes}"  # the page of the documentation has it too
+        self.epilog = f"\b\nExamples:{shown}{codes}"
         self.examples = tuple(examples)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

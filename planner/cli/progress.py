@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from planner.cli.terminal import say
-from planner.estimation.found_so_far import NOW
+from planner.config.options import FOUND_BEFORE
 from planner.render.outside_text import shown
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class _Lines:
             if not separator:
                 self._found, self._doing = {}, {"": card}
                 return
-            found, now, doing = rest.rpartition(NOW)
+            found, now, doing = rest.rpartition(FOUND_BEFORE)
             if now:
                 before = self._found.get(card)
                 self._found[card] = found if before is None else f"{before}, {found}"

@@ -22,6 +22,8 @@ from planner.config.step import (
 from planner.config.target import Scalar
 
 Progress = Callable[[str], None]
+# Of a line "CARD: FOUND; now NEXT" what is before it has been found and stays true.
+FOUND_BEFORE = "; now "
 Arguments = Mapping[str, Scalar] | str | Sequence[str | tuple[str, Scalar]]
 
 

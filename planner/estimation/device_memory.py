@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from planner.config.options import FOUND_BEFORE
 from planner.emulator.profile import UNLIMITED_BYTES
 from planner.errors import LibraryError, ModelError
 from planner.estimation.alloc_conf import what_ifs
 from planner.estimation.context import RunContext
 from planner.estimation.drawn_runs import drawn_runs
-from planner.estimation.found_so_far import NOW, largest_found, peak_found
+from planner.estimation.found_so_far import largest_found, peak_found
 from planner.estimation.largest_search import AxisSearch, RecordedStep, recorded_run
 from planner.estimation.probes import ProbeRuns, SearchAxis
 from planner.memory.allocator.replay import Request
@@ -130,7 +131,7 @@ class DeviceMemorySearch:
         return found
 
     def _say(self, found: str, following: str) -> None:
-        text = f"{found}{NOW}{following}" if found else following
+        text = f"{found}{FOUND_BEFORE}{following}" if found else following
         self.setup.progress(f"{self.budget.requested}: {text}")
 
     def _on_full_card(self, free: RecordedStep) -> tuple[bool, RecordedStep]:

@@ -12,8 +12,6 @@ from planner.memory.largest import LargestValue
 from planner.units import format_bytes
 from planner.wire.trace import Outcome, StepTrace
 
-NOW = "; now "
-
 
 def peak_found(budget: MemoryBudget, trace: StepTrace, *, fits: bool) -> str:
     """The device total of the run, and whether it fits; no size where the run did not end."""

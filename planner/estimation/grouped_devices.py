@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from planner.config.options import FOUND_BEFORE
 from planner.config.step import StepConfig
 from planner.estimation.context import RunContext, side_by_side
 from planner.estimation.device_memory import (
@@ -19,7 +20,6 @@ from planner.estimation.device_memory import (
     model_error,
 )
 from planner.estimation.drawn_runs import drawn_runs
-from planner.estimation.found_so_far import NOW
 from planner.estimation.probes import ProbeRuns, SearchAxis, probe_of, sample_of
 from planner.memory.allocator.replay import Request, replay
 from planner.memory.budget import MemoryBudget, with_outside
@@ -57,7 +57,7 @@ class GroupedDevices:
             raise model_error(trace)
         if search and trace.outcome is Outcome.COMPLETED:
             peak = f"peak reserved {format_bytes(trace.peak_reserved_bytes)}"
-            setup.progress(f"{group}: {peak}{NOW}searching the largest batches")
+            setup.progress(f"{group}: {peak}{FOUND_BEFORE}searching the largest batches")
         taken_bytes = trace.outside.total_bytes
         budgets = tuple(with_outside(budget, taken_bytes) for budget in self.budgets)
         return replace(self, budgets=budgets)._answers(search, trace, log)

@@ -22,23 +22,33 @@ from planner.results.step_time import StepTime
 from planner.timing.bottleneck import Bound
 from planner.units import format_bytes, format_part, format_percent, format_significant
 
+_PROBABLY = "probably "
 _NO_INTERVAL = "(interval not known)"
+_DRAWN = "(sizes rest on drawn numbers)"
 
 
 def verdict(estimate: Estimate) -> list[tuple[str, Text]]:
     """A line for each card, or one for all cards of a survey; then what may help, and warnings."""
+    is_drawn = estimate.values.are_decided
     if estimate.is_survey:
-        lines = [("all cards", _of_all(estimate.gpus))]
+        lines = [("all cards", _of_all(estimate.gpus, is_drawn=is_drawn))]
     else:
-        lines = [(entry.requested, _of_card(entry)) for entry in estimate.gpus]
+        lines = [(entry.requested, _of_card(entry, is_drawn=is_drawn)) for entry in estimate.gpus]
         less = changes_that_take_less(estimate)
         if less:
             lines.append(("may help", Text("; ".join(less))))
     return [*lines, *warning_line(estimate)]
 
 
-def fit_words(entry: DeviceEstimate) -> str:
-    """Whether it fits, with the sizes, and how sure that is."""
+def fit_words(entry: DeviceEstimate, *, is_drawn: bool = False) -> str:
+    """Whether it fits, with the sizes, and how sure that is; `is_drawn`: drawn numbers decided."""
+    words = _fit_words(entry)
+    if not is_drawn:
+        return words
+    return f"{words if words.startswith(_PROBABLY) else f'{_PROBABLY}{words}'} {_DRAWN}"
+
+
+def _fit_words(entry: DeviceEstimate) -> str:
     sizes = format_part(entry.device_total_bytes, entry.usable_memory_bytes)
     if entry.reserve_bytes:
         sizes += f" with {format_bytes(entry.reserve_bytes)} kept free"
@@ -46,20 +56,20 @@ def fit_words(entry: DeviceEstimate) -> str:
     word = "fits" if entry.fits else "does not fit"
     interval = entry.device_total_interval_bytes
     if interval is None:
-        return f"probably {word}, {sizes}{over} {_NO_INTERVAL}"
+        return f"{_PROBABLY}{word}, {sizes}{over} {_NO_INTERVAL}"
     covered = entry.interval_coverage
     cases = "" if covered is None else f" ({format_percent(covered, 1)} interval)"
     if entry.verdict is FitVerdict.TIGHT:
-        return f"probably {word}, {sizes}; it may take up to {format_bytes(interval[1])}{cases}"
+        return f"{_PROBABLY}{word}, {sizes}; it may take up to {format_bytes(interval[1])}{cases}"
     if not entry.fits and interval[0] + entry.reserve_bytes <= entry.usable_memory_bytes:
         least = format_bytes(interval[0])
-        return f"probably {word}, {sizes}{over}; it may take as little as {least}{cases}"
+        return f"{_PROBABLY}{word}, {sizes}{over}; it may take as little as {least}{cases}"
     return f"{word}, {sizes}{over}"
 
 
-def _of_card(entry: DeviceEstimate) -> Text:
+def _of_card(entry: DeviceEstimate, *, is_drawn: bool) -> Text:
     others = (_largest(entry), _speed(entry), *_host(entry))
-    text = Text(fit_words(entry), style=STYLES[entry.verdict])
+    text = Text(fit_words(entry, is_drawn=is_drawn), style=STYLES[entry.verdict])
     for other in filter(None, others):
         text.append(f"; {other}", style="not bold default")
     return text
@@ -103,13 +113,15 @@ def _host(entry: DeviceEstimate) -> list[str]:
     return [f"{label}: {rows[label]}" for label, room in rooms if room is Room.DOES_NOT_FIT]
 
 
-def _of_all(cards: Sequence[DeviceEstimate]) -> Text:
+def _of_all(cards: Sequence[DeviceEstimate], *, is_drawn: bool) -> Text:
     """On how many of them it fits, the smallest and the fastest of these."""
     fitting = [card for card in cards if card.fits]
     sure = [card for card in fitting if card.verdict is FitVerdict.FITS]
     text = f"fits on {len(sure)} of {len(cards)} cards"
     if all(card.device_total_interval_bytes is None for card in cards):
-        text = f"probably {text} {_NO_INTERVAL}"
+        text = f"{_PROBABLY}{text} {_NO_INTERVAL}"
+    elif is_drawn:
+        text = f"{_PROBABLY}fits on {len(fitting)} of {len(cards)} cards {_DRAWN}"
     elif len(sure) < len(fitting):
         text += f", probably on {len(fitting) - len(sure)} more"
     style = STYLES[FitVerdict.FITS if sure else FitVerdict.DOES_NOT_FIT]

@@ -21,7 +21,7 @@ from test_history_command import KEPT
 
 import planner
 from planner.cli import output, tables
-from planner.cli.progress import shown_progress
+from planner.cli.progress import _Lines
 from planner.cli.root import _MODULES, root
 from planner.errors import ModelError, TargetError
 from planner.hardware.yaml_files import own_folder
@@ -214,14 +214,14 @@ def test_words_of_the_command_line(words: tuple[str, ...]) -> None:
     assert is_clean(result.stderr)
 
 
-def test_progress_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[str] = []
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    monkeypatch.setattr("rich.status.Status.update", lambda self, text: said.append(text.plain))
-    with shown_progress(quiet=False) as progress:
-        progress(f"{HOSTILE}: running")
-    assert said
-    assert all(is_clean(text) and "\n" not in text for text in said)
+def test_progress_in_place() -> None:
+    lines = _Lines()
+    for text in (f"{HOSTILE}: running", f"a100: {HOSTILE}; now {HOSTILE}"):
+        lines.show(text)
+        drawn = str(lines.__rich__())
+        assert ESCAPED in drawn
+        assert is_clean(drawn)
+    assert len(drawn.splitlines()) == 2
 
 
 @pytest.mark.parametrize(

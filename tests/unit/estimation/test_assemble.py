@@ -255,6 +255,31 @@ def test_the_interval_and_what_it_rests_on() -> None:
     )
 
 
+def test_notes_are_those_assumptions_that_can_make_no_figure_wrong() -> None:
+    spread = ErrorInterval(reserved=(0.9, 1.1), context=(0.5, 2.0), coverage=0.9, basis="19 runs")
+    by_runs = largest(20, method=Method.RUNS, reason="sizes follow no rule")
+    assumed = ("optimizer: AdamW (none was given)", "per block")
+    of_run = {"assumptions": assumed, "notes": assumed[1:]}
+    found = assemble(
+        "net.py",
+        StepConfig(),
+        [answer("a100", by_runs, empties_cache=2, **of_run), answer("t4", **of_run)],
+        VERSIONS,
+        (),
+        spreads=[spread, spread],
+    )
+    assert set(found.notes) <= set(found.assumptions)
+    others = [text for text in found.assumptions if text not in found.notes]
+    assert others == [
+        "a100: assuming A100-SXM4-80GB; also: a100-sxm4-40gb, a100-pcie-40gb, a100-pcie-80gb",
+        "optimizer: AdamW (none was given)",
+    ]
+    assert [text.split(":")[0] for text in found.notes] == [
+        "interval of device total", "a100", "per block", "a100", "a100",
+    ]  # fmt: skip
+    assert "notes" not in found.to_dict()
+
+
 def test_what_was_measured_before_a_failure_has_no_interval() -> None:
     spread = ErrorInterval(reserved=(0.9, 1.1), context=(0.5, 2.0), coverage=0.9, basis="19 runs")
     beyond = answer(outcome=Outcome.OUT_OF_MEMORY)

@@ -80,3 +80,16 @@ def test_a_search_that_stopped_at_its_bound_says_or_more(comparison: CardCompari
     card = replace(comparison.cards[0], max_batch_size=4096, max_batch_is_bound=True)
     assert "  4096 or more  " in shown(replace(comparison, cards=(card,)), 200)
     assert card.to_dict()["max_batch_is_bound"] is True
+
+
+def test_the_best_card_is_named_only_where_it_fits_and_has_a_figure(
+    comparison: CardComparison,
+) -> None:
+    at_120 = shown(replace(comparison, by=RankBy.TIME), 120).splitlines()[0]
+    assert at_120 == "best by time: h100, about 1000 samples/s at batch 16; fits on 4 of 5 cards"
+    none = tuple(replace(card, fits=False) for card in comparison.cards)
+    assert shown(replace(comparison, cards=none), 120).startswith(
+        "all cards: fits on 0 of 5 cards\n"
+    )
+    without = tuple(replace(card, samples_per_s=None) for card in comparison.cards)
+    assert replace(comparison, cards=without, by=RankBy.TIME).best is None

@@ -13,8 +13,10 @@ from planner.render.terminal.verdict import fit_words, verdict
 from planner.results.device_estimate import DeviceEstimate, FitVerdict
 from planner.results.estimate import Estimate
 from planner.results.step_time import HostNeeds
+from planner.results.values import ValuesResult
 from planner.timing.bottleneck import Bound, without_room
 from planner.units import GIB, MIB
+from planner.wire.value_reads import Decision, ValueRead
 
 
 def said(estimate: Estimate) -> dict[str, str]:
@@ -165,4 +167,24 @@ def test_all_cards_have_one_line(
     ), "two that are as fast: none is named"
     assert survey(estimate, t4, replace(t4, requested="l4", usable_memory_bytes=22 * GIB)) == (
         "probably fits on 0 of 2 cards (interval not known); the nearest is l4, 198 MiB too much"
+    )
+
+
+def test_what_rests_on_drawn_numbers_is_probable(estimate: Estimate, a100: DeviceEstimate) -> None:
+    read = ValueRead(
+        file="moe.py", line=41, function="route", operator="nonzero", count=2, assumed=2,
+        decision=Decision.SIZE,
+    )  # fmt: skip
+    drawn = replace(estimate, values=ValuesResult(reads=(read,)))
+    assert drawn.values.are_decided
+    assert of_card(drawn, a100).startswith(
+        "probably fits, 22.5 of 79.1 GiB (sizes rest on drawn numbers); largest batch 57"
+    )
+    tight = {"device_total_interval_bytes": (70 * GIB, 80 * GIB)}
+    assert of_card(drawn, a100, **tight).startswith(
+        "probably fits, 22.5 of 79.1 GiB; it may take up to 80.0 GiB (90 % interval) "
+        "(sizes rest on drawn numbers); "
+    )
+    assert survey(drawn, a100).startswith(
+        "probably fits on 1 of 1 cards (sizes rest on drawn numbers); "
     )

@@ -137,3 +137,27 @@ def test_the_table_has_both_sides_and_every_probe() -> None:
         "the predicted largest batch 110 lies above the measured 100",
     ):
         assert line in text
+
+
+def first_line(found: Verification) -> str:
+    console = Console(width=200, no_color=True, force_terminal=False)
+    with console.capture() as captured:
+        console.print(render(found))
+    return captured.get().splitlines()[0].rstrip()
+
+
+def test_the_report_begins_with_the_verdict_and_both_sides() -> None:
+    both = {"max_batch_size": 100, "device_total_bytes": 7 * GIB}
+    held = verification(both, both)
+    assert first_line(held) == (
+        f"{held.device.name}: confirmed; largest batch 100 measured, 100 predicted (+0.00%); "
+        "device total 7.00 GiB measured, 7.00 GiB predicted (+0.00%)"
+    )
+    above = verification({**both, "max_batch_size": 110}, both)
+    assert first_line(above).startswith(
+        f"{above.device.name}: not confirmed; largest batch 100 measured, 110 predicted (+10.00%);"
+    )
+    alone = verification({}, {"max_batch_size": 9}, stopped="batch 10: killed")
+    assert first_line(alone).endswith(": not confirmed; largest batch 9 measured")
+    bound = verification({**both, "max_batch_size": 110}, both, bound="--max-batch 100")
+    assert "; largest batch 100 or more measured, 110 predicted" in first_line(bound)

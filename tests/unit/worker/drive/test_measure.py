@@ -197,6 +197,7 @@ def test_inputs_of_the_call_are_enough() -> None:
 def test_a_model_in_evaluation_mode_is_trained_and_said() -> None:
     trace = run(lambda: nn.Linear(4, 2).eval())
     assert any("model.train() was called" in text for text in trace.assumptions)
+    assert trace.notes == ()
 
 
 def test_lazy_modules_are_shaped_first() -> None:
@@ -204,6 +205,7 @@ def test_lazy_modules_are_shaped_first() -> None:
     assert trace.outcome is Outcome.COMPLETED
     assert trace.counts.parameters == 4 * 8 + 8 + 8 * 2 + 2
     assert "4 lazy parameters were shaped by one forward before step 1" in trace.assumptions
+    assert trace.notes == ("4 lazy parameters were shaped by one forward before step 1",)
 
 
 def test_checkpointing_is_reported() -> None:
@@ -213,6 +215,7 @@ def test_checkpointing_is_reported() -> None:
 
     trace = run(build, checkpoint_activations=True)
     assert trace.assumptions[0] == "activation checkpointing: per block (2 x Sequential)"
+    assert trace.notes == trace.assumptions[:1]
     trace = run(lambda: nn.Linear(4, 2), checkpoint_activations=True)
     assert "nothing is checkpointed" in trace.warnings[0]
 

@@ -67,6 +67,7 @@ def test_blocks_are_recomputed_and_gradients_are_the_same() -> None:
     model.zero_grad()
     notes = checkpoint_activations(model)
     assert notes.assumptions == ("activation checkpointing: per block (9 x Block)",)
+    assert notes.notes == notes.assumptions
     blocks = [module for module in model.modules() if isinstance(module, Block)]
     for block in blocks:
         block.runs = 0

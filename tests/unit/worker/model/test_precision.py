@@ -116,6 +116,7 @@ def test_float32_that_was_asked_for_is_cast_to_and_said() -> None:
         "the model file builds its weights in bfloat16; they were cast to float32 (--precision "
         "fp32; as-built keeps them)",
     )
+    assert cast.notes == cast.assumptions
     half = torch.zeros(3, dtype=torch.bfloat16)
     assert cast_tensor(half, StepConfig(precision=Precision.FP32)).dtype is torch.float32
 
