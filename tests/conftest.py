@@ -96,6 +96,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks as quick what starts no process, draws no examples and needs no torch."""
     for item in items:
+        if " at 0x" in item.nodeid:  # pytest-xdist compares what each process has collected
+            raise pytest.UsageError(f"{item.nodeid}: the address is another in each process")
         starts_processes = hasattr(getattr(item, "module", None), "subprocess")
         draws = getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
         is_slow = item.get_closest_marker("slow") is not None
