@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +33,14 @@ from planner.wire.module_counts import (
 from planner.wire.trace import Counts, Phase
 
 GOLDEN = Path(__file__).parent / "golden"
+UNIT = Path(__file__).parent / "unit"
+# These run PyTorch, a compiler or whole fits, import each room in a process, or read the whole
+# database for every test.
+_ROOMS = (
+    "worker", "emulator", "models", "benchmarks", "test_architecture.py", "test_benchmarks.py",
+    "test_spellings.py", "memory/test_largest.py", "cli/test_gpus.py", "cli/test_hostile_texts.py",
+)  # fmt: skip
+NOT_QUICK = tuple(UNIT / name for name in _ROOMS)
 
 # A shell starts background jobs with SIGINT ignored, nohup with SIGHUP, and what they start
 # inherits that: the tests that send them need them to arrive.
@@ -69,6 +78,37 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write tests/golden/* anew from what the code gives now; read the diff afterwards",
     )
+
+
+def _may_be_quick(path: Path) -> bool:
+    """Whether a folder or file of tests can have quick ones."""
+    return path.is_relative_to(UNIT) and not any(path.is_relative_to(one) for one in NOT_QUICK)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With `-m quick` nothing else is imported: half of the rest imports torch."""
+    if config.option.markexpr != "quick" or UNIT.is_relative_to(collection_path):
+        return None
+    return None if _may_be_quick(collection_path) else True
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses by the marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks as quick what starts no process, draws no examples and needs no torch."""
+    for item in items:
+        if " at 0x" in item.nodeid:  # pytest-xdist compares what each process has collected
+            raise pytest.UsageError(f"{item.nodeid}: the address is another in each process")
+        starts_processes = hasattr(getattr(item, "module", None), "subprocess")
+        draws = getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
+        is_slow = item.get_closest_marker("slow") is not None
+        if _may_be_quick(item.path) and not (starts_processes or draws or is_slow):
+            item.add_marker("quick")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Holds the promise of the mark."""
+    if session.config.option.markexpr == "quick" and "torch" in sys.modules:
+        raise pytest.UsageError("a test file with quick tests imports torch; see NOT_QUICK")
 
 
 @pytest.fixture

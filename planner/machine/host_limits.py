@@ -10,6 +10,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from planner.units import KIB
+
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 CGROUP_MEMBERSHIP = Path("/proc/self/cgroup")
 CPU_ROOT = Path("/sys/devices/system/cpu")
@@ -46,11 +48,23 @@ def memory_limit_bytes(
 
 def memory_total_bytes(meminfo: Path = MEMINFO) -> int | None:
     """RAM of the machine."""
-    for line in (_content(meminfo) or "").splitlines():
-        key, _, value = line.partition(":")
-        if key == "MemTotal":
-            return int(value.split()[0]) * 1024  # the kernel writes kB and means KiB
-    return None
+    return listed_sizes(meminfo).get("MemTotal")
+
+
+def memory_available_bytes(meminfo: Path = MEMINFO) -> int | None:
+    """What a new process can take without swapping; Linux tells it since 3.14."""
+    return listed_sizes(meminfo).get("MemAvailable")
+
+
+def listed_sizes(path: Path) -> dict[str, int]:
+    """Sizes by name, of a file of /proc with lines such as `name: 12 kB`; others are left out."""
+    sizes: dict[str, int] = {}
+    for line in (_content(path) or "").splitlines():
+        name, _, value = line.partition(":")
+        words = value.split()
+        if words[1:] == ["kB"]:
+            sizes[name] = int(words[0]) * KIB  # the kernel writes kB and means KiB
+    return sizes
 
 
 def physical_cores(threads: frozenset[int], cpu_root: Path = CPU_ROOT) -> int:

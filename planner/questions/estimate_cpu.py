@@ -23,6 +23,7 @@ from planner.errors import UsageError
 from planner.estimation.alloc_conf import check_environment
 from planner.estimation.cpu_memory import CpuMemory, cpu_memory
 from planner.estimation.session import caller_label, versions_of
+from planner.machine.host_limits import memory_available_bytes
 from planner.memory.cpu import MALLOC_SETTING
 from planner.memory.search import BOUND
 from planner.process.client import Runner
@@ -33,7 +34,6 @@ from planner.units import format_bytes, parse_memory, parse_reserve
 from planner.wire.protocol import Engine
 from planner.wire.trace import Counts
 
-_MEMINFO = Path("/proc/meminfo")
 _CPUINFO = Path("/proc/cpuinfo")
 # A card's index or name means nothing to a run on the CPU, which must not see any.
 CPU_ENVIRONMENT: Mapping[str, str] = {"CUDA_VISIBLE_DEVICES": "", **dict([MALLOC_SETTING])}
@@ -169,11 +169,17 @@ def memory_limit(memory: str | int | None) -> int:
 
 
 def available_memory_bytes() -> int:
-    """What a new process can take without swapping: MemAvailable of /proc/meminfo."""
-    for line in _MEMINFO.read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    raise UsageError("/proc/meminfo does not tell the available memory; say it with --memory 16GiB")
+    """What a new process can take without swapping.
+
+    Raises:
+        UsageError: this machine does not tell.
+    """
+    available_bytes = memory_available_bytes()
+    if available_bytes is None:
+        raise UsageError(
+            "/proc/meminfo does not tell the available memory; say it with --memory 16GiB"
+        )
+    return available_bytes
 
 
 def cpu_name() -> str:

@@ -380,9 +380,9 @@ def test_a_signal_to_the_parent_ends_all(
             family |= {entry.pid for entry in entries if entry.parent in family}
         assert len(family) >= 4  # the supervisor, the server and a sleeper at least
         parent.send_signal(number)
-        assert parent.wait(timeout=10) != 0
+        assert parent.wait(timeout=30) != 0
         family.discard(parent.pid)
-        _wait_for(lambda: not family & {entry.pid for entry in living_processes()}, 2)
+        _wait_for(lambda: not family & {entry.pid for entry in living_processes()}, 10)
     finally:
         parent.kill()
         parent.wait()

@@ -93,7 +93,7 @@ def section(page: str, title: str) -> str:
 def test_readme_opens_with_the_two_commands_of_a_fresh_machine() -> None:
     assert [block.strip() for block in blocks(README, "bash")[:2]] == [
         "pip install -e . && planner estimate models/resnet50.py --gpu a100",
-        "pip install -e '.[test]' && pytest",
+        "pip install -e '.[test]' && pytest -n auto --dist loadfile",
     ]
 
 
@@ -111,6 +111,7 @@ def test_ci_does_what_readme_says() -> None:
     checks = ("ruff check .", "ruff format --check .", "mypy --strict planner")
     for check in (*checks, "pip install -e '.[docs]'"):
         assert check in steps
+    assert any(step.startswith("clang-format --dry-run --Werror") for step in steps)
     assert any(step.startswith("mkdocs build --strict") for step in steps)
     assert "set -euo pipefail" in script
     assert (ROOT / ".ci" / "run").stat().st_mode & 0o111
@@ -142,6 +143,7 @@ def test_commands_are_understood(words: list[str]) -> None:
 def test_every_option_named_exists() -> None:
     known = {
         "--refresh-golden",
+        "--dist",
         "--check",
         "--strict",
         "--sample",

@@ -107,7 +107,9 @@ def test_a_device_in_any_case() -> None:
 
 
 @pytest.mark.parametrize(
-    "call", [planner.estimate, planner.compare, planner.curve, planner.inspect], ids=str
+    "call",
+    [planner.estimate, planner.compare, planner.curve, planner.inspect],
+    ids=lambda call: call.__name__,
 )
 @pytest.mark.parametrize("gpu", [7, ["t4", 7], {"t4": 1}], ids=str)
 def test_a_card_that_is_no_text(call: Callable[..., Any], gpu: Any) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -15,6 +17,15 @@ from planner.units import GIB, KIB, MIB
 
 HARDWARE_DB = Path(__file__).resolve().parents[3] / "hardware_db"
 FILES = sorted((HARDWARE_DB / "gpus").glob("*.yaml"))
+
+
+@cache
+def _raw(path: Path) -> dict[str, Any]:
+    """A record as the file has it; nothing is written to it."""
+    record: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return record
+
+
 SPECS = load_gpus().all()
 NVIDIA = [spec for spec in SPECS if spec.vendor is Vendor.NVIDIA]
 
@@ -59,7 +70,7 @@ def test_every_file_is_loaded_under_its_own_name() -> None:
 def test_names_come_before_vendor_in_every_file() -> None:
     for path in FILES:
         opening = path.read_text(encoding="utf-8").split("\nvendor:")[0]
-        record = yaml.safe_load(path.read_text(encoding="utf-8"))
+        record = _raw(path)
         for key in ("id", "name", "aliases", "assumed_for"):
             assert (key in record) == bool(re.search(rf"^{key}:", opening, re.MULTILINE)), path.name
 
@@ -82,7 +93,7 @@ def test_usable_memory_lies_below_nominal(spec: GpuSpec) -> None:
 
 @pytest.mark.parametrize("spec", SPECS, ids=ids(list(SPECS)))
 def test_every_section_has_a_source(spec: GpuSpec) -> None:
-    record = yaml.safe_load((HARDWARE_DB / "gpus" / f"{spec.id}.yaml").read_text(encoding="utf-8"))
+    record = _raw(HARDWARE_DB / "gpus" / f"{spec.id}.yaml")
     sections = {key for key, value in record.items() if isinstance(value, (dict, list))}
     sections -= {"aliases", "assumed_for", "sources"}
     sources = dict(spec.sources)
@@ -244,5 +255,5 @@ def test_schema_document_names_every_key() -> None:
         return found
 
     for path in FILES:
-        missing = keys(yaml.safe_load(path.read_text(encoding="utf-8"))) - named
+        missing = keys(_raw(path)) - named
         assert not missing, f"{path.name}: {missing}"

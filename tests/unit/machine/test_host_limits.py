@@ -9,6 +9,8 @@ import pytest
 from planner.machine.host_limits import (
     cpu_quota,
     greatest_clock_hz,
+    listed_sizes,
+    memory_available_bytes,
     memory_limit_bytes,
     memory_total_bytes,
     physical_cores,
@@ -120,9 +122,13 @@ def test_nothing_to_read_is_no_limit(root: Path, tmp_path: Path) -> None:
     assert shm_bytes(tmp_path / "missing") is None
 
 
-def test_memory_total(tmp_path: Path) -> None:
-    meminfo = put(tmp_path / "meminfo", "MemFree:  1 kB\nMemTotal:   24684084 kB\nMemX: 2 kB\n")
+def test_memory_of_the_machine(tmp_path: Path) -> None:
+    text = "MemFree:  1 kB\nMemTotal:   24684084 kB\nHugePages_Total:  7\nMemAvailable: 23 kB\n"
+    meminfo = put(tmp_path / "meminfo", text)
     assert memory_total_bytes(meminfo) == 24_684_084 * KIB
+    assert memory_available_bytes(meminfo) == 23 * KIB
+    assert set(listed_sizes(meminfo)) == {"MemFree", "MemTotal", "MemAvailable"}
+    assert memory_available_bytes(put(tmp_path / "old", "MemTotal: 24684084 kB\n")) is None
 
 
 @pytest.mark.parametrize("name", ["core_cpus_list", "thread_siblings_list"])

@@ -141,7 +141,10 @@ class Callee:
         required, keyword_only, with_default, third, Callee(), Callee().__call__,
         partial(third, dtype=torch.float64), partial(required, sequence_length=3),
     ],
-    ids=str,
+    ids=[
+        "required", "keyword_only", "with_default", "third", "Callee", "method", "partial",
+        "partial_with_it",
+    ],
 )  # fmt: skip
 def test_a_sequence_length_reaches_build_batch(build_batch: Callable[..., Any]) -> None:
     planned = plan(build_batch, sequence_length=11)
@@ -192,7 +195,9 @@ def any_keyword(batch_size: int, **keywords: Any) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(
-    "build_batch", [no_sequence, by_position, alone, any_keyword, torch.zeros], ids=str
+    "build_batch",
+    [no_sequence, by_position, alone, any_keyword, torch.zeros],
+    ids=lambda function: function.__name__,
 )
 def test_a_sequence_length_that_build_batch_does_not_take(build_batch: Callable[..., Any]) -> None:
     assert plan(build_batch).make().shape[0] == 4
