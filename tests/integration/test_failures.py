@@ -209,7 +209,7 @@ def test_a_backward_that_never_ends_in_autograds_own_thread(write_model: WriteMo
 
 def test_an_import_that_never_ends(write_model: WriteModel) -> None:
     with pytest.raises(ChildTimeoutError, match="importing torch and the model's code") as caught:
-        run(model(write_model, at_import="time.sleep(1000)"), timeout_s=6.0)
+        run(model(write_model, at_import="time.sleep(1000)"), timeout_s=15.0)
     assert "user_model.py" in str(caught.value)
     assert descendants() == []
 
