@@ -42,8 +42,8 @@ Exit codes:
     shell_complete=completion.cards(OWN_CARD, ALL_CARDS, several=True),
     default=("all",),
     show_default="all",
-    help="Card to compare, or several: a100,t4; repeatable. auto is this machine's, all is every "
-    "one; `planner gpus` lists them.",
+    help="Card to compare, like a100, or several: a100,t4; repeatable. auto is this "
+    "machine's, all is every one; `planner gpus` lists them.",
 )
 @click.option(
     "--by",

@@ -49,7 +49,8 @@ def _batches(
     "--gpu",
     metavar="NAME",
     shell_complete=completion.cards(OWN_CARD),
-    help="Card, like a100 or rtx4090, or auto: this machine's, which is meant without it too.",
+    show_default="auto",
+    help="Card, like a100 or rtx4090, or auto: this machine's.",
 )
 @click.option(
     "--batches",

@@ -296,7 +296,8 @@ save = click.option(
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
     callback=_in_a_folder,
-    help="Keep the whole result in FILE as well; `planner show FILE` prints it again.",
+    show_default="none",
+    help="Keep the whole result in a FILE like run.planner; `planner show FILE` prints it again.",
 )
 hardware_db = click.option(
     "--hardware-db",

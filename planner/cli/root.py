@@ -97,7 +97,8 @@ class Root(click.Group):
         """Commands and options that begin so, without importing the commands."""
         commands = [
             CompletionItem(name, help=text)
-            for name, (_, _, text) in _COMMANDS.items()
+            for group in _COMMANDS.values()
+            for name, (_, text) in group.items()
             if name.startswith(incomplete)
         ]
         return commands + click.Command.shell_complete(self, ctx, incomplete)

@@ -42,6 +42,7 @@ from planner.errors import (
     UnknownHostError,
     UnsupportedPlatformError,
     UsageError,
+    WrongTargetError,
 )
 from planner.input_pipeline.host_ram import HostRam, Room
 from planner.memory.peak import Breakdown, Held
@@ -174,6 +175,7 @@ __all__ = [
     "Versions",
     "WeightDtype",
     "WhatIf",
+    "WrongTargetError",
     "__version__",
     "compare",
     "curve",

@@ -15,7 +15,7 @@ from planner.config.parse import step_config
 from planner.config.target import parse_target
 from planner.errors import ChildTimeoutError
 from planner.results.estimate import Estimate
-from planner.wire.trace import Outcome, Recording, StepTrace
+from planner.wire.trace import Outcome, StepTrace
 from planner.wire.value_reads import Decision, ValuesState, values_state
 
 PROGRAMS = str(Path(__file__).parent / "programs_that_read.py")
@@ -71,11 +71,10 @@ def test_a_step_that_reads_nothing_is_run_once(write_model: WriteModel) -> None:
         """
     )
     with running(path) as (runner, profile):
-        ended = runner._run(profile, step_config({}), Recording.NOTHING)
+        trace = runner.run(profile, step_config({}))
         assert not runner._values.reads_values
         assert not runner._values._logs
-    assert ended.trace is not None
-    assert not ended.trace.value_reads
+    assert not trace.value_reads
     found = estimate(path)
     assert found.values.state is ValuesState.NONE_READ
     assert not found.warnings

@@ -375,7 +375,7 @@ def test_the_example_of_a_model_file_runs(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_examples_in_python_run() -> None:
     examples = [block for block in blocks(IN_PYTHON, "python") if "planner.estimate(" in block]
-    assert len(examples) == 2
+    assert len(examples) == 3
     done = subprocess.run(
         [sys.executable, "-c", "\n".join(examples)],
         cwd=ROOT,
