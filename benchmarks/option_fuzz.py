@@ -118,7 +118,7 @@ OPTIONS = {
     "inspect": _EVERYWHERE | {"--depth": _values("0|2", "-1")},
     "verify": _EVERYWHERE
     | _OF_A_STEP
-    | {"--tolerance": _values("3%|0.5", "x"), "--safety": _values("5%|1GiB", "x")},
+    | {"--tolerance": _values("3%|0.5", "x"), "--reserve": _OF_A_CARD["--reserve"]},
 }  # fmt: skip
 _SHARES = {"estimate": 5, "curve": 2, "compare": 2, "inspect": 2, "verify": 2}
 

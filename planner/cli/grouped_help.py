@@ -14,7 +14,7 @@ import click
 
 _GROUPS: Mapping[str, Sequence[str]] = {
     "Card and memory": (
-        "--gpu", "--device", "--emulated", "--memory", "--gpu-memory", "--reserve", "--safety",
+        "--gpu", "--device", "--emulated", "--memory", "--gpu-memory", "--reserve",
         "--alloc-conf",
     ),
     "The batch": (

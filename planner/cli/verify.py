@@ -19,7 +19,7 @@ from planner.memory.card_words import OWN_CARD
 
 _EXAMPLES = (
     "planner verify models/mlp.py --emulated t4",
-    "planner verify models/resnet50.py --device cuda:0 --safety 1GiB",
+    "planner verify models/resnet50.py --device cuda:0 --reserve 1GiB",
     "planner verify models/mlp.py --device cpu --memory 3GiB",
 )
 _EXIT_CODES = """\b
@@ -54,13 +54,7 @@ The report or the JSON goes to stdout: complete with 0 and 4, empty with 1 and 2
     show_default="what is available",
     help="With --device cpu: the RAM that the run may take, like 3GiB.",
 )
-@click.option(
-    "--safety",
-    metavar="SIZE|%",
-    default="0",
-    show_default=True,
-    help="Memory to keep free while it is searched and predicted, like 1GiB or 5%.",
-)
+@shared.reserve
 @click.option(
     "--tolerance",
     metavar="%",

@@ -164,6 +164,15 @@ class DeviceEstimate(Shown):
         return FitVerdict.FITS if most_bytes <= self.usable_memory_bytes else FitVerdict.TIGHT
 
     @property
+    def is_sure(self) -> bool:
+        """Whether the whole interval is on one side of the limit; False where there is none."""
+        if self.device_total_interval_bytes is None:
+            return False
+        low_bytes, high_bytes = self.device_total_interval_bytes
+        end_bytes = high_bytes if self.fits else low_bytes
+        return (end_bytes + self.reserve_bytes <= self.usable_memory_bytes) is self.fits
+
+    @property
     def missing_bytes(self) -> int:
         """By how much the step exceeds the card; 0 when it fits."""
         if self.fits:

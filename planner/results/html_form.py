@@ -58,7 +58,7 @@ def _(entry: DeviceEstimate) -> str:
 @html_form.register
 def _(estimate: Estimate) -> str:
     caption = f"{estimate.target}, {step_words(estimate.config)}"
-    rows = [_card_row(entry) for entry in estimate.gpus]
+    rows = [_card_row(entry, is_drawn=estimate.values.are_decided) for entry in estimate.gpus]
     return _table(caption, _CARD_COLUMNS, rows, estimate.warnings)
 
 
@@ -157,11 +157,11 @@ def _(inspection: Inspection) -> str:
     return _table(caption, columns, rows, inspection.warnings)
 
 
-def _card_row(entry: DeviceEstimate) -> tuple[str, ...]:
+def _card_row(entry: DeviceEstimate, *, is_drawn: bool = False) -> tuple[str, ...]:
     over = "" if entry.fits else f", {format_bytes(entry.missing_bytes)} over"
     return (
         entry.requested,
-        f"{fit_words(entry)}{over}",
+        f"{fit_words(entry, is_drawn=is_drawn)}{over}",
         total_words(entry),
         interval_words(entry),
         largest_words(entry) or "not searched",

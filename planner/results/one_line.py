@@ -38,12 +38,13 @@ def one_line(result: object) -> str:
 
 @one_line.register
 def _(entry: DeviceEstimate) -> str:
-    return f"<DeviceEstimate {_card_words(entry)}>"
+    return f"<DeviceEstimate {_card_words(entry, is_drawn=False)}>"
 
 
 @one_line.register
 def _(estimate: Estimate) -> str:
-    shown = [_card_words(entry) for entry in estimate.gpus[:_CARDS_SHOWN]]
+    is_drawn = estimate.values.are_decided
+    shown = [_card_words(entry, is_drawn=is_drawn) for entry in estimate.gpus[:_CARDS_SHOWN]]
     more = len(estimate.gpus) - len(shown)
     cards = "; ".join([*shown, *([counted(more, "more card")] if more > 0 else [])])
     head = f"{estimate.target!r}, {step_words(estimate.config)}"
@@ -120,9 +121,11 @@ def verdict_words(verification: Verification) -> str:
     return "confirmed"
 
 
-def _card_words(entry: DeviceEstimate) -> str:
+def _card_words(entry: DeviceEstimate, *, is_drawn: bool) -> str:
     largest, time = largest_words(entry), time_words(entry)
-    words = [f"{printable(entry.requested)} {fit_words(entry)}, {total_words(entry)}"]
+    words = [
+        f"{printable(entry.requested)} {fit_words(entry, is_drawn=is_drawn)}, {total_words(entry)}"
+    ]
     words[0] += f" ({interval_words(entry)})"
     words += [f"largest batch {largest}"] if largest else []
     return ", ".join([*words, *([f"step {time}"] if time else [])])

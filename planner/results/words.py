@@ -7,7 +7,7 @@ the interval reaches over the limit, or is not known, it is "probably".
 from __future__ import annotations
 
 from planner.config.step import Mode, StepConfig
-from planner.results.device_estimate import DeviceEstimate, FitVerdict
+from planner.results.device_estimate import DeviceEstimate
 from planner.units import format_bytes, format_duration, format_percent, format_range
 
 STEPS = {Mode.TRAIN: "training", Mode.INFER: "inference"}
@@ -29,15 +29,10 @@ def step_words(config: StepConfig) -> str:
     return f"{STEPS[config.mode]} with batch {config.batch_size}{times}"
 
 
-def fit_words(entry: DeviceEstimate) -> str:
-    """Whether it fits, and how sure that is."""
-    interval = entry.device_total_interval_bytes
-    if interval is None or entry.verdict is FitVerdict.TIGHT:
-        sure = False
-    else:
-        sure = entry.fits or interval[0] + entry.reserve_bytes > entry.usable_memory_bytes
+def fit_words(entry: DeviceEstimate, *, is_drawn: bool) -> str:
+    """Whether it fits, and how sure that is; `is_drawn`: drawn numbers decided sizes."""
     word = "fits" if entry.fits else "does not fit"
-    return word if sure else f"probably {word}"
+    return word if entry.is_sure and not is_drawn else f"probably {word}"
 
 
 def total_words(entry: DeviceEstimate) -> str:

@@ -113,7 +113,7 @@ def test_a_probe_that_hangs_is_stopped_and_the_next_one_is_whole(write_model: Wr
 
 def test_the_emulated_card_confirms_what_was_predicted(write_model: WriteModel) -> None:
     path = write_model(MODEL.format(beyond_100="pass"))
-    found = planner.verify(path, emulated="t4", optimizer="sgd", safety="1GiB")
+    found = planner.verify(path, emulated="t4", optimizer="sgd", reserve="1GiB")
     assert found.is_confirmed
     assert found.predicted.max_batch_size == found.measured.max_batch_size
     assert found.measured.max_batch_size is not None

@@ -85,9 +85,9 @@ def test_memory_that_is_too_small_for_the_process_holds_no_batch(write_model: Wr
     assert estimate.max_batch_size == 0
 
 
-def test_a_safety_beyond_the_memory_is_refused(write_model: WriteModel) -> None:
+def test_a_reserve_beyond_the_memory_is_refused(write_model: WriteModel) -> None:
     with pytest.raises(UsageError, match="leaves nothing"):
-        planner.verify(write_model(TINY), device="cpu", memory="1GiB", safety="2GiB")
+        planner.verify(write_model(TINY), device="cpu", memory="1GiB", reserve="2GiB")
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def verify(
     emulated: str | None = None,
     device: str | None = None,
     memory: str | int | None = None,
-    safety: str | int = 0,
+    reserve: str | int = 0,
     tolerance: str | float = DEFAULT_TOLERANCE,
     max_batch: int | None = None,
     hardware_db: str | os.PathLike[str] | None = None,
@@ -49,7 +49,7 @@ def verify(
     `target` is that of estimate(); all `options`: planner.config.options. The device is a physical
     card ("cuda", "cuda:1"; the default), "cpu" with at most `memory` of RAM, or with `emulated` a
     card that is not there.
-    `safety` is kept free, like "1GiB" or "5%"; `tolerance` is the share by which the device total
+    `reserve` is kept free, like "1GiB" or "5%"; `tolerance` is the share by which the device total
     may be off.
 
     Raises:
@@ -68,7 +68,7 @@ def verify(
         given=asked.given,
         config=asked.config,
         options=asked.step_words,
-        safety=safety,
+        reserve=reserve,
         tolerance=parse_fraction(tolerance, "tolerance"),
         max_batch=max_batch,
         timeout_s=asked.timeout_s,

@@ -37,11 +37,12 @@ _RESOLUTION = 128  # the search is exact to 1/128 of the prediction: a probe is 
 
 
 def on_cpu(job: Job, memory_bytes: int) -> Verification:
-    kept_bytes = parse_reserve(job.safety, memory_bytes)
+    kept_bytes = parse_reserve(job.reserve, memory_bytes)
     limit_bytes = memory_bytes - kept_bytes
     if not 0 <= kept_bytes < memory_bytes:
         raise UsageError(
-            f"a safety of {format_bytes(kept_bytes)} leaves nothing of {format_bytes(memory_bytes)}"
+            f"a reserve of {format_bytes(kept_bytes)} leaves nothing of "
+            f"{format_bytes(memory_bytes)}"
         )
     with cpu_session(
         job.target,

@@ -27,7 +27,7 @@ from planner.verification.probes import ProbeRunner
 
 def on_emulated_card(job: Job, card: str) -> Verification:
     (budget,) = memory_budgets(
-        [card], hardware_db=job.hardware_db, gpu_memory=None, reserve=job.safety
+        [card], hardware_db=job.hardware_db, gpu_memory=None, reserve=job.reserve
     )
     observation = EmulatedObservation(context_overhead_bytes=budget.context_overhead_bytes)
     verified = VerifiedDevice(
@@ -36,7 +36,7 @@ def on_emulated_card(job: Job, card: str) -> Verification:
         memory_bytes=budget.usable_memory_bytes,
         limit=f"the emulated card gives PyTorch's allocator {format_bytes(budget.capacity_bytes)}",
     )
-    with estimation_session(job.request(reserve=job.safety), [card]) as step:
+    with estimation_session(job.request(reserve=job.reserve), [card]) as step:
         first = estimate_on_cards(step, is_survey=False, search=True)
         cards, runner = step.child.cards, step.child.runner
         with ProbeRunner(
@@ -49,7 +49,7 @@ def on_emulated_card(job: Job, card: str) -> Verification:
         ) as lab:
             found = searched(job, lab, first, host_bytes=None)
             categories = lab.categories(found.largest) if found.largest else ()
-        predicted = partial(job.predicted, card, max_batch=False, reserve=job.safety)
+        predicted = partial(job.predicted, card, max_batch=False, reserve=job.reserve)
         if lab.lent is not None:
             predicted = partial(_predicted_again, step)
         return compared(job, verified, first, found, predicted, categories)

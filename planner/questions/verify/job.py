@@ -38,7 +38,7 @@ class Job:
     given: tuple[tuple[str, Any], ...]
     config: StepConfig
     options: Mapping[str, Any]
-    safety: str | int
+    reserve: str | int
     tolerance: float
     max_batch: int | None
     timeout_s: float

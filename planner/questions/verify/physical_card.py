@@ -83,7 +83,7 @@ def on_physical_card(job: Job, nvml: Nvml, card: PhysicalCard) -> Verification:
     """The prediction, the search, the comparison; kept in the history.
 
     Raises:
-        UsageError: the safety leaves nothing of the card.
+        UsageError: the reserve leaves nothing of the card.
         PlannerError: see errors.py.
     """
     space = _space(job, nvml, card)
@@ -104,10 +104,10 @@ def on_physical_card(job: Job, nvml: Nvml, card: PhysicalCard) -> Verification:
 
 def _space(job: Job, nvml: Nvml, card: PhysicalCard) -> _Space:
     used_bytes, usable_bytes = nvml.used_bytes(card), card.usable_memory_bytes
-    kept_bytes = parse_reserve(job.safety, usable_bytes)
+    kept_bytes = parse_reserve(job.reserve, usable_bytes)
     if not 0 <= kept_bytes < usable_bytes - used_bytes:
         raise UsageError(
-            f"a safety of {format_bytes(kept_bytes)} leaves nothing of the "
+            f"a reserve of {format_bytes(kept_bytes)} leaves nothing of the "
             f"{format_bytes(usable_bytes - used_bytes)} that are free"
         )
     return _Space(card=card, used_bytes=used_bytes, kept_bytes=kept_bytes, users=nvml.users(card))

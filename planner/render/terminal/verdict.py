@@ -16,6 +16,7 @@ from planner.render.terminal.fits import STYLES
 from planner.render.terminal.largest import largest_batch_in_full, longest_sequence
 from planner.render.terminal.layout import counted, warning_line
 from planner.render.terminal.step_time import speed_rows
+from planner.results import words as shown
 from planner.results.device_estimate import DeviceEstimate, FitVerdict
 from planner.results.estimate import Estimate
 from planner.results.step_time import StepTime
@@ -42,29 +43,27 @@ def verdict(estimate: Estimate) -> list[tuple[str, Text]]:
 
 def fit_words(entry: DeviceEstimate, *, is_drawn: bool = False) -> str:
     """Whether it fits, with the sizes, and how sure that is; `is_drawn`: drawn numbers decided."""
-    words = _fit_words(entry)
-    if not is_drawn:
-        return words
-    return f"{words if words.startswith(_PROBABLY) else f'{_PROBABLY}{words}'} {_DRAWN}"
+    return f"{shown.fit_words(entry, is_drawn=is_drawn)}, {_sizes(entry)}" + (
+        f" {_DRAWN}" if is_drawn else ""
+    )
 
 
-def _fit_words(entry: DeviceEstimate) -> str:
+def _sizes(entry: DeviceEstimate) -> str:
     sizes = format_part(entry.device_total_bytes, entry.usable_memory_bytes)
     if entry.reserve_bytes:
         sizes += f" with {format_bytes(entry.reserve_bytes)} kept free"
     over = "" if entry.fits else f", {format_bytes(entry.missing_bytes)} too much"
-    word = "fits" if entry.fits else "does not fit"
     interval = entry.device_total_interval_bytes
     if interval is None:
-        return f"{_PROBABLY}{word}, {sizes}{over} {_NO_INTERVAL}"
+        return f"{sizes}{over} {_NO_INTERVAL}"
+    if entry.is_sure:
+        return f"{sizes}{over}"
     covered = entry.interval_coverage
     cases = "" if covered is None else f" ({format_percent(covered, 1)} interval)"
-    if entry.verdict is FitVerdict.TIGHT:
-        return f"{_PROBABLY}{word}, {sizes}; it may take up to {format_bytes(interval[1])}{cases}"
-    if not entry.fits and interval[0] + entry.reserve_bytes <= entry.usable_memory_bytes:
-        least = format_bytes(interval[0])
-        return f"{_PROBABLY}{word}, {sizes}{over}; it may take as little as {least}{cases}"
-    return f"{word}, {sizes}{over}"
+    end = f"up to {format_bytes(interval[1])}"
+    if not entry.fits:
+        end = f"as little as {format_bytes(interval[0])}"
+    return f"{sizes}{over}; it may take {end}{cases}"
 
 
 def _of_card(entry: DeviceEstimate, *, is_drawn: bool) -> Text:

@@ -267,7 +267,8 @@ def test_every_command_of_a_step_reads_it_and_takes_what_it_knows(
 
         return stand_in
 
-    write(folder, "[defaults]\nbatch = 3\ndepth = 1\nbatches = [1, 2]\nby = 'cost'\nsafety = '2%'")
+    keys = ("batch = 3", "depth = 1", "batches = [1, 2]", "by = 'cost'", "tolerance = '2%'")
+    write(folder, "\n".join(["[defaults]", *keys]))
     for name in ("estimate", "curve", "compare", "verify", "inspect"):
         monkeypatch.setattr(planner, name, never(name))
         result = CliRunner().invoke(root, [name, "net.py", "-q"])
@@ -276,7 +277,7 @@ def test_every_command_of_a_step_reads_it_and_takes_what_it_knows(
     assert seen["inspect"]["depth"] == 1
     assert seen["curve"]["batches"] == (1, 2)
     assert seen["compare"]["by"] == "cost"
-    assert seen["verify"]["safety"] == "2%"
+    assert seen["verify"]["tolerance"] == "2%"
 
 
 def test_other_commands_do_not_read_it(folder: Path) -> None:
