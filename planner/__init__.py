@@ -17,10 +17,15 @@ from planner._version import __version__ as __version__
 if TYPE_CHECKING:  # with no __getattr__ for it: a type checker sees a name that there is not
     from planner.questions.public import *  # noqa: F403  # the one list is there
 else:
+    _QUESTIONS = ("compare", "curve", "estimate", "inspect", "verify")
 
     def __getattr__(name: str) -> Any:
         if name.startswith("__") and name != "__all__":  # of the import system: not one of ours
             raise AttributeError(f"module 'planner' has no attribute {name!r}")
+        if name in _QUESTIONS:  # without what the others need: a command asks one question
+            from importlib import import_module
+
+            return getattr(import_module(f"planner.questions.{name}"), name)
         from planner.questions import public
 
         if name == "__all__":

@@ -6,10 +6,13 @@ In: a Breakdown, or keys of a document. Out: BreakdownSummary. Sizes in bytes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from planner.memory.peak import Breakdown
-from planner.results.schema import HeldDocument
 from planner.wire.trace import Origin, Phase, TensorCategory
+
+if TYPE_CHECKING:
+    from planner.results.schema import HeldDocument
 
 _MODULE_DEPTH = 2
 _LARGEST_TENSORS = 10

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from planner.config.step import StepConfig
 from planner.config.target import Scalar
@@ -23,9 +24,11 @@ from planner.results.estimate import (
     weight_documents,
 )
 from planner.results.result import Result
-from planner.results.schema import ComparedCardDocument, ComparisonDocument
 from planner.results.shown import Shown
 from planner.results.values import NO_VALUES_READ, ValuesResult
+
+if TYPE_CHECKING:
+    from planner.results.schema import ComparedCardDocument, ComparisonDocument
 
 _COLUMNS = (
     "rank", "requested", "name", "usable_memory_bytes", "fits", "max_batch_size", "batch_size",

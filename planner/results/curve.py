@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from planner.config.step import StepConfig
 from planner.config.target import Scalar
@@ -21,10 +22,12 @@ from planner.results.estimate import (
     weight_documents,
 )
 from planner.results.result import Result
-from planner.results.schema import CurveDocument, PointDocument
 from planner.results.shown import Shown
 from planner.results.values import NO_VALUES_READ, ValuesResult
 from planner.units import format_percent
+
+if TYPE_CHECKING:
+    from planner.results.schema import CurveDocument, PointDocument
 
 # The share of the best throughput from which a larger batch is not worth its memory. A convention.
 KNEE_SHARE = 0.95

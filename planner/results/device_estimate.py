@@ -7,18 +7,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from planner.cost.energy import StepCost
 from planner.memory.peak import Breakdown
 from planner.results.breakdown_summary import BreakdownSummary, summary_of
-from planner.results.schema import (
-    BreakdownDocument,
-    DeviceDocument,
-    IntervalDocument,
-    WhatIfDocument,
-)
 from planner.results.shown import Shown
 from planner.results.step_time import HostNeeds, StepTime, cost_document
+
+if TYPE_CHECKING:
+    from planner.results.schema import (
+        BreakdownDocument,
+        DeviceDocument,
+        IntervalDocument,
+        WhatIfDocument,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

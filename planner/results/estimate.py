@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from planner.config.step import StepConfig
 from planner.config.target import Scalar
@@ -19,17 +19,19 @@ from planner.hardware.names import RecordNames, folded
 from planner.memory.peak import Breakdown
 from planner.results.device_estimate import DeviceEstimate
 from planner.results.result import Result
-from planner.results.schema import (
-    ConfigDocument,
-    EstimateDocument,
-    StepCountsDocument,
-    VersionsDocument,
-    WeightDtypeDocument,
-)
 from planner.results.shown import Shown
 from planner.results.values import NO_VALUES_READ, ValuesResult
 from planner.wire.module_counts import StepCounts
 from planner.wire.trace import AllocationTrace, Counts
+
+if TYPE_CHECKING:
+    from planner.results.schema import (
+        ConfigDocument,
+        EstimateDocument,
+        StepCountsDocument,
+        VersionsDocument,
+        WeightDtypeDocument,
+    )
 
 SCHEMA_VERSION: Literal[1] = 1
 EMULATED = "emulated"  # the engine of a card that is not there

@@ -7,6 +7,7 @@ The JSON form is a contract (schema_version 1): keys are added, never changed or
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from planner.config.step import StepConfig
 from planner.config.target import Scalar
@@ -18,16 +19,18 @@ from planner.results.estimate import (
     weight_documents,
 )
 from planner.results.result import Result
-from planner.results.schema import (
-    InspectionDocument,
-    ModuleDocument,
-    OperatorDocument,
-    TensorDocument,
-)
 from planner.results.shown import Shown
 from planner.results.values import NO_VALUES_READ, ValuesResult
 from planner.wire.module_counts import ModelCounts, ModuleCounts
 from planner.wire.trace import OperatorRecord, TensorShape
+
+if TYPE_CHECKING:
+    from planner.results.schema import (
+        InspectionDocument,
+        ModuleDocument,
+        OperatorDocument,
+        TensorDocument,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

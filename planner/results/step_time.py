@@ -6,18 +6,21 @@ In: figures of the models of time. Out: StepTime, HostNeeds. Seconds of one opti
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from planner.cost.energy import EpochCost, StepCost
 from planner.input_pipeline.host_ram import HostRam, Room
-from planner.results.schema import (
-    CostDocument,
-    EpochDocument,
-    GainDocument,
-    HostDocument,
-    TimeDocument,
-)
 from planner.timing.bottleneck import Bottleneck
 from planner.wire.trace import Phase
+
+if TYPE_CHECKING:
+    from planner.results.schema import (
+        CostDocument,
+        EpochDocument,
+        GainDocument,
+        HostDocument,
+        TimeDocument,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

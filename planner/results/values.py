@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from planner.config.step import DataDependent
-from planner.results.schema import ReadDocument, ValuesDocument
 from planner.wire.value_reads import (
     Decision,
     ReadSite,
@@ -21,6 +21,9 @@ from planner.wire.value_reads import (
     deciding,
     values_state,
 )
+
+if TYPE_CHECKING:
+    from planner.results.schema import ReadDocument, ValuesDocument
 
 _SHOWN = 3
 _BACKWARD = "backward"

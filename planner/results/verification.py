@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from enum import Enum
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from planner.config.step import StepConfig
 from planner.config.target import Scalar
@@ -21,15 +21,17 @@ from planner.results.estimate import (
     weight_documents,
 )
 from planner.results.result import Result
-from planner.results.schema import (
-    FiguresDocument,
-    ProbeDocument,
-    VerificationDocument,
-    VerifiedConfigDocument,
-    VerifiedDeviceDocument,
-)
 from planner.results.shown import Shown
 from planner.results.values import NO_VALUES_READ, ValuesResult
+
+if TYPE_CHECKING:
+    from planner.results.schema import (
+        FiguresDocument,
+        ProbeDocument,
+        VerificationDocument,
+        VerifiedConfigDocument,
+        VerifiedDeviceDocument,
+    )
 
 
 class DeviceKind(str, Enum):

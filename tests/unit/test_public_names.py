@@ -151,3 +151,16 @@ def test_every_name_is_in_the_reference() -> None:
     errors_alone = {place for place in places if place.startswith("planner.errors.")}
     groups = {f"{options.__name__}.{name}" for name in vars(options) if name.endswith("Options")}
     assert set(directives) == (set(places) - errors_alone) | groups | {"planner.errors"}
+
+
+def test_a_question_is_the_same_without_the_list_of_names() -> None:
+    from planner.questions import public
+
+    questions = ("compare", "curve", "estimate", "inspect", "verify")
+    assert questions == planner._QUESTIONS  # type: ignore[attr-defined]
+    for name in questions:
+        assert getattr(planner, name) is getattr(public, name)
+    program = (
+        "import sys, planner; planner.curve; assert 'planner.questions.verify' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
