@@ -103,7 +103,7 @@ def test_an_exception_in_the_model_shows_the_users_line(tmp_path: Path) -> None:
     ("words", "code", "said"),
     [
         (["models/mlp.py", "--gpu", "a1000"], 2, "a100"),
-        (["models/mlpp.py", "--gpu", "t4"], 1, "models/mlpp.py"),
+        (["models/mlpp.py", "--gpu", "t4"], 2, "models/mlpp.py"),
     ],
     ids=["unknown-card", "missing-file"],
 )
@@ -123,6 +123,7 @@ def test_a_signal_leaves_no_process_behind(
     model = tmp_path / "endless.py"
     model.write_text(
         f"import time\nopen({str(started)!r}, 'w').close()\nwhile True: time.sleep(1)\n"
+        "def build_model(): ...\n"
     )
     process = subprocess.Popen(
         command(str(model), "--gpu", "t4"),
