@@ -38,6 +38,7 @@ class Forecast:
         self.scaled = scaled
         self._settings = settings
         self._free: dict[int, int] = {}
+        self._tried: dict[tuple[int, int, int], Probe] = {}
 
     def on_card(self, value: int, *, capacity_bytes: int, total_memory_bytes: int) -> ReplayResult:
         """The step at `value` on a card that gives at most `capacity_bytes` to the allocator."""
@@ -65,17 +66,23 @@ class Forecast:
         """
 
         def try_value(value: int) -> Probe:
-            found = self.on_card(
-                value, capacity_bytes=capacity_bytes, total_memory_bytes=total_memory_bytes
-            )
-            if found.out_of_memory is not None:
-                return Probe(value=value, verdict=Verdict.OUT_OF_MEMORY)
-            return Probe(value=value, verdict=Verdict.FITS, total_bytes=found.peak_allocated_bytes)
+            key = (value, capacity_bytes, total_memory_bytes)
+            if key not in self._tried:
+                self._tried[key] = self._try(*key)
+            return self._tried[key]
 
         if guess is None:
             guess = self._guess(capacity_bytes, total_memory_bytes)
         smaller = below if look_below else _nothing_below
         return confirmed(try_value, answer=guess, below=smaller)
+
+    def _try(self, value: int, capacity_bytes: int, total_memory_bytes: int) -> Probe:
+        found = self.on_card(
+            value, capacity_bytes=capacity_bytes, total_memory_bytes=total_memory_bytes
+        )
+        if found.out_of_memory is not None:
+            return Probe(value=value, verdict=Verdict.OUT_OF_MEMORY)
+        return Probe(value=value, verdict=Verdict.FITS, total_bytes=found.peak_allocated_bytes)
 
     def _guess(self, capacity_bytes: int, total_memory_bytes: int) -> int:
         """Where the peak allocated meets the capacity: it follows a line, piece by piece.
