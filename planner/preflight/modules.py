@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
-_OF_FOLDERS = ("NoneType", "NamespaceLoader", "_NamespaceLoader")  # loaders of a mere folder, by version of Python
+_OF_FOLDERS = ("NoneType", "NamespaceLoader", "_NamespaceLoader")  # depends on Python's version
 _INPUT = "--input 3x224x224"
 _INPUTS = {"inception_v3": "--input 3x299x299"}
 

@@ -160,7 +160,7 @@ def _meant(text: str, name: str | None) -> str:
 
 
 def _called(stem: str, known: dict[str, _Thing]) -> list[_Thing]:
-    """Returns the one with that name (case, - and _ do not count), else those with similar names."""
+    """Returns the one with that name (case, - and _ do not count), else those of similar names."""
     folded = {_folded(name): name for name in known}
     if _folded(stem) in folded:
         return [known[folded[_folded(stem)]]]

@@ -2,7 +2,7 @@
 
 target, card, batches, options
   -> a child that loads the model; the card's runs and search; at the same time a counted run
-  -> at every batch: memory by the replay of the search or by a run, time by the operators of two
+  -> at every batch: memory by the replay of the search or by a run, time by counted operators
   -> Curve
 """
 
