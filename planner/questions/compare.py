@@ -179,7 +179,7 @@ def _compared(
 
 
 def _assumptions(found: Sequence[Compared], answers: Sequence[DeviceMemory]) -> tuple[str, ...]:
-    """Returns what was assumed for the cards, once each, without the basis of their cost."""
+    """Returns the assumptions for all cards, once each, without the basis of their cost."""
     named = [
         f"{answer.budget.requested}: {answer.budget.note}"
         for answer in answers
