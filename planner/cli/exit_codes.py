@@ -1,6 +1,6 @@
 """The exit codes of `planner`. They are API: README.md documents them.
 
-In: an Estimate. Out: a code. Convention: of several named cards, 0 means that all of them fit.
+In: an Estimate. Out: a code. Convention: 0 for several named cards: the step fits on each.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class ExitCode(IntEnum):
 
 
 def exit_code(estimate: Estimate) -> ExitCode:
-    """Returns FITS if the step fits on every card: whoever names three cards plans with three.
+    """Returns FITS if the step fits on every card: a user who names three plans with three.
 
     With all cards requested, or none, one card on which it fits is enough.
     """

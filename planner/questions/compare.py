@@ -137,7 +137,7 @@ def _left_out(name: str, spec: GpuSpec) -> LeftOut:
     return LeftOut(requested=name, reason=f"only NVIDIA cards can be emulated, not {spec.name}")
 
 
-_Kernels = tuple[str, ...]  # the backends of attention: cards differ only in them
+_Kernels = tuple[str, ...]  # the backends of attention: with one torch, cards differ only in them
 
 
 def _by_kernels(

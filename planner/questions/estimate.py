@@ -44,12 +44,12 @@ def estimate(
     `target` is a model file, "FILE:NAME", "package.module:NAME", a live nn.Module or a function
     that builds one. `gpu` is a card, several as "a100,t4" or a list, "auto" (that of this machine)
     or "all"; none: the cards of `host`, else this machine's, else a few usual ones, named in the
-    assumptions. device="cpu" takes its place, with at most `memory` of RAM. Of several
-    `alloc_conf` the first is in force, the others are compared with it by replay. With
-    `calibration`, past verifications on a card correct its figures. With `keep_allocations`
-    the result holds each allocation of the recorded runs (some MB), which `Estimate.save` writes
-    too. `options` are the fields of StepConfig (batch_size=8, precision="amp-bf16" ...) and the
-    words of job_config (data="imagenet-jpeg", host="this", price="2.49 USD/h" ...).
+    assumptions. device="cpu" replaces `gpu`, with at most `memory` of RAM. Of several `alloc_conf`
+    the first is in force, the others are compared with it by replay. With `calibration`, past
+    verifications on a card correct its figures. With `keep_allocations` the result holds each
+    allocation of the recorded runs (some MB), which `Estimate.save` writes too. `options` are the
+    fields of StepConfig (batch_size=8, precision="amp-bf16" ...) and the words of job_config
+    (data="imagenet-jpeg", host="this", price="2.49 USD/h" ...).
 
     Raises:
         PlannerError: see errors.py. A model that does not fit is a result, not an error.

@@ -107,7 +107,7 @@ class HostNeeds:
     requested: str | None
     """The host in the words of the caller; None: none was named."""
     ram: HostRam
-    """RAM of the job, by holder."""
+    """RAM of the job, by part."""
     ram_room: Room
     """Whether that is within the RAM of the host."""
     usable_ram_bytes: int | None
