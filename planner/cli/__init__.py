@@ -1,1 +1,1 @@
-"""The command line: flags to library call to report to exit code. No logic of its own."""
+"""Turns command-line options into a library call, a report and an exit code; no own logic."""

@@ -1,7 +1,7 @@
-"""What a shell offers for the word that is being typed: cards, processors, hosts, files.
+"""Completes the word that is being typed in a shell: cards, processors, hosts, files.
 
-In: click's context, the option, the beginning of the word. Out: the words that go on from it.
-Convention: nothing is run, and no record is read beyond its names; what cannot be read offers none.
+In: click's context, the option, the beginning of the word. Out: the words that begin so.
+Convention: nothing is run, and only names of records are offered; an unreadable file offers none.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Completion = Callable[[click.Context, click.Parameter, str], list[CompletionItem
 
 
 def cards(*words: str, several: bool = False) -> Completion:
-    """The ids of cards, and `words` beside them; of a list with commas the last part."""
+    """Returns a completion with `words` and the ids of cards; it completes the last of a list."""
 
     def offered(
         context: click.Context, parameter: click.Parameter, incomplete: str
@@ -35,7 +35,7 @@ def cards(*words: str, several: bool = False) -> Completion:
 def cpus(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """The ids of processors."""
+    """Offers the ids of processors."""
     from planner.hardware.database import load_cpus
 
     ids = _read(lambda: load_cpus(_own_records(context)).ids)
@@ -45,7 +45,7 @@ def cpus(
 def hosts(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """The ids of hosts, and this machine."""
+    """Offers the ids of hosts, and this machine."""
     from planner.hardware.database import load_hosts
     from planner.machine.this_host import NAME
 
@@ -56,7 +56,7 @@ def hosts(
 def files(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Files, which the shell knows itself."""
+    """Lets the shell itself offer files."""
     return [CompletionItem(incomplete, type="file")]
 
 
@@ -73,9 +73,9 @@ def _read(ids: Callable[[], Sequence[str]]) -> Sequence[str]:
 
 
 def _going_on(beginning: str, words: Sequence[str], ids: Sequence[str]) -> list[str]:
-    """Names that begin so, case, hyphens and dots aside, or do after their first part.
+    """Returns names that begin so, from their start or after their first hyphen.
 
-    rtx40 and 40 go on to rtx-4090, g5 to aws-g5-xlarge.
+    Case, hyphens and dots do not count: rtx40 and 40 give rtx-4090, g5 gives aws-g5-xlarge.
     """
     from planner.hardware.names import folded
 

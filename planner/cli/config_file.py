@@ -1,8 +1,8 @@
-"""planner.toml, or [tool.planner] of pyproject.toml: defaults for the options of a project.
+"""Reads default options of a project from planner.toml, or [tool.planner] of pyproject.toml.
 
-In: the working directory. Out: ConfigFile, its table as TOML has it. Convention: the nearest file
-counts, up to the root of the repository or the home folder; outside of both the working directory
-alone, because others may write above it.
+In: the working directory. Out: ConfigFile, its values as TOML has them. Convention: the nearest
+file counts, up to the root of the repository or the home folder; outside of both, only the working
+directory counts, because other users may write to the folders above it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MOST_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigFile:
-    """`place` names file and table in messages; `defaults` are its values under long options."""
+    """A file of defaults: `place` is its name in messages, `defaults` are by long option."""
 
     path: Path
     place: str
@@ -36,14 +36,14 @@ class ConfigFile:
 
 
 def find_config(start: Path | None = None, home: Path | None = None) -> ConfigFile | None:
-    """The file that holds for a working directory, by default this process's; None without one.
+    """Returns the config file of a working directory, by default this process's; None without one.
 
     Raises:
-        UsageError: it cannot be read, is no TOML, or has what is not known.
+        UsageError: it cannot be read, is not TOML, or has a wrong or unknown table or key.
     """
     try:
         start = start or Path.cwd()
-    except OSError:  # it was removed
+    except OSError:  # the working directory was removed
         return None
     for folder in _folders(start, home or _home()):
         own, project = folder / OWN_FILE, folder / _PROJECT_FILE
@@ -58,7 +58,7 @@ def find_config(start: Path | None = None, home: Path | None = None) -> ConfigFi
 
 
 def _is_file(path: Path) -> bool:
-    """Whether it is a file that can be seen; a folder that is closed to us has none."""
+    """Returns whether the path is a file; False in a folder that we may not read."""
     try:
         return path.is_file()
     except OSError:
@@ -73,7 +73,7 @@ def _home() -> Path | None:
 
 
 def _folders(start: Path, home: Path | None) -> Iterator[Path]:
-    """The folder and those above it, up to where a project or the user's own files end."""
+    """Yields the folder and those above it, up to the repository or home folder; else it alone."""
     every = [start, *start.parents]
     for position, folder in enumerate(every):
         if folder == home or os.path.lexists(folder / ".git"):

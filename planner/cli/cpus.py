@@ -60,7 +60,7 @@ def show(context: click.Context, cpu: str, hardware_db: Path | None, as_json: bo
 
 
 def cpu_lines(spec: CpuSpec) -> list[tuple[str, str]]:
-    """The figures of a processor; a host shows them too."""
+    """Returns label and value of each figure of a processor; `planner hosts` uses it too."""
     return [
         ("vendor, architecture", f"{spec.vendor.value}, {spec.architecture}"),
         ("cores", _cores(spec)),
@@ -74,7 +74,7 @@ def cpu_lines(spec: CpuSpec) -> list[tuple[str, str]]:
 
 
 def gigahertz(clock_hz: int | None) -> str:
-    """A clock in GHz."""
+    """Returns a clock in GHz."""
     return UNKNOWN if clock_hz is None else f"{clock_hz / 1e9:.2f}"
 
 

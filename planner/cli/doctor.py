@@ -1,4 +1,4 @@
-"""`planner doctor`: whether estimates can run here, and what a report of a bug needs to say."""
+"""`planner doctor`: whether estimates can run here, and the facts for a bug report."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What the exit code of `planner` says. It is API: README.md documents it.
+"""The exit codes of `planner`. They are API: README.md documents them.
 
-In: an Estimate. Out: a code. Convention: 0 means that the step fits wherever it was asked to.
+In: an Estimate. Out: a code. Convention: 0 for several named cards: the step fits on each.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ if TYPE_CHECKING:
 
 
 class ExitCode(IntEnum):
-    """Exit codes of `planner`. PlannerErrors carry theirs themselves, 1 or 2 (errors.py)."""
+    """Exit codes of `planner`. A PlannerError has its own, 1 or 2 (errors.py)."""
 
-    FITS = 0  # done, and the step fits on every card asked for
-    ERROR = 1  # the model's code, this machine or the build failed; stderr says how
-    USAGE = 2  # the request itself: an option, a value, a card that is not known
-    DOES_NOT_FIT = 3  # done, but on at least one card asked for the step does not fit (see below)
-    NOT_CONFIRMED = 4  # verify: done, but what was predicted is not what was measured
+    FITS = 0  # done, and the step fits on every requested card
+    ERROR = 1  # the model's code, this machine or the build failed; stderr has the reason
+    USAGE = 2  # the request is wrong: an option, a value, an unknown card
+    DOES_NOT_FIT = 3  # done, but a requested card is too small for the step (see exit_code)
+    NOT_CONFIRMED = 4  # verify: done, but the measurement does not confirm the prediction
     HUNG_UP = 129  # the terminal was closed: 128 + SIGHUP
     INTERRUPTED = 130  # Ctrl-C: 128 + SIGINT
     TERMINATED = 143  # 128 + SIGTERM
 
 
 def exit_code(estimate: Estimate) -> ExitCode:
-    """FITS only when the step fits on every card: who asks for three cards plans with three.
+    """Returns FITS if the step fits on every card: a user who names three plans with three.
 
-    Who asks for all, or for none, looks for one.
+    With all cards requested, or none, one card on which it fits is enough.
     """
     every = [entry.fits for entry in estimate.gpus]
     looks_for_one = estimate.is_survey or estimate.has_stand_ins
@@ -36,5 +36,5 @@ def exit_code(estimate: Estimate) -> ExitCode:
 
 
 def fits_or_not(fits: bool) -> ExitCode:
-    """Done, and whether what was asked for fits."""
+    """Returns FITS or DOES_NOT_FIT."""
     return ExitCode.FITS if fits else ExitCode.DOES_NOT_FIT

@@ -1,7 +1,7 @@
-"""Defaults of a config file, as options of a command take them: known, typed, and not in the way.
+"""Checks the defaults of a config file, and converts them for the options of a command.
 
 In: a ConfigFile, the options of a command, and which of them were given. Out: FileDefaults.
-Convention: what was given wins, also over other options that go with what it replaces.
+Convention: a given option replaces its default, and also the defaults that contradict it.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from planner.config.step import EMA_DECAY
 from planner.errors import UsageError
 
 NO_CONFIG = "no-config"
-_NEVER = (NO_CONFIG, "help", "csv")  # what a project brings with it must not say what is written
+_NEVER = (NO_CONFIG, "help", "csv")  # a project's file must not choose the files to write
 _LISTS = ("gpu", "batches")  # their values may be one text with commas
-_OF_THE_CARD = ("gpu-memory", "price")  # of the card that the file names
+_OF_THE_CARD = ("gpu-memory", "price")  # they describe the card that the file names
 _NOT_OF_A_CPU = (
     "gpu", "gpu-memory", "alloc-conf", "data", "measure-data", "workers", "prefetch-factor",
     "no-pin-memory", "cpu", "host", "ram", "price", "dataset-size", "pue",
 )  # fmt: skip
-# An option that was given, and those of the file that would contradict it or belong to another.
+# A given option, and the defaults that contradict it or belong to the default that it replaces.
 _REPLACES: Mapping[str, tuple[str, ...]] = {
     "gpu": ("device", "memory"),
     "device": ("emulated",),
@@ -49,7 +49,7 @@ _REPLACES: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileDefaults:
-    """`values` are what click takes for the parameters, `texts` the same under the file's keys."""
+    """Defaults in force: `values` by parameter, as click takes them; `texts` by key of the file."""
 
     config: ConfigFile
     values: Mapping[str, Any]
@@ -62,11 +62,11 @@ def file_defaults(
     given: Collection[str],
     known_elsewhere: Callable[[], Collection[str]],
 ) -> FileDefaults:
-    """The defaults for a command; `given` are names of parameters on the command line.
+    """Returns the defaults for a command; `given` names the parameters on the command line.
 
     Raises:
-        UsageError: a key that is no option of any command (`known_elsewhere` has the others), or
-            a value of another type.
+        UsageError: a key that is not an option of any command (`known_elsewhere` returns those
+            of the others), or a value of a wrong type.
     """
     options = long_options(command)
     for key in config.defaults:
@@ -88,7 +88,7 @@ def file_defaults(
 
 
 def long_options(command: click.Command) -> dict[str, click.Option]:
-    """The options of a command under their long names, without the hyphens."""
+    """Returns the options of a command by long name, without the hyphens."""
     return {
         name.removeprefix("--"): option
         for option in command.params
@@ -118,7 +118,7 @@ def _replaced(said: set[str], config: ConfigFile, command: str) -> set[str]:
 
 
 def _value(config: ConfigFile, key: str, option: click.Option, value: object) -> Any:
-    """The value for click; None where it is as if nothing was given."""
+    """Returns the value for click; None if it has no effect, like false for a flag."""
     place = f"{config.place}: {key}"
     if option.is_flag:
         if not isinstance(value, bool):

@@ -1,7 +1,7 @@
-"""The help of a command with many options: they are in groups, and examples are at the end.
+"""Writes the help of a command with many options: options in groups, examples at the end.
 
-In: a command. Out: its help. Convention: an option is in the same group in every command; what is
-in no group would come last, under "More", and a test holds that nothing is.
+In: a command. Out: its help. Convention: an option is in the same group in every command; options
+without a group would come last, under "More" (a test checks that there are none).
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ class GroupedCommand(click.Command):
         self.examples = tuple(examples)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The options under a heading for each group; all groups have the same columns."""
+        """Writes the options under a heading for each group; all groups have the same columns."""
         for heading, options in grouped_options(self, ctx).items():
             with formatter.section(heading):
                 formatter.write_dl([_row(one, ctx) for one in options], col_max=_WIDEST_NAME)
 
 
 def _row(option: click.Option, ctx: click.Context) -> tuple[str, str]:
-    """Its names and its text; click puts a default that is a sentence in brackets of its own."""
+    """Returns names and text of an option; removes click's parentheses from a default in words."""
     record = option.get_help_record(ctx)
     assert record is not None, "hidden options are in no group"
     names, text = record
@@ -69,7 +69,7 @@ def _row(option: click.Option, ctx: click.Context) -> tuple[str, str]:
 
 
 def grouped_options(command: click.Command, ctx: click.Context) -> dict[str, list[click.Option]]:
-    """The options of a command by heading, in the order of the groups."""
+    """Returns the options of a command by heading, in the order of the groups."""
     left = {
         option.opts[-1]: option
         for option in command.get_params(ctx)

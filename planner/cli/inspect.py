@@ -1,4 +1,4 @@
-"""`planner inspect TARGET`: what a training step costs, by module, as a table or as JSON."""
+"""`planner inspect TARGET`: the cost of a training step by module, as a table or as JSON."""
 
 from __future__ import annotations
 

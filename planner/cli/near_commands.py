@@ -1,6 +1,6 @@
-"""The command that was probably meant, where the first word is none.
+"""Guesses the intended command where the first word is not a command.
 
-In: the words after `planner`. Out: the end of a sentence that says what to type.
+In: the words after `planner`. Out: the end of a message, with the command to type.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from planner.config.near_words import near
 
 _ESTIMATE = ("estimate", "it prints whether the step fits, and the largest batch")
-# What people call what a command does; those that are near a command by their letters need no row.
+# Other words for the commands; words with letters like those of a command need no row.
 _MEANT: dict[str, tuple[str, str]] = {
     **dict.fromkeys(
         (
@@ -42,7 +42,7 @@ _FLAGS = {"version": "--version", "help": "--help"}
 
 
 def what_was_meant(words: Sequence[str], commands: Sequence[str]) -> str:
-    """What to type in the place of `words`, the first of which is no command."""
+    """Returns a hint at the command to type; the first of `words` is not a command."""
     first, rest = words[0], words[1:]
     if _is_target(first):
         return f"a command comes first: planner estimate {shlex.join(words)}"
@@ -64,7 +64,7 @@ def what_was_meant(words: Sequence[str], commands: Sequence[str]) -> str:
 
 
 def behind_a_command(words: Sequence[str]) -> str:
-    """What to type where options came first."""
+    """Returns a hint at the command to type where options came first."""
     targets = [word for word in words if _is_target(word)][:1]
     others = [word for word in words if word not in targets]
     typed = shlex.join(["planner", "estimate", *(targets or ["TARGET"]), *others])
@@ -72,7 +72,7 @@ def behind_a_command(words: Sequence[str]) -> str:
 
 
 def _is_target(word: str) -> bool:
-    """Whether it is the file or the model that a command is missing before."""
+    """Returns whether the word is a file or a model: then the command before it is missing."""
     if word.startswith("-"):
         return False
     path, _, name = word.partition(":")

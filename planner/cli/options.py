@@ -1,4 +1,4 @@
-"""Options that several commands share, so that they mean the same in each.
+"""Defines the options that several commands share, so that they mean the same in each.
 
 In: the words on the command line. Out: click options, and values as the library takes them.
 """
@@ -34,7 +34,7 @@ Decorator = Callable[[Any], Any]
 
 
 def words(kind: type[Enum]) -> click.ParamType[Any]:
-    """One of the values of an enum, without regard to case."""
+    """Returns the type of an option whose values are those of an enum, without regard to case."""
     return Words(kind)
 
 
@@ -62,7 +62,7 @@ target = click.argument("target", shell_complete=completion.files)
 
 
 def batch(help_text: str) -> Decorator:
-    """--batch, passed as batch_size."""
+    """Returns the option --batch, passed as batch_size."""
     return click.option(
         "--batch",
         "batch_size",
@@ -75,7 +75,7 @@ def batch(help_text: str) -> Decorator:
 
 
 def precision(help_text: str) -> Decorator:
-    """--precision."""
+    """Returns the option --precision."""
     return click.option(
         "--precision",
         type=words(Precision),
@@ -85,7 +85,7 @@ def precision(help_text: str) -> Decorator:
 
 
 def timeout(help_text: str) -> Decorator:
-    """--timeout, passed as timeout_s."""
+    """Returns the option --timeout, passed as timeout_s."""
     return click.option(
         "--timeout",
         "timeout_s",
@@ -98,7 +98,7 @@ def timeout(help_text: str) -> Decorator:
 
 
 def inverted(context: click.Context, parameter: click.Parameter, given: bool) -> bool:
-    """For a flag that switches something off."""
+    """Inverts a flag that switches something off."""
     return not given
 
 
@@ -206,14 +206,14 @@ _STEP_OPTIONS: tuple[Decorator, ...] = (
 
 
 def step_options(command: Any) -> Any:
-    """The options of a step that estimate and verify share."""
+    """Adds the options of a step that all step commands but inspect share."""
     for option in reversed(_STEP_OPTIONS):
         command = option(command)
     return command
 
 
 def values_options(command: Any) -> Any:
-    """How values that only a card could compute decide; inspect has these too."""
+    """Adds the options for values that only a card could compute; inspect has these too."""
     for option in reversed(_VALUES_OPTIONS):
         command = option(command)
     return command
@@ -275,7 +275,7 @@ alloc_conf = click.option(
 def _in_a_folder(
     context: click.Context, parameter: click.Parameter, file: Path | None
 ) -> Path | None:
-    """A file to write, refused before minutes are spent on what it is for."""
+    """Returns the file to write; refuses a wrong place before minutes of work."""
     if file is not None:
         check_place(file, parameter.opts[0])
     return file

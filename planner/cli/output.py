@@ -1,8 +1,8 @@
-"""Results on stdout: as JSON, or as a report in colour on a terminal and plain on a pipe.
+"""Prints results: as JSON, or as a report, in colour on a terminal and plain on a pipe.
 
-In: what the library gave. Out: stdout. Convention: rich is imported for a report alone; no text of
-a model, a record or a file reaches a terminal but through planner.render.outside_text, and none is
-taken for markup.
+In: results of the library. Out: stdout. Convention: rich is imported only for a report; text of a
+model, a record or a file reaches a terminal only through planner.render.outside_text, and never as
+markup.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ _PIPED_WIDTH = 100_000  # no sentence is folded on a pipe, where grep and diff w
 
 
 class Document(Protocol):
-    """What has a JSON form."""
+    """A record with a JSON form."""
 
     def to_dict(self) -> Mapping[str, Any]:
-        """The document, with the version of its schema."""
+        """Returns the JSON document."""
         ...
 
 
 def print_result(found: Document, report: str, *, as_json: bool, verbose: bool) -> None:
-    """The JSON of a result, or what `render` of planner.render.terminal.<report> makes of it."""
+    """Prints a result as JSON, or with `render` of planner.render.terminal.<report>."""
     defaults = used_defaults()
     if as_json:
         document = dict(found.to_dict())
@@ -54,21 +54,21 @@ def print_result(found: Document, report: str, *, as_json: bool, verbose: bool) 
 
 
 def save(found: Result, file: Path | None) -> None:
-    """Writes the whole result, where that was requested.
+    """Writes the whole result, if a file is given.
 
-    Called after the report: a disk that is full must not cost it.
+    Called after the report, so that a full disk cannot prevent the report.
     """
     if file is not None:
         found.save(file)
 
 
 def print_json(document: dict[str, Any]) -> None:
-    """A document that gains the version of its schema."""
+    """Prints a document, with the version of its schema added."""
     print_text(json.dumps({"schema_version": SCHEMA_VERSION, **document}, indent=2) + "\n")
 
 
 def report_console(piped_width: int = _PIPED_WIDTH) -> Console:
-    """As wide as the terminal, or wide enough for a pipe; what it prints is never markup."""
+    """Returns a console as wide as the terminal, or wide enough for a pipe; it reads no markup."""
     from rich.console import Console
 
     is_terminal = sys.stdout.isatty()
@@ -83,12 +83,12 @@ def report_console(piped_width: int = _PIPED_WIDTH) -> Console:
 
 
 def print_renderable(report: RenderableType, console: Console | None = None) -> None:
-    """Prints what planner.render.terminal made; controls left in it are shown, not obeyed."""
+    """Prints a report of planner.render.terminal; control characters in it become escapes."""
     from rich.segment import Segment, Segments
 
     console = console or report_console()
     parts = [Segment(shown_lines(one.text), one.style) for one in console.render(report)]
-    # not capture(): that writes to stdout too, where a full disk would be an error without a name
+    # not capture(): it writes to stdout too, and the error of a full disk would not name stdout
     console.file = page = io.StringIO()
     console.print(Segments(parts), end="")
     text = "".join(f"{line.rstrip()}\n" for line in page.getvalue().split("\n"))

@@ -1,4 +1,4 @@
-"""This process as a command line: its standard streams, and the signals that end it in order.
+"""Prepares this process as a command line: its standard streams, and signals that end it.
 
 In: nothing. Out: state of this process. Only the command line does this; a program that calls
 planner.estimate() keeps its own streams and handlers.
@@ -18,8 +18,8 @@ _ENDING = ("SIGINT", "SIGTERM", "SIGHUP")
 def open_missing_streams() -> None:
     """Opens /dev/null for each standard stream that the caller closed.
 
-    Otherwise the next pipe would take the number of that stream, and what somebody prints would
-    go into it.
+    Otherwise the next pipe would get the number of that stream, and printed text would go into
+    it.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
@@ -29,7 +29,7 @@ def open_missing_streams() -> None:
 
 
 def end_in_order() -> None:
-    """From now on Ctrl-C, SIGTERM and SIGHUP unwind the stack, which ends the child.
+    """Makes Ctrl-C, SIGTERM and SIGHUP unwind the stack, which ends the child.
 
     A signal that the caller of this process has set to be ignored (nohup) stays ignored.
     """

@@ -1,8 +1,8 @@
-"""Progress on stderr: a line in place on a terminal, a short line per stage elsewhere.
+"""Shows progress on stderr: in place on a terminal, a short line per stage elsewhere.
 
 In: texts like "t4: searching the largest batch: trying 173", from several threads. Out: stderr
-alone, so that stdout is the report. Convention: the part before the first ": " is the card's; what
-is before "; now " has been found, and stays on the card's line.
+alone, so that stdout is the report. Convention: the part before the first ": " names the card; the
+part before "; now " is an answer, which stays on the card's line.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from planner.render.outside_text import shown
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-_DETAIL = ": trying "  # what follows changes with every try, which a log need not see
+_DETAIL = ": trying "  # the text after it changes with every try: too much for a log
 
 
 @contextmanager
 def shown_progress(quiet: bool) -> Iterator[Callable[[str], None]]:
-    """A function that shows what it is told while the context is open."""
+    """Yields a function that shows a text of progress while the context is open."""
     if quiet:
         yield lambda text: None
     elif sys.stderr.isatty():
@@ -37,7 +37,7 @@ def shown_progress(quiet: bool) -> Iterator[Callable[[str], None]]:
 
 
 class _StageLines:
-    """Each stage once, on a line of its own: for logs and pipes."""
+    """Shows each stage once, on a line of its own: for logs and pipes."""
 
     def __init__(self) -> None:
         self._said: set[str] = set()
@@ -55,7 +55,7 @@ class _StageLines:
 
 
 class _Lines:
-    """What is known and done of each card, and for how long it goes on; drawn again and again."""
+    """The answers and the present work of each card, and the seconds; rich draws it repeatedly."""
 
     def __init__(self) -> None:
         self._found: dict[str, str] = {}
@@ -64,7 +64,7 @@ class _Lines:
         self._began_s = time.monotonic()
 
     def show(self, text: str) -> None:
-        """Replaces the card's line, or all lines by a text of no card."""
+        """Replaces the line of a card; a text without a card replaces all lines."""
         card, separator, rest = shown(text).partition(": ")
         with self._lock:
             if not separator:
@@ -88,14 +88,14 @@ class _Lines:
 
     def _line(self, card: str, doing: str) -> str:
         found = self._found.get(card)
-        # Beside what is found there is room for the newest word alone: "trying 173".
+        # Next to the answers there is room only for the newest words: "trying 173".
         words = doing if found is None else f"{found}; {doing.rpartition(': ')[2]}"
         return f"{card}: {words}" if card else words
 
 
 @contextmanager
 def _in_place() -> Iterator[Callable[[str], None]]:
-    """A spinner with the seconds and the state of each card, which disappears at the end."""
+    """Shows a spinner, the seconds and the state of each card; they disappear at the end."""
     from rich.console import Console
 
     lines = _Lines()

@@ -19,8 +19,8 @@ from planner.cli.exit_codes import ExitCode
 from planner.cli.terminal import print_text, say, silence_stdout
 from planner.errors import ModelError, PlannerError
 
-# heading: {name: (module, what it does)}; the object in the module has the name of the command. A
-# test holds the sentences against the commands' own help, and that they fit on a line of 80.
+# heading: {name: (module, summary)}; the object in the module has the name of the command. A test
+# compares the summaries with the commands' own help, and checks that they fit on a line of 80.
 _COMMANDS = {
     "Ask": {
         "estimate": (
@@ -70,18 +70,18 @@ class Root(click.Group):
     """A group whose commands are imported late and whose errors become messages and exit codes."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names of the commands, in the order of the help."""
+        """Returns the names of the commands, in the order of the help."""
         return list(_MODULES)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name, imported now; None when there is none."""
+        """Imports and returns the command of that name; None when there is none."""
         if cmd_name not in _MODULES:
             return None
         command: click.Command = getattr(import_module(_MODULES[cmd_name]), cmd_name)
         return command
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Examples, the commands in their groups, then the options; no command is imported."""
+        """Writes examples, the commands in groups, then the options; imports no command."""
         with formatter.section("To begin, in a checkout"):
             for example in _TO_BEGIN:
                 formatter.write(f"{'':{formatter.current_indent}}{example}\n")
@@ -94,7 +94,7 @@ class Root(click.Group):
         click.Command.format_options(self, ctx, formatter)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Commands and options that begin so, without importing the commands."""
+        """Returns commands and options that begin so, without importing the commands."""
         commands = [
             CompletionItem(name, help=text)
             for group in _COMMANDS.values()
@@ -106,7 +106,7 @@ class Root(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command and its words; a first word that is none is answered with what is meant."""
+        """Returns the command and its words; fails with a hint where there is no such command."""
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
             from planner.cli.near_commands import what_was_meant
 
@@ -115,7 +115,7 @@ class Root(click.Group):
         return super().resolve_command(ctx, args)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """The words; an option of a command is answered with where it stands."""
+        """Parses the words; fails with a hint where an option comes before its command."""
         try:
             return super().parse_args(ctx, list(args))
         except click.NoSuchOption as error:

@@ -1,7 +1,7 @@
-"""Options of data, host and money, which every command that tells a time shares.
+"""Options of data, host and money, shared by every command that predicts a time.
 
-In: the words on the command line. Out: options under the names of job_config. Convention: what
-was not given is left out, so that the library alone has the defaults.
+In: the words on the command line. Out: options under the names of job_config. Convention: an
+option that was not given is left out, so that only the library has the defaults.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from planner.input_pipeline.loader import NO_WORKERS
 def _workers(
     context: click.Context, parameter: click.Parameter, given: str | None
 ) -> int | str | None:
-    """What job_config takes: a number, or its word for none at all."""
+    """Returns the number of workers, or the word of job_config for no workers."""
     if given is None or given.strip().lower() == NO_WORKERS:
         return given
     try:
@@ -118,7 +118,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
 
 
 def speed_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options above; `command` is called without those that were not given."""
+    """Adds the options above; `command` is called without those that were not given."""
 
     @wraps(command)
     def called(*words: Any, **options: Any) -> Any:
@@ -155,7 +155,7 @@ _CARD_STEP: tuple[Callable[[Any], Any], ...] = (
 
 
 def card_step_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """What curve and compare share: all of a step, of its card and of what is printed."""
+    """Adds the options that curve and compare share: of the step, its card and the output."""
     for option in reversed(_CARD_STEP):
         command = option(command)
     return command

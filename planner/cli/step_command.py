@@ -1,7 +1,7 @@
 """A command that runs a step: its options may have defaults in a file of the project.
 
-In: the words of the command line, and the file. Out: the same command with these defaults in force,
-and what of them is in force, for the report.
+In: the words of the command line, and the file. Out: the same command with these defaults, and the
+defaults that are in force, for the report.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ no_config = click.option(
 
 
 class StepCommand(GroupedCommand):
-    """estimate, curve, compare, verify or inspect."""
+    """A command that runs a step: estimate, curve, compare, verify or inspect."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """The words, with defaults of a file under them.
+        """Parses the words; options that are not given have the defaults of a file.
 
         Raises:
-            UsageError: the file has what is not known, or a value that an option does not take.
+            UsageError: the file has an unknown table or key, or a value of a wrong kind.
         """
         if ctx.resilient_parsing:  # to complete a word
             return super().parse_args(ctx, args)
@@ -67,12 +67,12 @@ class StepCommand(GroupedCommand):
             ctx.meta[_DEFAULTS] = defaults
 
     def _key_of(self, param: click.Parameter | None, used: FileDefaults) -> str | None:
-        """The key of the file that gave a parameter; None where the file did not."""
+        """Returns the key of the file that set a parameter; None where the file did not."""
         keys = (key for key, option in long_options(self).items() if option is param)
         return next((key for key in keys if key in used.texts), None)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Runs the command; where the request is wrong, says which part of it the file made."""
+        """Runs the command; adds the defaults of the file to a UsageError."""
         try:
             return super().invoke(ctx)
         except UsageError as error:
@@ -81,7 +81,7 @@ class StepCommand(GroupedCommand):
 
 
 def _too_many(given: Mapping[str, Any], others: Sequence[str]) -> str:
-    """Of words that are left over beside a card: they may be cards too."""
+    """Returns the message for words left over after --gpu, which may be cards too."""
     cards = given["gpu"] if isinstance(given["gpu"], str) else ",".join(given["gpu"])
     return (
         f"Too many words: {' '.join(others)}. Several cards go into one word, with commas, like "
@@ -90,20 +90,20 @@ def _too_many(given: Mapping[str, Any], others: Sequence[str]) -> str:
 
 
 def given_words(context: click.Context | None) -> dict[str, Any]:
-    """The words of the command line as click has parsed them, before any was checked."""
+    """Returns the words of the command line as click has parsed them, before any check."""
     found: dict[str, Any] = {} if context is None else context.meta.get(_GIVEN, {})
     return found
 
 
 def used_defaults(context: click.Context | None = None) -> FileDefaults | None:
-    """The defaults that are in force in this command; None without any."""
+    """Returns the defaults that are in force in this command; None without any."""
     context = context or click.get_current_context(silent=True)
     found: FileDefaults | None = None if context is None else context.meta.get(_DEFAULTS)
     return found if found is not None and found.texts else None
 
 
 def defaults_line(used: FileDefaults | None) -> str | None:
-    """`defaults of planner.toml: gpu a100, batch 8`; None without any."""
+    """Returns a line like `defaults of planner.toml: gpu a100, batch 8`; None without any."""
     if used is None:
         return None
     listed = ", ".join(f"{key} {_shown(value)}" for key, value in used.texts.items())
@@ -111,7 +111,7 @@ def defaults_line(used: FileDefaults | None) -> str | None:
 
 
 def _say_defaults(error: UsageError, used: FileDefaults | None) -> None:
-    """Adds the defaults that were in force, one of which may be at fault."""
+    """Adds the defaults in force to an error, because one of them may be the cause."""
     line = defaults_line(used)
     if line is not None and not isinstance(error, WrongTargetError):  # the file names no target
         error.args = (f"{error}\n{line}",)
@@ -124,7 +124,7 @@ def _shown(value: object) -> str:
 
 
 def _of_other_commands(context: click.Context) -> Collection[str]:
-    """The options of all commands that a file has defaults for; imports them."""
+    """Returns the options of all commands that take defaults from a file; imports them."""
     root = context.find_root().command
     if not isinstance(root, click.Group):
         return ()

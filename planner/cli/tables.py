@@ -1,7 +1,7 @@
-"""How the hardware database is shown: a list, one record as a sheet, JSON; all on stdout.
+"""Prints the hardware database on stdout: a list, a sheet of one record, or JSON.
 
-In: records, and columns or lines that say how to show them. Convention: what does not fit a
-narrow terminal is left out from the right; on a pipe nothing is folded or cut.
+In: records, with the columns or lines to show. Convention: columns that do not fit a narrow
+terminal are left out from the right; on a pipe nothing is folded or cut.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Column = tuple[str, Callable[[S], str]]  # its heading, and the cell of a record
 def print_records(
     key: str, columns: Sequence[Column[S]], records: Sequence[S], *, as_json: bool
 ) -> None:
-    """All records of a kind: a line each, or the JSON list `key`."""
+    """Prints all records of a kind: a line each, or the JSON list `key`."""
     if as_json:
         print_json({key: [record.to_dict() for record in records]})
     else:
@@ -50,7 +50,7 @@ def print_records(
 
 
 def print_match(key: str, match: Match) -> None:
-    """A record found by name, as the JSON object `key`."""
+    """Prints a record found by name, as the JSON object `key`."""
     document = {"requested": match.requested, "note": match.note, key: match.spec.to_dict()}
     print_json(document)
 
@@ -58,13 +58,13 @@ def print_match(key: str, match: Match) -> None:
 def with_those_before(
     context: click.Context, hardware_db: Path | None, as_json: bool
 ) -> tuple[Path | None, bool]:
-    """Options of `show`, which may stand before that word too."""
+    """Returns the options of `show`, including those given before that word."""
     before = context.parent.params if context.parent else {}
     return hardware_db or before.get("hardware_db"), as_json or bool(before.get("as_json"))
 
 
 def print_list(columns: Sequence[Column[S]], records: Iterable[S]) -> None:
-    """One line a record. The first column and those that hold names are text."""
+    """Prints a line for each record; the first column and those of names are left-aligned."""
     out = report_console(_PIPED_WIDTH)
     kept = list(columns)
     if out.width >= _PIPED_WIDTH:
@@ -87,7 +87,7 @@ def print_sheet(
     lines: Sequence[tuple[str, str]],
     sections: Mapping[str, Sequence[tuple[str, str]]],
 ) -> None:
-    """One record: its name, what was assumed, a line for each figure, then named sections."""
+    """Prints one record: its name, the note, a line for each figure, then named sections."""
     parts: list[RenderableType] = [Text(shown(title), style="bold")]
     if note:
         parts.append(Text(f"note: {shown(note)}"))
@@ -98,14 +98,14 @@ def print_sheet(
 
 
 def pcie(generation: int | None, lanes: int | None) -> str:
-    """A slot or a card's connector."""
+    """Returns the words for a slot or a card's connector."""
     if generation is None:
         return UNKNOWN
     return f"generation {generation}" if lanes is None else f"generation {generation} x{lanes}"
 
 
 def prices(of: Sequence[Price]) -> str:
-    """Prices with who asks them, and when."""
+    """Returns the prices, each with its provider and date."""
     return "; ".join(
         f"{price.usd_per_hour:g} USD an hour ({price.provider}, {price.date})"
         if price.usd_per_hour is not None

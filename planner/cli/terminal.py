@@ -1,4 +1,4 @@
-"""What is printed: texts to stdout and stderr, with nothing in them that a terminal would obey.
+"""Prints texts to stdout and stderr, without characters that a terminal would obey.
 
 In: text. Out: the streams of this process. Convention: stdout is the report alone.
 """
@@ -16,7 +16,7 @@ from planner.render.outside_text import shown_lines
 
 
 def print_text(text: str) -> None:
-    """Prints to stdout; what its encoding has no letter for is written as an escape.
+    """Prints to stdout; writes an escape for each character that its encoding lacks.
 
     Raises:
         OutputError: it could not be written. BrokenPipeError: nobody reads it any more.
@@ -32,16 +32,16 @@ def print_text(text: str) -> None:
 
 
 def say(text: str) -> None:
-    """A line or more on stderr, with nothing in it that a terminal would obey."""
+    """Prints lines on stderr; writes an escape for each character that a terminal would obey."""
     click.echo(_with_letters_of(sys.stderr, shown_lines(text)), err=True)
 
 
 def silence_stdout() -> None:
-    """Python flushes stdout at its end; it must not fail there once more."""
+    """Connects stdout to /dev/null, so that Python's flush at exit does not fail again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _with_letters_of(stream: TextIO, text: str) -> str:
-    """The text as the stream can encode it."""
+    """Returns the text as the stream can encode it."""
     encoding = stream.encoding or "ascii"
     return text.encode(encoding, errors="backslashreplace").decode(encoding)

@@ -1,4 +1,4 @@
-"""Kinds of values on the command line, which say what was probably meant where one is wrong.
+"""Types of command-line values, with a hint at the intended value where one is wrong.
 
 In: a word. Out: its value, or click's error with a hint.
 """
@@ -33,7 +33,7 @@ class Words(_Choice):
         self._kind = kind
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The value of the member that the word names."""
+        """Returns the value of the member that the word names."""
         if word(str(value)) in self.choices:
             value = word(str(value))
         try:
@@ -47,7 +47,7 @@ class _Batch(click.IntRange):
     """A whole number of samples from 1."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """The number."""
+        """Returns the number; gives a hint for several batches, and for a word like max."""
         text = str(value)
         if _SEVERAL.fullmatch(text):
             several = ",".join(re.findall(r"\d+", text))
@@ -68,7 +68,7 @@ class _Batch(click.IntRange):
 
 
 def _instead(context: click.Context | None, several: str) -> str:
-    """The command for several batches, with the target where it is known already."""
+    """Returns the command for several batches, with the target if it is known already."""
     given = given_words(context)
     target, cards = given.get("target"), given.get("gpu") or "NAME"
     words = [

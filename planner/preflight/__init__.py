@@ -1,1 +1,1 @@
-"""A target looked at before anything is started: paths, module names and source, never run."""
+"""Checks a target before anything is started: paths, module names and source, never run."""

@@ -1,6 +1,6 @@
-"""Refuses a Python file in which there cannot be the model, by its syntax alone.
+"""Refuses a Python file that cannot contain the model, by its syntax alone.
 
-In: a path and the target. Out: nothing, or WrongTargetError that says what the file needs.
+In: a path and the target. Out: nothing, or a WrongTargetError with the change that the file needs.
 Convention: where the syntax does not decide, nothing is refused.
 """
 
@@ -15,7 +15,7 @@ from planner.errors import WrongTargetError
 from planner.preflight.source import Source, read_source
 
 _MODEL_NAMES = ("build_model", "model")
-# Of the contract, but no model; see worker/target/lookup.py.
+# Names of the contract that are not the model; see worker/target/lookup.py.
 _OTHERS = (
     "build_batch", "training_step", "build_optimizer", "build_dataset", "inference_step", "collate",
 )  # fmt: skip
@@ -24,10 +24,10 @@ _SHOWN = 8
 
 
 def check_source(path: Path, target: Target) -> None:
-    """Looks for the name, or for what is taken without one.
+    """Looks for the target's name, or without one for build_model, model or a model class.
 
     Raises:
-        WrongTargetError: it cannot be there.
+        WrongTargetError: the file cannot have it.
     """
     source = read_source(path)
     if source is None or not source.is_certain:
@@ -63,13 +63,13 @@ def _no_name(target: Target, name: str, source: Source) -> str:
 
 
 def _offered(names: Sequence[str]) -> list[str]:
-    """Those that may build a model, likely names first."""
+    """Returns the public names that may build a model, likely names first."""
     public = [name for name in names if not name.startswith("_") and name not in _OTHERS]
     return sorted(dict.fromkeys(public), key=lambda name: not _may_build(name))
 
 
 def _may_build(name: str) -> bool:
-    """Whether the name says so: make_net, build_gpt."""
+    """Returns whether a part of the name suggests a model, as in make_net or build_gpt."""
     return not _BUILDER_WORDS.isdisjoint(name.lower().split("_"))
 
 

@@ -1,4 +1,4 @@
-"""What a file that is no Python needs to become a target, by the end of its name.
+"""Explains how a file that is not Python becomes a target, by the end of its name.
 
 In: a path. Out: the rest of a sentence that begins with the path.
 """
@@ -35,10 +35,10 @@ _KINDS = {
 
 
 def is_known_kind(path: Path) -> bool:
-    """Whether the end of the name says what the file is."""
+    """Returns whether the kind of the file is known from the end of its name."""
     return path.suffix.lower() in _KINDS
 
 
 def what_it_needs(path: Path) -> str:
-    """ "is a notebook; ..." of net.ipynb."""
+    """Returns the rest of a sentence, like "is a notebook; ..." for net.ipynb."""
     return _KINDS.get(path.suffix.lower(), "is not a Python file; its name must end in .py")

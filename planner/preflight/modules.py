@@ -1,7 +1,7 @@
-"""Where a dotted name leads, by the finders of this interpreter; nothing is imported.
+"""Finds the module of a dotted name with the finders of this interpreter; imports nothing.
 
 In: a name such as torchvision.models. Out: FoundModule. Convention: the child searches where this
-process does, and in the working directory first; what is not clear is `None`, never a guess.
+process does, and in the working directory first; an unclear case is `None`, never a guess.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
-_OF_FOLDERS = ("NoneType", "NamespaceLoader", "_NamespaceLoader")  # by version of Python
+_OF_FOLDERS = ("NoneType", "NamespaceLoader", "_NamespaceLoader")  # depends on Python's version
 _INPUT = "--input 3x224x224"
 _INPUTS = {"inception_v3": "--input 3x299x299"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundModule:
-    """How far a dotted name leads: `parts` of it are there.
+    """The part of a dotted name that exists: its first `parts` names.
 
-    `file` is that of the last of them, None where it has none; `folders` are where its own modules
-    are. `is_folder`: it is a folder alone, without an `__init__.py`, and binds no name.
+    `file` is the file of the last of them, None if it has none; `folders` are those of its own
+    modules. `is_folder`: it is a folder without an `__init__.py`, and binds no name.
     """
 
     parts: int
@@ -34,10 +34,10 @@ class FoundModule:
 
 
 def find_module(name: str) -> FoundModule | None:
-    """How far the name leads; None where this cannot be seen without importing."""
+    """Returns the part of the name that exists; None if only an import would show it."""
     names = name.split(".")
     if names[0] == "__main__":
-        return None  # another one in the child
+        return None  # the child has another __main__
     try:
         spec, folders = _first(names[0])
         parts = 0 if spec is None else 1
@@ -59,17 +59,17 @@ def find_module(name: str) -> FoundModule | None:
 
 
 def _first(name: str) -> tuple[ModuleSpec | None, list[str]]:
-    """The module of a name without dots, and the folders of its own modules.
+    """Returns the module of a name without dots, and the folders of its own modules.
 
     Raises:
-        ImportError: there are several of that name, and the child may take another one than we.
+        ImportError: there are several of that name, and the child may take a different one.
     """
     here = os.getcwd()
     others = [entry for entry in sys.path if entry not in ("", here)]
     found = [
         PathFinder.find_spec(name, [here]),
         PathFinder.find_spec(name, others),
-        importlib.util.find_spec(name),  # asks the finders of editable installs too
+        importlib.util.find_spec(name),  # uses the finders of editable installs too
     ]
     there = [spec for spec in found if spec is not None]
     whole = {spec.origin: spec for spec in there if spec.origin is not None}
@@ -87,7 +87,7 @@ def _folders(spec: ModuleSpec) -> list[str]:
 
 
 def declares(found: FoundModule, name: str) -> bool:
-    """Whether a module defines the name, or a file of the package that it opens."""
+    """Returns whether the module defines the name, or a file directly in its package does."""
     if found.file is None:
         return False
     declared = re.compile(rf"^(?:async def|def|class) {re.escape(name)}\b", re.MULTILINE)
@@ -96,12 +96,12 @@ def declares(found: FoundModule, name: str) -> bool:
 
 
 def may_make_modules(found: FoundModule) -> bool:
-    """Whether a package does what gives it modules that are no files of it."""
+    """Returns whether a package mentions __path__ or sys.modules: it may have other modules."""
     return found.file is not None and bool(re.search(r"__path__|sys\.modules", _text(found.file)))
 
 
 def torchvision_models() -> dict[str, str]:
-    """Names of torchvision.models, each with the option for its pictures; none without it."""
+    """Returns the models of torchvision, each with its --input; none without torchvision."""
     found = find_module("torchvision.models")
     if found is None or found.parts != 2:
         return {}

@@ -1,7 +1,7 @@
-"""What a Python file binds at its top level, read from its syntax; the file is not run.
+"""Reads the names that a Python file binds at its top level, by its syntax, without running it.
 
 In: a path. Out: Source, or None where it cannot be read so. Convention: names are those that the
-file may bind; `is_certain` says that nothing in it can bind others.
+file may bind; with `is_certain` nothing in it can bind others.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-_MOST_BYTES = 1 << 20  # a file beyond is left to the run
+_MOST_BYTES = 1 << 20  # a larger file is left to the run
 _Function = (ast.FunctionDef, ast.AsyncFunctionDef)
 _Scope = (*_Function, ast.ClassDef, ast.Lambda)
-# What can bind names that the syntax does not show.
+# Names whose use can bind other names, which the syntax does not show.
 _BINDERS = {"globals", "exec", "eval"}
 _HOLDERS = {"_getframe", "currentframe", "f_globals", "__globals__", "__dict__"}
-_OF_THE_SCOPE = {"vars", "locals"}  # of the module, where they are called without an argument
+_OF_THE_SCOPE = {"vars", "locals"}  # without an argument they give the names of the module
 _CLASS_MAKERS = {"type", "new_class", "make_dataclass", "make_class"}
-# Classes of these modules are no nn.Module.
+# A class with one of these beginnings is not an nn.Module.
 _NO_MODELS = (
     "torch.utils.data.", "torch.autograd.", "torch.optim.Optimizer", "torch.optim.lr_scheduler.",
     "torchvision.datasets.", "enum.", "typing.", "abc.", "collections.", "threading.", "argparse.",
@@ -32,7 +32,7 @@ _BUILTIN_CLASSES = {name for name, value in vars(builtins).items() if isinstance
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """`names` are bound at the top level, `functions` and `classes` defined there.
+    """A file's top level: `names` are bound there, `functions` and `classes` defined there.
 
     `may_hold_model_class`: a class of the file, or one that a call in it makes, may be a model.
     """
@@ -45,14 +45,14 @@ class Source:
 
 
 def read_source(path: Path) -> Source | None:
-    """The top level of a file; None where it is too large, no text, or wrong Python."""
+    """Returns the top level of a file; None if it is too large, not text, or not valid Python."""
     try:
         with path.open("rb") as file:
             text = file.read(_MOST_BYTES + 1)
         if len(text) > _MOST_BYTES:
             return None
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the run has them too
+            warnings.simplefilter("ignore")  # the run shows them too
             tree = ast.parse(text)
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
         return None
@@ -68,7 +68,7 @@ def read_source(path: Path) -> Source | None:
 
 
 def _top_level(tree: ast.Module) -> Iterator[ast.AST]:
-    """All nodes outside functions and classes, and these themselves without what is in them."""
+    """Yields all nodes outside functions and classes, and these without their contents."""
     waiting: list[ast.AST] = list(reversed(tree.body))
     while waiting:
         node = waiting.pop()
@@ -93,23 +93,23 @@ def _bound(top: tuple[ast.AST, ...]) -> Iterator[str]:
 
 
 def _global(tree: ast.Module) -> Iterator[str]:
-    """What functions bind at the top level."""
+    """Yields the names that functions bind at the top level."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Global):
             yield from node.names
-        elif isinstance(node, ast.NamedExpr):  # one in the default of a function
+        elif isinstance(node, ast.NamedExpr):  # such as := in a default value of a function
             yield node.target.id
 
 
 def _is_dynamic(tree: ast.Module, names: frozenset[str], stem: str) -> bool:
-    """Whether something may bind names at the top level that the syntax does not show."""
+    """Returns whether the file may bind top-level names that the syntax does not show."""
     return "__getattr__" in names or any(
         _imports_binders(node, stem) or _reaches_the_scope(node) for node in ast.walk(tree)
     )
 
 
 def _imports_binders(node: ast.AST, stem: str) -> bool:
-    """An import of all names, of the file itself, or of what reaches a module's names."""
+    """Returns whether a node imports all names, the file itself, or access to a module's names."""
     if isinstance(node, ast.ImportFrom):
         names = {alias.name for alias in node.names}
         return "*" in names or node.module == stem or not names.isdisjoint({"modules", *_HOLDERS})
@@ -165,7 +165,7 @@ def _may_hold_model_class(
 
 
 def _makes_class(node: ast.AST) -> bool:
-    """type("Net", bases, {}) and the like."""
+    """Returns whether a node makes a class by a call like type("Net", bases, {})."""
     if not isinstance(node, ast.Call):
         return False
     called = (_dotted(node.func) or "").rpartition(".")[2]
@@ -173,7 +173,7 @@ def _makes_class(node: ast.AST) -> bool:
 
 
 def _assigns_class(node: ast.AST) -> bool:
-    """Net = make(...): by its name it may be a class."""
+    """Returns whether the name suggests that a call gives a class, as in Net = make(...)."""
     return (
         isinstance(node, ast.Assign)
         and isinstance(node.value, ast.Call)
@@ -187,7 +187,7 @@ def _is_read(node: ast.Name) -> bool:
 
 
 def _origins(tree: ast.Module) -> dict[str, set[str]]:
-    """The names of the imports in the file, and what each stands for."""
+    """Returns each imported name, with the dotted names that it stands for."""
     found: dict[str, set[str]] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -203,7 +203,7 @@ def _origins(tree: ast.Module) -> dict[str, set[str]]:
 
 
 def _dotted(node: ast.AST) -> str | None:
-    """`a.b.c` of such an expression; of a call that of what is called."""
+    """Returns `a.b.c` of such an expression; for a call, the name that is called."""
     if isinstance(node, ast.Call):
         return _dotted(node.func)
     if isinstance(node, ast.Name):

@@ -1,7 +1,7 @@
-"""Refuses a target that cannot be one, before torch is imported or anything is started.
+"""Refuses an impossible target before torch is imported or anything is started.
 
-In: the target in the caller's words. Out: nothing, or WrongTargetError with what was probably
-meant. Convention: what may work is let through; the run knows better.
+In: the target in the caller's words. Out: nothing, or a WrongTargetError with a guess at the
+intended target. Convention: a target that may work is let through; the run decides.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _Thing = TypeVar("_Thing")
 
 
 def check_target(text: str) -> None:
-    """Looks at the target without running it.
+    """Checks the target without running it.
 
     Raises:
-        WrongTargetError: no such file or module, a folder, a file that is no Python, or one in
-            which there cannot be a model.
+        WrongTargetError: no such file or module, a folder, a file that is not Python, or one
+            that cannot contain a model.
     """
     try:
         target = parse_target(text)
@@ -79,7 +79,7 @@ def _name_one(folder: Path, text: str) -> str:
 
 
 def _near_path(path: Path, target: Target) -> str:
-    """What was probably meant: near names in that folder, else the same name elsewhere."""
+    """Returns a hint: similar names in that folder, else the same or similar names elsewhere."""
     folder = path.parent
     if not folder.is_dir():
         meant = _meant(path.name, target.name)
@@ -148,7 +148,7 @@ def _check_dot_for_colon(target: Target, found: FoundModule) -> None:
 
 
 def _meant(text: str, name: str | None) -> str:
-    """Files here and in models/, and models of torchvision, that are called so or nearly so."""
+    """Returns a hint at similar names: files here and in models/, and models of torchvision."""
     stem = text.removesuffix(".py").rpartition(".")[2].rpartition("/")[2]
     files = [*sorted(Path().glob("*.py")), *sorted(Path("models").glob("*.py"))]
     found = [_with_name(file, name) for file in _called(stem, {f.stem: f for f in files})]
@@ -160,7 +160,7 @@ def _meant(text: str, name: str | None) -> str:
 
 
 def _called(stem: str, known: dict[str, _Thing]) -> list[_Thing]:
-    """Those of exactly that name, case, hyphens and underscores aside; else those of near names."""
+    """Returns the one with that name (case, - and _ do not count), else those of similar names."""
     folded = {_folded(name): name for name in known}
     if _folded(stem) in folded:
         return [known[folded[_folded(stem)]]]

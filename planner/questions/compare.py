@@ -1,8 +1,8 @@
 """compare(): the same step on many cards, ranked by time, cost or energy.
 
 target, cards, options
-  -> a child that loads the model; two or three runs for each compute capability, beside them the
-     counts of a batch
+  -> a child that loads the model; two or three runs for each compute capability; at the same
+     time the counts of a batch
   -> for every card: the largest batch by replay, its knee, the time, the energy and the cost
   -> CardComparison
 """
@@ -38,7 +38,7 @@ from planner.wire.trace import weight_dtypes
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-# An epoch where no size of the dataset was given: about the training pictures of ImageNet-1k,
+# Samples of an epoch without a given dataset size: about the training images of ImageNet-1k,
 # 1 281 167 (https://image-net.org/challenges/LSVRC/2012/).
 DEFAULT_DATASET_SIZE = "1.28M"
 _AT_KNEE = (
@@ -61,7 +61,7 @@ def compare(
     hardware_db: str | os.PathLike[str] | None = None,
     **options: Unpack[CompareOptions],
 ) -> CardComparison:
-    """Rank cards by what a step takes on each: does it fit, how fast, what does an epoch come to.
+    """Ranks cards for a step: whether it fits, how fast it is, time, energy and cost of an epoch.
 
     `gpu` is a card, several as "a100,t4" or a list, "auto" or "all"; `by` is time, cost or energy.
     Without `batch_size` each card has its own: the knee of its throughput, at most the largest
@@ -115,13 +115,13 @@ def compare(
 
 
 def _apart(names: Sequence[str], database: Path | None) -> tuple[list[str], tuple[LeftOut, ...]]:
-    """Names of cards that can be emulated, and the others with the reason.
+    """Returns the names of cards that can be emulated, and the others with the reason.
 
     Raises:
-        UnknownGpuError: no such card. UsageError: "all" and others, or none that can be emulated.
+        UnknownGpuError: no such card. UsageError: "all" with others, or none that can be emulated.
     """
     known = load_gpus(database)
-    if is_every_card(names) and len(names) == 1:  # with those that cannot be emulated
+    if is_every_card(names) and len(names) == 1:  # also those that cannot be emulated
         asked = {spec.id: spec for spec in known.all()}
     else:
         cards = named_cards(names, known)
@@ -137,7 +137,7 @@ def _left_out(name: str, spec: GpuSpec) -> LeftOut:
     return LeftOut(requested=name, reason=f"only NVIDIA cards can be emulated, not {spec.name}")
 
 
-_Kernels = tuple[str, ...]  # the backends of attention: what cards of one torch differ in
+_Kernels = tuple[str, ...]  # the backends of attention: with one torch, cards differ only in them
 
 
 def _by_kernels(
@@ -146,7 +146,7 @@ def _by_kernels(
     newest: MemoryBudget,
     counts: BatchCounts,
 ) -> dict[_Kernels, BatchCounts]:
-    """Counts for the cards that launch the same; `counts` are those of the newest card."""
+    """Returns the counts for each set of kernels; `counts` are those of the newest card."""
     found = {
         answer.trace.attention_backends: counts for answer in answers if answer.budget is newest
     }
@@ -179,7 +179,7 @@ def _compared(
 
 
 def _assumptions(found: Sequence[Compared], answers: Sequence[DeviceMemory]) -> tuple[str, ...]:
-    """What was assumed for the cards, once each; the basis of cost is that of no card alone."""
+    """Returns the assumptions for all cards, once each, without the basis of their cost."""
     named = [
         f"{answer.budget.requested}: {answer.budget.note}"
         for answer in answers
@@ -196,7 +196,7 @@ def _assumptions(found: Sequence[Compared], answers: Sequence[DeviceMemory]) -> 
 
 
 def _notes(found: Sequence[Compared], answers: Sequence[DeviceMemory]) -> tuple[str, ...]:
-    """Those of the assumptions that can make no figure wrong."""
+    """Returns those of the assumptions that cannot make a figure wrong."""
     speeds = [one.speed for one in found if one.speed is not None]
     return (
         *dict.fromkeys(text for answer in answers for text in answer.trace.notes),
@@ -217,7 +217,7 @@ def _warnings(
 
 
 def _not_fitting(found: Sequence[Compared]) -> list[str]:
-    """For each batch that is too large somewhere, the cards and what they lack."""
+    """Returns a sentence for each batch that is too large somewhere: the cards, with the reason."""
     reasons: dict[int, list[str]] = {}
     for one in found:
         if one.does_not_fit is not None:

@@ -1,8 +1,8 @@
 """curve(): throughput, memory, energy and cost of a step on one card, against the batch.
 
 target, card, batches, options
-  -> a child that loads the model; the card's runs and search, beside them a counted run
-  -> at every batch: memory by the replay of the search or by a run, time by the operators of two
+  -> a child that loads the model; the card's runs and search; at the same time a counted run
+  -> at every batch: memory by the replay of the search or by a run, time by counted operators
   -> Curve
 """
 
@@ -49,12 +49,12 @@ def curve(
     global_batch: int | None = None,
     **options: Unpack[CurveOptions],
 ) -> Curve:
-    """Run the step on one emulated card; say how fast and how large it is at each batch.
+    """Runs the step on one emulated card, and predicts its speed and memory at each batch.
 
-    `gpu` is one card, or "auto": that of this machine, which is taken without a word too.
-    `batches` are by default powers of two to beyond the knee, the largest batch that fits, and the
-    one asked for (batch_size). `global_batch` is to be kept by accumulating: the recommendation
-    says how. All `options`: planner.config.options.
+    `gpu` is one card, or "auto": that of this machine, which is also the default. `batches` are by
+    default powers of two to beyond the knee, the largest batch that fits, and batch_size.
+    `global_batch` is kept by accumulation, as the recommendation says. All `options`:
+    planner.config.options.
 
     Raises:
         PlannerError: see errors.py. A batch that does not fit is a point of the curve.
@@ -77,15 +77,15 @@ def curve(
 
 
 def _card(gpu: str | None, asked: EstimateRequest) -> str:
-    """The card of the curve; that of this machine where none was asked for and it has one kind.
+    """Returns the requested card, else the card of this machine if it has one kind.
 
     Raises:
-        UsageError: several were asked for; or none, and which one is meant is not clear.
+        UsageError: several were requested; or none, and the card is not clear.
     """
     if gpu is not None:
         refusal = "a curve is of one card; for several: planner compare, or planner.compare()"
         return one_card(gpu, "gpu", refusal, asked.database)
-    if asked.speed_words.get("host") is None:  # else the card of that host may be meant
+    if asked.speed_words.get("host") is None:  # with a host, its card may be meant
         with suppress(UsageError):
             own = own_cards(load_gpus(asked.database))
             if len(own) == 1:
@@ -98,10 +98,10 @@ def _card(gpu: str | None, asked: EstimateRequest) -> str:
 
 
 def _checked(batches: Sequence[int]) -> tuple[int, ...]:
-    """Each batch once, in rising order.
+    """Returns each batch once, in rising order.
 
     Raises:
-        UsageError: no batches, too many, or something that is none.
+        UsageError: no batches, too many, or a value that is not a batch.
     """
     if isinstance(batches, str) or not isinstance(batches, Sequence):
         raise UsageError(f"batches must be whole numbers like [1, 8, 64], not {batches!r}")
@@ -115,12 +115,12 @@ def _checked(batches: Sequence[int]) -> tuple[int, ...]:
 
 
 def _check_global(global_batch: int | None, config: StepConfig) -> None:
-    """Raises UsageError where this step cannot keep the global batch, before anything is run."""
+    """Raises UsageError if this step cannot keep the global batch, before anything is run."""
     if global_batch is None:
         return
     if isinstance(global_batch, bool) or not isinstance(global_batch, int):
         raise UsageError(f"global_batch must be a whole number, not {global_batch!r}")
-    recommendation((), global_batch)  # below 1
+    recommendation((), global_batch)  # refuses a batch below 1
     if config.mode is Mode.INFER:
         raise UsageError(
             f"a global batch of {global_batch} was asked for: it is kept by accumulating "
@@ -188,7 +188,7 @@ def _curve(
 
 
 def _worth(speeds: BatchSpeeds, largest: int | None) -> list[int]:
-    """The batches of a curve where none were given."""
+    """Returns the batches of a curve where none were given."""
     others = {speeds.config.batch_size, largest or 1}
     return sorted(others.union(doublings(speeds.samples_per_s, largest)))
 
@@ -231,5 +231,5 @@ def _assumptions(answer: DeviceMemory, found: dict[int, DeviceTiming]) -> tuple[
 def _of_speeds(
     found: dict[int, DeviceTiming], texts: Callable[[DeviceTiming], Sequence[str]]
 ) -> tuple[str, ...]:
-    """Texts of all batches, once each."""
+    """Returns the texts of all batches, once each."""
     return tuple(dict.fromkeys(text for one in found.values() for text in texts(one)))

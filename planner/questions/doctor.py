@@ -1,7 +1,7 @@
-"""What an estimate needs of this machine, and what of it is there.
+"""Checks whether this machine has everything that an estimate needs.
 
-In: nothing. Out: Diagnosis. Convention: only looked at: nothing is created, built or imported, no
-CUDA context is made; whatever stops an estimate is a sentence that says what to do.
+In: nothing. Out: Diagnosis. Convention: nothing is created, built or imported, and no CUDA context
+is made; each problem that stops an estimate is a sentence that says what to do.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _COMPILER_S = 20.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TorchFacts:
-    """The torch of this interpreter. `cuda` and `cudnn` as versions; None: without."""
+    """The torch of this interpreter; `cuda` and `cudnn` are versions. None: without cuDNN."""
 
     version: str
     cuda: str
@@ -60,8 +60,8 @@ class CacheFacts:
     """The folder of the emulated devices.
 
     `state` is that of the device for this torch: "whole", "none", "damaged (why)", "refused", or
-    "unknown" without a torch. `size_bytes` is of all that the folder holds, `free_bytes` the room
-    on its disk; None: not known.
+    "unknown" without a torch. `size_bytes` is the size of all its files, `free_bytes` the room on
+    its disk; None: not known.
     """
 
     folder: str
@@ -81,10 +81,10 @@ class CardFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
-    """All of it. `problems` stop an estimate; empty: estimates can run.
+    """The facts about this machine. `problems` stop an estimate; empty: estimates can run.
 
-    `compiler` is the first line of what it says of its version, None where none was found;
-    `driver` is NVIDIA's, None where none answers. `environment` holds variables that are set.
+    `compiler` is its path and the first line of its --version, None if none runs; `driver` is
+    NVIDIA's, None if none answers. `environment` holds the variables that are set.
     """
 
     planner: str
@@ -104,7 +104,7 @@ class Diagnosis:
     problems: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON document."""
+        """Returns the JSON document."""
         document = asdict(self)
         pairs = {name: dict(document[name]) for name in ("libraries", "environment")}
         return {
@@ -116,7 +116,7 @@ class Diagnosis:
 
 
 def diagnosis() -> Diagnosis:
-    """Looks at this machine."""
+    """Examines this machine."""
     problems: list[str] = []
     torch = _torch(problems)
     compiler, why_no_compiler = _compiler()
@@ -173,7 +173,7 @@ def _torch(problems: list[str]) -> TorchInstall | None:
 
 
 def _compiler() -> tuple[str | None, str | None]:
-    """The compiler and its version, or why there is none."""
+    """Returns the compiler and its version, or the reason why there is none."""
     try:
         name = find_compiler()
     except UnsupportedPlatformError as error:
@@ -226,7 +226,7 @@ def _size_bytes(folder: Path) -> int:
 
 
 def _room(folder: Path) -> int | None:
-    """On the disk of the folder, or of the nearest one above it that is there."""
+    """Returns the free bytes on the disk of the folder, or of the nearest existing one above it."""
     for above in (folder, *folder.absolute().parents):
         try:
             return free_bytes(above)
@@ -263,7 +263,7 @@ def _libraries() -> tuple[tuple[str, str], ...]:
 
 
 def _system() -> str:
-    """The kernel and the distribution."""
+    """Returns the distribution and the kernel."""
     try:
         lines = _OS_RELEASE.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

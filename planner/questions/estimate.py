@@ -1,9 +1,9 @@
-"""estimate(): the stages called in order.
+"""estimate(): calls the stages in order.
 
 target, cards, options
   -> the cards' budgets, and the emulated device for this torch (built once)
-  -> a child that loads the model; per card, side by side, its runs and search; beside them a
-     counted run
+  -> a child that loads the model; per card, side by side, its runs and search; at the same
+     time a counted run
   -> Estimate
 """
 
@@ -39,17 +39,17 @@ def estimate(
     keep_allocations: bool = False,
     **options: Unpack[EstimateOptions],
 ) -> Estimate:
-    """Run the step on emulated cards: does it fit, what does it take, how large a batch, how fast.
+    """Runs the step on emulated cards: does it fit, with how much memory, which batch, how fast.
 
     `target` is a model file, "FILE:NAME", "package.module:NAME", a live nn.Module or a function
     that builds one. `gpu` is a card, several as "a100,t4" or a list, "auto" (that of this machine)
-    or "all"; none: the cards of `host`, else this machine's, else a few that stand in, which the
-    assumptions say. device="cpu" goes in its place, with at most `memory` of RAM. Of several
-    `alloc_conf` the first is in force, the others are held against it by replay. With
-    `calibration`, past verifications on a card correct what is said of it. With `keep_allocations`
-    the result holds each allocation of the recorded runs (some MB), which `Estimate.save` writes
-    too. `options` are the fields of StepConfig (batch_size=8, precision="amp-bf16" ...) and the
-    words of job_config (data="imagenet-jpeg", host="this", price="2.49 USD/h" ...).
+    or "all"; none: the cards of `host`, else this machine's, else a few usual ones, named in the
+    assumptions. device="cpu" replaces `gpu`, with at most `memory` of RAM. Of several `alloc_conf`
+    the first is in force, the others are compared with it by replay. With `calibration`, past
+    verifications on a card correct its figures. With `keep_allocations` the result holds each
+    allocation of the recorded runs (some MB), which `Estimate.save` writes too. `options` are the
+    fields of StepConfig (batch_size=8, precision="amp-bf16" ...) and the words of job_config
+    (data="imagenet-jpeg", host="this", price="2.49 USD/h" ...).
 
     Raises:
         PlannerError: see errors.py. A model that does not fit is a result, not an error.
@@ -88,9 +88,9 @@ def _on_cpu(asked: EstimateRequest, memory: str | int | None, *, search: bool) -
 def estimate_on_cards(
     step: EstimationSession, *, is_survey: bool, search: bool, keep_allocations: bool = False
 ) -> Estimate:
-    """The answers of all cards, and beside them a counted run.
+    """Estimates the step on all cards, and counts it at the same time.
 
-    Warnings are those of its own runs, also where the child has served others before.
+    Warnings are only those of its own runs, also where the child has served others before.
 
     Raises:
         PlannerError: see errors.py.
@@ -128,7 +128,7 @@ def estimate_on_cards(
 
 
 def _check_cpu(device: str | None, names: Sequence[str], asked: EstimateRequest) -> None:
-    """Raises UsageError where what was said of the CPU cannot be meant."""
+    """Raises UsageError where the request does not make sense for a CPU."""
     if device != "cpu":
         raise UsageError(
             f"device {device!r} cannot be estimated: say cpu, or a card with gpu"

@@ -35,7 +35,7 @@ from planner.wire.protocol import Engine
 from planner.wire.trace import Counts
 
 _CPUINFO = Path("/proc/cpuinfo")
-# A card's index or name means nothing to a run on the CPU, which must not see any.
+# A run on the CPU must not see any card.
 CPU_ENVIRONMENT: Mapping[str, str] = {"CUDA_VISIBLE_DEVICES": "", **dict([MALLOC_SETTING])}
 _ASSUMED_MALLOC = (
     f"malloc gives blocks of 128 KiB and more back at once ({'='.join(MALLOC_SETTING)} is set for "
@@ -55,7 +55,7 @@ def estimate_on_cpu(
     timeout_s: float,
     progress: Callable[[str], None],
 ) -> Estimate:
-    """estimate() with device="cpu".
+    """Estimates the step for the CPU: estimate() with device="cpu".
 
     Raises:
         PlannerError: see errors.py.
@@ -80,7 +80,7 @@ def estimate_on_cpu(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CpuSession:
-    """A child that has loaded the target for the CPU, and what it was found to need."""
+    """A child that has loaded the target for the CPU, and the memory that it needs."""
 
     named: Target
     runner: Runner
@@ -100,7 +100,7 @@ def cpu_session(
     timeout_s: float,
     progress: Callable[[str], None],
 ) -> Iterator[CpuSession]:
-    """Loads the target and runs it at some small batches; the child is there within the context."""
+    """Loads the target and runs it at some small batches; the child ends with the context."""
     torch = find_torch()
     check_environment(config, torch.version)
     with child_target(target, functions, given) as named:
@@ -122,7 +122,7 @@ def cpu_estimate(
     *,
     reserve_bytes: int = 0,
 ) -> Estimate:
-    """The Estimate of what was found, at the batch of `config`."""
+    """Returns the Estimate of a session, at the batch of `config`."""
     answer, batch = found.answer, config.batch_size
     forecast, trace = answer.forecast, answer.trace
     live_bytes = forecast.live_bytes(batch)
@@ -158,7 +158,7 @@ def cpu_estimate(
 
 
 def memory_limit(memory: str | int | None) -> int:
-    """The RAM that a run on the CPU may take: what was given, else what is available now.
+    """Returns the RAM that a run on the CPU may take: the given size, else all that is available.
 
     Raises:
         UsageError: not a size, or 0.
@@ -169,10 +169,10 @@ def memory_limit(memory: str | int | None) -> int:
 
 
 def available_memory_bytes() -> int:
-    """What a new process can take without swapping.
+    """Returns the RAM that a new process can take without swapping.
 
     Raises:
-        UsageError: this machine does not tell.
+        UsageError: this machine does not report it.
     """
     available_bytes = memory_available_bytes()
     if available_bytes is None:
@@ -183,7 +183,7 @@ def available_memory_bytes() -> int:
 
 
 def cpu_name() -> str:
-    """The model name of this machine's processor."""
+    """Returns the model name of this machine's processor."""
     for line in _CPUINFO.read_text().splitlines():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()

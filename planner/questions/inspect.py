@@ -1,4 +1,4 @@
-"""inspect(): counts what a step costs, by module.
+"""inspect(): counts the cost of a step by module.
 
 In: target, options. Out: Inspection. Convention: one counted run, in a child that holds the model.
 """
@@ -35,10 +35,10 @@ def inspect(
     hardware_db: str | os.PathLike[str] | None = None,
     **options: Unpack[InspectOptions],
 ) -> Inspection:
-    """Count what a training step costs, by module: FLOPs, activations, what backward keeps.
+    """Counts the cost of a training step by module: FLOPs, activations, bytes kept for backward.
 
-    `target` is that of estimate(). `gpu` is the card whose kernels are taken: it moves what they
-    save, and no FLOPs. All `options`: planner.config.options.
+    `target` is that of estimate(). `gpu` is the card whose kernels are taken: it changes the bytes
+    that they save, and no FLOPs. All `options`: planner.config.options.
 
     Raises:
         PlannerError: see errors.py.

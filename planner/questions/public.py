@@ -1,7 +1,7 @@
-"""Every public name of planner, imported from where it lives: `planner.X` is `X` of this module.
+"""Imports every public name of planner: `planner.X` is `X` of this module.
 
-In: nothing. Out: `__all__`. Convention: the one list of them; planner/__init__.py has no other, and
-imports this module when the first of them is asked for.
+In: nothing. Out: `__all__`. Convention: the only list of them; planner/__init__.py has no other,
+and imports this module when the first of them is used.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""How results are shown. Nothing here prints."""
+"""Turns results into text and tables. Nothing here prints."""

@@ -1,9 +1,9 @@
-"""Texts that come from outside, as they may be shown on a terminal.
+"""Makes texts from outside safe to show on a terminal.
 
 In: names of modules, cards and files, messages of the model's code: anything that planner did not
 write. Out: the same text with each character that a terminal would obey, hide or turn around
-written as an escape (\\x1b). Convention: JSON and files have the text as it is; what is shown has
-it from here.
+written as an escape (\\x1b). Convention: JSON and files have the text as it is; everything that
+is shown goes through here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import Any, TypeVar, cast
 
-# Controls, formats (text from right to left, nothing wide), halves of pairs, breaks of lines.
+# Controls, formats (right to left, zero width), surrogates, line and paragraph separators.
 _ESCAPED = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 _OF_MANY_LINES = frozenset("\n\t")
 # Fields of results that hold sentences, which may quote an error of several lines.
@@ -25,17 +25,17 @@ R = TypeVar("R")
 
 
 def shown(text: str) -> str:
-    """The text on one line."""
+    """Returns the text on one line, with escapes."""
     return text if text.isprintable() else "".join(_escaped(one, "") for one in text)
 
 
 def shown_lines(text: str) -> str:
-    """The text, with the line breaks and tabs that it has."""
+    """Returns the text with escapes; line breaks and tabs stay."""
     return text if text.isprintable() else "".join(_escaped(one, _OF_MANY_LINES) for one in text)
 
 
 def shown_record(record: R) -> R:
-    """The record with every text in it as it is shown; itself where that changes nothing."""
+    """Returns the record with every text in it made safe; the same object if nothing changes."""
     return cast(R, _shown_value(record, shown))
 
 

@@ -1,1 +1,1 @@
-"""What a caller gets: frozen records and their JSON form."""
+"""The results for a caller: frozen records and their JSON form."""

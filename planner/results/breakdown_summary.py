@@ -1,4 +1,4 @@
-"""What a JSON document holds of a Breakdown: sums and the largest blocks, without all the others.
+"""The part of a Breakdown that is in a JSON document: sums and the largest blocks.
 
 In: a Breakdown, or keys of a document. Out: BreakdownSummary. Sizes in bytes.
 """
@@ -25,14 +25,14 @@ class LargestBlock:
     block_bytes: int
     """Its size."""
     category: TensorCategory
-    """What it is held for."""
+    """Category of the memory."""
     phase: Phase
     """Phase in which it was allocated."""
     origin: Origin
     """Where it was allocated."""
 
     def to_dict(self) -> HeldDocument:
-        """The entry of the JSON list `largest_tensors`."""
+        """Returns the entry of the JSON list `largest_tensors`."""
         return {
             "bytes": self.block_bytes,
             "category": self.category.value,
@@ -66,12 +66,12 @@ class BreakdownSummary:
     """Peak reserved - peak allocated; None where that is not known."""
 
     def by_category(self) -> dict[str, int]:
-        """The categories as a dict, in bytes."""
+        """Returns the categories as a dict, in bytes."""
         return dict(self.categories)
 
 
 def summary_of(found: Breakdown) -> BreakdownSummary:
-    """What a document holds of a breakdown."""
+    """Returns the summary of a breakdown for a document."""
     return BreakdownSummary(
         categories=tuple(found.by_category().items()),
         modules=tuple(found.by_module(_MODULE_DEPTH).items()),

@@ -1,4 +1,4 @@
-"""What a comparison of cards gives: the same step on each, ranked by time, cost or energy.
+"""The result of a comparison of cards: the same step on each, ranked by time, cost or energy.
 
 In: ComparedCards. Out: CardComparison. Sizes in bytes, times in seconds, epochs in hours.
 The JSON form is a contract (schema_version 1): keys are added, never changed or removed.
@@ -38,7 +38,7 @@ _COLUMNS = (
 
 
 class RankBy(str, Enum):
-    """What the best card is best at."""
+    """The figure that cards are ranked by."""
 
     TIME = "time"
     """Samples a second, the most first."""
@@ -69,7 +69,7 @@ class ComparedCard:
     samples_per_s: float | None = None
     """Samples of the step over its time; None: not known."""
     bound: str | None = None
-    """What the step waits for; None: not known."""
+    """Name of the Bound of the step; None: not known."""
     epoch_hours: float | None = None
     """Hours of an epoch; None: no size of the dataset, or no time is known."""
     kwh: tuple[float, float] | None = None
@@ -79,14 +79,14 @@ class ComparedCard:
     currency: str | None = None
     """Three letters; None: no price is known."""
     price_basis: str | None = None
-    """Who asks the price, and since when; None: no price is known."""
+    """Provider of the price, and its date; None: no price is known."""
     max_batch_is_bound: bool = False
     """The search stopped at its bound with everything fitting: more may fit."""
     id: str | None = None
     """Id of the card's record."""
 
     def to_dict(self) -> ComparedCardDocument:
-        """The entry of the JSON list `cards`."""
+        """Returns the entry of the JSON list `cards`."""
         return {
             "requested": self.requested,
             "name": self.name,
@@ -119,12 +119,12 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class CardComparison(Result, Shown):
-    """The cards, and what they are ranked by."""
+    """The cards, and the figure that they are ranked by."""
 
     target: str
     """The model in the words of the caller, or the name of the live object."""
     by: RankBy
-    """What the best card is best at."""
+    """The figure that cards are ranked by."""
     cards: tuple[ComparedCard, ...]
     """One for each card, in the order of the call; `ranking` has the best first."""
     left_out: tuple[LeftOut, ...]
@@ -134,15 +134,15 @@ class CardComparison(Result, Shown):
     config: StepConfig
     """How the step was run; its precision is settled."""
     versions: Versions
-    """What the figures were made with."""
+    """Versions of the software that made the figures."""
     assumptions: tuple[str, ...] = ()
-    """What was chosen for the caller, a sentence each."""
+    """Choices made for the caller, a sentence each."""
     notes: tuple[str, ...] = ()
-    """Those of `assumptions` that are good to know and can make no figure wrong."""
+    """Those of `assumptions` that are good to know and cannot make a figure wrong."""
     warnings: tuple[str, ...] = ()
-    """What makes figures doubtful, a sentence each."""
+    """Reasons to doubt figures, a sentence each."""
     engine: str = "emulated"
-    """"emulated": what the step ran on."""
+    """Device of the step, always "emulated"."""
     values: ValuesResult = NO_VALUES_READ
     """Values that the step reads from the card."""
     weight_dtypes: tuple[WeightDtype, ...] = ()
@@ -152,25 +152,25 @@ class CardComparison(Result, Shown):
 
     @property
     def ranking(self) -> tuple[ComparedCard, ...]:
-        """The cards, best first."""
+        """Returns the cards, best first."""
         return ranked(self.cards, self.by)
 
     @property
     def best(self) -> ComparedCard | None:
-        """The first of the ranking; None where it does not fit, or has nothing to be ranked by."""
+        """Returns the best card that fits and has the ranked figure; None if there is none."""
         fitting = (card for card in self.ranking if card.fits)
         return next((card for card in fitting if _value(card, self.by) is not None), None)
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What the ranking passes over: cards that have nothing to be ranked by."""
+        """Returns a sentence on cards without the ranked figure; empty if all have it."""
         without = [card.requested for card in self.ranking if _value(card, self.by) is None]
         if not without:
             return ()
         return (f"ranked last by {self.by.value}, {_MISSING[self.by]}: {', '.join(without)}",)
 
     def to_dict(self) -> ComparisonDocument:
-        """The JSON document, in stable order, with plain types only; the best card is first."""
+        """Returns the JSON document, in stable order, with plain types only; best card first."""
         return {
             "schema_version": SCHEMA_VERSION,
             "target": self.target,
@@ -192,14 +192,14 @@ class CardComparison(Result, Shown):
         }
 
     def to_csv(self) -> str:
-        """A line for each card, best first; an unknown figure is empty."""
+        """Returns a line for each card, best first; an unknown figure is empty."""
         return csv_text(_COLUMNS, [_row(rank, card) for rank, card in enumerate(self.ranking, 1)])
 
 
 def ranked(cards: Sequence[ComparedCard], by: RankBy) -> tuple[ComparedCard, ...]:
-    """Best first: cards that fit before those that do not, those with nothing to rank by last.
+    """Returns the best first: cards that fit, cards that do not, cards without the ranked figure.
 
-    A range counts by its middle; cards that are equal are in the order of throughput, then of name.
+    A range counts by its middle; equal cards are in the order of throughput, then of name.
 
     Raises:
         UsageError: by cost, and prices are in several currencies.
@@ -232,7 +232,7 @@ def _order(card: ComparedCard, by: RankBy) -> tuple[bool, bool, float, float, st
 
 
 def _value(card: ComparedCard, by: RankBy) -> float | None:
-    """What is compared; less is better."""
+    """Returns the ranked figure; less is better."""
     if by is RankBy.TIME:
         return None if card.samples_per_s is None else 1 / card.samples_per_s
     found = card.money if by is RankBy.COST else card.kwh

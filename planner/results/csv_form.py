@@ -1,7 +1,7 @@
-"""Records as CSV: what the results that have rows share.
+"""Writes records as CSV, for all results that have rows.
 
 In: columns and rows. Out: text. Convention: RFC 4180 with line feeds; an unknown value is empty,
-truth is `true` or `false`, a range is two columns, and numbers are whole and unrounded.
+a boolean is `true` or `false`, a range is two columns, and numbers are whole and unrounded.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Cell = bool | int | float | str | None
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Cell]]) -> str:
-    """A heading and a line for each row; every row has every column and no other."""
+    """Returns a heading and a line for each row; every row has every column and no other."""
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=columns, lineterminator="\n")
     writer.writeheader()
@@ -25,7 +25,7 @@ def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Cell]]) -> str:
 
 
 def ends(name: str, found: tuple[float, float] | None) -> dict[str, Cell]:
-    """The two columns of a range."""
+    """Returns the two columns of a range."""
     low, high = (None, None) if found is None else found
     return {f"{name}_low": low, f"{name}_high": high}
 

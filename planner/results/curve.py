@@ -1,4 +1,4 @@
-"""What `planner curve` gives: throughput and memory against the batch on one card.
+"""The result of `planner curve`: throughput and memory against the batch on one card.
 
 In: points at some batches. Out: Curve, the knee and a recommendation. Sizes in bytes, times in
 seconds. The JSON form is a contract (schema_version 1): keys are added, never changed or removed.
@@ -29,7 +29,7 @@ from planner.units import format_percent
 if TYPE_CHECKING:
     from planner.results.schema import CurveDocument, PointDocument
 
-# The share of the best throughput from which a larger batch is not worth its memory. A convention.
+# From this share of the best throughput a larger batch gains too little speed. A convention.
 KNEE_SHARE = 0.95
 
 _COLUMNS = (
@@ -43,7 +43,7 @@ _COLUMNS = (
 class CurvePoint:
     """One batch.
 
-    Time and throughput are those of a card with memory enough, also where it does not fit.
+    Time and throughput are those of a card with enough memory, also where the batch does not fit.
     """
 
     batch_size: int
@@ -57,14 +57,14 @@ class CurvePoint:
     fits: bool
     """Whether the step fits on the card at this batch."""
     bound: str
-    """What the step waits for; VRAM capacity where it does not fit."""
+    """Name of the Bound of the step; VRAM capacity where it does not fit."""
     joule_per_sample: tuple[float, float] | None = None
     """Energy, low and high; None: not known."""
     cost_per_sample: tuple[float, float] | None = None
     """Rent in the curve's currency, low and high; None: no price is known."""
 
     def to_dict(self) -> PointDocument:
-        """The entry of the JSON list `points`."""
+        """Returns the entry of the JSON list `points`."""
         return {
             "batch_size": self.batch_size,
             "step_s": self.step_s,
@@ -91,9 +91,9 @@ class Recommendation:
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Curve(Result, Shown):
-    """Points by rising batch, and what follows from them.
+    """Points by rising batch, with the knee and a recommendation.
 
-    `config.batch_size` is the batch that was asked for; each point has its own.
+    `config.batch_size` is the requested batch; each point has its own.
     """
 
     target: str
@@ -116,7 +116,7 @@ class Curve(Result, Shown):
     """Micro-batches of a step that keep the global batch; None: no global batch was given, or it
     cannot be kept."""
     global_batch_size: int | None
-    """Samples of an optimizer step that were asked for; None: not given."""
+    """Requested samples of an optimizer step; None: not given."""
     usable_memory_bytes: int
     """Memory that a process can have on the card."""
     currency: str | None
@@ -124,15 +124,15 @@ class Curve(Result, Shown):
     config: StepConfig
     """How the step was run; its precision is settled."""
     versions: Versions
-    """What the figures were made with."""
+    """Versions of the software that made the figures."""
     assumptions: tuple[str, ...] = ()
-    """What was chosen for the caller, a sentence each."""
+    """Choices made for the caller, a sentence each."""
     notes: tuple[str, ...] = ()
-    """Those of `assumptions` that are good to know and can make no figure wrong."""
+    """Those of `assumptions` that are good to know and cannot make a figure wrong."""
     warnings: tuple[str, ...] = ()
-    """What makes figures doubtful, a sentence each."""
+    """Reasons to doubt figures, a sentence each."""
     engine: str = "emulated"
-    """"emulated": what the step ran on."""
+    """Device of the step, always "emulated"."""
     largest_batch_is_bound: bool = False
     """The search stopped at its bound with everything fitting: more may fit."""
     values: ValuesResult = NO_VALUES_READ
@@ -145,7 +145,7 @@ class Curve(Result, Shown):
     """Id of the card's record."""
 
     def to_dict(self) -> CurveDocument:
-        """The JSON document, in stable order, with plain types only."""
+        """Returns the JSON document, in stable order, with plain types only."""
         return {
             "schema_version": SCHEMA_VERSION,
             "target": self.target,
@@ -173,17 +173,17 @@ class Curve(Result, Shown):
         }
 
     def to_csv(self) -> str:
-        """A line for each point; an unknown figure is empty."""
+        """Returns a line for each point; an unknown figure is empty."""
         return csv_text(_COLUMNS, [_row(point, self.currency) for point in self.points])
 
 
 def knee(points: Sequence[CurvePoint]) -> int | None:
-    """The smallest batch that fits with KNEE_SHARE of the best throughput of those that fit."""
+    """Returns the smallest batch with KNEE_SHARE of the best throughput, of points that fit."""
     return knee_of({point.batch_size: point.samples_per_s for point in points if point.fits})
 
 
 def knee_of(samples_per_s: Mapping[int, float]) -> int | None:
-    """The same of throughputs by batch; None where there are none."""
+    """Returns the knee of throughputs by batch; None where there are none."""
     if not samples_per_s:
         return None
     enough = KNEE_SHARE * max(samples_per_s.values())
@@ -191,7 +191,7 @@ def knee_of(samples_per_s: Mapping[int, float]) -> int | None:
 
 
 def recommendation(points: Sequence[CurvePoint], global_batch: int | None) -> Recommendation:
-    """The knee; for a global batch its largest divisor from the smallest point to the knee.
+    """Returns the knee; for a global batch its largest divisor from the smallest point to the knee.
 
     Raises:
         UsageError: the global batch is below 1.
@@ -220,7 +220,7 @@ def recommendation(points: Sequence[CurvePoint], global_batch: int | None) -> Re
 
 
 def _keeping(global_batch: int, smallest: int, best: int) -> Recommendation:
-    """The micro-batch that keeps `global_batch` exactly, from `smallest` to `best`."""
+    """Returns the micro-batch that keeps `global_batch` exactly, from `smallest` to `best`."""
     divisors = [size for size in range(smallest, best + 1) if global_batch % size == 0]
     near = max(1, round(global_batch / best))
     instead = f"a global batch of {near * best} = {near} x {best} would run at the knee"

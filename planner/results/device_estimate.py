@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WhatIf:
-    """The batch asked for under another setting of the allocator, by replay of the same run."""
+    """The requested batch under another setting of the allocator, by replay of the same run."""
 
     alloc_conf: str | None
     """The setting, as PYTORCH_CUDA_ALLOC_CONF has it; None: torch's defaults."""
@@ -40,7 +40,7 @@ class WhatIf:
     """Largest batch with this setting; None: not searched, or it cannot be forecast."""
 
     def to_dict(self) -> WhatIfDocument:
-        """The entry of the JSON list `alloc_conf_what_ifs`."""
+        """Returns the entry of the JSON list `alloc_conf_what_ifs`."""
         return {
             "alloc_conf": self.alloc_conf,
             "peak_allocated_bytes": self.peak_allocated_bytes,
@@ -51,22 +51,22 @@ class WhatIf:
 
 
 class FitVerdict(str, Enum):
-    """Whether a step fits, with what is known of the error of such predictions."""
+    """Whether a step fits, with regard to the known error of such predictions."""
 
     FITS = "fits"
     """It fits, also at the upper end of the interval where there is one."""
     TIGHT = "tight"
-    """What is predicted fits, the upper end of the interval does not."""
+    """The prediction fits, the upper end of the interval does not."""
     DOES_NOT_FIT = "does not fit"
-    """What is predicted does not fit."""
+    """The prediction does not fit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class DeviceEstimate(Shown):
     """One card's answer.
 
-    Device total = peak reserved + context overhead + what libraries take outside of PyTorch: what
-    the driver would show.
+    Device total = peak reserved + context overhead + memory of libraries outside of PyTorch, as the
+    driver would show it.
     """
 
     requested: str
@@ -78,13 +78,13 @@ class DeviceEstimate(Shown):
     usable_memory_bytes: int
     """Memory that a process can have, or the `gpu_memory` of the call."""
     context_overhead_bytes: int
-    """What CUDA takes for the process: context, kernels, libraries."""
+    """Memory that CUDA takes for the process: context, kernels, libraries."""
     reserve_bytes: int
     """Memory that the caller wants to be kept free."""
     peak_allocated_bytes: int
-    """Most bytes in tensors at a time, as torch.cuda.max_memory_allocated() says."""
+    """Most bytes in tensors at a time, as torch.cuda.max_memory_allocated() returns."""
     peak_reserved_bytes: int
-    """Most bytes held by PyTorch's allocator, as max_memory_reserved() says."""
+    """Most bytes held by PyTorch's allocator, as max_memory_reserved() returns."""
     fits: bool
     """Whether device total and `reserve_bytes` are within the usable memory."""
     max_batch_size: int | None = None
@@ -92,12 +92,12 @@ class DeviceEstimate(Shown):
     max_batch_is_bound: bool = False
     """The search stopped at its bound with everything fitting: more may fit."""
     max_batch_confirmed: bool | None = None
-    """It was run and fits, and the next was run and does not; False: a replay alone, or at the
-    bound; None: no search."""
+    """The batch was run and fits, and the next was run and does not; False: only by replay, or at
+    the bound; None: no search."""
     max_batch_method: str | None = None
     """"replay" or "runs": how it was searched; None: no search."""
     max_sequence_length: int | None = None
-    """Longest sequence at the batch asked for, a multiple of 128; 0: less than 128; None: no
+    """Longest sequence at the requested batch, a multiple of 128; 0: less than 128; None: no
     length was given."""
     max_sequence_confirmed: bool | None = None
     """As `max_batch_confirmed`, for the longest sequence."""
@@ -106,15 +106,15 @@ class DeviceEstimate(Shown):
     attention_backends: tuple[str, ...] = ()
     """Kernels of scaled_dot_product_attention that ran, as "flash"."""
     note: str | None = None
-    """What was assumed of the card's name; None: nothing."""
+    """Assumption about the card's name; None: nothing was assumed."""
     breakdown: Breakdown | None = None
-    """What the peak is made of; None: the run could not be recorded."""
+    """Parts of the peak; None: the run could not be recorded."""
     breakdown_summary: BreakdownSummary | None = None
-    """Its sums, where the result was read from a document of --json; else None."""
+    """Sums of these parts, if the result was read from a document of --json; else None."""
     what_ifs: tuple[WhatIf, ...] = ()
     """The same step under the other settings of the allocator that were given."""
     outside_bytes: int = 0
-    """Most bytes that libraries ask CUDA for themselves."""
+    """Most bytes that libraries take from CUDA themselves."""
     managed_bytes: int = 0
     """Unified memory among `outside_bytes`, which the driver may move to the host."""
     reserved_offset_bytes: int = 0
@@ -141,24 +141,24 @@ class DeviceEstimate(Shown):
     time: StepTime | None = None
     """How long a step takes; None: its operators could not be counted."""
     host: HostNeeds | None = None
-    """What the job takes of its host; None: the operators could not be counted."""
+    """Memory and cores for the job on its host; None: the operators could not be counted."""
     cost: StepCost | None = None
     """Energy and money; None: the operators could not be counted."""
 
     @property
     def device_total_bytes(self) -> int:
-        """Peak reserved, context overhead and what is outside both, as past runs correct them."""
+        """Returns peak reserved, corrected by past runs, + context overhead + outside bytes."""
         reserved_bytes = self.peak_reserved_bytes + self.reserved_offset_bytes
         return reserved_bytes + self.context_overhead_bytes + self.outside_bytes
 
     @property
     def peak_summary(self) -> BreakdownSummary | None:
-        """What the peak is made of, as documents hold it; None where that is not known."""
+        """Returns the parts of the peak, as documents hold them; None where they are not known."""
         return self.breakdown_summary if self.breakdown is None else summary_of(self.breakdown)
 
     @property
     def verdict(self) -> FitVerdict:
-        """Whether it fits, and whether it does at the upper end of the interval too."""
+        """Returns whether it fits, and whether it does at the upper end of the interval too."""
         if not self.fits:
             return FitVerdict.DOES_NOT_FIT
         if self.device_total_interval_bytes is None:
@@ -168,7 +168,7 @@ class DeviceEstimate(Shown):
 
     @property
     def is_sure(self) -> bool:
-        """Whether the whole interval is on one side of the limit; False where there is none."""
+        """Returns whether the whole interval is on one side of the limit; False without one."""
         if self.device_total_interval_bytes is None:
             return False
         low_bytes, high_bytes = self.device_total_interval_bytes
@@ -177,13 +177,13 @@ class DeviceEstimate(Shown):
 
     @property
     def missing_bytes(self) -> int:
-        """By how much the step exceeds the card; 0 when it fits."""
+        """Returns by how much the step exceeds the card; 0 when it fits."""
         if self.fits:
             return 0
         return max(1, self.device_total_bytes + self.reserve_bytes - self.usable_memory_bytes)
 
     def to_dict(self) -> DeviceDocument:
-        """The entry of the JSON list `gpus`."""
+        """Returns the entry of the JSON list `gpus`."""
         return {
             "name": self.name,
             "requested": self.requested,

@@ -1,8 +1,8 @@
-"""Every result as a document: its kind, the way back, its JSON Schema.
+"""Turns results into documents and back, and makes the JSON Schemas.
 
 In: results, or documents from outside. Out: documents, results. Convention: a complete document has
 every field of the result under "record", as msgspec writes dataclasses; where a planner of another
-version cannot use that, the public keys count, which are never changed or removed.
+version cannot use that, it reads the public keys, which are never changed or removed.
 """
 
 from __future__ import annotations
@@ -78,15 +78,15 @@ KINDS = (
 
 
 def kind_of_result(result: Result) -> DocumentKind:
-    """The kind of a result."""
+    """Returns the kind of a result."""
     return next(kind for kind in KINDS if isinstance(result, kind.result))
 
 
 def kind_of_document(document: Mapping[str, Any]) -> DocumentKind:
-    """The kind of a document.
+    """Returns the kind of a document.
 
     Raises:
-        DocumentError: it is no document of a result, or one of a later schema.
+        DocumentError: it is not a document of a result, or has a later schema.
     """
     version = document.get("schema_version")
     found = [kind for kind in KINDS if kind.key in document]
@@ -106,14 +106,14 @@ def kind_of_document(document: Mapping[str, Any]) -> DocumentKind:
 
 
 def complete_document(result: Result) -> dict[str, Any]:
-    """The document of `to_dict`, with every field of the result under "record"."""
+    """Returns the document of `to_dict`, with every field but allocations under "record"."""
     if isinstance(result, Estimate):
         result = replace(result, allocations=())
     return {**result.to_dict(), RECORD: msgspec.to_builtins(result)}
 
 
 def result_of(document: Mapping[str, Any], wanted: type[_ResultT]) -> _ResultT:
-    """The result of a document, which has to be one of `wanted`.
+    """Returns the result of a document, which must be one of `wanted`.
 
     Raises:
         DocumentError: it is not.
@@ -139,7 +139,7 @@ def result_of(document: Mapping[str, Any], wanted: type[_ResultT]) -> _ResultT:
 
 
 def _recorded(kind: DocumentKind, document: Mapping[str, Any]) -> Result | None:
-    """The result by its own fields; None where they are not there or of another version."""
+    """Returns the result from the fields of "record"; None if missing or of another version."""
     if document.get(RECORD) is None:
         return None
     try:
@@ -147,12 +147,12 @@ def _recorded(kind: DocumentKind, document: Mapping[str, Any]) -> Result | None:
     except (ValueError, TypeError, PlannerError):
         return None
     assert isinstance(found, Result)
-    # A record that was changed by hand, or whose fields mean something else by now.
+    # They differ if a record was changed by hand, or its fields mean something else by now.
     return found if _agrees(found.to_dict(), document) else None
 
 
 def _agrees(own: Mapping[str, Any], document: Mapping[str, Any]) -> bool:
-    """Whether a record says what the public keys say."""
+    """Returns whether a record agrees with the public keys."""
     return all(
         name not in own or json.dumps(own[name]) == json.dumps(value)
         for name, value in document.items()
@@ -160,7 +160,7 @@ def _agrees(own: Mapping[str, Any], document: Mapping[str, Any]) -> bool:
 
 
 def json_schema(command: str) -> dict[str, Any]:
-    """The JSON Schema (2020-12) of what `planner COMMAND --json` prints.
+    """Returns the JSON Schema (2020-12) of the output of `planner COMMAND --json`.
 
     Raises:
         DocumentError: there is no such command.

@@ -1,4 +1,4 @@
-"""What a caller gets: frozen records of an estimate, and their JSON form.
+"""The result of an estimate: frozen records, and their JSON form.
 
 In: figures of the runs and of the card. Out: Estimate. Sizes in bytes, counts in elements.
 The JSON form is a contract (schema_version 1): keys are added, never changed or removed.
@@ -39,21 +39,21 @@ EMULATED = "emulated"  # the engine of a card that is not there
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Versions:
-    """What the figures were made with: they move with each of these."""
+    """Versions of the software that made the figures: each of them may change the figures."""
 
     torch: str
-    """Of PyTorch, as torch.__version__."""
+    """Version of PyTorch, as torch.__version__."""
     cuda: str
-    """Of the CUDA that torch was built for."""
+    """Version of the CUDA that torch was built for."""
     cudnn: str | None
-    """Of cuDNN; None: torch has none."""
+    """Version of cuDNN; None: torch has none."""
     python: str
-    """Of the Python that ran the model."""
+    """Version of the Python that ran the model."""
     planner: str
-    """Of planner."""
+    """Version of planner."""
 
     def to_dict(self) -> VersionsDocument:
-        """The entry `versions` of a JSON document."""
+        """Returns the entry `versions` of a JSON document."""
         return {
             "torch": self.torch,
             "cuda": self.cuda,
@@ -76,23 +76,23 @@ class Estimate(Result, Shown):
     gpus: tuple[DeviceEstimate, ...]
     """One answer for each card, in the order of the call."""
     versions: Versions
-    """What the figures were made with."""
+    """Versions of the software that made the figures."""
     optimizer: str
-    """Class that stepped; "none" or "" where none did."""
+    """Class of the optimizer; "none" or "" without one."""
     build_on: str
     """Where the model was built: "meta", "cpu" or "device"."""
     assumptions: tuple[str, ...] = ()
-    """What was chosen for the caller, a sentence each."""
+    """Choices made for the caller, a sentence each."""
     notes: tuple[str, ...] = ()
-    """Those of `assumptions` that are good to know and can make no figure wrong."""
+    """Those of `assumptions` that are good to know and cannot make a figure wrong."""
     warnings: tuple[str, ...] = ()
-    """What makes figures doubtful, a sentence each."""
+    """Reasons to doubt figures, a sentence each."""
     engine: str = EMULATED
     """"emulated", or "cpu" for a run on the CPU."""
     step: StepCounts | None = None
     """FLOPs and activations; None: they could not be counted."""
     is_survey: bool = False
-    """Every card in the database was asked for."""
+    """Every card in the database was requested."""
     has_stand_ins: bool = False
     """No card was requested: this machine's, or a few usual ones, stand in."""
     values: ValuesResult = NO_VALUES_READ
@@ -103,7 +103,7 @@ class Estimate(Result, Shown):
     """Recorded allocations on each card, with `keep_allocations`; else empty."""
 
     def gpu(self, name: str | None = None) -> DeviceEstimate:
-        """The entry of one card, by the name it was asked for, its id, full name or an alias.
+        """Returns the entry of one card, by its requested name, its id, full name or an alias.
 
         Names are read as the database reads them. None: the first card.
 
@@ -126,16 +126,16 @@ class Estimate(Result, Shown):
 
     @property
     def total_bytes(self) -> int:
-        """Device total on the first card: peak reserved plus context overhead."""
+        """Returns the device total on the first card."""
         return self.gpus[0].device_total_bytes
 
     @property
     def max_batch_size(self) -> int | None:
-        """Largest batch on the first card; None when it was not searched."""
+        """Returns the largest batch on the first card; None when it was not searched."""
         return self.gpus[0].max_batch_size
 
     def breakdown(self, gpu: str | None = None) -> Breakdown | None:
-        """What the peak is made of on the card named (the first one when None).
+        """Returns the parts of the peak on the named card (the first one when None).
 
         Raises:
             UsageError: the card was not part of this estimate.
@@ -143,7 +143,7 @@ class Estimate(Result, Shown):
         return self.gpu(gpu).breakdown
 
     def fits(self, gpu: str | None = None) -> bool:
-        """Whether the step fits on the card named (the first one when None).
+        """Returns whether the step fits on the named card (the first one when None).
 
         Raises:
             UsageError: the card was not part of this estimate.
@@ -151,7 +151,7 @@ class Estimate(Result, Shown):
         return self.gpu(gpu).fits
 
     def to_dict(self) -> EstimateDocument:
-        """The JSON document, in stable order, with plain types only."""
+        """Returns the JSON document, in stable order, with plain types only."""
         return {
             "schema_version": SCHEMA_VERSION,
             "target": self.target,
@@ -185,7 +185,7 @@ def _step_dict(step: StepCounts | None) -> StepCountsDocument:
 
 
 def step_document(step: StepCounts) -> StepCountsDocument:
-    """The keys that the JSON object `counts` gains."""
+    """Returns the keys of the step in the JSON object `counts`."""
     return {
         "forward_flops_per_sample": step.forward_flops_per_sample,
         "step_flops": step.step_flops,
@@ -201,14 +201,14 @@ def _names(card_id: str, entry: DeviceEstimate) -> RecordNames:
 
 
 def weight_documents(weights: Sequence[WeightDtype]) -> list[WeightDtypeDocument]:
-    """The JSON list `weight_dtypes`."""
+    """Returns the JSON list `weight_dtypes`."""
     return [
         {"dtype": one.dtype, "elements": one.elements, "bytes": one.size_bytes} for one in weights
     ]
 
 
 def asked_config_dict(config: StepConfig) -> ConfigDocument:
-    """The entry `config` of a JSON document; None where nothing was said and the model decides."""
+    """Returns the entry `config` of a JSON document; None where the model decides."""
     optimizer, build_on = config.optimizer, config.build_on
     return config_dict(
         config,
@@ -218,9 +218,9 @@ def asked_config_dict(config: StepConfig) -> ConfigDocument:
 
 
 def config_dict(config: StepConfig, optimizer: str | None, build_on: str | None) -> ConfigDocument:
-    """The entry `config` of every JSON document: each field of the StepConfig, under its name.
+    """Returns the entry `config` of a JSON document: each field of the StepConfig, under its name.
 
-    `optimizer` and `build_on` are those of the run, or what was asked for where that is not known.
+    `optimizer` and `build_on` are those of the run, or the requested ones if that is not known.
     """
     arguments: dict[str, Scalar] = dict(config.optimizer_arguments)
     return {

@@ -1,7 +1,7 @@
 """A result as HTML for a notebook: a table with a caption and headed rows, without scripts.
 
 In: a result. Out: HTML. Convention: every text is escaped; colours are those of the page around
-it, light or dark; what matters is in words. Figures are rounded.
+it, light or dark; the important facts are in words. Figures are rounded.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _CARD_COLUMNS = ("card", "verdict", "device total", "interval", "largest batch",
 
 @singledispatch
 def html_form(result: object) -> str:
-    """The result as HTML."""
+    """Returns the result as HTML."""
     raise TypeError(f"a {type(result).__name__} is no result")
 
 
@@ -191,7 +191,7 @@ def _table(
     rows: Sequence[Sequence[str]],
     warnings: Iterable[str] = (),
 ) -> str:
-    """The first cell of a row is its heading; what is not shown of rows and warnings is counted."""
+    """Returns a table with row headings; rows and warnings that are not shown are counted."""
     head = "".join(f'<th scope="col" {_CELL}>{_text(one)}</th>' for one in columns)
     body = "".join(f"<tr>{_cells(row)}</tr>" for row in rows[:_ROWS_SHOWN])
     more = len(rows) - _ROWS_SHOWN

@@ -1,6 +1,6 @@
-"""What `planner.inspect()` gives: the counts of one model, and their JSON form.
+"""The result of `planner.inspect()`: the counts of one model, and their JSON form.
 
-In: ModelCounts of the child, and what was asked. Out: Inspection. One multiply-add is 2 FLOPs.
+In: ModelCounts of the child, and the request. Out: Inspection. One multiply-add is 2 FLOPs.
 The JSON form is a contract (schema_version 1): keys are added, never changed or removed.
 """
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Inspection(Result, Shown):
-    """What a training step of one model costs, by module."""
+    """The cost of a training step of one model, by module."""
 
     target: str
     """The model in the words of the caller, or the name of the live object."""
@@ -44,20 +44,20 @@ class Inspection(Result, Shown):
     depth: int
     """Depth of the modules that have a row; 0: the model alone."""
     gpu: str
-    """Full name of the card whose kernels ran: it decides what attention and cuDNN keep for
-    backward."""
+    """Full name of the card whose kernels ran: it decides which bytes attention and cuDNN
+    keep for backward."""
     model: ModelCounts
     """All that was counted."""
     versions: Versions
-    """What the counts were made with."""
+    """Versions of the software that made the counts."""
     assumptions: tuple[str, ...] = ()
-    """What was chosen for the caller, a sentence each."""
+    """Choices made for the caller, a sentence each."""
     notes: tuple[str, ...] = ()
-    """Those of `assumptions` that are good to know and can make no figure wrong."""
+    """Those of `assumptions` that are good to know and cannot make a figure wrong."""
     warnings: tuple[str, ...] = ()
-    """What makes figures doubtful, a sentence each."""
+    """Reasons to doubt figures, a sentence each."""
     engine: str = "emulated"
-    """"emulated": what the step ran on."""
+    """Device of the step, always "emulated"."""
     values: ValuesResult = NO_VALUES_READ
     """Values that the step reads from the card."""
     model_arguments: tuple[tuple[str, Scalar], ...] = ()
@@ -67,11 +67,11 @@ class Inspection(Result, Shown):
 
     @property
     def modules(self) -> tuple[ModuleCounts, ...]:
-        """One row for each module; the first is the model itself."""
+        """Returns one row for each module; the first is the model itself."""
         return self.model.modules
 
     def module(self, path: str = "") -> ModuleCounts:
-        """The row of one module by its path; "" is the model itself.
+        """Returns the row of one module by its path; "" is the model itself.
 
         Raises:
             UsageError: there is no such row.
@@ -85,7 +85,7 @@ class Inspection(Result, Shown):
         )
 
     def to_dict(self) -> InspectionDocument:
-        """The JSON document, in stable order, with plain types only."""
+        """Returns the JSON document, in stable order, with plain types only."""
         counts = self.model.counts
         return {
             "schema_version": SCHEMA_VERSION,
@@ -141,7 +141,7 @@ def _module(row: ModuleCounts) -> ModuleDocument:
 
 
 def operator_document(record: OperatorRecord) -> OperatorDocument:
-    """The entry of the JSON list `operators`."""
+    """Returns the entry of the JSON list `operators`."""
     return {
         "name": record.name,
         "phase": record.phase.value,

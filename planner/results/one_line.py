@@ -1,7 +1,7 @@
 """A result on one line: target, card, verdict, figures.
 
 In: a result. Out: text like `<Estimate 'net.py', training with batch 8: a100 fits, ...>`.
-Convention: figures are rounded; a warning that the result has is counted, so that it is seen.
+Convention: figures are rounded; the warnings of the result are counted, so that they are seen.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _CARDS_SHOWN = 3
 
 @singledispatch
 def one_line(result: object) -> str:
-    """The result on one line."""
+    """Returns the result on one line."""
     raise TypeError(f"a {type(result).__name__} is no result")
 
 
@@ -113,7 +113,7 @@ def _(inspection: Inspection) -> str:
 
 
 def verdict_words(verification: Verification) -> str:
-    """Whether the prediction is confirmed, or there was none."""
+    """Returns whether the prediction is confirmed, or that there was none."""
     if not verification.is_confirmed:
         return "not confirmed"
     if verification.predicted.max_batch_size is None:
@@ -139,7 +139,7 @@ def _advice(curve: Curve) -> str:
 
 
 def _best(comparison: CardComparison) -> str:
-    """The first card that fits and has something to be ranked by, with that."""
+    """Returns the first card that fits and has the ranked figure, with this figure."""
     for card in comparison.ranking:
         value = ranked_by(card, comparison.by)
         if card.fits and value:
@@ -148,7 +148,7 @@ def _best(comparison: CardComparison) -> str:
 
 
 def ranked_by(card: ComparedCard, by: RankBy) -> str:
-    """What the card is ranked by; "" where that is not known."""
+    """Returns the ranked figure of the card; "" where it is not known."""
     if by is RankBy.TIME:
         rate = card.samples_per_s
         return "" if rate is None else f"{format_significant(rate)} samples/s"

@@ -1,9 +1,9 @@
-"""From a JSON document back to the result: what `--json` printed, with the figures it holds.
+"""Turns a JSON document of `--json` back into the result, with the figures it holds.
 
-In: documents as `to_dict` gives them, also of older planners, which lack keys that came later. Out:
-Estimate, Curve, CardComparison, Inspection, Verification. What a document does not hold has its
-default: of a breakdown the blocks, of a card its other names, of a step the words it was asked with
-(`optimizer`, `build_on`).
+In: documents as `to_dict` gives them, also of older planners, which lack later keys. Out: Estimate,
+Curve, CardComparison, Inspection, Verification. Parts that a document does not hold have their
+defaults: the blocks of a breakdown, the other names of a card, the requested `optimizer` and
+`build_on` of a step.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _Record = TypeVar("_Record")
 
 
 def estimate_of(document: Document) -> Estimate:
-    """The Estimate of a document."""
+    """Returns the Estimate of a document."""
     config, counts = document["config"], document["counts"]
     return _record(
         Estimate,
@@ -51,7 +51,7 @@ def estimate_of(document: Document) -> Estimate:
 
 
 def curve_of(document: Document) -> Curve:
-    """The Curve of a document."""
+    """Returns the Curve of a document."""
     return _record(
         Curve,
         document,
@@ -62,7 +62,7 @@ def curve_of(document: Document) -> Curve:
 
 
 def comparison_of(document: Document) -> CardComparison:
-    """The CardComparison of a document; its cards are in the order of the ranking."""
+    """Returns the CardComparison of a document; its cards are in the order of the ranking."""
     return _record(
         CardComparison,
         document,
@@ -73,7 +73,7 @@ def comparison_of(document: Document) -> CardComparison:
 
 
 def inspection_of(document: Document) -> Inspection:
-    """The Inspection of a document; of the step it has batch, precision, inputs and sequence."""
+    """Returns the Inspection of a document; its config has batch, precision, inputs, sequence."""
     config, counts = document["config"], document["counts"]
     model = _record(
         ModelCounts,
@@ -93,7 +93,7 @@ def inspection_of(document: Document) -> Inspection:
 
 
 def verification_of(document: Document) -> Verification:
-    """The Verification of a document."""
+    """Returns the Verification of a document."""
     config, predicted, measured = (
         document["config"], document["predicted"], document["measured"],
     )  # fmt: skip
@@ -111,7 +111,7 @@ def verification_of(document: Document) -> Verification:
 
 
 def _shared(document: Document) -> dict[str, Any]:
-    """What most results have, where the document's form is another one."""
+    """Returns fields that most results share and that have another form in the document."""
     values = document.get("values")
     return {
         "values": NO_VALUES_READ if values is None else _values(values),
@@ -251,7 +251,7 @@ def _pairs(found: Mapping[str, Any] | None) -> tuple[tuple[str, Any], ...]:
 
 
 def _range(document: Document, *names: str) -> Any:
-    """The first of these keys that is there, as a pair."""
+    """Returns the first of these keys that is there, as a pair."""
     for name in names:
         if document.get(name) is not None:
             low, high = document[name]
@@ -260,7 +260,7 @@ def _range(document: Document, *names: str) -> Any:
 
 
 def _record(kind: type[_Record], document: Document, **made: Any) -> _Record:
-    """A record whose fields are `made`, or the keys of that name in the document, or defaults."""
+    """Returns a record: its fields are `made`, else keys of the document, else defaults."""
     hints = get_type_hints(kind)
     given = {
         name: msgspec.convert(document[name], hint)

@@ -1,4 +1,4 @@
-"""What all results have: a JSON document, and the way back from it.
+"""The base of all results: writes a JSON document, and reads it back.
 
 In: nothing. Out: Result, the base of Estimate, Curve, CardComparison, Inspection and Verification.
 """
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 
 class Result:
-    """The base of every result: it is written as JSON, read back, and saved in a file."""
+    """The base of every result: can be written as JSON, read back, and saved in a file."""
 
     __slots__ = ()
 
     def to_dict(self) -> Mapping[str, Any]:
-        """The JSON document that `--json` prints, in stable order, with plain types only."""
+        """Returns the JSON document of `--json`, in stable order, with plain types only."""
         raise NotImplementedError
 
     def to_complete_dict(self) -> dict[str, Any]:
-        """The document of `to_dict`, and under "record" every field, so that nothing is lost.
+        """Returns the document of `to_dict`, and every field under "record", so nothing is lost.
 
         `from_dict` of it gives an equal result. Recorded allocations are not part of it: `save`
         keeps them.
@@ -34,10 +34,10 @@ class Result:
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Self:
-        """The result of a document: of `to_complete_dict` an equal one, of `to_dict` its figures.
+        """Returns the result: an equal one from `to_complete_dict`, the figures from `to_dict`.
 
         A document of `to_dict` has no list of all blocks at the peak, no other names of a card, and
-        no note on who asks a price; `breakdown` is then None, and `peak_summary` has the sums.
+        no source of a price; `breakdown` is then None, and `peak_summary` has the sums.
 
         Raises:
             DocumentError: it is not the document of such a result.
@@ -47,10 +47,10 @@ class Result:
         return result_of(document, cls)
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the result to a file that `planner show` prints and `planner.load` reads.
+        """Writes the result to a file that `planner show` prints and `planner.load` reads.
 
         Raises:
-            OutputError: the file cannot be written; what was there before is unchanged.
+            OutputError: the file cannot be written; a file that was there before is unchanged.
         """
         from planner.results.saved_file import save
 

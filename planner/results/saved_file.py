@@ -1,4 +1,4 @@
-"""A result in a file of its own: what `--save` writes, `planner show` prints and `load` reads.
+"""Writes a result to a file for `--save`, and reads it for `planner show` and `load`.
 
 In: a result, a path. Out: a zip archive with `result.json`, the complete document, and of an
 Estimate `allocations-N.json`, the recorded allocations on card N. Nothing in it is executed. A
@@ -27,14 +27,14 @@ from planner.wire.trace import AllocationTrace
 
 _RESULT = "result.json"
 _ALLOCATIONS = "allocations-{}.json"
-# 15,000 allocations of a step are 3 MB of JSON. Far above it, it is none of ours, or a zip bomb.
+# 15,000 allocations of a step are 3 MB of JSON. A file far above it is not ours, or a zip bomb.
 _LARGEST_BYTES = 1 << 30
 _MOST_MEMBERS = 1000
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)  # equal results are equal files
 
 
 def save(result: Result, path: str | PathLike[str]) -> None:
-    """Write a result to a file, whole or not at all.
+    """Writes a result to a file, whole or not at all.
 
     Raises:
         OutputError: the file cannot be written.
@@ -42,7 +42,7 @@ def save(result: Result, path: str | PathLike[str]) -> None:
     members = {_RESULT: json.dumps(complete_document(result), indent=2).encode()}
     if isinstance(result, Estimate):
         members |= {
-            # Not msgspec's own JSON: a path may hold what UTF-8 cannot.
+            # Not msgspec's own JSON: a path may hold characters that UTF-8 cannot.
             _ALLOCATIONS.format(index): json.dumps(msgspec.to_builtins(found)).encode()
             for index, found in enumerate(result.allocations)
             if found is not None
@@ -57,7 +57,7 @@ def save(result: Result, path: str | PathLike[str]) -> None:
 
 
 def load(path: str | PathLike[str]) -> Result:
-    """Read a result that `save` or `planner ... --json` wrote.
+    """Reads a result that `save` or `planner ... --json` wrote.
 
     Raises:
         DocumentError: the file is not there, damaged, or not a result of planner.
@@ -107,7 +107,7 @@ def _member(archive: zipfile.ZipFile, name: str) -> bytes:
 
     info = archive.getinfo(name)
     try:
-        with archive.open(info) as member:  # the size that the archive states may be a lie
+        with archive.open(info) as member:  # the size that the archive states may be wrong
             return _limited(info.file_size, lambda: member.read(_LARGEST_BYTES + 1))
     except zlib.error as error:
         raise DocumentError(f"{name} in it is damaged ({error})") from error

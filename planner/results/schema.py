@@ -1,6 +1,6 @@
 """The JSON documents of the commands, key by key: types for programs, texts for the reference.
 
-In: nothing. Out: TypedDicts that `to_dict` of each result gives, and what `json_schema` is made of.
+In: nothing. Out: TypedDicts that `to_dict` of each result returns; `json_schema` is made of them.
 Convention: keys are added, never changed or removed; what is not known is null; sizes are bytes,
 times seconds, ranges [low, high]. The engine "emulated" is a card that is not there.
 """
@@ -18,7 +18,7 @@ Range = list[float]  # low and high
 
 
 def _is(description: str) -> Meta:
-    """The text of a key. msgspec is imported when a schema is made, not with a result."""
+    """Returns the text of a key. msgspec is imported when a schema is made, not with a result."""
     from msgspec import Meta
 
     return Meta(description=description)

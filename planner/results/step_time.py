@@ -1,4 +1,4 @@
-"""How fast a step is on one card, what its host needs, and the JSON form of both.
+"""The time of a step on one card, the needs of its host, and the JSON form of both.
 
 In: figures of the models of time. Out: StepTime, HostNeeds. Seconds of one optimizer step; bytes.
 """
@@ -28,14 +28,14 @@ class Gain:
     """A change that moves the bound."""
 
     change: str
-    """What to change, in words of the command line."""
+    """The change, in words of the command line."""
     factor: float
     """Throughput with the change over that without; above 1 is faster."""
     is_approximate: bool = True
     """It is computed from the same run, not from one with the change."""
 
     def to_dict(self) -> GainDocument:
-        """The entry of the JSON list `gains`."""
+        """Returns the entry of the JSON list `gains`."""
         return {
             "change": self.change,
             "factor": self.factor,
@@ -58,7 +58,7 @@ class StepTime:
     phases_s: tuple[tuple[Phase, float], ...]
     """Seconds of the card in each phase."""
     bottleneck: Bottleneck
-    """What the step waits for."""
+    """The bound of the step, with the shares of the other bounds."""
     loader_s: float | None = None
     """Seconds that the loader takes for the batches; None: no data were named."""
     copy_s: float | None = None
@@ -76,7 +76,7 @@ class StepTime:
     """Operators without a rule: only their bytes are counted."""
 
     def to_dict(self) -> TimeDocument:
-        """The JSON object `time`."""
+        """Returns the JSON object `time`."""
         found = self.bottleneck
         return {
             "step_s": self.step_s,
@@ -105,12 +105,12 @@ def _ends(interval: tuple[float, float] | None) -> list[float] | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostNeeds:
-    """What the job takes of its host."""
+    """Memory and cores for the job on its host."""
 
     requested: str | None
     """The host in the words of the caller; None: none was named."""
     ram: HostRam
-    """RAM of the job, by what holds it."""
+    """RAM of the job, by part."""
     ram_room: Room
     """Whether that is within the RAM of the host."""
     usable_ram_bytes: int | None
@@ -131,17 +131,17 @@ class HostNeeds:
     cores_limit: str | None = None
     """Why no number of cores is enough; None: some number is."""
     data: str | None = None
-    """Item of the data that was named; None: none was."""
+    """Named kind of data item; None: no data were named."""
 
     @property
     def fits(self) -> bool | None:
-        """Whether the job has its place in RAM; None where no RAM was named."""
+        """Returns whether the job fits into RAM; None where no RAM was named."""
         if self.ram_room is Room.UNKNOWN:
             return None
         return self.ram_room is not Room.DOES_NOT_FIT
 
     def to_dict(self) -> HostDocument:
-        """The JSON object `host`."""
+        """Returns the JSON object `host`."""
         ram = self.ram
         return {
             "requested": self.requested,
@@ -170,7 +170,7 @@ class HostNeeds:
 
 
 def cost_document(found: StepCost) -> CostDocument:
-    """The JSON object `cost`."""
+    """Returns the JSON object `cost`."""
     cost, price = found.cost_per_sample, found.price
     return {
         "power_w": list(found.power_w),

@@ -1,7 +1,7 @@
-"""How far an answer rests on values: in words, and as JSON.
+"""Shows how far an answer depends on values read from the card: in words, and as JSON.
 
-In: the places that a run read. Out: ValuesResult. The JSON form is a contract: keys are added,
-never changed or removed.
+In: the places where a run read values. Out: ValuesResult. The JSON form is a contract: keys are
+added, never changed or removed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _BACKWARD = "backward"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValuesResult:
-    """The places that a run read, and how drawn numbers decided."""
+    """The places where a run read values, and how drawn numbers decided."""
 
     reads: tuple[ValueRead, ...] = ()
     """Places of the code that read values from the card; none: nothing was read."""
@@ -40,21 +40,21 @@ class ValuesResult:
     seeds: tuple[int, ...] = ()
     """Seeds of the runs that widened the interval; none: no drawn number decided anything."""
     parted: tuple[ReadSite, ...] = ()
-    """Places where the measured run read otherwise than the run that computed the values."""
+    """Places where the measured run read other values than the run that computed them."""
 
     @property
     def state(self) -> ValuesState:
-        """none read, known or assumed."""
+        """Returns none read, known or assumed."""
         return values_state(self.reads)
 
     @property
     def are_decided(self) -> bool:
-        """Whether a drawn number decided a size or a branch, or a read had no answer."""
+        """Returns whether a drawn number decided a size or a branch, or runs read other values."""
         return bool(deciding(self.reads) or self.parted)
 
     @property
     def line(self) -> str:
-        """One line of the report."""
+        """Returns one line of the report."""
         if self.state is ValuesState.NONE_READ:
             return str(self.state.value)
         count = sum(read.count for read in self.reads)
@@ -65,11 +65,11 @@ class ValuesResult:
         return f"{said}; sizes rest on drawn numbers"
 
     def warnings(self) -> tuple[str, ...]:
-        """What makes the figures doubtful."""
+        """Returns the reasons to doubt the figures."""
         return (*self._decided(), *self._parted())
 
     def assumptions(self) -> tuple[str, ...]:
-        """What was drawn and decided nothing that is known to move memory."""
+        """Returns a sentence on drawn numbers that decided nothing known to change memory."""
         drawn = [read for read in self.reads if read.assumed and read.decision is Decision.NOTHING]
         if not drawn:
             return ()
@@ -102,7 +102,7 @@ class ValuesResult:
         )
 
     def to_dict(self) -> ValuesDocument:
-        """The entry `values` of a JSON document."""
+        """Returns the entry `values` of a JSON document."""
         return {
             "state": self.state.value,
             "decides_sizes": self.are_decided,

@@ -1,4 +1,4 @@
-"""What a verification found: probes, predicted and measured figures, and their JSON form.
+"""The result of a verification: probes, predicted and measured figures, and their JSON form.
 
 In: nothing. Out: Verification and its parts. Convention: bytes and seconds; an error is signed and
 relative, (predicted - measured) / measured. The JSON form is a contract: keys are added, never
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class DeviceKind(str, Enum):
-    """What the steps ran on."""
+    """The kind of device that the steps ran on."""
 
     PHYSICAL = "physical"
     """A real GPU."""
@@ -51,11 +51,11 @@ class ProbeOutcome(str, Enum):
     FITS = "fits"
     """The steps ended."""
     OOM = "oom"
-    """The allocator said so: torch.OutOfMemoryError, on the CPU its own error."""
+    """The allocator reported it: torch.OutOfMemoryError, on the CPU its own error."""
     CUDA_ERROR = "cuda-error"
     """A kernel or a library failed."""
     KILLED = "killed"
-    """By a signal: the kernel's OOM killer, a crash, a user."""
+    """A signal ended it: from the kernel's OOM killer, a crash, a user."""
     TIME_OUT = "time-out"
     """It did not end within the time allowed."""
     MODEL_ERROR = "model-error"
@@ -64,14 +64,14 @@ class ProbeOutcome(str, Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifiedDevice:
-    """What was verified on. None: not known, or it does not apply."""
+    """The verified device. None: not known, or it does not apply."""
 
     name: str
     """Full name of the card or processor."""
     kind: DeviceKind
-    """What the steps ran on."""
+    """Kind of device that the steps ran on."""
     memory_bytes: int
-    """What torch reports as the card's total memory; on the CPU the limit."""
+    """Total memory of the card as torch reports it; on the CPU the limit."""
     limit: str = ""
     """How the limit was enforced; "": there is none."""
     driver: str | None = None
@@ -101,13 +101,13 @@ class ProbeRecord:
     peak_device_bytes: int | None = None
     """Most bytes that the whole device held; on the CPU, the process in RAM."""
     device_before_bytes: int | None = None
-    """What the device held before the run."""
+    """Bytes that the device held before the run."""
     context_overhead_bytes: int | None = None
-    """What the process held outside PyTorch's allocator."""
+    """Bytes that the process held outside PyTorch's allocator."""
     step_s: float | None = None
     """Median seconds of the steps after the first."""
     detail: str = ""
-    """What ended it, in words; "": nothing to say."""
+    """Cause of its end, in words; "": nothing to say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,9 +123,9 @@ class Figures:
     peak_reserved_bytes: int | None = None
     """Most bytes held by PyTorch's allocator."""
     context_overhead_bytes: int | None = None
-    """What the process held outside PyTorch's allocator."""
+    """Bytes that the process held outside PyTorch's allocator."""
     device_total_bytes: int | None = None
-    """Peak reserved and what is outside of it."""
+    """Peak reserved and the memory outside of it."""
     step_s: float | None = None
     """Seconds of one optimizer step."""
 
@@ -148,17 +148,17 @@ class Verification(Result, Shown):
     config: StepConfig
     """How the step was run."""
     optimizer: str
-    """Class that stepped; "" where none did, or where that is not known."""
+    """Class of the optimizer; "" without one, or where it is not known."""
     device: VerifiedDevice
-    """What was verified on."""
+    """The verified device."""
     predicted: Figures
-    """What estimate() says."""
+    """Figures that estimate() predicts."""
     measured: Figures
-    """What the probes gave."""
+    """Figures that the probes measured."""
     probes: tuple[ProbeRecord, ...]
     """The runs, in order."""
     versions: Versions
-    """What the figures were made with."""
+    """Versions of the software that made the figures."""
     tolerance: float
     """Largest share, from 0 to 1, by which the device total may be off."""
     predicted_categories: Categories = ()
@@ -170,13 +170,13 @@ class Verification(Result, Shown):
     stopped: str = ""
     """Why the search ended before it had an answer; "": it has one."""
     bound: str = ""
-    """What other than memory ended the search; "": memory did."""
+    """Limit other than memory that ended the search; "": memory did."""
     assumptions: tuple[str, ...] = ()
-    """What was chosen for the caller, a sentence each."""
+    """Choices made for the caller, a sentence each."""
     notes: tuple[str, ...] = ()
-    """Those of `assumptions` that are good to know and can make no figure wrong."""
+    """Those of `assumptions` that are good to know and cannot make a figure wrong."""
     warnings: tuple[str, ...] = ()
-    """What makes figures doubtful, a sentence each."""
+    """Reasons to doubt figures, a sentence each."""
     values: ValuesResult = NO_VALUES_READ
     """Values that the step reads from the card, in the prediction."""
     weight_dtypes: tuple[WeightDtype, ...] = ()
@@ -185,7 +185,7 @@ class Verification(Result, Shown):
     """Name and value of each argument that the model was built with."""
 
     def errors(self) -> dict[str, float | None]:
-        """Signed relative error of each figure in COMPARED; None where one of two is missing."""
+        """Returns the signed relative error of each figure in COMPARED; None if not comparable."""
         found = {
             name: relative_error(getattr(self.predicted, name), getattr(self.measured, name))
             for name in COMPARED
@@ -196,12 +196,12 @@ class Verification(Result, Shown):
 
     @property
     def complaints(self) -> tuple[str, ...]:
-        """What is outside tolerance, in words; empty: the prediction is confirmed."""
+        """Returns sentences on figures outside tolerance; empty: the prediction is confirmed."""
         found = [f"the search has no answer: {self.stopped}"] if self.stopped else []
         predicted, measured = self.predicted.max_batch_size, self.measured.max_batch_size
         if self.predicted == Figures():
             found.append("nothing is predicted for this device")
-        # A bound that ended the search says nothing of memory.
+        # A bound that ended the search shows nothing about memory.
         is_off = predicted is not None and measured is not None and predicted > measured
         if is_off and not self.bound:
             found.append(
@@ -215,18 +215,21 @@ class Verification(Result, Shown):
         return tuple(found)
 
     def _is_off(self, error: float) -> bool:
-        """On the CPU too much is none: every page of a tensor is taken to be written."""
+        """Returns whether an error is too large.
+
+        On the CPU a prediction may be too high: it counts every page of a tensor as written.
+        """
         if self.device.kind is DeviceKind.CPU:
             return -error > self.tolerance
         return abs(error) > self.tolerance
 
     @property
     def is_confirmed(self) -> bool:
-        """Whether all is within tolerance."""
+        """Returns whether all is within tolerance."""
         return not self.complaints
 
     def to_dict(self) -> VerificationDocument:
-        """The JSON document, in stable order, with plain types only."""
+        """Returns the JSON document, in stable order, with plain types only."""
         return {
             "schema_version": SCHEMA_VERSION,
             "target": self.target,
@@ -251,7 +254,7 @@ class Verification(Result, Shown):
         }
 
     def _config(self) -> VerifiedConfigDocument:
-        """The step; one class has several optimizers by name, so that both are kept."""
+        """Returns the step with class and name of the optimizer: several names have one class."""
         optimizer, build_on = self.config.optimizer, self.config.build_on
         found = config_dict(
             self.config, self.optimizer, None if build_on is None else build_on.value
@@ -273,7 +276,7 @@ def _probe(probe: ProbeRecord) -> ProbeDocument:
 
 
 def relative_error(predicted: float | None, measured: float | None) -> float | None:
-    """(predicted - measured) / measured; None where one is missing or measured is 0."""
+    """Returns (predicted - measured) / measured; None where one is missing or measured is 0."""
     if predicted is None or not measured:
         return None
     return (predicted - measured) / measured

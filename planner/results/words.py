@@ -1,4 +1,4 @@
-"""The words in which figures of a result are shown: no more certain than they are.
+"""Puts the figures of a result into words that are no surer than the figures.
 
 In: DeviceEstimate, numbers, texts. Out: text, "" where there is nothing to say. Convention: where
 the interval reaches over the limit, or is not known, it is "probably".
@@ -14,36 +14,36 @@ STEPS = {Mode.TRAIN: "training", Mode.INFER: "inference"}
 
 
 def printable(text: str) -> str:
-    """The text with every character that would not be seen written as an escape."""
+    """Returns the text with an escape for every character that cannot be printed."""
     return text if text.isprintable() else repr(text)[1:-1]
 
 
 def counted(number: int, word: str) -> str:
-    """`1 warning`, `2 warnings`."""
+    """Returns a number with its word: `1 warning`, `2 warnings`."""
     return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def step_words(config: StepConfig) -> str:
-    """`training with batch 16`, with what is accumulated."""
+    """Returns `training with batch 16`, or with accumulation `training with batch 16 x 4`."""
     times = f" x {config.accumulate}" if config.accumulate > 1 else ""
     return f"{STEPS[config.mode]} with batch {config.batch_size}{times}"
 
 
 def fit_words(entry: DeviceEstimate, *, is_drawn: bool) -> str:
-    """Whether it fits, and how sure that is; `is_drawn`: drawn numbers decided sizes."""
+    """Returns whether it fits, and how sure that is; `is_drawn`: drawn numbers decided sizes."""
     word = "fits" if entry.fits else "does not fit"
     return word if entry.is_sure and not is_drawn else f"probably {word}"
 
 
 def total_words(entry: DeviceEstimate) -> str:
-    """Device total of usable memory, with what is kept free."""
+    """Returns device total and usable memory, and the memory that is kept free."""
     total, usable = map(format_bytes, (entry.device_total_bytes, entry.usable_memory_bytes))
     free = f", {format_bytes(entry.reserve_bytes)} kept free" if entry.reserve_bytes else ""
     return f"{total} of {usable}{free}"
 
 
 def interval_words(entry: DeviceEstimate) -> str:
-    """Where the device total will lie, and in how many cases; or that it is not known."""
+    """Returns the interval of the device total and its share of cases, or that it is not known."""
     interval = entry.device_total_interval_bytes
     if interval is None:
         return "interval not known"
@@ -55,7 +55,7 @@ def interval_words(entry: DeviceEstimate) -> str:
 
 
 def largest_words(entry: DeviceEstimate) -> str:
-    """The largest batch, and whether runs have shown it; "" where it was not searched."""
+    """Returns the largest batch, and whether runs have shown it; "" where it was not searched."""
     if entry.max_batch_size is None:
         return ""
     if entry.max_batch_size == 0:
@@ -67,7 +67,7 @@ def largest_words(entry: DeviceEstimate) -> str:
 
 
 def time_words(entry: DeviceEstimate) -> str:
-    """The step time with its interval; "" where the operators could not be counted."""
+    """Returns the step time with its interval; "" where the operators could not be counted."""
     time = entry.time
     if time is None:
         return ""
@@ -80,5 +80,5 @@ def time_words(entry: DeviceEstimate) -> str:
 
 
 def range_words(ends: tuple[float, float] | None, unit: str) -> str:
-    """Both ends with the unit; "" where they are not known."""
+    """Returns both ends with the unit; "" where they are not known."""
     return "" if ends is None else format_range(ends, unit)

@@ -1,4 +1,4 @@
-"""verify(): the largest batch searched for real, held against what estimate() predicts.
+"""verify(): searches the largest batch for real, and compares it with that of estimate().
 
 target, device, options
   -> estimate() for that device: the predicted largest batch
@@ -44,11 +44,11 @@ def verify(
     hardware_db: str | os.PathLike[str] | None = None,
     **options: Unpack[InspectOptions],
 ) -> Verification:
-    """Search the largest batch for real and compare it with the prediction.
+    """Searches the largest batch for real and compares it with the prediction.
 
     `target` is that of estimate(); all `options`: planner.config.options. The device is a physical
-    card ("cuda", "cuda:1"; the default), "cpu" with at most `memory` of RAM, or with `emulated` a
-    card that is not there.
+    card ("cuda", "cuda:1"; the default), "cpu" with at most `memory` of RAM, or with `emulated` an
+    emulated card.
     `reserve` is kept free, like "1GiB" or "5%"; `tolerance` is the share by which the device total
     may be off.
 
@@ -88,7 +88,7 @@ def verify(
 
 
 def _check_max_batch(max_batch: object) -> None:
-    """Raises UsageError where it is no batch size; the command line gives a whole number."""
+    """Raises UsageError if it is not a batch size; the command line gives a whole number."""
     if max_batch is None:
         return
     if isinstance(max_batch, bool) or not isinstance(max_batch, int):
@@ -98,5 +98,5 @@ def _check_max_batch(max_batch: object) -> None:
 
 
 def _own_device() -> str:
-    """The first card; under torchrun, which names the place of each process, that one's own."""
+    """Returns the first card; under torchrun, the card that LOCAL_RANK names for this process."""
     return f"cuda:{os.environ.get('LOCAL_RANK') or 0}"

@@ -88,7 +88,7 @@ def on_cpu(job: Job, memory_bytes: int) -> Verification:
 
 
 def _within(limit_bytes: int, record: ProbeRecord) -> ProbeRecord:
-    """Out of memory too where pages of files, which RLIMIT_DATA does not count, were more."""
+    """Turns a fit into out of memory above the limit: RLIMIT_DATA does not count pages of files."""
     held_bytes = record.peak_device_bytes
     if record.outcome is not ProbeOutcome.FITS or held_bytes is None or held_bytes <= limit_bytes:
         return record

@@ -1,7 +1,7 @@
 """verify() on an emulated card: PyTorch's own allocator and its out-of-memory error.
 
-In: Job, the card's name. Out: Verification. It shows that search and replay agree, nothing about a
-real card. One child serves both estimates and the probes between them, as long as it is whole.
+In: Job, the card's name. Out: Verification. It shows that search and replay agree, and nothing
+about a real card. One child serves both estimates and the probes between them, while it works.
 """
 
 from __future__ import annotations
@@ -56,14 +56,14 @@ def on_emulated_card(job: Job, card: str) -> Verification:
 
 
 def _predicted_again(step: EstimationSession, *, batch_size: int) -> Estimate:
-    """The estimate at another batch, by the child of the first."""
+    """Estimates another batch with the child of the first estimate."""
     setup = replace(step.setup, config=replace(step.setup.config, batch_size=batch_size))
     return estimate_on_cards(replace(step, setup=setup), is_survey=False, search=False)
 
 
 @contextmanager
 def _own_runner(job: Job, cards: ProfileFactory, budget: MemoryBudget) -> Iterator[Runner]:
-    """A child for probes alone, where the one that is there serves one run only, or is broken."""
+    """Opens a child for probes alone, if the first one is broken or serves only one run."""
     with (
         child_target(job.target, job.functions, job.given) as named,
         Runner(

@@ -1,4 +1,4 @@
-"""What was asked of verify(), the search from the prediction on, and the comparison.
+"""The request of verify(), the search that starts at the prediction, and the comparison.
 
 In: the caller's words, as data; a lab on the device. Out: Verification.
 """
@@ -31,7 +31,7 @@ _WITHOUT_PREDICTION = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What was asked for, whatever the device."""
+    """The request of verify(), for any device."""
 
     target: Any
     functions: ModelFunctions
@@ -46,12 +46,12 @@ class Job:
     progress: Progress
 
     def predicted(self, gpu: str, *, max_batch: bool, **options: Any) -> Estimate:
-        """What estimate() says, by a child of its own."""
+        """Returns the answer of estimate(), by a child of its own."""
         with estimation_session(self.request(**options), [gpu]) as step:
             return estimate_on_cards(step, is_survey=False, search=max_batch)
 
     def request(self, **options: Any) -> EstimateRequest:
-        """What is asked of estimate(); `options` go before those of the caller."""
+        """Returns the request for estimate(); `options` replace those of the caller."""
         functions = self.functions
         return estimate_request(
             self.target,
@@ -75,7 +75,7 @@ def searched(
     host_bytes: int | None,
     resolution: int = 0,
 ) -> Searched:
-    """The search from the predicted batch on."""
+    """Searches the largest batch; starts at the predicted one."""
     entry = None if first is None else first.gpus[0]
     predicted = _WITHOUT_PREDICTION
     if entry is not None and entry.max_batch_size is not None:
@@ -99,13 +99,13 @@ def searched(
 
 
 def _per_sample(entry: DeviceEstimate | None, batch_size: int) -> tuple[float, float]:
-    """Bytes of the largest tensor and of the batch, for one sample; 0 where not known."""
+    """Returns bytes of the largest tensor and of the batch for one sample; 0: no limit from it."""
     found: Breakdown | None = None if entry is None else entry.breakdown
     if found is None:
         return 0.0, 0.0
     batch = found.by_category().get(TensorCategory.INPUT.value, 0) / batch_size
     if entry is not None and entry.max_batch_size is not None and not entry.max_batch_is_bound:
-        return 0.0, batch  # memory is what ends the search
+        return 0.0, batch  # memory will end the search
     saved = TensorCategory.SAVED_ACTIVATION
     sizes = [block.block_bytes for block in found.largest(10) if block.category is saved]
     return max(sizes, default=0) / batch_size, batch
@@ -120,7 +120,7 @@ def compared(
     categories: Categories = (),
     warnings: tuple[str, ...] = (),
 ) -> Verification:
-    """The search held against the prediction, whose figures are those of the measured batch."""
+    """Compares the search with the prediction, whose figures are for the measured batch."""
     probe = last_fitting(searched)
     at = None
     if predict is not None and probe is not None:

@@ -1,6 +1,6 @@
-"""verify() on a physical card, and what is kept of it.
+"""verify() on a physical card, with the entry in the history.
 
-In: Job, a card as NVML tells it. Out: Verification, which is added to the history.
+In: Job, a card as NVML reports it. Out: Verification, which is added to the history.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from planner.verification.search import Searched
 from planner.verification.spill import SpillGuard, no_spill, runs_in_wsl
 from planner.wire.protocol import Engine
 
-_IDLE_BYTES = 64 * MIB  # what a driver holds of a card that nobody uses
+_IDLE_BYTES = 64 * MIB  # held by the driver on a card that nobody uses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Space:
-    """A card, and how much of it is not for the step."""
+    """A card, and the memory of it that is not for the step."""
 
     card: PhysicalCard
     used_bytes: int  # by others, before any probe
@@ -41,9 +41,9 @@ class _Space:
 
     @property
     def options(self) -> dict[str, Any]:
-        """The space as estimate() wants it.
+        """Returns the space as options of estimate().
 
-        What was learnt from runs on this card is left out: it is to be learnt from this one.
+        Calibration by past runs is off, because this run is to give new data for it.
         """
         return {
             "gpu_memory": self.card.usable_memory_bytes - self.used_bytes,
@@ -53,7 +53,7 @@ class _Space:
 
     @property
     def device(self) -> VerifiedDevice:
-        """The card as the verification tells it."""
+        """Returns the card as the verification reports it."""
         kept = f"PyTorch leaves {format_bytes(self.kept_bytes)} of the card free"
         return VerifiedDevice(
             name=self.card.name,
@@ -68,7 +68,7 @@ class _Space:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Who else uses the card."""
+        """Returns a note on other users of the card."""
         if self.used_bytes <= _IDLE_BYTES:
             return ()
         pids = ", ".join(str(user.pid) for user in self.users)
@@ -80,7 +80,7 @@ class _Space:
 
 
 def on_physical_card(job: Job, nvml: Nvml, card: PhysicalCard) -> Verification:
-    """The prediction, the search, the comparison; kept in the history.
+    """Predicts, searches and compares; keeps the result in the history.
 
     Raises:
         UsageError: the reserve leaves nothing of the card.
@@ -116,7 +116,7 @@ def _space(job: Job, nvml: Nvml, card: PhysicalCard) -> _Space:
 def _probed(
     job: Job, nvml: Nvml, space: _Space, first: Estimate | None
 ) -> tuple[Searched, Categories]:
-    """What the probes on the card show, and what the peak of the answer is made of."""
+    """Searches with probes on the card; returns also the peak of the largest batch by category."""
     card = space.card
     environment = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": card.uuid}
     with child_target(job.target, job.functions, job.given) as named:
@@ -142,7 +142,7 @@ def _probed(
 
 
 def _kept(verification: Verification) -> Verification:
-    """Keeps a verification in the history; one that cannot be kept is worth no less to the user."""
+    """Keeps a verification in the history; where that fails, only adds a warning."""
     if verification.measured.max_batch_size is None:
         return verification
     try:

@@ -1,1 +1,1 @@
-"""Reports: from an Estimate to what is shown. Nothing here prints."""
+"""Turns results into reports for a terminal. Nothing here prints."""

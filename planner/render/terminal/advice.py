@@ -1,7 +1,7 @@
-"""What to say about cards that are too small: by how much, and what takes less memory.
+"""Gives advice for cards that are too small: by how much, and changes that take less memory.
 
-In: Estimate. Out: sentences. Convention: only what holds for every model is said; whether it is
-enough, the next run tells.
+In: Estimate. Out: sentences. Convention: the advice holds for every model; the next run shows
+whether it is enough.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _TWO_BYTES = ("Adam8bit", "AdamW8bit")  # of bitsandbytes, in a byte each
 
 
 def advice(estimate: Estimate) -> tuple[str, ...]:
-    """A sentence for each card on which the step does not fit, then what takes less memory."""
+    """Returns a sentence for each card that is too small, then changes that take less memory."""
     small = [entry for entry in estimate.gpus if not entry.fits]
     if not small:
         return ()
@@ -39,7 +39,7 @@ def advice(estimate: Estimate) -> tuple[str, ...]:
 
 
 def changes_that_take_less(estimate: Estimate) -> tuple[str, ...]:
-    """Options alone that may make the step fit where it does not; none where it fits everywhere."""
+    """Returns only options that may make the step fit; none if it fits on every card."""
     if all(entry.fits for entry in estimate.gpus):
         return ()
     segments = (f"--alloc-conf {_EXPANDABLE}",) if _may_be_fragmented(estimate) else ()
@@ -47,7 +47,7 @@ def changes_that_take_less(estimate: Estimate) -> tuple[str, ...]:
 
 
 def _may_be_fragmented(estimate: Estimate) -> bool:
-    """Whether on some card what is allocated would fit, under the allocator's default setting."""
+    """Returns whether peak allocated would fit on some card, if the allocator has its defaults."""
     small = [entry for entry in estimate.gpus if not entry.fits]
     return any(map(_is_fragmented, small)) and estimate.config.alloc_conf is None
 
@@ -72,7 +72,7 @@ def _shortfall(entry: DeviceEstimate, config: StepConfig) -> str:
 
 
 def _same_samples(config: StepConfig, largest: int) -> str:
-    """How to keep the samples of one optimizer step with smaller micro-batches."""
+    """Returns how to keep the samples of one optimizer step with smaller micro-batches."""
     if config.mode is not Mode.TRAIN or largest >= config.batch_size:
         return ""
     micro = max(size for size in range(1, largest + 1) if config.batch_size % size == 0)
@@ -88,7 +88,7 @@ def _is_fragmented(entry: DeviceEstimate) -> bool:
 
 
 def _holds_activations(estimate: Estimate) -> bool:
-    """Whether saved activations are in the peak of a card that is too small; if known."""
+    """Returns whether saved activations are in the peak of a too small card; True: not known."""
     known = [e.peak_summary for e in estimate.gpus if not e.fits and e.peak_summary is not None]
     name = TensorCategory.SAVED_ACTIVATION.value
     return not known or any(b.by_category().get(name, 0) > _WORTH_BYTES for b in known)
@@ -114,7 +114,7 @@ def _takes_less(estimate: Estimate) -> list[str]:
 
 
 def _smaller_state(optimizer: str) -> list[str]:
-    """Other optimizers, in the place of one that keeps two values for each parameter."""
+    """Returns other optimizers, in place of one that keeps two values for each parameter."""
     kind = optimizer.partition(" (")[0]  # without "(fused)"
     sgd = f"--optimizer sgd (no state; {kind} keeps 2 {{}} a parameter)"
     if kind in _TWO_STATES:

@@ -1,6 +1,6 @@
 """The largest tensors at the peak, as a short table.
 
-In: Breakdown. Out: a renderable. Convention: alike tensors (same size, kind and place) share a row.
+In: Breakdown. Out: a renderable. Convention: tensors of the same kind and place share a row.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _ROWS = 5
 
 
 def largest_tensors(card: str, breakdown: Breakdown) -> RenderableType:
-    """The rows that hold most of the peak on `card`."""
+    """Returns the rows that hold most of the peak on `card`."""
     alike = Counter(_place(block) for block in breakdown.held)
     sizes: dict[tuple[str, str, str], int] = {}
     for block in breakdown.held:
@@ -38,12 +38,12 @@ def largest_tensors(card: str, breakdown: Breakdown) -> RenderableType:
 
 
 def _place(block: Held) -> tuple[str, str, str]:
-    """Category, what it is, and the user's line that asked for it."""
+    """Returns category, name or operator, and the user's line that allocated the block."""
     origin = block.origin
     name = ".".join(part for part in (origin.module, origin.tensor) if part)
     operator = origin.operator if not origin.tensor else ""
     if origin.source:
-        # One line of a loop makes many tensors: they are told together, by their operator.
+        # One line of a loop makes many tensors: they share a row, under their operator.
         return block.category.value, operator or name, _short(origin.source)
     return block.category.value, name or operator, ""
 

@@ -1,7 +1,7 @@
 """A CardComparison as a table for people, the best card first.
 
-In: CardComparison. Out: a renderable. Convention: plain ASCII; figures are rounded, and whoever
-needs them whole takes the JSON or the CSV.
+In: CardComparison. Out: a renderable. Convention: plain ASCII; figures are rounded; the JSON and
+the CSV have them whole.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _CARD = 1
 _LEFT = (_CARD, 2, 7)
 # Step, largest batch, bound by, batch, epoch, energy, money, samples/s.
 _LEFT_OUT_FIRST = (5, 3, 7, 4, 8, 9, 10, 6)
-_KEPT_BY = {RankBy.TIME: 6, RankBy.COST: 10, RankBy.ENERGY: 9}  # what it is ranked by stays
+_KEPT_BY = {RankBy.TIME: 6, RankBy.COST: 10, RankBy.ENERGY: 9}  # the column of the ranking stays
 
 
 def render(comparison: CardComparison, *, verbose: bool = False) -> RenderableType:
-    """The whole report: the best card, all cards, who was left out, prices, warnings, assumptions.
+    """Returns the report: the best card, all cards, those left out, prices, warnings, assumptions.
 
     With `verbose` it has notes on the figures too.
     """
@@ -50,7 +50,7 @@ def render(comparison: CardComparison, *, verbose: bool = False) -> RenderableTy
 
 
 def _verdict(comparison: CardComparison) -> list[tuple[str, Text]]:
-    """The best card that fits, what it is best at, and on how many cards it fits."""
+    """Returns the best card that fits, its ranked figure, and on how many cards the step fits."""
     number = sum(card.fits for card in comparison.cards)
     fits = f"fits on {number} of {len(comparison.cards)} cards"
     style = "bold green" if number else "bold red"
@@ -64,7 +64,7 @@ def _verdict(comparison: CardComparison) -> list[tuple[str, Text]]:
 
 
 def _value(card: ComparedCard, by: RankBy) -> str:
-    """What it is ranked by, in words: the cell of the table with its heading."""
+    """Returns the ranked figure in words: the cell of the table with its heading."""
     cell = _cells(0, card)[_KEPT_BY[by]].plain
     return f"about {cell} {'samples/s' if by is RankBy.TIME else 'an epoch'}"
 

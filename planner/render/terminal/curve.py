@@ -1,6 +1,6 @@
-"""A Curve for people: bars of throughput and memory against the batch, a table, what to take.
+"""A Curve for people: the batch to take, bars of throughput and memory, a table.
 
-In: Curve. Out: a renderable. Convention: plain ASCII, as well on a pipe; figures are rounded.
+In: Curve. Out: a renderable. Convention: plain ASCII, also on a pipe; figures are rounded.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _LEFT_OUT_FIRST = (6, 5, 1, 4)  # cost, J/sample, step, bound by
 
 
 def render(curve: Curve, *, verbose: bool = False) -> RenderableType:
-    """The whole report: recommendation, chart, table, warnings, assumptions; notes if `verbose`."""
+    """Returns the report: recommendation, chart, table, warnings, assumptions; `verbose`: notes."""
     parts: list[RenderableType] = [verdict_lines(_verdict(curve)), Text(), _heading(curve)]
     if curve.points:
         parts += [Text(), _Chart(curve), Text(), _table(curve)]
@@ -39,7 +39,7 @@ def render(curve: Curve, *, verbose: bool = False) -> RenderableType:
 
 
 def _verdict(curve: Curve) -> list[tuple[str, Text]]:
-    """What fits, which batch to take, and that there are warnings."""
+    """Returns the largest batch, the batch to take, and a line on warnings if there are any."""
     fits = any(point.fits for point in curve.points)
     best = recommendation(curve.points, curve.global_batch_size).sentence
     lines = [
@@ -78,7 +78,7 @@ def _knee(curve: Curve) -> str:
 
 
 def _marks(point: CurvePoint, curve: Curve) -> Text:
-    """What is special about one batch."""
+    """Returns the marks of one batch: knee, largest, recommended; or that it does not fit."""
     if not point.fits:
         return Text("does not fit", style="bold red")
     marked = (
@@ -119,7 +119,7 @@ class _Chart:
         batch = max(len("batch"), *(len(str(point.batch_size)) for point in points))
         speed = max(len(format_significant(point.samples_per_s)) for point in points)
         memory = max(len(_memory_size(point)) for point in points)
-        # Beside the bars: gaps between three columns, a blank before each figure, two fences.
+        # Next to the bars: gaps between three columns, a blank before each figure, two fences.
         free = width - batch - speed - memory - 2 * GAP - 4
         return max(_SHORTEST_BAR, min(_LONGEST_BAR, free // 2))
 

@@ -1,7 +1,7 @@
 """An Estimate as a table for people, made with rich.
 
 In: Estimate. Out: a renderable. Convention: the verdict is first; own words are plain ASCII and
-sizes are rounded; whoever needs bytes takes the JSON.
+sizes are rounded; the JSON has the bytes.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _GROUPS: tuple[tuple[str, ...], ...] = (
     ("cores needed", "workers", "host memory", "shared memory"),
     ("energy", "cost", "epoch", "epoch energy", "epoch cost"),
 )  # fmt: skip
-# Rows that explain another one: with --verbose alone.
+# Rows that explain another one: only with --verbose.
 _EXPLAINING = frozenset(
     ("peak allocated", "attention", "peak is in", *_PARTS_OF_PEAK, *_PARTS_OF_STEP, "next bound",
      "energy")
@@ -51,7 +51,7 @@ _EXPLAINING = frozenset(
 
 
 def render(estimate: Estimate, *, verbose: bool = False) -> RenderableType:
-    """The whole report: verdict, what was run, the cards, what does not fit, warnings, assumptions.
+    """Returns the report: verdict, the run, the cards, advice, warnings, assumptions.
 
     Rows and sentences that explain figures are left out without `verbose`.
     """
@@ -96,7 +96,7 @@ def _step_words(estimate: Estimate) -> list[str]:
 
 
 def _work(estimate: Estimate) -> tuple[str, ...]:
-    """How much there is to compute, where that could be counted."""
+    """Returns the FLOPs of the step in words, if they could be counted."""
     step = estimate.step
     if step is None:
         return ()
@@ -116,11 +116,11 @@ def _what_ifs(estimate: Estimate) -> tuple[str, ...]:
 
 
 class _CardTables:
-    """A column for each card, in as many tables as the width asks for."""
+    """A column for each card, in as many tables as the width needs."""
 
     def __init__(self, estimate: Estimate, *, verbose: bool) -> None:
         self._columns = [(entry.requested, _cells(entry)) for entry in estimate.gpus]
-        # Rows that at least one card has something to say in.
+        # Rows that are not empty for at least one card.
         known = [[label for label in group if self._is_known(label)] for group in _GROUPS]
         self._groups = [
             [label for label in group if verbose or label not in _EXPLAINING] for group in known
@@ -158,7 +158,7 @@ class _CardTables:
 
 
 def _cells(entry: DeviceEstimate) -> dict[str, Text]:
-    """Label and value of each row for one card; empty where there is nothing to say."""
+    """Returns label and value of each row for one card; empty where there is nothing to say."""
     used_bytes = entry.device_total_bytes + entry.reserve_bytes
     kept_free = format_bytes(entry.reserve_bytes) if entry.reserve_bytes else ""
     return {
@@ -185,7 +185,7 @@ def _cells(entry: DeviceEstimate) -> dict[str, Text]:
 
 
 def _outside(entry: DeviceEstimate) -> str:
-    """What libraries ask CUDA for themselves."""
+    """Returns the memory that libraries take from CUDA themselves."""
     if not entry.outside_bytes:
         return ""
     unified = f", {format_bytes(entry.managed_bytes)} unified" if entry.managed_bytes else ""
@@ -193,7 +193,7 @@ def _outside(entry: DeviceEstimate) -> str:
 
 
 def _breakdown_cells(entry: DeviceEstimate) -> dict[str, Text]:
-    """What the peak allocated is made of, a row for each category that any card may have."""
+    """Returns the parts of the peak allocated, a row for each category that any card may have."""
     found = entry.peak_summary
     sums = {} if found is None else found.by_category()
     where = "" if found is None else f"step {found.peak_step}, {found.peak_phase.value}"
@@ -207,7 +207,7 @@ def _breakdown_cells(entry: DeviceEstimate) -> dict[str, Text]:
 
 
 def _interval(entry: DeviceEstimate) -> str:
-    """Where the device total will lie, and in how many cases."""
+    """Returns the interval of the device total, and the share of cases within it."""
     if entry.device_total_interval_bytes is None:
         return ""
     low, high = map(format_bytes, entry.device_total_interval_bytes)

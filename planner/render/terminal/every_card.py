@@ -24,7 +24,7 @@ _LEFT_OUT_FIRST = (8, 7, 3)  # where the terminal is narrow
 
 
 def every_card(estimate: Estimate) -> RenderableType:
-    """The table; cards of one size are in the order of their names."""
+    """Returns the table; cards of one size are in the order of their names."""
     entries = sorted(estimate.gpus, key=lambda one: (one.usable_memory_bytes, one.requested))
     is_timed = any(entry.time is not None for entry in entries)
     shown = len(_COLUMNS) if is_timed else _COLUMNS.index("step time")

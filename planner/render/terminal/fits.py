@@ -19,11 +19,11 @@ _WORDS = {FitVerdict.FITS: "yes", FitVerdict.TIGHT: "yes, tight", FitVerdict.DOE
 
 
 def fits_cell(entry: DeviceEstimate) -> Text:
-    """yes; yes, tight; or no."""
+    """Returns yes; yes, tight; or no."""
     return Text(_WORDS[entry.verdict], style=STYLES[entry.verdict])
 
 
 def fits_cell_in_full(entry: DeviceEstimate) -> Text:
-    """The same, with what it takes too much."""
+    """Returns the same, with the memory that is missing."""
     cell = fits_cell(entry)
     return cell if entry.fits else cell.append(f", {format_bytes(entry.missing_bytes)} over")

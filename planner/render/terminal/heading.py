@@ -1,7 +1,7 @@
-"""The words on top of a report: how the step is run, and what the figures were made with.
+"""The words on top of a report: how the step is run, and the versions of the software.
 
-In: StepConfig, the weights' dtypes, Versions. Out: text. Convention: what is at its default is not
-said; of the weights it says what they are, not what was asked for.
+In: StepConfig, the weights' dtypes, Versions. Out: text. Convention: defaults are left out; the
+weights have their real dtypes, not the requested ones.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _DTYPES_SHOWN = 3
 
 
 def weight_words(config: StepConfig, weights: Sequence[WeightDtype]) -> str:
-    """The dtype of the weights, or how much there is of each, and of autocast."""
+    """Returns the dtype of the weights, or the size of each dtype, and the dtype of autocast."""
     if not weights:
         return config.precision_name
     names = [_SHORT.get(one.dtype, one.dtype) for one in weights]
@@ -41,7 +41,7 @@ def weight_words(config: StepConfig, weights: Sequence[WeightDtype]) -> str:
 def step_words(
     config: StepConfig, optimizer: str | None, weights: Sequence[WeightDtype]
 ) -> list[str]:
-    """How the step is run, without its batch; no optimizer is named where None is given."""
+    """Returns how the step is run, without its batch; `optimizer` None: none is named."""
     words = []
     if config.sequence_length is not None:
         words.append(f"sequence {config.sequence_length}")
@@ -56,7 +56,7 @@ def step_words(
 
 
 def after_backward(clip_grad_norm: float | None, ema: float | None) -> list[str]:
-    """What is done beside the optimizer's step, if anything."""
+    """Returns the work around the optimizer's step: clipping, EMA; often empty."""
     words = []
     if clip_grad_norm is not None:
         words.append(f"gradients clipped to norm {clip_grad_norm:g}")
@@ -66,7 +66,7 @@ def after_backward(clip_grad_norm: float | None, ema: float | None) -> list[str]
 
 
 def any_batch(config: StepConfig, weights: Sequence[WeightDtype]) -> str:
-    """One line on a step that is run at several batches."""
+    """Returns one line on a step that is run at several batches."""
     step = STEPS[config.mode]
     if config.accumulate > 1:
         step += f" with {config.accumulate} batches accumulated"
@@ -75,12 +75,12 @@ def any_batch(config: StepConfig, weights: Sequence[WeightDtype]) -> str:
 
 
 def values_line(values: ValuesResult) -> str:
-    """One line on the values that the step reads from the card."""
+    """Returns one line on the values that the step reads from the card."""
     return f"values read: {values.line}"
 
 
 def software(versions: Versions) -> str:
-    """One line on the software."""
+    """Returns one line on the software."""
     words = [f"torch {versions.torch}", f"CUDA {versions.cuda}"]
     if versions.cudnn is not None:
         words.append(f"cuDNN {versions.cudnn}")

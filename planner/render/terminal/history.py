@@ -1,7 +1,7 @@
 """Kept verifications as tables for people, made with rich.
 
 In: HistoryEntries. Out: renderables. Convention: own words are plain ASCII, sizes are rounded;
-whoever needs bytes takes the JSON.
+the JSON has the bytes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _HEADINGS = (
 
 
 def history_table(entries: Sequence[HistoryEntry]) -> RenderableType:
-    """A line for each entry, the oldest first."""
+    """Returns a line for each entry, the oldest first."""
     if not entries:
         return Text(_EMPTY)
     table = _table()
@@ -46,13 +46,13 @@ def history_table(entries: Sequence[HistoryEntry]) -> RenderableType:
 
 
 def _job(entry: HistoryEntry) -> list[str]:
-    """What was run, in words."""
+    """Returns the words for the run."""
     beside = after_backward(entry.clip_grad_norm, entry.ema)
     return [entry.target, entry.mode, entry.precision, f"batch {entry.batch_size}", *beside]
 
 
 def history_entry(entry: HistoryEntry) -> RenderableType:
-    """One entry: what was run, and each figure, predicted and measured."""
+    """Returns one entry: the run, and each figure, predicted and measured."""
     lines = (
         f"verification {entry.id} of {entry.recorded_at}",
         ", ".join(_job(entry)),

@@ -1,7 +1,7 @@
 """An Inspection as a table of modules for people, made with rich.
 
-In: Inspection. Out: a renderable. Convention: neighbours that are alike down to their innermost
-row, in class and in figures, share rows that show what one of them costs.
+In: Inspection. Out: a renderable. Convention: neighbours with the same classes and figures, down
+to their innermost row, share rows; these show the cost of one of them.
 """
 
 from __future__ import annotations
@@ -42,24 +42,24 @@ class _Row:
 
 @dataclass(slots=True, kw_only=True)
 class _Node:
-    """A module and what it holds."""
+    """A module and the modules in it."""
 
     module: ModuleCounts
     parts: list[_Node] = field(default_factory=list)
 
     @property
     def name(self) -> str:
-        """The last part of its path."""
+        """Returns the last part of its path."""
         return self.module.path.rpartition(".")[2]
 
     def shape(self) -> tuple[Any, ...]:
-        """All that makes two modules alike: everything but where they are."""
+        """Returns everything that equal modules have in common: all but the path."""
         figures = replace(self.module, path="")
         return (figures, tuple((part.name, part.shape()) for part in self.parts))
 
 
 def render(inspection: Inspection, *, verbose: bool = False) -> RenderableType:
-    """The whole report: totals, modules, how it was counted, assumptions; notes if `verbose`."""
+    """Returns the report: totals, modules, rules, assumptions; notes if `verbose`."""
     parts: list[RenderableType] = [_heading(inspection), Text(), _module_table(inspection)]
     sections = (("counted", _rules(inspection)),)
     return Group(*parts, *closing(sections, inspection, verbose=verbose))
@@ -129,7 +129,7 @@ def _intensity(flops_per_byte: float | None) -> str:
 
 
 def _tree(modules: Sequence[ModuleCounts]) -> _Node:
-    """The model with what it holds, from rows in which a holder comes first."""
+    """Returns the model with the modules in it, from rows in which an outer module comes first."""
     nodes = {module.path: _Node(module=module) for module in modules}
     for path, node in nodes.items():
         if path:
@@ -138,7 +138,7 @@ def _tree(modules: Sequence[ModuleCounts]) -> _Node:
 
 
 def _rows(nodes: Sequence[_Node]) -> Iterator[_Row]:
-    """Rows of neighbours and of what they hold, with those that are alike made one."""
+    """Yields the rows of neighbours and of the modules in them; equal neighbours share a row."""
     for _, alike in groupby(nodes, key=_Node.shape):
         group = list(alike)
         yield _Row(first=group[0].module, last=group[-1].name, number=len(group))

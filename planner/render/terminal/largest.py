@@ -13,7 +13,7 @@ _UNCONFIRMED = ", not confirmed"
 
 
 def largest_batch(entry: DeviceEstimate) -> str:
-    """How many samples fit."""
+    """Returns how many samples fit."""
     if entry.max_batch_size is None:
         return ""
     if entry.max_batch_size == 0:
@@ -22,20 +22,20 @@ def largest_batch(entry: DeviceEstimate) -> str:
 
 
 def largest_batch_in_full(entry: DeviceEstimate) -> str:
-    """The same, and whether no run has shown it; at the bound that goes without saying."""
+    """Returns the same, marked where no run has shown it; never marked at the search's bound."""
     known = entry.max_batch_confirmed is not False or entry.max_batch_is_bound
     return largest_batch(entry) + _UNCONFIRMED * (not known)
 
 
 def is_confirmed(entry: DeviceEstimate) -> str:
-    """Whether runs have shown the largest batch: it and the next one were run."""
+    """Returns whether runs have shown the largest batch: it and the next one were run."""
     if entry.max_batch_size is None:
         return ""
     return "yes" if entry.max_batch_confirmed else "no"
 
 
 def suggested_batch(entry: DeviceEstimate) -> str:
-    """How many samples fit at the upper end of the interval too, and the margin to the largest."""
+    """Returns how many samples fit at the upper end of the interval too, and the margin."""
     if entry.suggested_batch_size is None:
         return ""
     if entry.suggested_batch_size == 0:
@@ -46,7 +46,7 @@ def suggested_batch(entry: DeviceEstimate) -> str:
 
 
 def longest_sequence(entry: DeviceEstimate) -> str:
-    """How many tokens fit at the batch asked for."""
+    """Returns how many tokens fit at the requested batch."""
     if entry.max_sequence_length is None:
         return ""
     if not entry.max_sequence_length:

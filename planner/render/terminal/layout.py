@@ -1,6 +1,6 @@
-"""What reports share in form: a table that fits a narrow terminal, a titled list of sentences.
+"""Forms that reports share: a table that fits a narrow terminal, a titled list of sentences.
 
-In: rows, or sentences. Out: what rich can print. Convention: columns that do not fit are left out,
+In: rows, or sentences. Out: renderables. Convention: columns that do not fit are left out,
 the least important first.
 """
 
@@ -17,7 +17,7 @@ GAP = 2  # blanks between two columns
 
 
 class FittedTable:
-    """Columns are named by their position; `left` are aligned to the left, `folded` may wrap."""
+    """A table; columns are named by position, `left` ones are left-aligned, `folded` may wrap."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Remarked(Protocol):
 
 
 def counted(number: int, word: str) -> str:
-    """1 row, 2 rows."""
+    """Returns a number with its word: 1 row, 2 rows."""
     return f"{number} {word}{'' if number == 1 else 's'}"
 
 
@@ -80,9 +80,9 @@ def closing(
     verbose: bool,
     left_out: Sequence[str] = (),
 ) -> list[RenderableType]:
-    """The end of a report: `sections`, warnings, what was assumed; with `verbose` notes too.
+    """Returns the end of a report: `sections`, warnings, assumptions; with `verbose` notes too.
 
-    The last line names what is left out without it, among it what `left_out` says.
+    Without it the last line names the parts that are left out: `left_out`, and the notes.
     """
     notes = [text for text in result.assumptions if text in result.notes]
     assumed = [text for text in result.assumptions if text not in result.notes]
@@ -101,7 +101,7 @@ def closing(
 
 
 def verdict_lines(lines: Sequence[tuple[str, Text]]) -> RenderableType:
-    """What a report begins with: whom or what a verdict is on, and the verdict."""
+    """Returns the first lines of a report: each has a name and the verdict on it."""
     table = Table.grid(padding=(0, 1, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
@@ -111,14 +111,14 @@ def verdict_lines(lines: Sequence[tuple[str, Text]]) -> RenderableType:
 
 
 def warning_line(result: Remarked) -> list[tuple[str, Text]]:
-    """For the verdict: that there are warnings, which are far below."""
+    """Returns the line of a verdict that points to the warnings below; empty without any."""
     if not result.warnings:
         return []
     return [("warnings", Text(f"{len(result.warnings)}, see below", style="bold yellow"))]
 
 
 def titled_lists(sections: Sequence[tuple[str, Sequence[str]]]) -> list[RenderableType]:
-    """Each section that has lines, set off by an empty line."""
+    """Returns each section that has lines, after an empty line."""
     parts: list[RenderableType] = []
     for title, lines in sections:
         if lines:

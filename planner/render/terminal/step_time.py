@@ -1,4 +1,4 @@
-"""Step time, what holds it up, its host, its energy and its cost: rows of a card and a sentence.
+"""Step time, its bound, host, energy and cost: rows of a card, and a sentence.
 
 In: DeviceEstimate. Out: text by label, "" where there is nothing to say. Convention: plain ASCII;
 figures have three digits.
@@ -31,7 +31,7 @@ _LABELS = (
 
 
 def speed_rows(entry: DeviceEstimate) -> dict[str, str]:
-    """The rows of one card, in order; every card has all labels."""
+    """Returns the rows of one card, in order; every card has all labels."""
     rows = dict.fromkeys(_LABELS, "")
     if entry.time is not None:
         rows |= _time_rows(entry.time, fits=entry.fits)
@@ -43,7 +43,7 @@ def speed_rows(entry: DeviceEstimate) -> dict[str, str]:
 
 
 def faster(estimate: Estimate) -> tuple[str, ...]:
-    """The best change for each card, as a sentence; cards with the same one share it."""
+    """Returns a sentence with the best change of each card; cards with the same one share it."""
     cards: dict[str, list[str]] = {}
     for entry in estimate.gpus:
         if entry.time is not None and entry.time.gains:
@@ -55,7 +55,7 @@ def faster(estimate: Estimate) -> tuple[str, ...]:
 
 
 def bound_words(time: StepTime) -> str:
-    """What holds the step up, with its share of it where it is a matter of time."""
+    """Returns the bound of the step, with its share of the step time if it has one."""
     share = time.bottleneck.share
     name = time.bottleneck.bound.value
     return name if share is None else f"{name}, {format_percent(share, 1)}"
@@ -69,7 +69,7 @@ def _time_rows(time: StepTime, *, fits: bool) -> dict[str, str]:
         **{f"- {phase.value}": format_duration(seconds) for phase, seconds in time.phases_s},
         "bound": bound_words(time),
     }
-    # Of equal ends: the loader holds the step up, and hides how long the card takes.
+    # Equal ends: the step waits for the loader, which hides the time of the card.
     if time.interval_s is not None and time.interval_s[0] < time.interval_s[1]:
         low, high = map(format_duration, time.interval_s)
         covered = time.interval_coverage

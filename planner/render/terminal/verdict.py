@@ -1,7 +1,8 @@
-"""What a report of an estimate begins with: a sentence for each card, made of its rows.
+"""Begins the report of an estimate: a sentence for each card, made of its rows.
 
-In: Estimate. Out: names and sentences. Convention: no more is said than is known. Where the
-interval reaches over the limit it is "probably"; what was not searched or timed is left out.
+In: Estimate. Out: names and sentences. Convention: sentences are no surer than the figures. Where
+the interval reaches over the limit it is "probably"; a figure that was not searched or timed is
+left out.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _DRAWN = "(sizes rest on drawn numbers)"
 
 
 def verdict(estimate: Estimate) -> list[tuple[str, Text]]:
-    """A line for each card, or one for all cards of a survey; then what may help, and warnings."""
+    """Returns a line for each card, or one for a survey; then changes that may help, warnings."""
     is_drawn = estimate.values.are_decided
     if estimate.is_survey:
         lines = [("all cards", _of_all(estimate.gpus, is_drawn=is_drawn))]
@@ -42,7 +43,7 @@ def verdict(estimate: Estimate) -> list[tuple[str, Text]]:
 
 
 def fit_words(entry: DeviceEstimate, *, is_drawn: bool = False) -> str:
-    """Whether it fits, with the sizes, and how sure that is; `is_drawn`: drawn numbers decided."""
+    """Returns whether it fits, the sizes and how sure it is; `is_drawn`: drawn numbers decided."""
     return f"{shown.fit_words(entry, is_drawn=is_drawn)}, {_sizes(entry)}" + (
         f" {_DRAWN}" if is_drawn else ""
     )
@@ -84,7 +85,7 @@ def _largest(entry: DeviceEstimate) -> str:
 
 
 def _speed(entry: DeviceEstimate) -> str:
-    """Nothing of a step that does not fit, or that could not be timed: a warning says why."""
+    """Returns the speed; "" if the step does not fit, or has no time (a warning says why)."""
     if entry.time is None or not entry.fits:
         return ""
     return ", ".join((_rate(entry.time), *_limits(entry.time)))
@@ -104,7 +105,7 @@ def _limits(time: StepTime) -> list[str]:
 
 
 def _host(entry: DeviceEstimate) -> list[str]:
-    """What the host has no room for."""
+    """Returns the memories of the host that are too small."""
     if entry.host is None:
         return []
     rooms = (("host memory", entry.host.ram_room), ("shared memory", entry.host.shm_room))
@@ -113,7 +114,7 @@ def _host(entry: DeviceEstimate) -> list[str]:
 
 
 def _of_all(cards: Sequence[DeviceEstimate], *, is_drawn: bool) -> Text:
-    """On how many of them it fits, the smallest and the fastest of these."""
+    """Returns on how many cards the step fits, and the smallest and the fastest of these."""
     fitting = [card for card in cards if card.fits]
     sure = [card for card in fitting if card.verdict is FitVerdict.FITS]
     text = f"fits on {len(sure)} of {len(cards)} cards"
@@ -136,7 +137,7 @@ def _of_all(cards: Sequence[DeviceEstimate], *, is_drawn: bool) -> Text:
 
 
 def _fastest(fitting: Sequence[DeviceEstimate]) -> str:
-    """Nothing where several read the same."""
+    """Returns the fastest card; "" if several have the same rounded rate."""
     timed = [(card.time.samples_per_s, card.requested) for card in fitting if card.time is not None]
     fastest = max(timed, default=None)
     if fastest is None:

@@ -1,7 +1,7 @@
 """A Verification as tables for people, made with rich.
 
-In: Verification. Out: a renderable. Convention: plain ASCII, rounded sizes; whoever needs bytes
-takes the JSON.
+In: Verification. Out: a renderable. Convention: plain ASCII, rounded sizes; the JSON has the
+bytes.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _IN_VERDICT = ("max_batch_size", "device_total_bytes")
 
 
 def render(verification: Verification, *, verbose: bool = False) -> RenderableType:
-    """The whole report: verdict, what was run, both sides, the probes; notes if `verbose`."""
+    """Returns the report: verdict, the run, both sides, the probes; notes if `verbose`."""
     sections = (
         ("not confirmed", verification.complaints),
         ("bound", (verification.bound,) if verification.bound else ()),
@@ -120,7 +120,7 @@ def _probes(verification: Verification) -> Table:
 
 
 def _short(probe: ProbeRecord) -> str:
-    """What ended it, where its outcome does not say enough; the JSON has all of it."""
+    """Returns the cause of its end, if the outcome is not clear enough; the JSON has all of it."""
     if probe.outcome in (ProbeOutcome.FITS, ProbeOutcome.OOM):
         return ""
     return probe.detail[:_DETAIL]
@@ -134,7 +134,7 @@ def _table(*titles: str) -> Table:
 
 
 def _verdict(verification: Verification) -> list[tuple[str, Text]]:
-    """Whether the prediction held, with its two main figures on both sides."""
+    """Returns whether the prediction is confirmed, with its two main figures on both sides."""
     if not verification.is_confirmed:
         text = Text("not confirmed", style="bold red")
     elif verification.predicted.max_batch_size is None:
