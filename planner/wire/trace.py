@@ -308,5 +308,5 @@ class StepTrace:
 
 
 def weight_dtypes(trace: StepTrace) -> tuple[WeightDtype, ...]:
-    """The parameters of the model by dtype; none where it was not built."""
+    """Returns the parameters of the model by dtype; none where it was not built."""
     return () if trace.counts is None else trace.counts.weight_dtypes

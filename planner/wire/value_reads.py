@@ -126,7 +126,7 @@ def values_state(reads: Iterable[ValueRead]) -> ValuesState:
 
 
 def deciding(reads: Iterable[ValueRead]) -> tuple[ValueRead, ...]:
-    """The reads in which a drawn number decided a size or a branch."""
+    """Returns the reads in which a drawn number decided a size or a branch."""
     return tuple(
         read
         for read in reads

@@ -57,7 +57,7 @@ def _convolution_backward_flops(
 
 
 def _cudnn_rnn_flops(input: Any, weight: Any, weight_stride0: int, *_: Any, **__: Any) -> int:
-    """Every matrix of every layer and direction multiplies each time step of each sample.
+    """Returns every matrix of every layer and direction multiplies each time step of each sample.
 
     `weight_stride0` tensors belong together: two matrices, two biases where there are any, and the
     matrix of a projection. Under autocast all have two dimensions, the second of them 1.
@@ -79,7 +79,7 @@ def _cudnn_rnn_backward_flops(
 
 
 def _grouped_matmul_flops(left: Any, right: Any, *_: Any, **__: Any) -> int:
-    """Rows (T, K) that have one matrix of (E, K, N) each; or groups of (K, T) with (T, N)."""
+    """Returns rows (T, K) that have one matrix of (E, K, N) each; or groups of (K, T) with (T, N)."""
     return int(2 * left.numel() * right.shape[-1])
 
 
@@ -93,7 +93,7 @@ if hasattr(_ATEN, "_grouped_mm"):  # from torch 2.8 on
 
 
 def has_formula(func: Any) -> bool:
-    """Whether FLOPs of the operator overload `func` can be counted."""
+    """Returns whether FLOPs of the operator overload `func` can be counted."""
     packet = func._overloadpacket
     return packet in _OWN or packet in flop_registry
 

@@ -12,7 +12,7 @@ _ELLIPSIS = "..."
 
 
 def contraction_multiply_adds(equation: str, shapes: Sequence[tuple[int, ...]]) -> float:
-    """Multiply-adds of "ij,jk->ik" and the like.
+    """Returns multiply-adds of "ij,jk->ik" and the like.
 
     Two operands take one multiply-add for each combination of their indices; what no later operand
     and no output needs is summed before the next. A single operand is only summed: half as much.

@@ -54,7 +54,7 @@ class CountedStep:
 
 
 def counted_step(plan: loop.StepPlan, choose_optimizer: Callable[[], Any | None]) -> CountedStep:
-    """Run a step of `plan`, which has no optimizer, and after it a counted one with its optimizer.
+    """Runs a step of `plan`, which has no optimizer, and after it a counted one with its optimizer.
 
     A step that is the user's own has its optimizers in both.
 
@@ -150,5 +150,5 @@ class _StepWatch(Watch):
 
 
 def _cut_off(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor without what computed it, for a second forward."""
+    """Returns the tensor without what computed it, for a second forward."""
     return tensor.detach().requires_grad_(tensor.requires_grad)

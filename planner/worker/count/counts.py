@@ -59,7 +59,7 @@ class NotTraceableError(Exception):
 
 
 def count_forward(model: nn.Module, call: ModelCall) -> ForwardCounts:
-    """Trace the forward and add up what its operators cost.
+    """Traces the forward and add up what its operators cost.
 
     Raises:
         NotTraceableError: torch.jit cannot trace this model or these inputs.
@@ -95,7 +95,7 @@ def _analysis(traced: nn.Module, tensors: tuple[torch.Tensor, ...]) -> Any:
 
 
 def _both(flops: Handle, activations: Handle | None) -> Callable[[Values, Values], Counter[str]]:
-    """A handle that gives both counts by name, as fvcore lets handles do."""
+    """Returns a handle that gives both counts by name, as fvcore lets handles do."""
 
     def handle(inputs: Values, outputs: Values) -> Counter[str]:
         counted: Counter[str] = Counter({_FLOPS: _total(flops(inputs, outputs))})
@@ -107,7 +107,7 @@ def _both(flops: Handle, activations: Handle | None) -> Callable[[Values, Values
 
 
 def _total(count: Any) -> Any:
-    """A count, or the sum of a handle's counts by name."""
+    """Returns a count, or the sum of a handle's counts by name."""
     return sum(count.values()) if isinstance(count, Mapping) else count
 
 

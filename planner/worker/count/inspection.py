@@ -39,7 +39,7 @@ from planner.worker.target.unloadable import library_error
 def inspect_model(
     source: ModelSource, config: StepConfig, device: torch.device, depth: int
 ) -> ModelCounts:
-    """Count what one training step with `config.batch_size` samples costs.
+    """Counts what one training step with `config.batch_size` samples costs.
 
     Raises:
         TargetError: the target says nothing about its input.
@@ -109,7 +109,7 @@ def _inspect(
 
 
 def _resident_bytes() -> int:
-    """Pages of this process that are in RAM."""
+    """Returns pages of this process that are in RAM."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 

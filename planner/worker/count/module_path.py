@@ -16,7 +16,7 @@ from torch import fx, nn
 
 
 def takes_hooks(module: nn.Module) -> bool:
-    """Whether a module can be watched: a scripted one cannot."""
+    """Returns whether a module can be watched: a scripted one cannot."""
     return not isinstance(module, torch.jit.ScriptModule)
 
 
@@ -72,7 +72,7 @@ class FxRun:
     def __init__(
         self, model: nn.Module, arguments: tuple[Any, ...], keywords: Mapping[str, Any]
     ) -> None:
-        """Trace `model` symbolically for this call.
+        """Traces `model` symbolically for this call.
 
         Raises:
             Exception: whatever symbolic tracing raises; its subject is Python code of the user.
@@ -90,7 +90,7 @@ class FxRun:
         self._graph = fx.symbolic_trace(model, concrete_args=fixed or None)
 
     def __call__(self, path: ModulePath) -> Any:
-        """Run the graph; `path` follows it."""
+        """Runs the graph; `path` follows it."""
         return _ByNode(self._graph, path).run(*self._values)
 
 

@@ -71,7 +71,7 @@ class Watched:
 
 
 def module_table(forward: Forward, depth: int, watched: Watched | None = None) -> Table:
-    """Rows of all modules down to `depth` (0: the model alone).
+    """Returns rows of all modules down to `depth` (0: the model alone).
 
     `watched` spares a run of the forward, where one has been watched that tells enough.
 
@@ -172,7 +172,7 @@ def _counted(forward: Forward) -> tuple[ForwardCounts | None, str]:
 
 
 def _hides_work(counts: ForwardCounts, tally: Tally) -> bool:
-    """Whether calls of the model's own autograd functions and the like hide products from fvcore.
+    """Returns whether calls of the model's own autograd functions and the like hide products from fvcore.
 
     They are opaque to a jit trace, and visible to an observer.
     """
@@ -186,7 +186,7 @@ def _computing(calls: Mapping[str, int]) -> dict[str, int]:
 
 
 def _cumulated(own: Mapping[str, int]) -> Counter[str]:
-    """Sums of modules with all that is in them."""
+    """Returns sums of modules with all that is in them."""
     total: Counter[str] = Counter()
     for path, count in own.items():
         for holder in _holders(path):

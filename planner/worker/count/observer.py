@@ -50,7 +50,7 @@ _CARD = torch._C.DispatchKey.CUDA
 
 
 def _is_composite(func: Any) -> bool:
-    """Whether an operator is made of others where it runs: below autograd, in inference alone.
+    """Returns whether an operator is made of others where it runs: below autograd, in inference alone.
 
     One that has a kernel of the card beside that (silu_backward) is not. Not asked is
     func.decompose(), which would take Python's replacement for a kernel there is.
@@ -130,7 +130,7 @@ class SavedStorages:
         return tensor
 
     def size_bytes(self, path: str) -> int:
-        """Bytes that a module and all within it keep, each storage once."""
+        """Returns bytes that a module and all within it keep, each storage once."""
         within = f"{path}."
         kept = {
             identity: storage.nbytes()

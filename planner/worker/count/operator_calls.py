@@ -47,7 +47,7 @@ class OperatorCosts:
     def of(
         self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
     ) -> OperatorCall:
-        """The call of the overload `func` that has given `out`."""
+        """Returns the call of the overload `func` that has given `out`."""
         seen: set[int] = set()  # a tensor that comes twice is read once
         key = (func, _layout(args, seen), _layout(kwargs, seen), len(seen), _layout(out, set()))
         try:
@@ -62,7 +62,7 @@ class OperatorCosts:
 def operator_records(
     calls: Sequence[tuple[Phase, OperatorCall]], device: torch.device
 ) -> tuple[OperatorRecord, ...]:
-    """Alike calls as one record each, in order of first appearance: those with a kernel there."""
+    """Returns alike calls as one record each, in order of first appearance: those with a kernel there."""
     same = Counter((phase, id(call)) for phase, call in calls)  # cheaper to hash than their values
     folded: Counter[tuple[Phase, OperatorCall]] = Counter()
     for phase, call in {(phase, id(call)): (phase, call) for phase, call in calls}.values():
@@ -133,7 +133,7 @@ def _is_channels_last(tensor: torch.Tensor) -> bool:
 
 
 def _layout(tree: Any, seen: set[int]) -> Any:
-    """All of an argument that its cost depends on. Tensors met are added to `seen`."""
+    """Returns all of an argument that its cost depends on. Tensors met are added to `seen`."""
     if isinstance(tree, torch.Tensor):
         seen.add(id(tree))
         strides = tree.stride() if tree.layout is torch.strided else tree.layout

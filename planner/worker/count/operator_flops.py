@@ -30,12 +30,12 @@ _CELL_FLOPS = {"lstm": 13, "gru": 10, "rnn_tanh": 2, "rnn_relu": 2}
 
 
 def shape(value: Any) -> tuple[int, ...] | None:
-    """Sizes of a tensor in the graph; None for what is no tensor."""
+    """Returns sizes of a tensor in the graph; None for what is no tensor."""
     return tuple(value.type().sizes()) if value.isCompleteTensor() else None
 
 
 def sizes(value: Any) -> tuple[int, ...]:
-    """Sizes of what must be a tensor.
+    """Returns sizes of what must be a tensor.
 
     Raises:
         ValueError: it is none, so the formula does not fit this call.
@@ -47,12 +47,12 @@ def sizes(value: Any) -> tuple[int, ...]:
 
 
 def items(value: Any) -> list[Any]:
-    """Values of a list in the graph."""
+    """Returns values of a list in the graph."""
     return list(value.node().inputs())
 
 
 def is_list(value: Any) -> bool:
-    """Whether a value is a list made in the graph."""
+    """Returns whether a value is a list made in the graph."""
     return bool(value.node().kind() == "prim::ListConstruct")
 
 
@@ -104,7 +104,7 @@ def rms_norm(inputs: Values, outputs: Values) -> float:
 
 
 def matmul(inputs: Values, outputs: Values) -> float:
-    """Each element of the output is a sum over the last dimension of the first factor."""
+    """Returns each element of the output is a sum over the last dimension of the first factor."""
     return prod(sizes(outputs[0])) * sizes(inputs[0])[-1]
 
 
@@ -116,7 +116,7 @@ def added_matmul(inputs: Values, outputs: Values) -> float:
 
 
 def convolution(inputs: Values, outputs: Values) -> float:
-    """Each element of the output sums over a filter: weight is (out, in / groups, *kernel)."""
+    """Returns each element of the output sums over a filter: weight is (out, in / groups, *kernel)."""
     return prod(sizes(outputs[0])) * prod(sizes(inputs[1])[1:])
 
 
@@ -140,7 +140,7 @@ def einsum(inputs: Values, outputs: Values) -> float:
 
 
 def tensordot(inputs: Values, outputs: Values) -> float:
-    """Each element of the output sums over the dimensions that are contracted."""
+    """Returns each element of the output sums over the dimensions that are contracted."""
     first = sizes(inputs[0])
     contracted: list[int] = [first[dimension.toIValue()] for dimension in items(inputs[2])]
     return prod(sizes(outputs[0])) * prod(contracted)
@@ -158,7 +158,7 @@ def distance(inputs: Values, outputs: Values) -> float:
 
 
 def average_pool(inputs: Values, outputs: Values) -> float:
-    """Each element of the output sums over a window."""
+    """Returns each element of the output sums over a window."""
     window: list[int] = [size.toIValue() for size in items(inputs[1])]
     output = sizes(outputs[0])
     full = window * (len(output) - 2) if len(window) == 1 else window
@@ -187,7 +187,7 @@ def recurrent(kind: str) -> Handle:
 
 
 def fused_cell(kind: str, gates: int) -> Handle:
-    """The gates of a cell whose products were made before: (batch, gates x units)."""
+    """Returns the gates of a cell whose products were made before: (batch, gates x units)."""
 
     def handle(inputs: Values, outputs: Values) -> float:
         return _SINGLE * _CELL_FLOPS[kind] * prod(sizes(inputs[0])) / gates

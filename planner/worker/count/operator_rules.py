@@ -133,7 +133,7 @@ ACTIVATIONS = tuple(
 
 
 def flop_handles() -> dict[str, Handle]:
-    """Operators by the name that a trace gives them, with their formulas."""
+    """Returns operators by the name that a trace gives them, with their formulas."""
     handles: dict[str, Handle] = {}
     for name in _ELEMENTWISE:
         handles[name] = handles[f"{name}_"] = formulas.per_output(1)
@@ -146,7 +146,7 @@ def flop_handles() -> dict[str, Handle]:
 
 
 def free_operators() -> tuple[str, ...]:
-    """Operators that are no FLOPs, in place or not. fvcore ignores a few more of its own."""
+    """Returns operators that are no FLOPs, in place or not. fvcore ignores a few more of its own."""
     return tuple(f"aten::{name}{mark}" for name in _FREE for mark in ("", "_"))
 
 
@@ -154,7 +154,7 @@ _ELEMENT_BY_ELEMENT = frozenset((*_ELEMENTWISE, *_MORE, *_REDUCTIONS, *_FREE, *_
 
 
 def is_elementwise(name: str) -> bool:
-    """Whether an operator costs no more than a few operations for each element.
+    """Returns whether an operator costs no more than a few operations for each element.
 
     `name` is that of an operator as it is called, below autograd: aten::_foreach_addcdiv_,
     aten::native_layer_norm_backward.

@@ -26,7 +26,7 @@ _NOTHING_MOVED = (
 def moved_bytes(
     func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
 ) -> tuple[int, int]:
-    """Bytes read and bytes written by one call of the operator overload `func`."""
+    """Returns bytes read and bytes written by one call of the operator overload `func`."""
     name = func._schema.name.rpartition("::")[2].removeprefix("_foreach_")
     if name in _NOTHING_MOVED or torch.Tag.inplace_view in func.tags:
         return 0, 0
@@ -50,7 +50,7 @@ def moved_bytes(
 
 
 def occupied_bytes(tensor: torch.Tensor) -> int:
-    """Bytes behind the elements of a tensor; an expanded one has fewer than elements."""
+    """Returns bytes behind the elements of a tensor; an expanded one has fewer than elements."""
     elements = tensor.numel()
     if elements and tensor.layout is torch.strided:
         steps = zip(tensor.shape, tensor.stride(), strict=True)
@@ -59,7 +59,7 @@ def occupied_bytes(tensor: torch.Tensor) -> int:
 
 
 def tensors_of(tree: Any) -> Iterator[torch.Tensor]:
-    """Tensors among the arguments or results of an operator."""
+    """Yields tensors among the arguments or results of an operator."""
     if isinstance(tree, torch.Tensor):
         yield tree
     elif isinstance(tree, (tuple, list)):
@@ -73,7 +73,7 @@ def tensors_of(tree: Any) -> Iterator[torch.Tensor]:
 def _changed(
     func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """Arguments that the operator writes to; and those of them that only take a result (out=)."""
+    """Returns arguments that the operator writes to; and those of them that only take a result (out=)."""
     changed: list[torch.Tensor] = []
     results: list[torch.Tensor] = []
     if not func._schema.is_mutable:
@@ -91,7 +91,7 @@ def _changed(
 
 
 def _argument(name: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The argument of that name; None without one."""
+    """Returns the argument of that name; None without one."""
     names = [argument.name for argument in func._schema.arguments]
     if name not in names:
         return None

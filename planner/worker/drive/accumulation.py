@@ -18,7 +18,7 @@ MOST_RUN = 64
 
 
 def shortened(config: StepConfig) -> StepConfig:
-    """The step with at most MOST_RUN micro-batches."""
+    """Returns the step with at most MOST_RUN micro-batches."""
     return replace(config, accumulate=min(config.accumulate, MOST_RUN))
 
 
@@ -46,7 +46,7 @@ class Accumulation:
         )
 
     def warnings(self) -> tuple[str, ...]:
-        """Whether that is wrong."""
+        """Returns whether that is wrong."""
         seen = self._allocated_bytes
         if len(seen) < MOST_RUN:
             return ()

@@ -52,7 +52,7 @@ def plan_batch(
     real_values: bool = False,
     with_target: bool = False,
 ) -> BatchPlan:
-    """Find out once what a batch looks like; with `real_values` each has those of build_batch.
+    """Finds out once what a batch looks like; with `real_values` each has those of build_batch.
 
     `with_target` puts a target of zeros behind the inputs named in the call.
 
@@ -223,7 +223,7 @@ def _leading_dimension_warnings(template: Any, batch_size: int) -> tuple[str, ..
 
 
 def _leading(tree: Any, batch_size: int, path: str = "") -> Iterator[tuple[str, torch.Tensor]]:
-    """The tensors whose leading dimension should be the batch.
+    """Yields the tensors whose leading dimension should be the batch.
 
     Not those of a list with an item for each sample, and not those of an object that has as many
     samples by its own account.

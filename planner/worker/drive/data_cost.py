@@ -43,7 +43,7 @@ class _Timed:
 
 
 def measure_data(source: ModelSource, seconds: float) -> DataCost:
-    """Build the data set and time its items for about `seconds`, after a warm-up.
+    """Builds the data set and time its items for about `seconds`, after a warm-up.
 
     Raises:
         TargetError: the model file has no build_dataset.
@@ -81,7 +81,7 @@ def _measure(build_dataset: Callable[[], Any], seconds: float) -> DataCost:
 
 
 def _items(dataset: Any) -> Iterator[Any]:
-    """Items without end where there is a length, else what iteration gives."""
+    """Yields items without end where there is a length, else what iteration gives."""
     if hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__"):
         length = len(dataset)
         order = random.Random(_SEED).sample(range(length), min(length, _MOST_ITEMS))
@@ -112,7 +112,7 @@ def _timed(items: Iterator[Any], seconds: float, least: int) -> _Timed:
 
 
 def _collated(items: list[Any]) -> tuple[int | None, float | None]:
-    """Bytes of an item and CPU seconds to collate it; None where default_collate refuses."""
+    """Returns bytes of an item and CPU seconds to collate it; None where default_collate refuses."""
     times_s = []
     with suppress(Exception):  # a data set with a collate_fn of its own is no failure
         item_bytes = sum(tensor.nbytes for _, tensor in tensors_in(default_collate(items[-1:])))

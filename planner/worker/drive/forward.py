@@ -18,7 +18,7 @@ _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_O
 
 
 def call(model: nn.Module, batch: Any, required: int) -> Any:
-    """Run the forward; `required` is `required_inputs(model)`."""
+    """Runs the forward; `required` is `required_inputs(model)`."""
     if isinstance(batch, Mapping):
         return model(**batch)
     if _is_sequence(batch):
@@ -27,14 +27,14 @@ def call(model: nn.Module, batch: Any, required: int) -> Any:
 
 
 def target_of(batch: Any, required: int) -> Any | None:
-    """The item of the batch that is not passed to the model: the target. None: there is none."""
+    """Returns the item of the batch that is not passed to the model: the target. None: there is none."""
     if _is_sequence(batch) and _taken(batch, required) < len(batch):
         return batch[-1]
     return None
 
 
 def required_inputs(model: nn.Module) -> int:
-    """Positional parameters of forward without a default, at least 1."""
+    """Returns positional parameters of forward without a default, at least 1."""
     forward = original(model).forward  # torch.compile hides it behind *args
     try:
         parameters = inspect.signature(forward).parameters.values()

@@ -87,7 +87,7 @@ def from_inputs(inputs: tuple[InputSpec, ...], batch_size: int, *, with_target: 
 
 
 def batch_from_dataset(source: ModelSource, config: StepConfig) -> tuple[Any, str]:
-    """The first items of the user's data set, collated, and a sentence on it.
+    """Returns the first items of the user's data set, collated, and a sentence on it.
 
     They are taken again from the first on where the data set has fewer than the batch.
 
@@ -187,7 +187,7 @@ class _LargeWithoutValues(TorchFunctionMode):
 
 
 def _on_cpu(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Whether a factory called so makes a tensor on the CPU."""
+    """Returns whether a factory called so makes a tensor on the CPU."""
     device = kwargs.get("device")
     if device is not None:
         return torch.device(device).type == "cpu"

@@ -45,7 +45,7 @@ def job_of(
     *,
     real_values: bool = False,
 ) -> Job:
-    """The job of this target.
+    """Returns the job of this target.
 
     Raises:
         UsageError: an option that a step of this kind has no place for.
@@ -125,7 +125,7 @@ def _check(config: StepConfig, step: str) -> None:
 
 
 def _unused(config: StepConfig) -> tuple[str, ...]:
-    """Options that are the step's own matter."""
+    """Returns options that are the step's own matter."""
     notes = []
     if config.precision is Precision.AMP_FP16:
         notes.append(

@@ -30,7 +30,7 @@ _PLACED = "_DeviceDtypeModuleMixin"  # keeps device and dtype, which its .to() w
 
 
 def is_module(model: nn.Module) -> bool:
-    """Whether its class is a LightningModule's with a training_step of its own."""
+    """Returns whether its class is a LightningModule's with a training_step of its own."""
     kind = type(model)
     has_class = any(base.__name__ == _CLASS for base in kind.__mro__)
     return has_class and all(
@@ -39,7 +39,7 @@ def is_module(model: nn.Module) -> bool:
 
 
 def completed(build_model: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
-    """The same, with what Lightning would let the module build before it is placed."""
+    """Returns the same, with what Lightning would let the module build before it is placed."""
 
     def build() -> nn.Module:
         model = build_model()
@@ -51,7 +51,7 @@ def completed(build_model: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
 
 
 def wants_target(source: ModelSource, config: StepConfig, model: nn.Module) -> bool:
-    """Whether the inputs named in the call are forward's alone, and training_step unpacks more.
+    """Returns whether the inputs named in the call are forward's alone, and training_step unpacks more.
 
     The first thing that it does with its batch tells: nothing is computed for it.
     """
@@ -130,7 +130,7 @@ class Steps:
         return bool(getattr(self._model, "automatic_optimization", True))
 
     def description(self, optimizer: str | None) -> str:
-        """A sentence on where the step comes from; None: the optimizer is the module's own."""
+        """Returns a sentence on where the step comes from; None: the optimizer is the module's own."""
         source = optimizer or f"{self.name}.configure_optimizers"
         how = "" if self.is_automatic else ", which steps by itself (manual optimization)"
         return (
@@ -216,7 +216,7 @@ class Steps:
         return result
 
     def _loss(self, result: Any) -> torch.Tensor | None:
-        """The loss as Lightning finds it, over the number of micro-batches.
+        """Returns the loss as Lightning finds it, over the number of micro-batches.
 
         Raises:
             ModelError: there is no loss in it that backward can start from.
@@ -233,7 +233,7 @@ class Steps:
 
 
 def training_step(model: nn.Module, batch: Any, index: int) -> Any:
-    """The module's own: training_step(batch, batch_idx), or training_step(batch)."""
+    """Returns the module's own: training_step(batch, batch_idx), or training_step(batch)."""
     step: Any = model.training_step
     code = getattr(step, "__code__", None)
     if code is not None and code.co_argcount == 2 and not code.co_flags & inspect.CO_VARARGS:

@@ -55,7 +55,7 @@ class StepPlan:
 
 
 def train(plan: StepPlan, default_loss: DefaultLoss, on_step: Callable[[int], None]) -> None:
-    """Run the training steps; `on_step(number)` is called after each, from 1 on."""
+    """Runs the training steps; `on_step(number)` is called after each, from 1 on."""
     origin = "the default loss" if plan.training_step is None else plan.origin
     # output and loss are never read across steps: being bound keeps them alive, as in any loop
     batch = target = output = loss = None
@@ -118,7 +118,7 @@ def _around_backward(plan: StepPlan) -> Callable[[], AbstractContextManager[obje
 
 
 def infer(plan: StepPlan, on_step: Callable[[int], None]) -> None:
-    """Run the forward, or the user's inference_step, as often as there are steps."""
+    """Runs the forward, or the user's inference_step, as often as there are steps."""
     plan.model.eval()
     batch = output = None
     with torch.inference_mode():
@@ -137,7 +137,7 @@ def infer(plan: StepPlan, on_step: Callable[[int], None]) -> None:
 
 
 def _collect_first(number: int) -> None:
-    """Drop the garbage of the first step: what is imported in it leaves cycles through frames."""
+    """Drops the garbage of the first step: what is imported in it leaves cycles through frames."""
     if number == 1:
         gc.collect()
 

@@ -37,13 +37,13 @@ class DefaultLoss:
         self._rows = 0  # of the first output: not the batch, where the model folds it
 
     def target_for(self, given: Any | None, device: torch.device) -> Any | None:
-        """The target that belongs to a new batch: the batch's own, or the one that is made."""
+        """Returns the target that belongs to a new batch: the batch's own, or the one that is made."""
         if self.kind is LossKind.CROSS_ENTROPY_ZEROS:
             return torch.zeros(self._rows, dtype=torch.int64, device=device)
         return given
 
     def __call__(self, output: Any, target: Any | None) -> tuple[torch.Tensor, Any | None]:
-        """The loss, and the target (made here when the first output shows that it is needed).
+        """Returns the loss, and the target (made here when the first output shows that it is needed).
 
         Raises:
             ModelError: the output holds no float tensor.
@@ -73,7 +73,7 @@ class DefaultLoss:
 
 
 def check_loss(loss: Any, origin: str) -> torch.Tensor:
-    """The loss itself when backward() can start from it.
+    """Returns the loss itself when backward() can start from it.
 
     Raises:
         ModelError: not a scalar tensor that requires grad; says what it was and what to return.

@@ -54,7 +54,7 @@ def measure(
     *,
     real_values: bool = False,
 ) -> StepTrace:
-    """Build the model, run `config.steps` steps on `device` and report the peaks.
+    """Builds the model, run `config.steps` steps on `device` and report the peaks.
 
     With `real_values` weights and batches hold what the user's code gives them.
 
@@ -68,7 +68,7 @@ def measure(
 def record_requests(
     source: ModelSource, config: StepConfig, device: torch.device
 ) -> tuple[StepTrace, RequestLog | None]:
-    """The same run, and each request to the allocator; None where they could not be recorded.
+    """Returns the same run, and each request to the allocator; None where they could not be recorded.
 
     Raises:
         TargetError: the target says nothing about its input.
@@ -86,7 +86,7 @@ def record(
     *,
     real_values: bool = False,
 ) -> tuple[StepTrace, AllocationTrace | None]:
-    """The same run, and what each request to the allocator was for; None as above.
+    """Returns the same run, and what each request to the allocator was for; None as above.
 
     Raises:
         TargetError: the target says nothing about its input.
@@ -226,7 +226,7 @@ def _run_steps(plan: loop.StepPlan, recorder: peaks.PeakRecorder, log: _Log) -> 
 
 
 def _finish_lazy_modules(plan: loop.StepPlan, log: StepLog) -> None:
-    """Let lazy modules see an input before an optimizer needs their parameters."""
+    """Lets lazy modules see an input before an optimizer needs their parameters."""
     number = meta.lazy_parameters(plan.model)
     if not number:
         return

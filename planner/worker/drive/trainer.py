@@ -87,7 +87,7 @@ class Stepper:
         self.optimizer = optimizer
 
     def step(self, closure: Callable[[], Any] | None = None, **kwargs: Any) -> Any:
-        """A step, with the closure before what only follows it (unscaling, clipping)."""
+        """Returns a step, with the closure before what only follows it (unscaling, clipping)."""
         return self._trainer.strategy.optimizer_step(self.optimizer, closure, **kwargs)
 
     @contextmanager

@@ -23,14 +23,14 @@ def choose(setting: str | None) -> None:
 
 
 def chosen() -> tuple[str, str] | None:
-    """The variable that torch reads, and what it says; None where none is set."""
+    """Returns the variable that torch reads, and what it says; None where none is set."""
     return next(
         ((name, os.environ[name]) for name in ALLOC_CONF_VARIABLES if name in os.environ), None
     )
 
 
 def is_still_read() -> bool:
-    """Whether torch had not yet read its setting; it reads it now. True where it cannot tell."""
+    """Returns whether torch had not yet read its setting; it reads it now. True where it cannot tell."""
     import torch
 
     settings = getattr(torch._C, "_accelerator_getAllocatorSettings", None)

@@ -105,18 +105,18 @@ def notes() -> tuple[str, ...]:
 
 
 def device() -> ctypes.CDLL:
-    """The library of the emulated device, for its own entry points (planner_...)."""
+    """Returns the library of the emulated device, for its own entry points (planner_...)."""
     library: ctypes.CDLL = _STATE["device"]
     return library
 
 
 def assumptions(found: Sequence[str]) -> tuple[str, ...]:
-    """The notes that a reader of the figures must know, as sentences."""
+    """Returns the notes that a reader of the figures must know, as sentences."""
     return tuple(NOTES_IN_WORDS[key] for key in found if key in NOTES_IN_WORDS)
 
 
 def warnings(found: Sequence[str]) -> tuple[str, ...]:
-    """The notes that make a figure doubtful, the most telling one alone."""
+    """Returns the notes that make a figure doubtful, the most telling one alone."""
     reasons = [key for key in _WARNINGS if key in found]
     return (_WARNINGS[reasons[-1]],) if reasons else ()
 
@@ -129,7 +129,7 @@ def benchmark_note() -> tuple[str, ...]:
 
 
 def workspace_sizes(found: Sequence[str]) -> tuple[int, ...]:
-    """Bytes of the workspaces that cuDNN was asked about; a plan without one is not among them."""
+    """Returns bytes of the workspaces that cuDNN was asked about; a plan without one is not among them."""
     return tuple(int(key.removeprefix(_WORKSPACE)) for key in found if key.startswith(_WORKSPACE))
 
 

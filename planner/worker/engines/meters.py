@@ -106,7 +106,7 @@ class CpuMeter(Watch):
 
 
 def host_status() -> dict[str, int]:
-    """The sizes in /proc/self/status, in bytes, by name: VmRSS, VmHWM, VmData, RssAnon ..."""
+    """Returns the sizes in /proc/self/status, in bytes, by name: VmRSS, VmHWM, VmData, RssAnon ..."""
     found = {}
     for line in _STATUS.read_text().splitlines():
         name, _, value = line.partition(":")

@@ -53,7 +53,7 @@ def assumptions(notes: Sequence[str], taken: OutsideMemory | None = None) -> tup
 
 
 def explained(failure: Failure | None, notes: Sequence[str]) -> Failure | None:
-    """The failure of a run with the calls in it that were not emulated: one may be its cause."""
+    """Returns the failure of a run with the calls in it that were not emulated: one may be its cause."""
     said = _refused(notes)
     if failure is None or not said:
         return failure
@@ -61,7 +61,7 @@ def explained(failure: Failure | None, notes: Sequence[str]) -> Failure | None:
 
 
 def _refused(notes: Sequence[str]) -> tuple[str, ...]:
-    """A sentence for each library that called what is not emulated."""
+    """Returns a sentence for each library that called what is not emulated."""
     calls: dict[str, list[str]] = {}
     for note in notes:
         if note.startswith(_REFUSED):

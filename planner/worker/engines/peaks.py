@@ -36,11 +36,11 @@ class PeakRecorder:
         self._collect()
 
     def end_step(self) -> None:
-        """Take the peaks of the step that ends here."""
+        """Takes the peaks of the step that ends here."""
         self.step_allocated_bytes.append(self._collect())
 
     def finish(self) -> None:
-        """Take what a run that stopped within a step has reached."""
+        """Takes what a run that stopped within a step has reached."""
         self._collect()
 
     def _collect(self) -> int:
@@ -60,7 +60,7 @@ class PeakRecorder:
 
 
 def release(device: torch.device) -> None:
-    """Give back what an ended run left: garbage, cuBLAS workspaces, cached segments."""
+    """Gives back what an ended run left: garbage, cuBLAS workspaces, cached segments."""
     gc.collect()
     if device.type != "cuda" or not _cuda.is_initialized():
         return

@@ -29,7 +29,7 @@ class Notes:
 
 
 def checkpoint_activations(model: nn.Module) -> Notes:
-    """Switch activation checkpointing on in `model`."""
+    """Switches activation checkpointing on in `model`."""
     used = _own_switch(model)
     if used is not None:
         return _noted(f"activation checkpointing: {used}")
@@ -62,7 +62,7 @@ def repeated_blocks(model: nn.Module) -> list[nn.Module]:
 
 
 def _chain(module: nn.Module) -> list[nn.Module]:
-    """The children of a container whose class is there twice and that are worth a checkpoint."""
+    """Returns the children of a container whose class is there twice and that are worth a checkpoint."""
     if not isinstance(module, (nn.Sequential, nn.ModuleList, nn.ModuleDict)):
         return []
     blocks = [child for child in module.children() if _matrices(child) > 1]
@@ -76,7 +76,7 @@ def _matrices(module: nn.Module) -> int:
 
 
 def _within(item: nn.Module) -> list[nn.Module]:
-    """The block itself, or the blocks of the chain that makes up most of it (a stage)."""
+    """Returns the block itself, or the blocks of the chain that makes up most of it (a stage)."""
     nested = repeated_blocks(item)
     if not _has_forward(item):
         return nested
@@ -93,7 +93,7 @@ def _has_forward(module: nn.Module) -> bool:
 
 
 def _own_switch(model: nn.Module) -> str | None:
-    """Use the model's own switch; its name, or None where there is none that works."""
+    """Uses the model's own switch; its name, or None where there is none that works."""
     try:
         if callable(getattr(model, "gradient_checkpointing_enable", None)):
             model.gradient_checkpointing_enable()  # type: ignore[operator]  # transformers

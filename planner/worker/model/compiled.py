@@ -20,13 +20,13 @@ EAGER_TIMES = (
 
 
 def original(model: nn.Module) -> nn.Module:
-    """The module that torch.compile was given; any other model itself."""
+    """Returns the module that torch.compile was given; any other model itself."""
     found = getattr(model, _WRAPPER, model)
     return found if isinstance(found, nn.Module) else model
 
 
 def has_compiled_parts(model: nn.Module) -> bool:
-    """Whether the model, or a module in it, is compiled."""
+    """Returns whether the model, or a module in it, is compiled."""
     return any(
         _WRAPPER in module._modules or getattr(module, "_compiled_call_impl", None) is not None
         for module in model.modules()
@@ -40,7 +40,7 @@ def compiled_graphs() -> int:
 
 
 def in_eager_mode(model: nn.Module) -> AbstractContextManager[object]:
-    """A context in which compiled parts of the model run as they are written."""
+    """Returns a context in which compiled parts of the model run as they are written."""
     if not has_compiled_parts(model):
         return nullcontext()
     stance: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
@@ -48,7 +48,7 @@ def in_eager_mode(model: nn.Module) -> AbstractContextManager[object]:
 
 
 def plain_path(path: str) -> str:
-    """A dotted name without the wrappers of torch.compile."""
+    """Returns a dotted name without the wrappers of torch.compile."""
     if _WRAPPER not in path:
         return path
     return ".".join(part for part in path.split(".") if part != _WRAPPER)

@@ -24,7 +24,7 @@ _NAME = "torch._dynamo"
 
 
 def defer_compiler() -> None:
-    """Put the stand-in in place, unless the compiler has been imported already."""
+    """Puts the stand-in in place, unless the compiler has been imported already."""
     if _NAME in sys.modules:
         return
     stand_in = _DeferredCompiler(_NAME)
@@ -54,7 +54,7 @@ class _DeferredCompiler(ModuleType):
         """Nothing is traced, so there is nothing to break."""
 
     def disable(self, fn: Any = None, recursive: bool = True, **options: Any) -> Any:
-        """Hide `fn` from the compiler as soon as there is one."""
+        """Hides `fn` from the compiler as soon as there is one."""
         if fn is None:
             return functools.partial(self.disable, recursive=recursive, **options)
         if not isinstance(fn, FunctionType):

@@ -18,12 +18,12 @@ _DEPTH = 3  # of objects below a parameter: quant_state.state2.absmax
 
 
 def is_wrapper(tensor: torch.Tensor) -> bool:
-    """Whether it holds other tensors and no memory of its own."""
+    """Returns whether it holds other tensors and no memory of its own."""
     return bool(is_traceable_wrapper_subclass(tensor))
 
 
 def parts(tensor: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
-    """The tensors that have its memory, with their paths in it; "" for a plain one itself."""
+    """Yields the tensors that have its memory, with their paths in it; "" for a plain one itself."""
     if not is_wrapper(tensor):
         yield "", tensor
         return
@@ -34,7 +34,7 @@ def parts(tensor: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def kept_by(parameter: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
-    """The tensors in the attributes of a parameter, and in plain objects there."""
+    """Yields the tensors in the attributes of a parameter, and in plain objects there."""
     yield from _tensors_of(vars(parameter), "", _DEPTH)
 
 

@@ -37,7 +37,7 @@ class Built:
 def construct(
     source: ModelSource, config: StepConfig, device: torch.device, *, real_values: bool = False
 ) -> Built:
-    """Build as `config.build_on` says; None: without weights first, else on the CPU.
+    """Builds as `config.build_on` says; None: without weights first, else on the CPU.
 
     With `real_values`, None means on the CPU.
 
@@ -131,7 +131,7 @@ def _place(model: nn.Module, device: torch.device) -> None:
 
 
 def _host_is_too_small(error: Exception) -> bool:
-    """Whether the CPU's allocator gave up (it has no exception class of its own)."""
+    """Returns whether the CPU's allocator gave up (it has no exception class of its own)."""
     return isinstance(error, MemoryError) or "DefaultCPUAllocator" in text_of(error)
 
 

@@ -10,7 +10,7 @@ import torch
 def empty_as(
     tensor: torch.Tensor, device: torch.device, dtype: torch.dtype | None = None
 ) -> torch.Tensor:
-    """An uninitialised tensor on `device` with the shape and, where dense, strides of `tensor`.
+    """Returns an uninitialised tensor on `device` with the shape and, where dense, strides of `tensor`.
 
     torch.empty_like, asked about a meta tensor, would import the compiler's symbolic shapes.
     """
@@ -28,7 +28,7 @@ def placed_as(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
 
 
 def is_dense(tensor: torch.Tensor) -> bool:
-    """Whether the strides leave no gap and no overlap, so that a copy keeps them."""
+    """Returns whether the strides leave no gap and no overlap, so that a copy keeps them."""
     if tensor.layout is not torch.strided:
         return False  # sparse: no strides
     expected = 1

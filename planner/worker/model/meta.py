@@ -34,7 +34,7 @@ class NotPlaceableError(PlannerError):
 
 @contextmanager
 def parameters_on_meta() -> Iterator[None]:
-    """Let every parameter that a module registers lose its storage at once.
+    """Lets every parameter that a module registers lose its storage at once.
 
     Buffers and plain tensors stay real: constructors read them (`.item()`, `.tolist()`), and they
     are small. Initialisers then run on meta tensors, where they cost nothing.
@@ -50,7 +50,7 @@ def parameters_on_meta() -> Iterator[None]:
 
 
 def to_device(model: nn.Module, device: torch.device) -> None:
-    """Bring `model` to `device` in the order of `.to(device)`, meta tensors without a copy.
+    """Brings `model` to `device` in the order of `.to(device)`, meta tensors without a copy.
 
     nn.Module._apply gives the order (children first, then own parameters, then own buffers) and
     lets modules such as nn.LSTM renew what they derive from their parameters. Meta tensors become
@@ -84,7 +84,7 @@ def to_device(model: nn.Module, device: torch.device) -> None:
 
 
 def _moved_by_itself(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """The result of the tensor's own `.to(device)`; its host memory lives as long as on a card."""
+    """Returns the result of the tensor's own `.to(device)`; its host memory lives as long as on a card."""
     on_host = stand_ins.on_host(tensor)
     if not isinstance(tensor, nn.Parameter) or is_wrapper(tensor):
         return on_host.to(device)
@@ -97,7 +97,7 @@ def _moved_by_itself(tensor: torch.Tensor, device: torch.device) -> torch.Tensor
 
 
 def has_meta(model: nn.Module) -> bool:
-    """Whether any parameter or buffer has no storage."""
+    """Returns whether any parameter or buffer has no storage."""
     return any(_is_meta(tensor) for tensor in (*model.parameters(), *model.buffers()))
 
 
@@ -122,7 +122,7 @@ def _drop_storage(module: nn.Module, name: str, parameter: nn.Parameter) -> None
 
 
 def _become(parameter: nn.Parameter, data: torch.Tensor) -> None:
-    """Give `parameter` the tensor `data`, keeping the Python object and its attributes.
+    """Gives `parameter` the tensor `data`, keeping the Python object and its attributes.
 
     `.data =` cannot do this: it refuses tensors of another device type.
     """
@@ -148,7 +148,7 @@ def _check_hooks(model: nn.Module) -> None:
 
 
 def _forget_computed(model: nn.Module) -> None:
-    """Cut the graphs of weights that each forward computes anew: they hold parameters."""
+    """Cuts the graphs of weights that each forward computes anew: they hold parameters."""
     for module in model.modules():
         for key in _renewed(module):
             value = vars(module).get(key)

@@ -41,7 +41,7 @@ class Cast:
 
 
 def cast_model(model: nn.Module, config: StepConfig) -> Cast:
-    """Cast floating parameters and buffers, and bring weights of convolutions to channels_last."""
+    """Casts floating parameters and buffers, and bring weights of convolutions to channels_last."""
     dtype = _weights_of(config)
     cast = Cast()
     if dtype is not None:
@@ -58,7 +58,7 @@ def cast_model(model: nn.Module, config: StepConfig) -> Cast:
 
 
 def _weights_of(config: StepConfig) -> torch.dtype | None:
-    """The dtype that weights and batch are cast to; None where they stay as they are."""
+    """Returns the dtype that weights and batch are cast to; None where they stay as they are."""
     return None if config.precision is None else _WEIGHTS.get(config.precision)
 
 
@@ -118,7 +118,7 @@ def _name(dtype: torch.dtype) -> str:
 
 
 def weight_dtypes(model: nn.Module) -> tuple[WeightDtype, ...]:
-    """The parameters by the dtype that is stored, most bytes first; a tied one counts once."""
+    """Returns the parameters by the dtype that is stored, most bytes first; a tied one counts once."""
     stored = [inner for parameter in model.parameters() for inner in _stored(parameter)]
     found = []
     for dtype in dict.fromkeys(tensor.dtype for tensor in stored):
@@ -134,7 +134,7 @@ def weight_dtypes(model: nn.Module) -> tuple[WeightDtype, ...]:
 
 
 def _stored(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
-    """The tensors that a wrapper around some (a quantised weight) consists of; else itself."""
+    """Yields the tensors that a wrapper around some (a quantised weight) consists of; else itself."""
     flatten: Any = getattr(tensor, "__tensor_flatten__", None)
     if flatten is None:
         yield tensor
@@ -144,7 +144,7 @@ def _stored(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
 
 
 def cast_tensor(tensor: torch.Tensor, config: StepConfig) -> torch.Tensor:
-    """The same for one tensor of the batch."""
+    """Returns the same for one tensor of the batch."""
     dtype = _weights_of(config)
     if dtype is not None and tensor.is_floating_point():
         tensor = tensor.to(dtype)
@@ -154,7 +154,7 @@ def cast_tensor(tensor: torch.Tensor, config: StepConfig) -> torch.Tensor:
 def autocast(
     config: StepConfig, device: torch.device
 ) -> Callable[[], AbstractContextManager[object]]:
-    """A factory of the context around forward and loss: autocast for amp-*, else nothing."""
+    """Returns a factory of the context around forward and loss: autocast for amp-*, else nothing."""
     dtype = None if config.precision is None else _AUTOCAST.get(config.precision)
     if dtype is None:
         return contextlib.nullcontext
@@ -164,7 +164,7 @@ def autocast(
 def grad_scaler(
     config: StepConfig, device: torch.device, *, real_values: bool = False
 ) -> torch.amp.GradScaler | None:
-    """The GradScaler of amp-fp16 in training, None otherwise."""
+    """Returns the GradScaler of amp-fp16 in training, None otherwise."""
     if config.precision is not Precision.AMP_FP16 or config.mode is not Mode.TRAIN:
         return None
     if real_values:

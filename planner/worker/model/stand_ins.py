@@ -19,12 +19,12 @@ _HOST = torch.device("cpu")
 
 
 def moves_itself(tensor: torch.Tensor) -> bool:
-    """Whether the class of `tensor` decides what `.to(device)` does."""
+    """Returns whether the class of `tensor` decides what `.to(device)` does."""
     return is_wrapper(tensor) or type(tensor).to is not torch.Tensor.to
 
 
 def on_host(tensor: torch.Tensor) -> torch.Tensor:
-    """A plain tensor of this layout, or a wrapper around such; uninitialised, hence of no cost.
+    """Returns a plain tensor of this layout, or a wrapper around such; uninitialised, hence of no cost.
 
     The kernel gives memory to a page when it is first written.
     """

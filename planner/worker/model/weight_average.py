@@ -42,5 +42,5 @@ class WeightAverage:
 
 
 def weight_average(model: nn.Module, decay: float | None) -> WeightAverage | None:
-    """The average of `model` with that decay; None without one."""
+    """Returns the average of `model` with that decay; None without one."""
     return None if decay is None else WeightAverage(model, decay)

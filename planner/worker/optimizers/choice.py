@@ -30,7 +30,7 @@ class Chosen:
 
 
 def choose(source: ModelSource, config: StepConfig, model: nn.Module) -> Chosen:
-    """The optimizer over all of the model's parameters.
+    """Returns the optimizer over all of the model's parameters.
 
     Raises:
         UsageError: an argument that the optimizer does not take, or a value it refuses; an
@@ -84,7 +84,7 @@ def _users(build: Callable[..., Any], parameters: list[nn.Parameter], model: nn.
 
 
 def check_optimizers(given: Any, origin: str) -> None:
-    """Refuse what holds no optimizer, or holds something that cannot be stepped.
+    """Refuses what holds no optimizer, or holds something that cannot be stepped.
 
     Raises:
         ModelError: says what there was in its place.

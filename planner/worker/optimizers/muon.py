@@ -40,18 +40,18 @@ class OptimizerPair:
         return {key: kept for one in self.optimizers for key, kept in one.state.items()}
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Clear the gradients of all."""
+        """Clears the gradients of all."""
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=set_to_none)
 
     def step(self) -> None:
-        """Step each."""
+        """Steps each."""
         for optimizer in self.optimizers:
             optimizer.step()
 
 
 def muon_and_adamw(model: nn.Module, arguments: Mapping[str, Scalar]) -> tuple[OptimizerPair, str]:
-    """Both over the trainable parameters of `model`, and a sentence on who has what.
+    """Returns both over the trainable parameters of `model`, and a sentence on who has what.
 
     `arguments` are for Muon.
 

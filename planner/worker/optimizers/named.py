@@ -84,7 +84,7 @@ class Named:
 
 
 def named(name: OptimizerName, model: nn.Module, given: Mapping[str, Scalar]) -> Named:
-    """The optimizer of that name over all of the model's parameters.
+    """Returns the optimizer of that name over all of the model's parameters.
 
     Raises:
         UsageError: its package is not installed; an argument that the class does not take, or a
@@ -125,7 +125,7 @@ def _made(
 
 
 def _installed(name: OptimizerName) -> tuple[_Kind, Any]:
-    """The first kind whose package can be imported, and its class.
+    """Returns the first kind whose package can be imported, and its class.
 
     Raises:
         UsageError: none can, or the package is too old for it.

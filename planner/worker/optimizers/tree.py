@@ -12,7 +12,7 @@ from typing import Any
 
 
 def optimizers_in(given: Any) -> tuple[Any, ...]:
-    """Every optimizer in `given`, once."""
+    """Returns every optimizer in `given`, once."""
     found = [one for one in _leaves(given) if is_optimizer(one)]
     return tuple({id(one): one for one in found}.values())
 
@@ -33,7 +33,7 @@ def strangers_in(given: Any) -> tuple[Any, ...]:
 
 
 def names_in(given: Any) -> str:
-    """Names of the optimizers' classes as the report has them: "Adam", "2 x Adam, SGD"."""
+    """Returns names of the optimizers' classes as the report has them: "Adam", "2 x Adam, SGD"."""
     numbers = Counter(type(one).__name__ for one in optimizers_in(given))
     return ", ".join(
         name if number == 1 else f"{number} x {name}" for name, number in numbers.items()
@@ -41,7 +41,7 @@ def names_in(given: Any) -> str:
 
 
 def is_optimizer(one: Any) -> bool:
-    """Whether it has step() and zero_grad()."""
+    """Returns whether it has step() and zero_grad()."""
     return not isinstance(one, type) and _has(one, "step") and _has(one, "zero_grad")
 
 

@@ -50,14 +50,14 @@ class History:
     inherited: int = 0
 
     def until(self, position: int) -> tuple[TracedRequest, ...]:
-        """The requests before the one at `position`: all where there is none."""
+        """Returns the requests before the one at `position`: all where there is none."""
         if position >= len(self.places):
             return self.requests
         return self.requests[: self.places[position]]
 
 
 def block_numbers(requests: Iterable[TracedRequest]) -> Iterator[int | None]:
-    """The block of each request, numbered in order of allocation; None for those without one."""
+    """Yields the block of each request, numbered in order of allocation; None for those without one."""
     live: dict[int, int] = {}
     following = 0
     for request in requests:
@@ -74,7 +74,7 @@ def block_numbers(requests: Iterable[TracedRequest]) -> Iterator[int | None]:
 
 
 def is_kept(device: torch.device) -> bool:
-    """Whether PyTorch's allocator keeps a history on `device`: cudaMallocAsync does not."""
+    """Returns whether PyTorch's allocator keeps a history on `device`: cudaMallocAsync does not."""
     if device.type != "cuda":
         return False
     backend: Any = torch.cuda.memory.get_allocator_backend  # untyped in torch
@@ -109,7 +109,7 @@ class AllocatorHistory:
         return self._count() - self._start + len(self._inherited)
 
     def block_bytes(self) -> dict[int, int]:
-        """Sizes of the blocks that are in use now, by address."""
+        """Returns sizes of the blocks that are in use now, by address."""
         return {
             block["address"]: block["size"] for _, block in _blocks_in_use(_snapshot(), self._index)
         }

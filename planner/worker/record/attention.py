@@ -24,7 +24,7 @@ _seen: dict[tuple[Any, ...], str | None] = {}
 
 
 def install() -> None:
-    """Put the recording function in the place of torch's; before the user's file is imported."""
+    """Puts the recording function in the place of torch's; before the user's file is imported."""
     if F.scaled_dot_product_attention is _recording_attention:
         return
     F.scaled_dot_product_attention = _recording_attention
@@ -35,12 +35,12 @@ def install() -> None:
 
 
 def recorded() -> tuple[str, ...]:
-    """Names of the backends that ran since `reset`, sorted."""
+    """Returns names of the backends that ran since `reset`, sorted."""
     return tuple(sorted({name for name in _seen.values() if name is not None}))
 
 
 def reset() -> None:
-    """Forget every call."""
+    """Forgets every call."""
     _seen.clear()
 
 
@@ -126,7 +126,7 @@ def _dtype_after_autocast(tensor: torch.Tensor) -> torch.dtype:
 
 
 def _as_dtype(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """A tensor of the same shape in `dtype` over the same storage: its values are never read."""
+    """Returns a tensor of the same shape in `dtype` over the same storage: its values are never read."""
     if tensor.dtype is dtype:
         return tensor
     view = torch.empty(0, dtype=dtype, device=tensor.device)

@@ -94,7 +94,7 @@ class _Block:
 
 
 def attribute(recording: Observed) -> AllocationTrace:
-    """The trace of the run, each event with all that is known of it."""
+    """Returns the trace of the run, each event with all that is known of it."""
     requests = recording.history.until(recording.end)
     blocks = _blocks(requests, recording.history.inherited)
     _match_sites(blocks, recording)
@@ -103,7 +103,7 @@ def attribute(recording: Observed) -> AllocationTrace:
 
 
 def _blocks(requests: Sequence[TracedRequest], inherited: int) -> list[_Block | None]:
-    """The block of each request; None for those without one."""
+    """Returns the block of each request; None for those without one."""
     made: dict[int, _Block] = {}
     found: list[_Block | None] = []
     position = 0
@@ -186,7 +186,7 @@ class _Meaning:
     def trace(
         self, requests: Sequence[TracedRequest], blocks: Sequence[_Block | None]
     ) -> AllocationTrace:
-        """An event for each request; the end of a block has the meaning of its beginning."""
+        """Returns an event for each request; the end of a block has the meaning of its beginning."""
         named = {b: self._name(b) for b in dict.fromkeys(blocks) if b is not None}
         events = []
         position = 0
@@ -238,7 +238,7 @@ class _Meaning:
         return TensorCategory.UNATTRIBUTED if stays else TensorCategory.TEMPORARY
 
     def _stays(self, block: _Block, made: Mark) -> bool:
-        """Whether it lives on: through the next step, or from the build into the first one."""
+        """Returns whether it lives on: through the next step, or from the build into the first one."""
         if made.step == self._last_step:
             return False
         through = made.step + 1 if made.step else 0
@@ -282,7 +282,7 @@ def _foremost(holdings: Sequence[Holding]) -> list[Holding]:
 
 
 def _common(paths: Sequence[str]) -> str:
-    """The module that all of them lie in; the first one's for weights that are tied."""
+    """Returns the module that all of them lie in; the first one's for weights that are tied."""
     first, *rest = dict.fromkeys(paths)
     parts = first.split(".")
     for path in rest:

@@ -41,7 +41,7 @@ class CpuRecorder(CpuMeter):
             self._log = _log(sorted(_allocations(tree), key=lambda one: one[0]))
 
     def requests(self) -> RequestLog | None:
-        """All that was asked for up to the end of the last step; None where none was reached."""
+        """Returns all that was asked for up to the end of the last step; None where none was reached."""
         return self._log
 
 

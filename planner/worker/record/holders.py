@@ -60,7 +60,7 @@ class Holders:
                     self._others.append(parameter)
 
     def weights(self) -> Iterator[Holding]:
-        """Parameters, with the scales of those that are quantised, and buffers."""
+        """Yields parameters, with the scales of those that are quantised, and buffers."""
         for parameter, module, tensor in self._parameters:
             yield from _holding(parameter, TensorCategory.PARAMETER, module, tensor)
             for path, kept in kept_by(parameter):
@@ -72,7 +72,7 @@ class Holders:
                 yield from _holding(buffer, TensorCategory.BUFFER, module, tensor)
 
     def attributes(self) -> Iterator[Holding]:
-        """Tensors that the model's code keeps without registering them."""
+        """Yields tensors that the model's code keeps without registering them."""
         for module, owner in self._modules:
             for name, value in vars(owner).items():
                 if isinstance(value, torch.Tensor):
@@ -99,7 +99,7 @@ class Holders:
 
     @staticmethod
     def inputs(batch: Any) -> Iterator[Holding]:
-        """The tensors of a batch."""
+        """Yields the tensors of a batch."""
         for path, tensor in tensors_of_batch(batch):
             yield from _holding(tensor, TensorCategory.INPUT, "", f"batch{path}")
 

@@ -40,7 +40,7 @@ def mark(number: int) -> str:
 
 
 def marked(name: str) -> int | None:
-    """The number in a name made by `mark`; None for any other."""
+    """Returns the number in a name made by `mark`; None for any other."""
     return int(name[len(_MARK) :]) if name.startswith(_MARK) else None
 
 

@@ -176,7 +176,7 @@ class _Reading:
         return outside if outside.site else outside._replace(site=site)
 
     def _node(self, number: int, name: str, outside: _Within) -> _Within:
-        """A node that lies in another is of this thread's forward, any other of the first's."""
+        """Returns a node that lies in another is of this thread's forward, any other of the first's."""
         thread = self._thread if outside.in_node else self._first_thread
         forward = self._forward.get((thread, number)) if thread is not None else None
         call = None if forward is None else forward.call
@@ -185,7 +185,7 @@ class _Reading:
 
 
 def _released_among(children: list[Any], names: list[str]) -> frozenset[int]:
-    """Addresses that are given back right here."""
+    """Returns addresses that are given back right here."""
     memory = (child.extra_fields for child, name in zip(children, names, strict=True)
               if name == _MEMORY)  # fmt: skip
     return frozenset(fields.ptr for fields in memory if fields.alloc_size < 0)

@@ -25,7 +25,7 @@ def collector_stopped() -> Iterator[None]:
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """Collect garbage, then keep the collector from running: its timing moves peaks."""
+    """Collects garbage, then keep the collector from running: its timing moves peaks."""
     gc.collect()
     with collector_stopped():
         yield

@@ -113,7 +113,7 @@ class Recorder(RequestRecorder):
         self._holders = None
 
     def trace(self) -> AllocationTrace | None:
-        """All that was asked for, and what for; None where that could not be recorded."""
+        """Returns all that was asked for, and what for; None where that could not be recorded."""
         history = self._recorded
         if history is None:
             return None

@@ -61,7 +61,7 @@ class RequestRecorder(Watch):
                 self._recorded = self._history.stop()
 
     def requests(self) -> RequestLog | None:
-        """All that was asked for; None where that could not be recorded."""
+        """Returns all that was asked for; None where that could not be recorded."""
         if self._recorded is None:
             return None
         with collector_stopped():

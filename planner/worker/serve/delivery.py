@@ -19,7 +19,7 @@ _MESSAGE_LIMIT = 4000  # characters of an exception's text; some print whole ten
 
 
 def failure_of(error: BaseException) -> ChildFailure:
-    """The failure that `error` is: planner's own, or one that no code but the user's raises.
+    """Returns the failure that `error` is: planner's own, or one that no code but the user's raises.
 
     Raises:
         Exception: `error` itself, where it is neither: a fault of planner.
@@ -35,7 +35,7 @@ def failure_of(error: BaseException) -> ChildFailure:
 
 
 def printable(answer: Answer) -> Answer:
-    """The answer, its texts as a terminal and JSON can take them."""
+    """Returns the answer, its texts as a terminal and JSON can take them."""
     if isinstance(answer, RunAnswer):
         return replace(answer, trace=_told(answer.trace))
     return answer

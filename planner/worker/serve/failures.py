@@ -37,7 +37,7 @@ def chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the card's memory was out for PyTorch's allocator, or for CUDA itself.
+    """Returns whether the card's memory was out for PyTorch's allocator, or for CUDA itself.
 
     Of `error`, or of what it was raised from or during.
     """
@@ -48,12 +48,12 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def is_out_of_host_memory(error: BaseException) -> bool:
-    """Whether the kernel refused memory to this process."""
+    """Returns whether the kernel refused memory to this process."""
     return any(_refused(one) for one in chain(error))
 
 
 def is_cuda_error(error: BaseException) -> bool:
-    """Whether a kernel or a library of the card failed."""
+    """Returns whether a kernel or a library of the card failed."""
     return any(
         _cuda_code(one) is not None
         or (isinstance(one, RuntimeError) and str(one).startswith(_CUDA_ERRORS))
@@ -62,7 +62,7 @@ def is_cuda_error(error: BaseException) -> bool:
 
 
 def _cuda_code(error: BaseException) -> int | None:
-    """The cudaError_t of an AcceleratorError, 0 where it has none; None for any other error."""
+    """Returns the cudaError_t of an AcceleratorError, 0 where it has none; None for any other error."""
     own = getattr(torch, "AcceleratorError", None)  # from torch 2.8 on
     if own is None or not isinstance(error, own):
         return None

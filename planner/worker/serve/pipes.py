@@ -72,14 +72,14 @@ class Lines:
         self._arrived: deque[bytes] = deque()
 
     def wait(self) -> bytes | None:
-        """The next line; None at the end."""
+        """Returns the next line; None at the end."""
         while not self._arrived:
             if not self._read():
                 return None
         return self._arrived.popleft()
 
     def available(self) -> list[bytes] | None:
-        """Lines that have arrived, after the descriptor became readable; None at the end."""
+        """Returns lines that have arrived, after the descriptor became readable; None at the end."""
         if not self._read():
             return None
         lines, self._arrived = list(self._arrived), deque()

@@ -173,7 +173,7 @@ class Worker:
         job: RunJob | CountJob,
         instead: Callable[[NeedsValues], NoReturn],
     ) -> PassOfValues:
-        """The pass that this run is; the one that was begun at the import, where there is one."""
+        """Returns the pass that this run is; the one that was begun at the import, where there is one."""
         if self._from_import is not None:
             return self._from_import
         self._entered.close()
@@ -183,7 +183,7 @@ class Worker:
         return pass_of_values(job.values, on_first_read, note_reads)
 
     def _active(self, values: PassOfValues) -> AbstractContextManager[None]:
-        """The context of the run; one that was begun at the import ends with it."""
+        """Returns the context of the run; one that was begun at the import ends with it."""
         return self._entered if values is self._from_import else values.active()  # type: ignore[return-value] # an ExitStack is one too
 
 

@@ -30,7 +30,7 @@ def why_single() -> str | None:
 
 
 def _holds_a_card() -> bool:
-    """Whether anything in this process, not only torch, has started CUDA on a physical card."""
+    """Returns whether anything in this process, not only torch, has started CUDA on a physical card."""
     held = []
     for name in os.listdir("/proc/self/fd"):
         with suppress(OSError):

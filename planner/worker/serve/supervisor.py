@@ -60,7 +60,7 @@ def end_with_parent(parent: int) -> None:
 
 
 def _watch(server: int, planner: int, requests: int, wake: int) -> int:
-    """The wait status of the server; 0 when planner is gone before it has ended."""
+    """Returns the wait status of the server; 0 when planner is gone before it has ended."""
     poll = select.poll()
     poll.register(requests, 0)  # the server reads it; here only the end of the other side counts
     poll.register(wake, select.POLLIN)

@@ -37,7 +37,7 @@ _OPTIONAL = {
 
 
 def load(target: Target) -> ModelSource:
-    """Import the user's file or module, or unpack the objects sent, and find the model in it.
+    """Imports the user's file or module, or unpack the objects sent, and find the model in it.
 
     Raises:
         TargetError: no file, no model, several models, a name that is not there, arguments that
@@ -127,7 +127,7 @@ def _checked_for_model(
 
 
 def _requires(signature: inspect.Signature, name: str) -> bool:
-    """Whether the parameter has to be given beside what leads."""
+    """Returns whether the parameter has to be given beside what leads."""
     behind_the_first = list(signature.parameters.values())[1:]
     return any(
         parameter.name == name and parameter.default is parameter.empty

@@ -21,7 +21,7 @@ _MAX_FRAMES = 12
 
 
 def user_frames(error: BaseException) -> str:
-    """The frames of `error` that lie in the user's code.
+    """Returns the frames of `error` that lie in the user's code.
 
     Where the user has none (a library's model was named), the frames of that library are given;
     where only planner's and torch's are left, the result is empty.
@@ -37,7 +37,7 @@ def user_frames(error: BaseException) -> str:
 
 
 def text_of(error: BaseException) -> str:
-    """The text of an exception; "" where it has none, or its own code fails to tell it."""
+    """Returns the text of an exception; "" where it has none, or its own code fails to tell it."""
     try:
         return str(error).strip()
     except BaseException:  # the user's class, which may do anything

@@ -31,7 +31,7 @@ _HOW = (
 
 
 def find_model(holder: object, target: Target) -> Builder:
-    """The builder of the model that `target` names in `holder` (a module, or the object itself).
+    """Returns the builder of the model that `target` names in `holder` (a module, or the object itself).
 
     Raises:
         TargetError: no model, several, none of that name, or one that does not take the arguments.

@@ -44,7 +44,7 @@ def sequence_parameter(build_batch: Callable[..., Any]) -> SequenceParameter:
 
 
 def owns_step(training_step: Callable[..., Any]) -> bool:
-    """Whether it is a training_step(model, batch, optimizers), which does the whole step.
+    """Returns whether it is a training_step(model, batch, optimizers), which does the whole step.
 
     A third parameter with a default is for the optimizers where its name says so.
     """
@@ -87,7 +87,7 @@ def optimizer_of(build_optimizer: Callable[..., Any], parameters: Any, model: nn
 
 
 def takes_model(build_optimizer: Callable[..., Any]) -> bool:
-    """Whether build_optimizer has a parameter `model` that can be passed by its name."""
+    """Returns whether build_optimizer has a parameter `model` that can be passed by its name."""
     try:
         found = inspect.signature(build_optimizer).parameters.get(MODEL)
     except (TypeError, ValueError):

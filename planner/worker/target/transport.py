@@ -36,7 +36,7 @@ def pack(
     build_optimizer: Callable[..., Any] | None = None,
     inference_step: Callable[..., Any] | None = None,
 ) -> bytes:
-    """The caller's objects as bytes, kilobytes for any size of model.
+    """Returns the caller's objects as bytes, kilobytes for any size of model.
 
     Raises:
         TargetError: something in them cannot be sent to another process.
@@ -60,7 +60,7 @@ def pack(
 
 
 def unpack(data: bytes) -> dict[str, Any]:
-    """The dict that `pack` made: model_or_builder, and the functions by name.
+    """Returns the dict that `pack` made: model_or_builder, and the functions by name.
 
     Raises:
         ModelError: a module that the objects come from cannot be imported here.
@@ -76,7 +76,7 @@ def unpack(data: bytes) -> dict[str, Any]:
 
 
 def structure_copy(model: nn.Module) -> nn.Module:
-    """A copy of `model` without weights; the model itself where it cannot be copied."""
+    """Returns a copy of `model` without weights; the model itself where it cannot be copied."""
     try:
         return cast(nn.Module, pickle.loads(_dump(model, model)))
     except Exception:

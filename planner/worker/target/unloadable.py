@@ -39,7 +39,7 @@ _OF_TORCH = re.compile(r"^_Z\w*(?:2at|3c10|5torch)|^aoti_torch|^torch_")
 
 
 def library_error(error: BaseException) -> LibraryError | None:
-    """The error that names what could not be loaded; None where that is not why `error` arose."""
+    """Returns the error that names what could not be loaded; None where that is not why `error` arose."""
     one: BaseException | None = error
     seen: set[int] = set()
     while one is not None and id(one) not in seen:
@@ -106,7 +106,7 @@ def _why_not_found(needed: str) -> str:
 
 
 def _raiser(error: BaseException) -> str | None:
-    """The package that was loading: the innermost one in the traceback."""
+    """Returns the package that was loading: the innermost one in the traceback."""
     path = getattr(error, "path", None)  # of an ImportError: the extension module
     files = [path] if isinstance(path, str) else []
     files += [frame.filename for frame in reversed(traceback.extract_tb(error.__traceback__))]
@@ -121,7 +121,7 @@ def _packages(files: list[str]) -> Iterator[str]:
 
 
 def _package_of(file: Path) -> str | None:
-    """The folder or module below site-packages that holds `file`."""
+    """Returns the folder or module below site-packages that holds `file`."""
     parts = file.parts
     for position in range(len(parts) - 1, 0, -1):
         if parts[position - 1] in ("site-packages", "dist-packages"):

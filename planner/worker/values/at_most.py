@@ -18,7 +18,7 @@ _PLACES = {"aten::topk", "aten::sort"}
 
 
 def at_most(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], value: Any) -> Any:
-    """The results at their most; those of other operators as they are."""
+    """Returns the results at their most; those of other operators as they are."""
     if name in _CHANCES or (name.removesuffix("_") in _COMPARISONS and _is_of_numbers(args)):
         return torch.ones_like(value)
     if name in _FIRST and isinstance(value, torch.Tensor):
@@ -38,7 +38,7 @@ def at_most(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], value: Any
 
 
 def _is_of_numbers(args: tuple[Any, ...]) -> bool:
-    """Whether floats are compared; places and other whole numbers were decided before."""
+    """Returns whether floats are compared; places and other whole numbers were decided before."""
     return any(isinstance(one, torch.Tensor) and one.is_floating_point() for one in args)
 
 

@@ -41,7 +41,7 @@ def certain(name: str, args: tuple[Any, ...]) -> bool | None:
 
 
 def asks_for_finiteness(name: str, args: tuple[Any, ...]) -> bool:
-    """Whether a comparison is with infinity, NaN or itself: drawn numbers answer as any would."""
+    """Returns whether a comparison is with infinity, NaN or itself: drawn numbers answer as any would."""
     if name.removesuffix("_") not in _NAMES or len(args) < 2:
         return False
     other = args[1]
@@ -58,13 +58,13 @@ def asks_for_finiteness(name: str, args: tuple[Any, ...]) -> bool:
 
 
 def is_finite(tensor: torch.Tensor) -> bool:
-    """Whether the program has put neither infinities nor NaN into the unknown values."""
+    """Returns whether the program has put neither infinities nor NaN into the unknown values."""
     twin = twins.twin_of(tensor)
     return twin is None or not twin.infinite
 
 
 def puts_infinities(values: Iterable[Any]) -> bool:
-    """Whether a number among the arguments is infinite or NaN, as in masked_fill(mask, -inf)."""
+    """Returns whether a number among the arguments is infinite or NaN, as in masked_fill(mask, -inf)."""
     return any(
         not math.isfinite(float(value))
         for value in values
@@ -79,5 +79,5 @@ def puts_infinities(values: Iterable[Any]) -> bool:
 
 
 def is_certain(name: str, args: tuple[Any, ...]) -> bool:
-    """Whether there is such a result."""
+    """Returns whether there is such a result."""
     return certain(name, args) is not None

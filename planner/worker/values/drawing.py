@@ -49,7 +49,7 @@ class Drawing:
         return True
 
     def noise(self, shape: Any, dtype: torch.dtype, *, centred: bool = False) -> torch.Tensor:
-        """A tensor of drawn numbers on the host."""
+        """Returns a tensor of drawn numbers on the host."""
         made = torch.empty(shape, dtype=dtype)
         self._fill(made, centred=centred)
         return made

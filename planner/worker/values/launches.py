@@ -47,7 +47,7 @@ class _Finder(importlib.abc.MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """The module's own spec, with a loader that wraps launchers afterwards."""
+        """Returns the module's own spec, with a loader that wraps launchers afterwards."""
         if fullname not in _LAUNCHERS:
             return None
         spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)

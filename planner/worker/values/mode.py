@@ -100,7 +100,7 @@ class ValuesMode(TorchDispatchMode):  # type: ignore[no-untyped-call] # untyped 
         return out
 
     def _unseen(self, rule: Rule, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """An operator of the host, or of a sparse tensor, of which the places may be known."""
+        """Returns an operator of the host, or of a sparse tensor, of which the places may be known."""
         if rule.name not in sparse.OPERATORS or not args[0].is_cuda:
             return func(*args, **kwargs)
         self._reads.call = Call(rule.name, args, [])
@@ -235,7 +235,7 @@ def _learn_all(outs: list[torch.Tensor], values: list[torch.Tensor], drawn: bool
 
 
 def _pairs(out: Any, value: Any) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Tensors on the card with what they hold; the CPU may give some that the card leaves out."""
+    """Yields tensors on the card with what they hold; the CPU may give some that the card leaves out."""
     if isinstance(out, torch.Tensor):
         if isinstance(value, torch.Tensor) and twins.is_plain(out):
             yield out, value
@@ -247,7 +247,7 @@ def _pairs(out: Any, value: Any) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
 def _overwritten(
     rule: Rule, kwargs: dict[str, Any], written: list[torch.Tensor]
 ) -> list[torch.Tensor]:
-    """Tensors whose old values do not count: what a fill or `out=` writes, and new memory."""
+    """Returns tensors whose old values do not count: what a fill or `out=` writes, and new memory."""
     if rule.is_fill:
         return written
     named = [t for name, value in kwargs.items() if name.startswith("out") for t in tensors(value)]
@@ -256,7 +256,7 @@ def _overwritten(
 
 
 def _sent(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Tensor]:
-    """The tensor of the host that a copy brings to the card; none of another copy."""
+    """Returns the tensor of the host that a copy brings to the card; none of another copy."""
     source = args[1] if len(args) > 1 and isinstance(args[1], torch.Tensor) else args[0]
     if source.is_cuda or _goes_to_host(args, kwargs):
         return []
@@ -264,7 +264,7 @@ def _sent(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Tensor]:
 
 
 def _plain(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Tensor]:
-    """The tensors on the card among the arguments, one level deep in lists."""
+    """Returns the tensors on the card among the arguments, one level deep in lists."""
     found = []
     for value in (*args, *kwargs.values()) if kwargs else args:
         if isinstance(value, torch.Tensor):

@@ -83,7 +83,7 @@ def _drawn_apart(
 
 
 def is_keepable(out: Any) -> bool:
-    """Whether what a call has made on the card is small enough for its values to be kept."""
+    """Returns whether what a call has made on the card is small enough for its values to be kept."""
     return all(
         twins.is_small(tensor) or twins.is_known(tensor)
         for tensor in tensors(out if isinstance(out, (tuple, list)) else (out,))

@@ -43,7 +43,7 @@ class PassOfValues:
             self.reads.stop()
 
     def value_reads(self) -> tuple[ValueRead, ...]:
-        """The places that were read."""
+        """Returns the places that were read."""
         return self.reads.reads()
 
     def log(self) -> ReadLog | None:
@@ -51,14 +51,14 @@ class PassOfValues:
         return self.reads.log() if isinstance(self.reads, AnsweringReads) else None
 
     def parted(self) -> tuple[ReadSite, ...]:
-        """Places where a memory pass read otherwise than the values pass."""
+        """Returns places where a memory pass read otherwise than the values pass."""
         return self.reads.parted if isinstance(self.reads, LoggedReads) else ()
 
 
 def pass_of_values(
     request: ValuesRequest, on_first_read: Callable[[], None], progress: Progress | None = None
 ) -> PassOfValues:
-    """The pass that a request asks for; `on_first_read` is for one without values alone."""
+    """Returns the pass that a request asks for; `on_first_read` is for one without values alone."""
     if request.kind is ValuesPass.ANSWERED:
         return PassOfValues(reads=LoggedReads(request.log or ReadLog()))
     if request.kind is ValuesPass.UNANSWERED:

@@ -25,7 +25,7 @@ _COMPILERS = (
 
 
 def is_harmless(frame: FrameType | None) -> bool:
-    """Whether zero is right for this read, or steers nothing."""
+    """Returns whether zero is right for this read, or steers nothing."""
     if frame is None:
         return False
     name = frame.f_code.co_filename
@@ -36,7 +36,7 @@ def is_harmless(frame: FrameType | None) -> bool:
 
 
 def site_of(frame: FrameType | None) -> ReadSite:
-    """The user's line; an empty site where there is none, as in autograd's own thread."""
+    """Returns the user's line; an empty site where there is none, as in autograd's own thread."""
     internal = _internal_prefixes()
     while frame is not None:
         code = frame.f_code

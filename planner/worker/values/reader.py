@@ -54,7 +54,7 @@ class Reads:
         return self.reads()
 
     def reads(self) -> tuple[ValueRead, ...]:
-        """The places that were read so far."""
+        """Returns the places that were read so far."""
         return ()
 
     def _called(self, size_bytes: int, destination: int, source: int) -> None:
@@ -116,7 +116,7 @@ class AnsweringReads(Reads):
         self._places: dict[tuple[ReadSite, str], _Place] = {}
 
     def reads(self) -> tuple[ValueRead, ...]:
-        """The places that were read so far."""
+        """Returns the places that were read so far."""
         return tuple(
             ValueRead(
                 file=site.file,
@@ -200,7 +200,7 @@ class LoggedReads(Reads):
         return tuple(dict.fromkeys((*self._parted, *left)))
 
     def reads(self) -> tuple[ValueRead, ...]:
-        """The places of the values pass."""
+        """Returns the places of the values pass."""
         return self._log.reads
 
     def _unanswered(self, size_bytes: int) -> None:
@@ -221,17 +221,17 @@ class LoggedReads(Reads):
 
 
 def packed(content: bytes) -> str:
-    """Bytes for a line of JSON; "" for zeros."""
+    """Returns bytes for a line of JSON; "" for zeros."""
     return base64.b64encode(zlib.compress(content, 1)).decode() if any(content) else ""
 
 
 def unpacked(text: str) -> bytes:
-    """The same bytes; none for zeros."""
+    """Returns the same bytes; none for zeros."""
     return zlib.decompress(base64.b64decode(text)) if text else b""
 
 
 def _caller() -> FrameType | None:
-    """The innermost Python frame that a pass without a mode has too; none in autograd's threads."""
+    """Returns the innermost Python frame that a pass without a mode has too; none in autograd's threads."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.endswith(_DISPATCH):
         frame = frame.f_back

@@ -109,7 +109,7 @@ class Rule:
 
 
 def rule_of(func: Any) -> Rule:
-    """The rule of an overload."""
+    """Returns the rule of an overload."""
     schema = func._schema
     namespace, _, name = schema.name.partition("::")
     written = [
@@ -155,13 +155,13 @@ def rule_of(func: Any) -> Rule:
 
 
 def _is_view(schema: Any) -> bool:
-    """Whether what is returned shares an argument's storage, and nothing is written."""
+    """Returns whether what is returned shares an argument's storage, and nothing is written."""
     infos = [result.alias_info for result in schema.returns]
     return bool(infos) and all(info is not None and not info.is_write for info in infos)
 
 
 def _is_composite(func: Any) -> bool:
-    """Whether an operator is made of others, and has no kernel of the card beside that."""
+    """Returns whether an operator is made of others, and has no kernel of the card beside that."""
     has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
     keys = torch._C.DispatchKey
     return has_kernel(func.name(), keys.CompositeImplicitAutograd) and not has_kernel(
@@ -182,7 +182,7 @@ def _writes(
 
 
 def tensors(value: Any) -> Iterator[torch.Tensor]:
-    """The tensors in an argument: itself, or those of a list."""
+    """Yields the tensors in an argument: itself, or those of a list."""
     if isinstance(value, torch.Tensor):
         yield value
     elif isinstance(value, (list, tuple)):

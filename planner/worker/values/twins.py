@@ -46,7 +46,7 @@ class Twin:
 
 
 def is_plain(tensor: Any) -> bool:
-    """Whether this is a tensor on the card with one storage of its own."""
+    """Returns whether this is a tensor on the card with one storage of its own."""
     return (
         isinstance(tensor, torch.Tensor)
         and tensor.is_cuda
@@ -56,7 +56,7 @@ def is_plain(tensor: Any) -> bool:
 
 
 def is_ordinary(kind: Any) -> bool:
-    """Whether a class of tensors leaves operators to torch.
+    """Returns whether a class of tensors leaves operators to torch.
 
     A subclass without a dispatch of its own (torchvision's images) has the storage of a plain
     tensor.
@@ -80,7 +80,7 @@ def twin_of(tensor: torch.Tensor) -> Twin | None:
 
 
 def noted(tensor: torch.Tensor) -> Twin:
-    """The same; an empty note is made where there is none."""
+    """Returns the same; an empty note is made where there is none."""
     found = twin_of(tensor)
     if found is None:
         found = Twin()
@@ -89,19 +89,19 @@ def noted(tensor: torch.Tensor) -> Twin:
 
 
 def is_known(tensor: torch.Tensor) -> bool:
-    """Whether the values of the tensor are there."""
+    """Returns whether the values of the tensor are there."""
     twin = twin_of(tensor)
     return twin is not None and twin.storage is not None and not twin.blank
 
 
 def is_blank(tensor: torch.Tensor) -> bool:
-    """Whether nothing has been written to the tensor's storage yet."""
+    """Returns whether nothing has been written to the tensor's storage yet."""
     twin = twin_of(tensor)
     return twin is not None and twin.blank
 
 
 def value_of(tensor: torch.Tensor) -> torch.Tensor | None:
-    """The values as a view of the host storage; writing to it writes the known values."""
+    """Returns the values as a view of the host storage; writing to it writes the known values."""
     twin = twin_of(tensor)
     if twin is None or twin.blank:
         return None
@@ -111,7 +111,7 @@ def value_of(tensor: torch.Tensor) -> torch.Tensor | None:
 
 
 def view_like(tensor: torch.Tensor, storage: torch.UntypedStorage) -> torch.Tensor:
-    """The view of a host storage that `tensor` is of its own."""
+    """Returns the view of a host storage that `tensor` is of its own."""
     made = torch.empty(0, dtype=tensor.dtype)
     made.set_(storage, tensor.storage_offset(), tensor.shape, tensor.stride())
     if tensor.is_conj():
@@ -149,18 +149,18 @@ def leave_blank(tensor: torch.Tensor) -> None:
 
 
 def limit_bytes(dtype: torch.dtype) -> int:
-    """The largest storage whose values are kept."""
+    """Returns the largest storage whose values are kept."""
     is_number = dtype.is_floating_point or dtype.is_complex
     return FLOAT_LIMIT_BYTES if is_number else INTEGER_LIMIT_BYTES
 
 
 def is_small(tensor: torch.Tensor) -> bool:
-    """Whether values of this tensor's storage are kept."""
+    """Returns whether values of this tensor's storage are kept."""
     return tensor.untyped_storage().nbytes() <= limit_bytes(tensor.dtype)
 
 
 def is_kept_when_sent(tensor: torch.Tensor) -> bool:
-    """Whether values that the host sends to this tensor are kept."""
+    """Returns whether values that the host sends to this tensor are kept."""
     size_bytes = tensor.numel() * tensor.element_size()
     is_number = tensor.is_floating_point() or tensor.is_complex()
     if not is_number or size_bytes <= SENT_FLOAT_LIMIT_BYTES:
@@ -171,12 +171,12 @@ def is_kept_when_sent(tensor: torch.Tensor) -> bool:
 
 
 def covers_storage(tensor: torch.Tensor) -> bool:
-    """Whether writing the tensor writes every byte of its storage."""
+    """Returns whether writing the tensor writes every byte of its storage."""
     return tensor.numel() * tensor.element_size() >= tensor.untyped_storage().nbytes()
 
 
 def writable(tensor: torch.Tensor) -> torch.Tensor | None:
-    """The host view to write known values to; None where the rest of the storage is unknown."""
+    """Returns the host view to write known values to; None where the rest of the storage is unknown."""
     twin = noted(tensor)
     if twin.storage is not None and not twin.blank:
         return view_like(tensor, twin.storage)
