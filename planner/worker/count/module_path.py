@@ -1,7 +1,7 @@
-"""Which module is running: told by hooks, or by the nodes of the model's torch.fx graph.
+"""The module that is running: known from hooks, or from the nodes of the model's torch.fx graph.
 
 In: a model. Out: ModulePath, whose `current` is the path of the innermost module. Convention: a
-module that hangs in several places has the path of the first one.
+module that is registered in several places has the path of the first one.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class ModulePath:
 
     @contextmanager
     def within(self, path: str) -> Iterator[None]:
-        """For the time of the context, `path` runs."""
+        """Makes `path` the current module within the context."""
         self._stack.append(path)
         try:
             yield
@@ -43,7 +43,7 @@ class ModulePath:
 
     @contextmanager
     def hooked(self) -> Iterator[None]:
-        """For the time of the context, modules say when they begin and end."""
+        """Follows the begin and end of modules within the context."""
         handles: list[Any] = []
 
         def watch(module: nn.Module, name: str) -> None:
@@ -75,7 +75,7 @@ class FxRun:
         """Traces `model` symbolically for this call.
 
         Raises:
-            Exception: whatever symbolic tracing raises; its subject is Python code of the user.
+            Exception: whatever symbolic tracing raises, which runs the user's code.
         """
         bound = inspect.signature(model.forward).bind(*arguments, **keywords)
         bound.apply_defaults()

@@ -1,7 +1,7 @@
 """Which formula belongs to which operator: the tables that counts.py hands to fvcore.
 
-In: nothing. Out: names of traced operators with their handles, and names of those that are no
-FLOPs. An operator in neither, and unknown to fvcore, is reported as uncounted.
+In: nothing. Out: names of traced operators with their handles, and names of those without FLOPs.
+An operator in neither, and unknown to fvcore, is reported as uncounted.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ _STEP_ONLY = """
 _PREFIXES = ("_", "foreach_", "fused_", "native_", "cudnn_", "amp_", "thnn_", "batch_norm_impl_")
 _SUFFIXES = ("_", "_backward", "_backward_data", "_forward", "_legit", "_with_update", "_dense")
 
-# What counts as an activation beyond fvcore's own list: conv, addmm, bmm, einsum, matmul, linear.
+# Operators whose output is an activation, beyond fvcore's own list: conv, addmm, bmm, einsum, matmul, linear.
 ACTIVATIONS = tuple(
     f"aten::{name}"
     for name in (
@@ -146,7 +146,7 @@ def flop_handles() -> dict[str, Handle]:
 
 
 def free_operators() -> tuple[str, ...]:
-    """Returns operators that are no FLOPs, in place or not. fvcore ignores a few more of its own."""
+    """Returns operators without FLOPs, with and without "_". fvcore ignores a few more."""
     return tuple(f"aten::{name}{mark}" for name in _FREE for mark in ("", "_"))
 
 
