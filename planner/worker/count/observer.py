@@ -50,7 +50,7 @@ _CARD = torch._C.DispatchKey.CUDA
 
 
 def _is_composite(func: Any) -> bool:
-    """Returns whether an operator is made of others where it runs (below autograd, only in inference).
+    """Returns whether an operator is made of others (below autograd, only in inference).
 
     An operator that also has a kernel of the card (silu_backward) is not. func.decompose() is not
     used: it would take Python's replacement where a kernel exists.

@@ -120,7 +120,8 @@ _STEP_ONLY = """
 _PREFIXES = ("_", "foreach_", "fused_", "native_", "cudnn_", "amp_", "thnn_", "batch_norm_impl_")
 _SUFFIXES = ("_", "_backward", "_backward_data", "_forward", "_legit", "_with_update", "_dense")
 
-# Operators whose output is an activation, beyond fvcore's own list: conv, addmm, bmm, einsum, matmul, linear.
+# Operators whose output is an activation, beyond fvcore's own list: conv, addmm, bmm, einsum,
+# matmul, linear.
 ACTIVATIONS = tuple(
     f"aten::{name}"
     for name in (

@@ -50,7 +50,7 @@ def moved_bytes(
 
 
 def occupied_bytes(tensor: torch.Tensor) -> int:
-    """Returns the bytes of memory that a tensor's elements occupy; an expanded one repeats elements."""
+    """Returns the bytes that a tensor's elements occupy; an expanded one repeats elements."""
     elements = tensor.numel()
     if elements and tensor.layout is torch.strided:
         steps = zip(tensor.shape, tensor.stride(), strict=True)
