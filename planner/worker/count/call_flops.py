@@ -79,7 +79,7 @@ def _cudnn_rnn_backward_flops(
 
 
 def _grouped_matmul_flops(left: Any, right: Any, *_: Any, **__: Any) -> int:
-    """Returns FLOPs of rows (T, K) by one matrix of (E, K, N) each, or groups of (K, T) by (T, N)."""
+    """Counts rows (T, K) times one matrix of (E, K, N) each, or groups of (K, T) times (T, N)."""
     return int(2 * left.numel() * right.shape[-1])
 
 

@@ -1,8 +1,8 @@
 """Gradient accumulation over many micro-batches: only some are run, and represent all.
 
 In: the requested step. Out: the step that is run, an assumption about it, and a warning if memory
-grows from one micro-batch to the next. From the second on, each micro-batch of a plain loop requests
-the same memory; the user's own code may keep something of each.
+grows from one micro-batch to the next. From the second on, each micro-batch of a plain loop
+requests the same memory; the user's own code may keep something of each.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ def plan_batch(
     real_values: bool = False,
     with_target: bool = False,
 ) -> BatchPlan:
-    """Determines the layout of a batch once; with `real_values` each batch has build_batch's values.
+    """Determines the layout of a batch once; with `real_values`, each has build_batch's values.
 
     `with_target` appends a target of zeros to the inputs named in the call.
 
@@ -178,7 +178,7 @@ def _bring(config: StepConfig, device: torch.device) -> Callable[[torch.Tensor],
 def _built_on_the_card(
     build: Callable[[], Any], config: StepConfig, device: torch.device
 ) -> Callable[[], Any]:
-    """Returns a maker of batches that calls `build` for each step, and moves the result to the card."""
+    """Returns a maker of batches that calls `build` anew each time and moves its result to the card."""
 
     def bring(tensor: torch.Tensor) -> torch.Tensor:
         return cast_tensor(tensor.to(device), config)

@@ -79,7 +79,7 @@ def samples_in(tree: Any) -> int | None:
 
 
 class _Bringing(TorchFunctionMode):
-    """A mode in which `bring` replaces a tensor's `.to(device)`, also for tensors without values."""
+    """Replaces a tensor's `.to(device)` by `bring`, also for tensors without values."""
 
     def __init__(self, bring: Bring) -> None:
         super().__init__()

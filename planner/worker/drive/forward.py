@@ -28,7 +28,7 @@ def call(model: nn.Module, batch: Any, required: int) -> Any:
 
 
 def target_of(batch: Any, required: int) -> Any | None:
-    """Returns the target: the item of the batch that is not passed to the model. None: there is none."""
+    """Returns the target: the item of the batch that the model does not get; None without one."""
     if _is_sequence(batch) and _taken(batch, required) < len(batch):
         return batch[-1]
     return None

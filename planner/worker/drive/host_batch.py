@@ -199,7 +199,7 @@ def _on_cpu(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, A
 def _layout(
     func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[Any, torch.dtype] | None:
-    """Returns size and dtype of a factory's tensor; None for any other function, or an unusual call."""
+    """Returns size and dtype of a factory's tensor; None for other functions or unusual calls."""
     given: torch.dtype | None = kwargs.get("dtype")
     if func in LIKE:
         return tuple(args[0].shape), given or args[0].dtype

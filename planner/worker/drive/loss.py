@@ -29,7 +29,7 @@ class LossKind(Enum):
 
 
 class DefaultLoss:
-    """Chooses a loss at the first output and keeps it, because later batches include a made target."""
+    """Chooses a loss at the first output and keeps it: later batches include a made target."""
 
     def __init__(self) -> None:
         self.kind: LossKind | None = None

@@ -1,7 +1,7 @@
 """One run in the child: build, place, step, and the allocator's figures.
 
 In: ModelSource, StepConfig, device. Out: StepTrace, also when memory ran out or the user's code
-raised. Convention: the class of an error decides that memory ran out, see serve/failures.py.
+raised. Convention: serve/failures.py decides whether an error means that memory ran out.
 """
 
 from __future__ import annotations

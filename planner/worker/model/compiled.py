@@ -1,4 +1,4 @@
-"""Models that torch.compile has been called on: which they are, and the names of what is in them.
+"""Models that torch.compile has been called on: recognising them, and the names of their modules.
 
 In: a model, or dotted names in it. Out: yes or no, and names as the user wrote them. Convention:
 the compiler is never imported here; where nothing has imported it, nothing is compiled.
@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import nn
 
-_WRAPPER = "_orig_mod"  # where torch.compile hides the module
+_WRAPPER = "_orig_mod"  # attribute in which torch.compile keeps the module
 EAGER_TIMES = (
     "the job is compiled (torch.compile): its memory is that of the compiled code, but operators "
     "are counted, and times computed, as in eager mode"
@@ -34,13 +34,13 @@ def has_compiled_parts(model: nn.Module) -> bool:
 
 
 def compiled_graphs() -> int:
-    """How many graphs the compiler has made in this process."""
+    """Returns the number of graphs that the compiler has made in this process."""
     utilities = sys.modules.get("torch._dynamo.utils")
     return 0 if utilities is None else int(utilities.counters["stats"]["unique_graphs"])
 
 
 def in_eager_mode(model: nn.Module) -> AbstractContextManager[object]:
-    """Returns a context in which compiled parts of the model run as they are written."""
+    """Returns a context in which compiled parts of the model run in eager mode."""
     if not has_compiled_parts(model):
         return nullcontext()
     stance: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")

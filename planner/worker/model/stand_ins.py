@@ -1,8 +1,8 @@
 """Tensors with a `.to` of their own, from the meta device to the card.
 
-In: a tensor without storage. Out: the same tensor with host memory that nobody has written. The
-classes of quantised parameters (bitsandbytes' Params4bit, torchao's tensors) copy their values to
-the card and pack them there: what this allocates is theirs to decide, so their own code runs.
+In: a tensor without storage. Out: the same tensor with unwritten host memory. The classes of
+quantised parameters (bitsandbytes' Params4bit, torchao's tensors) copy their values to the card and
+pack them there; their own code runs, because it decides on the allocations.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def moves_itself(tensor: torch.Tensor) -> bool:
 
 
 def on_host(tensor: torch.Tensor) -> torch.Tensor:
-    """Returns a plain tensor of this layout, or a wrapper around such; uninitialised, hence of no cost.
+    """Returns a plain tensor of this layout, or a wrapper of such tensors; uninitialised, so it is free.
 
     The kernel gives memory to a page when it is first written.
     """
