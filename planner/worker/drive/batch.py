@@ -178,7 +178,7 @@ def _bring(config: StepConfig, device: torch.device) -> Callable[[torch.Tensor],
 def _built_on_the_card(
     build: Callable[[], Any], config: StepConfig, device: torch.device
 ) -> Callable[[], Any]:
-    """Returns a maker of batches that calls `build` anew each time and moves its result to the card."""
+    """Returns a maker of batches that calls `build` each time and moves the result to the card."""
 
     def bring(tensor: torch.Tensor) -> torch.Tensor:
         return cast_tensor(tensor.to(device), config)

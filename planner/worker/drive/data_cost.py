@@ -112,7 +112,7 @@ def _timed(items: Iterator[Any], seconds: float, least: int) -> _Timed:
 
 
 def _collated(items: list[Any]) -> tuple[int | None, float | None]:
-    """Returns bytes of an item and CPU seconds to collate it; None if default_collate refuses it."""
+    """Returns bytes of an item and CPU seconds to collate it; None if default_collate cannot."""
     times_s = []
     with suppress(Exception):  # a data set with a collate_fn of its own is no failure
         item_bytes = sum(tensor.nbytes for _, tensor in tensors_in(default_collate(items[-1:])))

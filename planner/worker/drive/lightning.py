@@ -39,7 +39,7 @@ def is_module(model: nn.Module) -> bool:
 
 
 def completed(build_model: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
-    """Returns a builder that also calls configure_model, as Lightning does before placing a module."""
+    """Returns a builder that also calls configure_model, as Lightning does before placement."""
 
     def build() -> nn.Module:
         model = build_model()

@@ -34,7 +34,7 @@ def _figure(name: str) -> int:
 
 
 def assumptions(notes: Sequence[str], taken: OutsideMemory | None = None) -> tuple[str, ...]:
-    """Returns sentences that a reader of the figures must know; `taken` is the result of memory()."""
+    """Returns sentences that a reader of the figures must know; `taken` is from memory()."""
     taken = memory() if taken is None else taken
     others_bytes = taken.total_bytes - taken.managed_bytes
     said = []

@@ -76,7 +76,7 @@ def run_on_cpu(source: ModelSource, job: RunJob, threads: int) -> RunAnswer:
 
 
 def _start_threads() -> None:
-    """Starts OpenMP's threads before there is a limit, because OpenMP ends the process if it cannot."""
+    """Starts OpenMP's threads before a limit is set: OpenMP ends the process if it cannot."""
     whole: Any = torch.ones(_WARM_UP)
     whole.add_(whole)
 

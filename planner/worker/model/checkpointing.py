@@ -71,7 +71,7 @@ def _chain(module: nn.Module) -> list[nn.Module]:
 
 
 def _matrices(module: nn.Module) -> int:
-    """Counts weights of two dimensions or more; with only one, a block saves little but its input."""
+    """Counts weights of two dimensions or more; with one, a block saves only its input anyway."""
     return sum(parameter.dim() > 1 for parameter in module.parameters())
 
 

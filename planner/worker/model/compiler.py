@@ -33,7 +33,7 @@ def defer_compiler() -> None:
 
 
 def _options() -> ModuleType:
-    """Loads only torch._dynamo.config, which checkpointing reads; the real package will share it."""
+    """Loads only torch._dynamo.config, which checkpointing reads; the real package shares it."""
     name = f"{_NAME}.config"
     if name in sys.modules:
         return sys.modules[name]
@@ -48,7 +48,7 @@ def _options() -> ModuleType:
 
 
 class _DeferredCompiler(ModuleType):
-    """Replaces torch._dynamo in a process that does not compile; any other use loads the real one."""
+    """Replaces torch._dynamo where nothing compiles; any other use loads the real one."""
 
     def graph_break(self, msg: str = "") -> None:
         """Does nothing, because nothing is traced."""

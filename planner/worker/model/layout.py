@@ -10,7 +10,7 @@ import torch
 def empty_as(
     tensor: torch.Tensor, device: torch.device, dtype: torch.dtype | None = None
 ) -> torch.Tensor:
-    """Returns an uninitialised tensor on `device` with the shape and, if dense, strides of `tensor`.
+    """Returns an uninitialised tensor on `device` with shape and (if dense) strides of `tensor`.
 
     For a meta tensor, torch.empty_like would import the compiler's symbolic shapes.
     """

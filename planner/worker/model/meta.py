@@ -84,7 +84,7 @@ def to_device(model: nn.Module, device: torch.device) -> None:
 
 
 def _moved_by_itself(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Returns the result of the tensor's own `.to(device)`; host memory lives as long as in a real run."""
+    """Returns the result of the tensor's own `.to(device)`; host memory lives as in a real run."""
     on_host = stand_ins.on_host(tensor)
     if not isinstance(tensor, nn.Parameter) or is_wrapper(tensor):
         return on_host.to(device)
@@ -102,7 +102,7 @@ def has_meta(model: nn.Module) -> bool:
 
 
 def lazy_parameters(model: nn.Module) -> int:
-    """Returns the number of parameters whose shape the first forward decides (nn.LazyLinear ...)."""
+    """Counts parameters whose shape the first forward decides (nn.LazyLinear ...)."""
     return sum(isinstance(tensor, _UNINITIALIZED) for tensor in model.parameters())
 
 

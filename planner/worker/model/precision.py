@@ -41,7 +41,7 @@ class Cast:
 
 
 def cast_model(model: nn.Module, config: StepConfig) -> Cast:
-    """Casts floating parameters and buffers, and brings weights of convolutions to channels_last."""
+    """Casts floating parameters and buffers; brings weights of convolutions to channels_last."""
     dtype = _weights_of(config)
     cast = Cast()
     if dtype is not None:
@@ -154,7 +154,7 @@ def cast_tensor(tensor: torch.Tensor, config: StepConfig) -> torch.Tensor:
 def autocast(
     config: StepConfig, device: torch.device
 ) -> Callable[[], AbstractContextManager[object]]:
-    """Returns a factory of the context for forward and loss: autocast for amp-*, else an empty one."""
+    """Returns a factory of the context for forward and loss: autocast for amp-*, else none."""
     dtype = None if config.precision is None else _AUTOCAST.get(config.precision)
     if dtype is None:
         return contextlib.nullcontext

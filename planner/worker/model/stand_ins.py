@@ -24,7 +24,7 @@ def moves_itself(tensor: torch.Tensor) -> bool:
 
 
 def on_host(tensor: torch.Tensor) -> torch.Tensor:
-    """Returns a plain tensor of this layout, or a wrapper of such tensors; uninitialised, so it is free.
+    """Returns an uninitialised plain tensor of this layout, or a wrapper of such tensors.
 
     The kernel gives memory to a page when it is first written.
     """

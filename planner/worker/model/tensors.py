@@ -64,12 +64,12 @@ def _walk(tree: Any, path: str, within: tuple[int, ...]) -> Iterator[tuple[str, 
 
 
 def is_record(tree: Any) -> bool:
-    """Returns whether it is an object of a dataclass."""
+    """Returns whether `tree` is an object of a dataclass."""
     return dataclasses.is_dataclass(tree) and not isinstance(tree, type)
 
 
 def parts_of(tensor: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """Returns the dense tensors that a tensor is made of: indices and values of a sparse one, else itself.
+    """Returns the dense parts of a tensor: indices and values of a sparse one, else the tensor.
 
     Each has one storage. An empty tuple stands for a layout without such parts.
     """
@@ -85,7 +85,7 @@ def parts_of(tensor: torch.Tensor) -> tuple[torch.Tensor, ...]:
 
 
 def size_bytes(tensor: torch.Tensor) -> int:
-    """Returns bytes of its elements; of a sparse tensor, those that it holds."""
+    """Returns the bytes of a tensor's elements; of a sparse tensor, the stored ones and indices."""
     return sum(part.numel() * part.element_size() for part in parts_of(tensor))
 
 
