@@ -66,7 +66,7 @@ def configure(profile: str) -> None:
 
 
 def settle_architecture(profile: str) -> tuple[str, str | None]:
-    """Adds the architecture of the kernels to a profile; returns an assumption if none fits the card.
+    """Adds the architecture of torch's kernels to a profile; also an assumption if none fits.
 
     A driver loads the code of the highest architecture that is not above the card's.
     """

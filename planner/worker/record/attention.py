@@ -24,7 +24,7 @@ _seen: dict[tuple[Any, ...], str | None] = {}
 
 
 def install() -> None:
-    """Replaces torch's function by the recording one; call it before the user's file is imported."""
+    """Replaces torch's function by the recording one, before the user's file is imported."""
     if F.scaled_dot_product_attention is _recording_attention:
         return
     F.scaled_dot_product_attention = _recording_attention
@@ -126,7 +126,7 @@ def _dtype_after_autocast(tensor: torch.Tensor) -> torch.dtype:
 
 
 def _as_dtype(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Returns a tensor of this shape in `dtype` over the same storage; its values are never read."""
+    """Returns a view of the tensor's storage in `dtype`; its values are never read."""
     if tensor.dtype is dtype:
         return tensor
     view = torch.empty(0, dtype=dtype, device=tensor.device)

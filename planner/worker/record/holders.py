@@ -49,7 +49,7 @@ class Holders:
             self.add_optimizer(one)
 
     def add_optimizer(self, optimizer: Any) -> None:
-        """Adds an optimizer, and the tensors that it trains in addition to the model's parameters."""
+        """Adds an optimizer, and the tensors that it trains outside the model."""
         if any(optimizer is known for known in self._optimizers):
             return
         self._optimizers.append(optimizer)
@@ -86,7 +86,7 @@ class Holders:
             yield from _holding(parameter.grad, TensorCategory.GRADIENT, "", "")
 
     def optimizer_state(self) -> Iterator[Holding]:
-        """Yields optimizers' state of each parameter, their tensor options, and the GradScaler's."""
+        """Yields optimizers' state, their tensor options, and the GradScaler's tensors."""
         for optimizer in self._optimizers:
             state = getattr(optimizer, "state", None)
             for key, kept in state.items() if isinstance(state, Mapping) else ():

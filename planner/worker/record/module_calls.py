@@ -45,7 +45,7 @@ def marked(name: str) -> int | None:
 
 
 class ModuleCalls:
-    """Marks the calls between `start` and `stop`; calls `on_root(True)` when the model's own begins."""
+    """Marks the calls between `start` and `stop`; `on_root(True)`: the model's own call begins."""
 
     def __init__(self, model: nn.Module, on_root: Callable[[bool], None]) -> None:
         self.calls: list[ModuleCall] = []

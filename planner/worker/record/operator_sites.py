@@ -176,7 +176,7 @@ class _Reading:
         return outside if outside.site else outside._replace(site=site)
 
     def _node(self, number: int, name: str, outside: _Within) -> _Within:
-        """Returns the surroundings in an autograd node; its forward ran in this or the first thread."""
+        """Returns the surroundings within a node; its forward ran in this or the first thread."""
         thread = self._thread if outside.in_node else self._first_thread
         forward = self._forward.get((thread, number)) if thread is not None else None
         call = None if forward is None else forward.call

@@ -33,7 +33,7 @@ def collector_paused() -> Iterator[None]:
 
 @contextmanager
 def quiet_kineto() -> Iterator[None]:
-    """Keeps Kineto from printing to stderr; it reads the variable at its start, nobody inherits it."""
+    """Keeps Kineto from printing to stderr, by a variable that it reads at its start."""
     name = "KINETO_LOG_LEVEL"
     if name in os.environ:
         yield

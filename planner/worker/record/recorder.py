@@ -132,7 +132,7 @@ class Recorder(RequestRecorder):
             return attribute(recording)
 
     def _on_root(self, begins: bool) -> None:
-        """Sets the phase around the model's forward in a step of one function: the loss follows it."""
+        """Sets the phase: in a step of one function, the loss follows the model's forward."""
         if torch.is_inference_mode_enabled():
             return
         before, after = (Phase.LOSS, Phase.FORWARD) if begins else (Phase.FORWARD, Phase.LOSS)

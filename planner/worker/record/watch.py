@@ -14,7 +14,7 @@ from planner.wire.trace import Phase
 
 
 class Watch:
-    """Receives each part of a run; costs nothing. A recorder overrides the methods that it needs."""
+    """Receives each part of a run; costs nothing. Recorders override the methods they need."""
 
     def begin(self) -> None:
         """Begins the run, before the first request."""
