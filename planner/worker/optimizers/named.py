@@ -30,7 +30,7 @@ _BITSANDBYTES = "bitsandbytes.optim"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Kind:
-    """A class by module and name, and arguments: without a default in torch, or implied by the name."""
+    """A class by module and name, and arguments implied by the name or without torch's default."""
 
     module: str
     name: str

@@ -26,7 +26,7 @@ class PrivateDescriptors:
 
     def close(self) -> None:
         """Closes them in this process."""
-        while self.descriptors:  # once: in a process forked from that one, the numbers may have new uses
+        while self.descriptors:  # once: after another fork the numbers may be reused
             with suppress(OSError):  # the user's code has closed it already
                 os.close(self.descriptors.pop())
 

@@ -87,7 +87,7 @@ def _serve(requests: int, answers: int, stack: int, notes: int) -> int:
             _run_here(decode(line, (JobRequest,)), answer, answers)
         return 0
     faulthandler.unregister(signal.SIGUSR1)
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # a run reports where it hangs, its server does not
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # a run reports where it hangs, not its server
     _Server(lines=lines, answers=answers, stack=stack, answer=answer, private=private).serve()
     return 0
 
@@ -98,7 +98,7 @@ def _load(request: LoadRequest, notes: int) -> tuple[Loaded, _Answer | None]:
         from planner.worker.serve.session import Worker
 
         worker = Worker(request.target, request.engine, request.values, notes)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if ignored, a run's exit status would be lost
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if ignored, exit statuses are lost
         return Loaded(versions=_versions(), single_run=why_single()), worker.answer
     except BaseException as error:
         return Loaded(failure=failure_of(error)), None
@@ -178,7 +178,7 @@ class _Server:
             os.close(read_end)
             for other in self.running:
                 os.close(other.pipe)
-            self.private.descriptors.append(write_end)  # closed in processes that the user's code forks
+            self.private.descriptors.append(write_end)  # closed in forks by the user's code
             faulthandler.register(signal.SIGUSR1, file=self.stack, all_threads=True)
 
             def instead(other: NeedsValues) -> NoReturn:
@@ -191,7 +191,7 @@ class _Server:
             _leave(code)
 
     def _has_ended(self, run: _Running, selector: selectors.BaseSelector) -> bool:
-        """Reports the end of a run. The process decides, because its workers may keep the pipe open."""
+        """Reports the end of a run. The process decides: its workers may keep the pipe open."""
         if os.waitid(os.P_PID, run.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
             return False
         with suppress(ProcessLookupError):

@@ -62,7 +62,7 @@ def end_with_parent(parent: int) -> None:
 def _watch(server: int, planner: int, requests: int, wake: int) -> int:
     """Returns the wait status of the server; 0 if planner is gone first."""
     poll = select.poll()
-    poll.register(requests, 0)  # the server reads it; here only planner's end of the pipe is watched
+    poll.register(requests, 0)  # the server reads it; only its closing is watched here
     poll.register(wake, select.POLLIN)
     while True:
         ready = {descriptor for descriptor, _ in poll.poll(_LOOK_AT_PARENT_MS)}
