@@ -66,9 +66,7 @@ class Lines:
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
-        self._parts: list[
-            bytes
-        ] = []  # parts of an unfinished line; joined once, as it may be long
+        self._parts: list[bytes] = []  # parts of an unfinished line; joined once, as it may be long
         self._arrived: deque[bytes] = deque()
 
     def wait(self) -> bytes | None:

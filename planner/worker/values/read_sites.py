@@ -48,7 +48,7 @@ def site_of(frame: FrameType | None) -> ReadSite:
 
 @cache
 def _internal_prefixes() -> tuple[str, ...]:
-    """Returns the folders of planner, torch and contextlib; torch has been imported at a first read."""
+    """Returns paths of planner, torch and contextlib; called when torch has been imported."""
     return (
         str(Path(__file__).resolve().parents[2]) + "/",
         str(Path(str(sys.modules["torch"].__file__)).parent) + "/",

@@ -58,7 +58,7 @@ class Reads:
         return ()
 
     def _called(self, size_bytes: int, destination: int, source: int) -> None:
-        """Answers a read. An exception here would be lost, so the read is reported as unanswered."""
+        """Answers a read; after an exception, which would be lost, it counts as unanswered."""
         try:
             self._on_read(size_bytes, destination, source)
         except Exception:

@@ -68,7 +68,7 @@ _LEFT_TO_TORCH: Any = torch._C._disabled_torch_dispatch_impl
 
 
 def twin_of(tensor: torch.Tensor) -> Twin | None:
-    """What is noted of the tensor's storage."""
+    """Returns the twin of the tensor's storage; None if nothing is noted of it."""
     storage = tensor.untyped_storage()
     found: Twin | None = getattr(storage, _ATTRIBUTE, None)
     if found is None or found.storage is None:
