@@ -33,7 +33,7 @@ class ReadingNote:
         )
 
     def line(self) -> bytes:
-        """For the file of notes."""
+        """Returns the note as a line of the file of notes."""
         text = json.dumps([self.site.file, self.site.line, self.site.function, self.count])
         return text.encode().ljust(READING_NOTE_BYTES)[:READING_NOTE_BYTES]
 
@@ -61,7 +61,7 @@ class StepNote:
         return text
 
     def line(self) -> bytes:
-        """For the file of notes."""
+        """Returns the note as a line of the file of notes."""
         return json.dumps(asdict(self)).encode().ljust(STEP_NOTE_BYTES)
 
 

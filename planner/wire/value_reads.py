@@ -108,7 +108,7 @@ class ReadLog:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValuesRequest:
-    """The requested treatment of values. `log` is only for ANSWERED, the other fields for VALUES."""
+    """The requested treatment of values. `log` is only for ANSWERED, the others for VALUES."""
 
     kind: ValuesPass = ValuesPass.UNANSWERED
     seed: int = 0

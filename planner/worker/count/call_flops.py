@@ -99,7 +99,7 @@ def has_formula(func: Any) -> bool:
 
 
 def call_flops(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> int:
-    """FLOPs of one call; `func` must have a formula."""
+    """Returns the FLOPs of one call; `func` must have a formula."""
     packet = func._overloadpacket
     if packet in _OWN:
         return _OWN[packet](*args, **kwargs)

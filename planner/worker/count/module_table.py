@@ -157,7 +157,7 @@ class _ForwardAlone(Watch):
         self._tally = observer.tally
 
     def enter(self, phase: Phase, inputs: Any = None) -> None:
-        """`phase` begins."""
+        """Gives the tally to the observer in forward and loss, and removes it in other phases."""
         is_forward = phase in (Phase.FORWARD, Phase.LOSS)
         self._observer.tally = self._tally if is_forward else None
 

@@ -82,7 +82,7 @@ def per_input(flops: float) -> Handle:
 
 
 def norm(affine: int) -> Handle:
-    """Layer, group and instance norm: 5 FLOPs an element, 7 with a weight (input `affine`)."""
+    """Counts layer, group and instance norm: 5 FLOPs an element, 7 with a weight (input `affine`)."""
 
     def handle(inputs: Values, outputs: Values) -> float:
         flops = _NORM_FLOPS + (_AFFINE_FLOPS if shape(inputs[affine]) is not None else 0)
@@ -109,7 +109,7 @@ def matmul(inputs: Values, outputs: Values) -> float:
 
 
 def added_matmul(inputs: Values, outputs: Values) -> float:
-    """baddbmm, addbmm, addmv: the second input times the third, added to the first."""
+    """Counts baddbmm, addbmm, addmv: the second input times the third, added to the first."""
     left, right = sizes(inputs[1]), sizes(inputs[2])
     columns = right[-1] if len(right) > 1 else 1
     return prod(left) * columns + _SINGLE * prod(sizes(outputs[0]))
@@ -121,7 +121,7 @@ def convolution(inputs: Values, outputs: Values) -> float:
 
 
 def attention(inputs: Values, outputs: Values) -> float:
-    """softmax(Q K^T) V of Q (..., L, E), K (..., S, E), V (..., S, F), no position left out.
+    """Counts softmax(Q K^T) V of Q (..., L, E), K (..., S, E), V (..., S, F), all positions.
 
     L x S scores for each head of Q, also where heads of K and V are shared: S (E + F)
     multiply-adds for each of the L queries, and scaling and softmax of the scores. Causal attention
@@ -147,13 +147,13 @@ def tensordot(inputs: Values, outputs: Values) -> float:
 
 
 def bilinear(inputs: Values, outputs: Values) -> float:
-    """y_o = sum_i x_i sum_j W_oij z_j: J multiply-adds for each (o, i), and one with x_i."""
+    """Counts y_o = sum_i x_i sum_j W_oij z_j: J multiply-adds for each (o, i), and one with x_i."""
     _, first, second = sizes(inputs[2])
     return prod(sizes(outputs[0])) * first * (second + 1)
 
 
 def distance(inputs: Values, outputs: Values) -> float:
-    """cdist: a difference and a multiply-add for each coordinate of each pair."""
+    """Counts cdist: a difference and a multiply-add for each coordinate of each pair."""
     return prod(sizes(outputs[0])) * sizes(inputs[0])[-1] * (1 + _SINGLE)
 
 
@@ -166,7 +166,7 @@ def average_pool(inputs: Values, outputs: Values) -> float:
 
 
 def recurrent(kind: str) -> Handle:
-    """nn.LSTM, nn.GRU, nn.RNN over a sequence, packed or not.
+    """Counts nn.LSTM, nn.GRU, nn.RNN over a sequence, packed or not.
 
     Every matrix of every layer and direction (a projection too) multiplies each time step of each
     sample once. Biases are added, and the gates cost what _CELL_FLOPS says for each unit.
@@ -196,7 +196,7 @@ def fused_cell(kind: str, gates: int) -> Handle:
 
 
 def recurrent_cell(kind: str) -> Handle:
-    """nn.LSTMCell, nn.GRUCell, nn.RNNCell: one step of the same."""
+    """Counts nn.LSTMCell, nn.GRUCell, nn.RNNCell: one time step."""
 
     def handle(inputs: Values, outputs: Values) -> float:
         state = inputs[1]

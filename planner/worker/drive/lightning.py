@@ -67,7 +67,7 @@ def wants_target(source: ModelSource, config: StepConfig, model: nn.Module) -> b
     except _UnpackedError:
         return True
     except Exception:
-        return False  # asked for something else: the batch is passed on as it is
+        return False  # another use of the batch: it is passed on unchanged
     return False
 
 

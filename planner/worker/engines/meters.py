@@ -34,7 +34,7 @@ class CardMeter(Watch):
         self.reading: CardReading | None = None
 
     def enter(self, phase: Phase, inputs: Any = None) -> None:
-        """The first forward of a step begins its time: the batch is there then."""
+        """Starts a step's time at its first forward, when the batch is there."""
         if phase is Phase.FORWARD and len(self._begun) == len(self._ended):
             self._begun.append(_event())
 
@@ -43,7 +43,7 @@ class CardMeter(Watch):
         self._ended.append(_event())
 
     def end_steps(self) -> None:
-        """No step follows: what was measured is read."""
+        """Reads the measured times and memory after the last step."""
         if not self._ended:
             return
         try:
@@ -83,7 +83,7 @@ class CpuMeter(Watch):
         self._base = host_status()
 
     def enter(self, phase: Phase, inputs: Any = None) -> None:
-        """The first forward of a step begins its time: the batch is there then."""
+        """Starts a step's time at its first forward, when the batch is there."""
         if phase is Phase.FORWARD and len(self._begun) == len(self._ended):
             self._begun.append(time.perf_counter())
 
@@ -92,7 +92,7 @@ class CpuMeter(Watch):
         self._ended.append(time.perf_counter())
 
     def end_steps(self) -> None:
-        """No step follows: what was measured is read."""
+        """Reads the measured times and memory after the last step."""
         pairs = zip(self._begun, self._ended, strict=False)
         self.step_s = tuple(end - begin for begin, end in pairs)
         now = host_status()

@@ -46,7 +46,7 @@ def tensors_in(tree: Any, path: str = "") -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def _walk(tree: Any, path: str, within: tuple[int, ...]) -> Iterator[tuple[str, torch.Tensor]]:
-    """`within` are the dataclasses around it: one may refer to itself."""
+    """Yields the tensors below `tree`; `within` are the dataclasses around it, to stop at cycles."""
     if isinstance(tree, torch.Tensor):
         yield path, tree
     elif isinstance(tree, Mapping):
@@ -71,7 +71,7 @@ def is_record(tree: Any) -> bool:
 def parts_of(tensor: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """Returns the dense parts of a tensor: indices and values of a sparse one, else the tensor.
 
-    Each has one storage. An empty tuple stands for a layout without such parts.
+    Each has one storage. An empty tuple is for a layout without such parts.
     """
     if tensor.layout is torch.strided:
         return (tensor,)

@@ -141,7 +141,7 @@ class AllocatorHistory:
 def _requests(entries: list[dict[str, Any]], emptied: bool) -> Iterator[TracedRequest]:
     streams = {0: 0}
     previous = ""
-    completed = False  # whether the free before this entry ends with it, and was told as one
+    completed = False  # whether the free before this entry ends with it, and was counted as one
     for entry, following in pairwise([*entries, _NO_ENTRY]):
         action = entry["action"]
         if action == "alloc":

@@ -213,7 +213,7 @@ class ValuesMode(TorchDispatchMode):  # type: ignore[no-untyped-call] # untyped 
         return True
 
     def _learn_sent(self, outs: list[torch.Tensor]) -> None:
-        """Learns copies from the device: torch.tensor(..., device="cuda") calls no visible operator."""
+        """Learns from the device's copies: torch.tensor(..., device="cuda") shows no operator."""
         for tensor in outs:
             size_bytes = tensor.numel() * tensor.element_size()
             if twins.value_of(tensor) is not None or not size_bytes:
