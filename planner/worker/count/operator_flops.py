@@ -82,7 +82,7 @@ def per_input(flops: float) -> Handle:
 
 
 def norm(affine: int) -> Handle:
-    """Counts layer, group and instance norm: 5 FLOPs an element, 7 with a weight (input `affine`)."""
+    """Counts layer, group, instance norm: 5 FLOPs an element, 7 with a weight (input `affine`)."""
 
     def handle(inputs: Values, outputs: Values) -> float:
         flops = _NORM_FLOPS + (_AFFINE_FLOPS if shape(inputs[affine]) is not None else 0)

@@ -46,7 +46,7 @@ def tensors_in(tree: Any, path: str = "") -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def _walk(tree: Any, path: str, within: tuple[int, ...]) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yields the tensors below `tree`; `within` are the dataclasses around it, to stop at cycles."""
+    """Yields the tensors below `tree`; `within` are the dataclasses around it, against cycles."""
     if isinstance(tree, torch.Tensor):
         yield path, tree
     elif isinstance(tree, Mapping):
