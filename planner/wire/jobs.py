@@ -60,7 +60,7 @@ class JobOf(Generic[AnswerT]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunJob(JobOf[RunAnswer]):
-    """Runs a step on the card of `profile` (see emulator/profile.py); `recording`: what to record.
+    """Runs a step on the device of `profile` (see emulator/profile.py), with the given `recording`.
 
     `values` tells how it treats values on the emulated card.
     """

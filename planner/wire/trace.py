@@ -48,7 +48,7 @@ class Phase(str, Enum):
     BACKWARD = "backward"
     """Gradients."""
     OPTIMIZER_STEP = "optimizer step"
-    """The optimizer's step, with unscaling and clipping."""
+    """The optimizer's step, with unscaling, clipping and the average of weights."""
     BETWEEN_STEPS = "between steps"
     """The copy of the batch, and zero_grad, at the beginning of a step."""
 
@@ -154,7 +154,7 @@ class RequestLog:
 
 
 class FlopSource(str, Enum):
-    """The knowledge of an operator's FLOPs."""
+    """The source of an operator's FLOPs."""
 
     FORMULA = "formula"
     """Matrix products, convolutions, attention, recurrent layers."""
@@ -195,7 +195,7 @@ class OperatorRecord:
     flops: int | None
     """FLOPs of one call; None unless `flop_source` is FORMULA."""
     flop_source: FlopSource
-    """The knowledge of its FLOPs."""
+    """The source of its FLOPs."""
     read_bytes: int
     """Bytes that one call reads."""
     written_bytes: int

@@ -34,7 +34,7 @@ class ValuesState(str, Enum):
 
 
 class Decision(str, Enum):
-    """The possible decision of a read."""
+    """The kind of decision that a read can make."""
 
     NOTHING = "nothing"
     """Nothing: a floating-point number, shown or logged."""
@@ -73,7 +73,7 @@ class ValueRead:
     assumed: int = 0
     """Reads whose value was not known."""
     decision: Decision = Decision.NOTHING
-    """The possible decision of the assumed reads."""
+    """The kind of decision that the assumed reads can make."""
     smallest: int | None = None
     """Smallest size or whole number read; None: only other values were read."""
     largest: int | None = None

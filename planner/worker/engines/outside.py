@@ -19,7 +19,7 @@ _FUNCTIONS_SHOWN = 4
 
 
 def memory() -> OutsideMemory:
-    """Returns the memory of the first card taken outside PyTorch's allocator by this process."""
+    """Returns this process's peak memory of the first card outside PyTorch's allocator."""
     return OutsideMemory(
         total_bytes=_figure("outside"),
         managed_bytes=_figure("managed"),

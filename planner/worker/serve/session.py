@@ -159,7 +159,7 @@ class Worker:
         return (unsupported,) if unsupported else ()
 
     def _begin_values(self, request: ValuesRequest) -> None:
-        """Begins a values pass before the import, for code that uses the card during it."""
+        """Begins a pass of values before the import, for code that uses the card during it."""
         values = pass_of_values(request, self._note_read, note_reads)
         self._entered.enter_context(values.active())
         if request.kind is not ValuesPass.UNANSWERED:
@@ -173,7 +173,7 @@ class Worker:
         job: RunJob | CountJob,
         instead: Callable[[NeedsValues], NoReturn],
     ) -> PassOfValues:
-        """Returns the values pass of this run: the one begun at the import, if there is one."""
+        """Returns the pass of values of this run: the one begun at the import, if there is one."""
         if self._from_import is not None:
             return self._from_import
         self._entered.close()

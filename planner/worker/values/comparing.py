@@ -41,7 +41,7 @@ def certain(name: str, args: tuple[Any, ...]) -> bool | None:
 
 
 def asks_for_finiteness(name: str, args: tuple[Any, ...]) -> bool:
-    """Returns whether a comparison is with infinity, NaN or itself: any finite numbers do."""
+    """Returns whether a comparison is with infinity, NaN or itself: drawn numbers suffice."""
     if name.removesuffix("_") not in _NAMES or len(args) < 2:
         return False
     other = args[1]

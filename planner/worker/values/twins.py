@@ -24,7 +24,7 @@ _ATTRIBUTE = "_planner_twin"
 
 @dataclass(slots=True, eq=False)
 class Twin:
-    """The knowledge of a storage's values.
+    """The known values of a storage.
 
     `storage` is None while nothing has been written to it. `assumed`: drawn numbers took
     part. `views` are numbers drawn for a view of a storage that is too large to be drawn as a
