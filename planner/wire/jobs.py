@@ -45,7 +45,7 @@ class JobOf(Generic[AnswerT]):
     __slots__ = ()
 
     answer: ClassVar[type[Any]]  # the AnswerT
-    ends_all: ClassVar[bool] = False  # whether no job follows if this one takes too long
+    ends_all: ClassVar[bool] = False  # whether its time-out ends the child and all jobs
 
     @property
     def doing(self) -> str:
