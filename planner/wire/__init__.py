@@ -1,1 +1,1 @@
-"""What parent and child say to each other: jobs, traces, and the records inside them."""
+"""The messages between parent and child: jobs, traces, and the records inside them."""

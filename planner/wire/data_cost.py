@@ -1,4 +1,4 @@
-"""What one item of the user's data set costs, as timed in the child and sent as JSON."""
+"""The cost of one item of the user's data set, as timed in the child and sent as JSON."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataCost:
-    """Seconds and bytes of one item, over `items` timed ones, on the machine that timed them.
+    """Seconds and bytes of one item, from `items` timed items, on the machine that timed them.
 
-    CPU seconds are those of the thread that asks for an item; wall seconds beyond them are waits
-    for storage, or work of other threads. `item_bytes` are those of the item's tensors and arrays;
-    `collate_s` the CPU seconds of default_collate for each item. Both are None where the item is
-    nothing that default_collate takes.
+    CPU seconds are those of the thread that requests an item; wall seconds beyond them are waits
+    for storage, or work of other threads. `item_bytes` counts the item's tensors and arrays;
+    `collate_s` is the CPU time of default_collate for each item. Both are None if default_collate
+    does not accept the item.
     """
 
     items: int
@@ -25,7 +25,7 @@ class DataCost:
     collate_s: float | None
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON object `data_cost`."""
+        """Returns the JSON object `data_cost`."""
         return {
             "items": self.items,
             "cpu_mean_s": self.cpu_mean_s,

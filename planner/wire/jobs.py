@@ -1,8 +1,8 @@
-"""The kinds of work that the child is asked for: a job each, and the record that answers it.
+"""The kinds of work that the child does: a job for each, and the record that answers it.
 
-In: nothing. Out: jobs and answers, sent as JSON by wire/protocol.py. Convention: a job says in
-words what is done for it. A new kind is a job and its answer here, a name in `Job` and `Answer`,
-and a method of `Worker` in worker/serve/session.py.
+In: nothing. Out: jobs and answers, sent as JSON by wire/protocol.py. Convention: a job describes
+its work in words. A new kind needs a job and its answer here, a name in `Job` and `Answer`, and a
+method of `Worker` in worker/serve/session.py.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _NO_VALUES = ValuesRequest()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunAnswer:
-    """How a step ran, and the recording that was asked for, where it succeeded.
+    """The result of a step, and the requested recording, where it succeeded.
 
-    `log` is of a values pass.
+    Only a values pass gives a `log`.
     """
 
     trace: StepTrace
@@ -36,7 +36,7 @@ class RunAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NeedsValues:
-    """The job ended at a read of a value, of which it kept none: it has to be done with values."""
+    """The job ended at the read of a value, but kept no values: it must be repeated with values."""
 
 
 class JobOf(Generic[AnswerT]):
@@ -45,11 +45,11 @@ class JobOf(Generic[AnswerT]):
     __slots__ = ()
 
     answer: ClassVar[type[Any]]  # the AnswerT
-    ends_all: ClassVar[bool] = False  # whether no other job goes on where this takes too long
+    ends_all: ClassVar[bool] = False  # whether its time-out ends the child and all jobs
 
     @property
     def doing(self) -> str:
-        """What the child does, as "running the step with batch 4"."""
+        """The child's activity, as "running the step with batch 4"."""
         raise NotImplementedError
 
     @property
@@ -60,9 +60,9 @@ class JobOf(Generic[AnswerT]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunJob(JobOf[RunAnswer]):
-    """Run a step: what it has (`profile`, see emulator/profile.py), and what to record of it.
+    """Runs a step on the device of `profile` (see emulator/profile.py), with the given `recording`.
 
-    `values`: what it does about values on the emulated card.
+    `values` tells how it treats values on the emulated card.
     """
 
     answer: ClassVar[type[Any]] = RunAnswer
@@ -86,7 +86,7 @@ class RunJob(JobOf[RunAnswer]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountJob(JobOf[ModelCounts]):
-    """Count what a step costs, by module down to `depth` (0: the model alone)."""
+    """Counts the cost of a step, by module down to `depth` (0: the model alone)."""
 
     answer: ClassVar[type[Any]] = ModelCounts
 
@@ -108,7 +108,7 @@ class CountJob(JobOf[ModelCounts]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataJob(JobOf[DataCost]):
-    """Time items of the user's data set for about `seconds`."""
+    """Times items of the user's data set for about `seconds`."""
 
     answer: ClassVar[type[Any]] = DataCost
 

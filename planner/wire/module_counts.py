@@ -1,7 +1,7 @@
-"""What `inspect` counts: records per module and for the whole step, sent by the child as JSON.
+"""The counts of `inspect`: records per module and per step, sent by the child as JSON.
 
 In: nothing. Out: ModelCounts and its parts. One multiply-add is 2 FLOPs; sizes are bytes of the
-card; counts are of the batch that ran, except where the name says per sample.
+card; counts are for the batch that ran, unless the name contains per_sample.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from planner.wire.value_reads import ValueRead
 
 
 class Structure(str, Enum):
-    """How operators were told to modules."""
+    """How operators were attributed to modules."""
 
     WHOLE_MODEL = "whole model"
-    """Depth 0: there are no modules to tell apart."""
+    """Depth 0: all operators belong to the model."""
     FX_GRAPH = "torch.fx graph"
-    """The forward traced symbolically, and run node by node."""
+    """The forward was traced symbolically, and run node by node."""
     MODULE_HOOKS = "module hooks"
     """The module that was running when the operator was called."""
 
 
 class FlopRules(str, Enum):
-    """Whose rules turned operators into FLOPs of the forward."""
+    """The library whose rules gave the FLOPs of the forward."""
 
     FVCORE = "fvcore"
-    """Operators traced by fvcore and its handles, and planner's own in addition."""
+    """fvcore's trace with its handles and planner's own."""
     TORCH = "torch.utils.flop_counter"
-    """Matrix products, convolutions and attention alone."""
+    """Only matrix products, convolutions and attention."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,20 +48,20 @@ class StepCounts:
     """Totals of a step."""
 
     forward_flops_per_sample: int
-    """FLOPs of the model's forward over the batch."""
+    """FLOPs of the model's forward, divided by the batch size."""
     step_flops: int
-    """FLOPs of one batch from the forward to the end of backward (of inference, the forward):
+    """FLOPs of one batch from the forward to the end of backward (in inference, of the forward):
     matrix products, convolutions, attention, recurrent layers."""
     activations_per_sample: int | None
-    """Elements that such layers give in the forward, over the batch; None: they could not be
-    counted."""
+    """Output elements of such layers in the forward, divided by the batch size; None: they could
+    not be counted."""
     uncounted_operators: tuple[OperatorCalls, ...] = ()
     """Operators that no rule covers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModuleCounts:
-    """One module with all that is in it."""
+    """One module, its submodules included."""
 
     path: str
     """Dotted path; "" is the model itself."""
@@ -70,28 +70,28 @@ class ModuleCounts:
     parameters: int
     """Elements of its parameters."""
     trainable_parameters: int
-    """Those that require a gradient."""
+    """Elements of those that require a gradient."""
     forward_flops: int
     """FLOPs of its forward with the batch."""
     activations: int | None
-    """Elements that convolutions, matrix products, attention and recurrent layers give; None:
+    """Output elements of convolutions, matrix products, attention and recurrent layers; None:
     they could not be counted."""
     saved_bytes: int
-    """What autograd keeps for backward: each storage once, without parameters, buffers and the
-    model's inputs. One that two modules keep is in both, and once in their parent."""
+    """Bytes that autograd keeps for backward: each storage once, without parameters, buffers and
+    the model's inputs. A storage that two modules keep counts in both, and once in their parent."""
     read_bytes: int
     """Bytes that the operators of its forward read."""
     written_bytes: int
-    """Bytes that they write."""
+    """Bytes that the operators of its forward write."""
 
     @property
     def depth(self) -> int:
-        """0 for the model itself, 1 for what it holds ..."""
+        """0 for the model itself, 1 for its direct submodules ..."""
         return self.path.count(".") + 1 if self.path else 0
 
     @property
     def arithmetic_intensity_flops_per_byte(self) -> float | None:
-        """FLOPs of the forward for each byte that its operators read or write; None without any."""
+        """FLOPs of the forward for each byte read or written; None if no byte is."""
         moved_bytes = self.read_bytes + self.written_bytes
         return self.forward_flops / moved_bytes if moved_bytes else None
 
@@ -109,14 +109,13 @@ class ModelCounts:
     structure: Structure
     """How operators were attributed to modules."""
     flop_rules: FlopRules
-    """Whose rules turned operators into FLOPs."""
+    """The library whose rules gave the FLOPs."""
     forward_flops_by_torch: int
-    """FLOPs of the same forward by torch.utils.flop_counter: a check where `flop_rules` is
-    FVCORE."""
+    """FLOPs of the same forward by torch.utils.flop_counter: a check if `flop_rules` is FVCORE."""
     build_on: str
     """Where the model was built: "meta", "cpu" or "device"."""
     operators: tuple[OperatorRecord, ...] = ()
-    """Those of one step with one micro-batch, once the optimizer has its state; without
+    """Operators of one step with one micro-batch, once the optimizer has its state; without
     zero_grad and the copy of the batch."""
     batch_tensors_bytes: tuple[int, ...] = ()
     """Size of each tensor of that micro-batch."""
@@ -127,8 +126,8 @@ class ModelCounts:
     value_reads: tuple[ValueRead, ...] = ()
     """Values that the step reads from the card."""
     assumptions: tuple[str, ...] = ()
-    """What was chosen for the caller, a sentence each."""
+    """Choices made for the caller, a sentence each."""
     notes: tuple[str, ...] = ()
-    """Those of `assumptions` that are good to know and can make no figure wrong."""
+    """Those of `assumptions` that cannot make a figure wrong."""
     warnings: tuple[str, ...] = ()
-    """What makes figures doubtful, a sentence each."""
+    """Reasons to doubt figures, a sentence each."""

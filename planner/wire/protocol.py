@@ -1,7 +1,7 @@
-"""What parent and child say to each other: one JSON document per line, on pipes of their own.
+"""The messages between parent and child: one JSON document per line, on separate pipes.
 
 Parent to child: LoadRequest once, then a JobRequest for each job. Child to parent: Loaded, then a
-JobEnded for each job. Plain records; decoded strictly, so that garbage is an error and not a guess.
+JobEnded for each job. They are plain records, decoded strictly: garbage raises an error.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from planner.errors import ChildError
 from planner.wire.jobs import Answer, Job, NeedsValues
 from planner.wire.value_reads import ValuesRequest
 
-# What torch reads its allocator's setting from: the first of these that is set, in 2.15; see
-# c10/core/AllocatorConfig.cpp. Others look in another order, and 2.6 knows the first alone.
+# torch 2.15 reads its allocator's setting from the first of these that is set; see
+# c10/core/AllocatorConfig.cpp. Other versions use another order, and 2.6 knows only the first.
 ALLOC_CONF = "PYTORCH_CUDA_ALLOC_CONF"
 ALLOC_CONF_VARIABLES = (ALLOC_CONF, "PYTORCH_HIP_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
-# The child's process ends so when the user's code has closed or broken what answers go through.
+# Exit code of the child when the user's code has closed or broken the pipe of the answers.
 CLOSED_PIPE_CODE = 122
 
 _NO_VALUES = ValuesRequest()
 
 
 class Engine(str, Enum):
-    """What the steps run on."""
+    """The device that the steps run on."""
 
     EMULATED = "emulated"  # the emulated device
     CUDA = "cuda"  # the first physical GPU that the child sees
@@ -39,12 +39,12 @@ class Engine(str, Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadRequest:
-    """What to load before the first run.
+    """The target and the libraries to load before the first run.
 
-    `libraries` are the emulated device, in order; `profile` is the card to show while the user's
-    code is imported, because a module may ask for it, and `alloc_conf` the allocator's setting
-    there, because a module may start the allocator. `values` is for code that uses the card while
-    it is imported. Another engine needs none of these.
+    `libraries` are the emulated device, in order. While the user's code is imported, `profile` is
+    the visible card, because a module may query it, and `alloc_conf` the allocator's setting,
+    because a module may start the allocator. `values` is for code that uses the card during its
+    import. Other engines need none of these.
     """
 
     target: Target
@@ -67,7 +67,7 @@ class ChildVersions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChildFailure:
-    """An error of the tree in errors.py, by class name, to be raised again by the parent."""
+    """An error of the tree in errors.py, by class name; the parent raises it again."""
 
     error: str
     message: str
@@ -76,7 +76,10 @@ class ChildFailure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """The user's code is imported. `single_run` says why this child can serve only one run."""
+    """Reports that the user's code is imported, or why not (`failure`).
+
+    `single_run` is the reason why this child can serve only one run, if there is one.
+    """
 
     versions: ChildVersions | None = None
     single_run: str | None = None
@@ -88,7 +91,7 @@ Delivered = Answer | NeedsValues | ChildFailure
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRequest:
-    """One job, and the number under which its end is reported."""
+    """One job, and the number with which its end is reported."""
 
     number: int
     job: Job
@@ -96,7 +99,7 @@ class JobRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobEnded:
-    """The end of a job: what it delivered, if anything, and how its process ended."""
+    """The end of a job: its result, if there is one, and how its process ended."""
 
     number: int
     delivered: Delivered | None = None
@@ -113,7 +116,7 @@ _Record = TypeVar("_Record")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Tagged:
-    """A record beside the name of its class, so that a union is read without a guess."""
+    """A record with the name of its class, so that a union is decoded without a guess."""
 
     kind: str
     body: dict[str, Any]
@@ -138,9 +141,9 @@ class _JobEnded:
 
 
 def encode(record: Message) -> bytes:
-    """One line that `decode` reads back."""
-    # Not msgspec's own JSON, which has no NaN. Escaped to ASCII: the text of an exception may hold
-    # what UTF-8 cannot (half a surrogate pair).
+    """Returns the record as one line that `decode` can read."""
+    # msgspec's own JSON has no NaN. Escaped to ASCII, because the text of an exception may hold
+    # half a surrogate pair, which UTF-8 cannot encode.
     return json.dumps(_plain(record)).encode() + b"\n"
 
 
@@ -162,7 +165,7 @@ def _plain(record: Message | Job) -> dict[str, Any]:
 
 
 def _base(value: object) -> object:
-    """A value of a subclass, like torch.Size or the text of torch.__version__, as a plain one."""
+    """Returns a value of a subclass, like torch.Size or torch.__version__, as a plain one."""
     kinds: tuple[type[Any], ...] = (str, int, float, tuple, list, dict)
     for kind in kinds:
         if isinstance(value, kind):
@@ -171,7 +174,7 @@ def _base(value: object) -> object:
 
 
 def decode(line: bytes, expected: tuple[type[_Record], ...]) -> _Record:
-    """The record of one line.
+    """Returns the record of one line.
 
     Raises:
         ChildError: the line is not one of the `expected` records.

@@ -1,8 +1,8 @@
-"""Notes that a run leaves while it goes on, for whoever waits for it: what it reads, how far it is.
+"""Notes that a running job writes for the process that waits: its reads and its progress.
 
 In: the child writes them into one file, each at its own place. Out: a ReadingNote and a StepNote,
-for a line of progress or a time-out. Convention: the newest run's notes stand; they are for people
-and decide nothing.
+for a line of progress or a time-out. Convention: a new run overwrites the notes; they are for
+people, and no decision depends on them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ STEP_NOTE_OFFSET = READING_NOTE_BYTES  # the note of reads is at the beginning o
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadingNote:
-    """The place at which a run that goes on has read `count` times."""
+    """The place at which a run has read `count` times so far."""
 
     site: ReadSite
     count: int
@@ -33,14 +33,17 @@ class ReadingNote:
         )
 
     def line(self) -> bytes:
-        """For the file of notes."""
+        """Returns the note as a line of the file of notes."""
         text = json.dumps([self.site.file, self.site.line, self.site.function, self.count])
         return text.encode().ljust(READING_NOTE_BYTES)[:READING_NOTE_BYTES]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepNote:
-    """`step` counts from 1; 0 while the model is built. `modules` is 0 until it is."""
+    """The progress of a run: `step` counts from 1, and is 0 while the model is built.
+
+    `modules` is 0 until the model is built.
+    """
 
     step: int
     steps: int
@@ -49,7 +52,7 @@ class StepNote:
 
     @property
     def said(self) -> str:
-        """In words, to be appended to what is done."""
+        """The note in words, to be appended to a description of the job."""
         if self.step == 0:
             return "the model is being built"
         text = f"step {self.step} of {self.steps}, the model has {self.modules:,} modules"
@@ -58,12 +61,12 @@ class StepNote:
         return text
 
     def line(self) -> bytes:
-        """For the file of notes."""
+        """Returns the note as a line of the file of notes."""
         return json.dumps(asdict(self)).encode().ljust(STEP_NOTE_BYTES)
 
 
 def reading_note(text: bytes) -> ReadingNote | None:
-    """The note that a run has left; None where there is none yet, or it cannot be read."""
+    """Returns the note that a run wrote; None if there is none yet, or it cannot be read."""
     try:
         file, line, function, count = json.loads(text)
         return ReadingNote(
@@ -74,7 +77,7 @@ def reading_note(text: bytes) -> ReadingNote | None:
 
 
 def step_note(line: bytes) -> StepNote | None:
-    """The note of how far a run is; None where there is none."""
+    """Returns the note on a run's progress; None if there is none."""
     try:
         return StepNote(**json.loads(line))
     except (ValueError, TypeError):

@@ -1,4 +1,4 @@
-"""What one run in the child reports: plain records without torch, sent to the parent as JSON.
+"""The report of one run in the child: plain records without torch, sent to the parent as JSON.
 
 In: nothing. Out: StepTrace and its parts. Sizes are bytes of the card, counts are elements.
 """
@@ -13,27 +13,27 @@ from planner.wire.value_reads import ReadSite, ValueRead
 
 
 class Outcome(str, Enum):
-    """How a run ended when the child lived to say so."""
+    """The end of a run, as the child reports it."""
 
     COMPLETED = "completed"
-    OUT_OF_MEMORY = "oom"  # PyTorch's own allocator said so (on the CPU: malloc), nothing else
+    OUT_OF_MEMORY = "oom"  # only PyTorch's own allocator or CUDA reported it (on the CPU: malloc)
     MODEL_ERROR = "model-error"  # the user's code, or PyTorch on its behalf, raised
     CUDA_ERROR = "cuda-error"  # a kernel or a library of a physical card failed
 
 
 class EventKind(str, Enum):
-    """What the allocator was asked for."""
+    """A kind of request to the allocator."""
 
     ALLOC = "alloc"
     """A block is requested."""
     FREE = "free"
-    """A block is given back, and free at once."""
+    """A block is returned, and free at once."""
     FREE_REQUESTED = "free requested"
-    """A block is given back, while another stream still uses it."""
+    """A block is returned, while another stream still uses it."""
     FREE_COMPLETED = "free completed"
     """The other stream no longer uses it."""
     EMPTY_CACHE = "empty cache"
-    """The user's code gives cached segments back; of no block."""
+    """The user's code releases cached segments; without a block."""
 
 
 class Phase(str, Enum):
@@ -48,26 +48,26 @@ class Phase(str, Enum):
     BACKWARD = "backward"
     """Gradients."""
     OPTIMIZER_STEP = "optimizer step"
-    """The optimizer's step, and what belongs to it."""
+    """The optimizer's step, with unscaling, clipping and the average of weights."""
     BETWEEN_STEPS = "between steps"
-    """The copy of the batch, and zero_grad; it opens a step."""
+    """The copy of the batch, and zero_grad, at the beginning of a step."""
 
 
 class TensorCategory(str, Enum):
-    """What memory is held for."""
+    """The purpose of memory."""
 
     PARAMETER = "parameter"
     """Parameters of the model."""
     BUFFER = "buffer"
-    """Buffers, and what the model's code keeps from step to step."""
+    """Buffers, and other tensors that the model's code keeps from step to step."""
     GRADIENT = "gradient"
     """Gradients of parameters."""
     OPTIMIZER_STATE = "optimizer state"
-    """What the optimizer keeps from step to step."""
+    """Tensors that the optimizer keeps from step to step."""
     SAVED_ACTIVATION = "saved activation"
-    """Made in forward or loss, and alive when backward begins."""
+    """Allocated in forward or loss, and alive when backward begins."""
     TEMPORARY = "temporary"
-    """Ends in the phase that made it, or with the next step."""
+    """Freed in the phase that allocated it, or with the next step."""
     WORKSPACE = "workspace"
     """Requested by cuBLAS or cuDNN."""
     INPUT = "input"
@@ -78,16 +78,16 @@ class TensorCategory(str, Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Where memory was requested; "" where that is not known."""
+    """The origin of a request for memory; "" where that is not known."""
 
     module: str = ""
-    """Dotted path in the model; "" is outside of any submodule too."""
+    """Dotted path in the model; "" also outside of any submodule."""
     tensor: str = ""
-    """Name of the parameter or buffer that it is, or is a gradient or state of."""
+    """Name of the parameter or buffer, also for its gradient or optimizer state."""
     operator: str = ""
     """As torch names it: aten::conv2d, or the name of an autograd node."""
     source: str = ""
-    """FILE:LINE of the user."""
+    """FILE:LINE in the user's code."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,13 +95,13 @@ class AllocationEvent:
     """One request to the caching allocator, in order."""
 
     kind: EventKind
-    """What was requested."""
+    """The kind of the request."""
     block: int
     """Number of the allocation: an ALLOC and its FREE have the same."""
     size_bytes: int
     """Requested size, before rounding."""
     block_bytes: int = 0
-    """What the allocator took for it; 0: not known."""
+    """Bytes that the allocator took for it; 0: not known."""
     stream: int = 0
     """Number of the CUDA stream; 0 is the default one."""
     step: int = 0
@@ -109,7 +109,7 @@ class AllocationEvent:
     phase: Phase = Phase.BUILD
     """Phase in which it was requested."""
     category: TensorCategory = TensorCategory.UNATTRIBUTED
-    """What the memory is held for."""
+    """The purpose of the memory."""
     origin: int = 0
     """Index into AllocationTrace.origins."""
 
@@ -121,11 +121,11 @@ class AllocationTrace:
     events: tuple[AllocationEvent, ...]
     """The requests, in order."""
     origins: tuple[Origin, ...] = (Origin(),)
-    """Where memory was requested; events name them by index."""
+    """Origins of the requests; events refer to them by index."""
 
 
 class Recording(str, Enum):
-    """What of a run is recorded; its figures are the same."""
+    """The recording of a run; it does not change the figures."""
 
     NOTHING = "nothing"  # the figures alone
     REQUESTS = "requests"  # a RequestLog: costs milliseconds
@@ -134,11 +134,11 @@ class Recording(str, Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestLog:
-    """Every request of a run without its meaning: the events of AllocationTrace, in columns.
+    """Every request of a run without its purpose: the events of AllocationTrace, in columns.
 
     Entry i of each column belongs to request i. A block is numbered in order of allocation, and
     its end has the number and size of its beginning; stream 0 is the default one.
-    `workspace_sizes_bytes` are the sizes that cuDNN has named for workspaces.
+    `workspace_sizes_bytes` are the sizes of workspaces that cuDNN has reported.
     """
 
     kinds: tuple[EventKind, ...]
@@ -154,26 +154,26 @@ class RequestLog:
 
 
 class FlopSource(str, Enum):
-    """What is known of the FLOPs of an operator."""
+    """The source of an operator's FLOPs."""
 
     FORMULA = "formula"
     """Matrix products, convolutions, attention, recurrent layers."""
     ELEMENTWISE = "elementwise"
-    """A few for each element or none: its time is that of its bytes."""
+    """A few for each element or none: its bytes decide its time."""
     UNKNOWN = "unknown"
-    """No rule covers it: there may be any number."""
+    """No rule covers it: its number is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorShape:
-    """A tensor of an operator, or alike ones of one of its lists of tensors."""
+    """A tensor of an operator, or several alike tensors in a list argument."""
 
     shape: tuple[int, ...]
     """Its sizes."""
     dtype: str
     """As in torch.bfloat16, without "torch."."""
     number: int = 1
-    """How many alike tensors there are."""
+    """Number of alike tensors."""
     channels_last: bool = False
     """Its channels, the second dimension of four or five, are next to each other in memory."""
 
@@ -189,17 +189,17 @@ class OperatorRecord:
     inputs: tuple[TensorShape, ...]
     """Tensors that one call reads."""
     outputs: tuple[TensorShape, ...]
-    """Tensors that it gives."""
+    """Tensors that one call returns."""
     calls: int
-    """How many calls there were."""
+    """Number of calls."""
     flops: int | None
     """FLOPs of one call; None unless `flop_source` is FORMULA."""
     flop_source: FlopSource
-    """What is known of its FLOPs."""
+    """The source of its FLOPs."""
     read_bytes: int
     """Bytes that one call reads."""
     written_bytes: int
-    """Bytes that it writes."""
+    """Bytes that one call writes."""
 
     @property
     def total_flops(self) -> int:
@@ -214,7 +214,7 @@ class Counts:
     parameters: int
     """Elements of all parameters."""
     trainable_parameters: int
-    """Those that require a gradient."""
+    """Elements of parameters that require a gradient."""
     buffers: int
     """Elements of all buffers."""
     weight_dtypes: tuple[WeightDtype, ...] = ()
@@ -233,10 +233,10 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardReading:
-    """What a physical card and this process held when the last step had ended.
+    """Memory of a physical card and of this process after the last step.
 
-    `used_bytes` is of all processes: total - free as cudaMemGetInfo says; `reserved_bytes` is what
-    PyTorch's allocator had reserved at that moment.
+    `used_bytes` is of all processes: total - free from cudaMemGetInfo; `reserved_bytes` is the
+    memory that PyTorch's allocator had reserved at that moment.
     """
 
     used_bytes: int
@@ -246,12 +246,12 @@ class CardReading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CpuReading:
-    """What the process of a run on the CPU held in RAM, as /proc/self/status tells it.
+    """Memory of the process of a run on the CPU, from /proc/self/status.
 
-    `base_bytes` is resident before the model is built, `peak_bytes` the most that ever was. At the
-    end of the last step `file_bytes` of it are pages of files, code above all. Of private memory
-    that is mapped, written or not (what RLIMIT_DATA counts), there are `data_bytes` before the
-    model is built and `end_data_bytes` at the end of the last step.
+    `base_bytes` is resident before the model is built, `peak_bytes` the peak of the run.
+    `file_bytes` are resident pages of files (mostly code) at the end of the last step. Mapped
+    private memory, written or not (RLIMIT_DATA counts it), is `data_bytes` before the model is
+    built and `end_data_bytes` at the end of the last step.
     """
 
     base_bytes: int
@@ -263,11 +263,11 @@ class CpuReading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutsideMemory:
-    """Memory of the card that PyTorch's allocator did not hand out, at the most.
+    """Peak memory of the card from other sources than PyTorch's allocator.
 
     `total_bytes` is of other libraries' cudaMalloc and of unified memory together, `managed_bytes`
-    of unified memory (cudaMallocManaged). `beyond_bytes` is by how much all memory together
-    exceeded the card, because unified memory is never refused.
+    of unified memory (cudaMallocManaged). `beyond_bytes` is the excess of all memory over the
+    card's size, because unified memory is never refused.
     """
 
     total_bytes: int = 0
@@ -279,9 +279,9 @@ class OutsideMemory:
 class StepTrace:
     """Figures of one run: `torch.cuda.memory_stats()` of the child, byte for byte.
 
-    `step_peak_allocated_bytes` has one entry for each step that ended, `step_s` too where the run
-    was timed. `card` is there on a physical GPU alone, `host` on the CPU. `outside` is what the
-    emulated card gave to others than PyTorch's allocator.
+    `step_peak_allocated_bytes` has one entry for each step that ended; `step_s` too if the run was
+    timed. `card` is only for a physical GPU, `host` only for the CPU. `outside` is memory of the
+    emulated card that others than PyTorch's allocator took.
     """
 
     outcome: Outcome
@@ -295,12 +295,12 @@ class StepTrace:
     host: CpuReading | None = None
     outside: OutsideMemory = OutsideMemory()
     alloc_retries: int = 0
-    optimizer: str = ""  # what stepped: a class name, "none"
-    build_on: str = ""  # where the model was built in the end: meta, cpu or device
+    optimizer: str = ""  # class name of the optimizer, or "none"
+    build_on: str = ""  # final place of the build: meta, cpu or device
     counts: Counts | None = None
     attention_backends: tuple[str, ...] = ()
     value_reads: tuple[ValueRead, ...] = ()
-    parted_reads: tuple[ReadSite, ...] = ()  # places that read otherwise than the values pass
+    parted_reads: tuple[ReadSite, ...] = ()  # places that read differently from the values pass
     assumptions: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()  # those of the assumptions that can make no figure wrong
     warnings: tuple[str, ...] = ()
@@ -308,5 +308,5 @@ class StepTrace:
 
 
 def weight_dtypes(trace: StepTrace) -> tuple[WeightDtype, ...]:
-    """The parameters of the model by dtype; none where it was not built."""
+    """Returns the parameters of the model by dtype; none where it was not built."""
     return () if trace.counts is None else trace.counts.weight_dtypes

@@ -1,8 +1,8 @@
-"""Values that a run reads from the card: where, what they decided, and what the reads gave.
+"""Values that a run reads from the card: their places, decisions and contents.
 
 In: nothing. Out: ValueRead, ReadLog, ValuesRequest. Convention: a value is *known* if it was
-computed from what the host sent alone; whatever a kernel of the card computed is *assumed*, drawn
-once at random where it is ranked, compared or read.
+computed only from values that the host sent; a value that a kernel of the card computed is
+*assumed*: drawn once at random where it is ranked, compared or read.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ from planner.config.step import DataDependent, SizeAt
 
 
 class ValuesPass(str, Enum):
-    """What a run on the emulated card does about values."""
+    """The treatment of values in a run on the emulated card."""
 
     UNANSWERED = "unanswered"  # keeps none; the first read that may matter ends the run
-    VALUES = "values"  # keeps them, answers reads by them and logs each answer
+    VALUES = "values"  # keeps them, answers reads from them and logs each answer
     ANSWERED = "answered"  # keeps none; reads are answered from the log of a values pass
 
 
 class ValuesState(str, Enum):
-    """How far the figures of a run rest on values."""
+    """The dependence of a run's figures on values."""
 
     NONE_READ = "none read"
     """No value was read: nothing depends on any."""
     KNOWN = "known"
-    """Every value that was read is the true one."""
+    """Every value that was read is the true value."""
     ASSUMED = "assumed"
     """Some reads gave drawn numbers."""
 
 
 class Decision(str, Enum):
-    """What a read can decide."""
+    """The kind of decision that a read can make."""
 
     NOTHING = "nothing"
-    """A floating-point number: shown or logged."""
+    """Nothing: a floating-point number, shown or logged."""
     SIZE = "size"
     """The size of a tensor, or a whole number that may become one."""
     BRANCH = "branch"
@@ -51,7 +51,7 @@ class ReadSite:
     file: str = ""
     """Its file; "": no line of Python is known, as in backward."""
     line: int = 0
-    """Its number; 0: not known."""
+    """Its line number; 0: not known."""
     function: str = ""
     """Function around it; "": not known."""
 
@@ -63,34 +63,34 @@ class ValueRead:
     file: str
     """Its file; "": no line of Python is known, as in backward."""
     line: int
-    """Its number; 0: not known."""
+    """Its line number; 0: not known."""
     function: str
     """Function around it; "": not known."""
     count: int
-    """How often it read."""
+    """Number of reads."""
     operator: str = ""
     """As torch names it; "": not known."""
     assumed: int = 0
     """Reads whose value was not known."""
     decision: Decision = Decision.NOTHING
-    """What the assumed reads can decide."""
+    """The kind of decision that the assumed reads can make."""
     smallest: int | None = None
-    """Smallest size or whole number read; None: other values were."""
+    """Smallest size or whole number read; None: only other values were read."""
     largest: int | None = None
-    """Largest size or whole number read; None: other values were."""
+    """Largest size or whole number read; None: only other values were read."""
     bounds: tuple[int, int] | None = None
-    """Least and greatest size that was possible; None: not known."""
+    """Smallest and largest possible size; None: not known."""
     is_fixed: bool = False
     """The caller gave the size (`size_at`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadLog:
-    """What each read of a values pass gave, in order.
+    """The results of the reads of a values pass, in order.
 
     Entry i of each column belongs to read i: its site (an index into `sites`), its size, and its
     bytes, compressed, in base64 ("" where they were zeros or too many to keep). `reads` sums up
-    the places. `seed` is the one that assumed values were drawn with.
+    the places. `seed` is the seed of the assumed values.
     """
 
     sites: tuple[ReadSite, ...] = ()
@@ -108,7 +108,7 @@ class ReadLog:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValuesRequest:
-    """What a run shall do about values. `log` is there for ANSWERED alone, the rest for VALUES."""
+    """The requested treatment of values. `log` is only for ANSWERED, the others for VALUES."""
 
     kind: ValuesPass = ValuesPass.UNANSWERED
     seed: int = 0
@@ -118,7 +118,7 @@ class ValuesRequest:
 
 
 def values_state(reads: Iterable[ValueRead]) -> ValuesState:
-    """How far these reads rest on values that are known."""
+    """Returns the state of these reads: none, all known, or some assumed."""
     found = tuple(reads)
     if not found:
         return ValuesState.NONE_READ
@@ -126,7 +126,7 @@ def values_state(reads: Iterable[ValueRead]) -> ValuesState:
 
 
 def deciding(reads: Iterable[ValueRead]) -> tuple[ValueRead, ...]:
-    """The reads in which a drawn number decided a size or a branch."""
+    """Returns the reads in which a drawn number decided a size or a branch."""
     return tuple(
         read
         for read in reads

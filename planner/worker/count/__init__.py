@@ -1,1 +1,1 @@
-"""What a step costs: FLOPs, bytes and calls, by module and by operator."""
+"""The cost of a step: FLOPs, bytes and calls, by module and by operator."""

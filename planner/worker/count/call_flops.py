@@ -24,7 +24,7 @@ _WEIGHTS_WITH_BIASES = 4
 
 @contextmanager
 def _without_triton() -> Iterator[None]:
-    """Spares its import, which flop_counter wants for the user's own Triton formulas alone."""
+    """Prevents triton's import: flop_counter needs it only for the user's own Triton formulas."""
     log = logging.getLogger("torch.utils.flop_counter")
     if _TRITON in sys.modules:
         yield
@@ -45,7 +45,7 @@ with _without_triton():
 def _convolution_backward_flops(
     grad_output: Any, input: Any, weight: Any, *rest: Any, **_: Any
 ) -> int:
-    """As many as the forward, for the gradient of the input and again for that of the weight.
+    """Returns the FLOPs of the forward for each requested gradient (input, weight).
 
     The formula of torch.utils.flop_counter leaves groups out of account: a depthwise convolution
     with 512 channels would cost 512 times as much in backward as in forward.
@@ -57,7 +57,7 @@ def _convolution_backward_flops(
 
 
 def _cudnn_rnn_flops(input: Any, weight: Any, weight_stride0: int, *_: Any, **__: Any) -> int:
-    """Every matrix of every layer and direction multiplies each time step of each sample.
+    """Returns 2 FLOPs per weight of each matrix, for each time step of each sample.
 
     `weight_stride0` tensors belong together: two matrices, two biases where there are any, and the
     matrix of a projection. Under autocast all have two dimensions, the second of them 1.
@@ -74,12 +74,12 @@ def _cudnn_rnn_flops(input: Any, weight: Any, weight_stride0: int, *_: Any, **__
 def _cudnn_rnn_backward_flops(
     input: Any, weight: Any, weight_stride0: int, *_: Any, **__: Any
 ) -> int:
-    """As often again for the gradient of the input as for that of the weights."""
+    """Returns twice the FLOPs of the forward: gradients of the input and of the weights."""
     return 2 * _cudnn_rnn_flops(input, weight, weight_stride0)
 
 
 def _grouped_matmul_flops(left: Any, right: Any, *_: Any, **__: Any) -> int:
-    """Rows (T, K) that have one matrix of (E, K, N) each; or groups of (K, T) with (T, N)."""
+    """Counts rows (T, K) times one matrix of (E, K, N) each, or groups of (K, T) times (T, N)."""
     return int(2 * left.numel() * right.shape[-1])
 
 
@@ -93,13 +93,13 @@ if hasattr(_ATEN, "_grouped_mm"):  # from torch 2.8 on
 
 
 def has_formula(func: Any) -> bool:
-    """Whether FLOPs of the operator overload `func` can be counted."""
+    """Returns whether FLOPs of the operator overload `func` can be counted."""
     packet = func._overloadpacket
     return packet in _OWN or packet in flop_registry
 
 
 def call_flops(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> int:
-    """FLOPs of one call; `func` must have a formula."""
+    """Returns the FLOPs of one call; `func` must have a formula."""
     packet = func._overloadpacket
     if packet in _OWN:
         return _OWN[packet](*args, **kwargs)

@@ -1,4 +1,4 @@
-"""What an Einstein sum costs: its operands contracted from left to right.
+"""Costs of an Einstein sum: its operands are contracted from left to right.
 
 In: an equation as torch.einsum takes it, and the shapes of the operands. Out: multiply-adds.
 """
@@ -12,10 +12,10 @@ _ELLIPSIS = "..."
 
 
 def contraction_multiply_adds(equation: str, shapes: Sequence[tuple[int, ...]]) -> float:
-    """Multiply-adds of "ij,jk->ik" and the like.
+    """Returns multiply-adds of "ij,jk->ik" and the like.
 
-    Two operands take one multiply-add for each combination of their indices; what no later operand
-    and no output needs is summed before the next. A single operand is only summed: half as much.
+    Two operands take one multiply-add for each combination of their indices. An index that no later
+    operand and no output needs is summed first. A single operand is only summed: half as much.
 
     Raises:
         ValueError: the equation does not fit the shapes.
@@ -41,7 +41,7 @@ def contraction_multiply_adds(equation: str, shapes: Sequence[tuple[int, ...]]) 
 
 
 def _labels(term: str, dimensions: int) -> list[str]:
-    """One label for each dimension; those of the ellipsis are counted from the right."""
+    """Returns one label for each dimension; labels of the ellipsis are counted from the right."""
     if _ELLIPSIS not in term:
         return list(term)
     before, _, after = term.partition(_ELLIPSIS)
@@ -55,7 +55,7 @@ def _output(term: str, terms: list[list[str]]) -> list[str]:
 
 
 def _implied_output(terms: list[list[str]]) -> list[str]:
-    """Without an arrow: the ellipsis, and every label that is there once."""
+    """Returns the output without an arrow: the ellipsis, and every label that occurs once."""
     every = [label for term in terms for label in term if not label.startswith(_ELLIPSIS)]
     return [*_of_ellipsis(terms), *(label for label in every if every.count(label) == 1)]
 

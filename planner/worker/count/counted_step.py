@@ -1,8 +1,8 @@
-"""One step that is counted: what its operators cost by phase, and how it calls the model.
+"""One step that is counted: the cost of its operators by phase, and its calls of the model.
 
-In: a StepPlan, and what chooses its optimizer. Out: CountedStep. Convention: an uncounted step
-comes first, so that what the model makes in its first call and the optimizer's state are there, as
-in all later steps; of several calls of the model the first is watched more closely.
+In: a StepPlan, and the choice of its optimizer. Out: CountedStep. Convention: an uncounted step
+comes first, so that the optimizer's state and the model's tensors of a first call exist, as in all
+later steps; if a step calls the model several times, the first call is watched more closely.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ FORWARD_TO_BACKWARD = (Phase.FORWARD, Phase.LOSS, Phase.BACKWARD)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountedStep:
-    """What a step costs. `forward` is its first call of the model; None where it has none.
+    """The cost of a step. `forward` is its first call of the model; None if there is none.
 
-    Of a step with many calls, all of `calls` are the first one: later ones may keep much alive.
+    If a step has many calls, `calls` repeats the first: later ones may keep much memory alive.
     """
 
     operators: tuple[OperatorRecord, ...]
@@ -54,9 +54,9 @@ class CountedStep:
 
 
 def counted_step(plan: loop.StepPlan, choose_optimizer: Callable[[], Any | None]) -> CountedStep:
-    """Run a step of `plan`, which has no optimizer, and after it a counted one with its optimizer.
+    """Runs a step of `plan` without an optimizer, then a counted step with one.
 
-    A step that is the user's own has its optimizers in both.
+    If the user's code makes the whole step, both have the optimizers.
 
     Raises:
         Exception: whatever the user's code raises.
@@ -92,7 +92,7 @@ def _run(plan: loop.StepPlan, default_loss: DefaultLoss) -> None:
 
 
 class _StepWatch(Watch):
-    """Tells the observer the phase, and watches calls of the model."""
+    """Sets the observer's phase, and watches calls of the model."""
 
     def __init__(self, model: nn.Module, observer: OperatorObserver) -> None:
         self.calls: list[ModelCall] = []
@@ -103,7 +103,7 @@ class _StepWatch(Watch):
         self._watching = ExitStack()
 
     def enter(self, phase: Phase, inputs: Any = None) -> None:
-        """What moves the batch there is no kernel of the card, and no operator of the step."""
+        """Sets the phase; none between steps: a copy of the batch is no operator of the step."""
         self._observer.phase = None if phase is Phase.BETWEEN_STEPS else phase
         if phase is Phase.FORWARD and inputs is not None:
             self.batch_tensors_bytes = tuple(
@@ -112,7 +112,7 @@ class _StepWatch(Watch):
 
     @contextmanager
     def hooked(self) -> Iterator[None]:
-        """For the time of the context, calls of the model are noted, if it takes hooks."""
+        """Notes calls of the model within the context, if it takes hooks."""
         if not takes_hooks(self._model):
             yield
             return
@@ -144,11 +144,11 @@ class _StepWatch(Watch):
     def _end(self, *_: Any) -> None:
         self._observer.tally = None
         self._watching.close()
-        # Of a step in one function, what follows the model's forward is the loss.
+        # If one function makes the step, the loss follows the model's forward.
         if self._observer.phase is Phase.FORWARD and not torch.is_inference_mode_enabled():
             self._observer.phase = Phase.LOSS
 
 
 def _cut_off(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor without what computed it, for a second forward."""
+    """Returns the tensor without its graph, for a second forward."""
     return tensor.detach().requires_grad_(tensor.requires_grad)

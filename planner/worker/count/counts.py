@@ -34,7 +34,7 @@ with warnings.catch_warnings():
 
 FLOPS_PER_MULTIPLY_ADD = 2
 _FLOPS, _ACTIVATIONS = "flops", "activations"
-_PREFIX = "model"  # where the user's model hangs in the module that is traced
+_PREFIX = "model"  # name of the user's model in the traced module
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ class NotTraceableError(Exception):
 
 
 def count_forward(model: nn.Module, call: ModelCall) -> ForwardCounts:
-    """Trace the forward and add up what its operators cost.
+    """Traces the forward and adds up the costs of its operators.
 
     Raises:
         NotTraceableError: torch.jit cannot trace this model or these inputs.
@@ -83,7 +83,7 @@ def count_forward(model: nn.Module, call: ModelCall) -> ForwardCounts:
 
 
 def _analysis(traced: nn.Module, tensors: tuple[torch.Tensor, ...]) -> Any:
-    """FLOPs and activations from one trace, which is most of the work."""
+    """Counts FLOPs and activations in one trace, because tracing is most of the work."""
     flops = FlopCountAnalysis(traced, tensors).set_op_handle(**flop_handles())
     flops.set_op_handle(**dict.fromkeys(free_operators()))
     activations = ActivationCountAnalysis(traced, tensors)._op_handles
@@ -95,7 +95,7 @@ def _analysis(traced: nn.Module, tensors: tuple[torch.Tensor, ...]) -> Any:
 
 
 def _both(flops: Handle, activations: Handle | None) -> Callable[[Values, Values], Counter[str]]:
-    """A handle that gives both counts by name, as fvcore lets handles do."""
+    """Returns a handle that gives both counts by name, as fvcore lets handles do."""
 
     def handle(inputs: Values, outputs: Values) -> Counter[str]:
         counted: Counter[str] = Counter({_FLOPS: _total(flops(inputs, outputs))})
@@ -107,7 +107,7 @@ def _both(flops: Handle, activations: Handle | None) -> Callable[[Values, Values
 
 
 def _total(count: Any) -> Any:
-    """A count, or the sum of a handle's counts by name."""
+    """Returns a count, or the sum of a handle's counts by name."""
     return sum(count.values()) if isinstance(count, Mapping) else count
 
 
@@ -140,10 +140,10 @@ def _paths(by_module: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """What is not counted is a result here, and that tracing is deprecated no news to the user.
+    """Silences warnings: uncounted operators are reported, and the user did not choose to trace.
 
-    The fast path of nn.MultiheadAttention hides what it does in one operator without a rule.
-    Weights that autocast has kept in low precision are constants to a trace, which refuses them.
+    Switches off the fast path of nn.MultiheadAttention, which is one operator without a rule, and
+    autocast's cache, whose weights a trace would refuse as constants.
     """
     log = logging.getLogger("fvcore.nn.jit_analysis")
     disabled, fast = log.disabled, torch.backends.mha.get_fastpath_enabled()

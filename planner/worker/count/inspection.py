@@ -39,7 +39,7 @@ from planner.worker.target.unloadable import library_error
 def inspect_model(
     source: ModelSource, config: StepConfig, device: torch.device, depth: int
 ) -> ModelCounts:
-    """Count what one training step with `config.batch_size` samples costs.
+    """Counts the cost of one training step with `config.batch_size` samples.
 
     Raises:
         TargetError: the target says nothing about its input.
@@ -87,7 +87,7 @@ def _inspect(
     log.assumptions += step.assumptions
     log.during = "forward"
     with plan.autocast():
-        # What tells no modules apart has been watched in the step itself.
+        # With depth 0, watching the step itself is enough.
         watched = step.forward if depth == 0 else None
         table = module_table(_forward(plan, step.calls, log), depth, watched)
     log.assumptions += table.assumptions
@@ -109,7 +109,7 @@ def _inspect(
 
 
 def _resident_bytes() -> int:
-    """Pages of this process that are in RAM."""
+    """Returns the resident memory of this process."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 

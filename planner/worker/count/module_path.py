@@ -1,7 +1,7 @@
-"""Which module is running: told by hooks, or by the nodes of the model's torch.fx graph.
+"""The module that is running: known from hooks, or from the nodes of the model's torch.fx graph.
 
 In: a model. Out: ModulePath, whose `current` is the path of the innermost module. Convention: a
-module that hangs in several places has the path of the first one.
+module that is registered in several places has the path of the first one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import fx, nn
 
 
 def takes_hooks(module: nn.Module) -> bool:
-    """Whether a module can be watched: a scripted one cannot."""
+    """Returns whether a module can be watched: a scripted one cannot."""
     return not isinstance(module, torch.jit.ScriptModule)
 
 
@@ -34,7 +34,7 @@ class ModulePath:
 
     @contextmanager
     def within(self, path: str) -> Iterator[None]:
-        """For the time of the context, `path` runs."""
+        """Makes `path` the current module within the context."""
         self._stack.append(path)
         try:
             yield
@@ -43,7 +43,7 @@ class ModulePath:
 
     @contextmanager
     def hooked(self) -> Iterator[None]:
-        """For the time of the context, modules say when they begin and end."""
+        """Follows the begin and end of modules within the context."""
         handles: list[Any] = []
 
         def watch(module: nn.Module, name: str) -> None:
@@ -72,10 +72,10 @@ class FxRun:
     def __init__(
         self, model: nn.Module, arguments: tuple[Any, ...], keywords: Mapping[str, Any]
     ) -> None:
-        """Trace `model` symbolically for this call.
+        """Traces `model` symbolically for this call.
 
         Raises:
-            Exception: whatever symbolic tracing raises; its subject is Python code of the user.
+            Exception: whatever symbolic tracing raises, which runs the user's code.
         """
         bound = inspect.signature(model.forward).bind(*arguments, **keywords)
         bound.apply_defaults()
@@ -90,7 +90,7 @@ class FxRun:
         self._graph = fx.symbolic_trace(model, concrete_args=fixed or None)
 
     def __call__(self, path: ModulePath) -> Any:
-        """Run the graph; `path` follows it."""
+        """Runs the graph; `path` follows it."""
         return _ByNode(self._graph, path).run(*self._values)
 
 

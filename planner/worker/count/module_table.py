@@ -1,7 +1,7 @@
-"""Puts what the model's forward cost into one row for each module; runs it once more to tell them.
+"""Makes one row of costs for each module; runs the forward once more to attribute them.
 
-In: a model and the inputs of one call. Out: rows, what they were built on, and notes. Convention:
-a row holds a module with all that is in it; a module that hangs in several places has one row.
+In: a model and the inputs of one call. Out: rows, their structure and rules, and notes. Convention:
+a row includes submodules; a module that is registered in several places has one row.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from planner.worker.model.tensors import tensors_in
 from planner.worker.record.watch import Watch
 from planner.worker.target.frames import first_line
 
-# Beyond this, operators must be hidden from the trace: elementwise work alone makes fvcore's count
-# the greater one.
+# fvcore counts elementwise work too, so its count is normally the greater one. If it is smaller by
+# more than this, operators are hidden from the trace.
 _TOLERATED_FRACTION = 0.02
 _NOT_CALLED = "no call of the whole model can be watched"
 _REASON_LIMIT = 100  # characters; torch.fx explains itself at length
@@ -33,7 +33,7 @@ _REASON_LIMIT = 100  # characters; torch.fx explains itself at length
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """Rows to the depth asked for; the first is the model itself."""
+    """Rows to the requested depth; the first is the model itself."""
 
     rows: tuple[ModuleCounts, ...]
     structure: Structure
@@ -46,10 +46,10 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forward:
-    """A forward to look at. `call` is None where the model is not called as a whole.
+    """A forward to examine. `call` is None where the model is not called as a whole.
 
-    `trains` says whether autograd is to keep what backward needs. With `step`, which is all that a
-    training_step does, what it does in forward and loss counts.
+    `trains`: autograd keeps tensors for backward. `step` is the whole training_step; of it, forward
+    and loss count.
     """
 
     model: nn.Module
@@ -71,9 +71,9 @@ class Watched:
 
 
 def module_table(forward: Forward, depth: int, watched: Watched | None = None) -> Table:
-    """Rows of all modules down to `depth` (0: the model alone).
+    """Returns rows of all modules down to `depth` (0: the model alone).
 
-    `watched` spares a run of the forward, where one has been watched that tells enough.
+    `watched` is an earlier watched run of the forward; it replaces a new one.
 
     Raises:
         Exception: whatever the user's forward raises.
@@ -150,14 +150,14 @@ def _watched_run(
 
 
 class _ForwardAlone(Watch):
-    """Takes the tally away from the observer where a step is at its backward or its optimizers."""
+    """Removes the observer's tally during backward and the optimizers' steps."""
 
     def __init__(self, observer: OperatorObserver) -> None:
         self._observer = observer
         self._tally = observer.tally
 
     def enter(self, phase: Phase, inputs: Any = None) -> None:
-        """`phase` begins."""
+        """Gives the tally to the observer in forward and loss, and removes it in other phases."""
         is_forward = phase in (Phase.FORWARD, Phase.LOSS)
         self._observer.tally = self._tally if is_forward else None
 
@@ -172,7 +172,7 @@ def _counted(forward: Forward) -> tuple[ForwardCounts | None, str]:
 
 
 def _hides_work(counts: ForwardCounts, tally: Tally) -> bool:
-    """Whether calls of the model's own autograd functions and the like hide products from fvcore.
+    """Returns whether the model's own autograd functions and the like hide products from fvcore.
 
     They are opaque to a jit trace, and visible to an observer.
     """
@@ -180,13 +180,13 @@ def _hides_work(counts: ForwardCounts, tally: Tally) -> bool:
 
 
 def _computing(calls: Mapping[str, int]) -> dict[str, int]:
-    """Without those that only copy, look up or compare."""
+    """Returns the calls without operators that only copy, look up or compare."""
     free = set(free_operators())
     return {name: number for name, number in calls.items() if name not in free}
 
 
 def _cumulated(own: Mapping[str, int]) -> Counter[str]:
-    """Sums of modules with all that is in them."""
+    """Returns sums of modules, their submodules included."""
     total: Counter[str] = Counter()
     for path, count in own.items():
         for holder in _holders(path):

@@ -1,7 +1,7 @@
-"""Watches operators as they are called: what they cost, by module and by phase of the step.
+"""Watches operators as they are called: their costs, by module and by phase of the step.
 
-In: what runs within the contexts. Out: sums by module path, operator records, bytes that autograd
-keeps. Convention: a sum is that of the module itself, without what it holds.
+In: code that runs within the contexts. Out: sums by module path, operator records, bytes that
+autograd keeps. Convention: a sum is of the module itself, without its submodules.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Tally:
         return sum(self.flops.values())
 
     def add(self, path: str, call: OperatorCall) -> None:
-        """One call while the module at `path` ran."""
+        """Adds one call while the module at `path` ran."""
         self.read_bytes[path] += call.read_bytes
         self.written_bytes[path] += call.written_bytes
         if call.flops is not None:
@@ -50,10 +50,10 @@ _CARD = torch._C.DispatchKey.CUDA
 
 
 def _is_composite(func: Any) -> bool:
-    """Whether an operator is made of others where it runs: below autograd, in inference alone.
+    """Returns whether an operator is made of others (below autograd, only in inference).
 
-    One that has a kernel of the card beside that (silu_backward) is not. Not asked is
-    func.decompose(), which would take Python's replacement for a kernel there is.
+    An operator that also has a kernel of the card (silu_backward) is not. func.decompose() is not
+    used: it would take Python's replacement where a kernel exists.
     """
     has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
     return has_kernel(func.name(), _COMPOSITE) and not has_kernel(func.name(), _CARD)
@@ -76,7 +76,7 @@ class OperatorObserver(TorchDispatchMode):  # type: ignore[no-untyped-call] # un
         self._whole: set[Any] = set()  # operators that are not made of others
 
     def records(self, device: torch.device) -> tuple[OperatorRecord, ...]:
-        """What ran on `device` in the phases, alike calls as one record."""
+        """Returns the calls on `device` in the phases, alike calls as one record."""
         return operator_records(self._calls, device)
 
     def __torch_dispatch__(
@@ -110,7 +110,7 @@ class SavedStorages:
     """Storages that autograd keeps for backward, by the module whose operator keeps them."""
 
     def __init__(self, path: ModulePath, known: Iterable[torch.Tensor]) -> None:
-        """`known` are parameters, buffers and inputs: they are there anyway."""
+        """Excludes `known`: parameters, buffers and inputs exist anyway."""
         self._path = path
         self._known = {id_ for tensor in known if (id_ := _identity(tensor)) is not None}
         # Held, so that no other storage gets the same identity as long as this one counts.
@@ -118,7 +118,7 @@ class SavedStorages:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """For the time of the context, what autograd saves is noted."""
+        """Notes the tensors that autograd saves within the context."""
         with torch.autograd.graph.saved_tensors_hooks(self._pack, lambda tensor: tensor):
             yield
 
@@ -130,7 +130,7 @@ class SavedStorages:
         return tensor
 
     def size_bytes(self, path: str) -> int:
-        """Bytes that a module and all within it keep, each storage once."""
+        """Returns bytes that a module and all within it keep, each storage once."""
         within = f"{path}."
         kept = {
             identity: storage.nbytes()

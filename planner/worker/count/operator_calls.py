@@ -1,4 +1,4 @@
-"""What single calls of operators cost, and alike calls put together as records.
+"""Costs of single calls of operators, and records of alike calls.
 
 In: an operator with its arguments and result. Out: OperatorCall, OperatorRecords. Convention: a
 cost is found once for each operator and layout of its tensors, since a model repeats itself.
@@ -21,7 +21,7 @@ from planner.worker.count.traffic import moved_bytes, tensors_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorCall:
-    """One call. `devices` are the types of those that its tensors are on."""
+    """One call. `devices` are the device types of its tensors."""
 
     name: str
     inputs: tuple[TensorShape, ...]
@@ -39,7 +39,7 @@ class OperatorCall:
 
 
 class OperatorCosts:
-    """Calls by operator and by the layout of what they work on."""
+    """Calls by operator and by the layout of their arguments."""
 
     def __init__(self) -> None:
         self._known: dict[Any, OperatorCall] = {}
@@ -47,7 +47,7 @@ class OperatorCosts:
     def of(
         self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
     ) -> OperatorCall:
-        """The call of the overload `func` that has given `out`."""
+        """Returns the call of the overload `func` that has given `out`."""
         seen: set[int] = set()  # a tensor that comes twice is read once
         key = (func, _layout(args, seen), _layout(kwargs, seen), len(seen), _layout(out, set()))
         try:
@@ -62,7 +62,7 @@ class OperatorCosts:
 def operator_records(
     calls: Sequence[tuple[Phase, OperatorCall]], device: torch.device
 ) -> tuple[OperatorRecord, ...]:
-    """Alike calls as one record each, in order of first appearance: those with a kernel there."""
+    """Returns a record for alike calls with a kernel on `device`, in order of first appearance."""
     same = Counter((phase, id(call)) for phase, call in calls)  # cheaper to hash than their values
     folded: Counter[tuple[Phase, OperatorCall]] = Counter()
     for phase, call in {(phase, id(call)): (phase, call) for phase, call in calls}.values():
@@ -124,7 +124,7 @@ def _shape(tensor: torch.Tensor) -> TensorShape:
 
 
 def _is_channels_last(tensor: torch.Tensor) -> bool:
-    """Of a layout that suits both, as with one channel, False."""
+    """Returns whether it is channels_last only; False if also contiguous, as with one channel."""
     formats = {4: torch.channels_last, 5: torch.channels_last_3d}
     wanted = formats.get(tensor.ndim)
     if wanted is None or tensor.layout is not torch.strided or tensor.is_contiguous():
@@ -133,7 +133,7 @@ def _is_channels_last(tensor: torch.Tensor) -> bool:
 
 
 def _layout(tree: Any, seen: set[int]) -> Any:
-    """All of an argument that its cost depends on. Tensors met are added to `seen`."""
+    """Returns the parts of an argument that determine its cost. Adds its tensors to `seen`."""
     if isinstance(tree, torch.Tensor):
         seen.add(id(tree))
         strides = tree.stride() if tree.layout is torch.strided else tree.layout

@@ -1,4 +1,4 @@
-"""Formulas: what a traced operator costs, for operators that fvcore has no handle for or another.
+"""Formulas of traced operators that fvcore has no handle for, or counts in another way.
 
 In: inputs and outputs of an operator as values of a jit graph with known shapes. Out: a number of
 multiply-adds, fvcore's unit. Convention: one multiply-add is 2 FLOPs, so a single addition,
@@ -30,12 +30,12 @@ _CELL_FLOPS = {"lstm": 13, "gru": 10, "rnn_tanh": 2, "rnn_relu": 2}
 
 
 def shape(value: Any) -> tuple[int, ...] | None:
-    """Sizes of a tensor in the graph; None for what is no tensor."""
+    """Returns the sizes of a tensor in the graph; None if it is no tensor."""
     return tuple(value.type().sizes()) if value.isCompleteTensor() else None
 
 
 def sizes(value: Any) -> tuple[int, ...]:
-    """Sizes of what must be a tensor.
+    """Returns the sizes of a value that must be a tensor.
 
     Raises:
         ValueError: it is none, so the formula does not fit this call.
@@ -47,12 +47,12 @@ def sizes(value: Any) -> tuple[int, ...]:
 
 
 def items(value: Any) -> list[Any]:
-    """Values of a list in the graph."""
+    """Returns values of a list in the graph."""
     return list(value.node().inputs())
 
 
 def is_list(value: Any) -> bool:
-    """Whether a value is a list made in the graph."""
+    """Returns whether a value is a list made in the graph."""
     return bool(value.node().kind() == "prim::ListConstruct")
 
 
@@ -62,7 +62,7 @@ def _is_float(value: Any) -> bool:
 
 
 def per_output(flops: float) -> Handle:
-    """`flops` for each element of the first output, if that is floating point."""
+    """Counts `flops` for each element of the first output, if that is floating point."""
 
     def handle(inputs: Values, outputs: Values) -> float:
         output = outputs[0]
@@ -72,7 +72,7 @@ def per_output(flops: float) -> Handle:
 
 
 def per_input(flops: float) -> Handle:
-    """`flops` for each element of the first input, if that is floating point."""
+    """Counts `flops` for each element of the first input, if that is floating point."""
 
     def handle(inputs: Values, outputs: Values) -> float:
         first = inputs[0]
@@ -82,7 +82,7 @@ def per_input(flops: float) -> Handle:
 
 
 def norm(affine: int) -> Handle:
-    """Layer, group and instance norm: 5 FLOPs an element, 7 with a weight (input `affine`)."""
+    """Counts layer, group, instance norm: 5 FLOPs an element, 7 with a weight (input `affine`)."""
 
     def handle(inputs: Values, outputs: Values) -> float:
         flops = _NORM_FLOPS + (_AFFINE_FLOPS if shape(inputs[affine]) is not None else 0)
@@ -92,36 +92,36 @@ def norm(affine: int) -> Handle:
 
 
 def batch_norm(inputs: Values, outputs: Values) -> float:
-    """7 FLOPs an element in training; 2 in evaluation, where all is folded into scale and shift."""
+    """Counts 7 FLOPs an element in training; 2 (scale and shift) in evaluation."""
     training = inputs[5].toIValue()
     return norm(1)(inputs, outputs) if training else _SINGLE * 2 * prod(sizes(inputs[0]))
 
 
 def rms_norm(inputs: Values, outputs: Values) -> float:
-    """3 FLOPs an element: sum of squares 2, scaling 1; with a weight one more."""
+    """Counts 3 FLOPs an element: sum of squares 2, scaling 1; one more with a weight."""
     flops = 3 + (shape(inputs[2]) is not None)
     return _SINGLE * flops * prod(sizes(inputs[0]))
 
 
 def matmul(inputs: Values, outputs: Values) -> float:
-    """Each element of the output is a sum over the last dimension of the first factor."""
+    """Counts a sum over the last dimension of the first factor for each output element."""
     return prod(sizes(outputs[0])) * sizes(inputs[0])[-1]
 
 
 def added_matmul(inputs: Values, outputs: Values) -> float:
-    """baddbmm, addbmm, addmv: the second input times the third, added to the first."""
+    """Counts baddbmm, addbmm, addmv: the second input times the third, added to the first."""
     left, right = sizes(inputs[1]), sizes(inputs[2])
     columns = right[-1] if len(right) > 1 else 1
     return prod(left) * columns + _SINGLE * prod(sizes(outputs[0]))
 
 
 def convolution(inputs: Values, outputs: Values) -> float:
-    """Each element of the output sums over a filter: weight is (out, in / groups, *kernel)."""
+    """Counts a sum over a filter for each output element: weight is (out, in / groups, *kernel)."""
     return prod(sizes(outputs[0])) * prod(sizes(inputs[1])[1:])
 
 
 def attention(inputs: Values, outputs: Values) -> float:
-    """softmax(Q K^T) V of Q (..., L, E), K (..., S, E), V (..., S, F), no position left out.
+    """Counts softmax(Q K^T) V of Q (..., L, E), K (..., S, E), V (..., S, F), all positions.
 
     L x S scores for each head of Q, also where heads of K and V are shared: S (E + F)
     multiply-adds for each of the L queries, and scaling and softmax of the scores. Causal attention
@@ -133,32 +133,32 @@ def attention(inputs: Values, outputs: Values) -> float:
 
 
 def einsum(inputs: Values, outputs: Values) -> float:
-    """Operands contracted from left to right, as torch does without a path."""
+    """Counts operands contracted from left to right, as torch does without a path."""
     return contraction_multiply_adds(
         str(inputs[0].toIValue()), [sizes(operand) for operand in items(inputs[1])]
     )
 
 
 def tensordot(inputs: Values, outputs: Values) -> float:
-    """Each element of the output sums over the dimensions that are contracted."""
+    """Counts a sum over the contracted dimensions for each output element."""
     first = sizes(inputs[0])
     contracted: list[int] = [first[dimension.toIValue()] for dimension in items(inputs[2])]
     return prod(sizes(outputs[0])) * prod(contracted)
 
 
 def bilinear(inputs: Values, outputs: Values) -> float:
-    """y_o = sum_i x_i sum_j W_oij z_j: J multiply-adds for each (o, i), and one with x_i."""
+    """Counts y_o = sum_i x_i sum_j W_oij z_j: J multiply-adds for each (o, i), and one with x_i."""
     _, first, second = sizes(inputs[2])
     return prod(sizes(outputs[0])) * first * (second + 1)
 
 
 def distance(inputs: Values, outputs: Values) -> float:
-    """cdist: a difference and a multiply-add for each coordinate of each pair."""
+    """Counts cdist: a difference and a multiply-add for each coordinate of each pair."""
     return prod(sizes(outputs[0])) * sizes(inputs[0])[-1] * (1 + _SINGLE)
 
 
 def average_pool(inputs: Values, outputs: Values) -> float:
-    """Each element of the output sums over a window."""
+    """Counts a sum over a window for each output element."""
     window: list[int] = [size.toIValue() for size in items(inputs[1])]
     output = sizes(outputs[0])
     full = window * (len(output) - 2) if len(window) == 1 else window
@@ -166,7 +166,7 @@ def average_pool(inputs: Values, outputs: Values) -> float:
 
 
 def recurrent(kind: str) -> Handle:
-    """nn.LSTM, nn.GRU, nn.RNN over a sequence, packed or not.
+    """Counts nn.LSTM, nn.GRU, nn.RNN over a sequence, packed or not.
 
     Every matrix of every layer and direction (a projection too) multiplies each time step of each
     sample once. Biases are added, and the gates cost what _CELL_FLOPS says for each unit.
@@ -187,7 +187,7 @@ def recurrent(kind: str) -> Handle:
 
 
 def fused_cell(kind: str, gates: int) -> Handle:
-    """The gates of a cell whose products were made before: (batch, gates x units)."""
+    """Counts the gates of a cell whose products were made before: (batch, gates x units)."""
 
     def handle(inputs: Values, outputs: Values) -> float:
         return _SINGLE * _CELL_FLOPS[kind] * prod(sizes(inputs[0])) / gates
@@ -196,7 +196,7 @@ def fused_cell(kind: str, gates: int) -> Handle:
 
 
 def recurrent_cell(kind: str) -> Handle:
-    """nn.LSTMCell, nn.GRUCell, nn.RNNCell: one step of the same."""
+    """Counts nn.LSTMCell, nn.GRUCell, nn.RNNCell: one time step."""
 
     def handle(inputs: Values, outputs: Values) -> float:
         state = inputs[1]

@@ -1,7 +1,7 @@
 """Which formula belongs to which operator: the tables that counts.py hands to fvcore.
 
-In: nothing. Out: names of traced operators with their handles, and names of those that are no
-FLOPs. An operator in neither, and unknown to fvcore, is reported as uncounted.
+In: nothing. Out: names of traced operators with their handles, and names of those without FLOPs.
+An operator in neither, and unknown to fvcore, is reported as uncounted.
 """
 
 from __future__ import annotations
@@ -120,7 +120,8 @@ _STEP_ONLY = """
 _PREFIXES = ("_", "foreach_", "fused_", "native_", "cudnn_", "amp_", "thnn_", "batch_norm_impl_")
 _SUFFIXES = ("_", "_backward", "_backward_data", "_forward", "_legit", "_with_update", "_dense")
 
-# What counts as an activation beyond fvcore's own list: conv, addmm, bmm, einsum, matmul, linear.
+# Operators whose output is an activation, beyond fvcore's own list: conv, addmm, bmm, einsum,
+# matmul, linear.
 ACTIVATIONS = tuple(
     f"aten::{name}"
     for name in (
@@ -133,7 +134,7 @@ ACTIVATIONS = tuple(
 
 
 def flop_handles() -> dict[str, Handle]:
-    """Operators by the name that a trace gives them, with their formulas."""
+    """Returns operators by the name that a trace gives them, with their formulas."""
     handles: dict[str, Handle] = {}
     for name in _ELEMENTWISE:
         handles[name] = handles[f"{name}_"] = formulas.per_output(1)
@@ -146,7 +147,7 @@ def flop_handles() -> dict[str, Handle]:
 
 
 def free_operators() -> tuple[str, ...]:
-    """Operators that are no FLOPs, in place or not. fvcore ignores a few more of its own."""
+    """Returns operators without FLOPs, with and without "_". fvcore ignores a few more."""
     return tuple(f"aten::{name}{mark}" for name in _FREE for mark in ("", "_"))
 
 
@@ -154,7 +155,7 @@ _ELEMENT_BY_ELEMENT = frozenset((*_ELEMENTWISE, *_MORE, *_REDUCTIONS, *_FREE, *_
 
 
 def is_elementwise(name: str) -> bool:
-    """Whether an operator costs no more than a few operations for each element.
+    """Returns whether an operator costs no more than a few operations for each element.
 
     `name` is that of an operator as it is called, below autograd: aten::_foreach_addcdiv_,
     aten::native_layer_norm_backward.

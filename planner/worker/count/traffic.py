@@ -1,8 +1,8 @@
 """Bytes that one operator reads and writes, as its kernel would with nothing in the cache.
 
 In: an operator, its arguments and its result. Out: bytes read, bytes written. Convention: a view
-moves nothing; a tensor is read once however often it is an argument; of a tensor that is looked up
-by indices only what is taken out is read.
+moves nothing; a tensor is read once, even if it is several arguments; of a table that is indexed,
+only the selected part is read.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 _OVERWRITING = ("copy_", "fill_", "zero_", "normal_", "uniform_", "bernoulli_", "random_")
 # Their first tensor is a table, of which the result is a part.
 _TAKING = ("embedding", "index", "index_select", "gather", "take")
-# Memory without values, and questions that no kernel answers.
+# Memory without values, and queries without a kernel.
 _NOTHING_MOVED = (
     "empty", "empty_like", "empty_strided", "empty_permuted", "new_empty", "new_empty_strided",
     "set_", "_fused_sdp_choice",
@@ -26,7 +26,7 @@ _NOTHING_MOVED = (
 def moved_bytes(
     func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
 ) -> tuple[int, int]:
-    """Bytes read and bytes written by one call of the operator overload `func`."""
+    """Returns bytes read and bytes written by one call of the operator overload `func`."""
     name = func._schema.name.rpartition("::")[2].removeprefix("_foreach_")
     if name in _NOTHING_MOVED or torch.Tag.inplace_view in func.tags:
         return 0, 0
@@ -50,7 +50,7 @@ def moved_bytes(
 
 
 def occupied_bytes(tensor: torch.Tensor) -> int:
-    """Bytes behind the elements of a tensor; an expanded one has fewer than elements."""
+    """Returns the bytes that a tensor's elements occupy; an expanded one repeats elements."""
     elements = tensor.numel()
     if elements and tensor.layout is torch.strided:
         steps = zip(tensor.shape, tensor.stride(), strict=True)
@@ -59,7 +59,7 @@ def occupied_bytes(tensor: torch.Tensor) -> int:
 
 
 def tensors_of(tree: Any) -> Iterator[torch.Tensor]:
-    """Tensors among the arguments or results of an operator."""
+    """Yields tensors among the arguments or results of an operator."""
     if isinstance(tree, torch.Tensor):
         yield tree
     elif isinstance(tree, (tuple, list)):
@@ -73,7 +73,7 @@ def tensors_of(tree: Any) -> Iterator[torch.Tensor]:
 def _changed(
     func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """Arguments that the operator writes to; and those of them that only take a result (out=)."""
+    """Returns the arguments that are written, and those of them that only take a result (out=)."""
     changed: list[torch.Tensor] = []
     results: list[torch.Tensor] = []
     if not func._schema.is_mutable:
@@ -91,7 +91,7 @@ def _changed(
 
 
 def _argument(name: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The argument of that name; None without one."""
+    """Returns the argument of that name; None without one."""
     names = [argument.name for argument in func._schema.arguments]
     if name not in names:
         return None

@@ -1,8 +1,8 @@
-"""Gradient accumulation over more micro-batches than are worth running: some stand for all.
+"""Gradient accumulation over many micro-batches: only some are run, and represent all.
 
-In: the step asked for. Out: the step that is run, an assumption that says so, and a warning where
-memory grows from one micro-batch to the next. Each micro-batch of a plain loop asks for the same
-memory from the second on; code of the user's own may keep something of each.
+In: the requested step. Out: the step that is run, an assumption about it, and a warning if memory
+grows from one micro-batch to the next. From the second on, each micro-batch of a plain loop
+requests the same memory; the user's own code may keep something of each.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ MOST_RUN = 64
 
 
 def shortened(config: StepConfig) -> StepConfig:
-    """The step with at most MOST_RUN micro-batches."""
+    """Returns the step with at most MOST_RUN micro-batches."""
     return replace(config, accumulate=min(config.accumulate, MOST_RUN))
 
 
 @dataclass(slots=True, kw_only=True)
 class Accumulation:
-    """Watches the micro-batches of a step that was asked for with `asked` of them."""
+    """Watches the micro-batches of a step; `asked` is their requested number."""
 
     asked: int
     device: torch.device
     _allocated_bytes: list[int] = field(default_factory=list)
 
     def after_micro_batch(self) -> None:
-        """One more of the run has ended."""
+        """Notes that one more micro-batch has ended."""
         is_watched = self.asked > MOST_RUN and self.device.type == "cuda"
         if is_watched and len(self._allocated_bytes) < MOST_RUN:
             self._allocated_bytes.append(torch.cuda.memory_allocated(self.device))
 
     def assumptions(self) -> tuple[str, ...]:
-        """What stands for what."""
+        """Returns a sentence on micro-batches that were not run."""
         if self.asked <= MOST_RUN:
             return ()
         return (
@@ -46,7 +46,7 @@ class Accumulation:
         )
 
     def warnings(self) -> tuple[str, ...]:
-        """Whether that is wrong."""
+        """Returns a warning if memory grew from one micro-batch to the next."""
         seen = self._allocated_bytes
         if len(seen) < MOST_RUN:
             return ()

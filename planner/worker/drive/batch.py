@@ -1,8 +1,8 @@
 """The batch: from build_batch, the data set or the inputs named in the call to tensors on the card.
 
 In: ModelSource, StepConfig, device. Out: BatchPlan, whose `make()` gives a new batch as the
-ordinary loop moves it to the card. Convention: the batch dimension leads; what has values on the
-host is copied from there, and the rest is zeros.
+ordinary loop moves it to the card. Convention: the batch dimension leads; tensors with values on
+the host are copied from there, the others are zeros.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _SHOWN = 3  # tensors named in a warning
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchPlan:
-    """How one batch after the other reaches the card."""
+    """The way in which each batch reaches the card."""
 
     make: Callable[[], Any]
     assumptions: tuple[str, ...] = ()
@@ -52,12 +52,12 @@ def plan_batch(
     real_values: bool = False,
     with_target: bool = False,
 ) -> BatchPlan:
-    """Find out once what a batch looks like; with `real_values` each has those of build_batch.
+    """Determines the layout of a batch once; with `real_values`, each has build_batch's values.
 
-    `with_target` puts a target of zeros behind the inputs named in the call.
+    `with_target` appends a target of zeros to the inputs named in the call.
 
     Raises:
-        TargetError: neither build_batch nor inputs were given, or a data set that there is not.
+        TargetError: neither build_batch nor inputs were given, or the data set is missing.
         ModelError: build_batch returned no tensor.
         UsageError: some of the inputs named on the command line have a name and some do not; or a
             sequence length that build_batch does not take, or one that it needs.
@@ -84,7 +84,7 @@ def plan_batch(
 
 
 def _builder(source: ModelSource, config: StepConfig) -> Callable[[], Any] | None:
-    """build_batch with its arguments; None where the batch comes from elsewhere."""
+    """Returns build_batch with its arguments; None if the batch comes from elsewhere."""
     if config.inputs or config.batch_from_data or source.build_batch is None:
         return None
     return _with_sizes(source.build_batch, config, source.label)
@@ -128,7 +128,7 @@ def _template(
 def _with_sizes(
     build_batch: Callable[..., Any], config: StepConfig, label: str
 ) -> Callable[[], Any]:
-    """build_batch with its arguments: the batch size, and the sequence length where one is given.
+    """Returns build_batch with the batch size, and with the sequence length if one is given.
 
     Raises:
         UsageError: a sequence length is given and not taken, or needed and not given.
@@ -159,7 +159,7 @@ def _signature(function: Callable[..., Any]) -> str:
 
 
 def _bring(config: StepConfig, device: torch.device) -> Callable[[torch.Tensor], torch.Tensor]:
-    """How a tensor of the batch reaches the card: as `.to(device)` brings it."""
+    """Returns a function that brings a tensor of the batch to the card, as `.to(device)` does."""
 
     def bring(tensor: torch.Tensor) -> torch.Tensor:
         if tensor.device.type not in ("meta", "cpu"):
@@ -178,7 +178,7 @@ def _bring(config: StepConfig, device: torch.device) -> Callable[[torch.Tensor],
 def _built_on_the_card(
     build: Callable[[], Any], config: StepConfig, device: torch.device
 ) -> Callable[[], Any]:
-    """For a build_batch that makes its tensors on the card itself, anew for each step."""
+    """Returns a maker of batches that calls `build` each time and moves the result to the card."""
 
     def bring(tensor: torch.Tensor) -> torch.Tensor:
         return cast_tensor(tensor.to(device), config)
@@ -187,7 +187,7 @@ def _built_on_the_card(
 
 
 def _drawn(tensor: torch.Tensor) -> torch.Tensor:
-    """Noise for a float input named on the command line; others have their values."""
+    """Returns noise for a float input named on the command line; others have their values."""
     if tensor.device.type != "meta":
         return tensor
     made = torch.zeros(tensor.shape, dtype=tensor.dtype)
@@ -206,7 +206,7 @@ def _check(template: Any, origin: str) -> None:
 
 
 def _leading_dimension_warnings(template: Any, batch_size: int) -> tuple[str, ...]:
-    """One sentence for all tensors of a batch that say nothing of its size."""
+    """Returns one sentence for all tensors whose leading dimension is not the batch size."""
     others = [
         f"batch{path} has shape {tuple(tensor.shape)}"
         for path, tensor in _leading(template, batch_size)
@@ -223,10 +223,9 @@ def _leading_dimension_warnings(template: Any, batch_size: int) -> tuple[str, ..
 
 
 def _leading(tree: Any, batch_size: int, path: str = "") -> Iterator[tuple[str, torch.Tensor]]:
-    """The tensors whose leading dimension should be the batch.
+    """Yields the tensors whose leading dimension should be the batch.
 
-    Not those of a list with an item for each sample, and not those of an object that has as many
-    samples by its own account.
+    Skips lists with an item for each sample, and objects that report that number of samples.
     """
     if isinstance(tree, PackedSequence):
         if len(tree.batch_sizes) and int(tree.batch_sizes[0]) != batch_size:

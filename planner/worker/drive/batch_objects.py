@@ -1,4 +1,4 @@
-"""Batches that are objects of a library or of the user: whatever has a `.to(device)`.
+"""Batches that are objects of a library or of the user: any object with a `.to(device)`.
 
 In: a batch. Out: its tensors with their paths, or the batch elsewhere. Convention: an object's own
 `.to` moves it, as in the user's loop; tuples, lists and mappings without one are walked.
@@ -25,14 +25,14 @@ _PLAIN = (str, bytes, int, float, complex, type(None), nn.Module)
 
 
 def is_movable(tree: Any) -> bool:
-    """Whether it is no tensor and no plain container, and has a `.to` of its own."""
+    """Returns whether `tree` has a `.to` of its own, and is no tensor and no plain container."""
     if isinstance(tree, (torch.Tensor, PackedSequence, type, *_PLAIN)):
         return False
     return callable(getattr(tree, "to", None))
 
 
 def tensors_of_batch(tree: Any, path: str = "") -> Iterator[tuple[str, torch.Tensor]]:
-    """Every tensor of a batch with its path, also those within objects that have a `.to`."""
+    """Yields every tensor of a batch with its path, also those within objects that have a `.to`."""
     if is_movable(tree):
         yield from _of_object(tree, path, _DEPTH, set())
     elif isinstance(tree, Mapping):
@@ -46,9 +46,9 @@ def tensors_of_batch(tree: Any, path: str = "") -> Iterator[tuple[str, torch.Ten
 
 
 def moved(tree: Any, device: torch.device, bring: Bring) -> Any:
-    """The batch with every tensor brought by `bring`; objects are brought by their own `.to`.
+    """Returns the batch with every tensor brought by `bring`; objects use their own `.to`.
 
-    What `.to` does to an object happens to a copy of it: many change themselves.
+    `.to` is called on a copy of an object, because many change themselves.
     """
     if is_movable(tree):
         with _Bringing(bring):
@@ -65,7 +65,7 @@ def moved(tree: Any, device: torch.device, bring: Bring) -> Any:
 
 
 def samples_in(tree: Any) -> int | None:
-    """The number of samples that an object says it has: `num_graphs`, or its batch size."""
+    """Returns the number of samples that an object reports: `num_graphs`, or its batch size."""
     if not is_movable(tree):
         return None
     for name in ("num_graphs", "batch_size"):
@@ -79,7 +79,7 @@ def samples_in(tree: Any) -> int | None:
 
 
 class _Bringing(TorchFunctionMode):
-    """Within it, a tensor's `.to(device)` is done by `bring`: also of one without values."""
+    """Replaces a tensor's `.to(device)` by `bring`, also for tensors without values."""
 
     def __init__(self, bring: Bring) -> None:
         super().__init__()
@@ -100,14 +100,14 @@ class _Bringing(TorchFunctionMode):
 
 
 def _names_device(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Whether the call goes to a device, and not only to another dtype."""
+    """Returns whether the call goes to a device, and not only to another dtype."""
     if func is torch.Tensor.cuda or kwargs.get("device") is not None:
         return True
     return len(args) > 1 and isinstance(args[1], (str, int, torch.device))
 
 
 def _copy(tree: Any) -> Any:
-    """A copy that shares the tensors."""
+    """Returns a copy that shares the tensors."""
     memo: dict[int, Any] = {id(tensor): tensor for _, tensor in tensors_of_batch(tree)}
     try:
         return copy.deepcopy(tree, memo)
@@ -120,7 +120,7 @@ def _copy(tree: Any) -> Any:
 def _of_object(
     tree: Any, path: str, depth: int, seen: set[int]
 ) -> Iterator[tuple[str, torch.Tensor]]:
-    """The tensors that an object holds, each once: by its keys where it has some, else by name."""
+    """Yields the tensors of an object, each once: by its keys, or by name if it has none."""
     if isinstance(tree, torch.Tensor):
         if id(tree) not in seen:
             seen.add(id(tree))

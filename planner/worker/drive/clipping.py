@@ -20,7 +20,7 @@ def clip_gradients(
     optimizers: Sequence[Any],
     scaler: torch.amp.GradScaler | None,
 ) -> None:
-    """Scale the gradients down where their norm is above `max_norm`; None leaves them.
+    """Scales the gradients down where their norm is above `max_norm`; None leaves them.
 
     With a GradScaler they are unscaled first, so that the norm is that of the gradients.
     """

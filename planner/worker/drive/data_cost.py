@@ -35,7 +35,7 @@ _SEED = 0
 
 @dataclass(slots=True)
 class _Timed:
-    """What the items took, and the last of them."""
+    """The times of the items, and the last items."""
 
     cpu_s: list[float]
     wall_s: list[float]
@@ -43,11 +43,11 @@ class _Timed:
 
 
 def measure_data(source: ModelSource, seconds: float) -> DataCost:
-    """Build the data set and time its items for about `seconds`, after a warm-up.
+    """Builds the data set and times its items for about `seconds`, after a warm-up.
 
     Raises:
         TargetError: the model file has no build_dataset.
-        ModelError: the data set raised, is none, or has no item; with the user's frames.
+        ModelError: the data set raised, is no data set, or has no item; with the user's frames.
     """
     if source.build_dataset is None:
         raise TargetError(
@@ -81,7 +81,7 @@ def _measure(build_dataset: Callable[[], Any], seconds: float) -> DataCost:
 
 
 def _items(dataset: Any) -> Iterator[Any]:
-    """Items without end where there is a length, else what iteration gives."""
+    """Returns endless items if the data set has a length, else its own iterator."""
     if hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__"):
         length = len(dataset)
         order = random.Random(_SEED).sample(range(length), min(length, _MOST_ITEMS))
@@ -112,7 +112,7 @@ def _timed(items: Iterator[Any], seconds: float, least: int) -> _Timed:
 
 
 def _collated(items: list[Any]) -> tuple[int | None, float | None]:
-    """Bytes of an item and CPU seconds to collate it; None where default_collate refuses."""
+    """Returns bytes of an item and CPU seconds to collate it; None if default_collate cannot."""
     times_s = []
     with suppress(Exception):  # a data set with a collate_fn of its own is no failure
         item_bytes = sum(tensor.nbytes for _, tensor in tensors_in(default_collate(items[-1:])))
@@ -129,9 +129,9 @@ def _collated(items: list[Any]) -> tuple[int | None, float | None]:
 
 @contextmanager
 def _as_in_a_worker() -> Iterator[None]:
-    """default_collate writes to shared memory, as it does in a worker.
+    """Makes default_collate write to shared memory, as it does in a worker.
 
-    Into memory of this process it would be several times as fast where malloc has some that was
+    In memory of this process it would be several times as fast, if malloc has pages that were
     touched before; pages of /dev/shm are always new.
     """
     private: Any = worker

@@ -1,7 +1,8 @@
 """The default training step, first half: how a batch is passed to the model.
 
 In: the model and a batch. Out: the model's output and the target in the batch, if any.
-Convention: a dict goes by keyword; of a tuple, what forward requires, and one more is the target.
+Convention: a dict is passed by keyword. A tuple with one item more than forward requires has the
+target as its last item.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_O
 
 
 def call(model: nn.Module, batch: Any, required: int) -> Any:
-    """Run the forward; `required` is `required_inputs(model)`."""
+    """Runs the forward; `required` is `required_inputs(model)`."""
     if isinstance(batch, Mapping):
         return model(**batch)
     if _is_sequence(batch):
@@ -27,14 +28,14 @@ def call(model: nn.Module, batch: Any, required: int) -> Any:
 
 
 def target_of(batch: Any, required: int) -> Any | None:
-    """The item of the batch that is not passed to the model: the target. None: there is none."""
+    """Returns the target: the item of the batch that the model does not get; None without one."""
     if _is_sequence(batch) and _taken(batch, required) < len(batch):
         return batch[-1]
     return None
 
 
 def required_inputs(model: nn.Module) -> int:
-    """Positional parameters of forward without a default, at least 1."""
+    """Returns the number of forward's positional parameters without a default, at least 1."""
     forward = original(model).forward  # torch.compile hides it behind *args
     try:
         parameters = inspect.signature(forward).parameters.values()

@@ -1,7 +1,7 @@
 """Trainable parameters that a step has left without a gradient.
 
 In: the model after its first step. Out: a warning with their share. Convention: a parameter without
-a gradient has no optimizer state either, so that a run which trains it takes more memory.
+a gradient has no optimizer state either; a run that trains it takes more memory.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _SHOWN = 3
 
 
 def missing_gradients(model: nn.Module) -> tuple[str, ...]:
-    """One sentence, or none where every trainable parameter has a gradient."""
+    """Returns one sentence, or none if every trainable parameter has a gradient."""
     trainable = [(name, one) for name, one in model.named_parameters() if one.requires_grad]
     without = [(name, one) for name, one in trainable if one.grad is None]
     if not without:

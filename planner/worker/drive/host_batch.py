@@ -1,8 +1,8 @@
-"""A batch on the host, as build_batch, the data set or the inputs named in the call give it.
+"""A batch on the host, from build_batch, the data set or the inputs named in the call.
 
 In: a function without arguments, InputSpecs, or a ModelSource with a data set. Out: tensors.
-Convention: integers and bools have the values that they are given; a large float tensor has none
-and is on meta, where it costs no host memory.
+Convention: integers and bools keep their values; a large float tensor has no values and is on
+meta, where it costs no host memory.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from planner.worker.model.draws import LIKE, DrawNothing
 from planner.worker.target.frames import first_line
 from planner.worker.target.source import ModelSource
 
-# A float tensor of more bytes has no values. The second limit is for a build_batch that makes
-# something small (a mask, a choice) of what the first one has left without values.
+# A float tensor of more bytes has no values. The second limit is for a build_batch that computes
+# something small (a mask, a choice) from tensors that the first limit leaves without values.
 _FLOAT_LIMITS_BYTES = (64 << 10, 32 << 20)
 _INTEGER_LIMIT_BYTES = 1 << 30  # beyond it integers have none either: a host has more than one run
 
@@ -36,7 +36,7 @@ _NEW = {
 
 
 def built(build: Callable[[], Any]) -> tuple[Any, tuple[str, ...]]:
-    """What build_batch gives, and what has to be said of how it was run.
+    """Returns the batch of build_batch, and notes on how it was run.
 
     Raises:
         Exception: whatever build_batch raises on the CPU.
@@ -64,10 +64,10 @@ def built(build: Callable[[], Any]) -> tuple[Any, tuple[str, ...]]:
 
 
 def from_inputs(inputs: tuple[InputSpec, ...], batch_size: int, *, with_target: bool) -> Any:
-    """Inputs named in the call: floats without values, ones for a mask, else zeros.
+    """Returns the inputs named in the call: floats without values, ones for a mask, else zeros.
 
-    Zeros are valid indices of any table. With `with_target` there is one more, zeros as well. Names
-    that are places in a nested batch (planner.config.inputs) give that batch.
+    Zeros are valid indices of any table. `with_target` adds one tensor of zeros. Names that are
+    places in a nested batch (planner.config.inputs) give that batch.
 
     Raises:
         UsageError: some have a name and some do not.
@@ -87,9 +87,9 @@ def from_inputs(inputs: tuple[InputSpec, ...], batch_size: int, *, with_target: 
 
 
 def batch_from_dataset(source: ModelSource, config: StepConfig) -> tuple[Any, str]:
-    """The first items of the user's data set, collated, and a sentence on it.
+    """Returns the first items of the user's data set, collated, and a sentence on it.
 
-    They are taken again from the first on where the data set has fewer than the batch.
+    If the data set has fewer items than the batch, they are repeated.
 
     Raises:
         TargetError: there is no data set, or it has no items.
@@ -133,7 +133,7 @@ def _input(spec: InputSpec, batch_size: int) -> torch.Tensor:
 
 
 def _lost_integers(template: Any) -> str:
-    """Which tensors of integers or bools have no values; empty where all have."""
+    """Returns the integer or bool tensors without values, as text; "" if all have values."""
     lost = [
         f"batch{path}"
         for path, tensor in tensors_of_batch(template)
@@ -156,7 +156,7 @@ def _is_float(dtype: torch.dtype) -> bool:
 
 
 class _LargeWithoutValues(TorchFunctionMode):
-    """Within it, a factory of a large float tensor gives one on meta; all else is as it is."""
+    """A mode in which factories of large float tensors make them on meta; all else is unchanged."""
 
     def __init__(self, limit_bytes: int) -> None:
         super().__init__()
@@ -170,7 +170,7 @@ class _LargeWithoutValues(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        """Called by torch for every function in the block."""
+        """Makes a large tensor on meta; torch calls this for every function in the block."""
         kwargs = kwargs or {}
         if "out" in kwargs or not _on_cpu(func, args, kwargs):
             return func(*args, **kwargs)
@@ -187,7 +187,7 @@ class _LargeWithoutValues(TorchFunctionMode):
 
 
 def _on_cpu(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Whether a factory called so makes a tensor on the CPU."""
+    """Returns whether a factory with these arguments makes a tensor on the CPU."""
     device = kwargs.get("device")
     if device is not None:
         return torch.device(device).type == "cpu"
@@ -199,7 +199,7 @@ def _on_cpu(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, A
 def _layout(
     func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[Any, torch.dtype] | None:
-    """Size and dtype of what a factory makes; None for any other function, or an odd call."""
+    """Returns size and dtype of a factory's tensor; None for other functions or unusual calls."""
     given: torch.dtype | None = kwargs.get("dtype")
     if func in LIKE:
         return tuple(args[0].shape), given or args[0].dtype

@@ -1,7 +1,7 @@
-"""Who makes the step: the loop, the user's training_step, or a LightningModule.
+"""The maker of the step: the loop, the user's training_step, or a LightningModule.
 
-In: ModelSource, StepConfig, the model on the card. Out: Job. Convention: what the model file or the
-call names comes before what a LightningModule brings.
+In: ModelSource, StepConfig, the model on the card. Out: Job. Convention: the model file and the
+call come before a LightningModule's own functions.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from planner.worker.target.source import ModelSource, owns_step
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """How the steps are made. `choose` makes the optimizers, after the model is complete.
+    """The way in which steps are made. `choose` makes the optimizers, after the model is complete.
 
     The other fields are those of loop.StepPlan.
     """
@@ -45,10 +45,10 @@ def job_of(
     *,
     real_values: bool = False,
 ) -> Job:
-    """The job of this target.
+    """Returns the job of this target.
 
     Raises:
-        UsageError: an option that a step of this kind has no place for.
+        UsageError: an option that a step of this kind cannot use.
     """
     if config.mode is not Mode.TRAIN:
         return Job(choose=lambda: Chosen(optimizer=None, name="none"))
@@ -125,7 +125,7 @@ def _check(config: StepConfig, step: str) -> None:
 
 
 def _unused(config: StepConfig) -> tuple[str, ...]:
-    """Options that are the step's own matter."""
+    """Returns notes on options that the step itself decides."""
     notes = []
     if config.precision is Precision.AMP_FP16:
         notes.append(

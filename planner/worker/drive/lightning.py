@@ -1,8 +1,8 @@
-"""A LightningModule is trained by its own training_step and configure_optimizers.
+"""Trains a LightningModule by its own training_step and configure_optimizers.
 
 In: the model on the card. Out: Steps, whose `run` is a step as Lightning's loop makes it. Lightning
-itself is not imported: a stand-in takes the Trainer's place. Convention: zero_grad comes after the
-forward, as there, so that gradients of the last step are alive in it.
+itself is not imported: a stand-in replaces the Trainer. Convention: zero_grad comes after the
+forward, as in Lightning, so that gradients of the last step are alive during the forward.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _PLACED = "_DeviceDtypeModuleMixin"  # keeps device and dtype, which its .to() w
 
 
 def is_module(model: nn.Module) -> bool:
-    """Whether its class is a LightningModule's with a training_step of its own."""
+    """Returns whether the model is a LightningModule with a training_step of its own."""
     kind = type(model)
     has_class = any(base.__name__ == _CLASS for base in kind.__mro__)
     return has_class and all(
@@ -39,7 +39,7 @@ def is_module(model: nn.Module) -> bool:
 
 
 def completed(build_model: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
-    """The same, with what Lightning would let the module build before it is placed."""
+    """Returns a builder that also calls configure_model, as Lightning does before placement."""
 
     def build() -> nn.Module:
         model = build_model()
@@ -51,9 +51,9 @@ def completed(build_model: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
 
 
 def wants_target(source: ModelSource, config: StepConfig, model: nn.Module) -> bool:
-    """Whether the inputs named in the call are forward's alone, and training_step unpacks more.
+    """Returns whether the named inputs are only those of forward, and training_step unpacks more.
 
-    The first thing that it does with its batch tells: nothing is computed for it.
+    The first use of the batch in training_step decides this; nothing is computed for it.
     """
     model = original(model)
     if config.mode is not Mode.TRAIN or source.training_step is not None or not is_module(model):
@@ -67,16 +67,16 @@ def wants_target(source: ModelSource, config: StepConfig, model: nn.Module) -> b
     except _UnpackedError:
         return True
     except Exception:
-        return False  # asked for something else: the batch is passed on as it is
+        return False  # another use of the batch: it is passed on unchanged
     return False
 
 
 class _UnpackedError(BaseException):
-    """A batch was unpacked; no handler of the user's catches it."""
+    """A batch was unpacked; the user's `except Exception` does not catch it."""
 
 
 class _Probe:
-    """In the place of a batch: tells how it is used."""
+    """A stand-in for a batch that shows how it is used."""
 
     def __iter__(self) -> Any:
         raise _UnpackedError
@@ -86,7 +86,7 @@ class _Probe:
 
 
 def placed(model: nn.Module, device: torch.device) -> None:
-    """Tells modules that keep their device and dtype where they are now."""
+    """Updates modules that keep their own record of device and dtype."""
     for module in model.modules():
         if any(base.__name__ == _PLACED for base in type(module).__mro__):
             kept = next((p for p in module.parameters() if p.is_floating_point()), None)
@@ -126,11 +126,11 @@ class Steps:
 
     @property
     def is_automatic(self) -> bool:
-        """Whether Lightning makes the backward and the steps, and not training_step itself."""
+        """Whether Lightning, and not training_step, makes backward and the optimizer steps."""
         return bool(getattr(self._model, "automatic_optimization", True))
 
     def description(self, optimizer: str | None) -> str:
-        """A sentence on where the step comes from; None: the optimizer is the module's own."""
+        """Returns a sentence on the step's origin; `optimizer` None: the module's own optimizer."""
         source = optimizer or f"{self.name}.configure_optimizers"
         how = "" if self.is_automatic else ", which steps by itself (manual optimization)"
         return (
@@ -139,10 +139,10 @@ class Steps:
         )
 
     def configured(self) -> Any:
-        """What configure_optimizers gives.
+        """Returns the result of configure_optimizers.
 
         Raises:
-            ModelError: no optimizer, or several that nobody would step.
+            ModelError: no optimizer, or several in automatic optimization.
         """
         given = self._model.configure_optimizers()
         if given is None:
@@ -161,15 +161,15 @@ class Steps:
         return given
 
     def optimizer_names(self) -> str:
-        """Of what configure_optimizers gave."""
+        """Returns the names of the optimizers that configure_optimizers gave."""
         return names_in(self._given)
 
     def attach(self, given: Any) -> None:
-        """These are the optimizers."""
+        """Sets the optimizers."""
         self._trainer.attach(given)
 
     def run(self, model: nn.Module, batch: Any, optimizers: Any) -> Any:
-        """One micro-batch, and the optimizer's step where it is the last of its step."""
+        """Runs one micro-batch, and after the last one of a step the optimizer."""
         module, index = self._model, self._calls
         self._calls += 1
         if not self._started:
@@ -216,10 +216,10 @@ class Steps:
         return result
 
     def _loss(self, result: Any) -> torch.Tensor | None:
-        """The loss as Lightning finds it, over the number of micro-batches.
+        """Returns the loss as Lightning takes it, divided by the number of micro-batches.
 
         Raises:
-            ModelError: there is no loss in it that backward can start from.
+            ModelError: `result` has no loss that backward can start from.
         """
         loss = result.get("loss") if isinstance(result, Mapping) else result
         if loss is None and not isinstance(result, Mapping):
@@ -233,7 +233,7 @@ class Steps:
 
 
 def training_step(model: nn.Module, batch: Any, index: int) -> Any:
-    """The module's own: training_step(batch, batch_idx), or training_step(batch)."""
+    """Calls the module's own training_step(batch, batch_idx), or training_step(batch)."""
     step: Any = model.training_step
     code = getattr(step, "__code__", None)
     if code is not None and code.co_argcount == 2 and not code.co_flags & inspect.CO_VARARGS:
@@ -250,7 +250,7 @@ def _zero_grad(module: Any, index: int, stepper: Any) -> None:
 
 
 def _detached(result: Any) -> Any:
-    """Without the graph of the loss, as Lightning hands it to on_train_batch_end."""
+    """Returns the result without the loss's graph, as on_train_batch_end gets it in Lightning."""
     if isinstance(result, torch.Tensor):
         return result.detach()
     if isinstance(result, Mapping) and isinstance(result.get("loss"), torch.Tensor):
@@ -259,7 +259,7 @@ def _detached(result: Any) -> Any:
 
 
 def _without_words(given: Any) -> Any:
-    """configure_optimizers' answer without what stands beside a scheduler ("interval": "step")."""
+    """Returns the optimizers and schedulers without a scheduler's options ("interval": "step")."""
     if isinstance(given, Mapping):
         kept = ("optimizer", "lr_scheduler", "scheduler")
         return {key: _without_words(value) for key, value in given.items() if key in kept}
@@ -269,7 +269,7 @@ def _without_words(given: Any) -> Any:
 
 
 def _mute(model: nn.Module, trainer: Trainer) -> None:
-    """Gives the module, and those in it, the trainer; what they log goes nowhere."""
+    """Gives the trainer to the module and its submodules, and discards their logs."""
     for module in model.modules():
         if not any(base.__name__ == _CLASS for base in type(module).__mro__):
             continue

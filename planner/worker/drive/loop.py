@@ -31,9 +31,9 @@ from planner.worker.record.watch import Watch
 class StepPlan:
     """Everything that the steps need, ready on the device.
 
-    `optimizer` is what build_optimizer gave, one or several. With `owns_step`, training_step takes
-    it as its third argument and does all of the step; `owns_autocast` says that also the autocast
-    around its backward is its own matter. `origin` names the training_step in messages.
+    `optimizer` is the result of build_optimizer, one or several. With `owns_step`, training_step
+    takes it as its third argument and does the whole step; with `owns_autocast` it also decides
+    on autocast around its backward. `origin` names the training_step in messages.
     """
 
     model: nn.Module
@@ -55,7 +55,7 @@ class StepPlan:
 
 
 def train(plan: StepPlan, default_loss: DefaultLoss, on_step: Callable[[int], None]) -> None:
-    """Run the training steps; `on_step(number)` is called after each, from 1 on."""
+    """Runs the training steps; `on_step(number)` is called after each, from 1 on."""
     origin = "the default loss" if plan.training_step is None else plan.origin
     # output and loss are never read across steps: being bound keeps them alive, as in any loop
     batch = target = output = loss = None
@@ -102,7 +102,7 @@ def train(plan: StepPlan, default_loss: DefaultLoss, on_step: Callable[[int], No
 
 
 def call_training_step(plan: StepPlan, batch: Any) -> Any:
-    """What the user's training_step gives; what it does of backward and steps is marked."""
+    """Returns the result of the user's training_step; marks its backward and optimizer steps."""
     assert plan.training_step is not None, "there is one to call"
     with step_events(plan.watch, _around_backward(plan)):
         if plan.owns_step:
@@ -111,14 +111,14 @@ def call_training_step(plan: StepPlan, batch: Any) -> Any:
 
 
 def _around_backward(plan: StepPlan) -> Callable[[], AbstractContextManager[object]]:
-    """Autocast is for forward and loss: a backward in the step has it off, as in the loop here."""
+    """Returns a context for a backward within the step: autocast is off, as in the loop here."""
     if plan.owns_autocast or not torch.is_autocast_enabled(plan.device.type):
         return nullcontext
     return lambda: torch.autocast(plan.device.type, enabled=False)
 
 
 def infer(plan: StepPlan, on_step: Callable[[int], None]) -> None:
-    """Run the forward, or the user's inference_step, as often as there are steps."""
+    """Runs the forward, or the user's inference_step, as often as there are steps."""
     plan.model.eval()
     batch = output = None
     with torch.inference_mode():
@@ -137,7 +137,7 @@ def infer(plan: StepPlan, on_step: Callable[[int], None]) -> None:
 
 
 def _collect_first(number: int) -> None:
-    """Drop the garbage of the first step: what is imported in it leaves cycles through frames."""
+    """Drops the garbage of the first step: imports in it leave cycles through frames."""
     if number == 1:
         gc.collect()
 

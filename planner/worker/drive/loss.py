@@ -1,6 +1,6 @@
 """The default training step, second half: the loss of an output.
 
-In: the model's output and the batch's target. Out: a scalar loss, and a sentence on what it is.
+In: the model's output and the batch's target. Out: a scalar loss, and a sentence on it.
 Convention: the output's own `.loss`; cross-entropy for a 2-D float output; else means.
 """
 
@@ -18,7 +18,7 @@ from planner.worker.model.tensors import tensors_in
 
 
 class LossKind(Enum):
-    """Where the default loss comes from."""
+    """The origin of the default loss."""
 
     OWN = "the output's own .loss"
     CROSS_ENTROPY = "cross-entropy of the 2-D float output with the batch's target"
@@ -29,7 +29,7 @@ class LossKind(Enum):
 
 
 class DefaultLoss:
-    """Chooses at the first output and remembers, because a made target is part of later batches."""
+    """Chooses a loss at the first output and keeps it: later batches include a made target."""
 
     def __init__(self) -> None:
         self.kind: LossKind | None = None
@@ -37,13 +37,13 @@ class DefaultLoss:
         self._rows = 0  # of the first output: not the batch, where the model folds it
 
     def target_for(self, given: Any | None, device: torch.device) -> Any | None:
-        """The target that belongs to a new batch: the batch's own, or the one that is made."""
+        """Returns the target of a new batch: the batch's own, or a made one."""
         if self.kind is LossKind.CROSS_ENTROPY_ZEROS:
             return torch.zeros(self._rows, dtype=torch.int64, device=device)
         return given
 
     def __call__(self, output: Any, target: Any | None) -> tuple[torch.Tensor, Any | None]:
-        """The loss, and the target (made here when the first output shows that it is needed).
+        """Returns the loss, and the target (made here if the first output needs one).
 
         Raises:
             ModelError: the output holds no float tensor.
@@ -65,7 +65,7 @@ class DefaultLoss:
         return _mean(output), target
 
     def assumptions(self) -> tuple[str, ...]:
-        """What was chosen, once a step has run."""
+        """Returns the choice as a sentence, once a step has run."""
         if self.kind is None:
             return ()
         unused = "; the target in the batch is not used" if self.target_unused else ""
@@ -73,10 +73,10 @@ class DefaultLoss:
 
 
 def check_loss(loss: Any, origin: str) -> torch.Tensor:
-    """The loss itself when backward() can start from it.
+    """Returns the loss itself when backward() can start from it.
 
     Raises:
-        ModelError: not a scalar tensor that requires grad; says what it was and what to return.
+        ModelError: the loss is not a scalar tensor that requires grad.
     """
     if not isinstance(loss, torch.Tensor):
         raise ModelError(

@@ -1,7 +1,7 @@
-"""One run in the child: build, place, step, and what the allocator saw.
+"""One run in the child: build, place, step, and the allocator's figures.
 
 In: ModelSource, StepConfig, device. Out: StepTrace, also when memory ran out or the user's code
-raised. Convention: only torch.OutOfMemoryError is running out of memory; a text never is.
+raised. Convention: serve/failures.py decides whether an error means that memory ran out.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from planner.worker.target.unloadable import library_error
 
 @dataclass(slots=True, kw_only=True)
 class _Log(StepLog):
-    """With what only a measured run has."""
+    """A StepLog with the fields that only a measured run has."""
 
     build_on: str = ""
     optimizer: str = ""
@@ -54,9 +54,9 @@ def measure(
     *,
     real_values: bool = False,
 ) -> StepTrace:
-    """Build the model, run `config.steps` steps on `device` and report the peaks.
+    """Builds the model, runs `config.steps` steps on `device` and returns the peaks.
 
-    With `real_values` weights and batches hold what the user's code gives them.
+    With `real_values`, weights and batches have the values that the user's code gives them.
 
     Raises:
         TargetError: the target says nothing about its input.
@@ -68,7 +68,7 @@ def measure(
 def record_requests(
     source: ModelSource, config: StepConfig, device: torch.device
 ) -> tuple[StepTrace, RequestLog | None]:
-    """The same run, and each request to the allocator; None where they could not be recorded.
+    """Measures like `measure`; also returns each request to the allocator, None if not recorded.
 
     Raises:
         TargetError: the target says nothing about its input.
@@ -86,7 +86,7 @@ def record(
     *,
     real_values: bool = False,
 ) -> tuple[StepTrace, AllocationTrace | None]:
-    """The same run, and what each request to the allocator was for; None as above.
+    """Measures like `measure`; also returns the purpose of each request, None if not recorded.
 
     Raises:
         TargetError: the target says nothing about its input.
@@ -142,7 +142,7 @@ def _measure(
 def _outcome(error: BaseException, device: torch.device, *, is_real: bool) -> Outcome:
     if is_out_of_memory(error):
         return Outcome.OUT_OF_MEMORY
-    # On an emulated card these are a matter of this machine, or of the model's code.
+    # On an emulated card these errors come from this machine, or from the model's code.
     if is_real and device.type == "cpu" and is_out_of_host_memory(error):
         return Outcome.OUT_OF_MEMORY
     if is_real and device.type == "cuda" and is_cuda_error(error):
@@ -226,7 +226,7 @@ def _run_steps(plan: loop.StepPlan, recorder: peaks.PeakRecorder, log: _Log) -> 
 
 
 def _finish_lazy_modules(plan: loop.StepPlan, log: StepLog) -> None:
-    """Let lazy modules see an input before an optimizer needs their parameters."""
+    """Runs a forward for lazy modules, before an optimizer needs their parameters."""
     number = meta.lazy_parameters(plan.model)
     if not number:
         return

@@ -1,8 +1,8 @@
 """Makes a step ready to run: the one place where its plan is put together.
 
 In: ModelSource, StepConfig, a model on its device. Out: PreparedStep. Convention: the order is that
-of an ordinary script (mode, checkpointing, what makes the step, the batch), because each may take
-memory; whoever drives the step adds the optimizer, which an ordinary script makes after them.
+of an ordinary script (mode, checkpointing, training step, batch), because each may take memory; the
+caller adds the optimizer afterwards, as an ordinary script does.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from planner.worker.target.source import ModelSource
 
 
 class Noted(Protocol):
-    """What a part of the work assumes and warns of; `notes` are as in StepTrace."""
+    """The assumptions and warnings of a part of the work; `notes` are as in StepTrace."""
 
     @property
     def notes(self) -> tuple[str, ...]: ...
@@ -38,7 +38,7 @@ class Noted(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class StepLog:
-    """What is known of a run so far, and what it is doing; it outlives a failure."""
+    """The sentences and the current activity of a run; it outlives a failure."""
 
     during: str = "build"
     assumptions: list[str] = field(default_factory=list)
@@ -46,7 +46,7 @@ class StepLog:
     warnings: list[str] = field(default_factory=list)
 
     def add(self, noted: Noted) -> None:
-        """Keeps what a part of the work assumes and warns of."""
+        """Adds the assumptions and warnings of a part of the work."""
         self.assumptions += noted.assumptions
         self.notes += noted.notes
         self.warnings += noted.warnings
@@ -54,7 +54,7 @@ class StepLog:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedStep:
-    """A step that is ready but for its optimizer, which `job` chooses."""
+    """A step that lacks only its optimizer; `job` chooses it."""
 
     plan: StepPlan
     job: Job
@@ -69,7 +69,7 @@ def prepare(
     *,
     real_values: bool = False,
 ) -> PreparedStep:
-    """Brings the model into the state in which its steps run, and finds batch and step.
+    """Makes the model ready for its steps, and determines batch and step.
 
     Raises:
         TargetError: the target says nothing about its input.

@@ -1,8 +1,8 @@
-"""The phases of a step that the user's own function makes, found while it runs.
+"""The phases of a step that the user's own function makes, detected while it runs.
 
-In: a Watch, and what runs within the context. Out: its marks. Convention: a backward is BACKWARD;
-what follows it, and every optimizer's step, is OPTIMIZER_STEP, until a module's forward or whoever
-knows says that it is FORWARD again. A backward in a backward (a checkpoint's) is part of it.
+In: a Watch, and code that runs within the context. Out: its marks. Convention: a backward is
+BACKWARD; then, and from every optimizer's step on, the phase is OPTIMIZER_STEP, until a module's
+forward or forward_begins(). A backward in a backward (a checkpoint's) is part of it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Around = Callable[[], AbstractContextManager[object]]
 
 @contextmanager
 def step_events(watch: Watch, around_backward: Around = nullcontext) -> Iterator[None]:
-    """For the time of the context, `watch` is told the phases of what runs in it.
+    """Reports the phases of the code within the context to `watch`.
 
     `around_backward` makes a context in which each backward runs.
     """
@@ -46,7 +46,7 @@ def step_events(watch: Watch, around_backward: Around = nullcontext) -> Iterator
 
 @contextmanager
 def optimizers_noted(watch: Watch) -> Iterator[None]:
-    """For the time of the context, `watch` is told of every optimizer that steps."""
+    """Reports every optimizer that steps within the context to `watch`."""
 
     def stepping(optimizer: Any, *_: Any) -> None:
         watch.stepped(optimizer, by_user=False)
@@ -59,7 +59,7 @@ def optimizers_noted(watch: Watch) -> Iterator[None]:
 
 
 def forward_begins() -> None:
-    """Says that a forward begins where no module does: within an optimizer's closure."""
+    """Reports that a forward begins although no module does: within an optimizer's closure."""
     if _running is not None:
         _running.forward()
 
@@ -72,7 +72,7 @@ class _Events:
         self._waiting: Any = None  # for a module's forward, which is slower with such a hook
 
     def watched(self, backward: Callable[..., Any]) -> Callable[..., Any]:
-        """torch.autograd.backward that marks its begin and its end."""
+        """Returns torch.autograd.backward with marks at its begin and its end."""
 
         def watched_backward(*args: Any, **kwargs: Any) -> Any:
             if self._in_backward:
@@ -90,19 +90,19 @@ class _Events:
         return watched_backward
 
     def stepping(self, optimizer: Any, *_: Any) -> None:
-        """An optimizer begins its step."""
+        """Reports that an optimizer begins its step."""
         self._watch.stepped(optimizer, by_user=True)
         if not self._in_backward:  # a hook of a gradient may step it
             self._between()
 
     def forward(self, *_: Any) -> None:
-        """A forward begins."""
+        """Reports that a forward begins."""
         if self._waiting is not None and not self._in_backward:
             self.end()
             self._watch.enter(Phase.FORWARD)
 
     def end(self) -> None:
-        """No forward is awaited any more."""
+        """Stops waiting for a forward."""
         if self._waiting is not None:
             self._waiting.remove()
             self._waiting = None

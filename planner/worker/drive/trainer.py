@@ -1,7 +1,7 @@
 """A stand-in for the Trainer of Lightning: one process, one card, nothing logged or saved.
 
-In: the optimizers of a LightningModule. Out: what its training_step asks of `self.trainer`.
-Convention: what is not here raises, and says so; a wrong answer would make another step.
+In: the optimizers of a LightningModule. Out: the `self.trainer` that its training_step uses.
+Convention: a missing attribute raises an error, because a wrong value would change the step.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _BATCHES = 1000  # of an epoch: schedulers want to know how many steps there wil
 
 
 class Trainer:
-    """The attributes that modules read; a step's number is set by whoever makes the steps."""
+    """The attributes that modules read; Steps sets the step's number."""
 
     def __init__(
         self, model: nn.Module, accumulate: int, scaler: torch.amp.GradScaler | None
@@ -53,7 +53,7 @@ class Trainer:
         self.strategy = self.precision_plugin = _Strategy(self)
 
     def attach(self, given: Any) -> None:
-        """These are the optimizers and the schedulers of the run."""
+        """Sets the optimizers and the schedulers of the run."""
         self.optimizers = list(optimizers_in(given))
         self.lr_scheduler_configs = [
             SimpleNamespace(scheduler=scheduler) for scheduler in schedulers_in(given)
@@ -68,7 +68,7 @@ class Trainer:
 
 
 class Mute:
-    """A logger: whatever is called on it does nothing."""
+    """A logger whose methods do nothing."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -87,12 +87,12 @@ class Stepper:
         self.optimizer = optimizer
 
     def step(self, closure: Callable[[], Any] | None = None, **kwargs: Any) -> Any:
-        """A step, with the closure before what only follows it (unscaling, clipping)."""
+        """Makes a step: the closure first, then unscaling and clipping."""
         return self._trainer.strategy.optimizer_step(self.optimizer, closure, **kwargs)
 
     @contextmanager
     def toggle_model(self, sync_grad: bool = True) -> Iterator[None]:
-        """Only this optimizer's parameters require gradients within."""
+        """Lets only this optimizer's parameters require gradients within the context."""
         module: Any = self._trainer.lightning_module
         module.toggle_optimizer(self)
         try:
@@ -105,7 +105,7 @@ class Stepper:
 
 
 class _Strategy:
-    """What Lightning's strategy and its precision plugin do for a step on one card."""
+    """The work of Lightning's strategy and its precision plugin for a step on one card."""
 
     def __init__(self, trainer: Trainer) -> None:
         self._trainer = trainer
@@ -114,7 +114,7 @@ class _Strategy:
     def backward(
         self, loss: torch.Tensor, optimizer: Any = None, *args: Any, **kwargs: Any
     ) -> None:
-        """The module's own backward, with hooks before and after it."""
+        """Calls the module's own backward, with hooks before and after it."""
         module: Any = self._trainer.lightning_module
         call_hook(module, "on_before_backward", loss)
         if self._trainer.scaler is not None:
@@ -129,7 +129,7 @@ class _Strategy:
     def optimizer_step(
         self, optimizer: Any, closure: Callable[[], Any] | None = None, **kwargs: Any
     ) -> Any:
-        """As Lightning's Precision and MixedPrecision do it."""
+        """Steps the optimizer as Lightning's Precision and MixedPrecision do."""
         trainer, scaler = self._trainer, self._trainer.scaler
         module: Any = trainer.lightning_module
 
@@ -167,18 +167,18 @@ class _Strategy:
             torch.nn.utils.clip_grad_norm_(parameters, clip_val)
 
     def all_gather(self, tensor: Any, *args: Any, **kwargs: Any) -> Any:
-        """There is one process."""
+        """Returns the tensor: there is one process."""
         return tensor
 
     def reduce(self, tensor: Any, *args: Any, **kwargs: Any) -> Any:
-        """There is one process."""
+        """Returns the tensor: there is one process."""
         return tensor
 
     def barrier(self, *args: Any, **kwargs: Any) -> None:
-        """There is nobody to wait for."""
+        """Does nothing: there is no other process."""
 
 
 def call_hook(module: Any, name: str, *args: Any) -> Any:
-    """Calls a hook where the module has one; None where it has not."""
+    """Calls a hook if the module has it; returns None otherwise."""
     hook = getattr(module, name, None)
     return hook(*args) if callable(hook) else None

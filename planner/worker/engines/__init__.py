@@ -1,1 +1,1 @@
-"""What a step runs on: the emulated device, a physical card, the CPU."""
+"""The devices that run a step: the emulated device, a physical card, the CPU."""

@@ -1,7 +1,7 @@
-"""What PyTorch's caching allocator reads of the environment when it starts.
+"""The settings that PyTorch's caching allocator reads from the environment when it starts.
 
-In: a setting, or None for what this process was started with. Out: os.environ. Convention: torch
-reads it once, when CUDA starts or the user's code asks for a setting; only the backend is chosen
+In: a setting, or None for the one of this process's start. Out: os.environ. Convention: torch
+reads it once, when CUDA starts or the user's code queries a setting; only the backend is chosen
 while torch is imported.
 """
 
@@ -16,21 +16,21 @@ _STARTED_WITH = {name: os.environ[name] for name in ALLOC_CONF_VARIABLES if name
 
 
 def choose(setting: str | None) -> None:
-    """Makes `setting` the one that torch will read, whatever else the environment says."""
+    """Makes `setting` the one that torch will read, and removes all others."""
     for name in ALLOC_CONF_VARIABLES:
         os.environ.pop(name, None)
     os.environ.update(_STARTED_WITH if setting is None else {ALLOC_CONF: setting})
 
 
 def chosen() -> tuple[str, str] | None:
-    """The variable that torch reads, and what it says; None where none is set."""
+    """Returns the variable that torch reads, and its value; None if none is set."""
     return next(
         ((name, os.environ[name]) for name in ALLOC_CONF_VARIABLES if name in os.environ), None
     )
 
 
 def is_still_read() -> bool:
-    """Whether torch had not yet read its setting; it reads it now. True where it cannot tell."""
+    """Returns whether torch reads its setting only now; True if torch has no way to show it."""
     import torch
 
     settings = getattr(torch._C, "_accelerator_getAllocatorSettings", None)

@@ -1,8 +1,8 @@
-"""The emulated device as seen from inside the child: loading it, choosing the card, asking it.
+"""The emulated device as seen from inside the child: loading it, choosing the card, querying it.
 
 In: library paths and profile text from the parent. Out: attention backends and assumptions of a
-run. The libraries are loaded before torch and answer for the SONAMEs that torch
-wants; no environment variable is set that another process could inherit.
+run. The libraries are loaded before torch under the SONAMEs that torch needs; no environment
+variable is set that another process could inherit.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 _NOTES_BYTES = 1 << 20
 _ATTENTION = "attention-"
 _WORKSPACE = "cudnn-workspace-"
-# What the device noted, in words. Keys: note() in native/.
+# The device's notes as sentences. Keys: note() in native/.
 NOTES_IN_WORDS = {
     "cudnn-rnn-model": "cuDNN's RNN workspace and reserve sizes follow a model, not cuDNN itself",
     "cudnn-batch-norm-model": "cuDNN's batch-norm workspaces are taken as 0",
@@ -44,7 +44,7 @@ def load(libraries: Sequence[str]) -> None:
     """Loads the emulated device; torch must not have been imported.
 
     Raises:
-        RuntimeError: torch is there already, with whatever CUDA it found.
+        RuntimeError: torch is imported already, with another CUDA.
         OSError: a library cannot be loaded.
     """
     if "torch" in sys.modules:
@@ -66,7 +66,7 @@ def configure(profile: str) -> None:
 
 
 def settle_architecture(profile: str) -> tuple[str, str | None]:
-    """Adds to a profile which of torch's kernels the card would load; and an assumption if none.
+    """Adds the architecture of torch's kernels to a profile; also an assumption if none fits.
 
     A driver loads the code of the highest architecture that is not above the card's.
     """
@@ -93,67 +93,67 @@ def settle_architecture(profile: str) -> tuple[str, str | None]:
 
 
 def preload_cudnn() -> None:
-    """Loads cuDNN for planning before the first fork, so that each run need not."""
+    """Loads cuDNN for planning before the first fork, so that the runs need not load it."""
     _STATE["device"].planner_cudnn_preload()
 
 
 def notes() -> tuple[str, ...]:
-    """What the device noted since the process started."""
+    """Returns the device's notes since the process started."""
     buffer = ctypes.create_string_buffer(_NOTES_BYTES)
     _STATE["device"].planner_device_notes(buffer, ctypes.c_size_t(_NOTES_BYTES))
     return tuple(buffer.value.decode().split())
 
 
 def device() -> ctypes.CDLL:
-    """The library of the emulated device, for its own entry points (planner_...)."""
+    """Returns the library of the emulated device, for its own entry points (planner_...)."""
     library: ctypes.CDLL = _STATE["device"]
     return library
 
 
 def assumptions(found: Sequence[str]) -> tuple[str, ...]:
-    """The notes that a reader of the figures must know, as sentences."""
+    """Returns the notes that a reader of the figures must know, as sentences."""
     return tuple(NOTES_IN_WORDS[key] for key in found if key in NOTES_IN_WORDS)
 
 
 def warnings(found: Sequence[str]) -> tuple[str, ...]:
-    """The notes that make a figure doubtful, the most telling one alone."""
+    """Returns the most specific note that makes a figure doubtful, as a sentence."""
     reasons = [key for key in _WARNINGS if key in found]
     return (_WARNINGS[reasons[-1]],) if reasons else ()
 
 
 def benchmark_note() -> tuple[str, ...]:
-    """What holds where the user's code has switched cuDNN's benchmark mode on."""
+    """Returns an assumption if the user's code has switched cuDNN's benchmark mode on."""
     import torch
 
     return (_BENCHMARK,) if torch.backends.cudnn.benchmark else ()
 
 
 def workspace_sizes(found: Sequence[str]) -> tuple[int, ...]:
-    """Bytes of the workspaces that cuDNN was asked about; a plan without one is not among them."""
+    """Returns the sizes of cuDNN's workspaces in the notes; a plan without one has no note."""
     return tuple(int(key.removeprefix(_WORKSPACE)) for key in found if key.startswith(_WORKSPACE))
 
 
 def attention_kernels(found: Sequence[str]) -> tuple[str, ...]:
-    """Fused attention kernels among the notes: flash, efficient, cudnn."""
+    """Returns the fused attention kernels among the notes: flash, efficient, cudnn."""
     return tuple(key.removeprefix(_ATTENTION) for key in found if key.startswith(_ATTENTION))
 
 
 def on_read(callback: Any | None) -> None:
     """Lets the device call a ctypes function for each copy to the host; None ends that.
 
-    It is called with the size in bytes, the address of the destination, which holds zeros and may
-    be written, and the address on the device.
+    Its arguments are the size in bytes, the address of the destination (zeros; it may be written),
+    and the address on the device.
     """
     _STATE["device"].planner_device_on_read(callback)
 
 
 def keep_sent() -> None:
-    """From now on the device keeps the last small copies to it."""
+    """Makes the device keep the last small copies to it from now on."""
     _STATE["device"].planner_device_keep_sent()
 
 
 def sent(address: int, size_bytes: int) -> bytes | None:
-    """What the last copy to `address` has brought; None where it is not kept any more."""
+    """Returns the bytes of the last copy to `address`; None if they are not kept any more."""
     content = ctypes.create_string_buffer(size_bytes)
     found = _STATE["device"].planner_device_sent(
         ctypes.c_void_p(address), ctypes.c_size_t(size_bytes), content

@@ -2,8 +2,8 @@
 
 A step's time is that from its forward to the end of the optimizer's step, without making the batch.
 
-In: the marks of a run (Watch). Out: seconds and readings. Convention: a meter asks for nothing that
-the step would have to wait for, but at its end.
+In: the marks of a run (Watch). Out: seconds and readings. Convention: a meter makes the step wait
+for nothing, except at the run's end.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _RESET_PEAK = "5"  # see proc(5), clear_refs
 
 
 class CardMeter(Watch):
-    """Of a run on a physical card: CUDA events between the steps, and cudaMemGetInfo."""
+    """Measures a run on a physical card: CUDA events between the steps, and cudaMemGetInfo."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -34,22 +34,22 @@ class CardMeter(Watch):
         self.reading: CardReading | None = None
 
     def enter(self, phase: Phase, inputs: Any = None) -> None:
-        """The first forward of a step begins its time: the batch is there then."""
+        """Starts a step's time at its first forward, when the batch is there."""
         if phase is Phase.FORWARD and len(self._begun) == len(self._ended):
             self._begun.append(_event())
 
     def end_step(self) -> None:
-        """A step is over as far as this process has asked for it."""
+        """Marks the end of a step on the card; the card may still compute."""
         self._ended.append(_event())
 
     def end_steps(self) -> None:
-        """No step follows: what was measured is read."""
+        """Reads the measured times and memory after the last step."""
         if not self._ended:
             return
         try:
             torch.cuda.synchronize(self._device)
         except RuntimeError:
-            return  # the card has failed; the step's own error tells
+            return  # the card has failed; the step's own error is reported
         free_bytes, total_bytes = torch.cuda.mem_get_info(self._device)
         self.reading = CardReading(
             used_bytes=total_bytes - free_bytes,
@@ -68,7 +68,7 @@ def _event() -> Any:
 
 
 class CpuMeter(Watch):
-    """Of a run on the CPU: the clock, and /proc/self/status."""
+    """Measures a run on the CPU: the clock, and /proc/self/status."""
 
     def __init__(self) -> None:
         self._begun: list[float] = []
@@ -78,21 +78,21 @@ class CpuMeter(Watch):
         self.reading: CpuReading | None = None
 
     def begin(self) -> None:
-        """Nothing of the model is there yet."""
+        """Reads the memory of the process before the model is built."""
         _CLEAR_REFS.write_text(_RESET_PEAK)
         self._base = host_status()
 
     def enter(self, phase: Phase, inputs: Any = None) -> None:
-        """The first forward of a step begins its time: the batch is there then."""
+        """Starts a step's time at its first forward, when the batch is there."""
         if phase is Phase.FORWARD and len(self._begun) == len(self._ended):
             self._begun.append(time.perf_counter())
 
     def end_step(self) -> None:
-        """A step is over."""
+        """Notes the end of a step."""
         self._ended.append(time.perf_counter())
 
     def end_steps(self) -> None:
-        """No step follows: what was measured is read."""
+        """Reads the measured times and memory after the last step."""
         pairs = zip(self._begun, self._ended, strict=False)
         self.step_s = tuple(end - begin for begin, end in pairs)
         now = host_status()
@@ -106,7 +106,7 @@ class CpuMeter(Watch):
 
 
 def host_status() -> dict[str, int]:
-    """The sizes in /proc/self/status, in bytes, by name: VmRSS, VmHWM, VmData, RssAnon ..."""
+    """Returns the sizes in /proc/self/status by name, in bytes: VmRSS, VmHWM, VmData ..."""
     found = {}
     for line in _STATUS.read_text().splitlines():
         name, _, value = line.partition(":")

@@ -14,12 +14,12 @@ from planner.wire.trace import Failure, OutsideMemory
 from planner.worker.engines import emulation
 
 _REFUSED = "refused:"  # "refused:LIBRARY:FUNCTION", native/refusals.cpp
-_UNKNOWN_SIZE = "size-unknown-"  # of a library that torch asks nothing of, emulator/stubs.py
+_UNKNOWN_SIZE = "size-unknown-"  # of a library that torch does not query, emulator/stubs.py
 _FUNCTIONS_SHOWN = 4
 
 
 def memory() -> OutsideMemory:
-    """What was taken of the first card beside PyTorch's allocator since this process began."""
+    """Returns this process's peak memory of the first card outside PyTorch's allocator."""
     return OutsideMemory(
         total_bytes=_figure("outside"),
         managed_bytes=_figure("managed"),
@@ -34,7 +34,7 @@ def _figure(name: str) -> int:
 
 
 def assumptions(notes: Sequence[str], taken: OutsideMemory | None = None) -> tuple[str, ...]:
-    """What a reader of the figures must know; `taken` is what memory() says."""
+    """Returns sentences that a reader of the figures must know; `taken` is from memory()."""
     taken = memory() if taken is None else taken
     others_bytes = taken.total_bytes - taken.managed_bytes
     said = []
@@ -53,7 +53,7 @@ def assumptions(notes: Sequence[str], taken: OutsideMemory | None = None) -> tup
 
 
 def explained(failure: Failure | None, notes: Sequence[str]) -> Failure | None:
-    """The failure of a run with the calls in it that were not emulated: one may be its cause."""
+    """Returns the failure with the calls that were not emulated, because one may be its cause."""
     said = _refused(notes)
     if failure is None or not said:
         return failure
@@ -61,7 +61,7 @@ def explained(failure: Failure | None, notes: Sequence[str]) -> Failure | None:
 
 
 def _refused(notes: Sequence[str]) -> tuple[str, ...]:
-    """A sentence for each library that called what is not emulated."""
+    """Returns a sentence for each library that called functions without emulation."""
     calls: dict[str, list[str]] = {}
     for note in notes:
         if note.startswith(_REFUSED):

@@ -32,15 +32,15 @@ class PeakRecorder:
         self.alloc_retries = 0
 
     def start_steps(self) -> None:
-        """End what came before the first step: building, placing, the optimizer."""
+        """Takes the peaks before the first step: building, placing, the optimizer."""
         self._collect()
 
     def end_step(self) -> None:
-        """Take the peaks of the step that ends here."""
+        """Takes the peaks of the step that ends here."""
         self.step_allocated_bytes.append(self._collect())
 
     def finish(self) -> None:
-        """Take what a run that stopped within a step has reached."""
+        """Takes the peaks of a run that stopped within a step."""
         self._collect()
 
     def _collect(self) -> int:
@@ -60,7 +60,7 @@ class PeakRecorder:
 
 
 def release(device: torch.device) -> None:
-    """Give back what an ended run left: garbage, cuBLAS workspaces, cached segments."""
+    """Frees the remains of an ended run: garbage, cuBLAS workspaces, cached segments."""
     gc.collect()
     if device.type != "cuda" or not _cuda.is_initialized():
         return

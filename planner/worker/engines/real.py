@@ -24,7 +24,7 @@ _WARM_UP = 1 << 18  # elements: enough for every thread to get a share
 
 
 def run_on_card(source: ModelSource, job: RunJob) -> RunAnswer:
-    """Runs the step on the physical GPU, with times and what the card held; or it is recorded.
+    """Runs the step on the physical GPU, with times and the card's reading; or records it.
 
     Raises:
         UnsupportedPlatformError: this process sees no GPU that torch can use.
@@ -46,7 +46,7 @@ def run_on_card(source: ModelSource, job: RunJob) -> RunAnswer:
 
 
 def _open_card(device: torch.device, kept_bytes: float) -> None:
-    """Makes the context, and lets PyTorch take what is free then but for `kept_bytes`."""
+    """Makes the context, and lets PyTorch take all memory that is then free except `kept_bytes`."""
     try:
         free_bytes, total_bytes = torch.cuda.mem_get_info(device)
     except RuntimeError as error:
@@ -57,7 +57,7 @@ def _open_card(device: torch.device, kept_bytes: float) -> None:
 
 
 def run_on_cpu(source: ModelSource, job: RunJob, threads: int) -> RunAnswer:
-    """Runs the step on the CPU; with a limit, no more private memory is mapped than that."""
+    """Runs the step on the CPU; a limit in the profile is one of private mapped memory."""
     torch.set_num_threads(threads)
     _start_threads()
     recorded = job.recording is not Recording.NOTHING
@@ -76,7 +76,7 @@ def run_on_cpu(source: ModelSource, job: RunJob, threads: int) -> RunAnswer:
 
 
 def _start_threads() -> None:
-    """OpenMP ends the process where it cannot start a thread: so before there is a limit."""
+    """Starts OpenMP's threads before a limit is set: OpenMP ends the process if it cannot."""
     whole: Any = torch.ones(_WARM_UP)
     whole.add_(whole)
 

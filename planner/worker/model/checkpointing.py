@@ -21,7 +21,7 @@ _NESTED_SHARE = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notes:
-    """What was done, for the report."""
+    """Sentences on the checkpointing, for the report."""
 
     assumptions: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -29,7 +29,7 @@ class Notes:
 
 
 def checkpoint_activations(model: nn.Module) -> Notes:
-    """Switch activation checkpointing on in `model`."""
+    """Switches activation checkpointing on in `model`."""
     used = _own_switch(model)
     if used is not None:
         return _noted(f"activation checkpointing: {used}")
@@ -53,7 +53,7 @@ def _noted(text: str) -> Notes:
 
 
 def repeated_blocks(model: nn.Module) -> list[nn.Module]:
-    """Modules of one class that follow each other, in order of the model's definition."""
+    """Returns modules of one class that follow each other, in order of the model's definition."""
     blocks: list[nn.Module] = []
     chain = _chain(model)
     for child in model.children():
@@ -62,7 +62,7 @@ def repeated_blocks(model: nn.Module) -> list[nn.Module]:
 
 
 def _chain(module: nn.Module) -> list[nn.Module]:
-    """The children of a container whose class is there twice and that are worth a checkpoint."""
+    """Returns a container's children with several weights whose class occurs more than once."""
     if not isinstance(module, (nn.Sequential, nn.ModuleList, nn.ModuleDict)):
         return []
     blocks = [child for child in module.children() if _matrices(child) > 1]
@@ -71,12 +71,12 @@ def _chain(module: nn.Module) -> list[nn.Module]:
 
 
 def _matrices(module: nn.Module) -> int:
-    """Weights of two dimensions or more; with one alone, the input kept is all that is saved."""
+    """Counts weights of two dimensions or more; with one, a block saves only its input anyway."""
     return sum(parameter.dim() > 1 for parameter in module.parameters())
 
 
 def _within(item: nn.Module) -> list[nn.Module]:
-    """The block itself, or the blocks of the chain that makes up most of it (a stage)."""
+    """Returns the block itself, or the blocks of the chain that makes up most of it (a stage)."""
     nested = repeated_blocks(item)
     if not _has_forward(item):
         return nested
@@ -93,7 +93,7 @@ def _has_forward(module: nn.Module) -> bool:
 
 
 def _own_switch(model: nn.Module) -> str | None:
-    """Use the model's own switch; its name, or None where there is none that works."""
+    """Uses the model's own switch; returns its name, or None if there is none that works."""
     try:
         if callable(getattr(model, "gradient_checkpointing_enable", None)):
             model.gradient_checkpointing_enable()  # type: ignore[operator]  # transformers

@@ -4,7 +4,7 @@ In: nothing. Out: a stand-in for torch._dynamo in sys.modules, replaced by the r
 first use that needs it. Convention: nothing is changed once torch._dynamo has been imported.
 
 Optimizers, random functions on meta and checkpointing import torch._dynamo (900 modules, more than
-a second) only to tell it that it shall not look at them: `disable` and `graph_break`.
+a second) only to exclude themselves from compilation: `disable` and `graph_break`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _NAME = "torch._dynamo"
 
 
 def defer_compiler() -> None:
-    """Put the stand-in in place, unless the compiler has been imported already."""
+    """Puts the stand-in in place, unless the compiler has been imported already."""
     if _NAME in sys.modules:
         return
     stand_in = _DeferredCompiler(_NAME)
@@ -33,7 +33,7 @@ def defer_compiler() -> None:
 
 
 def _options() -> ModuleType:
-    """torch._dynamo.config alone, which checkpointing reads; the real package will share it."""
+    """Loads only torch._dynamo.config, which checkpointing reads; the real package shares it."""
     name = f"{_NAME}.config"
     if name in sys.modules:
         return sys.modules[name]
@@ -48,13 +48,13 @@ def _options() -> ModuleType:
 
 
 class _DeferredCompiler(ModuleType):
-    """torch._dynamo for those who do not compile; any other use brings the real one."""
+    """Replaces torch._dynamo where nothing compiles; any other use loads the real one."""
 
     def graph_break(self, msg: str = "") -> None:
-        """Nothing is traced, so there is nothing to break."""
+        """Does nothing, because nothing is traced."""
 
     def disable(self, fn: Any = None, recursive: bool = True, **options: Any) -> Any:
-        """Hide `fn` from the compiler as soon as there is one."""
+        """Hides `fn` from the compiler once it is loaded."""
         if fn is None:
             return functools.partial(self.disable, recursive=recursive, **options)
         if not isinstance(fn, FunctionType):

@@ -1,6 +1,6 @@
 """Tensors made of other tensors: quantised values with their scales.
 
-In: a tensor. Out: the tensors with memory that it is made of, and those that it keeps beside. Two
+In: a tensor. Out: the tensors with memory that it is made of, and those in its attributes. Two
 ways are in use: a wrapper (torchao) has no memory and holds tensors; a parameter (bitsandbytes)
 holds packed values, and its attributes hold an object with the scales.
 """
@@ -18,12 +18,12 @@ _DEPTH = 3  # of objects below a parameter: quant_state.state2.absmax
 
 
 def is_wrapper(tensor: torch.Tensor) -> bool:
-    """Whether it holds other tensors and no memory of its own."""
+    """Returns whether `tensor` holds other tensors and no memory of its own."""
     return bool(is_traceable_wrapper_subclass(tensor))
 
 
 def parts(tensor: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
-    """The tensors that have its memory, with their paths in it; "" for a plain one itself."""
+    """Yields the tensors with its memory and their paths in it; a plain tensor itself with ""."""
     if not is_wrapper(tensor):
         yield "", tensor
         return
@@ -34,7 +34,7 @@ def parts(tensor: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def kept_by(parameter: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
-    """The tensors in the attributes of a parameter, and in plain objects there."""
+    """Yields the tensors in the attributes of a parameter, and in plain objects there."""
     yield from _tensors_of(vars(parameter), "", _DEPTH)
 
 
@@ -49,7 +49,7 @@ def _tensors_of(
 
 
 def _is_plain_object(value: object) -> bool:
-    # A module is another owner, and so is what a class or a function refers to.
+    # Modules, classes and functions own their tensors themselves.
     return (
         hasattr(value, "__dict__")
         and not isinstance(value, (nn.Module, type))

@@ -37,7 +37,7 @@ class Built:
 def construct(
     source: ModelSource, config: StepConfig, device: torch.device, *, real_values: bool = False
 ) -> Built:
-    """Build as `config.build_on` says; None: without weights first, else on the CPU.
+    """Builds as `config.build_on` requests; None: without weights first, else on the CPU.
 
     With `real_values`, None means on the CPU.
 
@@ -73,7 +73,7 @@ def construct(
 
 
 def count(model: nn.Module) -> Counts:
-    """Elements of parameters and buffers; a tied tensor counts once."""
+    """Counts elements of parameters and buffers; a tied tensor counts once."""
     sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
     return Counts(
         parameters=sum(size for size, _ in sizes),
@@ -131,12 +131,12 @@ def _place(model: nn.Module, device: torch.device) -> None:
 
 
 def _host_is_too_small(error: Exception) -> bool:
-    """Whether the CPU's allocator gave up (it has no exception class of its own)."""
+    """Returns whether the CPU's allocator failed (it has no exception class of its own)."""
     return isinstance(error, MemoryError) or "DefaultCPUAllocator" in text_of(error)
 
 
 def _reason(error: Exception) -> str:
-    """Why there must be weights, as the user can understand it."""
+    """Returns the reason why weights are needed, in the user's terms."""
     text = text_of(error)
     if isinstance(error, meta.NotPlaceableError):
         return f"because {text}"

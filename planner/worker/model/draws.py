@@ -1,7 +1,7 @@
 """Values for tensors without storage: none are drawn or filled in.
 
 In: a block of code. Out: the same shapes. Convention: only meta tensors are concerned.
-torch's own way fills in nothing either, but imports its symbolic shapes (half a second) for it.
+torch itself fills in nothing either, but imports its symbolic shapes (half a second) for that.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _IN_PLACE = {
     torch.Tensor.log_normal_,
     torch.Tensor.cauchy_,
     torch.Tensor.geometric_,
-    # these hand themselves to the mode, and hide what they call from it
+    # these pass themselves to the mode, and hide their inner calls from it
     init.normal_,
     init.uniform_,
     init.trunc_normal_,
@@ -41,7 +41,7 @@ LIKE = {
 
 
 class DrawNothing(TorchFunctionMode):
-    """Within it, filling or imitating a meta tensor costs nothing."""
+    """Makes filling or imitating a meta tensor cost nothing."""
 
     def __torch_function__(
         self,
@@ -50,7 +50,7 @@ class DrawNothing(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        """Called by torch for every function in the block."""
+        """Skips the filling of meta tensors; torch calls this for every function in the block."""
         kwargs = kwargs or {}
         if func in _IN_PLACE:
             tensor: torch.Tensor = args[0] if args else kwargs["tensor"]

@@ -23,7 +23,7 @@ _NORMAL_FRACTION = 0.3
 
 @contextmanager
 def no_redraw_on_cuda() -> Iterator[None]:
-    """Replace the function behind trunc_normal_, which may loop until every value is in range."""
+    """Replaces the function behind trunc_normal_, which may loop until every value is in range."""
     original = getattr(init, "_no_grad_trunc_normal_", None)
     if original is None:
         yield

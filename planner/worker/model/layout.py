@@ -10,9 +10,9 @@ import torch
 def empty_as(
     tensor: torch.Tensor, device: torch.device, dtype: torch.dtype | None = None
 ) -> torch.Tensor:
-    """An uninitialised tensor on `device` with the shape and, where dense, strides of `tensor`.
+    """Returns an uninitialised tensor on `device` with shape and (if dense) strides of `tensor`.
 
-    torch.empty_like, asked about a meta tensor, would import the compiler's symbolic shapes.
+    For a meta tensor, torch.empty_like would import the compiler's symbolic shapes.
     """
     dtype = dtype or tensor.dtype
     if not is_dense(tensor):
@@ -21,14 +21,14 @@ def empty_as(
 
 
 def placed_as(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Zeros on `device` in the place of a tensor without values; no pass of values learns them."""
+    """Returns zeros on `device` for a tensor without values; no pass of values learns them."""
     hidden: Any = torch._C._DisableTorchDispatch
     with hidden():
         return empty_as(tensor, device).zero_()
 
 
 def is_dense(tensor: torch.Tensor) -> bool:
-    """Whether the strides leave no gap and no overlap, so that a copy keeps them."""
+    """Returns whether the strides leave no gap and no overlap, so that a copy keeps them."""
     if tensor.layout is not torch.strided:
         return False  # sparse: no strides
     expected = 1

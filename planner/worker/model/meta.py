@@ -34,7 +34,7 @@ class NotPlaceableError(PlannerError):
 
 @contextmanager
 def parameters_on_meta() -> Iterator[None]:
-    """Let every parameter that a module registers lose its storage at once.
+    """Removes the storage of every parameter as soon as a module registers it.
 
     Buffers and plain tensors stay real: constructors read them (`.item()`, `.tolist()`), and they
     are small. Initialisers then run on meta tensors, where they cost nothing.
@@ -50,12 +50,12 @@ def parameters_on_meta() -> Iterator[None]:
 
 
 def to_device(model: nn.Module, device: torch.device) -> None:
-    """Bring `model` to `device` in the order of `.to(device)`, meta tensors without a copy.
+    """Brings `model` to `device` in the order of `.to(device)`, meta tensors without a copy.
 
     nn.Module._apply gives the order (children first, then own parameters, then own buffers) and
     lets modules such as nn.LSTM renew what they derive from their parameters. Meta tensors become
     zeros: embedding indices and divisions stay valid on a real card too. A tensor whose class has a
-    `.to` of its own (it may quantise itself) is moved by it, from host memory that is not touched.
+    `.to` of its own (it may quantise itself) is moved by it, from untouched host memory.
 
     Raises:
         NotPlaceableError: something outside the model's parameters and buffers refers to weights
@@ -84,7 +84,7 @@ def to_device(model: nn.Module, device: torch.device) -> None:
 
 
 def _moved_by_itself(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """The result of the tensor's own `.to(device)`; its host memory lives as long as on a card."""
+    """Returns the result of the tensor's own `.to(device)`; host memory lives as in a real run."""
     on_host = stand_ins.on_host(tensor)
     if not isinstance(tensor, nn.Parameter) or is_wrapper(tensor):
         return on_host.to(device)
@@ -97,12 +97,12 @@ def _moved_by_itself(tensor: torch.Tensor, device: torch.device) -> torch.Tensor
 
 
 def has_meta(model: nn.Module) -> bool:
-    """Whether any parameter or buffer has no storage."""
+    """Returns whether any parameter or buffer has no storage."""
     return any(_is_meta(tensor) for tensor in (*model.parameters(), *model.buffers()))
 
 
 def lazy_parameters(model: nn.Module) -> int:
-    """Number of parameters whose shape the first forward will decide (nn.LazyLinear ...)."""
+    """Counts parameters whose shape the first forward decides (nn.LazyLinear ...)."""
     return sum(isinstance(tensor, _UNINITIALIZED) for tensor in model.parameters())
 
 
@@ -122,7 +122,7 @@ def _drop_storage(module: nn.Module, name: str, parameter: nn.Parameter) -> None
 
 
 def _become(parameter: nn.Parameter, data: torch.Tensor) -> None:
-    """Give `parameter` the tensor `data`, keeping the Python object and its attributes.
+    """Gives `parameter` the tensor `data`, keeping the Python object and its attributes.
 
     `.data =` cannot do this: it refuses tensors of another device type.
     """
@@ -135,7 +135,7 @@ def _become(parameter: nn.Parameter, data: torch.Tensor) -> None:
 
 
 def _check_hooks(model: nn.Module) -> None:
-    """Gradient hooks live in the TensorImpl, which is swapped: such a model needs real weights."""
+    """Refuses gradient hooks: they are part of the TensorImpl, which is swapped."""
     for name, parameter in model.named_parameters():
         if not _is_meta(parameter):
             continue
@@ -148,7 +148,7 @@ def _check_hooks(model: nn.Module) -> None:
 
 
 def _forget_computed(model: nn.Module) -> None:
-    """Cut the graphs of weights that each forward computes anew: they hold parameters."""
+    """Cuts the graphs of weights that each forward computes anew: they hold parameters."""
     for module in model.modules():
         for key in _renewed(module):
             value = vars(module).get(key)
@@ -157,7 +157,7 @@ def _forget_computed(model: nn.Module) -> None:
 
 
 def _check_attributes(model: nn.Module) -> None:
-    """Plain tensors computed from weights are left behind by `.to(device)` and hold nothing."""
+    """Refuses plain tensors computed from weights: `.to(device)` does not move them."""
     for name, module in model.named_modules():
         for key, value in vars(module).items():
             if key in _renewed(module):
@@ -168,6 +168,6 @@ def _check_attributes(model: nn.Module) -> None:
 
 
 def _renewed(module: nn.Module) -> set[str]:
-    """Attributes that weight_norm and spectral_norm compute before each forward."""
+    """Returns the attributes that weight_norm and spectral_norm compute before each forward."""
     hooks = module._forward_pre_hooks.values()
     return {hook.name for hook in hooks if isinstance(hook, (WeightNorm, SpectralNorm))}

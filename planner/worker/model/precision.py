@@ -1,7 +1,7 @@
 """Dtypes and memory formats of a run: casts of model and batch, autocast, GradScaler.
 
 In: StepConfig and the device. Out: the model or tensor cast, context managers. Convention: fp32,
-fp16 and bf16 cast what is floating; as-built and amp-* leave every tensor as it is.
+fp16 and bf16 cast floating-point tensors; as-built and amp-* leave every tensor as it is.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _LEAST_BUFFER_BYTES = 64 << 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cast:
-    """What is to be known of a cast: an assumption, or a warning where it mixes what was apart."""
+    """The sentences on a cast: an assumption, or a warning if it unifies different dtypes."""
 
     assumptions: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -41,7 +41,7 @@ class Cast:
 
 
 def cast_model(model: nn.Module, config: StepConfig) -> Cast:
-    """Cast floating parameters and buffers, and bring weights of convolutions to channels_last."""
+    """Casts floating parameters and buffers; brings weights of convolutions to channels_last."""
     dtype = _weights_of(config)
     cast = Cast()
     if dtype is not None:
@@ -58,15 +58,15 @@ def cast_model(model: nn.Module, config: StepConfig) -> Cast:
 
 
 def _weights_of(config: StepConfig) -> torch.dtype | None:
-    """The dtype that weights and batch are cast to; None where they stay as they are."""
+    """Returns the dtype that weights and batch are cast to; None where they stay as they are."""
     return None if config.precision is None else _WEIGHTS.get(config.precision)
 
 
 def _floating(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    """Floating parameters, and buffers of some size, with their names.
+    """Yields floating parameters, and buffers of some size, with their names.
 
-    Without parameters that have a `.to()` of their own: of quantised ones the values are only
-    stored in another dtype once they reach the card.
+    Skips parameters that have a `.to()` of their own: quantised ones change their dtype only when
+    they reach the card.
     """
     for name, parameter in model.named_parameters():
         own: Any = type(parameter).to
@@ -78,7 +78,7 @@ def _floating(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def _cast(floating: Sequence[tuple[str, torch.Tensor]], dtype: torch.dtype, precision: str) -> Cast:
-    """What a cast to `dtype` changes: nothing is said of a model that is float32 throughout."""
+    """Describes the effect of a cast to `dtype`; empty for a model that is float32 throughout."""
     ordered = sorted(floating, key=lambda item: str(item[1].dtype))
     groups = [
         (source, list(group)) for source, group in groupby(ordered, key=lambda item: item[1].dtype)
@@ -118,7 +118,7 @@ def _name(dtype: torch.dtype) -> str:
 
 
 def weight_dtypes(model: nn.Module) -> tuple[WeightDtype, ...]:
-    """The parameters by the dtype that is stored, most bytes first; a tied one counts once."""
+    """Returns the parameters by their stored dtype, most bytes first; a tied one counts once."""
     stored = [inner for parameter in model.parameters() for inner in _stored(parameter)]
     found = []
     for dtype in dict.fromkeys(tensor.dtype for tensor in stored):
@@ -134,7 +134,7 @@ def weight_dtypes(model: nn.Module) -> tuple[WeightDtype, ...]:
 
 
 def _stored(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
-    """The tensors that a wrapper around some (a quantised weight) consists of; else itself."""
+    """Yields the tensors within a wrapper (a quantised weight); any other tensor itself."""
     flatten: Any = getattr(tensor, "__tensor_flatten__", None)
     if flatten is None:
         yield tensor
@@ -144,7 +144,7 @@ def _stored(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
 
 
 def cast_tensor(tensor: torch.Tensor, config: StepConfig) -> torch.Tensor:
-    """The same for one tensor of the batch."""
+    """Casts one tensor of the batch in the same way."""
     dtype = _weights_of(config)
     if dtype is not None and tensor.is_floating_point():
         tensor = tensor.to(dtype)
@@ -154,7 +154,7 @@ def cast_tensor(tensor: torch.Tensor, config: StepConfig) -> torch.Tensor:
 def autocast(
     config: StepConfig, device: torch.device
 ) -> Callable[[], AbstractContextManager[object]]:
-    """A factory of the context around forward and loss: autocast for amp-*, else nothing."""
+    """Returns a factory of the context for forward and loss: autocast for amp-*, else none."""
     dtype = None if config.precision is None else _AUTOCAST.get(config.precision)
     if dtype is None:
         return contextlib.nullcontext
@@ -164,7 +164,7 @@ def autocast(
 def grad_scaler(
     config: StepConfig, device: torch.device, *, real_values: bool = False
 ) -> torch.amp.GradScaler | None:
-    """The GradScaler of amp-fp16 in training, None otherwise."""
+    """Returns the GradScaler of amp-fp16 in training, None otherwise."""
     if config.precision is not Precision.AMP_FP16 or config.mode is not Mode.TRAIN:
         return None
     if real_values:

@@ -1,8 +1,8 @@
 """Tensors with a `.to` of their own, from the meta device to the card.
 
-In: a tensor without storage. Out: the same tensor with host memory that nobody has written. The
-classes of quantised parameters (bitsandbytes' Params4bit, torchao's tensors) copy their values to
-the card and pack them there: what this allocates is theirs to decide, so their own code runs.
+In: a tensor without storage. Out: the same tensor with unwritten host memory. The classes of
+quantised parameters (bitsandbytes' Params4bit, torchao's tensors) copy their values to the card and
+pack them there; their own code runs, because it decides on the allocations.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _HOST = torch.device("cpu")
 
 
 def moves_itself(tensor: torch.Tensor) -> bool:
-    """Whether the class of `tensor` decides what `.to(device)` does."""
+    """Returns whether the class of `tensor` decides what `.to(device)` does."""
     return is_wrapper(tensor) or type(tensor).to is not torch.Tensor.to
 
 
 def on_host(tensor: torch.Tensor) -> torch.Tensor:
-    """A plain tensor of this layout, or a wrapper around such; uninitialised, hence of no cost.
+    """Returns an uninitialised plain tensor of this layout, or a wrapper of such tensors.
 
     The kernel gives memory to a page when it is first written.
     """

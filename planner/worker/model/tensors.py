@@ -21,7 +21,7 @@ _PACKED = ("data", "sorted_indices", "unsorted_indices")  # batch_sizes are leng
 
 
 def map_tensors(tree: Any, function: Callable[[torch.Tensor], torch.Tensor]) -> Any:
-    """The same nesting with `function` applied to every tensor; mappings become dicts."""
+    """Returns the same nesting with `function` applied to every tensor; mappings become dicts."""
     if isinstance(tree, torch.Tensor):
         return function(tree)
     if isinstance(tree, Mapping):
@@ -41,12 +41,12 @@ def map_tensors(tree: Any, function: Callable[[torch.Tensor], torch.Tensor]) -> 
 
 
 def tensors_in(tree: Any, path: str = "") -> Iterator[tuple[str, torch.Tensor]]:
-    """Every tensor with its path: "", "[0]", "['ids']", ".boxes"."""
+    """Yields every tensor with its path: "", "[0]", "['ids']", ".boxes"."""
     yield from _walk(tree, path, ())
 
 
 def _walk(tree: Any, path: str, within: tuple[int, ...]) -> Iterator[tuple[str, torch.Tensor]]:
-    """`within` are the dataclasses around it: one may refer to itself."""
+    """Yields the tensors below `tree`; `within` are the dataclasses around it, against cycles."""
     if isinstance(tree, torch.Tensor):
         yield path, tree
     elif isinstance(tree, Mapping):
@@ -64,14 +64,14 @@ def _walk(tree: Any, path: str, within: tuple[int, ...]) -> Iterator[tuple[str, 
 
 
 def is_record(tree: Any) -> bool:
-    """Whether it is an object of a dataclass."""
+    """Returns whether `tree` is an object of a dataclass."""
     return dataclasses.is_dataclass(tree) and not isinstance(tree, type)
 
 
 def parts_of(tensor: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """The dense tensors that a tensor is made of: indices and values of a sparse one, else itself.
+    """Returns the dense parts of a tensor: indices and values of a sparse one, else the tensor.
 
-    Each has one storage. An empty tuple stands for a layout without such parts.
+    Each has one storage. An empty tuple is for a layout without such parts.
     """
     if tensor.layout is torch.strided:
         return (tensor,)
@@ -85,7 +85,7 @@ def parts_of(tensor: torch.Tensor) -> tuple[torch.Tensor, ...]:
 
 
 def size_bytes(tensor: torch.Tensor) -> int:
-    """Bytes of its elements; of a sparse tensor, those that it holds."""
+    """Returns the bytes of a tensor's elements; of a sparse tensor, the stored ones and indices."""
     return sum(part.numel() * part.element_size() for part in parts_of(tensor))
 
 

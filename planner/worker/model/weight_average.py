@@ -17,7 +17,7 @@ from planner.worker.model.compiled import original
 
 
 class WeightAverage:
-    """A deep copy of a model, brought nearer to it after each step."""
+    """A deep copy of a model, moved towards the model after each step."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self._model = original(model)
@@ -26,7 +26,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Average the parameters, one kernel for many, and copy what is not floating."""
+        """Averages the parameters, one kernel for many, and copies non-floating tensors."""
         averaged: dict[torch.dtype, list[torch.Tensor]] = defaultdict(list)
         current: dict[torch.dtype, list[torch.Tensor]] = defaultdict(list)
         for kept, weight in zip(self.module.parameters(), self._model.parameters(), strict=True):
@@ -42,5 +42,5 @@ class WeightAverage:
 
 
 def weight_average(model: nn.Module, decay: float | None) -> WeightAverage | None:
-    """The average of `model` with that decay; None without one."""
+    """Returns the average of `model` with that decay; None without one."""
     return None if decay is None else WeightAverage(model, decay)

@@ -1,7 +1,7 @@
-"""The optimizer: the user's, the one asked for by name, or AdamW.
+"""The optimizer: the user's, the one requested by name, or AdamW.
 
-In: ModelSource, StepConfig, the model on the card. Out: Chosen. Convention: an optimizer asked
-for by name comes before build_optimizer.
+In: ModelSource, StepConfig, the model on the card. Out: Chosen. Convention: an optimizer requested
+by name comes before build_optimizer.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from planner.worker.target.source import ModelSource, optimizer_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
-    """What steps: None and "none" when nothing does. Several are as build_optimizer gave them."""
+    """The optimizers: None and "none" without any. Several keep build_optimizer's nesting."""
 
     optimizer: Any | None
     name: str
@@ -30,7 +30,7 @@ class Chosen:
 
 
 def choose(source: ModelSource, config: StepConfig, model: nn.Module) -> Chosen:
-    """The optimizer over all of the model's parameters.
+    """Returns the optimizer over all of the model's parameters.
 
     Raises:
         UsageError: an argument that the optimizer does not take, or a value it refuses; an
@@ -84,7 +84,7 @@ def _users(build: Callable[..., Any], parameters: list[nn.Parameter], model: nn.
 
 
 def check_optimizers(given: Any, origin: str) -> None:
-    """Refuse what holds no optimizer, or holds something that cannot be stepped.
+    """Refuses a result without an optimizer, or with something that cannot be stepped.
 
     Raises:
         ModelError: says what there was in its place.

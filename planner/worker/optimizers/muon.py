@@ -1,6 +1,6 @@
 """Muon for the matrices of hidden layers and AdamW for the rest, as one optimizer.
 
-In: the model on the card. Out: OptimizerPair. torch.optim.Muon takes matrices alone, and is meant
+In: the model on the card. Out: OptimizerPair. torch.optim.Muon takes only matrices, and is meant
 for those of hidden layers: https://kellerjordan.github.io/posts/muon/
 """
 
@@ -19,7 +19,7 @@ _EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 
 
 class OptimizerPair:
-    """Optimizers that are stepped in order, with what a loop and a GradScaler ask of one."""
+    """Optimizers that are stepped in order, with the interface that a loop and a GradScaler use."""
 
     def __init__(self, *optimizers: torch.optim.Optimizer) -> None:
         self.optimizers = optimizers
@@ -36,22 +36,22 @@ class OptimizerPair:
 
     @property
     def state(self) -> dict[Any, Any]:
-        """The state of all, by parameter; a parameter has one of them alone."""
+        """The state of all, by parameter; each parameter belongs to one of them."""
         return {key: kept for one in self.optimizers for key, kept in one.state.items()}
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Clear the gradients of all."""
+        """Clears the gradients of all optimizers."""
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=set_to_none)
 
     def step(self) -> None:
-        """Step each."""
+        """Steps each optimizer."""
         for optimizer in self.optimizers:
             optimizer.step()
 
 
 def muon_and_adamw(model: nn.Module, arguments: Mapping[str, Scalar]) -> tuple[OptimizerPair, str]:
-    """Both over the trainable parameters of `model`, and a sentence on who has what.
+    """Returns Muon and AdamW over the trainable parameters, and a sentence on who trains which.
 
     `arguments` are for Muon.
 
@@ -91,7 +91,7 @@ def _of_embeddings(model: nn.Module) -> Iterator[torch.Tensor]:
 
 
 def _head(model: nn.Module) -> tuple[str, torch.Tensor] | None:
-    """Name and weight of the last linear layer; None where that is tied to an embedding."""
+    """Returns name and weight of the last linear layer; None if it is tied to an embedding."""
     linear = [(name, one) for name, one in model.named_modules() if isinstance(one, nn.Linear)]
     if not linear:
         return None

@@ -1,8 +1,8 @@
-"""Optimizers by name: whose class each is, and how it is made.
+"""Optimizers by name: the class of each, and how it is made.
 
 In: OptimizerName, the model on the card, arguments for the class. Out: Named. Convention: learning
-rates, foreach and all else are the defaults of the class; a package is imported when it is asked
-for, and the report says which version that was.
+rates, foreach and all else are the defaults of the class; a package is imported when it is
+needed, and the report names its version.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from planner.worker.optimizers.muon import muon_and_adamw
 from planner.worker.target.frames import text_of
 
 _TORCH = "torch.optim"
-# Packages beside torch: what to import, and what pip knows it as.
+# Packages other than torch: the name to import, and pip's name.
 _PIP_NAMES = {"bitsandbytes": "bitsandbytes", "lion_pytorch": "lion-pytorch"}
 _BITSANDBYTES = "bitsandbytes.optim"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Kind:
-    """A class by module and name, and what torch has no default for or the name stands for."""
+    """A class by module and name, and arguments implied by the name or without torch's default."""
 
     module: str
     name: str
@@ -75,7 +75,7 @@ _PAGED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Named:
-    """An optimizer, what the report calls it, and what is to be known of it."""
+    """An optimizer, its name in the report, and the sentences on it."""
 
     optimizer: Any
     name: str
@@ -84,7 +84,7 @@ class Named:
 
 
 def named(name: OptimizerName, model: nn.Module, given: Mapping[str, Scalar]) -> Named:
-    """The optimizer of that name over all of the model's parameters.
+    """Returns the optimizer of that name over all of the model's parameters.
 
     Raises:
         UsageError: its package is not installed; an argument that the class does not take, or a
@@ -125,7 +125,7 @@ def _made(
 
 
 def _installed(name: OptimizerName) -> tuple[_Kind, Any]:
-    """The first kind whose package can be imported, and its class.
+    """Returns the first kind whose package can be imported, and its class.
 
     Raises:
         UsageError: none can, or the package is too old for it.

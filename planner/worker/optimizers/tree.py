@@ -1,7 +1,7 @@
-"""What a build_optimizer returned: one optimizer, several in a tuple, list or dict, schedulers.
+"""The result of a build_optimizer: one optimizer, several in a tuple, list or dict, schedulers.
 
-In: what the user's function gave. Out: the optimizers in it, in its own order. Convention: whatever
-has step() and zero_grad() is an optimizer, and what has step() alone a scheduler.
+In: the result of the user's function. Out: its optimizers, in its own order. Convention: an object
+with step() and zero_grad() is an optimizer, one with only step() a scheduler.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from typing import Any
 
 
 def optimizers_in(given: Any) -> tuple[Any, ...]:
-    """Every optimizer in `given`, once."""
+    """Returns every optimizer in `given`, once."""
     found = [one for one in _leaves(given) if is_optimizer(one)]
     return tuple({id(one): one for one in found}.values())
 
 
 def schedulers_in(given: Any) -> tuple[Any, ...]:
-    """What can be stepped in `given` and is no optimizer."""
+    """Returns the schedulers in `given`: objects with step() that are no optimizers."""
     return tuple(one for one in _leaves(given) if _is_scheduler(one))
 
 
 def strangers_in(given: Any) -> tuple[Any, ...]:
-    """What is neither: no optimizer, scheduler, None, number or text."""
+    """Returns the objects that are no optimizer, scheduler, None, number or text."""
     return tuple(
         one
         for one in _leaves(given)
@@ -33,7 +33,7 @@ def strangers_in(given: Any) -> tuple[Any, ...]:
 
 
 def names_in(given: Any) -> str:
-    """Names of the optimizers' classes as the report has them: "Adam", "2 x Adam, SGD"."""
+    """Returns the optimizers' class names for the report: "Adam", "2 x Adam, SGD"."""
     numbers = Counter(type(one).__name__ for one in optimizers_in(given))
     return ", ".join(
         name if number == 1 else f"{number} x {name}" for name, number in numbers.items()
@@ -41,7 +41,7 @@ def names_in(given: Any) -> str:
 
 
 def is_optimizer(one: Any) -> bool:
-    """Whether it has step() and zero_grad()."""
+    """Returns whether `one` is an object with step() and zero_grad()."""
     return not isinstance(one, type) and _has(one, "step") and _has(one, "zero_grad")
 
 

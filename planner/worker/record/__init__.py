@@ -1,1 +1,1 @@
-"""What a run did with memory: requests, their categories, phases and origins."""
+"""The record of a run's memory: requests, their categories, phases and origins."""

@@ -19,7 +19,7 @@ from planner.worker.target.source_lines import innermost
 
 _ENDS = ("segment_free", "segment_unmap")
 _NO_ENTRY = {"action": "", "addr": 0}
-# What memory_stats() counts, a free when it begins.
+# The requests that memory_stats() counts; a free counts when it begins.
 _COUNTED = (EventKind.ALLOC, EventKind.FREE, EventKind.FREE_REQUESTED)
 
 
@@ -38,11 +38,11 @@ class TracedRequest(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """All requests. `places[p]` is where in `requests` the one at position p stands.
+    """All requests. `places[p]` is the index in `requests` of the request at position p.
 
-    A position counts what memory_stats() counts, ALLOC and the beginning of a free; `requests` has
-    more than that where a free had to wait or the cache was emptied. The first `inherited` requests
-    stand for memory that was taken before the recording began.
+    Positions count the requests that memory_stats() counts: ALLOC and the beginning of a free.
+    `requests` has more if a free had to wait or the cache was emptied. The first `inherited`
+    requests are for memory that was taken before the recording began.
     """
 
     requests: tuple[TracedRequest, ...]
@@ -50,14 +50,14 @@ class History:
     inherited: int = 0
 
     def until(self, position: int) -> tuple[TracedRequest, ...]:
-        """The requests before the one at `position`: all where there is none."""
+        """Returns the requests before the one at `position`; all if there is none."""
         if position >= len(self.places):
             return self.requests
         return self.requests[: self.places[position]]
 
 
 def block_numbers(requests: Iterable[TracedRequest]) -> Iterator[int | None]:
-    """The block of each request, numbered in order of allocation; None for those without one."""
+    """Yields each request's block number, in order of allocation; None without a block."""
     live: dict[int, int] = {}
     following = 0
     for request in requests:
@@ -74,7 +74,7 @@ def block_numbers(requests: Iterable[TracedRequest]) -> Iterator[int | None]:
 
 
 def is_kept(device: torch.device) -> bool:
-    """Whether PyTorch's allocator keeps a history on `device`: cudaMallocAsync does not."""
+    """Returns whether the allocator keeps a history on `device`; cudaMallocAsync does not."""
     if device.type != "cuda":
         return False
     backend: Any = torch.cuda.memory.get_allocator_backend  # untyped in torch
@@ -82,7 +82,7 @@ def is_kept(device: torch.device) -> bool:
 
 
 class AllocatorHistory:
-    """Records between `start` and `stop`; with `lines`, where each request came from.
+    """Records requests between `start` and `stop`; with `lines`, also their lines of code.
 
     Costs about a microsecond for each request, and another for its line.
     """
@@ -96,7 +96,7 @@ class AllocatorHistory:
         self._retries = 0
 
     def start(self) -> None:
-        """From now on the allocator keeps each request."""
+        """Makes the allocator keep each request from now on."""
         if torch.cuda.memory_allocated(self._device):
             self._inherited = list(_inherited(_snapshot(), self._index))
         record: Any = torch.cuda.memory._record_memory_history  # untyped in torch
@@ -105,17 +105,17 @@ class AllocatorHistory:
         self._retries = self._retry_count()
 
     def position(self) -> int:
-        """How many requests there have been; exact, and some microseconds to ask for."""
+        """Returns the exact number of requests so far; costs some microseconds."""
         return self._count() - self._start + len(self._inherited)
 
     def block_bytes(self) -> dict[int, int]:
-        """Sizes of the blocks that are in use now, by address."""
+        """Returns sizes of the blocks that are in use now, by address."""
         return {
             block["address"]: block["size"] for _, block in _blocks_in_use(_snapshot(), self._index)
         }
 
     def stop(self) -> History | None:
-        """Ends the recording; None where requests are missing in it.
+        """Ends the recording and returns it; None if requests are missing.
 
         The user's code can end torch's history, or begin one that forgets.
         """
@@ -141,7 +141,7 @@ class AllocatorHistory:
 def _requests(entries: list[dict[str, Any]], emptied: bool) -> Iterator[TracedRequest]:
     streams = {0: 0}
     previous = ""
-    completed = False  # whether the free before this entry ends with it, and was told as one
+    completed = False  # whether the free before this entry ends with it, and was counted as one
     for entry, following in pairwise([*entries, _NO_ENTRY]):
         action = entry["action"]
         if action == "alloc":
@@ -197,9 +197,9 @@ def _snapshot() -> dict[str, Any]:
 
 @contextmanager
 def _no_import_of_inductor() -> Iterator[None]:
-    """A snapshot asks torch._inductor for frames of compiled code, and so imports it: seconds.
+    """Keeps a snapshot from importing torch._inductor (seconds) for frames of compiled code.
 
-    Where nothing has imported it, nothing is compiled, and an empty stand-in gives that answer.
+    If nothing has imported it, nothing is compiled: an empty stand-in is enough.
     """
     if "_inductor" in vars(torch):
         yield

@@ -1,7 +1,7 @@
 """Records which attention backend each scaled_dot_product_attention call ran on.
 
 In: the calls of the user's model. Out: names ("flash", "efficient", "cudnn", "math"). Convention:
-only tensors on a CUDA device are looked at; nothing is allocated, and nothing raises.
+only tensors on a CUDA device are examined; nothing is allocated, and nothing raises.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _seen: dict[tuple[Any, ...], str | None] = {}
 
 
 def install() -> None:
-    """Put the recording function in the place of torch's; before the user's file is imported."""
+    """Replaces torch's function by the recording one, before the user's file is imported."""
     if F.scaled_dot_product_attention is _recording_attention:
         return
     F.scaled_dot_product_attention = _recording_attention
@@ -35,12 +35,12 @@ def install() -> None:
 
 
 def recorded() -> tuple[str, ...]:
-    """Names of the backends that ran since `reset`, sorted."""
+    """Returns the names of the backends that ran since `reset`, sorted."""
     return tuple(sorted({name for name in _seen.values() if name is not None}))
 
 
 def reset() -> None:
-    """Forget every call."""
+    """Forgets every call."""
     _seen.clear()
 
 
@@ -119,14 +119,14 @@ def _layout(tensor: torch.Tensor | None) -> tuple[Any, ...] | None:
 
 
 def _dtype_after_autocast(tensor: torch.Tensor) -> torch.dtype:
-    """autocast casts the arguments below this function, where the choice is made."""
+    """Returns the dtype after autocast, which casts the arguments below this function."""
     if not torch.is_autocast_enabled(_DEVICE) or tensor.dtype is torch.float64:
         return tensor.dtype
     return torch.get_autocast_dtype(_DEVICE)
 
 
 def _as_dtype(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """A tensor of the same shape in `dtype` over the same storage: its values are never read."""
+    """Returns a view of the tensor's storage in `dtype`; its values are never read."""
     if tensor.dtype is dtype:
         return tensor
     view = torch.empty(0, dtype=dtype, device=tensor.device)

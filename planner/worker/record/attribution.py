@@ -1,7 +1,7 @@
 """From requests to events with a meaning: category, phase, origin.
 
-In: the allocator's history, and what was noted on the way, by position in it. Out: AllocationTrace.
-Convention: whoever holds memory names it; what nobody holds is named by how long it lived.
+In: the allocator's history, and notes by position in it. Out: AllocationTrace. Convention: the
+holder of memory decides its category; without a holder, its lifetime decides.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from planner.worker.record.holders import Holding
 from planner.worker.record.module_calls import ModuleCall
 from planner.worker.record.operator_sites import Site, SiteRequest
 
-# Operators in which cuBLAS and cuDNN ask PyTorch for a workspace.
+# Operators in which cuBLAS and cuDNN request a workspace from PyTorch.
 _LIBRARY_WORDS = ("conv", "cudnn", "mm", "matmul", "mv", "dot", "linear", "rnn", "lstm", "gru")
-# When several hold the same storage: a parameter stays one, whatever else looks at it.
+# Precedence if several hold the same storage: a parameter stays one, whoever else holds it.
 _PRECEDENCE = (
     TensorCategory.PARAMETER,
     TensorCategory.BUFFER,
@@ -34,14 +34,14 @@ _PRECEDENCE = (
     TensorCategory.INPUT,  # before a sparse gradient, whose indices may be those of the batch
     TensorCategory.GRADIENT,
 )
-# What torch gives cuBLAS, up to 2.14 for good: below compute capability 9, and from there on.
+# Workspace that torch gives cuBLAS (up to 2.14 for good): below compute capability 9, and from 9.
 _CUBLAS_BYTES = (8_519_680, 32 << 20)
 _FORWARD = (Phase.FORWARD, Phase.LOSS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """From `position` on it is this phase of this step."""
+    """The beginning of a phase of a step, at `position`."""
 
     position: int
     step: int
@@ -50,7 +50,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """What was held at `position`."""
+    """The memory that was held at `position`."""
 
     position: int
     holdings: tuple[Holding, ...]
@@ -58,9 +58,9 @@ class Note:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """All that one run has left.
+    """The observations of one run.
 
-    `end` is the position at the last step's end, `sites_begin` the one from which on `sites` holds
+    `end` is the position at the last step's end. From the position `sites_begin` on, `sites` holds
     every allocation; `built_bytes` are the sizes of the blocks that are live there, by address.
     With `owns_step` the user's own code steps the optimizers.
     """
@@ -94,7 +94,7 @@ class _Block:
 
 
 def attribute(recording: Observed) -> AllocationTrace:
-    """The trace of the run, each event with all that is known of it."""
+    """Returns the trace of the run, each event with its category, phase and origin."""
     requests = recording.history.until(recording.end)
     blocks = _blocks(requests, recording.history.inherited)
     _match_sites(blocks, recording)
@@ -103,7 +103,7 @@ def attribute(recording: Observed) -> AllocationTrace:
 
 
 def _blocks(requests: Sequence[TracedRequest], inherited: int) -> list[_Block | None]:
-    """The block of each request; None for those without one."""
+    """Returns the block of each request; None if it has none."""
     made: dict[int, _Block] = {}
     found: list[_Block | None] = []
     position = 0
@@ -126,7 +126,7 @@ def _blocks(requests: Sequence[TracedRequest], inherited: int) -> list[_Block | 
 
 
 def _match_sites(blocks: Sequence[_Block | None], recording: Observed) -> None:
-    """Both saw the same blocks at an address in the same order; else the address is left out."""
+    """Matches sites with blocks by address and order; skips an address if their numbers differ."""
     there: dict[int, list[_Block]] = defaultdict(list)
     for block in dict.fromkeys(blocks):
         if block is None:
@@ -186,7 +186,7 @@ class _Meaning:
     def trace(
         self, requests: Sequence[TracedRequest], blocks: Sequence[_Block | None]
     ) -> AllocationTrace:
-        """An event for each request; the end of a block has the meaning of its beginning."""
+        """Returns an event for each request; a block's end has the meaning of its beginning."""
         named = {b: self._name(b) for b in dict.fromkeys(blocks) if b is not None}
         events = []
         position = 0
@@ -222,7 +222,7 @@ class _Meaning:
         return category, self._origins.setdefault(origin, len(self._origins))
 
     def _category(self, block: _Block) -> TensorCategory:
-        """Of a block that nobody was seen to hold."""
+        """Returns the category of a block without a known holder."""
         made = self._mark(block.begin)
         stays = self._stays(block, made)
         if block.seen is not None and any(word in block.seen.inner for word in _LIBRARY_WORDS):
@@ -238,7 +238,7 @@ class _Meaning:
         return TensorCategory.UNATTRIBUTED if stays else TensorCategory.TEMPORARY
 
     def _stays(self, block: _Block, made: Mark) -> bool:
-        """Whether it lives on: through the next step, or from the build into the first one."""
+        """Returns whether a block lives through the next step, or from the build into the first."""
         if made.step == self._last_step:
             return False
         through = made.step + 1 if made.step else 0
@@ -282,7 +282,7 @@ def _foremost(holdings: Sequence[Holding]) -> list[Holding]:
 
 
 def _common(paths: Sequence[str]) -> str:
-    """The module that all of them lie in; the first one's for weights that are tied."""
+    """Returns the innermost module that contains all; the first one's for tied weights."""
     first, *rest = dict.fromkeys(paths)
     parts = first.split(".")
     for path in rest:

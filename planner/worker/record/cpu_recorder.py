@@ -1,7 +1,7 @@
 """Records a run on the CPU: every request to PyTorch's CPU allocator, in order.
 
-In: the marks of a run (Watch). Out: RequestLog. Convention: it is PyTorch's profiler that listens;
-what it keeps for it is small, but part of the process's memory.
+In: the marks of a run (Watch). Out: RequestLog. Convention: PyTorch's profiler observes; its own
+memory is small, but part of the process's memory.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ class CpuRecorder(CpuMeter):
         self._log: RequestLog | None = None
 
     def begin(self) -> None:
-        """Nothing of the model is there yet."""
+        """Starts the recording, before the model is built."""
         with quiet_kineto():
             self._profiler.start()
         super().begin()
 
     def end_steps(self) -> None:
-        """No step follows: what lives now is not given back in the recording."""
+        """Ends the recording: memory that is alive now has no free in it."""
         super().end_steps()
         self._profiler.stop()
         with collector_stopped():
@@ -41,12 +41,12 @@ class CpuRecorder(CpuMeter):
             self._log = _log(sorted(_allocations(tree), key=lambda one: one[0]))
 
     def requests(self) -> RequestLog | None:
-        """All that was asked for up to the end of the last step; None where none was reached."""
+        """Returns all requests up to the end of the last step; None if none was reached."""
         return self._log
 
 
 def _allocations(events: Any) -> Iterator[tuple[int, int, int]]:
-    """Time, address and size of each request; a free has a negative size."""
+    """Yields time, address and size of each request; a free has a negative size."""
     waiting = list(events)
     kind = torch._C._profiler._EventType.Allocation
     while waiting:

@@ -1,7 +1,7 @@
-"""Who holds memory at a moment: addresses of the storages of live tensors, with their names.
+"""The holders of memory at a moment: addresses of the storages of live tensors, with their names.
 
 In: the model, optimizer, scaler, batch. Out: Holdings. Convention: nothing is kept alive and no
-storage is touched; a tensor without memory on the card (meta, empty, exotic) is passed over.
+storage is touched; a tensor without memory on the card (meta, empty, exotic) is skipped.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Holding:
 
 
 class Holders:
-    """Names of a model's tensors, to be asked again and again during a run."""
+    """Names of a model's tensors; queried many times during a run."""
 
     def __init__(self, model: nn.Module, optimizer: Any | None, scaler: Any | None) -> None:
         self._parameters = tuple(
@@ -49,7 +49,7 @@ class Holders:
             self.add_optimizer(one)
 
     def add_optimizer(self, optimizer: Any) -> None:
-        """This one steps too; what it trains beside the model's own parameters is named with it."""
+        """Adds an optimizer, and the tensors that it trains outside the model."""
         if any(optimizer is known for known in self._optimizers):
             return
         self._optimizers.append(optimizer)
@@ -60,7 +60,7 @@ class Holders:
                     self._others.append(parameter)
 
     def weights(self) -> Iterator[Holding]:
-        """Parameters, with the scales of those that are quantised, and buffers."""
+        """Yields parameters, with the scales of those that are quantised, and buffers."""
         for parameter, module, tensor in self._parameters:
             yield from _holding(parameter, TensorCategory.PARAMETER, module, tensor)
             for path, kept in kept_by(parameter):
@@ -72,21 +72,21 @@ class Holders:
                 yield from _holding(buffer, TensorCategory.BUFFER, module, tensor)
 
     def attributes(self) -> Iterator[Holding]:
-        """Tensors that the model's code keeps without registering them."""
+        """Yields tensors that the model's code keeps without registering them."""
         for module, owner in self._modules:
             for name, value in vars(owner).items():
                 if isinstance(value, torch.Tensor):
                     yield from _holding(value, TensorCategory.BUFFER, module, name)
 
     def gradients(self) -> Iterator[Holding]:
-        """What hangs on the parameters' .grad."""
+        """Yields the gradients of the parameters."""
         for parameter, module, tensor in self._parameters:
             yield from _holding(parameter.grad, TensorCategory.GRADIENT, module, tensor)
         for parameter in self._others:
             yield from _holding(parameter.grad, TensorCategory.GRADIENT, "", "")
 
     def optimizer_state(self) -> Iterator[Holding]:
-        """What optimizers keep for each parameter, their tensor options, and the GradScaler."""
+        """Yields optimizers' state, their tensor options, and the GradScaler's tensors."""
         for optimizer in self._optimizers:
             state = getattr(optimizer, "state", None)
             for key, kept in state.items() if isinstance(state, Mapping) else ():
@@ -99,7 +99,7 @@ class Holders:
 
     @staticmethod
     def inputs(batch: Any) -> Iterator[Holding]:
-        """The tensors of a batch."""
+        """Yields the tensors of a batch."""
         for path, tensor in tensors_of_batch(batch):
             yield from _holding(tensor, TensorCategory.INPUT, "", f"batch{path}")
 

@@ -1,4 +1,4 @@
-"""Which module of the model is running: each call marked in torch's profile.
+"""The running module of the model: each call is marked in torch's profile.
 
 In: the model, and the calls of its modules. Out: ModuleCall records; the profile has a range named
 `mark(i)` around call i. Convention: no hook keeps a tensor, and a module that is not part of the
@@ -35,17 +35,17 @@ class ModuleCall:
 
 
 def mark(number: int) -> str:
-    """Name of the range around call `number` in the profile."""
+    """Returns the name of the range around call `number` in the profile."""
     return f"{_MARK}{number}"
 
 
 def marked(name: str) -> int | None:
-    """The number in a name made by `mark`; None for any other."""
+    """Returns the number in a name made by `mark`; None for any other."""
     return int(name[len(_MARK) :]) if name.startswith(_MARK) else None
 
 
 class ModuleCalls:
-    """Marks the calls between `start` and `stop`. `on_root(True)` when the model's own begins."""
+    """Marks the calls between `start` and `stop`; `on_root(True)`: the model's own call begins."""
 
     def __init__(self, model: nn.Module, on_root: Callable[[bool], None]) -> None:
         self.calls: list[ModuleCall] = []
@@ -56,7 +56,7 @@ class ModuleCalls:
         self._hooks: list[Any] = []
 
     def start(self) -> None:
-        """From now on calls are marked."""
+        """Starts the marking of calls."""
         # The wrapper of torch.compile is called as a module too: that is wanted here.
         warnings.filterwarnings(
             "ignore", message=r"Using `torch\.compile\(module\)` when there are"
@@ -67,13 +67,13 @@ class ModuleCalls:
         ]
 
     def stop(self) -> None:
-        """Calls are no longer marked."""
+        """Ends the marking of calls."""
         while self._hooks:
             self._hooks.pop().remove()
 
     def _before(self, module: nn.Module, args: Any) -> None:
         if torch.compiler.is_compiling():
-            return  # a hook is traced with the module: what is compiled must be without it
+            return  # a hook is traced with the module: compiled code must not contain it
         path = self._paths.get(id(module))
         if path is None:
             return

@@ -1,4 +1,4 @@
-"""Which operator asked for memory, from torch's own profiler: what it watches it does not change.
+"""The operators that requested memory, from torch's own profiler, which does not change the run.
 
 In: a run between `start` and `stop`. Out: a SiteRequest for each allocation, in order of time.
 Convention: the outermost operator counts, within the innermost of: a module's call, an autograd
@@ -30,10 +30,10 @@ _profiler: Any = torch._C._autograd  # partly untyped in torch
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Site:
-    """Where requests came from. `call` is the number of a module's call.
+    """The origin of requests. `call` is the number of a module's call.
 
     `forward` is the site of the operator that this autograd node belongs to. `source` is filled in
-    by whoever knows a line.
+    later, where a line is known.
     """
 
     operator: str = ""
@@ -46,8 +46,8 @@ class Site:
 class SiteRequest:
     """One allocation as the profiler saw it; `block_bytes` is the whole block.
 
-    `inner` is the operator that asked for it directly; `scratch` says that it was given back
-    before that operator ended.
+    `inner` is the operator that requested it directly; `scratch`: it was freed before that
+    operator ended.
     """
 
     address: int
@@ -65,7 +65,7 @@ class OperatorSites:
         self._running = False
 
     def start(self) -> None:
-        """From now on operators are seen, in this thread and in autograd's."""
+        """Starts to record operators, in this thread and in autograd's."""
         if _profiler._profiler_enabled():
             return  # the user's code profiles itself: one profiler at a time
         config = ProfilerConfig(
@@ -84,7 +84,7 @@ class OperatorSites:
         self._running = True
 
     def stop(self) -> tuple[SiteRequest, ...]:
-        """Ends the recording."""
+        """Ends the recording and returns its requests."""
         if not self._running:
             return ()
         self._running = False
@@ -96,7 +96,7 @@ class OperatorSites:
 
 
 class _Within(NamedTuple):
-    """What surrounds an event. `site` is that of the outermost operator, once there is one."""
+    """The surroundings of an event. `site` is that of the outermost operator, once there is one."""
 
     call: int | None = None
     site: Site | None = None
@@ -105,7 +105,7 @@ class _Within(NamedTuple):
 
 
 class _Reading:
-    """Reads the profiler's events, by the ten thousand: each attribute asked for costs time."""
+    """Reads the profiler's events. There are tens of thousands: each attribute read costs time."""
 
     def __init__(self, device_type: str) -> None:
         self.requests: list[tuple[int, SiteRequest]] = []
@@ -116,7 +116,7 @@ class _Reading:
         self._first_thread: int | None = None
 
     def read(self, root: Any) -> None:
-        """A root and all below it; roots come in order of time."""
+        """Reads a root and all events below it; roots come in order of time."""
         self._thread = root.start_tid
         if self._first_thread is None:
             self._first_thread = self._thread
@@ -176,7 +176,7 @@ class _Reading:
         return outside if outside.site else outside._replace(site=site)
 
     def _node(self, number: int, name: str, outside: _Within) -> _Within:
-        """A node that lies in another is of this thread's forward, any other of the first's."""
+        """Returns the surroundings within a node; its forward ran in this or the first thread."""
         thread = self._thread if outside.in_node else self._first_thread
         forward = self._forward.get((thread, number)) if thread is not None else None
         call = None if forward is None else forward.call
@@ -185,7 +185,7 @@ class _Reading:
 
 
 def _released_among(children: list[Any], names: list[str]) -> frozenset[int]:
-    """Addresses that are given back right here."""
+    """Returns the addresses that are freed among these events."""
     memory = (child.extra_fields for child, name in zip(children, names, strict=True)
               if name == _MEMORY)  # fmt: skip
     return frozenset(fields.ptr for fields in memory if fields.alloc_size < 0)

@@ -1,6 +1,6 @@
-"""Nothing that disturbs a measurement: Python's collector kept still, the profiler kept silent.
+"""Keeps disturbances from a measurement: Python's collector and the profiler's messages.
 
-In: a block. Out: the block, run so.
+In: a block. Out: the block, run without them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def collector_stopped() -> Iterator[None]:
-    """Records by the ten thousand, none of them garbage, would set the collector off."""
+    """Stops the collector: tens of thousands of live records would trigger it."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -25,7 +25,7 @@ def collector_stopped() -> Iterator[None]:
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """Collect garbage, then keep the collector from running: its timing moves peaks."""
+    """Collects garbage, then stops the collector, because its timing changes peaks."""
     gc.collect()
     with collector_stopped():
         yield
@@ -33,7 +33,7 @@ def collector_paused() -> Iterator[None]:
 
 @contextmanager
 def quiet_kineto() -> Iterator[None]:
-    """Kineto reads what it may print to stderr when it starts; nobody inherits the variable."""
+    """Keeps Kineto from printing to stderr, by a variable that it reads at its start."""
     name = "KINETO_LOG_LEVEL"
     if name in os.environ:
         yield

@@ -1,7 +1,7 @@
 """Records a run: every request to the allocator with its category, phase and origin.
 
-In: the marks of a run (Watch). Out: AllocationTrace. Convention: what is recorded runs as it would
-without: only torch's own observers are used, and no tensor is kept alive.
+In: the marks of a run (Watch). Out: AllocationTrace. Convention: the recording does not change the
+run: only torch's own observers are used, and no tensor is kept alive.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from planner.worker.record.operator_sites import OperatorSites, SiteRequest
 from planner.worker.record.quiet import collector_stopped
 from planner.worker.record.request_recorder import RequestRecorder
 
-# Before the module of each tensor of a copy that averages the weights.
+# Prefix of the module name for tensors of a copy that averages the weights.
 AVERAGE = "ema"
 
 
 class Recorder(RequestRecorder):
-    """Listens to one run on `device`; where no history is kept there is nothing to record."""
+    """Records one run on `device`; records nothing if no history is kept."""
 
     def __init__(self, device: torch.device) -> None:
         super().__init__(device, lines=True)
@@ -43,7 +43,7 @@ class Recorder(RequestRecorder):
         self._owns_step = False
 
     def built(self, model: nn.Module, optimizer: Any | None, scaler: Any | None) -> None:
-        """The model is on the card, the first step begins."""
+        """Starts the observers: the model is on the card, the first step begins."""
         if self._history is None:
             return
         self._holders = Holders(model, optimizer, scaler)
@@ -59,14 +59,14 @@ class Recorder(RequestRecorder):
         self._operators.start()
 
     def averaged(self, module: nn.Module) -> None:
-        """A copy of the model is kept: its tensors are named after the model's."""
+        """Notes the tensors of an averaged copy, named after the model's."""
         if self._holders is not None:
             copied = Holders(module, None, None)
             held = chain(copied.weights(), copied.attributes())
             self._note(self._position(), _of_copy(held))
 
     def enter(self, phase: Phase, inputs: Any = None) -> None:
-        """`phase` begins; what the last one has left is noted."""
+        """Begins `phase`, and notes the memory that the last one has left."""
         if self._holders is None:
             return
         left = self._phase
@@ -79,13 +79,13 @@ class Recorder(RequestRecorder):
             self._note(position, self._holders.inputs(inputs))
 
     def stepped(self, optimizer: Any, *, by_user: bool) -> None:
-        """An optimizer begins its step: what it keeps is named, whoever has made it."""
+        """Adds an optimizer that begins its step, to name its state."""
         self._owns_step |= by_user
         if self._holders is not None:
             self._holders.add_optimizer(optimizer)
 
     def end_step(self) -> None:
-        """A step is over; what follows belongs to the next one."""
+        """Ends a step; later requests belong to the next one."""
         if self._holders is None:
             return
         super().end_step()
@@ -96,7 +96,7 @@ class Recorder(RequestRecorder):
         self._note(position, state)
 
     def end_steps(self) -> None:
-        """No step follows: all have ended, or one has failed."""
+        """Ends the steps: all have ended, or one has failed."""
         if self._holders is None or self._modules is None:
             return
         super().end_steps()
@@ -108,12 +108,12 @@ class Recorder(RequestRecorder):
             self._sites = self._operators.stop()
 
     def end(self) -> None:
-        """The run is over, whatever became of it."""
+        """Ends the run, completed or failed."""
         super().end()
         self._holders = None
 
     def trace(self) -> AllocationTrace | None:
-        """All that was asked for, and what for; None where that could not be recorded."""
+        """Returns all requests with their purposes; None if they could not be recorded."""
         history = self._recorded
         if history is None:
             return None
@@ -132,7 +132,7 @@ class Recorder(RequestRecorder):
             return attribute(recording)
 
     def _on_root(self, begins: bool) -> None:
-        """Of a step in one function, what follows the model's forward is the loss."""
+        """Sets the phase: in a step of one function, the loss follows the model's forward."""
         if torch.is_inference_mode_enabled():
             return
         before, after = (Phase.LOSS, Phase.FORWARD) if begins else (Phase.FORWARD, Phase.LOSS)
@@ -148,7 +148,7 @@ class Recorder(RequestRecorder):
 
 
 def _of_copy(holdings: Iterator[Holding]) -> Iterator[Holding]:
-    """Weights of a copy: nothing trains them, and `ema` stands before their module."""
+    """Yields the holdings of an averaged copy: untrained, with the prefix `ema` in their module."""
     for one in holdings:
         module = f"{AVERAGE}.{one.module}".rstrip(".")
         yield replace(one, category=TensorCategory.BUFFER, module=module)

@@ -1,7 +1,7 @@
-"""Records a run: every request to the allocator, without what it was for.
+"""Records a run: every request to the allocator, without its purpose.
 
 In: the marks of a run (Watch). Out: RequestLog. Convention: a recording begins before the model is
-built, and ends with the last step that ended or where one failed.
+built, and ends with the last completed step, or where a step failed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from planner.worker.record.watch import Watch
 
 
 class RequestRecorder(Watch):
-    """Keeps the requests of one run on `device`; where no history is kept there are none."""
+    """Keeps the requests of one run on `device`; none if no history is kept."""
 
     def __init__(self, device: torch.device, *, lines: bool = False) -> None:
         self._history = AllocatorHistory(device, lines=lines) if is_kept(device) else None
@@ -32,36 +32,36 @@ class RequestRecorder(Watch):
         self._recorded: History | None = None
 
     def begin(self) -> None:
-        """The run begins; nothing has been asked for yet."""
+        """Starts the recording, before the first request."""
         if self._history is not None:
             self._history.start()
 
     def built(self, model: nn.Module, optimizer: Any | None, scaler: Any | None) -> None:
-        """The model is on the card, the first step begins."""
+        """Begins the first step: the model is on the card."""
         self._phase = Phase.BETWEEN_STEPS
 
     def enter(self, phase: Phase, inputs: Any = None) -> None:
-        """`phase` begins."""
+        """Begins `phase`."""
         self._phase = phase
 
     def end_step(self) -> None:
-        """A step is over; the recording may end here."""
+        """Ends a step; the recording may end here."""
         self._phase = Phase.BETWEEN_STEPS
         self._end = self._position()
 
     def end_steps(self) -> None:
-        """No step follows: all have ended, or one has failed."""
+        """Ends the steps: all have ended, or one has failed."""
         if self._has_failed():
             self._end = self._position()
 
     def end(self) -> None:
-        """The run is over, whatever became of it."""
+        """Ends the recording, whether the run completed or failed."""
         if self._history is not None:
             with collector_stopped():
                 self._recorded = self._history.stop()
 
     def requests(self) -> RequestLog | None:
-        """All that was asked for; None where that could not be recorded."""
+        """Returns all requests; None if they could not be recorded."""
         if self._recorded is None:
             return None
         with collector_stopped():
@@ -88,6 +88,6 @@ def _log(history: History, end: int) -> RequestLog:
             rows.append((request.kind, number, size_of[number], request.stream))
         elif request.kind is EventKind.EMPTY_CACHE:
             rows.append((request.kind, 0, 0, 0))
-        # Without a number it frees what was there before the recording: no request of this run.
+        # A free without a number is of memory from before the recording: no request of this run.
     kinds, blocks, sizes, streams = zip(*rows, strict=True) if rows else ((), (), (), ())
     return RequestLog(kinds=kinds, blocks=blocks, sizes_bytes=sizes, streams=streams)

@@ -1,1 +1,1 @@
-"""The child as a server: a process for each run, and what it delivers."""
+"""The child as a server: a process for each run, and its answer."""

@@ -1,7 +1,7 @@
-"""What a job delivers to the parent: its answer, or why there is none, in a form that can travel.
+"""The delivery of a job to the parent: its answer, or its failure, in a form that can be sent.
 
 In: an answer, an exception, the wait status of the job's process. Out: records of the protocol,
-whose texts a terminal and JSON can take.
+with texts that a terminal and JSON accept.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _MESSAGE_LIMIT = 4000  # characters of an exception's text; some print whole ten
 
 
 def failure_of(error: BaseException) -> ChildFailure:
-    """The failure that `error` is: planner's own, or one that no code but the user's raises.
+    """Returns the failure of `error`, if planner raised it or only the user's code can raise it.
 
     Raises:
         Exception: `error` itself, where it is neither: a fault of planner.
@@ -35,7 +35,7 @@ def failure_of(error: BaseException) -> ChildFailure:
 
 
 def printable(answer: Answer) -> Answer:
-    """The answer, its texts as a terminal and JSON can take them."""
+    """Returns the answer with texts that a terminal and JSON accept."""
     if isinstance(answer, RunAnswer):
         return replace(answer, trace=_told(answer.trace))
     return answer
@@ -51,7 +51,7 @@ def send(pipe: int, line: bytes) -> int:
 
 
 def ended(number: int, delivered: Delivered | None, status: int) -> JobEnded:
-    """How job `number` ended, by the wait status of its process."""
+    """Returns the end of job `number`, from the wait status of its process."""
     code = os.waitstatus_to_exitcode(status)
     return JobEnded(
         number=number,
@@ -77,7 +77,7 @@ def _told(trace: StepTrace) -> StepTrace:
 
 
 def _printable(text: str) -> str:
-    """What a terminal and JSON can take: no lone surrogates, not without end."""
+    """Returns the text without lone surrogates, and of limited length."""
     if len(text) > _MESSAGE_LIMIT:
         text = f"{text[:_MESSAGE_LIMIT]} ... ({len(text)} characters)"
     return text.encode("utf-8", "backslashreplace").decode()

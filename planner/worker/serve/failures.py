@@ -1,8 +1,8 @@
-"""Why a run failed: memory, the card, or the user's code.
+"""Classes of failures of a run: memory, the card, or the user's code.
 
-In: the exception that ended it. Out: yes or no. Convention: a class decides wherever PyTorch has
-one. Where it has none, the text that its own source writes at that place decides, and never a word
-that any message may hold.
+In: the exception that ended it. Out: yes or no. Convention: the exception's class decides, if
+PyTorch has one. Otherwise the exact text from PyTorch's own source decides, never a word that other
+messages may contain.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from planner.worker.target.frames import text_of
 
 # c10/core/impl/alloc_cpu.cpp: malloc has returned nothing.
 _NO_HOST_MEMORY = "DefaultCPUAllocator: can't allocate memory"
-# The what() of std::bad_alloc, which torch passes on as RuntimeError where oneDNN or MKL raise it.
+# The text of std::bad_alloc from oneDNN or MKL, which torch passes on as RuntimeError.
 _BAD_ALLOC = ("std::bad_alloc", "bad allocation")
 # c10/cuda/CUDAException.cpp, ATen/cuda/Exceptions.h, ATen/cudnn/Exceptions.h: how they begin.
 _CUDA_MEMORY_ALLOCATION = 2  # cudaErrorMemoryAllocation: modules, graphs and streams ask for some
@@ -24,7 +24,7 @@ _CUDA_ERRORS = ("CUDA error: ", "cuDNN error: ", "CUDA driver error: ", "CUDA ke
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:
-    """`error`, and what it was raised from or during, each once."""
+    """Yields `error`, and the errors it was raised from or during, each once."""
     seen: set[int] = set()
     waiting: list[BaseException | None] = [error]
     while waiting:
@@ -37,9 +37,9 @@ def chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the card's memory was out for PyTorch's allocator, or for CUDA itself.
+    """Returns whether PyTorch's allocator, or CUDA itself, ran out of the card's memory.
 
-    Of `error`, or of what it was raised from or during.
+    Examines `error` and the errors it was raised from or during.
     """
     return any(
         isinstance(one, torch.OutOfMemoryError) or _cuda_code(one) == _CUDA_MEMORY_ALLOCATION
@@ -48,12 +48,12 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def is_out_of_host_memory(error: BaseException) -> bool:
-    """Whether the kernel refused memory to this process."""
+    """Returns whether the kernel refused memory to this process."""
     return any(_refused(one) for one in chain(error))
 
 
 def is_cuda_error(error: BaseException) -> bool:
-    """Whether a kernel or a library of the card failed."""
+    """Returns whether a kernel or a library of the card failed."""
     return any(
         _cuda_code(one) is not None
         or (isinstance(one, RuntimeError) and str(one).startswith(_CUDA_ERRORS))
@@ -62,7 +62,7 @@ def is_cuda_error(error: BaseException) -> bool:
 
 
 def _cuda_code(error: BaseException) -> int | None:
-    """The cudaError_t of an AcceleratorError, 0 where it has none; None for any other error."""
+    """Returns the cudaError_t of an AcceleratorError, 0 without one; None for other errors."""
     own = getattr(torch, "AcceleratorError", None)  # from torch 2.8 on
     if own is None or not isinstance(error, own):
         return None

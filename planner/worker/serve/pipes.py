@@ -1,4 +1,4 @@
-"""The pipes of a child: whole lines in, whole lines out, and nobody else holds an end.
+"""The pipes of a child: whole lines in, whole lines out, and no other process holds an end.
 
 In: descriptors. Out: bytes. A pipe's end is seen by the other side only when every copy is closed.
 """
@@ -26,16 +26,16 @@ class PrivateDescriptors:
 
     def close(self) -> None:
         """Closes them in this process."""
-        while self.descriptors:  # once: a process forked from that one has given them new uses
-            with suppress(OSError):  # the user's code has closed what it did not open
+        while self.descriptors:  # once: after another fork the numbers may be reused
+            with suppress(OSError):  # the user's code has closed it already
                 os.close(self.descriptors.pop())
 
 
 def out_of_the_way(descriptor: int) -> int:
     """Moves a descriptor to a high number, which the user's code does not hit by chance.
 
-    Programs that tidy up close, and some write to, the numbers that are in use elsewhere: the low
-    ones. Below 1024, because select(2) can name no higher one.
+    Some programs close or write to low numbers that they did not open. The number is below 1024,
+    because select(2) takes no higher one.
     """
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     least = _HIGH if most == resource.RLIM_INFINITY else max(3, min(_HIGH, most - _ROOM))
@@ -48,7 +48,7 @@ def out_of_the_way(descriptor: int) -> int:
 
 
 def write(descriptor: int, data: bytes) -> None:
-    """Writes all of `data`, however little the pipe takes at a time.
+    """Writes all of `data`, in several parts if necessary.
 
     Raises:
         OSError: nobody reads, the descriptor is closed, or it takes nothing.
@@ -62,24 +62,22 @@ def write(descriptor: int, data: bytes) -> None:
 
 
 class Lines:
-    """Lines of a pipe, waited for or taken as far as they have arrived."""
+    """Lines of a pipe; waits for the next one, or takes those that have arrived."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
-        self._parts: list[
-            bytes
-        ] = []  # of a line that has not ended; joined once, as it may be long
+        self._parts: list[bytes] = []  # parts of an unfinished line; joined once, as it may be long
         self._arrived: deque[bytes] = deque()
 
     def wait(self) -> bytes | None:
-        """The next line; None at the end."""
+        """Returns the next line; None at the end."""
         while not self._arrived:
             if not self._read():
                 return None
         return self._arrived.popleft()
 
     def available(self) -> list[bytes] | None:
-        """Lines that have arrived, after the descriptor became readable; None at the end."""
+        """Returns arrived lines, once the descriptor is readable; None at the end."""
         if not self._read():
             return None
         lines, self._arrived = list(self._arrived), deque()

@@ -1,4 +1,4 @@
-"""Leaves notes of what a run reads and how far it is, for whoever waits for it.
+"""Writes notes on a run's reads and progress, for the process that waits for it.
 
 In: the descriptor of the file of notes, once; then the notes. Out: nothing. Convention: there is
 one file for each process, so it is kept here; without one, nothing is noted.
@@ -16,21 +16,21 @@ _files: list[int] = []
 
 
 def note_into(descriptor: int) -> None:
-    """From here on notes are written to this file."""
+    """Makes this file the one for notes."""
     _files[:] = [descriptor]
 
 
 def note_reads(site: ReadSite, count: int) -> None:
-    """Says at which place the run reads."""
+    """Notes the place at which the run reads."""
     _write(ReadingNote(site=site, count=count).line(), 0)
 
 
 def note_step(step: StepNote) -> None:
-    """Says how far the run is."""
+    """Notes the progress of the run."""
     _write(step.line(), STEP_NOTE_OFFSET)
 
 
 def _write(line: bytes, offset: int) -> None:
     for descriptor in _files:
-        with suppress(OSError):  # closed by the user's code: a note is no matter to fail for
+        with suppress(OSError):  # closed by the user's code: a missing note is no failure
             os.pwrite(descriptor, line, offset)

@@ -3,8 +3,8 @@
 In: LoadRequest, then a JobRequest for each job, one JSON line each. Out: Loaded and JobEnded lines.
 A forked job starts with torch and the user's code imported and with CUDA untouched: a provably
 clean state.
-Where the user's code has touched CUDA or started threads while it was imported, a fork would not
-be clean; the child then does one job in its own process and says so.
+If the user's code has touched CUDA or started threads during its import, a fork would not be
+clean; the child then does one job in its own process and reports this.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from planner.worker.serve.supervisor import end_with_parent, inherit_orphans
 _POLL_S = 0.02
 _exit = os._exit  # the user's code may put a function of its own there
 _DELIVERED = get_args(Delivered)
-# A job, and what ends the process with another answer.
+# A job, and a function that ends the process with another answer.
 _Answer = Callable[[Job, Callable[[NeedsValues], NoReturn]], Answer]
 
 
@@ -58,7 +58,7 @@ class _Running:
 def serve(requests: int, answers: int, stack: int, notes: int) -> int:
     """Answers until the parent closes its end; returns the exit code.
 
-    `stack` is a file for faulthandler, `notes` one for what a run reads while it goes on.
+    `stack` is a file for faulthandler, `notes` one for a run's notes on reads and progress.
     """
     try:
         return _serve(requests, answers, stack, notes)
@@ -87,7 +87,7 @@ def _serve(requests: int, answers: int, stack: int, notes: int) -> int:
             _run_here(decode(line, (JobRequest,)), answer, answers)
         return 0
     faulthandler.unregister(signal.SIGUSR1)
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # a run tells where it hangs, not its server
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # a run reports where it hangs, not its server
     _Server(lines=lines, answers=answers, stack=stack, answer=answer, private=private).serve()
     return 0
 
@@ -98,7 +98,7 @@ def _load(request: LoadRequest, notes: int) -> tuple[Loaded, _Answer | None]:
         from planner.worker.serve.session import Worker
 
         worker = Worker(request.target, request.engine, request.values, notes)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would swallow how a run ended
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if ignored, exit statuses are lost
         return Loaded(versions=_versions(), single_run=why_single()), worker.answer
     except BaseException as error:
         return Loaded(failure=failure_of(error)), None
@@ -178,7 +178,7 @@ class _Server:
             os.close(read_end)
             for other in self.running:
                 os.close(other.pipe)
-            self.private.descriptors.append(write_end)  # for what the user's code forks
+            self.private.descriptors.append(write_end)  # closed in forks by the user's code
             faulthandler.register(signal.SIGUSR1, file=self.stack, all_threads=True)
 
             def instead(other: NeedsValues) -> NoReturn:
@@ -191,7 +191,7 @@ class _Server:
             _leave(code)
 
     def _has_ended(self, run: _Running, selector: selectors.BaseSelector) -> bool:
-        """Reports the end of a run. Judged by the process: a helper may keep the pipe open."""
+        """Reports the end of a run. The process decides: its workers may keep the pipe open."""
         if os.waitid(os.P_PID, run.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
             return False
         with suppress(ProcessLookupError):
@@ -203,7 +203,7 @@ class _Server:
         os.close(run.pipe)
         delivered: Delivered | None = None
         if run.received.endswith(b"\n"):
-            with suppress(ChildError):  # the user's code wrote to a descriptor that is not its own
+            with suppress(ChildError):  # the user's code wrote to a descriptor that it did not open
                 delivered = cast("Delivered", decode(bytes(run.received), _DELIVERED))
         write(self.answers, encode(ended(run.number, delivered, status)))
         return True
@@ -225,9 +225,9 @@ def _run_here(request: JobRequest, answer: _Answer, answers: int) -> None:
 
 
 def _leave(code: int) -> NoReturn:
-    """Ends the process, whatever the user's code has made of its streams, and all it started.
+    """Ends the process and all that it started, also if the user's code has broken its streams.
 
-    Not sys.exit: exit handlers of CUDA's users may abort on a device that is not there.
+    Not sys.exit: exit handlers of libraries that use CUDA may abort without a real device.
     """
     try:
         for stream in (sys.stdout, sys.stderr):

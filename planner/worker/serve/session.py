@@ -1,6 +1,6 @@
 """One loaded target in the child: does each kind of job on its engine.
 
-In: the target, then jobs. Out: answers; traces are completed with what only the device knows.
+In: the target, then jobs. Out: answers; the device's own notes are added to traces.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class Worker:
         values: ValuesRequest | None = None,
         notes: int | None = None,
     ) -> None:
-        """`values` is for code that uses the card while it is imported: it is in force from there
-        on. `notes` is the descriptor of a file for what a run reads and how far it is.
+        """Imports the target. `values` holds from the import on, for code that uses the card there.
+        `notes` is the descriptor of a file for notes on reads and progress.
         """
         self._engine = engine
         if notes is not None:
@@ -73,7 +73,7 @@ class Worker:
             self._threads = 1
 
     def answer(self, job: Job, instead: Callable[[NeedsValues], NoReturn]) -> Answer:
-        """What the job brings; or this process ends by `instead`, with another answer."""
+        """Returns the job's answer; or `instead` ends this process with another answer."""
         if isinstance(job, RunJob):
             return self._run(job, instead)
         if isinstance(job, CountJob):
@@ -111,7 +111,7 @@ class Worker:
         completed = replace(
             trace,
             value_reads=values.value_reads(),
-            # A run that stopped has left reads by right.
+            # A run that stopped has rightly left reads unused.
             parted_reads=values.parted() if trace.outcome is Outcome.COMPLETED else (),
             attention_backends=tuple(sorted(backends)),
             outside=outside.memory(),
@@ -133,7 +133,7 @@ class Worker:
         )
 
     def _count(self, job: CountJob, instead: Callable[[NeedsValues], NoReturn]) -> ModelCounts:
-        """Counts what a step costs, on the card of the job."""
+        """Counts the costs of a step, on the card of the job."""
         from planner.worker.count.inspection import inspect_model
 
         unsupported = self._prepare(job)
@@ -148,18 +148,18 @@ class Worker:
         )
 
     def _prepare(self, job: RunJob | CountJob) -> tuple[str, ...]:
-        """Makes the device the card; what that assumes."""
+        """Makes the device the card; returns the assumptions."""
         torch.set_num_threads(self._threads)
         settled, unsupported = emulation.settle_architecture(job.profile)
         emulation.configure(settled)
         with warnings.catch_warnings():
-            if unsupported:  # torch says at length what `unsupported` says in a sentence
+            if unsupported:  # torch has a long warning for the sentence in `unsupported`
                 warnings.simplefilter("ignore", UserWarning)
             _start_allocator(job.config.alloc_conf)
         return (unsupported,) if unsupported else ()
 
     def _begin_values(self, request: ValuesRequest) -> None:
-        """Code that uses the card while it is imported has values there already."""
+        """Begins a pass of values before the import, for code that uses the card during it."""
         values = pass_of_values(request, self._note_read, note_reads)
         self._entered.enter_context(values.active())
         if request.kind is not ValuesPass.UNANSWERED:
@@ -173,7 +173,7 @@ class Worker:
         job: RunJob | CountJob,
         instead: Callable[[NeedsValues], NoReturn],
     ) -> PassOfValues:
-        """The pass that this run is; the one that was begun at the import, where there is one."""
+        """Returns the pass of values of this run: the one begun at the import, if there is one."""
         if self._from_import is not None:
             return self._from_import
         self._entered.close()
@@ -183,7 +183,7 @@ class Worker:
         return pass_of_values(job.values, on_first_read, note_reads)
 
     def _active(self, values: PassOfValues) -> AbstractContextManager[None]:
-        """The context of the run; one that was begun at the import ends with it."""
+        """Returns the context of the run; a context begun at the import ends with the run."""
         return self._entered if values is self._from_import else values.active()  # type: ignore[return-value] # an ExitStack is one too
 
 
@@ -205,10 +205,10 @@ def _start_allocator(setting: str | None) -> None:
 
 
 def _count_one_card() -> None:
-    """Answers "is there a card?", which model files ask while they are imported.
+    """Makes torch count one card, for model files that query it during their import.
 
-    torch itself would count this machine's cards through NVML, or note that CUDA must not be used
-    any more after a fork; the emulated device can be.
+    torch itself would count this machine's cards through NVML, or forbid CUDA after a fork; the
+    emulated device can be used there.
     """
     private: Any = torch
     private.cuda._device_count_nvml = lambda: -1

@@ -1,4 +1,4 @@
-"""Why the process that has imported the user's code may serve one run only.
+"""The reason why a process that has imported the user's code may serve only one run.
 
 In: this process, after the import. Out: the reason, for the report; None where a forked process
 starts as clean as this one was. torch is imported by then.
@@ -14,7 +14,7 @@ from planner.worker.engines import alloc_conf
 
 
 def why_single() -> str | None:
-    """What of the import would not be clean in a fork."""
+    """Returns the reason why a fork after the import would not be clean; None if it would."""
     import torch
 
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call] # untyped in torch
@@ -30,7 +30,7 @@ def why_single() -> str | None:
 
 
 def _holds_a_card() -> bool:
-    """Whether anything in this process, not only torch, has started CUDA on a physical card."""
+    """Returns whether torch or another library has started CUDA on a physical card."""
     held = []
     for name in os.listdir("/proc/self/fd"):
         with suppress(OSError):
@@ -39,7 +39,7 @@ def _holds_a_card() -> bool:
 
 
 def _lost_by_a_fork() -> str | None:
-    """What of the user's code makes a run in a forked process another one: seen there alone."""
+    """Returns the reason why a run in a forked process would differ, found by a trial fork."""
     import torch
 
     pid = os.fork()

@@ -1,4 +1,4 @@
-"""Stands between planner and the process that runs the user's code: nothing may outlive planner.
+"""Supervises the process that runs the user's code: nothing may outlive planner.
 
 In: the pipe of requests, whose other end planner holds. Out: a second process, in which the user's
 code runs; this one waits. When planner is gone (however it ended) or that process has ended, all
@@ -18,12 +18,12 @@ from planner.machine.processes import end_family, reap_all
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
-# The pipe tells at once that planner is gone, unless a fork of planner's process still holds it.
+# The pipe shows at once that planner is gone, unless a fork of planner's process still holds it.
 _LOOK_AT_PARENT_MS = 500
 
 
 def run_supervised(requests: int, answers: int) -> None:
-    """Returns in the process that shall serve; never in the one that stays behind to watch it."""
+    """Returns in the serving process; never in the supervisor, which stays to watch it."""
     planner = os.getppid()
     inherit_orphans()
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
@@ -40,7 +40,7 @@ def run_supervised(requests: int, answers: int) -> None:
         end_with_parent(watcher)
         return
     os.close(answers)
-    # Asks the others where they are; this one has nothing to tell.
+    # The signal requests stacks of the others; this process has none to report.
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     status = _watch(server, planner, requests, wake_out)
     end_family()
@@ -48,21 +48,21 @@ def run_supervised(requests: int, answers: int) -> None:
 
 
 def inherit_orphans() -> None:
-    """What this process starts, and what that starts, cannot leave its family (subreaper)."""
+    """Makes this process the new parent of its orphaned descendants (subreaper)."""
     _libc().prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def end_with_parent(parent: int) -> None:
-    """This process is killed when `parent`, which has forked it, ends."""
+    """Makes the kernel kill this process when `parent`, which has forked it, ends."""
     _libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)
 
 
 def _watch(server: int, planner: int, requests: int, wake: int) -> int:
-    """The wait status of the server; 0 when planner is gone before it has ended."""
+    """Returns the wait status of the server; 0 if planner is gone first."""
     poll = select.poll()
-    poll.register(requests, 0)  # the server reads it; here only the end of the other side counts
+    poll.register(requests, 0)  # the server reads it; only its closing is watched here
     poll.register(wake, select.POLLIN)
     while True:
         ready = {descriptor for descriptor, _ in poll.poll(_LOOK_AT_PARENT_MS)}
@@ -76,7 +76,7 @@ def _watch(server: int, planner: int, requests: int, wake: int) -> int:
 
 
 def _exit_like(status: int) -> None:
-    """Ends as the server has ended, so that planner sees what happened to it."""
+    """Ends in the same way as the server, so that planner sees its status."""
     code = os.waitstatus_to_exitcode(status)
     if code < 0:
         if -code != signal.SIGKILL:
@@ -86,7 +86,7 @@ def _exit_like(status: int) -> None:
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:
-    """Only wakes the poll."""
+    """Does nothing: the signal wakes the poll."""
 
 
 def _libc() -> ctypes.CDLL:

@@ -1,7 +1,7 @@
 """The model-file contract: from a target to the user's callables.
 
-In: a Target (file, module or pickle). Out: ModelSource. Convention: nothing is built here; what
-is wrong with the file itself is a TargetError, what its code raises is a ModelError.
+In: a Target (file, module or pickle). Out: ModelSource. Convention: nothing is built here; a fault
+of the file itself is a TargetError, an error that its code raises is a ModelError.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from planner.worker.target.source import MODEL, SEQUENCE_LENGTH, ModelSource, ow
 
 __all__ = ["ModelSource", "load"]
 
-# The optional functions of a model file, with the arguments they are called with. build_batch may
-# take a sequence_length beside, training_step the optimizers, build_optimizer the model.
+# The optional functions of a model file, with their arguments. In addition, build_batch may take a
+# sequence_length, training_step the optimizers, build_optimizer the model.
 _OPTIONAL = {
     "build_batch": ("batch_size",),
     "training_step": ("model", "batch"),
@@ -37,7 +37,7 @@ _OPTIONAL = {
 
 
 def load(target: Target) -> ModelSource:
-    """Import the user's file or module, or unpack the objects sent, and find the model in it.
+    """Imports the user's file or module, or unpacks the sent objects, and finds the model.
 
     Raises:
         TargetError: no file, no model, several models, a name that is not there, arguments that
@@ -47,7 +47,7 @@ def load(target: Target) -> ModelSource:
     attention.install()
     defer_compiler()
     source = _load(target)
-    gc.freeze()  # later collections look at what the runs leave, not at every module imported
+    gc.freeze()  # later collections examine the remains of runs, not every imported module
     return source
 
 
@@ -109,7 +109,7 @@ def _checked(function: object, name: str, where: str) -> Callable[..., Any]:
 def _checked_for_model(
     function: Callable[..., Any], signature: inspect.Signature, where: str
 ) -> Callable[..., Any]:
-    """build_optimizer(model), or build_optimizer(parameters, model) in any order."""
+    """Accepts build_optimizer(model), or build_optimizer(parameters, model) in any order."""
     needed = [
         parameter.name
         for parameter in signature.parameters.values()
@@ -127,7 +127,7 @@ def _checked_for_model(
 
 
 def _requires(signature: inspect.Signature, name: str) -> bool:
-    """Whether the parameter has to be given beside what leads."""
+    """Returns whether a parameter after the first has this name and no default."""
     behind_the_first = list(signature.parameters.values())[1:]
     return any(
         parameter.name == name and parameter.default is parameter.empty

@@ -21,10 +21,10 @@ _MAX_FRAMES = 12
 
 
 def user_frames(error: BaseException) -> str:
-    """The frames of `error` that lie in the user's code.
+    """Returns the frames of `error` in the user's code.
 
-    Where the user has none (a library's model was named), the frames of that library are given;
-    where only planner's and torch's are left, the result is empty.
+    If the user has none (a library's model was named), returns the frames of that library; if only
+    planner's and torch's are left, "".
     """
     stack = [
         frame
@@ -37,7 +37,7 @@ def user_frames(error: BaseException) -> str:
 
 
 def text_of(error: BaseException) -> str:
-    """The text of an exception; "" where it has none, or its own code fails to tell it."""
+    """Returns the text of an exception; "" if it has none, or its own code fails to give it."""
     try:
         return str(error).strip()
     except BaseException:  # the user's class, which may do anything
@@ -45,13 +45,13 @@ def text_of(error: BaseException) -> str:
 
 
 def describe(error: BaseException) -> str:
-    """`ValueError: text`, or the class name alone where there is no text."""
+    """Returns `ValueError: text`, or only the class name if there is no text."""
     text = text_of(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def first_line(error: BaseException, limit: int = 200) -> str:
-    """`describe` cut to its first line, for use inside a sentence."""
+    """Returns the first line of `describe`, cut to `limit`, for use inside a sentence."""
     line = describe(error).splitlines()[0].rstrip(".")
     return line if len(line) <= limit else line[: limit - 3] + "..."
 

@@ -1,8 +1,8 @@
 """Imports the user's model file or module.
 
 In: a path or a dotted name. Out: the module object. Convention: a file is imported under its
-stem with its folder first on sys.path, so that siblings import and pickles name it; no bytecode
-is written into the user's folder.
+stem with its folder first on sys.path, so that it can import its siblings and pickles can name it;
+no bytecode is written into the user's folder.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from planner.worker.target.unloadable import library_error
 
 
 def import_file(path: Path) -> ModuleType:
-    """The module of a Python file of the user.
+    """Returns the module of a Python file of the user.
 
     Raises:
         TargetError: there is no such file, it is not a Python file, or its syntax is wrong.
@@ -50,7 +50,7 @@ def import_file(path: Path) -> ModuleType:
 
 
 def import_module(name: str) -> ModuleType:
-    """The module of a dotted name, searched from the working directory first.
+    """Returns the module of a dotted name, searched from the working directory first.
 
     Raises:
         TargetError: there is no such module.
@@ -73,7 +73,7 @@ def import_module(name: str) -> ModuleType:
 
 
 def _without_weights(run: Callable[[], ModuleType], name: str) -> ModuleType:
-    """Import so that a module-level `model` needs no host memory; once more plainly if it raises.
+    """Imports without memory for a module-level `model`; if that raises, imports again with it.
 
     A file that reads its weights while it is imported cannot work without them.
     """
@@ -145,7 +145,7 @@ def _listed(folder: Path) -> str:
 
 
 def _free_module_name(path: Path) -> str:
-    """The stem, unless another module already has that name (a file named like a library)."""
+    """Returns the stem, or a longer name if another module has it (a file named like a library)."""
     known = sys.modules.get(path.stem)
     if known is None or getattr(known, "__file__", None) == str(path):
         return path.stem
@@ -160,11 +160,11 @@ class _Source(SourceFileLoader):
     """Reads source as usual and never writes bytecode."""
 
     def set_data(self, path: str, data: Any, *, _mode: int = 0o666) -> None:
-        """Keep the user's folder as it is."""
+        """Does nothing: the user's folder stays unchanged."""
 
 
 def _leave_no_bytecode_under(folder: str) -> None:
-    """Import what lies under `folder`, now or later, without writing __pycache__ there.
+    """Lets modules under `folder` be imported, now or later, without __pycache__ there.
 
     sys.dont_write_bytecode would do so for every library, and each run would compile them anew.
     """

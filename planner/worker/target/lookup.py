@@ -1,4 +1,4 @@
-"""Finds the model in a module: which object, and how it is built.
+"""Finds the model in a module: the object, and the way to build it.
 
 In: the user's module, or the object the user passed. Out: a callable that builds a fresh model.
 Convention: `build_model` first, then `model`, then the only nn.Module class that can be built.
@@ -20,7 +20,7 @@ from planner.worker.target.transport import structure_copy
 
 Builder = Callable[[], nn.Module]
 
-# What a model file may hold beside its model.
+# The other functions that a model file may contain.
 OTHER_FUNCTIONS = (
     "build_batch", "training_step", "build_optimizer", "build_dataset", "inference_step", "collate",
 )  # fmt: skip
@@ -31,7 +31,7 @@ _HOW = (
 
 
 def find_model(holder: object, target: Target) -> Builder:
-    """The builder of the model that `target` names in `holder` (a module, or the object itself).
+    """Returns the builder of `target`'s model in `holder` (a module, or the object itself).
 
     Raises:
         TargetError: no model, several, none of that name, or one that does not take the arguments.
@@ -90,7 +90,7 @@ def _offer(module: ModuleType, target: Target) -> str:
 
 
 def _candidates(module: ModuleType) -> list[str]:
-    """Public functions and modules that could be, or build, a model."""
+    """Returns public names that could be, or build, a model."""
     return [
         name
         for name, value in vars(module).items()
@@ -134,7 +134,7 @@ def _call(function: Callable[..., Any], name: str, arguments: dict[str, Any]) ->
 
 
 def _takes(function: Callable[..., Any], target: Target) -> str | None:
-    """None when `function` can be called with the target's arguments, else why not."""
+    """Returns None if `function` accepts the target's arguments, else the reason."""
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):

@@ -1,6 +1,6 @@
-"""What the user's file gives: how to build the model; optionally batch, step, optimizer, data.
+"""The functions of the user's file: for the model; optionally for batch, step, optimizer, data.
 
-Convention: a parameter's name or number says what a function wants, and nothing is called for it.
+Convention: names and number of parameters decide how a function is called; no trial call is made.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_
 
 
 class SequenceParameter(Enum):
-    """Whether build_batch has a second axis beside the batch."""
+    """The role of a sequence length in build_batch."""
 
     NONE = "none"
     OPTIONAL = "optional"  # it has a default
@@ -28,9 +28,9 @@ class SequenceParameter(Enum):
 
 
 def sequence_parameter(build_batch: Callable[..., Any]) -> SequenceParameter:
-    """What build_batch(batch_size, sequence_length=...) would be to this function.
+    """Returns how this function treats a sequence length.
 
-    A bare **keywords is NONE: nothing says that a sequence length would not be dropped there.
+    Only **keywords is NONE, because the function may ignore a sequence length there.
     """
     try:
         signature = inspect.signature(build_batch)
@@ -44,9 +44,9 @@ def sequence_parameter(build_batch: Callable[..., Any]) -> SequenceParameter:
 
 
 def owns_step(training_step: Callable[..., Any]) -> bool:
-    """Whether it is a training_step(model, batch, optimizers), which does the whole step.
+    """Returns whether the function takes (model, batch, optimizers), and so does the whole step.
 
-    A third parameter with a default is for the optimizers where its name says so.
+    A third parameter with a default counts only if its name is one of the optimizers' names.
     """
     try:
         parameters = inspect.signature(training_step).parameters.values()
@@ -59,9 +59,9 @@ def owns_step(training_step: Callable[..., Any]) -> bool:
 
 
 def optimizer_of(build_optimizer: Callable[..., Any], parameters: Any, model: nn.Module) -> Any:
-    """What build_optimizer gives for the parameters, for the model, or for both.
+    """Calls build_optimizer with the parameters, the model, or both, and returns its result.
 
-    The model goes by its name, the parameters to the one other parameter without a default.
+    The model is passed by its name, the parameters as the other parameter without a default.
     """
     try:
         known = inspect.signature(build_optimizer).parameters
@@ -87,7 +87,7 @@ def optimizer_of(build_optimizer: Callable[..., Any], parameters: Any, model: nn
 
 
 def takes_model(build_optimizer: Callable[..., Any]) -> bool:
-    """Whether build_optimizer has a parameter `model` that can be passed by its name."""
+    """Returns whether build_optimizer has a parameter `model` that can be passed by its name."""
     try:
         found = inspect.signature(build_optimizer).parameters.get(MODEL)
     except (TypeError, ValueError):
@@ -110,10 +110,10 @@ def _binds(signature: inspect.Signature, **keywords: int) -> bool:
 class ModelSource:
     """The callables of one target. None: the user gave none, and a default is used.
 
-    `collate` makes a batch of items of the data set, where the batch comes from it.
+    `collate` makes a batch from items of the data set, if the batch comes from there.
 
     `path` is the file of the user, where there is one. `build_model` may be called repeatedly; each
-    call gives a model of its own.
+    call gives a new model.
     """
 
     build_model: Callable[[], nn.Module]

@@ -1,8 +1,8 @@
-"""The line of the user's code that something came from: FILE:LINE.
+"""The line of the user's code that caused something: FILE:LINE.
 
 In: Python frames, innermost first. Out: the innermost that is not torch's, planner's, the standard
 library's or generated. Convention: a model's library (transformers, timm) counts as the user's
-code; what called planner does not.
+code; callers of planner do not.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _inductor = os.environ.get("TORCHINDUCTOR_CACHE_DIR", "")
 
 
 def innermost(frames: Iterable[Mapping[str, Any]]) -> str:
-    """Of frames as torch's memory snapshot has them; "" where none is the user's."""
+    """Returns the line from frames of torch's memory snapshot; "" if none is the user's."""
     for frame in frames:
         filename = frame["filename"]
         if _is_users(filename):
@@ -38,7 +38,7 @@ def innermost(frames: Iterable[Mapping[str, Any]]) -> str:
 
 
 def of_caller() -> str:
-    """Of the running code that called into torch or planner; "" where no user's code did."""
+    """Returns the running line that called into torch or planner; "" if it is not the user's."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         filename = frame.f_code.co_filename

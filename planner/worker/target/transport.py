@@ -3,7 +3,7 @@
 In: a model or builder and its functions. Out: bytes, and the same objects again in the child.
 Convention: parameters and buffers lose their values and arrive as meta tensors; another tensor
 (a captured batch, class weights) keeps its values up to 64 KiB, or 64 MiB where they are integers,
-and arrives as zeros beyond.
+and arrives as zeros if it is larger.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def pack(
     build_optimizer: Callable[..., Any] | None = None,
     inference_step: Callable[..., Any] | None = None,
 ) -> bytes:
-    """The caller's objects as bytes, kilobytes for any size of model.
+    """Returns the caller's objects as bytes: kilobytes for a model of any size.
 
     Raises:
         TargetError: something in them cannot be sent to another process.
@@ -55,12 +55,12 @@ def pack(
             f"the model or one of its functions cannot be sent to the child process "
             f"({first_line(error)}); pass a function that builds the model, or a model file"
         ) from error
-    # what was imported here by name must be found there before the payload is read
+    # modules that were imported here by name must be importable there before the payload is read
     return pickle.dumps({"search_path": tuple(sys.path), "payload": payload})
 
 
 def unpack(data: bytes) -> dict[str, Any]:
-    """The dict that `pack` made: model_or_builder, and the functions by name.
+    """Returns the dict that `pack` made: model_or_builder, and the functions by name.
 
     Raises:
         ModelError: a module that the objects come from cannot be imported here.
@@ -76,7 +76,7 @@ def unpack(data: bytes) -> dict[str, Any]:
 
 
 def structure_copy(model: nn.Module) -> nn.Module:
-    """A copy of `model` without weights; the model itself where it cannot be copied."""
+    """Returns a copy of `model` without weights; the model itself where it cannot be copied."""
     try:
         return cast(nn.Module, pickle.loads(_dump(model, model)))
     except Exception:
@@ -146,7 +146,7 @@ def _parameter(
 def _zeros(
     shape: tuple[int, ...], stride: tuple[int, ...], dtype: torch.dtype, requires_grad: bool
 ) -> torch.Tensor:
-    """Zeros in pages that cost memory only when they are touched."""
+    """Returns zeros in pages that cost memory only when they are touched."""
     reach = 1 + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
     if 0 in shape:
         return torch.empty_strided(shape, stride, dtype=dtype)

@@ -1,6 +1,6 @@
 """Compiled libraries that cannot be loaded: which package, which library, which symbol.
 
-In: what the user's code raised. Out: one sentence, or None where no library is the cause.
+In: an exception of the user's code. Out: one sentence, or None if no library is the cause.
 Convention: the texts are those of the dynamic loader (glibc, elf/dl-lookup.c, dl-load.c and
 dl-version.c), which Python passes on in ImportError and OSError, and packages in errors of theirs.
 """
@@ -25,7 +25,7 @@ _VERSION = re.compile(
 )
 _FILE = re.compile(r"(?P<needed>lib[\w.+-]*\.so[\w.]*): cannot open shared object file")
 _CUDA_LIBRARY = re.compile(r"lib(cudart|cublas|cublasLt|nvrtc|nvJitLink|cupti)\.so\.(\d+)")
-# What the names of a library's functions begin with.
+# The beginnings of a library's function names.
 _PREFIXES = (
     ("__cuda", "libcudart"), ("cuda", "libcudart"), ("cublasLt", "libcublasLt"),
     ("cublas", "libcublas"), ("cudnn", "libcudnn"), ("cusparse", "libcusparse"),
@@ -34,12 +34,12 @@ _PREFIXES = (
     ("__nvJitLink", "libnvJitLink"), ("nvJitLink", "libnvJitLink"), ("cupti", "libcupti"),
     ("cu", "libcuda"),
 )  # fmt: skip
-_SAID = 4000  # characters of an exception's text that are looked at; some print whole tensors
+_SAID = 4000  # characters of an exception's text that are examined; some print whole tensors
 _OF_TORCH = re.compile(r"^_Z\w*(?:2at|3c10|5torch)|^aoti_torch|^torch_")
 
 
 def library_error(error: BaseException) -> LibraryError | None:
-    """The error that names what could not be loaded; None where that is not why `error` arose."""
+    """Returns an error that names the unloadable library; None if `error` has another cause."""
     one: BaseException | None = error
     seen: set[int] = set()
     while one is not None and id(one) not in seen:
@@ -94,7 +94,7 @@ def _why(symbol: str) -> str:
 
 
 def _why_not_found(needed: str) -> str:
-    """For the name of a library or of a version node, which CUDA's libraries name alike."""
+    """Returns the reason for the name of a library or of its version node (alike in CUDA)."""
     match = _CUDA_LIBRARY.search(needed)
     cuda = torch.version.cuda or ""
     if match is not None and match[2] != cuda.partition(".")[0]:
@@ -106,7 +106,7 @@ def _why_not_found(needed: str) -> str:
 
 
 def _raiser(error: BaseException) -> str | None:
-    """The package that was loading: the innermost one in the traceback."""
+    """Returns the package that was loading: the innermost one in the traceback."""
     path = getattr(error, "path", None)  # of an ImportError: the extension module
     files = [path] if isinstance(path, str) else []
     files += [frame.filename for frame in reversed(traceback.extract_tb(error.__traceback__))]
@@ -121,7 +121,7 @@ def _packages(files: list[str]) -> Iterator[str]:
 
 
 def _package_of(file: Path) -> str | None:
-    """The folder or module below site-packages that holds `file`."""
+    """Returns the folder or module below site-packages that contains `file`."""
     parts = file.parts
     for position in range(len(parts) - 1, 0, -1):
         if parts[position - 1] in ("site-packages", "dist-packages"):

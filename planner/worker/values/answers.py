@@ -1,8 +1,8 @@
-"""What one copy from the card to the host brings, by the values that are known.
+"""The bytes of one copy from the card to the host, from known values.
 
 In: the operator that runs, the size and the address of the copy. Out: Answer. Convention: a copy
-reads a known storage by its address, or it is one that torch makes inside the operator; one that is
-neither brings zeros, and is said to be assumed.
+reads a known storage by its address, or torch makes it inside the operator; any other copy gives
+zeros, and is reported as assumed.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from planner.worker.values.hidden_reads import MASK_DTYPES, MASKED, Expected, ex
 
 @dataclass(slots=True)
 class Call:
-    """The operator that runs now. `pending` are the reads inside it that are still to come.
+    """The operator that runs now. `pending` are the reads inside it that have not happened yet.
 
-    `at_most`: drawn numbers decide for the most.
+    `at_most`: drawn numbers decide for the largest size.
     """
 
     name: str
@@ -31,12 +31,12 @@ class Call:
     tensors: list[torch.Tensor]
     at_most: bool = False
     pending: deque[Expected] | None = None
-    expected: bool = False  # whether it was asked what the operator reads
+    expected: bool = False  # whether the operator's reads were determined
 
 
 @dataclass(slots=True)
 class Answer:
-    """The bytes of a read, fewer where the rest is zeros, and what is known of them."""
+    """The bytes of a read (trailing zeros may be missing), and whether they are assumed."""
 
     content: bytes
     assumed: bool
@@ -46,7 +46,7 @@ class Answer:
 
 
 def answer_of(call: Call | None, size_bytes: int, source: int) -> Answer:
-    """What a copy of so many bytes from that address brings while `call` runs."""
+    """Returns the answer to a copy of `size_bytes` from the address `source` while `call` runs."""
     if call is None:
         return unanswered()
     by_address = _stored(call.tensors, size_bytes, source)
@@ -64,12 +64,12 @@ def answer_of(call: Call | None, size_bytes: int, source: int) -> Answer:
 
 
 def unanswered() -> Answer:
-    """Zeros, for want of anything better: said as assumed, and taken to decide a size."""
+    """Returns zeros for an unknown read: marked as assumed, and as deciding a size."""
     return Answer(content=b"", assumed=True, decision=Decision.SIZE)
 
 
 def _stored(tensors: list[torch.Tensor], size_bytes: int, source: int) -> Answer | None:
-    """What a known storage holds at that address."""
+    """Returns the content of a known storage at that address."""
     for tensor in tensors:
         twin = twins.twin_of(tensor)
         if twin is None or twin.blank or twin.storage is None:
@@ -83,7 +83,7 @@ def _stored(tensors: list[torch.Tensor], size_bytes: int, source: int) -> Answer
 
 
 def _copied(tensors: list[torch.Tensor], size_bytes: int) -> Answer | None:
-    """What a copy brings that torch makes contiguous on the card first."""
+    """Returns the content of a copy that torch first makes contiguous on the card."""
     for tensor in tensors:
         value = twins.value_of(tensor)
         if value is None or value.numel() * value.element_size() != size_bytes:
@@ -107,7 +107,7 @@ def _of_dtype(content: bytes, dtype: torch.dtype, assumed: bool) -> Answer:
 
 def _inside(call: Call, expected: Expected, size_bytes: int) -> Answer:
     deciding = call.tensors
-    if call.name in MASKED:  # what is picked from may be drawn: the mask decides
+    if call.name in MASKED:  # the selected values may be drawn: the mask decides
         deciding = [tensor for tensor in deciding if tensor.dtype in MASK_DTYPES]
     assumed = expected.assumed or any(
         (twin := twins.twin_of(t)) is not None and twin.is_drawn for t in deciding

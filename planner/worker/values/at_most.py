@@ -1,6 +1,6 @@
-"""The worst case of what drawn numbers decide: every mask all true, every first place taken.
+"""The worst case of decisions by drawn numbers: every mask all true, every first place taken.
 
-In: an operator and its results on the host, of drawn numbers. Out: the results that give the most.
+In: an operator and its results on the host, of drawn numbers. Out: results for the largest size.
 Convention: each decision is taken to its extreme by itself; two of them may contradict each other
 (x > 0 and x <= 0), which errs on the side of memory.
 """
@@ -18,7 +18,7 @@ _PLACES = {"aten::topk", "aten::sort"}
 
 
 def at_most(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], value: Any) -> Any:
-    """The results at their most; those of other operators as they are."""
+    """Returns the results for the largest size; results of other operators unchanged."""
     if name in _CHANCES or (name.removesuffix("_") in _COMPARISONS and _is_of_numbers(args)):
         return torch.ones_like(value)
     if name in _FIRST and isinstance(value, torch.Tensor):
@@ -38,12 +38,12 @@ def at_most(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], value: Any
 
 
 def _is_of_numbers(args: tuple[Any, ...]) -> bool:
-    """Whether floats are compared; places and other whole numbers were decided before."""
+    """Returns whether floats are compared; integers were decided before."""
     return any(isinstance(one, torch.Tensor) and one.is_floating_point() for one in args)
 
 
 def _counted(places: torch.Tensor, dim: int) -> torch.Tensor:
-    """0, 1, 2 ... along `dim`."""
+    """Returns 0, 1, 2 ... along `dim`."""
     if not places.dim():
         return torch.zeros_like(places)
     shape = [1] * places.dim()

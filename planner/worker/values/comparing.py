@@ -1,4 +1,4 @@
-"""Comparisons whose result is certain whatever the unknown numbers are, if they are finite.
+"""Comparisons with a certain result for all finite unknown numbers.
 
 In: a comparison and its arguments. Out: True, False or None. Convention: an unknown number is
 finite, so that a test for NaN or infinity finds none.
@@ -21,9 +21,9 @@ _WITH_MINUS_INFINITY = dict(zip(_NAMES, (False, True, True, True, False, False),
 
 
 def certain(name: str, args: tuple[Any, ...]) -> bool | None:
-    """What every element of the comparison is; None where it depends on values.
+    """Returns the value of all elements of the comparison; None if it depends on values.
 
-    Of a tensor whose values are known or drawn None: they decide.
+    None for a tensor with known or drawn values too: they decide.
     """
     name = name.removesuffix("_")
     if len(args) < 2 or not isinstance(args[0], torch.Tensor) or not twins.is_plain(args[0]):
@@ -41,7 +41,7 @@ def certain(name: str, args: tuple[Any, ...]) -> bool | None:
 
 
 def asks_for_finiteness(name: str, args: tuple[Any, ...]) -> bool:
-    """Whether a comparison is with infinity, NaN or itself: drawn numbers answer as any would."""
+    """Returns whether a comparison is with infinity, NaN or itself: drawn numbers suffice."""
     if name.removesuffix("_") not in _NAMES or len(args) < 2:
         return False
     other = args[1]
@@ -58,13 +58,13 @@ def asks_for_finiteness(name: str, args: tuple[Any, ...]) -> bool:
 
 
 def is_finite(tensor: torch.Tensor) -> bool:
-    """Whether the program has put neither infinities nor NaN into the unknown values."""
+    """Returns whether the program has put neither infinities nor NaN into the unknown values."""
     twin = twins.twin_of(tensor)
     return twin is None or not twin.infinite
 
 
 def puts_infinities(values: Iterable[Any]) -> bool:
-    """Whether a number among the arguments is infinite or NaN, as in masked_fill(mask, -inf)."""
+    """Returns whether an argument is infinite or NaN, as in masked_fill(mask, -inf)."""
     return any(
         not math.isfinite(float(value))
         for value in values
@@ -79,5 +79,5 @@ def puts_infinities(values: Iterable[Any]) -> bool:
 
 
 def is_certain(name: str, args: tuple[Any, ...]) -> bool:
-    """Whether there is such a result."""
+    """Returns whether the comparison has a certain result."""
     return certain(name, args) is not None

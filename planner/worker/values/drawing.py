@@ -1,9 +1,9 @@
-"""Numbers for what the card has computed, where a number is needed.
+"""Numbers for values that the card has computed, where a number is needed.
 
 In: tensors of the card whose values are not known. Out: values, drawn once and kept, so that two
-looks at one tensor agree. Convention: results of products, convolutions and norms lie around zero
-(normal, deviation 1), every other float between 0 and 1, as losses and probabilities do. The draws
-come from a generator of their own: the user's random streams do not move.
+reads of one tensor agree. Convention: results of products, convolutions and norms are drawn around
+zero (normal, deviation 1), every other float between 0 and 1, like losses and probabilities. The
+draws come from a separate generator: the user's random streams do not change.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from planner.worker.values import twins
 
 DRAW_LIMIT_BYTES = 64 << 20
 _LEAST = 1e-6  # a drawn number is not 0: it may be divided by, or be the argument of a logarithm
-_BLOCK = (1 << 18) + 7  # numbers; of more, blocks repeat from a drawn place on
+_BLOCK = (1 << 18) + 7  # numbers; larger tensors repeat blocks from a drawn offset on
 
 
 class Drawing:
@@ -49,7 +49,7 @@ class Drawing:
         return True
 
     def noise(self, shape: Any, dtype: torch.dtype, *, centred: bool = False) -> torch.Tensor:
-        """A tensor of drawn numbers on the host."""
+        """Returns a tensor of drawn numbers on the host."""
         made = torch.empty(shape, dtype=dtype)
         self._fill(made, centred=centred)
         return made

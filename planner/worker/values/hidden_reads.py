@@ -1,8 +1,8 @@
-"""Reads that torch makes inside an operator: what each of them gives.
+"""Reads that torch makes inside an operator, and their results.
 
 In: an operator's name and its arguments, whose values are known. Out: numbers in the order in which
-torch's CUDA kernels read them, and which of them is a size. Convention: seen with torch 2.14 on the
-emulated device; a read that is not foreseen here is reported as unanswered, never guessed.
+torch's CUDA kernels read them, and which of them is a size. Convention: observed with torch 2.14 on
+the emulated device; any other read is reported as unanswered, never guessed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ValueOf = Callable[[torch.Tensor], torch.Tensor | None]
 class Expected:
     """A number that is read; `bounds` of the size that it decides, None where it decides none.
 
-    `assumed`: the values that decide it are not known, and it is taken at its most.
+    `assumed`: the values that decide it are not known, and the largest is taken.
     """
 
     number: int | float
@@ -38,9 +38,9 @@ class Expected:
 def expected_reads(
     name: str, args: Sequence[Any], value_of: ValueOf, *, most: bool = False
 ) -> list[Expected] | None:
-    """What the reads inside a call give; None where that is not known.
+    """Returns the results of the reads inside a call; None if they are not known.
 
-    With `most`, of boxes that drawn numbers would sort out all are kept.
+    With `most`, nms keeps all boxes, although drawn numbers would remove some.
     """
     if most and name == "torchvision::nms":
         return [_size(args[0].shape[0], (0, args[0].shape[0]))]
@@ -97,7 +97,7 @@ def _unique(args: Sequence[Any], value_of: ValueOf) -> list[Expected] | None:
 
 
 def _isin(args: Sequence[Any], value_of: ValueOf) -> list[Expected] | None:
-    """Where it sorts, both sides lose what comes twice first."""
+    """Returns the reads of isin: where it sorts, it first removes duplicates on both sides."""
     found: list[Expected] = []
     for tensor in args[:2]:
         one = _unique([tensor], value_of) if isinstance(tensor, torch.Tensor) else []
@@ -164,7 +164,7 @@ def _allclose(args: Sequence[Any], value_of: ValueOf) -> list[Expected] | None:
 
 
 def _coalesced(args: Sequence[Any], value_of: ValueOf) -> list[Expected] | None:
-    """How many different places a sparse tensor has."""
+    """Returns the number of different places in a sparse tensor."""
     indices = args[0]._indices()
     bounds = (min(1, indices.shape[1]), indices.shape[1])
     value = value_of(indices)
@@ -175,7 +175,7 @@ def _coalesced(args: Sequence[Any], value_of: ValueOf) -> list[Expected] | None:
 
 
 def _kept(args: Sequence[Any], value_of: ValueOf) -> list[Expected] | None:
-    """torchvision's nms, counted on the host as on the card."""
+    """Returns the number of boxes that torchvision's nms keeps, computed on the host."""
     boxes, scores = value_of(args[0]), value_of(args[1])
     if boxes is None or scores is None:
         return None

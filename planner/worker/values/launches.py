@@ -1,6 +1,6 @@
 """Tensors given to kernels that torch's dispatcher does not see: Triton's, and compiled code's.
 
-In: launches through Triton, by whoever. Out: what those tensors hold is not known any more.
+In: launches through Triton, by any code. Out: the values of those tensors are not known any more.
 Convention: a kernel may write any tensor that it gets.
 """
 
@@ -28,7 +28,7 @@ _LAUNCHERS = {
 
 @contextmanager
 def watched() -> Iterator[None]:
-    """Within it launches are seen, also of modules that are imported only then."""
+    """Observes launches within the context, also by modules that are imported in it."""
     finder = _Finder()
     for name in _LAUNCHERS:
         module = sys.modules.get(name)
@@ -42,12 +42,12 @@ def watched() -> Iterator[None]:
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Wraps the launchers as soon as their module is there."""
+    """Wraps the launchers as soon as their module is imported."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """The module's own spec, with a loader that wraps launchers afterwards."""
+        """Returns the module's own spec, with a loader that wraps launchers afterwards."""
         if fullname not in _LAUNCHERS:
             return None
         spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)

@@ -1,8 +1,8 @@
-"""The dispatch mode of a values pass: keeps what is known, draws what is needed, forgets the rest.
+"""The dispatch mode of a values pass: keeps known values, draws needed ones, forgets the rest.
 
 In: every operator of the run. Out: values on storages (twins.py), and answers to reads by way of
 AnsweringReads. Convention: the emulated operator always runs, so that the program sees tensors of
-the card as in any pass; only what torch reads from the card differs from the other passes.
+the card as in any pass; only torch's reads from the card differ from the other passes.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ class ValuesMode(TorchDispatchMode):  # type: ignore[no-untyped-call] # untyped 
 
     @classmethod
     def is_infra_mode(cls) -> bool:
-        """Else torch.compile leaves every frame alone while a mode is there."""
+        """Returns True: otherwise torch.compile would skip every frame while a mode is active."""
         return True
 
     @classmethod
     def ignore_compile_internals(cls) -> bool:
-        """As above."""
+        """Returns True, for the same reason."""
         return True
 
     def __torch_dispatch__(
@@ -65,7 +65,7 @@ class ValuesMode(TorchDispatchMode):  # type: ignore[no-untyped-call] # untyped 
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        """Called by torch for every operator."""
+        """Runs an operator and keeps its values; torch calls this for every operator."""
         kwargs = kwargs or {}
         if not isinstance(func, torch._ops.OpOverload):
             return func(*args, **kwargs)  # a control-flow operator: what is in it comes by itself
@@ -78,7 +78,7 @@ class ValuesMode(TorchDispatchMode):  # type: ignore[no-untyped-call] # untyped 
             with self:
                 return func._op_dk(_COMPOSITE, *args, **kwargs)
         if rule.is_view:
-            return func(*args, **kwargs)  # the same storage: what is known of it stays true
+            return func(*args, **kwargs)  # the same storage: its known values stay true
         found = _plain(args, kwargs)
         if not found and not _is_on_card(kwargs.get("device")):
             return self._unseen(rule, func, args, kwargs)
@@ -100,7 +100,7 @@ class ValuesMode(TorchDispatchMode):  # type: ignore[no-untyped-call] # untyped 
         return out
 
     def _unseen(self, rule: Rule, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """An operator of the host, or of a sparse tensor, of which the places may be known."""
+        """Runs an operator of the host, or of a sparse tensor, whose places may be known."""
         if rule.name not in sparse.OPERATORS or not args[0].is_cuda:
             return func(*args, **kwargs)
         self._reads.call = Call(rule.name, args, [])
@@ -165,7 +165,7 @@ class ValuesMode(TorchDispatchMode):  # type: ignore[no-untyped-call] # untyped 
         outs: list[torch.Tensor],
         out: Any,
     ) -> bool:
-        """Runs the operator on the host if all it needs is known; whether it did."""
+        """Runs the operator on the host if all its inputs are known; returns whether it did."""
         overwritten = _overwritten(rule, kwargs, written)
         if rule.is_copy and any(not twins.is_kept_when_sent(t) for t in _sent(args, kwargs)):
             return False
@@ -194,7 +194,7 @@ class ValuesMode(TorchDispatchMode):  # type: ignore[no-untyped-call] # untyped 
         if self._most and drawn:
             most = at_most(rule.name, args, kwargs, value)
             if written and isinstance(value, torch.Tensor):
-                value.copy_(most)  # it stands for what was written in place
+                value.copy_(most)  # it is the value that was written in place
             else:
                 value = most
         inputs = {t.untyped_storage()._cdata for t in found}
@@ -213,7 +213,7 @@ class ValuesMode(TorchDispatchMode):  # type: ignore[no-untyped-call] # untyped 
         return True
 
     def _learn_sent(self, outs: list[torch.Tensor]) -> None:
-        """torch.tensor(..., device="cuda") copies where no operator is seen: asks the device."""
+        """Learns from the device's copies: torch.tensor(..., device="cuda") shows no operator."""
         for tensor in outs:
             size_bytes = tensor.numel() * tensor.element_size()
             if twins.value_of(tensor) is not None or not size_bytes:
@@ -228,14 +228,14 @@ def _learn_all(outs: list[torch.Tensor], values: list[torch.Tensor], drawn: bool
     for tensor, value in zip(outs, values, strict=True):
         if tensor.shape == value.shape:
             if not twins.is_known(tensor):
-                twins.leave_blank(tensor)  # a new storage; what lies behind its end is nobody's
+                twins.leave_blank(tensor)  # a new storage; no tensor has the bytes behind its end
             twins.learn(tensor, value, assumed=drawn)
         else:
             twins.forget(tensor)  # torch made it by a read that is not foreseen
 
 
 def _pairs(out: Any, value: Any) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Tensors on the card with what they hold; the CPU may give some that the card leaves out."""
+    """Yields tensors on the card with their values; skips results that only the CPU gives."""
     if isinstance(out, torch.Tensor):
         if isinstance(value, torch.Tensor) and twins.is_plain(out):
             yield out, value
@@ -247,7 +247,7 @@ def _pairs(out: Any, value: Any) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
 def _overwritten(
     rule: Rule, kwargs: dict[str, Any], written: list[torch.Tensor]
 ) -> list[torch.Tensor]:
-    """Tensors whose old values do not count: what a fill or `out=` writes, and new memory."""
+    """Returns tensors whose old values do not matter: targets of a fill or `out=`, new memory."""
     if rule.is_fill:
         return written
     named = [t for name, value in kwargs.items() if name.startswith("out") for t in tensors(value)]
@@ -256,7 +256,7 @@ def _overwritten(
 
 
 def _sent(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Tensor]:
-    """The tensor of the host that a copy brings to the card; none of another copy."""
+    """Returns the host tensor that a copy brings to the card; none for another copy."""
     source = args[1] if len(args) > 1 and isinstance(args[1], torch.Tensor) else args[0]
     if source.is_cuda or _goes_to_host(args, kwargs):
         return []
@@ -264,7 +264,7 @@ def _sent(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Tensor]:
 
 
 def _plain(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Tensor]:
-    """The tensors on the card among the arguments, one level deep in lists."""
+    """Returns the tensors on the card among the arguments, one level deep in lists."""
     found = []
     for value in (*args, *kwargs.values()) if kwargs else args:
         if isinstance(value, torch.Tensor):

@@ -1,8 +1,8 @@
 """Known tensors in, known tensors out: an operator of the card, run on the host.
 
-In: an overload, its arguments and their values. Out: its results on the host, or None where the
-host cannot tell. Convention: the results are only kept, never seen by the user's program as such;
-a kernel that the CPU lacks makes them unknown, not wrong.
+In: an overload, its arguments and their values. Out: its results on the host, or None if the host
+cannot compute them. Convention: the results are only kept, the user's program does not get them; if
+the CPU lacks a kernel, they are unknown, not wrong.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def on_host(
     value_of: ValueOf,
     generator: torch.Generator,
 ) -> Any:
-    """What the call gives on the host; None where an argument is unknown or the CPU refuses.
+    """Returns the call's result on the host; None if an argument is unknown or the CPU refuses.
 
-    Arguments that are written are written there too, in the values they stand for.
+    If the call writes arguments, it also writes their values on the host.
     """
 
     def moved(value: Any) -> Any:
@@ -72,7 +72,7 @@ def on_host(
 def _drawn_apart(
     func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], generator: torch.Generator
 ) -> Any:
-    """Runs an operator that draws from torch's own generator, which is put back afterwards."""
+    """Runs an operator that draws from torch's own generator, and restores the generator."""
     before = torch.random.get_rng_state()
     torch.random.set_rng_state(generator.get_state())
     try:
@@ -83,7 +83,7 @@ def _drawn_apart(
 
 
 def is_keepable(out: Any) -> bool:
-    """Whether what a call has made on the card is small enough for its values to be kept."""
+    """Returns whether a call's results on the card are small enough to keep their values."""
     return all(
         twins.is_small(tensor) or twins.is_known(tensor)
         for tensor in tensors(out if isinstance(out, (tuple, list)) else (out,))

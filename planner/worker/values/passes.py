@@ -1,8 +1,8 @@
-"""One pass of values over a run: what answers the card's copies to the host, and with which mode.
+"""One pass of values over a run: the answers to the card's copies to the host, and the mode.
 
-In: ValuesRequest, and what to do at a read that no pass without values can answer. Out: a context
-around the run, and what was read in it. Convention: the run that is measured has no dispatch mode;
-one that does nothing already moves what PyTorch's allocator reserves.
+In: ValuesRequest, and an action for a read that needs values. Out: a context around the run, and
+its reads. Convention: the run that is measured has no dispatch mode: even an empty mode changes the
+memory that PyTorch's allocator reserves.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ Progress = Callable[[ReadSite, int], None]
 
 @dataclass(slots=True, kw_only=True)
 class PassOfValues:
-    """What one run does about values. Made once for a process."""
+    """The treatment of values in one run. Made once for a process."""
 
     reads: Reads
     mode: ValuesMode | None = None
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Within it reads are answered and, in a values pass, values are kept."""
+        """Answers reads within the context and, in a values pass, keeps values."""
         self.reads.start()
         try:
             if self.mode is None:
@@ -43,22 +43,22 @@ class PassOfValues:
             self.reads.stop()
 
     def value_reads(self) -> tuple[ValueRead, ...]:
-        """The places that were read."""
+        """Returns the places that were read."""
         return self.reads.reads()
 
     def log(self) -> ReadLog | None:
-        """What a values pass has read; None of the others."""
+        """Returns the log of a values pass; None for the other passes."""
         return self.reads.log() if isinstance(self.reads, AnsweringReads) else None
 
     def parted(self) -> tuple[ReadSite, ...]:
-        """Places where a memory pass read otherwise than the values pass."""
+        """Returns places where a memory pass read differently from the values pass."""
         return self.reads.parted if isinstance(self.reads, LoggedReads) else ()
 
 
 def pass_of_values(
     request: ValuesRequest, on_first_read: Callable[[], None], progress: Progress | None = None
 ) -> PassOfValues:
-    """The pass that a request asks for; `on_first_read` is for one without values alone."""
+    """Returns the requested pass; `on_first_read` is only for a pass without values."""
     if request.kind is ValuesPass.ANSWERED:
         return PassOfValues(reads=LoggedReads(request.log or ReadLog()))
     if request.kind is ValuesPass.UNANSWERED:

@@ -1,7 +1,7 @@
-"""Printing a tensor of the card: its values are read at once, and shown as those of a CPU tensor.
+"""Printing of a tensor on the card: its values are read at once, and shown like a CPU tensor's.
 
-In: repr() and str() of a tensor. Out: torch's own text. Convention: torch would print by a dozen
-operators outside of every dispatch mode, whose reads no pass of values could answer.
+In: repr() and str() of a tensor. Out: torch's own text. Convention: torch itself prints by a dozen
+operators outside of any dispatch mode; no pass of values could answer their reads.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _INDENT = len("tensor(")
 
 
 def install() -> None:
-    """Puts the printing function in the place of torch's."""
+    """Replaces torch's printing function."""
     _printer._str = _str
 
 

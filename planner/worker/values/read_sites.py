@@ -1,4 +1,4 @@
-"""Where in the user's code a value was read, and which reads steer nothing.
+"""Places in the user's code that read a value, and reads that decide nothing.
 
 In: the Python frame in which torch copied from the card. Out: ReadSite. Convention: the innermost
 line that is neither torch's nor planner's is the user's.
@@ -14,9 +14,9 @@ from types import FrameType
 
 from planner.wire.value_reads import ReadSite
 
-# cuDNN's RNNs draw the seed of their dropout on the card: a value that steers nothing.
+# cuDNN's RNNs draw the seed of their dropout on the card: a value that decides nothing.
 _READS_A_SEED = "/torch/nn/modules/rnn.py"
-# GradScaler asks whether a gradient was infinite; unknown gradients count as finite, which is 0.
+# GradScaler reads whether a gradient was infinite; unknown gradients count as finite, which is 0.
 _READS_FOUND_INF = ("/torch/amp/grad_scaler.py", ("_maybe_opt_step", "<genexpr>"))
 # torch.compile tries its kernels while it compiles.
 _COMPILERS = (
@@ -25,7 +25,7 @@ _COMPILERS = (
 
 
 def is_harmless(frame: FrameType | None) -> bool:
-    """Whether zero is right for this read, or steers nothing."""
+    """Returns whether zero is right for this read, or decides nothing."""
     if frame is None:
         return False
     name = frame.f_code.co_filename
@@ -36,7 +36,7 @@ def is_harmless(frame: FrameType | None) -> bool:
 
 
 def site_of(frame: FrameType | None) -> ReadSite:
-    """The user's line; an empty site where there is none, as in autograd's own thread."""
+    """Returns the user's line; an empty site if there is none, as in autograd's own thread."""
     internal = _internal_prefixes()
     while frame is not None:
         code = frame.f_code
@@ -48,7 +48,7 @@ def site_of(frame: FrameType | None) -> ReadSite:
 
 @cache
 def _internal_prefixes() -> tuple[str, ...]:
-    """Asked for at the first read: torch has been imported then, wherever it lies."""
+    """Returns paths of planner, torch and contextlib; called when torch has been imported."""
     return (
         str(Path(__file__).resolve().parents[2]) + "/",
         str(Path(str(sys.modules["torch"].__file__)).parent) + "/",

@@ -1,8 +1,8 @@
 """Answers copies from the card to the host, in each of the three passes of values.
 
-In: the device's calls, one for each copy (native/copies.cpp). Out: what the copy brings; places and
-counts. Convention: what is answered is logged in order for each line of the user's code, so that a
-later pass without a dispatch mode is answered alike.
+In: the device's calls, one for each copy (native/copies.cpp). Out: the copy's bytes; places and
+counts. Convention: answers are logged in order for each line of the user's code, so that a later
+pass without a dispatch mode gets the same answers.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from planner.worker.engines import emulation
 from planner.worker.values import read_sites
 from planner.worker.values.answers import Answer, Call, answer_of, unanswered
 
-# Of all reads, as logged. What is more is answered by zeros in the pass that follows, and said to
-# be assumed.
+# Of all reads, as logged. Reads beyond it are answered by zeros in the next pass, and reported as
+# assumed.
 _LOG_BYTES = 128 << 20
 _NOTE_S = 0.5
-# Frames that only a values pass has: this module, its mode, and what torch calls a mode by.
+# Frames that only a values pass has: this module, its mode, and torch's callers of a mode.
 _DISPATCH = (
     "/planner/worker/values/reader.py", "/planner/worker/values/mode.py",
     "/planner/worker/model/compiler.py",
@@ -38,27 +38,27 @@ _Progress = Callable[[ReadSite, int], None]
 
 
 class Reads:
-    """Between `start` and `stop`, called for each copy from the card to the host."""
+    """Receives each copy from the card to the host between `start` and `stop`."""
 
     def __init__(self) -> None:
         kind = ctypes.CFUNCTYPE(None, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_void_p)
         self._callback = kind(self._called)  # kept alive as long as the device may call it
 
     def start(self) -> None:
-        """From now on reads are answered."""
+        """Starts to answer reads."""
         emulation.on_read(self._callback)
 
     def stop(self) -> tuple[ValueRead, ...]:
-        """Ends it; the places that were read, in order of first reading."""
+        """Stops answering; returns the places that were read, in order of first reading."""
         emulation.on_read(None)
         return self.reads()
 
     def reads(self) -> tuple[ValueRead, ...]:
-        """The places that were read so far."""
+        """Returns the places that were read so far."""
         return ()
 
     def _called(self, size_bytes: int, destination: int, source: int) -> None:
-        """What is raised here nobody would see: the read has no answer then, which is said."""
+        """Answers a read; after an exception, which would be lost, it counts as unanswered."""
         try:
             self._on_read(size_bytes, destination, source)
         except Exception:
@@ -68,11 +68,11 @@ class Reads:
         raise NotImplementedError
 
     def _unanswered(self, size_bytes: int) -> None:
-        """A read that could not be answered."""
+        """Notes a read that could not be answered."""
 
 
 class UnansweredReads(Reads):
-    """Ends the run at the first read that may matter: it has to be run with values."""
+    """Ends the run at the first read that may matter; it must be repeated with values."""
 
     def __init__(self, on_first: Callable[[], None]) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ _GRAVITY = (Decision.NOTHING, Decision.BRANCH, Decision.SIZE)
 
 
 class AnsweringReads(Reads):
-    """Of a values pass: answers by the values that are known, and logs each answer."""
+    """Answers reads of a values pass from known values, and logs each answer."""
 
     def __init__(self, seed: int, progress: _Progress | None = None) -> None:
         super().__init__()
@@ -116,7 +116,7 @@ class AnsweringReads(Reads):
         self._places: dict[tuple[ReadSite, str], _Place] = {}
 
     def reads(self) -> tuple[ValueRead, ...]:
-        """The places that were read so far."""
+        """Returns the places that were read so far."""
         return tuple(
             ValueRead(
                 file=site.file,
@@ -135,7 +135,7 @@ class AnsweringReads(Reads):
         )
 
     def log(self) -> ReadLog:
-        """What each read gave."""
+        """Returns the log of the reads and their answers."""
         return ReadLog(
             sites=tuple(self._sites),
             site_of=tuple(self._site_of),
@@ -172,7 +172,7 @@ class AnsweringReads(Reads):
             self._progress(site, count)
 
     def _log(self, site: ReadSite, size_bytes: int, content: bytes) -> bool:
-        """Logs a read; whether there was room for what it gave."""
+        """Logs a read; returns whether there was room for its content."""
         self._site_of.append(self._sites.setdefault(site, len(self._sites)))
         self._sizes_bytes.append(size_bytes)
         text = packed(content)
@@ -183,7 +183,7 @@ class AnsweringReads(Reads):
 
 
 class LoggedReads(Reads):
-    """Of a memory pass: answers from the log of a values pass."""
+    """Answers reads of a memory pass from the log of a values pass."""
 
     def __init__(self, log: ReadLog) -> None:
         super().__init__()
@@ -195,12 +195,12 @@ class LoggedReads(Reads):
 
     @property
     def parted(self) -> tuple[ReadSite, ...]:
-        """Places at which this pass read otherwise than the values pass, or less often."""
+        """The places where this pass read differently from the values pass, or less often."""
         left = (site for site, waiting in self._waiting.items() if waiting)
         return tuple(dict.fromkeys((*self._parted, *left)))
 
     def reads(self) -> tuple[ValueRead, ...]:
-        """The places of the values pass."""
+        """Returns the places of the values pass."""
         return self._log.reads
 
     def _unanswered(self, size_bytes: int) -> None:
@@ -221,17 +221,17 @@ class LoggedReads(Reads):
 
 
 def packed(content: bytes) -> str:
-    """Bytes for a line of JSON; "" for zeros."""
+    """Returns the bytes as text for JSON; "" for zeros."""
     return base64.b64encode(zlib.compress(content, 1)).decode() if any(content) else ""
 
 
 def unpacked(text: str) -> bytes:
-    """The same bytes; none for zeros."""
+    """Returns the bytes of such a text; empty for zeros."""
     return zlib.decompress(base64.b64decode(text)) if text else b""
 
 
 def _caller() -> FrameType | None:
-    """The innermost Python frame that a pass without a mode has too; none in autograd's threads."""
+    """Returns the innermost frame outside of a values pass's own; None in autograd's threads."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.endswith(_DISPATCH):
         frame = frame.f_back

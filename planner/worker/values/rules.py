@@ -1,7 +1,7 @@
-"""What a values pass must know of an operator, found once for each overload.
+"""The rule that a values pass has for an operator, determined once for each overload.
 
-In: an OpOverload. Out: Rule. Convention: what is not named here is judged by its schema: arguments
-that it writes, whether it draws random numbers, whether it makes a tensor from nothing.
+In: an OpOverload. Out: Rule. Convention: the schema of an operator that is not named here decides:
+its written arguments, whether it draws random numbers, whether it makes a tensor from nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-# Arguments whose values decide what the operator gives: unknown ones are drawn. "*" is every float.
+# Arguments whose values decide the operator's result: unknown ones are drawn. "*" is every float.
 _NEEDS: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(
         (
@@ -43,7 +43,7 @@ _BLANK = {
     "empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "empty_permuted",
     "resize_",
 }  # fmt: skip
-# Their results lie around zero.
+# Their results are around zero.
 _CENTRED = {
     "mm", "addmm", "bmm", "baddbmm", "addbmm", "matmul", "linear", "mv", "addmv", "dot",
     "convolution", "_convolution", "cudnn_convolution", "convolution_overrideable",
@@ -51,12 +51,12 @@ _CENTRED = {
     "_batch_norm_with_update", "_native_batch_norm_legit", "_fused_rms_norm", "_scaled_mm",
 }  # fmt: skip
 _FINITE = {"isnan": False, "isinf": False, "isposinf": False, "isneginf": False}
-# What they write stays as it is: unknown gradients never overflow (found_inf), and set_ lets a
-# tensor have another storage.
+# The values that they write do not change: unknown gradients never overflow (found_inf), and set_
+# gives a tensor another storage.
 _KEEPS = {"_amp_foreach_non_finite_check_and_unscale_", "set_", "record_stream"}
 _TO_HOST = {"_to_copy", "copy_"}
 _LIFTS = {"lift_fresh", "lift"}
-# Made of others, none of which reads a value: not taken apart, which would cost time.
+# Made of others, none of which reads a value: not decomposed, to save time.
 _WHOLE = {
     "linear", "matmul", "dropout", "layer_norm", "group_norm", "rms_norm", "conv1d", "conv2d",
     "conv3d", "scaled_dot_product_attention", "chunk", "expand_as", "view_as", "square",
@@ -73,7 +73,7 @@ _WRITES_UNSAID = {
     ),
     "batch_norm_update_stats": (1, 2),
 }  # fmt: skip
-_COLLECTIVES = "c10d"  # whose schemas say of none of their tensors that it is written
+_COLLECTIVES = "c10d"  # their schemas mark no tensor as written
 # Namespaces whose operators do on the CPU what they do on the card.
 _ON_HOST = ("aten", "prims", "torchvision")
 
@@ -109,7 +109,7 @@ class Rule:
 
 
 def rule_of(func: Any) -> Rule:
-    """The rule of an overload."""
+    """Returns the rule of an overload."""
     schema = func._schema
     namespace, _, name = schema.name.partition("::")
     written = [
@@ -155,13 +155,13 @@ def rule_of(func: Any) -> Rule:
 
 
 def _is_view(schema: Any) -> bool:
-    """Whether what is returned shares an argument's storage, and nothing is written."""
+    """Returns whether the results share an argument's storage, and nothing is written."""
     infos = [result.alias_info for result in schema.returns]
     return bool(infos) and all(info is not None and not info.is_write for info in infos)
 
 
 def _is_composite(func: Any) -> bool:
-    """Whether an operator is made of others, and has no kernel of the card beside that."""
+    """Returns whether an operator is made of others, and has no kernel of the card."""
     has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
     keys = torch._C.DispatchKey
     return has_kernel(func.name(), keys.CompositeImplicitAutograd) and not has_kernel(
@@ -182,7 +182,7 @@ def _writes(
 
 
 def tensors(value: Any) -> Iterator[torch.Tensor]:
-    """The tensors in an argument: itself, or those of a list."""
+    """Yields the tensors in an argument: itself, or those of a list."""
     if isinstance(value, torch.Tensor):
         yield value
     elif isinstance(value, (list, tuple)):

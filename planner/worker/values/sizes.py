@@ -1,6 +1,6 @@
 """Sizes that the caller gives to places of the code (--size-at FILE:LINE=N).
 
-In: places and sizes, and operators about to run there. Out: values by which the operator gives that
+In: places and sizes, and operators about to run there. Out: values that make the operator give that
 size. Convention: a place is named by the end of its path and its line.
 """
 
@@ -40,7 +40,7 @@ class FixedSizes:
     def apply(
         self, name: str, args: tuple[Any, ...], reads: AnsweringReads, drawing: Drawing
     ) -> None:
-        """Where a place has a size, the operator's argument is changed so that it gives it.
+        """Changes the operator's argument so that it gives the size of the place, if there is one.
 
         Raises:
             UsageError: the size cannot be had there.

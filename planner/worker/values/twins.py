@@ -1,8 +1,8 @@
-"""Known storages: a storage of the card and the host storage of the same size that stands for it.
+"""Known storages: a storage of the card and a host storage of the same size with its values.
 
-In: tensors of the card. Out: their values as CPU tensors, where they are known. Convention: what
-is known hangs on the storage as an attribute, which torch keeps as long as the storage lives; a
-view of a known storage is the same view of its twin, so aliasing and lifetime need no care.
+In: tensors of the card. Out: their values as CPU tensors, where they are known. Convention: a Twin
+is an attribute of the storage, which torch keeps as long as the storage lives; a view of a known
+storage is the same view of its twin, so aliasing and lifetime need no care.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-# Of one storage. Integers steer (ids, edges, masks). Floats that steer are few and small where the
-# host sends them (boxes, scales), and larger where they are computed (distances of all anchors to
+# Of one storage. Integers decide sizes (ids, edges, masks). Floats that decide are few and small if
+# the host sends them (boxes, scales), and larger if they are computed (distances of all anchors to
 # all boxes); all others are weights and activations, which the host need not compute.
 INTEGER_LIMIT_BYTES = 256 << 20
 FLOAT_LIMIT_BYTES = 64 << 20
@@ -24,12 +24,12 @@ _ATTRIBUTE = "_planner_twin"
 
 @dataclass(slots=True, eq=False)
 class Twin:
-    """What is known of a storage.
+    """The known values of a storage.
 
-    `storage` is None while nothing has been written to it. `assumed` says that drawn numbers took
+    `storage` is None while nothing has been written to it. `assumed`: drawn numbers took
     part. `views` are numbers drawn for a view of a storage that is too large to be drawn as a
-    whole. `centred` says that an unknown content lies around zero, `infinite` that the program
-    has put infinities or NaN into it.
+    whole. `centred`: unknown values are around zero; `infinite`: the program has put infinities
+    or NaN into them.
     """
 
     storage: torch.UntypedStorage | None = None
@@ -41,12 +41,12 @@ class Twin:
 
     @property
     def is_drawn(self) -> bool:
-        """Whether drawn numbers are, or took part in, what is known here."""
+        """Whether the known values are drawn, or computed from drawn numbers."""
         return self.assumed or (self.storage is None and bool(self.views))
 
 
 def is_plain(tensor: Any) -> bool:
-    """Whether this is a tensor on the card with one storage of its own."""
+    """Returns whether `tensor` is a tensor on the card with one storage of its own."""
     return (
         isinstance(tensor, torch.Tensor)
         and tensor.is_cuda
@@ -56,7 +56,7 @@ def is_plain(tensor: Any) -> bool:
 
 
 def is_ordinary(kind: Any) -> bool:
-    """Whether a class of tensors leaves operators to torch.
+    """Returns whether a class of tensors leaves operators to torch.
 
     A subclass without a dispatch of its own (torchvision's images) has the storage of a plain
     tensor.
@@ -68,7 +68,7 @@ _LEFT_TO_TORCH: Any = torch._C._disabled_torch_dispatch_impl
 
 
 def twin_of(tensor: torch.Tensor) -> Twin | None:
-    """What is noted of the tensor's storage."""
+    """Returns the twin of the tensor's storage; None if nothing is noted of it."""
     storage = tensor.untyped_storage()
     found: Twin | None = getattr(storage, _ATTRIBUTE, None)
     if found is None or found.storage is None:
@@ -80,7 +80,7 @@ def twin_of(tensor: torch.Tensor) -> Twin | None:
 
 
 def noted(tensor: torch.Tensor) -> Twin:
-    """The same; an empty note is made where there is none."""
+    """Returns the twin of the tensor's storage; makes an empty one if there is none."""
     found = twin_of(tensor)
     if found is None:
         found = Twin()
@@ -89,19 +89,19 @@ def noted(tensor: torch.Tensor) -> Twin:
 
 
 def is_known(tensor: torch.Tensor) -> bool:
-    """Whether the values of the tensor are there."""
+    """Returns whether the values of the tensor are known."""
     twin = twin_of(tensor)
     return twin is not None and twin.storage is not None and not twin.blank
 
 
 def is_blank(tensor: torch.Tensor) -> bool:
-    """Whether nothing has been written to the tensor's storage yet."""
+    """Returns whether nothing has been written to the tensor's storage yet."""
     twin = twin_of(tensor)
     return twin is not None and twin.blank
 
 
 def value_of(tensor: torch.Tensor) -> torch.Tensor | None:
-    """The values as a view of the host storage; writing to it writes the known values."""
+    """Returns the values as a view of the host storage; writing to it writes the known values."""
     twin = twin_of(tensor)
     if twin is None or twin.blank:
         return None
@@ -111,7 +111,7 @@ def value_of(tensor: torch.Tensor) -> torch.Tensor | None:
 
 
 def view_like(tensor: torch.Tensor, storage: torch.UntypedStorage) -> torch.Tensor:
-    """The view of a host storage that `tensor` is of its own."""
+    """Returns a view of a host storage with the layout that `tensor` has in its own."""
     made = torch.empty(0, dtype=tensor.dtype)
     made.set_(storage, tensor.storage_offset(), tensor.shape, tensor.stride())
     if tensor.is_conj():
@@ -121,12 +121,12 @@ def view_like(tensor: torch.Tensor, storage: torch.UntypedStorage) -> torch.Tens
 
 
 def view_key(tensor: torch.Tensor) -> tuple[Any, ...]:
-    """What tells views of one storage apart."""
+    """Returns a key that differs between views of one storage."""
     return (tensor.dtype, tensor.storage_offset(), tensor.shape, tensor.stride())
 
 
 def forget(tensor: torch.Tensor) -> None:
-    """What the tensor's storage holds is not known any more."""
+    """Forgets the values of the tensor's storage."""
     twin = twin_of(tensor)
     if twin is not None:
         twin.storage, twin.assumed, twin.blank = None, False, False
@@ -135,48 +135,48 @@ def forget(tensor: torch.Tensor) -> None:
 
 
 def note_as_sent(tensor: torch.Tensor) -> None:
-    """Notes of a new tensor that the host sends it numbers which are not kept.
+    """Notes that the host sends a new tensor numbers which are not kept.
 
-    They may be NaN, as marks of what is missing: that they are finite would be a guess.
+    They may contain NaN for missing values, so they do not count as finite.
     """
     if is_plain(tensor) and tensor.is_floating_point():
         noted(tensor).infinite = True
 
 
 def leave_blank(tensor: torch.Tensor) -> None:
-    """Nothing has been written to this new storage yet."""
+    """Notes that nothing has been written to this new storage yet."""
     noted(tensor).blank = True
 
 
 def limit_bytes(dtype: torch.dtype) -> int:
-    """The largest storage whose values are kept."""
+    """Returns the bytes of the largest storage whose values are kept."""
     is_number = dtype.is_floating_point or dtype.is_complex
     return FLOAT_LIMIT_BYTES if is_number else INTEGER_LIMIT_BYTES
 
 
 def is_small(tensor: torch.Tensor) -> bool:
-    """Whether values of this tensor's storage are kept."""
+    """Returns whether values of this tensor's storage are kept."""
     return tensor.untyped_storage().nbytes() <= limit_bytes(tensor.dtype)
 
 
 def is_kept_when_sent(tensor: torch.Tensor) -> bool:
-    """Whether values that the host sends to this tensor are kept."""
+    """Returns whether values that the host sends to this tensor are kept."""
     size_bytes = tensor.numel() * tensor.element_size()
     is_number = tensor.is_floating_point() or tensor.is_complex()
     if not is_number or size_bytes <= SENT_FLOAT_LIMIT_BYTES:
         return True
     if size_bytes > FLOAT_LIMIT_BYTES:
         return False
-    return not bool(torch.isfinite(tensor).all())  # marks of what is missing steer
+    return not bool(torch.isfinite(tensor).all())  # NaN for missing values decides
 
 
 def covers_storage(tensor: torch.Tensor) -> bool:
-    """Whether writing the tensor writes every byte of its storage."""
+    """Returns whether writing the tensor writes every byte of its storage."""
     return tensor.numel() * tensor.element_size() >= tensor.untyped_storage().nbytes()
 
 
 def writable(tensor: torch.Tensor) -> torch.Tensor | None:
-    """The host view to write known values to; None where the rest of the storage is unknown."""
+    """Returns the host view for known values; None if the rest of the storage is unknown."""
     twin = noted(tensor)
     if twin.storage is not None and not twin.blank:
         return view_like(tensor, twin.storage)
@@ -191,7 +191,7 @@ def writable(tensor: torch.Tensor) -> torch.Tensor | None:
 
 
 def learn(tensor: torch.Tensor, value: torch.Tensor, *, assumed: bool) -> None:
-    """From now on `tensor` holds `value`, a CPU tensor of its shape, where it is small enough."""
+    """Stores `value`, a CPU tensor of its shape, as that of `tensor`, if it is small enough."""
     twin = noted(tensor)
     if not is_small(tensor) and not is_known(tensor):
         return
