@@ -156,7 +156,7 @@ def format_bytes(size_bytes: int) -> str:
     """Formats a size with three significant digits and a binary unit: 1.46 GiB, 512 MiB, 8 B."""
     for factor, unit in ((TIB, "TiB"), (GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")):
         value = size_bytes / factor
-        if abs(value) >= 1 - 0.5 / KIB:  # a smaller value rounds to less than 1024 of the next unit
+        if abs(value) >= 1 - 0.5 / KIB:  # also if it rounds to 1024 of the smaller unit
             digits = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
             return f"{value:.{digits}f} {unit}"
     return f"{size_bytes} B"
