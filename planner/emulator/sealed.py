@@ -82,7 +82,7 @@ def opened_seal(folder: Path) -> dict[str, Any]:
 
 
 def sealed_names(document: Mapping[str, Any], key: str) -> tuple[str, ...]:
-    """Returns the list of file names under `key` of an opened document.
+    """Returns the names of files under `key` of an opened document.
 
     Raises:
         DamagedError: there is no such list, or a name in it is not a file of the seal.
