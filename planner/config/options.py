@@ -98,7 +98,7 @@ class CardOptions(TypedDict, total=False):
     reserve: str | int
     """Memory that is kept free, like "5%" or "1GiB"."""
     calibration: bool
-    """Whether past verifications on this card correct its estimate."""
+    """Corrects the estimate by past verifications on this card."""
 
 
 class DataOptions(TypedDict, total=False):
