@@ -24,7 +24,7 @@ from planner.machine.processes import living_processes
 
 ROOT = Path(__file__).resolve().parent.parent
 MARK = "VRAM_PLANNER_BENCHMARK_MARK"
-# Processes that were sent SIGKILL need a moment to go.
+# Killed processes need a moment to end.
 SETTLING_S = 0.2
 
 
@@ -50,7 +50,7 @@ def run_command(
     checkout: Path = ROOT,
     niceness: int = 0,
 ) -> Ended:
-    """Runs `python -m MODULE ARGUMENTS` in a checkout; what it leaves is ended and removed."""
+    """Runs `python -m MODULE ARGUMENTS` in a checkout; ends its processes, removes its files."""
     mark = uuid.uuid4().hex
     with tempfile.TemporaryDirectory(prefix="planner-run-", ignore_cleanup_errors=True) as folder:
         begun = time.monotonic()
@@ -81,9 +81,9 @@ def run_command(
 
 
 def end_on_signals() -> None:
-    """SIGTERM and SIGINT end a benchmark as Ctrl-C does: what it runs is ended, its files go.
+    """Makes SIGTERM and SIGINT end a benchmark as Ctrl-C does: with its processes and files.
 
-    A shell starts a command in the background with SIGINT ignored, so this one is set as well.
+    SIGINT is set too because a shell starts background commands with SIGINT ignored.
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _interrupted)
@@ -96,7 +96,7 @@ def _interrupted(number: int, _frame: object) -> None:
 def _output(
     process: subprocess.Popen[bytes], mark: str, limit_s: float
 ) -> tuple[bytes, bytes, bool]:
-    """stdout, stderr, and whether all its processes had to be ended at the limit."""
+    """Returns stdout, stderr, and whether its processes had to be ended at the limit."""
     try:
         return *process.communicate(timeout=limit_s), False
     except subprocess.TimeoutExpired:
@@ -108,7 +108,7 @@ def _output(
 
 
 def marked_processes(mark: str) -> dict[int, str]:
-    """The command lines of all living processes with the mark in their environment."""
+    """Returns the command lines of all living processes with the mark in their environment."""
     found = {}
     for entry in living_processes():
         folder = Path("/proc", str(entry.pid))
@@ -120,7 +120,7 @@ def marked_processes(mark: str) -> dict[int, str]:
 
 
 def _end_marked(mark: str, tries: int = 20) -> tuple[str, ...]:
-    """Ends the processes with the mark; returns those of the first look."""
+    """Ends the processes with the mark; returns those that were there at first."""
     first = marked_processes(mark)
     left = first
     while left and tries:
@@ -133,7 +133,7 @@ def _end_marked(mark: str, tries: int = 20) -> tuple[str, ...]:
 
 
 def faults(ended: Ended, *, codes: Collection[int], says: str = "") -> tuple[str, ...]:
-    """What is wrong with a run.
+    """Returns the faults of a run.
 
     Args:
         ended: The run.
@@ -157,13 +157,13 @@ def faults(ended: Ended, *, codes: Collection[int], says: str = "") -> tuple[str
 
 
 def _has_traceback(stderr: str) -> bool:
-    """Whether a traceback has a frame of planner's own files."""
+    """Returns whether a traceback has a frame of planner's own files."""
     begun = stderr.find("Traceback (most recent call last)")
     return begun >= 0 and bool(re.search(r'File "[^"]*/planner/(?!tests)', stderr[begun:]))
 
 
 def _json_trouble(ended: Ended) -> str:
-    """How the stdout of an answer in JSON is not strict JSON; empty if it is, or need not be."""
+    """Returns why stdout is not strict JSON; empty if it is, or if it need not be."""
     if ended.timed_out or ended.code not in (0, 3, 4):
         return ""
     if not ended.stdout.strip():

@@ -39,7 +39,7 @@ REQUIREMENTS = {
 
 
 def interpreter(versions: str) -> Path:
-    """The interpreter of an environment with these versions and this checkout installed.
+    """Returns the interpreter of an environment with these versions and this checkout.
 
     A complete environment is used as it is; one that was interrupted is completed.
 
@@ -63,7 +63,7 @@ def interpreter(versions: str) -> Path:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """The lines of JSON that a worker left, and in words how it ended."""
+    """The lines of JSON that a worker wrote, and in words how it ended."""
 
     lines: tuple[str, ...]
     trouble: str
@@ -82,5 +82,5 @@ def worker(python: Path, module: str, asked: str) -> Ended:
 
 
 def _run(*command: str) -> None:
-    """Run a command with its output on stderr: stdout is the report's."""
+    """Runs a command with its output on stderr: stdout is only for the report."""
     subprocess.run(command, check=True, stdout=sys.stderr)

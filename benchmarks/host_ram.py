@@ -4,8 +4,8 @@
 
 Each setting is a process of its own that holds a batch and lets its workers fill every queue. Its
 memory and that of its workers is read from /proc, shared pages once (Pss), and files in /dev/shm by
-the blocks they have. What the process holds before its first batch is measured in another one that
-imports the same. Exit code 1 when a setting is beyond the tolerance.
+their blocks. The memory before the first batch is measured in another process that imports the
+same. Exit code 1 when a setting is beyond the tolerance.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SETTINGS = (
 )
 TOLERANCE = 0.10
 _SETTLED_S = 2.0
-_IDLE_CPU_S = 0.05  # in that time: every queue is full
+_IDLE_CPU_S = 0.05  # less CPU time than this means that every queue is full
 _LONGEST_S = 240.0
 _BLOCK_BYTES = 512  # of st_blocks, whatever the file system
 
@@ -75,7 +75,7 @@ def main() -> int:
 
 
 def measured(batch_size: int, loader: Loader | None) -> dict[str, Any]:
-    """What a job in a process of its own reports; None: one that has loaded no batch yet."""
+    """Runs a job in its own process, returns its report; None: a job that loads no batch."""
     setting = (
         {"workers": None, "prefetch": 2}
         if loader is None
@@ -116,12 +116,12 @@ def job(batch_size: int, workers: int | None, prefetch: int) -> dict[str, Any]:
 
 
 def collect(_worker: int) -> None:
-    """A full collection, as each worker has in a long epoch: it writes to every Python object."""
+    """Runs a full collection, as in a long epoch of a worker: it writes to every Python object."""
     gc.collect()
 
 
 def private_bytes(pids: Sequence[int]) -> list[int]:
-    """What each process holds, shared pages in parts; without what lies in /dev/shm."""
+    """Returns the memory of each process, shared pages in parts, without /dev/shm."""
     found = []
     for pid in pids:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
@@ -131,7 +131,7 @@ def private_bytes(pids: Sequence[int]) -> list[int]:
 
 
 def shm_bytes(pids: Sequence[int]) -> int:
-    """Blocks of all files in /dev/shm that the processes have open, each once."""
+    """Counts the bytes of all files in /dev/shm that the processes have open, each once."""
     device = os.stat("/dev/shm").st_dev
     blocks = {}
     for pid in pids:
@@ -146,7 +146,7 @@ def shm_bytes(pids: Sequence[int]) -> int:
 
 
 def settle(pids: Sequence[int]) -> None:
-    """Waits until no process works any more: the workers wait for room in their queues."""
+    """Waits until no process works any more: then the workers wait for room in their queues."""
     began, before = time.monotonic(), cpu_s(pids)
     while time.monotonic() - began < _LONGEST_S:
         time.sleep(_SETTLED_S)

@@ -4,8 +4,8 @@
 
 Each round times items and their collation in this process, as `measure_data` does, then lets the
 loader run with each number of workers; the main process only iterates, for there is no GPU. Other
-processes of a shared machine take cores: how many, /proc/stat tells for each window, and the model
-is given what they leave. Exit code 1 when the median of a setting is beyond the tolerance.
+processes of a shared machine take cores: /proc/stat shows how many in each window, and the model
+gets the rest. Exit code 1 when the median of a setting is beyond the tolerance.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ WORKERS = (1, 2, 4)
 BATCHES = 8  # of a window, whole turns of all workers
 TOLERANCE = 0.20
 ITEM_S = 1.0  # of timing items
-WIDTH, HEIGHT, QUALITY = 500, 375, 90  # the usual size of a picture of ImageNet, and near 118 kB
+WIDTH, HEIGHT, QUALITY = 500, 375, 90  # the usual size of an ImageNet picture: about 118 kB
 CROP = 224
 _MEAN = np.array((0.485, 0.456, 0.406), dtype=np.float32).reshape(3, 1, 1)
 _DEVIATION = np.array((0.229, 0.224, 0.225), dtype=np.float32).reshape(3, 1, 1)
 
 
 class Pictures(Dataset[tuple[torch.Tensor, int]]):
-    """JPEG files, each decoded, cropped at random, flipped and normalised when it is asked for.
+    """JPEG files; each is decoded, cropped at random, flipped and normalised at its request.
 
     An item is a float32 tensor of 3 x 224 x 224 and a label.
     """
@@ -79,7 +79,7 @@ class Pictures(Dataset[tuple[torch.Tensor, int]]):
 
 
 def write_pictures(folder: Path, count: int = 64) -> tuple[Path, ...]:
-    """JPEG files of noise over a smooth ground, which compress like photographs."""
+    """Writes JPEG files of noise over a smooth ground, which compress like photographs."""
     draw = np.random.default_rng(1)
     paths = []
     for number in range(count):
@@ -94,7 +94,7 @@ def write_pictures(folder: Path, count: int = 64) -> tuple[Path, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """Some batches of a running loader. `left_cores` are those that other processes left to us."""
+    """Some batches of a running loader. `left_cores`: cores that other processes left free."""
 
     samples_per_s: float
     left_cores: float
@@ -132,7 +132,7 @@ def main() -> int:
 
 
 def measure_item(pictures: Pictures) -> tuple[DataItem, float]:
-    """What an item costs, on the reference core, and how fast this core is against that."""
+    """Measures the cost of an item on the reference core, and this core's speed relative to it."""
     source = ModelSource(build_model=torch.nn.Identity, build_dataset=lambda: pictures)
     cost = measure_data(source, ITEM_S)
     assert cost.item_bytes is not None
@@ -158,7 +158,7 @@ def measure_item(pictures: Pictures) -> tuple[DataItem, float]:
 def predict(
     item: DataItem, speed: float, batch_size: int, workers: int, window: Window
 ) -> InputTimes:
-    """The model, for the cores that the window had."""
+    """Predicts the times with the model, for the free cores of the window."""
     host = HostBudget(
         requested="this machine",
         cores=window.left_cores,
@@ -175,7 +175,7 @@ def predict(
 
 
 def measure_loader(pictures: Pictures, batch_size: int, workers: int) -> Window:
-    """Batches once the queue is as it stays: the main process takes each as it comes."""
+    """Measures batches in the steady state; the main process takes each as it comes."""
     loader = DataLoader(pictures, batch_size, num_workers=workers)
     running: Any = iter(loader)
     for _ in range(3 * workers):
@@ -193,12 +193,12 @@ def measure_loader(pictures: Pictures, batch_size: int, workers: int) -> Window:
 
 
 def cpu_s(pids: Sequence[int]) -> float:
-    """CPU seconds of processes so far, by the clock that Linux keeps for each."""
+    """Returns the CPU seconds of processes so far, by the clock that Linux keeps for each."""
     return sum(time.clock_gettime(~pid << 3 | 2) for pid in pids)  # CPUCLOCK_SCHED of the process
 
 
 def machine_busy_s() -> float:
-    """CPU seconds of everything on this machine, and what its host took from it."""
+    """Returns the CPU seconds of this whole machine, with those that its own host took."""
     user, nice, system, _idle, _wait, irq, softirq, steal = (
         int(word) for word in Path("/proc/stat").read_text().split()[1:9]
     )

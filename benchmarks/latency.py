@@ -2,7 +2,7 @@
 
     python -m benchmarks.latency [--rounds 5]
 
-The commands take turns, so that a drift of the machine's speed meets all of them; the ratio is
+The commands take turns, so that a drift of the machine's speed affects all of them; the ratio is
 between medians. The emulated device must be built already (the first estimate builds it).
 Also: time and memory with batch 8 against 8192, llama-70B with activation checkpointing, and how
 long a replay of llama-8B takes for one batch.
@@ -57,7 +57,7 @@ REPLAY_SECONDS = 0.5
 
 
 def main() -> int:
-    """Prints the figures; exit code 1 when one is beyond its limit."""
+    """Prints the figures; exit code 1 if one is beyond its limit."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
@@ -70,7 +70,7 @@ def main() -> int:
 
 
 def ratios(rounds: int) -> bool:
-    """Commands against `import torch`."""
+    """Compares the commands with `import torch`."""
     times: dict[str, list[float]] = {name: [] for name in COMMANDS}
     for _ in range(rounds):
         for name, (command, _limit) in COMMANDS.items():
@@ -87,7 +87,7 @@ def ratios(rounds: int) -> bool:
 
 
 def batch_independence(rounds: int) -> bool:
-    """Batch 8192 against batch 8: medians of wall time and of the largest process's memory."""
+    """Compares batch 8192 with batch 8: medians of wall time and of the memory of all processes."""
     small, large = [], []
     for _ in range(rounds):
         small.append(watched([*ONE_STEP, "8"]))
@@ -106,7 +106,7 @@ def batch_independence(rounds: int) -> bool:
 
 
 def large_model() -> bool:
-    """llama-70B, sequence 4096, activation checkpointing."""
+    """Measures llama-70B, sequence 4096, with activation checkpointing."""
     seconds, memory_bytes = watched(LLAMA_70B)
     within = seconds <= LLAMA_SECONDS and memory_bytes <= LLAMA_BYTES
     print(
@@ -117,7 +117,7 @@ def large_model() -> bool:
 
 
 def replay_of_llama() -> bool:
-    """llama-8B, sequence 4096, bf16: from its recorded requests to the peaks at another batch."""
+    """Times llama-8B (sequence 4096, bf16) from recorded requests to peaks at another batch."""
     torch = find_torch()
     cards = ProfileFactory(torch=torch, device=emulated_device(torch))
     (budget,) = memory_budgets(["h100"], hardware_db=None, gpu_memory=None, reserve=0)
@@ -149,7 +149,7 @@ def replay_of_llama() -> bool:
 
 
 def run(command: list[str]) -> float:
-    """Wall time in seconds."""
+    """Runs the command; returns its wall time in seconds."""
     started = time.perf_counter()
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     elapsed = time.perf_counter() - started
@@ -158,7 +158,7 @@ def run(command: list[str]) -> float:
 
 
 def watched(command: list[str]) -> tuple[float, float]:
-    """Wall time in seconds, and the most bytes that the process and all below it held."""
+    """Returns wall time in seconds, and the most bytes of the process and all below it."""
     started = time.perf_counter()
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     peak = 0
@@ -172,13 +172,13 @@ def watched(command: list[str]) -> tuple[float, float]:
 
 
 def check(command: list[str], code: int, errors: str) -> None:
-    """Ends the benchmark when a command failed; 3 (does not fit) is an answer."""
+    """Ends the benchmark if a command failed; exit code 3 (does not fit) is an answer."""
     if code not in (0, 3):
         sys.exit(f"{' '.join(command)} failed:\n{errors}")
 
 
 def tree_bytes(pid: int) -> int:
-    """Proportional memory (PSS) of a process and all below it; what is shared counts once."""
+    """Returns the PSS of a process and all below it; shared pages count once."""
     total = 0
     try:
         rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()

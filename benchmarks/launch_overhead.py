@@ -2,10 +2,10 @@
 
     python -m benchmarks.launch_overhead [--repeats 5]
 
-On the emulated card kernels take no time, so that a step takes what the CPU takes to ask for them.
-Each model is run with few and with many steps in processes of their own; the difference of the
-fastest runs, over the steps and the operators of a step, is printed. The driver's own part of a
-launch, which the emulated one does not have, comes on top: about 2 us
+On the emulated card kernels take no time, so that a step takes only the CPU time to launch them.
+Each model is run with few and with many steps in processes of their own. Printed is the difference
+of the fastest runs, divided by the steps and by the operators of a step. A real driver's part of a
+launch, which the emulated one lacks, is not included: about 2 us
 (https://developer.nvidia.com/blog/cuda-graphs).
 """
 
@@ -31,7 +31,7 @@ FEW, MANY = 3, 23
 
 
 def main() -> int:
-    """Measure and print."""
+    """Measures and prints."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.launch_overhead", description=__doc__.splitlines()[0]
     )

@@ -3,8 +3,8 @@
     python -m benchmarks.libraries [--here] [NAME ...]
 
 The jobs run in one environment with all of these libraries, made once in the user's cache folder;
-with --here in this interpreter, where a job whose library is missing is left out. Each figure is
-one that a job decides by its shapes alone. Exit code 1 when one is beyond the tolerance.
+with --here in this interpreter, where a job whose library is missing is left out. Each figure
+depends only on the shapes of a job. Exit code 1 when one is beyond the tolerance.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from planner.units import MIB
 
 JOBS = Path(__file__).parent / "library_jobs"
 TOLERANCE = 0.01
-_LAYERS, _WIDTH, _RANK = 8, 1024, 16  # of the jobs
+_LAYERS, _WIDTH, _RANK = 8, 1024, 16  # sizes of the jobs
 _WEIGHTS = _LAYERS * _WIDTH * _WIDTH
 _BIASES = _LAYERS * _WIDTH
 # Below these sizes the libraries keep a tensor's state in float32 (bitsandbytes' min_8bit_size,
@@ -46,13 +46,13 @@ class Case:
 
 
 def _adam(code_bits: int, block: int, map_entries: int) -> int:
-    """Two states of packed codes with a float32 scale for each block; a map for each tensor."""
+    """Computes two states: packed codes, a float32 scale for each block, a map for each tensor."""
     for_one = _WEIGHTS * code_bits // 8 + 4 * _WEIGHTS // block
     return 2 * (for_one + 4 * map_entries * _LAYERS) + _SMALL_STATE_BYTES
 
 
 def _nf4() -> int:
-    """Half a byte a weight; 8-bit scales of 64, float32 scales of 256 of these; maps; an offset."""
+    """Computes half a byte a weight, 8-bit scales of 64, float32 scales of 256 of these, maps."""
     scales = _WEIGHTS // 64
     return _WEIGHTS // 2 + scales + 4 * scales // 256 + _LAYERS * (4 * 16 + 4 * 256 + 4)
 
@@ -172,12 +172,12 @@ CASES = (
 
 
 def missing(case: Case) -> str:
-    """The packages of a case that this interpreter has not, as text."""
+    """Returns the packages of a case that this interpreter lacks, as text."""
     return ", ".join(name for name in case.needs if importlib.util.find_spec(name) is None)
 
 
 def measured_bytes(case: Case, python: str = sys.executable) -> int:
-    """The product's figure of a case.
+    """Returns planner's figure for a case.
 
     Raises:
         RuntimeError: the estimate failed; the error is in it.
@@ -202,7 +202,7 @@ def _figure(name: str, card: dict[str, Any]) -> int:
 
 
 def main() -> int:
-    """Prints a line for each case; exit code 1 when one is beyond the tolerance."""
+    """Prints a line for each case; exit code 1 if one is beyond the tolerance."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--here", action="store_true", help="use this interpreter's packages")
     parser.add_argument("names", nargs="*", metavar="NAME", help="only cases with this in the name")

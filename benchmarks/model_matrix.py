@@ -85,7 +85,7 @@ def main() -> int:
 def model_rows(
     model: str, budgets: tuple[MemoryBudget, ...], steps: Sequence[StepConfig], search: bool
 ) -> Iterator[Row]:
-    """The cases of one model, all served by one child."""
+    """Yields the cases of one model; one child serves them all."""
     file, _, name = model.partition(":")
     target = parse_target(f"{MODELS / file}.py" + (f":{name}" if name else ""))
     torch = find_torch()
@@ -118,7 +118,7 @@ def model_rows(
 
 
 def case(run: DeviceMemorySearch, search: bool) -> Row:
-    """One card, precision and mode: what planner answers."""
+    """Returns planner's answer for one card, precision and mode."""
     try:
         answer = run.answer(search)
     except PlannerError as error:
@@ -135,7 +135,7 @@ def case(run: DeviceMemorySearch, search: bool) -> Row:
 
 
 def bisected(run: DeviceMemorySearch) -> int:
-    """The largest batch by runs on the full card: doubling until one fails, then halving."""
+    """Finds the largest batch by runs on the full card: doubles until one fails, then bisects."""
 
     @cache
     def fits(batch_size: int) -> bool:
@@ -159,7 +159,7 @@ def bisected(run: DeviceMemorySearch) -> int:
     while fits(high):
         low, high = high, 2 * high
     answer = bisect(low, high)
-    # Reserved memory is not monotone: what is below the answer has to fit as well.
+    # Reserved memory is not monotone: batches below the answer must fit as well.
     while pits := [value for value in below(answer) if value > 0 and not fits(value)]:
         answer = bisect(0, min(pits))
     return answer

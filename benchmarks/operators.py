@@ -42,7 +42,7 @@ class Row:
 
     @property
     def flops(self) -> int:
-        """Two for each multiply-add."""
+        """Returns the FLOPs, two for each multiply-add."""
         return 2 * self.batch * self.m * self.n * self.k
 
 
@@ -105,7 +105,7 @@ def lines(rows: Iterable[Row]) -> tuple[Line, ...]:
 
 
 def _record(row: Row) -> OperatorRecord:
-    """A linear layer without a bias is one product; its weight is shared by all rows of m."""
+    """Returns the record of the product; a linear layer shares its weight over all rows of m."""
     batch = () if row.operator == "linear" else (row.batch,)
     shapes = ((*batch, row.m, row.k), (*batch, row.k, row.n), (*batch, row.m, row.n))
     left, right, result = (TensorShape(shape=shape, dtype="float32") for shape in shapes)
@@ -123,7 +123,7 @@ def _record(row: Row) -> OperatorRecord:
 
 
 def main() -> int:
-    """Print the table."""
+    """Prints the table."""
     print("| operator | card | products | rate given | rate measured | predicted / measured |")
     print("|---|---|---|---|---|---|")
     for line in lines(read_rows()):

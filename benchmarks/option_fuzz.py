@@ -3,11 +3,11 @@
     python -m benchmarks.option_fuzz [--count 300] [--seed 1] [--first 0] [--minutes 60] [--cards]
                                      [--checkout DIR]
 
-Each combination is drawn from the seed and its number alone, so that one can be repeated. Checked:
-the exit code that its values call for, no traceback of planner, strict JSON, an empty stdout with
+Each combination depends only on the seed and its number, so that one can be repeated. Checked: the
+exit code that is right for its values, no traceback of planner, strict JSON, an empty stdout with
 an error, no process and no temporary file left, an answer in the time. `--cards` runs estimates of
-mlp, resnet50 and gpt2 on each card in the place of the random ones. What the time does not reach is
-counted. Exit code 1 when a run was wrong or was not reached.
+mlp, resnet50 and gpt2 on each card instead of the random ones. Runs that the time does not reach
+are counted. Exit code 1 when a run was wrong or was not reached.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LIMIT_S = 300.0
 CARD_MODELS = ("mlp", "resnet50", "gpt2")
 MODELS = tuple(sorted(path.stem for path in (ROOT / "models").glob("*.py")))
 CARDS = tuple(sorted(path.stem for path in (ROOT / "hardware_db" / "gpus").glob("*.yaml")))
-# Those of others are listed, and cannot be emulated: to ask for one is wrong usage.
+# Cards of other vendors are listed but cannot be emulated: a request for one is wrong usage.
 EMULATED = frozenset(
     card
     for card in CARDS
@@ -62,7 +62,7 @@ class Drawn:
 
 
 def _values(right: str, wrong: str = "", either: str = "") -> tuple[tuple[str, Verdict], ...]:
-    """The values of an option, split by "|"; an empty value is a flag alone."""
+    """Returns the values of an option, split by "|"; an empty value is a flag alone."""
     return (
         *((value, Verdict.RIGHT) for value in right.split("|")),
         *((value, Verdict.WRONG) for value in wrong.split("|") if wrong),
@@ -124,7 +124,7 @@ _SHARES = {"estimate": 5, "curve": 2, "compare": 2, "inspect": 2, "verify": 2}
 
 
 def drawn(seed: int, number: int) -> Drawn:
-    """The command of a number."""
+    """Draws the command with this number."""
     dice = random.Random(f"{seed}-{number}")
     command = dice.choices(list(_SHARES), list(_SHARES.values()))[0]
     arguments, verdicts = [command, f"models/{dice.choice(MODELS)}.py"], [Verdict.RIGHT]
@@ -133,7 +133,7 @@ def drawn(seed: int, number: int) -> Drawn:
     cards = dice.sample(CARDS, count)
     for card in cards:
         arguments += [flag, card]
-    # compare names a card that cannot be emulated beside the others; alone it is wrong usage.
+    # compare lists a card that cannot be emulated with the others; alone it is wrong usage.
     answered = [card in EMULATED for card in cards]
     enough = any(answered) if command == "compare" else all(answered)
     verdicts.append(Verdict.RIGHT if enough else Verdict.WRONG)
@@ -150,7 +150,7 @@ def drawn(seed: int, number: int) -> Drawn:
 
 
 def _value(dice: random.Random, values: tuple[tuple[str, Verdict], ...]) -> tuple[str, Verdict]:
-    """A value; a wrong one less often, so that most commands run."""
+    """Draws a value, a wrong one less often, so that most commands run."""
     weights = [0.15 if verdict is Verdict.WRONG else 1.0 for _, verdict in values]
     return dice.choices(values, weights)[0]
 

@@ -44,18 +44,18 @@ class Program:
         self._last = 0
 
     def allocate(self, size_bytes: int) -> int:
-        """Asks for memory."""
+        """Requests memory."""
         self._last += 1
         self.requests.append(Request(EventKind.ALLOC, self._last, size_bytes))
         return self._last
 
     def free(self, *blocks: int) -> None:
-        """Lets go of it."""
+        """Frees memory."""
         self.requests.extend(Request(EventKind.FREE, block) for block in blocks)
 
 
 def training(batch_size: int, steps: int) -> list[Request]:
-    """What `steps` training steps ask for; the optimizer's state is born in the first."""
+    """Returns the requests of `steps` training steps; the first makes the optimizer's state."""
     program = Program()
     tokens = batch_size * SEQUENCE * BYTES
     layer = [HIDDEN * HIDDEN, HIDDEN * KEY_VALUE, HIDDEN * KEY_VALUE, HIDDEN * HIDDEN, HIDDEN,
@@ -63,7 +63,7 @@ def training(batch_size: int, steps: int) -> list[Request]:
     sizes = [size * BYTES for size in [VOCABULARY * HIDDEN, *layer * LAYERS, HIDDEN]]
     for size in sizes:
         program.allocate(size)
-    # Widths of what a layer makes in forward, and whether backward needs it.
+    # Widths of the tensors that a layer makes in forward, and whether backward needs them.
     made = [(HIDDEN, True), (HIDDEN, False), (1, True), (HIDDEN, True), (HIDDEN, True),
             (KEY_VALUE, True), (KEY_VALUE, True), (HIDDEN, False), (HIDDEN, True),
             (KEY_VALUE, True), (HIDDEN, True), (32, True), (HIDDEN, False), (HIDDEN, True),

@@ -3,10 +3,10 @@
     python -m benchmarks.replay_exact [--models mlp,llama:llama_1b] [--batches 2,8,33]
                                       [--gpu a100] [--csv FILE]
 
-What a training step asks for (AdamW; fp32 and amp-bf16) is recorded once, under torch's defaults.
-The replay then tells the peaks under each allocator setting, and a direct run tells what PyTorch's
-own allocator needs under that setting. One row per case: the peaks of the direct run, and by how
-many bytes those of the replay differ. Exit code 1 when one differs or a run does not complete.
+The requests of a training step (AdamW; fp32, amp-bf16) are recorded once, under torch's defaults.
+The replay then predicts the peaks under each allocator setting, and a direct run measures them with
+PyTorch's own allocator under that setting. One row per case: the peaks of the direct run, and the
+difference of the replay in bytes. Exit code 1 if one differs or a run does not complete.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from planner.wire.trace import Outcome, StepTrace
 
 MODELS = Path(__file__).resolve().parent.parent / "models"
 PRECISIONS = (Precision.FP32, Precision.AMP_BF16)
-# Cached segments go back early only where the process may not take the whole card.
+# Cached segments are freed early only if the process may not take the whole card.
 _FRACTION = 0.9
 COLLECTING = f"garbage_collection_threshold:0.6,per_process_memory_fraction:{_FRACTION}"
-# What the process may take then, measured by the peak under torch's defaults: the collection
-# begins at 0.6 of it, which is below that peak.
+# The memory limit of the process then, as a multiple of the peak under torch's defaults: the
+# collection begins at 0.6 of it, which is below that peak.
 _ROOM = 1.25
 SETTINGS = (
     "",
@@ -60,7 +60,7 @@ Row = dict[str, object]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """What one step asks for, and the peak reserved under torch's defaults."""
+    """The requests of one step, and the peak reserved under torch's defaults."""
 
     config: StepConfig
     requests: list[Request]
@@ -76,13 +76,13 @@ class Bench:
     budget: MemoryBudget
 
     def total_memory_bytes(self, alloc_conf: str, peak_reserved_bytes: int) -> int:
-        """The card's memory; where the setting looks at a share of it, little more than needed."""
+        """Returns the card's memory: little more than needed if the setting uses a share of it."""
         if alloc_conf == COLLECTING:
             return int(peak_reserved_bytes * _ROOM / _FRACTION)
         return self.budget.usable_memory_bytes
 
     def profile(self, total_memory_bytes: int) -> str:
-        """The card with so much memory to show, and no end to what it gives."""
+        """Returns the card that shows this memory, without a limit for allocations."""
         return device_profile(
             self.budget.card,
             torch=self.torch,
@@ -92,7 +92,7 @@ class Bench:
         )
 
     def runner(self, target: Target) -> Runner:
-        """A child for all runs of a target; torch's defaults where a run says nothing else."""
+        """Returns a Runner for all runs of a target; torch's defaults apply without a setting."""
         return Runner(
             target,
             device=self.device,
@@ -135,7 +135,7 @@ def main() -> int:
 
 
 def known_settings(torch_version: str) -> list[str]:
-    """Those of SETTINGS that this version of torch has."""
+    """Returns the members of SETTINGS that this version of torch has."""
     known = []
     for alloc_conf in SETTINGS:
         try:
@@ -150,7 +150,7 @@ def known_settings(torch_version: str) -> list[str]:
 def model_rows(
     model: str, bench: Bench, batches: Sequence[int], settings: Sequence[str]
 ) -> Iterator[Row]:
-    """The cases of one model, all served by one child."""
+    """Yields the cases of one model; one child serves them all."""
     file, _, name = model.partition(":")
     target = parse_target(f"{MODELS / file}.py" + (f":{name}" if name else ""))
     with bench.runner(target) as runner:
@@ -168,7 +168,7 @@ def model_rows(
 
 
 def recorded(runner: Runner, bench: Bench, config: StepConfig) -> Recorded:
-    """One run under torch's defaults, with every request to the allocator."""
+    """Runs once under torch's defaults and records every request to the allocator."""
     profile = bench.profile(bench.budget.usable_memory_bytes)
     trace, allocations = runner.record(profile, config)
     if allocations is None or trace.outcome is not Outcome.COMPLETED:
@@ -181,7 +181,7 @@ def recorded(runner: Runner, bench: Bench, config: StepConfig) -> Recorded:
 
 
 def compared(runner: Runner, bench: Bench, alloc_conf: str, case: Recorded) -> Row:
-    """The direct run under a setting, and the replay of what was recorded without it."""
+    """Compares the direct run under a setting with the replay of the requests under defaults."""
     total = bench.total_memory_bytes(alloc_conf, case.peak_reserved_bytes)
     began = time.perf_counter()
     config = replace(case.config, alloc_conf=alloc_conf or None)
@@ -208,7 +208,7 @@ def compared(runner: Runner, bench: Bench, alloc_conf: str, case: Recorded) -> R
 
 
 def peaks(figures: StepTrace | ReplayResult) -> tuple[int, int, int]:
-    """In the order of PEAKS."""
+    """Returns the peaks in the order of PEAKS."""
     return (
         figures.peak_allocated_bytes,
         figures.peak_active_bytes,
@@ -217,12 +217,12 @@ def peaks(figures: StepTrace | ReplayResult) -> tuple[int, int, int]:
 
 
 def exact(row: Row) -> bool:
-    """Whether the run completed, with the peaks that the replay told."""
+    """Returns whether the run completed with the peaks of the replay."""
     return row["outcome"] == Outcome.COMPLETED.value and not any(row[name] for name in DIFFERENCES)
 
 
 def write(path: Path, rows: Sequence[Row]) -> None:
-    """The rows as CSV."""
+    """Writes the rows as CSV."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, FIELDS)
         writer.writeheader()

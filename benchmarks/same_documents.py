@@ -3,10 +3,9 @@
     python -m benchmarks.same_documents --before DIR [--after DIR] [--only WORD] [--text]
 
 Run it after a change that must move no figure. Each command runs with --json in both checkouts, by
-the interpreter that runs this; the documents are compared key by key (but for measured seconds),
-and the exit codes. With
-`--text` the reports for people are compared as well, letter by letter. Where a path of the checkout
-is in an answer, it is left out. Exit code 1 when anything differs.
+the interpreter that runs this. Exit codes are compared, and the documents key by key (except
+measured seconds). With `--text` the reports for people are compared as well, letter by letter.
+Paths of the checkout in an answer are left out. Exit code 1 when anything differs.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from typing import Any
 from benchmarks.command import ROOT, Ended, end_on_signals, run_command
 
 LIMIT_S = 600.0
-_MEASURED = frozenset({"seconds"})  # how long a probe of verify took: never the same twice
+_MEASURED = frozenset({"seconds"})  # the time of a probe of verify, which always differs
 _EXPANDABLE = "--alloc-conf expandable_segments:True"
 COMMANDS = (
     "estimate models/resnet50.py --gpu a100",
@@ -86,7 +85,7 @@ def _differences(
 
 
 def different_keys(one: Any, two: Any, path: str = "") -> Iterator[str]:
-    """Where two documents differ, as KEY.KEY[3]: BEFORE became AFTER."""
+    """Yields the differences of two documents, as KEY.KEY[3]: BEFORE became AFTER."""
     if isinstance(one, dict) and isinstance(two, dict):
         for key in [*one, *(key for key in two if key not in one)]:
             if key in _MEASURED:

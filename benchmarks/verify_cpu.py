@@ -45,7 +45,7 @@ def main() -> int:
 
 
 def is_near(predicted: int | None, measured: int | None) -> bool:
-    """Whether a prediction is as near as the limits above say."""
+    """Returns whether a prediction is within the limits above."""
     if predicted is None or not measured:
         return False
     return -MOST_BELOW <= predicted / measured - 1 <= MOST_ABOVE

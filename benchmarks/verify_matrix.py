@@ -54,7 +54,7 @@ def main() -> int:
 
 
 def models() -> list[Path]:
-    """The files in models/."""
+    """Returns the files in models/."""
     return sorted((ROOT / "models").glob("*.py"))
 
 

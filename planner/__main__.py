@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def main() -> None:
-    """Runs the command line with the words of this process and ends it with the exit code."""
+    """Runs the command line with this process's arguments; ends the process with the exit code."""
     from planner.cli.process import end_in_order, open_missing_streams
     from planner.cli.root import root
 

@@ -1,18 +1,18 @@
-"""The one error tree. Every message says what was asked, what was found and what to do.
+"""The one error tree. Every message names the request, the finding and the next step.
 
     PlannerError                      exit code 1
     |- UsageError                     2   the request itself: an option, a value, a name
     |  |- UnknownGpuError             2   no such card; near names are in the message
     |  |- UnknownCpuError             2   no such processor; likewise
     |  |- UnknownHostError            2   no such host; likewise
-    |  `- WrongTargetError            2   a target that cannot be meant; also a TargetError
+    |  `- WrongTargetError            2   a target that cannot be a model; also a TargetError
     |- HardwareDatabaseError          1   a YAML record that cannot be used; names file and key
     |- TargetError                    1   no model, several models, a name that is not there
     |- ModelError                     1   the user's own code raised; carries the user's frames
     |  `- LibraryError                1   a compiled library of a package cannot be loaded
     |- UnsupportedPlatformError       1   no CUDA build of torch, no compiler, not Linux x86-64
     |- BuildError                     1   the emulated device could not be built or cached
-    |- OutputError                  1   what was found could not be written to a file or to stdout
+    |- OutputError                  1   a result could not be written to a file or to stdout
     |- DocumentError                  1   a saved result cannot be read: damaged, of another program
     |- HistoryError                   1   the store of verifications cannot be read or written
     `- ChildError                     1   the child process failed: killed, aborted, garbled
@@ -57,7 +57,7 @@ class TargetError(PlannerError):
 
 
 class WrongTargetError(UsageError, TargetError):
-    """A target that cannot be one, seen before anything was started: no file, a folder, weights."""
+    """A target that cannot be a model, found before the start: no file, a folder, weights."""
 
 
 class ModelError(PlannerError):
@@ -89,7 +89,7 @@ class HistoryError(PlannerError):
 
 
 class OutputError(PlannerError):
-    """A result could not be written to the file or stream that was asked for."""
+    """A result could not be written to the requested file or stream."""
 
 
 class ChildError(PlannerError):

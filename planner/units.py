@@ -1,6 +1,6 @@
-"""Sizes, counts and durations in and out of text: the only place that converts or formats them.
+"""Parses and formats sizes, counts and durations: the only module that does so.
 
-Inside the planner a size is an int in bytes, a duration a float in seconds. GiB = 2**30; "GB" and
+Inside the planner a size is an int in bytes, a duration a float in seconds. GiB = 2**30. "GB" and
 "G" in user input mean GiB as PyTorch and nvidia-smi use them, because a card sold as 24 GB has
 24 GiB.
 """
@@ -20,22 +20,22 @@ TIB = 1 << 40
 _FACTORS = {"": 1, "k": KIB, "m": MIB, "g": GIB, "t": TIB, "p": 1 << 50, "e": 1 << 60}
 _NUMBER = r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
 _SIZE = re.compile(rf"\s*{_NUMBER}\s*([kmgtpe]?)(?:i?b)?\s*", re.IGNORECASE | re.ASCII)
-_LARGEST_BYTES = 1 << 60  # beyond any memory, and still exact in every number that holds a size
+_LARGEST_BYTES = 1 << 60  # more than any memory; each number that holds a size has it exactly
 
 _SECONDS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
 _DURATION = re.compile(rf"\s*{_NUMBER}\s*(s|m|min|h)?\s*", re.IGNORECASE | re.ASCII)
-_LONGEST_S = 30 * 24 * 3600  # a month; far below what the clocks of threads can wait
+_LONGEST_S = 30 * 24 * 3600  # a month; far below the longest wait that threads allow
 
 SECONDS_PER_HOUR = 3600
 JOULES_PER_KWH = 3_600_000
 
 _COUNT_FACTORS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}
 _COUNT = re.compile(rf"\s*{_NUMBER}\s*([kmb]?)\s*", re.IGNORECASE | re.ASCII)
-_LARGEST_DATASET = 10**15  # samples; beyond any dataset, and still exact in a float
+_LARGEST_DATASET = 10**15  # samples; more than any dataset, and still exact in a float
 
 
 def parse_bytes(text: str) -> int:
-    """Bytes of "24GiB", "500M", "1.5 GB" or "1048576".
+    """Returns the bytes of "24GiB", "500M", "1.5 GB" or "1048576".
 
     Raises:
         UsageError: the text is not a size.
@@ -47,10 +47,10 @@ def parse_bytes(text: str) -> int:
 
 
 def parse_memory(value: str | int, name: str, most_bytes: int = _LARGEST_BYTES) -> int:
-    """Bytes of a memory that is called `name`: a size as text, or a whole number of bytes.
+    """Returns the bytes of the memory `name`, given as a size in text or as a number of bytes.
 
     Raises:
-        UsageError: neither, nothing, or more than `most_bytes`.
+        UsageError: neither of the two, not above 0, without a unit, or above `most_bytes`.
     """
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         raise UsageError(f"{name} must be a size like 24GiB or a number of bytes, not {value!r}")
@@ -82,7 +82,9 @@ def _check_unit(text: str, size_bytes: int, name: str) -> None:
 
 
 def parse_reserve(text: str | int, of_bytes: int) -> int:
-    """Bytes of a size ("1GiB") or of a share of `of_bytes` ("5%"); a number is bytes already.
+    """Returns the bytes of a size ("1GiB") or of a share of `of_bytes` ("5%").
+
+    A number is bytes already.
 
     Raises:
         UsageError: neither a size nor a percentage from 0 to below 100.
@@ -106,10 +108,10 @@ def parse_reserve(text: str | int, of_bytes: int) -> int:
 
 
 def parse_fraction(value: str | float, name: str) -> float:
-    """0.03 of "3%", "0.03" or 0.03.
+    """Returns 0.03 for "3%", "0.03" or 0.03.
 
     Raises:
-        UsageError: not a number, or not one from 0 to below 1.
+        UsageError: not a number from 0 to below 1.
     """
     text = str(value).strip()
     try:
@@ -122,10 +124,10 @@ def parse_fraction(value: str | float, name: str) -> float:
 
 
 def parse_seconds(text: str) -> float:
-    """Seconds of "600", "90s", "10m" or "1.5h".
+    """Returns the seconds of "600", "90s", "10m" or "1.5h".
 
     Raises:
-        UsageError: the text is not a duration, or not one from above 0 to 30 days.
+        UsageError: the text is not a duration above 0 and up to 30 days.
     """
     match = _DURATION.fullmatch(text)
     seconds = Decimal(match[1]) * _SECONDS[(match[2] or "").lower()] if match else None
@@ -135,7 +137,7 @@ def parse_seconds(text: str) -> float:
 
 
 def parse_dataset_size(text: str) -> int:
-    """Samples of "1281167", "1.28M" or "50k"; k, M and B are powers of 1000.
+    """Returns the samples of "1281167", "1.28M" or "50k"; k, M and B are powers of 1000.
 
     Raises:
         UsageError: not a whole number of samples from 1 to 10**15.
@@ -151,48 +153,48 @@ def parse_dataset_size(text: str) -> int:
 
 
 def format_bytes(size_bytes: int) -> str:
-    """Three significant digits with a binary unit: 1.46 GiB, 512 MiB, 8 B."""
+    """Formats a size with three significant digits and a binary unit: 1.46 GiB, 512 MiB, 8 B."""
     for factor, unit in ((TIB, "TiB"), (GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")):
         value = size_bytes / factor
-        if abs(value) >= 1 - 0.5 / KIB:  # what would round to 1024 of the smaller unit
+        if abs(value) >= 1 - 0.5 / KIB:  # also if it rounds to 1024 of the smaller unit
             digits = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
             return f"{value:.{digits}f} {unit}"
     return f"{size_bytes} B"
 
 
 def format_part(part_bytes: int, whole_bytes: int) -> str:
-    """A size and the whole, their unit once where it is the same: 1.68 of 79.1 GiB."""
+    """Formats a size and the whole, with the unit once if both have the same: 1.68 of 79.1 GiB."""
     part, whole = format_bytes(part_bytes), format_bytes(whole_bytes)
     number, _, unit = part.partition(" ")
     return f"{number if whole.endswith(f' {unit}') else part} of {whole}"
 
 
 def format_count(count: int) -> str:
-    """A count with a decimal prefix: 25.6 M, 70.6 B, 512."""
+    """Formats a count with a decimal prefix: 25.6 M, 70.6 B, 512."""
     for factor, unit in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k")):
-        if abs(count) >= 0.99995 * factor:  # what would round to 1000.0 of the smaller unit
+        if abs(count) >= 0.99995 * factor:  # also if it rounds to 1000.0 of the smaller unit
             return f"{count / factor:.1f} {unit}"
     return str(count)
 
 
 def format_flops(flops: int) -> str:
-    """A number of FLOPs with a decimal prefix: 8.27 GFLOPs, 563 TFLOPs, 512 FLOPs."""
+    """Formats FLOPs with a decimal prefix: 8.27 GFLOPs, 563 TFLOPs, 512 FLOPs."""
     for factor, unit in ((10**15, "P"), (10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k")):
         value = flops / factor
-        if abs(value) >= 0.9995:  # what would round to 1000 of the smaller unit
+        if abs(value) >= 0.9995:  # also if it rounds to 1000 of the smaller unit
             digits = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
             return f"{value:.{digits}f} {unit}FLOPs"
     return f"{flops} FLOPs"
 
 
 def format_percent(part: float, whole: float) -> str:
-    """A share in whole percent, with a digit more below 10 %: 5.3 %, 112 %."""
+    """Formats a share in whole percent, with one more digit below 10 %: 5.3 %, 112 %."""
     percent = 100 * part / whole
     return f"{percent:.0f} %" if percent >= 9.95 else f"{percent:.1f} %"
 
 
 def format_significant(value: float) -> str:
-    """Three significant digits, without an exponent from 0.0001 on: 0.0120, 1.46, 98.7, 12345."""
+    """Formats three significant digits, with no exponent from 0.0001 on: 0.0120, 1.46, 12345."""
     size = abs(value)
     if size >= 99.95:
         return f"{value:.0f}"
@@ -202,14 +204,14 @@ def format_significant(value: float) -> str:
 
 
 def format_range(ends: tuple[float, float], unit: str = "") -> str:
-    """Both ends with three digits, one where they read the same: 0.310 to 0.420 J, 2.79 USD/h."""
+    """Formats both ends with three digits, or one if equal: 0.310 to 0.420 J, 2.79 USD/h."""
     low, high = map(format_significant, ends)
     return f"{low if low == high else f'{low} to {high}'} {unit}".rstrip()
 
 
 def format_duration(duration_s: float) -> str:
-    """Three significant digits: 850 us, 12.3 ms, 1.20 s, 3.50 min, 12.0 h."""
+    """Formats three significant digits: 850 us, 12.3 ms, 1.20 s, 3.50 min, 12.0 h."""
     for factor_s, unit in ((SECONDS_PER_HOUR, "h"), (60, "min"), (1, "s"), (1e-3, "ms")):
-        if duration_s >= 0.9995 * factor_s:  # what would round to a whole of this unit
+        if duration_s >= 0.9995 * factor_s:  # also if it rounds to 1 of this unit
             return f"{format_significant(duration_s / factor_s)} {unit}"
     return f"{format_significant(duration_s * 1e6)} us"

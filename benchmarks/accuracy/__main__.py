@@ -1,7 +1,7 @@
 """`python -m benchmarks.accuracy`: predict, judge, write the CSV file and the page.
 
-A run that was interrupted is taken up where it ended: cases whose row in the CSV file was predicted
-with the same versions are not run again.
+An interrupted run goes on where it ended: cases whose row in the CSV file was predicted with the
+same versions are not run again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PAGE = REPOSITORY / "docs" / "accuracy.md"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 1 where a case of the H100 is beyond its bound; the other sources are reported."""
+    """Runs all; exit code 1 if an H100 case is beyond its bound; reports the other sources."""
     options = _parser().parse_args(arguments)
     names = options.source or list(SOURCES)
     judged: list[Judged] = []
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def judge_all(path: Path) -> list[Judged]:
-    """Every case in the CSV file, judged anew, in the order of the sources and their files."""
+    """Judges every case in the CSV file anew, in the order of the sources and their files."""
     known = results.read_predictions(path)
     judged: list[Judged] = []
     for source in SOURCES.values():

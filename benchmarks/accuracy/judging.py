@@ -1,4 +1,4 @@
-"""Verdicts: predictions held against what was measured.
+"""Gives verdicts: compares predictions with measurements.
 
 In: Results of one source. Out: Judged, in the same order. Convention: a constant is the median of
 measured - predicted over about half of the models, drawn by a seed; these are not judged.
@@ -25,7 +25,7 @@ Offsets = dict[str, int]
 
 
 def judge(source: Source, results: Sequence[Result], left_out: frozenset[str]) -> list[Judged]:
-    """One verdict for each result. `left_out` are cases whose figure is none of memory."""
+    """Returns a verdict for each result. `left_out`: cases whose figure is not of memory."""
     if source.judging is Judging.OFFSET:
         return _with_offset(source, results, left_out)
     one = _bracket if source.judging is Judging.BRACKET else _absolute
@@ -33,7 +33,7 @@ def judge(source: Source, results: Sequence[Result], left_out: frozenset[str]) -
 
 
 def offsets(source: Source, results: Sequence[Result], fitted: frozenset[str]) -> Offsets:
-    """The constant of each card in bytes, from the results of the models in `fitted`."""
+    """Fits the constant of each card in bytes on the results of the models in `fitted`."""
     gaps: dict[str, list[int]] = {}
     for result in results:
         measured, predicted = result.case.measured_bytes, result.prediction.peak_reserved_bytes
@@ -43,13 +43,13 @@ def offsets(source: Source, results: Sequence[Result], fitted: frozenset[str]) -
 
 
 def offsets_of(source: Source, judged: Sequence[Judged]) -> Offsets:
-    """The constants that verdicts were given with."""
+    """Returns the constants of the given verdicts."""
     fitted = [one.result for one in judged if one.verdict is Verdict.FITTED]
     return offsets(source, fitted, frozenset(fit_key(source, one) for one in fitted))
 
 
 def without_workspaces(results: Sequence[Result]) -> list[Result]:
-    """The results as they were had no plan of cuDNN taken a workspace, where that is known."""
+    """Returns the results with their peaks without cuDNN's workspaces, if these are known."""
     return [
         replace(one, prediction=replace(one.prediction, peak_reserved_bytes=other))
         for one in results
@@ -58,12 +58,12 @@ def without_workspaces(results: Sequence[Result]) -> list[Result]:
 
 
 def fit_key(source: Source, result: Result) -> str:
-    """What the halves are drawn from: models; where a source has few of them, single cases."""
+    """Returns the unit from which halves are drawn: the model, or the case if models are few."""
     return result.case.name if source.halves_by_case else result.case.model
 
 
 def another_network(result: Result) -> str:
-    """Why the network of this name is not the one that was measured; "" where it is."""
+    """Returns why the network of this name is not the measured one; "" if it is."""
     published, built = result.case.parameters_millions, result.prediction.parameters
     if published is None or built is None:
         return ""

@@ -1,4 +1,4 @@
-"""The record as a Markdown page: figures by source and by family of models, and every miss.
+"""Writes the record as a Markdown page: figures by source and family of models, and all misses.
 
 In: Judged of all sources, the date. Out: text. Convention: errors in per cent with their sign,
 predicted against measured; the order is that of the sources and of their files.
@@ -35,7 +35,7 @@ _BRACKET_COLUMNS = ("batches that ran", "right", "batches that failed", "right",
 
 
 def page(judged: Sequence[Judged], date: str) -> str:
-    """The whole page."""
+    """Writes the whole page."""
     sections = [line for source in SOURCES.values() for line in _section(source, judged)]
     return "\n".join((*_opening(judged, date), *_summary(judged), *sections))
 

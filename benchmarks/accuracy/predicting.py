@@ -1,8 +1,8 @@
-"""Predictions for the cases of one group: runs of one model on emulated cards.
+"""Predicts the cases of one group: runs one model on emulated cards.
 
-In: Cases that share a model and its settings. Out: a Prediction each, also where a run fails. Runs
-in the source's environment. Whether cuDNN's benchmark mode is on is the model file's matter: of its
-engines, whose times nobody knows, the emulated card lets the one with the least workspace win.
+In: Cases that share a model and its settings. Out: a Prediction each, also if a run fails. Runs in
+the source's environment. The model file sets cuDNN's benchmark mode. The times of its engines are
+unknown: on the emulated card the engine with the least workspace wins.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _BY_PLANNER = ("image_size", "precision")  # settings that are none of build_mod
 
 
 def predictions(source: Source, cases: Sequence[Case]) -> Iterator[Prediction]:
-    """One prediction for each case of a group, in order."""
+    """Yields one prediction for each case of a group, in order."""
     try:
         if source.name == "h100-peaks":
             yield from _h100(cases)
@@ -65,7 +65,7 @@ class _Model:
         return replace(found, seconds=round(time.perf_counter() - started, 2))
 
     def _figure(self, case: Case) -> Prediction:
-        """The peaks on the card as it is; without its limit, where the step does not fit."""
+        """Predicts the peaks on the card, or without its limit if the step does not fit."""
         budget, config = self._budget(case), _config(self.source, case)
         trace, log = self.runner.requests(self.cards.limited(budget), config)
         fits = trace.outcome is not Outcome.OUT_OF_MEMORY
@@ -78,9 +78,9 @@ class _Model:
         )
 
     def _without_workspaces(self, log: RequestLog | None) -> int | None:
-        """Peak reserved had no plan of cuDNN taken a workspace: how much of an error is theirs?
+        """Returns the peak reserved without cuDNN's workspaces, to show their share of an error.
 
-        A request is taken for a workspace by its size, which cuDNN has named.
+        A request counts as a workspace if cuDNN has named its size.
         """
         settings = allocator_plan((), self.cards.torch.version).in_force
         if log is None or settings is None:
@@ -92,7 +92,7 @@ class _Model:
         return replay(rest, settings, capacity_bytes=UNLIMITED_BYTES).peak_reserved_bytes
 
     def _bracketed(self, case: Case) -> Prediction:
-        """Whether the batch fits; where that is wrong, what it would need."""
+        """Predicts whether the batch fits; if that is wrong, also the memory that it needs."""
         budget, config = self._budget(case), _config(self.source, case)
         trace = self.runner.run(self.cards.limited(budget), config)
         if trace.outcome is Outcome.MODEL_ERROR:
@@ -112,7 +112,7 @@ class _Model:
         return found
 
     def _largest_elements(self, case: Case) -> int | None:
-        """Elements of the largest tensor, taken to be float16; None where no run shows it."""
+        """Returns the elements of the largest tensor as float16; None if no run shows it."""
         budget, config = self._budget(case), _config(self.source, case)
         _, log = self.runner.requests(self.cards.unlimited(budget), replace(config, steps=1))
         if log is None:
@@ -126,7 +126,7 @@ class _Model:
 
 
 def card_budget(source: Source, card: str) -> MemoryBudget:
-    """The card as it was in the measurement."""
+    """Returns the memory budget of the card as it was in the measurement."""
     figures = source.card_figures
     usable = None if figures is None else figures.usable_bytes
     (budget,) = memory_budgets([card], hardware_db=None, gpu_memory=usable, reserve=0)
@@ -186,7 +186,7 @@ def _prediction(case: Case, trace: StepTrace) -> Prediction:
 
 
 def _h100(cases: Sequence[Case]) -> Iterator[Prediction]:
-    """Both quantities of one run, by the comparison that has its own bounds."""
+    """Yields both quantities of one run, from the H100 comparison, which has its own bounds."""
     wanted = dict(cases[0].settings)["case"]
     (measurement,) = [one for one in read_measurements() if one.case == wanted]
     started = time.perf_counter()

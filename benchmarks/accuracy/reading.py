@@ -1,7 +1,7 @@
-"""The published figures as cases, a reproducible sample of them, and the halves of a fit.
+"""Reads published figures as cases, and draws reproducible samples and the halves of a fit.
 
 In: CSV files of benchmarks/measurements. Out: Cases, in the order of the file. Convention: samples
-and halves are of whole models, so that no model stands in both.
+and halves are of whole models, so that no model is in both halves.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ H100_QUANTITIES = (Quantity.PEAK_ALLOCATED, Quantity.PEAK_RESERVED)
 
 
 def read_cases(source: Source) -> list[Case]:
-    """All published cases of a source."""
+    """Returns all published cases of a source."""
     with source.measurements.open(newline="") as file:
         rows = list(csv.DictReader(file))
     if source.name == "h100-peaks":
@@ -32,7 +32,7 @@ def read_cases(source: Source) -> list[Case]:
 
 
 def saturated(source: Source) -> frozenset[str]:
-    """Names of the cases whose figure is the size of the card, not that of the step."""
+    """Returns the names of cases whose figure is the size of the card, not of the step."""
     with source.measurements.open(newline="") as file:
         return frozenset(
             row["case"] for row in csv.DictReader(file) if row.get("saturated") == "yes"
@@ -40,13 +40,13 @@ def saturated(source: Source) -> frozenset[str]:
 
 
 def family(model: str) -> str:
-    """The letters that a model's name begins with, without the origin of its weights."""
+    """Returns the first letters of a model's name, without the origin of its weights."""
     found = re.match(r"[a-z]+", model.lower().removeprefix("tf_"))
     return found[0] if found else model
 
 
 def sample(cases: Sequence[Case], number: int | None, seed: int) -> list[Case]:
-    """Whole models, drawn until there are `number` cases; in the order of `cases`."""
+    """Draws whole models until there are `number` cases; keeps the order of `cases`."""
     if number is None or not cases:
         return list(cases)
     models = sorted({case.model for case in cases})
@@ -60,7 +60,7 @@ def sample(cases: Sequence[Case], number: int | None, seed: int) -> list[Case]:
 
 
 def fitting_half(names: Iterable[str], seed: int) -> frozenset[str]:
-    """The names that constants are fitted on: about half, each drawn by itself.
+    """Returns the names on which constants are fitted: about half, each drawn on its own.
 
     So a name stays in its half, whatever else has been run.
     """

@@ -1,4 +1,4 @@
-"""What passes between the stages: a published case, its prediction, the judged result.
+"""Records that pass between the stages: a published case, its prediction, the judged result.
 
 Convention: bytes; an error is (predicted - measured) / measured; None is "not known".
 """
@@ -12,7 +12,7 @@ from planner.config.target import Scalar
 
 
 class Quantity(str, Enum):
-    """What was measured."""
+    """The measured quantity."""
 
     PEAK_ALLOCATED = "peak allocated"  # of PyTorch's allocator
     PEAK_RESERVED = "peak reserved"  # of PyTorch's allocator
@@ -22,7 +22,7 @@ class Quantity(str, Enum):
 
 
 class Verdict(str, Enum):
-    """How a prediction compares. Bracketed cases are right or wrong, the others have an error."""
+    """The verdict on a prediction. Bracketed cases are right or wrong, the others have an error."""
 
     RIGHT = "right"
     WRONG = "wrong"
@@ -55,17 +55,17 @@ class Case:
 
     @property
     def group(self) -> tuple[object, ...]:
-        """Cases with the same group are predicted by one child process."""
+        """Returns the key of the group; one child process predicts all cases of a group."""
         return (self.source, self.model, self.settings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """What the emulated card showed for a case.
+    """The prediction of the emulated card for a case.
 
-    `peak_*_bytes` are of the run that completed, else of one without a limit. `fits` is of the card
-    as it is, None where that was not asked; `fits_smaller` of a card smaller by the tolerance.
-    `without_workspaces_bytes` is the peak reserved had no plan of cuDNN taken a workspace.
+    `peak_*_bytes` are of the run that completed, else of one without a limit. `fits` is for the
+    card as it is, None if not needed; `fits_smaller` for a card smaller by the tolerance.
+    `without_workspaces_bytes` is the peak reserved without the workspaces of cuDNN's plans.
     `trouble` says why nothing was predicted.
     """
 
@@ -76,7 +76,7 @@ class Prediction:
     fits_smaller: bool | None = None
     without_workspaces_bytes: int | None = None
     parameters: int | None = None
-    largest_elements: int | None = None  # of one tensor, where that was asked
+    largest_elements: int | None = None  # of one tensor; None: not needed or not known
     seconds: float = 0.0
     trouble: str = ""
     warning: str = ""
@@ -84,7 +84,7 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """A case with its prediction, and `versions` of what it ran with."""
+    """A case with its prediction, and the `versions` of the packages of its run."""
 
     case: Case
     prediction: Prediction
@@ -93,7 +93,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """A result with its verdict. `predicted_bytes` has the constant of its source in it."""
+    """A result with its verdict. `predicted_bytes` includes the constant of its source."""
 
     result: Result
     verdict: Verdict

@@ -1,6 +1,6 @@
-"""The CSV file of cases: appended to while the runs go on, written anew when all are judged.
+"""Writes the CSV file of cases: adds rows during the runs, rewrites it when all are judged.
 
-In: Results, then Judged. Out: the file; and what an earlier, interrupted run has left in it.
+In: Results, then Judged. Out: the file, and the rows of an earlier, interrupted run.
 Convention: one row per case; bytes; errors as fractions with their sign; "" is "not known".
 """
 
@@ -23,7 +23,7 @@ _FROM_WORDS = {words: value for value, words in _IN_WORDS.items()}
 
 
 def read_predictions(path: Path) -> dict[tuple[str, str], tuple[Prediction, str]]:
-    """Predictions and versions of an earlier run, by source and case; empty without a file."""
+    """Reads predictions and versions of an earlier run, by source and case; empty if no file."""
     if not path.is_file():
         return {}
     with path.open(newline="", encoding="utf-8") as file:
@@ -34,7 +34,7 @@ def read_predictions(path: Path) -> dict[tuple[str, str], tuple[Prediction, str]
 
 
 def append(path: Path, result: Result) -> None:
-    """One more row, not judged yet."""
+    """Adds one row that is not judged yet."""
     is_new = not path.is_file()
     with path.open("a", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, FIELDS, lineterminator="\n", restval="")
@@ -44,7 +44,7 @@ def append(path: Path, result: Result) -> None:
 
 
 def write(path: Path, judged: Iterable[Judged]) -> None:
-    """The whole file, in the order given."""
+    """Writes the whole file, in the given order."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, FIELDS, lineterminator="\n", restval="")
         writer.writeheader()

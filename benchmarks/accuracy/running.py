@@ -1,4 +1,4 @@
-"""Runs what is to be predicted: worker processes, each with the cases of one model.
+"""Runs the predictions in worker processes, each with the cases of one model.
 
 In: Cases. Out: Results, as they come. Convention: a worker that dies leaves predictions that say
 so; no case is dropped.
@@ -20,7 +20,7 @@ from benchmarks.accuracy.worker import encoded, prediction_of
 from benchmarks.environments import interpreter, worker
 
 _MODULE = "benchmarks.accuracy.worker"
-# What a prediction hangs on, beside planner itself; printed by the interpreter that has it.
+# Prints the versions on which a prediction depends, besides planner, in their interpreter.
 _ASK_VERSIONS = """
 from importlib.metadata import distributions
 wanted = ("torch", "nvidia-cudnn-cu", "timm", "transformers")
@@ -32,20 +32,20 @@ print(", ".join(f"{n} {v}" for n, v in sorted(found.items()) if n.startswith(wan
 
 @cache
 def python_of(environment: str) -> Path:
-    """The interpreter of an environment, made at the first call."""
+    """Returns the interpreter of an environment, made at the first call."""
     return interpreter(environment)
 
 
 @cache
 def versions_of(environment: str) -> str:
-    """Names and versions of what predictions in an environment hang on."""
+    """Returns names and versions of the packages on which predictions in it depend."""
     command = [str(python_of(environment)), "-c", _ASK_VERSIONS]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
     return f"planner {planner.__version__}, {said}"
 
 
 def groups(cases: Iterable[Case]) -> list[list[Case]]:
-    """The cases by the child that predicts them, in order of first appearance."""
+    """Groups the cases by the child that predicts them, in order of first appearance."""
     found: dict[tuple[object, ...], list[Case]] = {}
     for case in cases:
         found.setdefault(case.group, []).append(case)
@@ -53,7 +53,7 @@ def groups(cases: Iterable[Case]) -> list[list[Case]]:
 
 
 def run(cases: Sequence[Case], *, jobs: int) -> Iterator[Result]:
-    """A Result for each case, a model at a time, with `jobs` workers side by side."""
+    """Yields a Result for each case, model by model, with `jobs` workers in parallel."""
     pool = ThreadPoolExecutor(max_workers=jobs)
     waiting = [pool.submit(_results, group) for group in groups(cases)]
     try:

@@ -1,6 +1,6 @@
-"""The published sources: how each was measured, as far as a prediction must know it.
+"""The published sources, and how each was measured as far as a prediction needs it.
 
-In: nothing. Out: SOURCES. Convention: what a number comes from stands beside it.
+In: nothing. Out: SOURCES. Convention: the source of a number is written next to it.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from planner.units import GIB, MIB
 MEASUREMENTS = Path(__file__).resolve().parents[1] / "measurements"
 MODEL_FILES = Path(__file__).with_name("cases")
 
-# How much smaller a card may be for a batch that failed to count as predicted: contexts and other
-# processes on the card are not known better than that.
+# A failed batch counts as predicted if it does not fit on a card smaller by this fraction: contexts
+# and other processes on the card are not known more exactly.
 BRACKET_TOLERANCE_FRACTION = 0.03
 
-# With more some kernels of PyTorch and cuDNN refuse: their indices have 32 bits and a sign.
+# Some kernels of PyTorch and cuDNN refuse more elements: their indices are signed 32-bit numbers.
 INDEX_LIMIT_ELEMENTS = 2**31 - 1
 
 # Networks of one name that differ by no more than this in their parameters are taken for the same:
@@ -40,7 +40,7 @@ H100_BOUNDS = {
 
 
 class Judging(Enum):
-    """How predictions of a source are compared."""
+    """The way to compare the predictions of a source."""
 
     ABSOLUTE = "the figure itself"
     OFFSET = "with one constant, fitted on about half of the models and judged on the others"
@@ -59,8 +59,8 @@ class CardFigures:
 class Source:
     """One published set of figures.
 
-    `bound` is the largest error, without sign, that counts as within. `card_figures` replace what
-    the card's record says. `environment` is a name in benchmarks/environments.py.
+    `bound` is the largest error, without sign, that counts as within. `card_figures` replace
+    figures of the card's record. `environment` is a name in benchmarks/environments.py.
     """
 
     name: str

@@ -1,7 +1,7 @@
-"""Figures of a set of errors, and of a set of verdicts.
+"""Computes figures of a set of errors, and of a set of verdicts.
 
-In: Judged. Out: ErrorStatistics, BracketStatistics. Convention: errors without sign, as fractions,
-but for the worst; a percentile is the smallest value that as many or more lie at or below.
+In: Judged. Out: ErrorStatistics, BracketStatistics. Convention: errors are fractions without sign,
+except the worst; a percentile is the smallest value with at least that share at or below it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _BRACKETED = (Verdict.RIGHT, Verdict.WRONG)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorStatistics:
-    """Of `number` errors. `worst` has its sign; an under-estimate is an error below 0."""
+    """Figures of `number` errors. `worst` has its sign; an under-estimate is an error below 0."""
 
     number: int
     median: float
@@ -31,7 +31,7 @@ class ErrorStatistics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BracketStatistics:
-    """Of batches that ran and batches that failed: how many of them were predicted so."""
+    """How many of the batches that ran, and of those that failed, were predicted correctly."""
 
     ran: int
     ran_right: int
@@ -40,28 +40,28 @@ class BracketStatistics:
 
     @property
     def number(self) -> int:
-        """All of them."""
+        """Returns the number of all batches."""
         return self.ran + self.failed
 
     @property
     def right_fraction(self) -> float:
-        """Share predicted as it was."""
+        """Returns the share of correct predictions."""
         return (self.ran_right + self.failed_right) / self.number
 
     @property
     def under_fraction(self) -> float:
-        """Share that was said to fit and did not."""
+        """Returns the share that was predicted to fit and did not."""
         return (self.failed - self.failed_right) / self.number
 
 
 def percentile(values: Iterable[float], fraction: float) -> float:
-    """The smallest of `values` that at least `fraction` of them do not exceed."""
+    """Returns the smallest of `values` that at least `fraction` of them do not exceed."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(fraction * len(ordered)) - 1)]
 
 
 def error_statistics(judged: Iterable[Judged]) -> ErrorStatistics | None:
-    """Of the cases that have an error and are judged by it; None without any."""
+    """Computes figures of the cases that are judged by an error; None without any."""
     counted = [one for one in judged if one.verdict in _WITH_ERROR and one.error is not None]
     errors = [one.error for one in counted if one.error is not None]
     if not errors:
@@ -78,7 +78,7 @@ def error_statistics(judged: Iterable[Judged]) -> ErrorStatistics | None:
 
 
 def bracket_statistics(judged: Iterable[Judged]) -> BracketStatistics | None:
-    """Of the bracketed cases that are judged; None without any."""
+    """Computes figures of the judged bracketed cases; None without any."""
     counted = [one for one in judged if one.verdict in _BRACKETED]
     if not counted:
         return None
@@ -93,7 +93,7 @@ def bracket_statistics(judged: Iterable[Judged]) -> BracketStatistics | None:
 
 
 def by(key: Callable[[Judged], str], judged: Sequence[Judged]) -> dict[str, list[Judged]]:
-    """Groups in order of name."""
+    """Groups `judged` by key, in order of name."""
     groups: dict[str, list[Judged]] = {}
     for one in judged:
         groups.setdefault(key(one), []).append(one)

@@ -17,7 +17,7 @@ from benchmarks.accuracy.sources import SOURCES
 
 
 def main() -> int:
-    """Read, predict, write."""
+    """Reads the cases, predicts them and writes the predictions."""
     cases = [decoded(document) for document in json.load(sys.stdin)]
     for prediction in predictions(SOURCES[cases[0].source], cases):
         print(json.dumps(asdict(prediction)), flush=True)
@@ -25,18 +25,18 @@ def main() -> int:
 
 
 def encoded(case: Case) -> dict[str, Any]:
-    """A case as JSON has it."""
+    """Returns a case as plain values for JSON."""
     return {**asdict(case), "quantity": case.quantity.value}
 
 
 def decoded(document: dict[str, Any]) -> Case:
-    """What `encoded` made of a case."""
+    """Returns the case that `encoded` wrote."""
     settings = tuple((key, value) for key, value in document["settings"])
     return Case(**{**document, "quantity": Quantity(document["quantity"]), "settings": settings})
 
 
 def prediction_of(line: str) -> Prediction:
-    """What a worker wrote of a case."""
+    """Returns the prediction in a line of a worker."""
     return Prediction(**json.loads(line))
 
 

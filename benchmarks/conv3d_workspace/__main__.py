@@ -14,7 +14,7 @@ TORCH_VERSIONS = tuple(dict.fromkeys(row.torch_version for row in PUBLISHED))
 
 
 def main() -> int:
-    """Start run.py in the right environments; exit code 1 when one of them says so."""
+    """Starts run.py in the right environments; exit code 1 if one of them returns it."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.conv3d_workspace",
         description="Hold predicted peaks of F.conv3d against those published for an H100.",

@@ -20,24 +20,24 @@ class PublishedRun(nn.Module):
 
     def __init__(self, dtype: torch.dtype, convolutions: int) -> None:
         super().__init__()
-        # Drawn in float32 and converted, as there: bfloat16 has its peak before here.
+        # Drawn in float32 and converted, as in the script: bfloat16 has its peak here already.
         self.register_buffer("input", torch.randn(INPUT_SHAPE).type(dtype))
         self.register_buffer("weight", torch.randn(WEIGHT_SHAPE).type(dtype))
         self.register_buffer("bias", torch.randn(BIAS_SHAPE).type(dtype))
         self.convolutions = convolutions
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Nothing but the batch: what is returned would live on into the next step."""
+        """Returns only the batch: a returned output would live into the next step."""
         for _ in range(self.convolutions):
             output = functional.conv3d(self.input, self.weight, self.bias)  # noqa: F841 - held
         return batch
 
 
 def build_model(dtype: str, convolutions: int) -> nn.Module:
-    """The run in `dtype`, float32 or bfloat16; without convolutions it is what comes before."""
+    """Builds the run in `dtype`, float32 or bfloat16; 0 convolutions: only the tensors."""
     return PublishedRun(getattr(torch, dtype), convolutions)
 
 
 def build_batch(batch_size: int) -> Tensor:
-    """A token: the input is one of the script's own tensors. It takes 512 bytes."""
+    """Returns a placeholder of 512 bytes: the input is one of the script's own tensors."""
     return torch.zeros(batch_size)

@@ -19,7 +19,7 @@ GIB = 2**30
 
 
 def main() -> int:
-    """Run, print, judge."""
+    """Runs, prints and judges the predictions."""
     torch_version = version("torch").split("+")[0]
     rows = [row for row in PUBLISHED if row.torch_version == torch_version]
     if not rows:
@@ -45,7 +45,7 @@ def main() -> int:
 
 
 def peak_allocated_bytes(dtype: str, convolutions: int) -> int:
-    """The peak of building the tensors and of so many convolutions on them."""
+    """Returns the peak of building the tensors and running this number of convolutions."""
     estimate = planner.estimate(
         str(CASE),
         gpu="h100",

@@ -2,10 +2,10 @@
 
     python -m benchmarks.faults [--runs N] [--only NAMES] [--minutes M] [--checkout DIR]
 
-One row per file: runs, wrong runs, exit codes, the slowest, what was wrong. Checked: the exit code
-and the message that are right for the file, no traceback of planner, strict JSON, an empty stdout
-with an error, no process and no temporary file left, an answer in the time. Files that the time
-does not reach are listed. Exit code 1 when a run was wrong or a file was not reached.
+One row per file: runs, wrong runs, exit codes, the slowest run, the faults. Checked: the right exit
+code and message for the file, no traceback of planner, strict JSON, an empty stdout with an error,
+no process and no temporary file left, an answer in the time. Files that the time does not reach are
+listed. Exit code 1 when a run was wrong or a file was not reached.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main() -> int:
 
 
 def _row(case: Case, runs: int, ends: float, checkout: Path) -> int:
-    """Runs a file, prints its row; the number of wrong runs."""
+    """Runs a file and prints its row; returns the number of wrong runs."""
     seconds: list[float] = []
     codes: set[int] = set()
     found: list[tuple[str, ...]] = []

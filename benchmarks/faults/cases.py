@@ -1,6 +1,6 @@
-"""The hostile files of models/ and what is right for each: exit codes, the message, the time.
+"""The hostile files of models/ and the right answer for each: exit codes, message, time.
 
-Convention: what is right, whether or not it holds today.
+Convention: the right answer, whether or not planner gives it today.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _FAILED_NOW_AND_THEN = """
     keyboard_interrupt_import generator_exit close_fds close_fds_import
 """
 RARE = frozenset(_FAILED_NOW_AND_THEN.split())  # fmt: skip
-# For those that never end by themselves; loading torch on a busy machine has to fit in it.
+# For files that never end by themselves; the time includes loading torch on a busy machine.
 IMPATIENT = ("--timeout", "45")
 
 
@@ -38,17 +38,17 @@ class Case:
 
     @property
     def path(self) -> Path:
-        """The model file."""
+        """Returns the path of the model file."""
         return MODELS / f"{self.name}.py"
 
     @property
     def runs(self) -> int:
-        """How often it is run unless the caller says."""
+        """Returns the default number of runs."""
         return RUNS_OF_RARE if self.name in RARE else RUNS
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """The arguments of the command."""
+        """Returns the arguments of the command."""
         return ("estimate", str(self.path), "--gpu", "t4", "--json", "--quiet", *self.options)
 
 
@@ -62,7 +62,7 @@ def _endless(names: str) -> list[Case]:
 
 
 def _large() -> Case:
-    """100,000 layers cost minutes: the end of the time must say where it was, or how many."""
+    """Returns a case of 100,000 layers: takes minutes; a time-out must name the place or number."""
     options = ("--no-max-batch", "--timeout", "120")
     says = "100,?00[12] modules|the model is being built|in build_model"
     return Case(name="enormous_list", codes=(0, 1, 3), says=says, options=options)

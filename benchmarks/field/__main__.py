@@ -70,12 +70,12 @@ def _line(case: Case) -> bool:
 
 
 def is_right(case: Case, predicted: float) -> bool:
-    """Whether a figure is within the tolerance of its case."""
+    """Returns whether a figure is within the tolerance of its case."""
     return abs(predicted - case.right) <= case.tolerance * case.right
 
 
 def figure(found: Estimate, wanted: Figure) -> float:
-    """The figure of an estimate; 0 where it has none."""
+    """Returns the figure of an estimate; 0 if it has none."""
     breakdown = found.breakdown()
     sums: dict[str, Any] = {} if breakdown is None else breakdown.by_category()
     if wanted in (Figure.SAVED, Figure.STATE):

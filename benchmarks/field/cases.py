@@ -1,7 +1,7 @@
-"""Jobs as people have them, and what is known of each: measured and published, or by arithmetic.
+"""Jobs as users have them, each with a known figure: measured and published, or by arithmetic.
 
-In: nothing. Out: CASES. Convention: a figure in bytes is compared as predicted over right; where
-it was published without versions, or scaled up from a smaller run, the tolerance is wider.
+In: nothing. Out: CASES. Convention: a figure in bytes is compared as predicted / right. If it was
+published without versions, or scaled up from a smaller run, the tolerance is wider.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ LOOSE = 0.10  # published without versions, or scaled up
 
 
 class Figure(str, Enum):
-    """What of an estimate is compared."""
+    """The figure of an estimate that is compared."""
 
     RUNS = "runs"
     ALLOCATED = "peak allocated"

@@ -11,7 +11,7 @@ from benchmarks.environments import REPOSITORY, interpreter
 
 
 def main() -> int:
-    """Start run.py in the right environment; its exit code is ours."""
+    """Starts run.py in the right environment; returns its exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.h100_peaks",
         description="Hold predicted peaks against 38 figures published for a real H100 80GB.",

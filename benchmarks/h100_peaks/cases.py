@@ -1,6 +1,6 @@
 """Model file of the published runs: four networks, trained as they were for the measurement.
 
-What the measuring script did, and this file repeats: the network is built on the card from its
+This file repeats the measuring script: the network is built on the card from its
 configuration, for fp16 with float16 as default dtype; inputs and labels are drawn on the card
 within the step and live until it ends; fp16 autocast covers forward and loss, without GradScaler;
 attention may be flash, cuDNN's or memory-efficient; activation checkpointing is torch's composable
@@ -49,7 +49,7 @@ class PublishedRun(nn.Module):
         self.network = network
         self.sequence_length = sequence_length
         self.autocast = autocast
-        self.held: tuple[Tensor, ...] = ()  # what the measured step's local names kept alive
+        self.held: tuple[Tensor, ...] = ()  # tensors that local names of the measured step kept
 
     def forward(self, batch_size: int, device: torch.device) -> Tensor:
         self.held = ()
@@ -67,14 +67,14 @@ class PublishedRun(nn.Module):
         return loss
 
     def draw_tokens(self, batch_size: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Token ids and labels, (batch, sequence) each."""
+        """Draws token ids and labels, (batch, sequence) each."""
         vocabulary = self.network.config.vocab_size
         shape = (batch_size, self.sequence_length)
         inputs = torch.randint(0, vocabulary, shape, device=device)
         return inputs, torch.randint(0, vocabulary, shape, device=device)
 
     def draw_images(self, batch_size: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Images in the dtype of the weights, (batch, 3, 224, 224), and labels (batch,)."""
+        """Draws images in the dtype of the weights, (batch, 3, 224, 224), and labels (batch,)."""
         dtype = next(self.network.parameters()).dtype
         images = torch.randn(batch_size, 3, IMAGE_SIZE, IMAGE_SIZE, dtype=dtype, device=device)
         return images, torch.randint(0, CLASSES, (batch_size,), device=device)
@@ -83,7 +83,7 @@ class PublishedRun(nn.Module):
 def build_model(
     network: str, precision: str, sequence_length: int = 0, checkpointed: bool = False
 ) -> nn.Module:
-    """One published run: `precision` is fp32, fp16 or autocast-fp16; images have no sequence."""
+    """Builds a published run; `precision`: fp32, fp16 or autocast-fp16; images have no sequence."""
     if precision == "fp16":
         torch.set_default_dtype(torch.float16)  # before building and during the steps, as measured
     built = BUILDERS[network]()
@@ -97,18 +97,18 @@ def build_model(
 
 
 def build_batch(batch_size: int) -> Tensor:
-    """Only the size of the batch: the step draws its own inputs on the card."""
+    """Returns only the size of the batch: the step draws its own inputs on the card."""
     return torch.zeros(batch_size, dtype=torch.int64)
 
 
 def training_step(model: nn.Module, batch: Tensor) -> Tensor:
-    """The loss of inputs drawn for this step."""
+    """Returns the loss of inputs drawn for this step."""
     loss: Tensor = model(batch.shape[0], batch.device)
     return loss
 
 
 def build_optimizer(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-    """Adam, foreach by default. The ViT runs had no weight decay, which moves none of the peaks."""
+    """Builds Adam, foreach by default. The ViT runs had no weight decay: no peak depends on it."""
     return torch.optim.Adam(parameters, lr=1e-4, weight_decay=1e-4, eps=1e-6)
 
 
@@ -130,7 +130,7 @@ def llama_1b() -> nn.Module:
     """Llama-3.2-1B-Instruct, 1,235,814,400 parameters: https://arxiv.org/abs/2407.21783.
 
     `use_cache` stays on, as by default: the keys and values of all layers, 12 MiB a layer at 4 x
-    1024 under autocast, live beside the logits until the loss is computed.
+    1024 under autocast, live together with the logits until the loss is computed.
     """
     config = transformers.LlamaConfig(
         vocab_size=128256,
@@ -155,8 +155,8 @@ def llama_1b() -> nn.Module:
 
 
 def vit_huge() -> nn.Module:
-    """ViT-H/14 of timm. Its initialisers are skipped: those of the time drew in place, and today's
-    take temporaries of the card that were not part of the measurement.
+    """ViT-H/14 of timm, without its initialisers: those of the measurement drew in place, today's
+    take temporaries on the card.
     """
     name = "vit_huge_patch14_clip_224.laion2b_ft_in12k_in1k"
     return _module(timm.create_model(name, pretrained=False, weight_init="skip"))
@@ -171,6 +171,6 @@ BUILDERS = {
 
 
 def _module(built: Any) -> nn.Module:
-    """Neither library is typed; a network it is."""
+    """Returns the network with its type: neither library is typed."""
     assert isinstance(built, nn.Module)
     return built

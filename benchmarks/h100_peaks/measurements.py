@@ -1,4 +1,4 @@
-"""The published figures, and how far a prediction is from them.
+"""Reads the published figures, and computes the error of a prediction.
 
 In: measurements.csv (each row with its source). Out: Measurement, Comparison. Convention: signed
 relative error = (predicted - measured) / measured.
@@ -38,12 +38,12 @@ class Comparison:
 
     @property
     def active_error(self) -> float:
-        """Signed relative error of the peak active, a fraction."""
+        """Returns the signed relative error of the peak active, a fraction."""
         return self.active_bytes / self.measurement.peak_active_bytes - 1
 
     @property
     def reserved_error(self) -> float:
-        """Signed relative error of the peak reserved, a fraction."""
+        """Returns the signed relative error of the peak reserved, a fraction."""
         return self.reserved_bytes / self.measurement.peak_reserved_bytes - 1
 
 
@@ -55,7 +55,7 @@ class Bounds:
     median: float
 
     def violations(self, quantity: str, errors: dict[str, float], whole: bool) -> list[str]:
-        """One sentence for each bound that does not hold; the median's counts for `whole` alone."""
+        """Returns a sentence for each bound that fails; the median is checked only for `whole`."""
         found = [
             f"{case}: peak {quantity} is off by {error:+.4%}, beyond {self.row:.1%}"
             for case, error in errors.items()
@@ -74,7 +74,7 @@ RESERVED_BOUNDS = Bounds(row=0.04, median=0.006)
 
 
 def read_measurements() -> list[Measurement]:
-    """All published runs, in the order of the file."""
+    """Returns all published runs, in the order of the file."""
     with FILE.open(newline="") as file:
         return [
             Measurement(
@@ -92,9 +92,9 @@ def read_measurements() -> list[Measurement]:
 
 
 def violations(comparisons: list[Comparison], *, whole: bool) -> list[str]:
-    """What does not hold among `comparisons`, in words; empty: all within the bounds.
+    """Returns the bounds that fail, in words; empty: all comparisons are within the bounds.
 
-    `whole` says that these are all the cases, of which the median speaks.
+    `whole`: these are all the cases, so the bound of the median counts too.
     """
     active = {row.measurement.case: row.active_error for row in comparisons}
     reserved = {row.measurement.case: row.reserved_error for row in comparisons}

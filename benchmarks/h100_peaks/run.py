@@ -27,7 +27,7 @@ GIB = 2**30
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run, print, write, judge."""
+    """Runs, prints, writes and judges the predictions."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.h100_peaks.run", description=__doc__
     )
@@ -54,11 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def predict(measurement: Measurement) -> Comparison:
-    """Train the network of one run on the emulated card.
+    """Trains the network of one run on the emulated card.
 
-    Peaks are those of the whole run, while the measurement reset them after building the network;
-    these networks never hold more while they are built than in a step. Allocated equals active,
-    because no block is freed with work of another stream pending.
+    Peaks are of the whole run; the measurement reset them after building the network. These
+    networks never hold more while they are built than in a step. Allocated equals active, because
+    no block is freed with work of another stream pending.
     """
     estimate = planner.estimate(
         str(CASES),
@@ -70,7 +70,7 @@ def predict(measurement: Measurement) -> Comparison:
             "checkpointed": measurement.checkpointed,
         },
         batch_size=measurement.batch_size,
-        # Autocast is entered by the case itself: the runs had no GradScaler.
+        # The case itself enters autocast: the runs had no GradScaler.
         precision="fp16" if measurement.precision == "fp16" else "fp32",
         steps=STEPS,
         build_on="device",
@@ -85,7 +85,7 @@ def predict(measurement: Measurement) -> Comparison:
 
 
 def write(path: Path, comparisons: list[Comparison]) -> None:
-    """One row per case; bytes, errors as fractions, and the versions that the figures hang on."""
+    """Writes a row per case: bytes, errors as fractions, and the versions behind the figures."""
     versions = {name: version(name) for name in ("torch", "transformers", "timm")}
     with path.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")

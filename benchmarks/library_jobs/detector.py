@@ -19,7 +19,7 @@ def build_batch(batch_size: int) -> torch.Tensor:
 
 
 def training_step(model: nn.Module, batch: torch.Tensor) -> Any:
-    """Of the raw maps: the detector's own loss reads values that the emulated card has not."""
+    """Returns a loss of the raw maps: the detector's own loss reads values of the card."""
     found = model(batch)
     maps = found.values() if isinstance(found, dict) else found
     return sum(part.float().mean() for part in maps if isinstance(part, torch.Tensor))

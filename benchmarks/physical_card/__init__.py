@@ -1,1 +1,1 @@
-"""The first hour on a physical card: what is predicted against what is measured, by one command."""
+"""The first hour on a physical card: predictions compared with measurements, by one command."""

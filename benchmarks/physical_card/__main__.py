@@ -2,11 +2,12 @@
 
     python -m benchmarks.physical_card [--minutes 8] [--models a,b] [--emulated h100] [--json FILE]
 
-For a bare machine with a card, torch of its own and no network (README.md in this folder). Rows, by
-worth: peaks and context overhead of all models in three precisions, `pytest -m gpu`, largest
-batches, step times. Each row is printed as it ends and written to the file. Rows that the time does
-not reach are listed. `--emulated` puts an emulated card in the place of the physical one: nothing
-is measured then. Exit code 0 when every row was reached and none failed, else 1.
+For a bare machine with a card, torch of its own and no network (README.md in this folder). Rows,
+the most useful first: peaks and context overhead of all models in three precisions, the tests of
+`pytest -m gpu`, largest batches, step times. Each row is printed as it ends and written to the
+file. Rows that the time does not reach are listed. `--emulated` uses an emulated card instead of
+the physical one: nothing is measured then. Exit code 0 when every row was reached and none failed,
+else 1.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from benchmarks.physical_card.running import Results, Run, document, run_rows, w
 
 FILE = Path("physical-card.json")
 _MIB = 2**20
-# What ending a command and writing the file may take at the end.
+# Time at the end for ending a command and writing the file.
 _SPARE_S = 5.0
 _ABOUT_TORCH = (
     "import torch; print(torch.__version__, torch.version.cuda, torch.backends.cudnn.version(), "
@@ -83,7 +84,7 @@ _SHOWN = (
 
 
 def _cells(row: Row, found: Result) -> list[str]:
-    """The row of the table; a figure is predicted/measured."""
+    """Returns the row of the table; a figure is predicted/measured."""
 
     def shown(value: float | None, unit: float) -> str:
         return (
@@ -106,7 +107,7 @@ def _cells(row: Row, found: Result) -> list[str]:
 
 
 def _facts(arguments: argparse.Namespace) -> dict[str, Any]:
-    """About this machine and this run, for the file."""
+    """Returns facts about this machine and this run, for the file."""
     card = ("nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader")
     return {
         "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -121,7 +122,7 @@ def _facts(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _said(*command: str) -> str:
-    """What a command prints, or why it does not."""
+    """Returns the output of a command, or why it has none."""
     try:
         ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -1,6 +1,6 @@
-"""The rows of the benchmark, in the order of their worth, and their commands.
+"""The rows of the benchmark, the most useful first, and their commands.
 
-In: models and the card. Out: Rows. Convention: a row is one command; what it tells is a Result.
+In: models and the card. Out: Rows. Convention: a row is one command; its outcome is a Result.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from benchmarks.command import Ended
 
 PRECISIONS = ("fp32", "amp-bf16", "bf16")
 PEAK_BATCH = 8
-# Enough samples that a step is more than its launches, and steps enough for a steady time.
+# Enough samples that a step takes longer than its launches, and enough steps for a steady time.
 STEP_BATCH, STEP_STEPS = 32, 10
 QUANTITIES = (
     "peak_allocated_bytes",
@@ -29,7 +29,7 @@ _LAST_WORDS = 400  # of an error
 
 
 class Kind(str, Enum):
-    """What a row is for. Each verification also tells the context overhead, by NVML."""
+    """The purpose of a row. Each verification also reports the context overhead, by NVML."""
 
     PEAKS = "peaks"  # and the context overhead, at a small batch
     GPU_TESTS = "gpu tests"  # pytest -m gpu
@@ -38,7 +38,7 @@ class Kind(str, Enum):
 
 
 class Status(str, Enum):
-    """How far a row is."""
+    """The progress of a row."""
 
     DONE = "done"
     FAILED = "failed"
@@ -58,13 +58,13 @@ class Row:
 
     @property
     def name(self) -> str:
-        """The row in words."""
+        """Returns the row in words."""
         return " ".join(part for part in (self.kind.value, self.model, self.precision) if part)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What came of a row. `quantities`: predicted, measured and signed relative error of each."""
+    """The outcome of a row. `quantities`: predicted, measured and signed relative error of each."""
 
     status: Status
     exit_code: int | None = None
@@ -76,7 +76,7 @@ class Result:
 
 
 def rows(models: Sequence[str], emulated: str | None) -> tuple[Row, ...]:
-    """All rows: peaks of all models, the tests, largest batches, step times."""
+    """Returns all rows: peaks of all models, the tests, largest batches, step times."""
     card = ("--emulated", emulated) if emulated else ("--device", "cuda")
     peaks = ("--batch", str(PEAK_BATCH), "--max-batch", str(PEAK_BATCH))
     steps = ("--batch", str(STEP_BATCH), "--max-batch", str(STEP_BATCH), "--steps", str(STEP_STEPS))
@@ -113,7 +113,7 @@ def rows(models: Sequence[str], emulated: str | None) -> tuple[Row, ...]:
 
 
 def result(row: Row, ended: Ended, *, on_a_card: bool) -> Result:
-    """Reads what a command said. On a physical card, tests that were all skipped have failed."""
+    """Reads the output of a command. On a physical card, skipping all tests is a failure."""
     status, error, document = Status.DONE, "", None
     if ended.timed_out:
         status, error = Status.CUT_OFF, f"ended after {ended.seconds:.0f} s: the time was over"
@@ -153,6 +153,6 @@ def _quantities(document: dict[str, Any]) -> dict[str, dict[str, float | None]]:
 
 
 def _remarks(document: dict[str, Any]) -> tuple[str, ...]:
-    """Why a verification is not a plain yes."""
+    """Returns why a verification is not a plain yes."""
     said = (*document["complaints"], document["stopped"])
     return tuple(text for text in said if text)

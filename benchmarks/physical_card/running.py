@@ -1,4 +1,4 @@
-"""Run the rows until the time is over, and keep what is known in one file after each.
+"""Runs the rows until the time is over, and keeps all results in one file after each.
 
 In: Rows, a clock, a function that runs a command. Out: results in the order of the rows.
 Convention: a row that was not reached is a result too.
@@ -60,7 +60,7 @@ def run_rows(
 
 
 def _one(row: Row, limit_s: float, on_a_card: bool, run: Run) -> Result:
-    """Runs one row; whatever goes wrong is its result."""
+    """Runs one row; a failure is a result too."""
     try:
         ended = run(row.arguments, limit_s=limit_s, module=row.module)
         return result(row, ended, on_a_card=on_a_card)
@@ -69,7 +69,7 @@ def _one(row: Row, limit_s: float, on_a_card: bool, run: Run) -> Result:
 
 
 def document(facts: dict[str, Any], results: Results) -> dict[str, Any]:
-    """The file's content: about the machine, how many rows ended how, and every row."""
+    """Returns the file's content: the machine, the number of rows by status, and every row."""
     counts = {status.value: sum(r.status is status for _, r in results) for status in Status}
     return {
         "schema_version": 1,

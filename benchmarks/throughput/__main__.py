@@ -1,8 +1,8 @@
 """`python -m benchmarks.throughput`: count, fit, judge, write the page and the table.
 
-With `--fit` the efficiencies that planner ships and the record are written anew; without it the
-page is printed alone, and "as shipped" is what would be shipped. `--known --shipped` takes seconds:
-it judges the planner of the checkout on what was counted before, for a change to the model of time.
+With `--fit` the efficiencies that planner ships and the record are written anew. Without it only
+the page is printed, and "as shipped" means the new efficiencies. `--known --shipped` takes seconds:
+it judges the planner of the checkout on earlier counts, for a change to the model of time.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _COVERAGE = 0.8
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Everything, in order."""
+    """Counts, fits, judges and writes, in this order."""
     options = _parser().parse_args(arguments)
     found: list[Counted] = []
     for source in SOURCES:
@@ -110,7 +110,7 @@ def _write_csv(path: Path, cases: Sequence[Case], judged: Judged) -> None:
 
 
 def _shipped(keys: Sequence[str], cases: Sequence[Case], judged: Judged) -> str:
-    """efficiency.json: shares by the key of a kernel, and how far judged cases were off."""
+    """Returns efficiency.json: shares by the key of a kernel, and the errors of judged cases."""
     found = judged.constants.efficiencies(keys)
     document = {
         "compute": {key: round(found.compute[key], 4) for key in sorted(keys)},
@@ -128,7 +128,7 @@ def _shipped(keys: Sequence[str], cases: Sequence[Case], judged: Judged) -> str:
 def _spread(
     cases: Sequence[Case], judged: Judged, sources: Sequence[str], what: str
 ) -> dict[str, object]:
-    """Where measured over predicted lay; of cards that were left out, with what others taught."""
+    """Returns the range of measured / predicted; left-out cards use constants from the others."""
     ratios = [
         cases[number].measured_s / judged.left_out.get(number, by_half_s)
         for number, by_half_s in judged.by_halves.items()

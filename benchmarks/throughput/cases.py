@@ -1,7 +1,7 @@
-"""The published step times: which step each of them is of.
+"""Reads the published step times, and the step of each.
 
-In: the CSV files of benchmarks/measurements. Out: Cases, by source. Convention: what a number comes
-from stands in the file's own README.
+In: the CSV files of benchmarks/measurements. Out: Cases, by source. Convention: the file's own
+README names the source of a number.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _OWN = str(Path(__file__).with_name("models.py"))
 
 
 def held_out() -> frozenset[str]:
-    """The names of cases that constants are judged on and never fitted on."""
+    """Returns the names of cases that are used to judge constants and never to fit them."""
     lines = _HELD_OUT.read_text(encoding="utf-8").splitlines()
     return frozenset(line for line in lines if line and not line.startswith("#"))
 
@@ -34,7 +34,7 @@ def _rows(name: str) -> Iterator[dict[str, str]]:
 
 
 def _timm_train(source: str, file: str, *, channels_last: bool) -> Iterator[Case]:
-    """timm 0.6 with torch 1.12: attention is written out."""
+    """Yields steps of timm 0.6 with torch 1.12: attention is written out."""
     for row in _rows(file):
         yield Case(
             source=source,
@@ -52,7 +52,7 @@ def _timm_train(source: str, file: str, *, channels_last: bool) -> Iterator[Case
 
 
 def _timm_infer(source: str, file: str, card: str, *, fused: bool) -> Iterator[Case]:
-    """`fused`: parts of networks were, as the published numbers of parameters show."""
+    """Yields inference steps; `fused`: with fused parts, as the parameter counts show."""
     for row in _rows(file):
         yield Case(
             source=source,
@@ -69,7 +69,7 @@ def _timm_infer(source: str, file: str, card: str, *, fused: bool) -> Iterator[C
 
 
 def _h100() -> Iterator[Case]:
-    """The runs whose peaks benchmarks/h100_peaks predicts, by the name that their source gives."""
+    """Yields the runs of benchmarks/h100_peaks, found by the names of their source."""
     steps = {row["case_id"]: row for row in _rows("h100_training_step_time.csv")}
     for run in read_measurements():
         row = steps[_published_name(run)]
@@ -106,7 +106,7 @@ def _published_name(run: Measurement) -> str:
 
 
 def _single(source: str, file: str) -> Iterator[Case]:
-    """Networks of models.py, with every setting in a column of its own."""
+    """Yields networks of models.py, with every setting in a column of its own."""
     for row in _rows(file):
         options: list[tuple[str, str | bool]] = [
             ("mode", row["mode"]),

@@ -1,7 +1,7 @@
-"""The operators of published steps: counted once, and kept in the user's cache folder.
+"""Counts the operators of published steps once, and keeps them in the user's cache folder.
 
-In: Cases. Out: operators by the name of the case, or the trouble in their place. Convention: one
-gzipped JSON file per case and set of versions; what is interrupted leaves whole files alone.
+In: Cases. Out: operators by the name of the case, or the trouble instead. Convention: one gzipped
+JSON file per case and set of versions; an interruption leaves only complete files.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Counted:
 
 
 def counted(cases: Sequence[Case], *, jobs: int, only_known: bool = False) -> Iterator[Counted]:
-    """Each case with its operators, those that are known first."""
+    """Yields each case with its operators, known ones first."""
     python, versions = interpreter(_ENVIRONMENT), versions_of(_ENVIRONMENT)
     missing = []
     for case in cases:
@@ -65,7 +65,7 @@ def _path(case: Case, versions: str) -> Path:
 
 
 def _step(case: Case) -> str:
-    """All that the operators of a case depend on."""
+    """Returns all that the operators of a case depend on."""
     document = json.loads(case.document())
     for key in ("measured_s", "source", "name", "tf32"):
         del document[key]

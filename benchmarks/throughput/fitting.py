@@ -1,8 +1,8 @@
-"""Finds the efficiencies: those with which published step times come out best.
+"""Fits the efficiencies that predict published step times best.
 
-In: counted cases, and which of them to fit on. Out: Efficiencies, predictions in seconds. The error
-is Huber's of the logarithm; what few kernels tell about stays near its prior. Convention: the
-formulas are those of planner/timing, on tensors; a test holds them to it.
+In: counted cases, and those to fit on. Out: Efficiencies, predictions in seconds. The error is
+Huber's of the logarithm; an efficiency with few kernels stays near its prior. Convention: the
+formulas are those of planner/timing, on tensors; a test compares them.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from planner.timing.rates import memory_rate
 from planner.timing.roofline import bare_time, has_tiles
 from planner.wire.trace import Phase
 
-# Its published times are of forward and backward.
+# The published times of this source are of forward and backward only.
 WITHOUT_OPTIMIZER = ("neusight",)
-# A source of few rows counts for more: of cards and of networks that the others do not have.
+# Sources of few rows have more weight: they have cards and networks that the others lack.
 WEIGHTS = {"h100-training": 5.0, "neusight": 5.0, "nvidia-resnet50": 5.0, "nvidia-convnets": 2.0}
 
 _PRIOR_COMPUTE, _PRIOR_BANDWIDTH = 0.75, 0.9
 _PRIOR_KERNEL_US, _PRIOR_GAIN, _PRIOR_REACH = 2.0, 1.5, 0.7
-# benchmarks/launch_overhead.py; not fitted: only the CPU of the measurements would be learnt.
+# benchmarks/launch_overhead.py; not fitted: a fit would only describe the measuring CPU.
 LAUNCH_US = 20.0
 _LOG_SPREAD, _LOG_SPREAD_GROUPED = 0.35, 1.2
 _PRIOR_WEIGHT = 0.025
 _HUBER = 0.1
-# Shares of measured rates; a rate in TF32 is of one size of product.
+# Greatest shares of measured rates; a TF32 rate was measured for one size of product only.
 _MOST, _MOST_TF32 = 1.1, 2.5
 _STEPS, _RATE = 250, 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
-    """Kernels of all cases, a row for alike ones; `case` is the number of theirs."""
+    """Kernels of all cases, one row for equal ones; `case` is the number of their case."""
 
     keys: tuple[str, ...]
     case: Tensor
@@ -57,7 +57,7 @@ class Rows:
 
 
 def rows(counted: Sequence[Counted]) -> Rows:
-    """The kernels of the cases at the full rates of their cards."""
+    """Returns the kernels of the cases at the full rates of their cards."""
     cards = load_gpus(None)
     keys: dict[str, int] = {}
     found: list[tuple[float, ...]] = []
@@ -100,7 +100,7 @@ def rows(counted: Sequence[Counted]) -> Rows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameters:
-    """Logarithms of what is looked for."""
+    """Logarithms of the fitted values."""
 
     compute: Tensor
     bandwidth: Tensor
@@ -109,11 +109,11 @@ class Parameters:
     reach: Tensor
 
     def all(self) -> list[Tensor]:
-        """For the optimizer."""
+        """Returns all tensors, for the optimizer."""
         return [self.compute, self.bandwidth, self.kernel_us, self.gain, self.reach]
 
     def efficiencies(self, keys: Sequence[str]) -> Efficiencies:
-        """As planner keeps them."""
+        """Returns the efficiencies in planner's own form."""
         return Efficiencies(
             compute=dict(zip(keys, self.compute.exp().tolist(), strict=True)),
             bandwidth=dict(zip(keys, self.bandwidth.exp().tolist(), strict=True)),
@@ -125,7 +125,7 @@ class Parameters:
 
 
 def fit(data: Rows, chosen: Sequence[int]) -> Parameters:
-    """What fits the chosen cases best."""
+    """Returns the parameters that fit the chosen cases best."""
     start = _priors(len(data.keys))
     found = Parameters(
         **{name: getattr(start, name).clone().requires_grad_() for name in Parameters.__slots__}
@@ -159,7 +159,7 @@ def fit(data: Rows, chosen: Sequence[int]) -> Parameters:
 
 
 def predicted_s(data: Rows, found: Parameters) -> Tensor:
-    """Seconds of each case."""
+    """Returns the seconds of each case."""
     gain = 1 + found.gain.exp() / (1 + (data.of_l2 / found.reach.exp()) ** 2)
     compute = data.compute_s / found.compute.exp()[data.key]
     memory = data.memory_s / found.bandwidth.exp()[data.key] / gain

@@ -1,8 +1,8 @@
-"""How predicted step times compare with measured ones that the efficiencies were not fitted on.
+"""Compares predicted step times with measured ones that were not used to fit the efficiencies.
 
-In: Rows and cases. Out: Judged. Convention: cases are held out, or for development; of the latter
-constants are fitted on one half of the networks (of sources with few rows: of the rows) and judged
-on the other, and the other way round; and some sources are judged with constants from all others.
+In: Rows and cases. Out: Judged. Convention: cases are held out, or for development. On the latter,
+constants are fitted on one half of the networks (of the rows, if a source has few) and judged on
+the other half, and vice versa. Some sources are also judged with constants from all others.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from statistics import median
 from benchmarks.throughput.fitting import Parameters, Rows, fit, predicted_s
 from benchmarks.throughput.records import Case
 
-# Sources that are also left out as a whole, and what only others then tell about.
+# Sources that are also left out as a whole, and the part that only the others then determine.
 LEFT_OUT = {
     "rtx4090-infer": "other cards",
     "rtx5090-infer": "other cards",
@@ -52,13 +52,13 @@ class Judged:
 
 
 def half_of(case: Case) -> int:
-    """0 or 1: by the network, so that its sisters in other layouts are in the same half."""
+    """Returns 0 or 1 by the network, so that all its layouts are in the same half."""
     name = case.name if case.source in _HALVED_BY_ROW else case.model
     return int(hashlib.sha256(name.encode()).hexdigest(), 16) % 2
 
 
 def judge(data: Rows, cases: Sequence[Case], held_out: Collection[str]) -> Judged:
-    """Fits two halves, all but each source that is left out, and all; never on `held_out`."""
+    """Fits on each half, on all without each left-out source, and on all; never on `held_out`."""
     apart = frozenset(number for number, case in enumerate(cases) if case.name in held_out)
     numbers = [number for number in range(len(cases)) if number not in apart]
     by_halves: dict[int, float] = {}
@@ -82,15 +82,15 @@ def judge(data: Rows, cases: Sequence[Case], held_out: Collection[str]) -> Judge
 
 
 def _predicted(data: Rows, fitted: Sequence[int], judged: Sequence[int]) -> dict[int, float]:
-    """The judged cases, with constants of the fitted ones."""
-    if not judged or not fitted:  # of a sample
+    """Predicts the judged cases, with constants of the fitted ones."""
+    if not judged or not fitted:  # possible in a sample
         return {}
     seconds = predicted_s(data, fit(data, fitted)).tolist()
     return {number: seconds[number] for number in judged}
 
 
 def statistics(pairs: Sequence[tuple[float, float]]) -> Statistics:
-    """Of pairs of predicted and measured seconds."""
+    """Computes statistics of pairs of predicted and measured seconds."""
     errors = [predicted / measured - 1 for predicted, measured in pairs]
     sizes = sorted(abs(error) for error in errors)
     return Statistics(
@@ -103,6 +103,6 @@ def statistics(pairs: Sequence[tuple[float, float]]) -> Statistics:
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """The value below which a share of them lies."""
+    """Returns the value below which this share of the values is."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

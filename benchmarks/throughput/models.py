@@ -30,14 +30,14 @@ class Language(nn.Module):
         self.network = network
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Logits of tokens (batch, sequence)."""
+        """Returns the logits of tokens (batch, sequence)."""
         output: Tensor = self.network(input_ids=tokens)[0]
         return output
 
 
 def resnet50() -> nn.Module:
     """ResNet-50 v1.5 with 1000 classes."""
-    global _network  # build_batch is told the size of the batch alone
+    global _network  # build_batch gets only the size of the batch
     _network = "resnet50"
     from torchvision.models import resnet50 as build
 
@@ -105,7 +105,7 @@ def bert_large() -> nn.Module:
 
 
 def build_batch(batch_size: int) -> tuple[Tensor, Tensor]:
-    """Images and classes, or tokens and nothing to learn but their mean."""
+    """Draws images and classes, or tokens, which are the targets too."""
     if size := _IMAGE_SIZE.get(_network):
         return torch.randn(batch_size, 3, size, size), torch.randint(0, 1000, (batch_size,))
     tokens = torch.randint(0, 30000, (batch_size, _SEQUENCE[_network]))
@@ -113,7 +113,7 @@ def build_batch(batch_size: int) -> tuple[Tensor, Tensor]:
 
 
 def training_step(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
-    """The loss: cross-entropy of classes or of the next tokens; without a head, the mean."""
+    """Returns the cross-entropy of classes or of the next tokens; without a head, the mean."""
     inputs, targets = batch
     output: Tensor = model(inputs)
     if _network == "bert_large":

@@ -1,4 +1,4 @@
-"""The record of step times as Markdown.
+"""Writes the record of step times as Markdown.
 
 In: cases and Judged. Out: the text of docs/throughput.md.
 """
@@ -77,7 +77,7 @@ def page(
     troubles: Sequence[Counted],
     date: str,
 ) -> str:
-    """The whole page."""
+    """Writes the whole page."""
     shipped = dict(enumerate(judged.shipped))
     lines = [_HEAD.format(date=date)]
     for source, title in _TITLES.items():
@@ -109,7 +109,7 @@ def _line(
     numbers: Sequence[int],
     seconds: Mapping[int, float],
 ) -> list[str]:
-    """A row of the table; none where there is nothing to show, as in a sample."""
+    """Returns a row of the table; none if there is nothing to show, as in a sample."""
     pairs = [(seconds[n], cases[n].measured_s) for n in numbers if n in seconds]
     if not pairs:
         return []

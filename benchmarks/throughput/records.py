@@ -1,4 +1,4 @@
-"""What passes between the stages: a published step time, its operators, the judged result.
+"""Records that pass between the stages: a published step time, its operators, the judged result.
 
 Convention: seconds of one step with one micro-batch; an error is (predicted - measured) / measured.
 """
@@ -32,15 +32,15 @@ class Case:
     options: tuple[tuple[str, Scalar], ...] = ()
     variables: tuple[tuple[str, str], ...] = ()
     image_size: int | None = None
-    tf32: bool = False  # matrix products and convolutions in TF32, where the card has it
+    tf32: bool = False  # matrix products and convolutions in TF32, if the card has it
 
     def document(self) -> str:
-        """The case as one line of JSON."""
+        """Returns the case as one line of JSON."""
         return json.dumps(asdict(self), sort_keys=True)
 
 
 def case_of(document: dict[str, Any]) -> Case:
-    """What `Case.document` wrote."""
+    """Reads the case that `Case.document` wrote."""
     pairs = {
         key: tuple((name, value) for name, value in document[key])
         for key in ("arguments", "options", "variables")
@@ -49,7 +49,7 @@ def case_of(document: dict[str, Any]) -> Case:
 
 
 def operators_of(documents: list[dict[str, Any]]) -> tuple[OperatorRecord, ...]:
-    """Operators from the JSON that OperatorRecord.to_dict makes."""
+    """Reads operators from the JSON that OperatorRecord.to_dict makes."""
     return tuple(
         OperatorRecord(
             name=one["name"],

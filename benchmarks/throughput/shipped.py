@@ -1,7 +1,7 @@
-"""What planner as it is gives for counted steps: no fit, the constants that it comes with.
+"""Judges counted steps with the constants that planner ships, without a fit.
 
-In: counted cases. Out: a table of errors by source and card. Convention: as in `judging`; a case of
-which nothing was counted is left out.
+In: counted cases. Out: a table of errors by source and card. Convention: as in `judging`; a case
+without counts is left out.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from planner.wire.trace import Phase
 
 
 def shipped_s(one: Counted) -> float:
-    """Returns the seconds of the step: those of the card, or of launching if that takes longer."""
+    """Returns the seconds of the step: of the card, or of launching if that takes longer."""
     operators = [
         record
         for record in one.operators

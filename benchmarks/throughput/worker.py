@@ -25,7 +25,7 @@ _TIMEOUT_S = 400.0
 
 
 def main() -> int:
-    """Read, count, write."""
+    """Reads the cases, counts their operators and writes them."""
     for line in sys.stdin:
         case = case_of(json.loads(line))
         print(json.dumps({"name": case.name, **_counted(case)}), flush=True)

@@ -1,1 +1,1 @@
-"""What is asked for, as data: the target, the step, and the words of a caller for both."""
+"""The request as data: the target, the step, and the caller's words for both."""

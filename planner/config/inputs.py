@@ -1,8 +1,8 @@
-"""The inputs of a model as a caller has them: texts, shapes, example tensors, nested.
+"""Reads the inputs of a model as a caller gives them: texts, shapes, example tensors, nested.
 
-In: "3x224x224", (3, 224, 224), a tensor, or a tuple, list or dict of such. Out: InputSpecs, and the
-batch of the examples. Convention: a shape has no batch, an example tensor has it first. Of an
-example only shape and dtype are taken; torch is not imported for it.
+In: "3x224x224", (3, 224, 224), a tensor, or a tuple, list or dict of these. Out: InputSpecs, and
+the batch of the examples. Convention: a shape has no batch; in an example tensor the batch is the
+first dimension. Only shape and dtype of an example are used; torch is not imported for it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from planner.errors import UsageError
 
 
 class ExampleTensor(Protocol):
-    """A tensor of torch, an array of numpy, or whatever else has a shape and a dtype."""
+    """A tensor of torch, an array of numpy, or any other object with a shape and a dtype."""
 
     @property
     def shape(self) -> Sequence[int]:
@@ -35,7 +35,7 @@ Inputs: TypeAlias = (
 )
 
 _T = TypeVar("_T")
-_KEY, _ITEM, _PART = "key", "item", "part"  # of a mapping, of a list, of a tuple
+_KEY, _ITEM, _PART = "key", "item", "part"  # entries of a mapping, of a list, of a tuple
 _Step = tuple[str, "str | int"]
 _Path = tuple[_Step, ...]
 _STEPS = re.compile(r"(?:^|\.)([A-Za-z_]\w*)|\[(\d+)\]|\((\d+)\)")
@@ -44,7 +44,7 @@ _OTHERWISE = "write a function build_batch(batch_size) for it, in the model file
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Leaf:
-    """One input: `spec` without its place, and the batch of an example (None: there is none)."""
+    """One input: `spec` without its place, and the batch of an example (None: no example)."""
 
     path: _Path
     spec: InputSpec
@@ -52,13 +52,13 @@ class _Leaf:
 
 
 def read_inputs(value: object) -> tuple[tuple[InputSpec, ...], int | None]:
-    """The inputs that `value` stands for, and the batch of the example tensors among them.
+    """Reads the inputs in `value`, and the batch of the example tensors among them.
 
     A tuple or list goes to the model by position and a dict by keyword, as a batch of build_batch
-    does. The batch is None where there is no example.
+    does. The batch is None if there is no example.
 
     Raises:
-        UsageError: something that is no input, or examples whose first dimensions differ.
+        UsageError: a value that is no input, or examples whose first dimensions differ.
     """
     if isinstance(value, (tuple, list)) and not value:
         return (), None
@@ -68,12 +68,12 @@ def read_inputs(value: object) -> tuple[tuple[InputSpec, ...], int | None]:
 
 
 def is_nested_name(name: str | None) -> bool:
-    """Whether a name is a place in a nested batch, like `past[0]` or `(1).ids`."""
+    """Returns whether a name is a place in a nested batch, like `past[0]` or `(1).ids`."""
     return name is not None and any(sign in name for sign in ".[(")
 
 
 def arranged(leaves: Iterable[tuple[str, _T]]) -> Any:
-    """The nested batch of `leaves`, each with its place as `read_inputs` names it."""
+    """Builds the nested batch of `leaves`, each with its place as `read_inputs` names it."""
     return _arranged([(_steps(name), leaf) for name, leaf in leaves])
 
 
@@ -119,7 +119,7 @@ def _leaves(value: Any, path: _Path) -> Iterator[_Leaf]:
 def _has(value: object, name: str) -> bool:
     try:
         return hasattr(value, name)
-    except Exception:  # a property that raises, as the shape of a nested tensor
+    except Exception:  # a property that raises, like the shape of a nested tensor
         return True
 
 
@@ -157,7 +157,7 @@ def _of_sequence(value: tuple[Any, ...] | list[Any], path: _Path) -> Iterator[_L
 
 
 def _of_example(value: Any, path: _Path) -> _Leaf:
-    """Shape and dtype of a tensor; what makes it more than these is refused, not dropped."""
+    """Reads shape and dtype of a tensor; refuses a tensor with other properties that matter."""
     layout = str(getattr(value, "layout", "torch.strided"))
     if layout != "torch.strided" or getattr(value, "is_nested", False):
         raise UsageError(
@@ -171,7 +171,7 @@ def _of_example(value: Any, path: _Path) -> _Leaf:
         )
     try:
         shape = tuple(int(size) for size in value.shape)
-    except Exception as error:  # of a class that planner does not know
+    except Exception as error:  # the class may be unknown to planner
         raise UsageError(
             f"{_shown(path)} is a {type(value).__name__} whose shape cannot be read "
             f"({type(error).__name__}: {error}); {_OTHERWISE}"
@@ -199,7 +199,7 @@ def _of_example(value: Any, path: _Path) -> _Leaf:
 
 
 def _is_permuted(value: Any, shape: tuple[int, ...]) -> bool:
-    """Whether a tensor of torch has no gaps and its dimensions in another order: `.to` keeps it."""
+    """Returns whether a tensor is dense with permuted dimensions: `.to` keeps that order."""
     stride = getattr(value, "stride", None)
     if not callable(stride):
         return False
@@ -214,7 +214,7 @@ def _is_permuted(value: Any, shape: tuple[int, ...]) -> bool:
 
 
 def _named(leaf: _Leaf, is_nested: bool) -> InputSpec:
-    """The input under its place: None by position, a keyword, or the place in a nested batch."""
+    """Names the input by its place: None (by position), a keyword, or a place in a nested batch."""
     own = leaf.spec.name
     by_key = any(kind == _KEY for kind, _ in leaf.path)
     if own is not None and (by_key or is_nested):
@@ -251,7 +251,7 @@ def _is_shape(value: Sequence[Any]) -> bool:
 
 
 def _shape_and_dtype(value: Sequence[Any]) -> tuple[Sequence[Any], str] | None:
-    """The two parts of ((1024,), "int64"); None of anything else."""
+    """Returns the two parts of a value like ((1024,), "int64"); None for any other value."""
     if type(value) is not tuple or len(value) != 2 or not isinstance(value[0], (tuple, list)):
         return None
     dtype = _dtype_name(value[1])
@@ -268,7 +268,7 @@ def _checked_shape(shape: Sequence[Any], path: _Path) -> tuple[int, ...]:
 
 
 def _dtype_name(dtype: Any) -> str | None:
-    """float32 of "float32", torch.float32, numpy.float32 or numpy.dtype("float32"); else None."""
+    """Returns "float32" for the text, torch's or numpy's dtype of that name; None if unknown."""
     if isinstance(dtype, type):
         text = dtype.__name__
     elif hasattr(dtype, "dtype"):  # an example, whose text may be long
@@ -280,13 +280,13 @@ def _dtype_name(dtype: Any) -> str | None:
 
 
 def _place(path: _Path) -> str:
-    """A path as a name: `ids`, `past[0]` in a list, `past(0)` in a tuple, `(1).ids`."""
+    """Writes a path as a name: `ids`, `past[0]` in a list, `past(0)` in a tuple, `(1).ids`."""
     signs = {_KEY: ".{}", _ITEM: "[{}]", _PART: "({})"}
     return "".join(signs[kind].format(key) for kind, key in path).removeprefix(".")
 
 
 def _shown(path: _Path) -> str:
-    """A path as the caller would write it in Python."""
+    """Writes a path as the caller would write it in Python."""
     return "inputs" + "".join(f"[{key!r}]" for _, key in path)
 
 

@@ -1,7 +1,7 @@
-"""The word that was probably meant, where one was given that an option does not know.
+"""Suggests the word that was probably meant for an unknown word of an option.
 
-In: the words that there are, and the one that was given. Out: the end of a sentence, or "".
-Convention: words of torch, Lightning and transformers are known by what they do there.
+In: the known words, and the given one. Out: the end of a sentence, or "". Convention: words of
+torch, Lightning and transformers lead to the option that does the same here.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ _MEANT: dict[type[Enum], dict[str, str]] = {
 
 
 def word(text: str) -> str:
-    """The word as those of options are written: torch.float16 is float16, AMP_BF16 amp-bf16."""
+    """Writes a word as options do: torch.float16 becomes float16, AMP_BF16 becomes amp-bf16."""
     return text.strip().lower().removeprefix("torch.").replace("_", "-")
 
 
 def did_you_mean(kind: type[Enum], text: str) -> str:
-    """`; did you mean amp-bf16?` for a word that is no member of `kind`; "" without a guess."""
+    """Returns `; did you mean amp-bf16?` for a word that is no member of `kind`; "" if no guess."""
     meant = _MEANT.get(kind, {}).get(word(text)) or near(
         word(text), [member.value for member in kind]
     )
@@ -56,5 +56,5 @@ def did_you_mean(kind: type[Enum], text: str) -> str:
 
 
 def near(text: str, known: Iterable[str], most: int = 2) -> str:
-    """Near words with "or" between them, nearest first; "" where none is near."""
+    """Returns near words with "or" between them, nearest first; "" if none is near."""
     return " or ".join(difflib.get_close_matches(text, list(known), n=most, cutoff=0.6))

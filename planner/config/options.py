@@ -1,7 +1,7 @@
-"""The options of the public functions, typed: a slip of the pen is seen in an editor and by mypy.
+"""The typed options of the public functions: editors and mypy find a wrong name.
 
-In: nothing. Out: TypedDicts for `**options: Unpack[...]`. Convention: what a value may be is
-checked when it is used (config/parse.py, estimation/job.py); here stands what a caller may write.
+In: nothing. Out: TypedDicts for `**options: Unpack[...]`. Convention: values are checked when they
+are used (config/parse.py, estimation/job.py); this module has the types that a caller may write.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from planner.config.step import (
 from planner.config.target import Scalar
 
 Progress = Callable[[str], None]
-# Of a line "CARD: FOUND; now NEXT" what is before it has been found and stays true.
+# In a line "CARD: FOUND; now NEXT" the part before this is a final result.
 FOUND_BEFORE = "; now "
 Arguments = Mapping[str, Scalar] | str | Sequence[str | tuple[str, Scalar]]
 
@@ -41,25 +41,25 @@ class StepOptions(TypedDict, total=False):
     optimizer_arguments: Arguments
     """Its arguments, as {"lr": 0.1}."""
     inputs: Inputs
-    """Example tensors, or shapes without the batch, as (3, 224, 224); none: build_batch."""
+    """Example tensors, or shapes without the batch, like (3, 224, 224); none: build_batch."""
     channels_last: bool
     """Weights and images in channels_last."""
     checkpoint_activations: bool
-    """Activations of blocks are computed anew in backward."""
+    """Recomputes the activations of blocks in backward."""
     accumulate: int
     """Micro-batches of a step."""
     set_to_none: bool
-    """What zero_grad does with gradients."""
+    """True: zero_grad drops gradients; False: it fills them with zeros."""
     steps: int
-    """Steps that are run."""
+    """Number of steps to run."""
     build_on: str | BuildOn | None
-    """"meta", "cpu" or "device"; None: without weights where that is possible."""
+    """"meta", "cpu" or "device"; None: without weights if that is possible."""
     data_dependent: str | DataDependent
-    """"typical" or "most": what a value that only a card computes decides."""
+    """"typical" or "most": how numbers that only a card can compute decide sizes."""
     size_at: Mapping[str, int] | str | SizeAt | Sequence[str | SizeAt]
-    """Sizes at lines of the code, as {"net.py:20": 512}."""
+    """Sizes at lines of the code, like {"net.py:20": 512}."""
     batch_from_data: bool
-    """The batch is made of items of the user's data set."""
+    """Makes the batch of items of the user's data set."""
     clip_grad_norm: float | None
     """Greatest norm of all gradients; None: they are not clipped."""
     ema: float | bool | None
@@ -67,47 +67,47 @@ class StepOptions(TypedDict, total=False):
 
 
 class ModelOptions(TypedDict, total=False):
-    """What goes with the model, where its file does not say it."""
+    """Functions and arguments of the model, if its file does not have them."""
 
     build_batch: Callable[..., Any] | None
-    """batch_size to a batch."""
+    """Function (batch_size) that returns a batch."""
     training_step: Callable[..., Any] | None
-    """(model, batch) to a loss."""
+    """Function (model, batch) that returns a loss."""
     build_optimizer: Callable[..., Any] | None
-    """(parameters) to an optimizer; a parameter named model is the model."""
+    """Function (parameters) that returns an optimizer; an argument named model gets the model."""
     inference_step: Callable[[Any, Any], Any] | None
-    """(model, batch) to anything."""
+    """Function (model, batch); any result is accepted."""
     model_arguments: Mapping[str, Scalar] | None
-    """Arguments for what builds the model."""
+    """Arguments of the function or class that builds the model."""
 
 
 class RunOptions(TypedDict, total=False):
-    """How long a run may take, and who hears of it."""
+    """How long a run may take, and where its progress is reported."""
 
     timeout_s: float
-    """Seconds after which a run is given up."""
+    """Seconds after which a run is stopped."""
     on_progress: Progress | None
     """Called with a line at each stage, from any thread."""
 
 
 class CardOptions(TypedDict, total=False):
-    """What the job has of its card."""
+    """The memory of the card that the job may use."""
 
     gpu_memory: str | int | None
-    """Memory in the place of the card's, in bytes or as "24GiB"."""
+    """Memory instead of the card's own, in bytes or like "24GiB"."""
     reserve: str | int
-    """Memory that is kept free, as "5%" or "1GiB"."""
+    """Memory that is kept free, like "5%" or "1GiB"."""
     calibration: bool
-    """Whether verifications of the past on this card correct what is said of it."""
+    """Corrects the estimate by past verifications on this card."""
 
 
 class DataOptions(TypedDict, total=False):
-    """Data, host and money; what they need is said by planner.estimation.job."""
+    """Data, host and money; planner.estimation.job checks what they need."""
 
     data: str | float | None
-    """What an item of the data costs, as "imagenet-jpeg" or in milliseconds."""
+    """Cost of an item of the data, like "imagenet-jpeg" or in milliseconds."""
     measure_data: bool
-    """Items of the user's own data set are timed."""
+    """Measures the time of items of the user's own data set."""
     workers: int | str | None
     """Workers of the DataLoader; "none": the training process loads."""
     prefetch_factor: int | None
@@ -119,11 +119,11 @@ class DataOptions(TypedDict, total=False):
     host: str | None
     """The host, by name; "this" is this machine."""
     ram: str | int | None
-    """RAM of the host, in bytes or as "64GiB"."""
+    """RAM of the host, in bytes or like "64GiB"."""
     price: str | None
-    """What an hour costs, as "2.49 USD/h"."""
+    """Price of an hour, like "2.49 USD/h"."""
     pue: float
-    """Power of the data centre for each watt of its machines, from 1 on."""
+    """Power of the data centre for each watt of its machines, at least 1."""
 
 
 class InspectOptions(StepOptions, ModelOptions, RunOptions, total=False):

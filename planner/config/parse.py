@@ -1,4 +1,4 @@
-"""The words of a caller, for StepConfig: plain values and strings, checked and turned into records.
+"""Checks a caller's plain values and strings, and makes a StepConfig of them.
 
 In: keyword options of planner.estimate() or of the command line. Out: StepConfig.
 """
@@ -44,9 +44,9 @@ NAMES = tuple(field.name for field in fields(StepConfig))
 
 
 def step_config(options: Mapping[str, Any]) -> StepConfig:
-    """StepConfig of options such as {"precision": "amp-bf16", "inputs": "3x224x224"}.
+    """Makes a StepConfig of options such as {"precision": "amp-bf16", "inputs": "3x224x224"}.
 
-    Example tensors among the inputs give the batch size where none is given.
+    Example tensors among the inputs set the batch size if none is given.
 
     Raises:
         UsageError: an unknown option, or a value that it does not take.
@@ -91,7 +91,7 @@ def _value(name: str, value: Any) -> Any:
 
 
 def _number(name: str, value: Any) -> float | None:
-    """A number; of `ema` True is its usual decay and False none, as of a flag."""
+    """Returns a number; for `ema`, True means EMA_DECAY and False None."""
     if name == "ema" and isinstance(value, bool):
         return EMA_DECAY if value else None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -100,7 +100,7 @@ def _number(name: str, value: Any) -> float | None:
 
 
 def texts(value: Any, name: str) -> tuple[str, ...]:
-    """One text, or several, as a tuple; None is none.
+    """Returns one text or several as a tuple; an empty one for None.
 
     Raises:
         UsageError: something else.
@@ -115,18 +115,18 @@ def texts(value: Any, name: str) -> tuple[str, ...]:
 
 
 def device_word(value: Any) -> str | None:
-    """A device as torch names it ("cpu", "cuda:1"), without regard to case; None stays None."""
+    """Returns a device as torch names it ("cpu", "cuda:1"), in lower case; None stays None."""
     return None if value is None else str(value).strip().lower()
 
 
-# What torch parses when it is imported, and aborts on: PYTORCH_CUDA_ALLOC_CONF.
+# The form of PYTORCH_CUDA_ALLOC_CONF: torch parses it when it is imported, and aborts on errors.
 _ALLOC_ENTRY = r"\s*\w+\s*:\s*(?:\[[^\[\]]+\]|[^\s,:;\[\]]+)\s*"
 _ALLOC_CONF = re.compile(f"{_ALLOC_ENTRY}(?:,{_ALLOC_ENTRY})*")
 _WORDS: dict[type, str] = {bool: "True or False", int: "a whole number", str: "text"}
 
 
 def choice(kind: type[_Choice], value: Any, name: str) -> _Choice:
-    """The member of `kind` that `value` names, without regard to case and underscores.
+    """Returns the member of `kind` that `value` names; case and underscores do not count.
 
     Raises:
         UsageError: no such member; all are listed.
@@ -143,7 +143,7 @@ def choice(kind: type[_Choice], value: Any, name: str) -> _Choice:
 
 
 def _sizes_at(value: Any) -> tuple[SizeAt, ...]:
-    """Sizes of places from {"net.py:20": 512}, from "net.py:20=512" or from a list of these."""
+    """Reads sizes from {"net.py:20": 512}, from "net.py:20=512" or from a list of such texts."""
     if isinstance(value, Mapping):
         value = tuple(f"{place}={size}" for place, size in value.items())
     given = (value,) if isinstance(value, (str, SizeAt)) else value
@@ -156,7 +156,7 @@ def _sizes_at(value: Any) -> tuple[SizeAt, ...]:
 
 
 def arguments(value: Any, name: str) -> tuple[tuple[str, Scalar], ...]:
-    """Keyword arguments from a mapping, from "k=v" or from a list of "k=v" and (k, v).
+    """Reads keyword arguments from a mapping, from "k=v" or from a list of "k=v" and (k, v).
 
     Raises:
         UsageError: another form, or a value that is not a number, text, True, False or None.

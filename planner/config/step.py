@@ -1,7 +1,7 @@
-"""How a step is run, as data: mode, precision, optimizer, batch, and what may be said of each.
+"""How a step is run, as data: mode, precision, optimizer, batch, and the choices for each.
 
-In: words of the user, parsed here once. Out: frozen records that travel to the child as JSON.
-Convention: `None` means "not said": the model file decides, else a default that is reported.
+In: words of the user, parsed here once. Out: frozen records that go to the child as JSON.
+Convention: `None` means "not given": the model file decides, else a default that is reported.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from enum import Enum
 from planner.config.target import Scalar
 from planner.errors import UsageError
 
-EMA_DECAY = 0.999  # where none is given, as torch.optim.swa_utils.get_ema_multi_avg_fn has it
+EMA_DECAY = 0.999  # the default, as in torch.optim.swa_utils.get_ema_multi_avg_fn
 
 
 DTYPES = (
@@ -23,7 +23,7 @@ DTYPES = (
 
 
 class Mode(str, Enum):
-    """What one step is."""
+    """The kind of a step."""
 
     TRAIN = "train"
     """Forward, loss, backward, optimizer step."""
@@ -49,7 +49,7 @@ class Precision(str, Enum):
 
 
 class OptimizerName(str, Enum):
-    """Optimizers that can be asked for by name, with the defaults of their classes."""
+    """Optimizers that can be requested by name, with the defaults of their classes."""
 
     SGD = "sgd"
     """torch.optim.SGD."""
@@ -80,16 +80,16 @@ class OptimizerName(str, Enum):
     RMSPROP = "rmsprop"
     """torch.optim.RMSprop."""
     NONE = "none"
-    """Gradients are computed, nothing is stepped."""
+    """Gradients are computed, no optimizer steps."""
 
 
 class DataDependent(str, Enum):
     """How numbers that only a card could compute decide sizes."""
 
     TYPICAL = "typical"
-    """Drawn at random, as an untrained net's are."""
+    """The numbers are drawn at random, like those of an untrained network."""
     MOST = "most"
-    """Each decision at its most: masks all true, all tokens to the first expert."""
+    """Each decision takes the most: masks all true, all tokens to the first expert."""
 
 
 class BuildOn(str, Enum):
@@ -108,23 +108,23 @@ class InputSpec:
     """One input tensor."""
 
     shape: tuple[int, ...]
-    """Sizes of one sample: without the batch, which leads."""
+    """Sizes of one sample, without the batch dimension in front."""
     dtype: str = "float32"
     """As in torch.float32, without "torch."."""
     name: str | None = None
-    """The keyword, or the place in a nested batch, as `past[0]`; None: passed by position."""
+    """The keyword, or the place in a nested batch, like `past[0]`; None: passed by position."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SizeAt:
-    """The size that an operator at a line of the user's code shall give."""
+    """The size that an operator at a line of the user's code must return."""
 
     file: str
     """The file, as the report names it."""
     line: int
     """Number of the line."""
     size: int
-    """The size to give."""
+    """The size to return."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,23 +149,23 @@ class StepConfig:
     channels_last: bool = False
     """Weights and images in channels_last."""
     checkpoint_activations: bool = False
-    """Activations of blocks are computed anew in backward."""
+    """Recomputes the activations of blocks in backward."""
     accumulate: int = 1
     """Micro-batches of a step."""
     set_to_none: bool = True
     """zero_grad drops gradients; False: it fills them with zeros."""
     steps: int = 3
-    """Steps that are run."""
+    """Number of steps to run."""
     build_on: BuildOn | None = None
-    """Where the model is built; None: without weights where that is possible."""
+    """Where the model is built; None: without weights if that is possible."""
     alloc_conf: str | None = None
     """PYTORCH_CUDA_ALLOC_CONF of the run; None: that of the environment."""
     data_dependent: DataDependent = DataDependent.TYPICAL
     """How numbers that only a card can compute decide sizes."""
     size_at: tuple[SizeAt, ...] = ()
-    """Sizes that operators at lines of the code shall give."""
+    """Sizes that operators at lines of the code must return."""
     batch_from_data: bool = False
-    """The batch is made of items of the user's data set."""
+    """Makes the batch of items of the user's data set."""
     clip_grad_norm: float | None = None
     """Greatest norm of all gradients; None: they are not clipped."""
     ema: float | None = None
@@ -173,7 +173,7 @@ class StepConfig:
 
     @property
     def precision_name(self) -> str:
-        """The precision in the words of --precision."""
+        """Returns the precision in the words of --precision."""
         return (self.precision or Precision.AS_BUILT).value
 
     def __post_init__(self) -> None:
@@ -215,7 +215,7 @@ class StepConfig:
 
 
 def parse_input(text: str) -> InputSpec:
-    """`3x224x224`, `ids=1024:int64` or `x=128x64:float16`; the batch is not written.
+    """Parses `3x224x224`, `ids=1024:int64` or `x=128x64:float16`; the batch is not written.
 
     Raises:
         UsageError: not of this form, or a dtype that is not one of DTYPES.
@@ -236,7 +236,7 @@ def parse_input(text: str) -> InputSpec:
 
 
 def parse_size_at(text: str) -> SizeAt:
-    """`net.py:20=512`: the operator at line 20 of net.py gives 512.
+    """Parses `net.py:20=512`: the operator at line 20 of net.py returns 512.
 
     Raises:
         UsageError: not of this form.

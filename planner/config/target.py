@@ -1,6 +1,6 @@
-"""Whose model is run, as data: a file, a name in it, arguments for what builds it.
+"""The target as data: a file, a name in it, and arguments for building the model.
 
-In: words of the user, parsed here once. Out: a frozen record that travels to the child as JSON.
+In: words of the user, parsed here once. Out: a frozen record that goes to the child as JSON.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class TargetKind(str, Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Whose model: a file or module, the name in it, and arguments for it.
+    """The source of the model: a file or module, the name in it, and arguments for it.
 
     `location` is a path (FILE), a dotted module name (MODULE) or the path of the pickle (PICKLE).
     """
@@ -36,12 +36,12 @@ class Target:
 
     @property
     def label(self) -> str:
-        """The target as the user wrote it."""
+        """Returns the target as the user wrote it."""
         return f"{self.location}:{self.name}" if self.name else self.location
 
 
 def parse_target(text: str, arguments: tuple[tuple[str, Scalar], ...] = ()) -> Target:
-    """`models/gpt2.py`, `FILE:NAME` or `package.module:NAME`.
+    """Parses `models/gpt2.py`, `FILE:NAME` or `package.module:NAME`.
 
     Raises:
         UsageError: the text is none of the three.
@@ -60,7 +60,7 @@ def parse_target(text: str, arguments: tuple[tuple[str, Scalar], ...] = ()) -> T
 
 
 def parse_argument(text: str) -> tuple[str, Scalar]:
-    """`k=v` with v read as int, float, true/false, none or else text.
+    """Parses `k=v`; v is read as int, float, true/false, none or else text.
 
     Raises:
         UsageError: there is no `=` or the key is not an identifier.

@@ -1,7 +1,7 @@
-"""The dtypes of a model's weights, and the precision of a run that was asked for none.
+"""The dtypes of a model's weights, and the precision of a run for which none was requested.
 
-In: what the child reports of the parameters. Out: WeightDtype, settled StepConfigs. Sizes are bytes
-as the parameters lie in memory; a dtype is named as in torch.bfloat16, without "torch.".
+In: the child's report of the parameters. Out: WeightDtype, settled StepConfigs. Sizes are bytes of
+the parameters in memory; a dtype is named as in torch.bfloat16, without "torch.".
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ class WeightDtype:
     """The parameters of one dtype."""
 
     dtype: str
-    """As in torch.bfloat16, without "torch."; of quantised ones what is stored."""
+    """As in torch.bfloat16, without "torch."; for quantised weights the dtype that is stored."""
     elements: int
-    """Elements of all of them."""
+    """Elements of all these parameters."""
     size_bytes: int
-    """Bytes of all of them."""
+    """Bytes of all these parameters."""
 
 
 def settled(config: StepConfig, weights: Sequence[WeightDtype]) -> StepConfig:
-    """`config` with the precision that its run had: fp32 where all weights are float32.
+    """Returns `config` with the precision of its run: fp32 if all weights are float32.
 
-    Only a precision that was not asked for is settled; the run is the same with it.
+    Sets only a precision that was not requested; the run stays the same.
     """
     if config.precision is not None:
         return config
@@ -39,7 +39,7 @@ def settled(config: StepConfig, weights: Sequence[WeightDtype]) -> StepConfig:
 
 
 def are_mainly_float32(weights: Sequence[WeightDtype]) -> bool:
-    """Whether most of the floating-point weights are float32; True where there are none."""
+    """Returns whether most of the floating-point weights are float32; True if there are none."""
     floating = [one for one in weights if one.dtype.startswith(_FLOATING)]
     single = sum(one.elements for one in floating if one.dtype in _SINGLE)
     return 2 * single >= sum(one.elements for one in floating)

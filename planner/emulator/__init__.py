@@ -1,1 +1,1 @@
-"""The emulated CUDA device: built here, once for each torch, and run in the child."""
+"""The emulated CUDA device: it is built here, once for each torch, and runs in the child."""

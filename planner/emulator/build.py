@@ -69,9 +69,9 @@ class EmulatedDevice:
 
 
 def emulated_device(torch: TorchInstall, progress: Progress = lambda _: None) -> EmulatedDevice:
-    """The emulated device for `torch`, built if the cache has none yet.
+    """Returns the emulated device for `torch`; builds it if the cache has none yet.
 
-    Safe when several processes ask at once: one builds, the others wait.
+    Safe if several processes call it at once: one builds, the others wait.
 
     Raises:
         UnsupportedPlatformError: no C++ compiler.
@@ -105,7 +105,7 @@ def emulated_device(torch: TorchInstall, progress: Progress = lambda _: None) ->
 
 
 def _kept(cache: DeviceCache, key: str) -> tuple[EmulatedDevice | None, str | None]:
-    """The build of a key, if it is there and whole; else in which way it is damaged, if it is."""
+    """Returns the build of a key if it is complete, and else how it is damaged, if it exists."""
     try:
         document = cache.opened(key)
         if document is None:
@@ -125,7 +125,7 @@ def _device(folder: Path, libraries: Sequence[str]) -> EmulatedDevice:
 
 
 def build_key(torch: TorchInstall) -> str:
-    """Names the build: the version of torch and a hash of all that goes into it."""
+    """Returns the name of the build: the version of torch and a hash of all its inputs."""
     digest = hashlib.sha256()
     sources = sorted(path for path in NATIVE.rglob("*") if path.is_file())
     for path in [*sources, *(Path(__file__).parent / name for name in _GENERATORS)]:
@@ -137,7 +137,7 @@ def build_key(torch: TorchInstall) -> str:
 
 
 def include_options(torch: TorchInstall) -> list[str]:
-    """Where the native sources find their headers: own ones, and NVIDIA's from its wheels."""
+    """Returns the compiler's options for our own headers and for those of NVIDIA's wheels."""
     include = [f"-I{NATIVE}", f"-I{NATIVE / 'compat'}"]
     for path in torch.include_folders:
         include += ["-isystem", str(path)]
@@ -148,13 +148,13 @@ _GENERATORS = ("build.py", "sealed.py", "stubs.py", "symbols.py", "unemulated.py
 
 
 def _build(torch: TorchInstall, work: Path, progress: Progress) -> dict[str, Any]:
-    """Fills the folder `work`, and says what its manifest holds."""
+    """Fills the folder `work`; returns the content of its manifest."""
     compiler = find_compiler()
     check_headers(torch)
     include = include_options(torch)
     with (
-        # In the cache: one disk that may be full, one folder that is removed. It is removed last:
-        # a compiler that still runs when another has failed would write into it meanwhile.
+        # In the cache: so only one disk can be full, and only one folder is removed. It is removed
+        # last: after a failure another compiler may still write into it.
         tempfile.TemporaryDirectory(prefix="objects-", dir=work) as scratch,
         ThreadPoolExecutor(max_workers=2) as pool,
     ):
@@ -172,7 +172,7 @@ def _build(torch: TorchInstall, work: Path, progress: Progress) -> dict[str, Any
         made = make_stubs(imports.functions - defined, headers_job.result(), defined)
         stubs.write_text(made.source, encoding="utf-8")
         compiled.append(objects / "stubs.o")
-        # -O0: thousands of functions of a line, compiled in half the time.
+        # -O0: thousands of functions of one line compile in half the time.
         _run([*_c(compiler), "-O0", "-fPIC", "-w", "-fno-builtin", "-c", stubs, "-o", compiled[-1]])
         _link_device(compiler, compiled, work)
         libraries = _link_named_libraries(compiler, imports, objects, work)
@@ -186,10 +186,10 @@ def _build(torch: TorchInstall, work: Path, progress: Progress) -> dict[str, Any
 
 
 def check_headers(torch: TorchInstall) -> None:
-    """Whether the headers are there that the build needs.
+    """Checks that the headers are there that the build needs.
 
     Raises:
-        UnsupportedPlatformError: one is not; says what to install.
+        UnsupportedPlatformError: one is missing; says what to install.
     """
     for header, package in _REQUIRED_HEADERS.items():
         if not any((folder / header).is_file() for folder in torch.include_folders):
@@ -200,7 +200,7 @@ def check_headers(torch: TorchInstall) -> None:
 
 
 def find_compiler() -> str:
-    """The C++ compiler: $CXX, g++, clang++ or c++.
+    """Returns the C++ compiler: $CXX, g++, clang++ or c++.
 
     Raises:
         UnsupportedPlatformError: none was found; names the package to install.
@@ -216,7 +216,7 @@ def find_compiler() -> str:
 
 
 def _from_environment() -> list[str]:
-    """The compiler of $CXX; its options and a cache before it ("ccache g++ -m64") are left out."""
+    """Returns the compiler of $CXX without its options and a cache: g++ of "ccache g++ -m64"."""
     words = shlex.split(os.environ.get("CXX", ""))
     return [word for word in words if Path(word).name not in _COMPILER_CACHES][:1]
 
@@ -253,8 +253,8 @@ def _link_device(compiler: str, objects: Sequence[Path], work: Path) -> None:
         "-o", work / DEVICE_LIBRARY, *objects, "-ldl", "-lpthread",
     ]  # fmt: skip
     try:
-        # A process whose libstdc++ is older than the compiler's (conda) must load this too; and
-        # what is linked in stays in, or torch would bind to it.
+        # A process whose libstdc++ is older than the compiler's (conda) must load this too. The
+        # symbols of the static libraries stay hidden: torch would bind to them.
         _run([*command, "-static-libstdc++", "-static-libgcc", "-Wl,--exclude-libs,ALL"])
     except BuildError:
         _run(command)
@@ -269,7 +269,7 @@ def _file_name(soname: str) -> str:
 def _link_named_libraries(
     compiler: str, imports: CudaImports, scratch: Path, work: Path
 ) -> list[str]:
-    """Empty libraries with the SONAMEs and version nodes torch wants; the device is behind them."""
+    """Makes empty libraries with torch's SONAMEs and version nodes, linked to the device."""
     names = []
     for soname, nodes in imports.version_nodes.items():
         script, source = scratch / "nodes.map", scratch / "named.c"

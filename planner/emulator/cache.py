@@ -1,8 +1,8 @@
-"""The user's cache folder for built devices: private, atomic, safe for several processes.
+"""Keeps built devices in the user's cache folder: private, atomic, safe for several processes.
 
 In: a key and a function that fills a folder. Out: that folder, complete or not there at all.
-The folder holds libraries that are loaded into a process, so nobody else may be able to write it
-or any folder above it, and what is not as it was written is not used.
+The folder holds libraries that are loaded into a process. So no other user may be able to write to
+it or to a folder above it, and a build that has changed since it was written is not used.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from planner.machine.private_folders import WeakFolder, made_private, make_folde
 
 VARIABLE = "VRAM_PLANNER_CACHE"
 _LOCK_WAIT_S = 300.0
-# 3.3 MB at the most while g++ 12 built it for torch 2.14.1 (objects, headers); 2.3 MB remain.
+# g++ 12 took at most 3.3 MB for torch 2.14.1 (objects, headers); 2.3 MB remain.
 NEEDED_BYTES = 10 * 10**6
 
 
@@ -39,10 +39,10 @@ class DeviceCache:
 
     @staticmethod
     def open() -> DeviceCache:
-        """The cache at $VRAM_PLANNER_CACHE, else in the user's cache folder; created if needed.
+        """Opens or creates the cache at $VRAM_PLANNER_CACHE, else in the user's cache folder.
 
         Raises:
-            BuildError: it cannot be created or written, or somebody else could write it.
+            BuildError: it cannot be created or written, or another user could write to it.
         """
         folder = cache_folder()
         try:
@@ -60,10 +60,10 @@ class DeviceCache:
 
     @staticmethod
     def existing() -> DeviceCache | None:
-        """The cache as it is; None where there is none yet. Creates and changes nothing.
+        """Returns the cache as it is, None if there is none yet. Creates and changes nothing.
 
         Raises:
-            BuildError: it could not be used, for one of the reasons of `open`.
+            BuildError: it cannot be used, for one of the reasons of `open`.
         """
         folder = cache_folder()
         try:
@@ -78,17 +78,17 @@ class DeviceCache:
         return DeviceCache(folder=folder)
 
     def opened(self, key: str) -> dict[str, Any] | None:
-        """What the build of this key was sealed with; None when there is none.
+        """Returns the document in the seal of this key's build; None if there is no build.
 
         Raises:
-            DamagedError: it is not as it was written.
+            DamagedError: the build is not as it was written.
         """
         if not os.path.lexists(self.folder / key):
             return None
         return opened_seal(self.folder / key)
 
     def discard(self, key: str) -> None:
-        """Removes a build that is damaged, whatever is in its place.
+        """Removes a damaged build, also if a file or a link is in its place.
 
         The caller holds the lock of this key.
 
@@ -108,7 +108,7 @@ class DeviceCache:
 
     @contextmanager
     def lock(self, key: str, progress: Callable[[str], None]) -> Iterator[None]:
-        """Held while one process builds; says so when it has to wait for another.
+        """Holds the lock of a build; reports it if it has to wait for another process.
 
         Raises:
             BuildError: the folder is not writable, or the other process takes too long.
@@ -135,7 +135,7 @@ class DeviceCache:
     def store(self, key: str, fill: Callable[[Path], Mapping[str, Any]]) -> None:
         """Runs `fill` on a fresh folder and moves it into place; a failure leaves nothing behind.
 
-        The folder is sealed with what `fill` returns, and is on the disk before it is moved.
+        The document that `fill` returns is sealed in; the folder is on the disk before the move.
 
         The caller holds the lock of this key.
 
@@ -146,7 +146,7 @@ class DeviceCache:
         prefix = f".{key}-"
         work: Path | None = None
         try:
-            for abandoned in self.folder.glob(f"{prefix}*"):  # by a process that was killed
+            for abandoned in self.folder.glob(f"{prefix}*"):  # left by a process that was killed
                 shutil.rmtree(abandoned, ignore_errors=True)
             if free_bytes(self.folder) < NEEDED_BYTES:
                 raise full_disk(self.folder)
@@ -155,7 +155,7 @@ class DeviceCache:
             os.rename(work, target)
             flush_to_disk(self.folder)
         except OSError as error:
-            if target.is_dir():  # built meanwhile by a process that shares no locks with this one
+            if target.is_dir():  # built meanwhile by a process that does not share our locks
                 return
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise full_disk(self.folder) from error
@@ -166,10 +166,10 @@ class DeviceCache:
 
 
 def _checked_mode(folder: Path) -> int:
-    """The mode of the cache folder itself.
+    """Returns the mode of the cache folder itself.
 
     Raises:
-        BuildError: it is not a folder of this user that nobody else may write.
+        BuildError: it is not a folder, not of this user, or others may write to it.
     """
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode):
@@ -184,14 +184,14 @@ def _checked_mode(folder: Path) -> int:
 
 
 def cache_folder() -> Path:
-    """The folder of the builds: below $VRAM_PLANNER_CACHE, else below the user's cache folder."""
+    """Returns the folder of builds: below $VRAM_PLANNER_CACHE, else the user's cache folder."""
     chosen = os.environ.get(VARIABLE)
     root = Path(chosen) if chosen else Path(platformdirs.user_cache_dir("vram-planner"))
     return root / "device"
 
 
 def free_bytes(folder: Path) -> int:
-    """Room that this user may fill on the disk of a folder.
+    """Returns the bytes that this user may still write on the disk of a folder.
 
     Raises:
         OSError: there is no such folder.
@@ -200,7 +200,7 @@ def free_bytes(folder: Path) -> int:
 
 
 def full_disk(folder: Path) -> BuildError:
-    """The error of a build that found no room."""
+    """Returns the error for a disk without room for a build."""
     return BuildError(
         f"the disk that holds {folder} is full: building the emulated device needs about "
         f"{NEEDED_BYTES // 10**6} MB there; free some or set {VARIABLE} to another folder"

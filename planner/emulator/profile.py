@@ -1,7 +1,7 @@
-"""What a run has, as lines of key=value: a card for the emulated device, or a limit.
+"""Writes the profile of a run as lines of key=value: an emulated card, or limits.
 
-In: the card's record and how much its allocations may take (see native/device.h); or the limit of a
-run on real hardware (see worker/engines/real.py). Out: text for the child.
+In: the card's record and the most that its allocations may take (see native/device.h); or the limit
+of a run on real hardware (see worker/engines/real.py). Out: text for the child.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from planner.emulator.build import EmulatedDevice
 from planner.emulator.torch_install import TorchInstall
 from planner.hardware.specs import EmulationProfile
 
-# More than any step asks for: a run that must not fail measures what it would need.
+# More than any step requests: runs with it do not fail and measure the need.
 UNLIMITED_BYTES = 1 << 44
 
 
@@ -22,9 +22,9 @@ def device_profile(
     total_memory_bytes: int,
     capacity_bytes: int,
 ) -> str:
-    """The profile of `card` with `total_memory_bytes` of memory as torch shows it.
+    """Writes the profile of `card`; torch shows `total_memory_bytes` as its memory.
 
-    `capacity_bytes` is what allocations may take together before the card is full.
+    The card is full when all allocations together take `capacity_bytes`.
     """
     major, minor = card.compute_capability
     bridged = torch.cudnn_answers_without_device
@@ -50,15 +50,15 @@ def device_profile(
 
 
 def without_limit(profile: str) -> str:
-    """The same card, with memory enough for anything."""
+    """Returns the profile with the capacity UNLIMITED_BYTES."""
     kept = [line for line in profile.splitlines() if not line.startswith("capacity_bytes=")]
     return "".join(f"{line}\n" for line in [*kept, f"capacity_bytes={UNLIMITED_BYTES}"])
 
 
 def limit_profile(**limits: int | None) -> str:
-    """The limits of a run on real hardware; what is None is left out.
+    """Writes the limits of a run on real hardware, without those that are None.
 
-    `data_limit_bytes`: RLIMIT_DATA of a run on the CPU. `kept_bytes`: what PyTorch's allocator has
-    to leave free of a physical card.
+    `data_limit_bytes`: RLIMIT_DATA of a run on the CPU. `kept_bytes`: memory of a physical card
+    that PyTorch's allocator must leave free.
     """
     return "".join(f"{key}={value}\n" for key, value in limits.items() if value is not None)

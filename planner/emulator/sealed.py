@@ -1,7 +1,7 @@
-"""A folder of files with a manifest of their sizes and SHA-256, so that damage is noticed.
+"""Seals a folder with a manifest of its files' sizes and SHA-256, to detect damage.
 
-In: a folder that was just filled. Out: its manifest, later: what the manifest says, or in which
-way the folder is not as it was written. Convention: names of files are relative and plain.
+In: a folder that was just filled. Out: its manifest; later the manifest's content, or the way in
+which the folder is damaged. Convention: names of files are relative and plain.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from typing import Any
 
 MANIFEST = "device.json"
 _FILES, _LINKS = "files", "links"
-_MAX_MANIFEST_BYTES = 1 << 20  # ours has some kilobytes
+_MAX_MANIFEST_BYTES = 1 << 20  # our manifest has a few kilobytes
 
 
 class DamagedError(Exception):
-    """The folder is not as it was written; the text says in which way."""
+    """The folder is not as it was written; the message says how it differs."""
 
 
 def seal(folder: Path, document: Mapping[str, Any]) -> None:
-    """Writes the manifest, with `document` in it, and all of the folder to the disk.
+    """Writes the manifest, which includes `document`, and flushes the whole folder to the disk.
 
     Raises:
         OSError: the disk is full or cannot be written.
@@ -52,10 +52,10 @@ def seal(folder: Path, document: Mapping[str, Any]) -> None:
 
 
 def opened_seal(folder: Path) -> dict[str, Any]:
-    """The document that the folder was sealed with; every file is read and compared.
+    """Returns the document in the folder's seal, after it has read and compared every file.
 
     Raises:
-        DamagedError: a file is missing, has other bytes or is none, or the manifest is damaged.
+        DamagedError: a file is missing or changed, a name is no file, or the manifest is damaged.
     """
     if not stat.S_ISDIR(_status(folder, folder.name).st_mode):
         raise DamagedError("it is not a folder")
@@ -82,10 +82,10 @@ def opened_seal(folder: Path) -> dict[str, Any]:
 
 
 def sealed_names(document: Mapping[str, Any], key: str) -> tuple[str, ...]:
-    """The names of files under `key` of an opened document, each of them a file of the seal.
+    """Returns the names of files under `key` of an opened document.
 
     Raises:
-        DamagedError: there is no such list, or it names something else.
+        DamagedError: there is no such list, or a name in it is not a file of the seal.
     """
     names = document.get(key)
     if not isinstance(names, list) or not all(
@@ -96,7 +96,7 @@ def sealed_names(document: Mapping[str, Any], key: str) -> tuple[str, ...]:
 
 
 def flush_to_disk(path: Path) -> None:
-    """Waits until the file or folder is on the disk: a power failure must not leave half of it.
+    """Waits until the file or folder is on the disk, so that a power failure cannot cut it.
 
     Raises:
         OSError: it cannot be written.
@@ -109,7 +109,7 @@ def flush_to_disk(path: Path) -> None:
 
 
 def _all_files(folder: Path) -> Iterator[Path]:
-    """Files and links, without the manifest."""
+    """Yields files and links, without the manifest."""
     for inside, _, names in os.walk(folder):
         for name in sorted(names):
             path = Path(inside) / name
@@ -118,10 +118,10 @@ def _all_files(folder: Path) -> Iterator[Path]:
 
 
 def _plain(name: str) -> str:
-    """The name, if it stays within the folder.
+    """Returns the name if it stays within the folder.
 
     Raises:
-        ValueError: it leaves it.
+        ValueError: it leads out of the folder.
     """
     parts = name.split("/")
     if not all(parts) or set(parts) & {".", ".."} or "\0" in name:
@@ -137,7 +137,7 @@ def _status(path: Path, name: str) -> os.stat_result:
 
 
 def _content(folder: Path, name: str, most_bytes: int) -> bytes:
-    """The bytes of a regular file, and at most one more than there should be."""
+    """Returns the bytes of a regular file, at most `most_bytes` + 1 of them."""
     path = folder / name
     if not stat.S_ISREG(_status(path, name).st_mode):
         raise DamagedError(f"{name} is not a file")

@@ -1,9 +1,9 @@
-"""C stubs for the CUDA functions that the native sources do not define.
+"""Makes C stubs for the CUDA functions that the native sources do not define.
 
-In: the functions that torch wants and the preprocessed headers. Out: C source, for every other
-function of the headers too. Nothing of NVIDIA's headers is copied: only which arguments are outputs
-is read from the prototypes. The stubs take every argument as a machine word (float and double
-apart), which the x86-64 calling convention allows, so that the source compiles without any header.
+In: the functions that torch imports and the preprocessed headers. Out: C source, also for every
+other function of the headers. Nothing of NVIDIA's headers is copied: the prototypes only show which
+arguments are outputs. The stubs take every argument as a machine word (except float and double).
+The x86-64 calling convention allows this, so the source compiles without any header.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ _INTEGERS = {
     "unsigned long": "long", "unsigned long long": "long",
 }  # fmt: skip
 _STRUCTS_BY_VALUE = re.compile(r"\b(cu\w*[cC]omplex|dim3|cudaPos|cudaExtent|cudaPitchedPtr)\b")
-# Workspace sizes that NVIDIA's libraries would answer and that are not modelled: a small number
-# that PyTorch can allocate. The note makes the planner say so.
+# The answer for workspace sizes of NVIDIA's libraries that are not modelled: a small number that
+# PyTorch can allocate. A note makes the planner report it.
 _UNKNOWN_SIZE_BYTES = 256
-_CUPTI_NOT_SUPPORTED = 15  # kineto then knows that there is no profiler to subscribe to
+_CUPTI_NOT_SUPPORTED = 15  # says to kineto that there is no profiler to subscribe to
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stubs:
-    """C source and how many functions it answers.
+    """C source and the number of its functions.
 
-    Of those that torch wants: from a prototype, or blindly with 0. Of those that it does not want:
-    all, and how many of them say that they are not emulated.
+    Functions that torch imports: with a prototype, or without one (the stub returns 0). Functions
+    that only other libraries call: all of them, and those that answer "not supported".
     """
 
     source: str
@@ -53,9 +53,9 @@ class Stubs:
 
 
 def make_stubs(wanted: Collection[str], headers: str, defined: Collection[str] = ()) -> Stubs:
-    """Stubs for what torch wants, and for whatever else `headers` declare but `defined`.
+    """Makes stubs for the functions in `wanted` and for all others that `headers` declare.
 
-    `headers` is the preprocessed text of HEADERS.
+    Functions in `defined` get no stub of the second kind. `headers` is the preprocessed HEADERS.
     """
     declared = find_prototypes(headers)
     lines = [
@@ -84,7 +84,7 @@ def make_stubs(wanted: Collection[str], headers: str, defined: Collection[str] =
 
 
 def find_prototypes(headers: str) -> dict[str, tuple[str, list[str]]]:
-    """Return type and parameters of each CUDA function that `headers` declare."""
+    """Returns return type and parameters of each CUDA function that `headers` declare."""
     text = _ATTRIBUTE.sub(" ", headers)
     found: dict[str, tuple[str, list[str]]] = {}
     for match in _CALL.finditer(text):
@@ -97,7 +97,7 @@ def find_prototypes(headers: str) -> dict[str, tuple[str, list[str]]]:
         start = max(text.rfind(mark, 0, match.start()) for mark in ";{}") + 1
         before = text[start : match.start()].strip()
         if not before or "=" in before or before.split()[0] in ("return", "typedef", "static"):
-            continue  # a call in an inline function, a type
+            continue  # a call in an inline function, or a type
         found[name] = (before, _parameters(text[match.end() : end - 1]))
     return found
 
@@ -133,7 +133,7 @@ def _parameters(text: str) -> list[str]:
 def _stub_beside_torch(
     name: str, return_type: str, parameters: list[str], refusals: Refusals
 ) -> str:
-    """The stub of a function that only other libraries call."""
+    """Returns the stub of a function that only other libraries call."""
     number = refusals.number(return_type)
     outputs = [index for index, parameter in enumerate(parameters) if _is_output(parameter)]
     filled = [index for index in outputs if _is_filled(name, parameters[index], index)]
@@ -145,7 +145,7 @@ def _stub_beside_torch(
 
 
 def _is_output(parameter: str) -> bool:
-    """Whether something could be written through it."""
+    """Returns whether a function could write through this parameter."""
     if "*" not in parameter and "[" not in parameter:
         return False
     if "(" in parameter:
@@ -157,7 +157,7 @@ def _is_filled(function: str, parameter: str, index: int) -> bool:
     statement = _output(function, parameter, index)
     if statement is None:
         return False
-    # Sizes of the runtime and the driver are of memory, not of a workspace: none is made up.
+    # Sizes of the runtime and the driver are memory, not workspaces: no number is invented.
     return computes(function) or "planner_device_note" not in statement
 
 
@@ -185,7 +185,7 @@ def _stub(name: str, return_type: str, parameters: list[str]) -> str:
 
 
 def _output(function: str, parameter: str, index: int) -> str | None:
-    """What the stub writes through an output pointer; None where it writes nothing."""
+    """Returns the statement that writes through an output pointer; None if nothing is written."""
     if "const" in parameter.split("*")[0].split() or "(" in parameter:
         return None
     base, stars, last = _pointer_parts(parameter)
@@ -209,11 +209,11 @@ def _output(function: str, parameter: str, index: int) -> str | None:
 
 
 def _pointer_parts(parameter: str) -> tuple[str, int, str]:
-    """(type without its stars, number of stars, name) of `unsigned int * count`."""
+    """Returns (type without its stars, number of stars, name) of `unsigned int * count`."""
     stars = parameter.count("*") + parameter.count("[")
     before, _, after = parameter.replace("[", "*").partition("*")
     words = [word for word in before.split() if word not in ("struct", "enum")]
     name = re.sub(r"\W", "", after)
-    if "*" not in parameter and len(words) > 1:  # `int sizes[8]`: the name stands before
+    if "*" not in parameter and len(words) > 1:  # `int sizes[8]`: the name is before the bracket
         name = words.pop()
     return " ".join(words), stars, name

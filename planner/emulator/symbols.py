@@ -1,8 +1,8 @@
-"""Which CUDA functions the installed torch imports, and which libraries there must be.
+"""Finds the CUDA functions that the installed torch imports, and the libraries it needs.
 
 In: a TorchInstall. Out: CudaImports, read from the compiled libraries with binutils, so that one
-source serves every version of torch. Packages beside torch are not read: they may be installed
-later, and what they call is declared in the headers of torch's own wheels.
+source serves every version of torch. Other packages are not read: they may be installed later, and
+the headers of torch's own wheels declare the functions that they call.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _SYMBOL = re.compile(
     r"^(__cuda|cuda|cublas|cudnn|cusolver|cusparse|cufft|curand|nccl|nvrtc|cupti|nvshmem|nvml|"
     r"cuFile|nvtx|cu[A-Z])"
 )
-# In "Version definition"; the first, with the flag BASE, names the library itself.
+# In "Version definition". The first line, with the flag BASE, is excluded: it names the library.
 _DEFINED = re.compile(r"^\s+(?:0x)?[0-9a-f]+: Rev: .*Flags: none .*Name: (\S+)", re.MULTILINE)
 _DRIVER_FUNCTION = re.compile(r"\b(cu[A-Z][A-Za-z0-9]+)\b")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CudaImports:
-    """Functions that torch wants, and the libraries (SONAME -> version nodes) to stand in for."""
+    """Functions that torch imports, and the libraries to replace (SONAME -> version nodes)."""
 
     functions: frozenset[str]
     version_nodes: dict[str, frozenset[str]]
@@ -43,7 +43,7 @@ def read_cuda_imports(torch: TorchInstall) -> CudaImports:
         BuildError: binutils is missing or a library cannot be read.
     """
     functions: set[str] = set()
-    # Opened by name at run time, so that no library lists them.
+    # Opened by name at run time: no library lists these two.
     nodes: dict[str, set[str]] = {"libcuda.so.1": set(), "libnvidia-ml.so.1": set()}
     for library in _compiled_libraries(torch):
         header = _run(["readelf", "-W", "-d", "-V", str(library)])
@@ -71,10 +71,10 @@ def read_cuda_imports(torch: TorchInstall) -> CudaImports:
 
 
 def _libraries_of_the_wheels(torch: TorchInstall) -> list[Path]:
-    """NVIDIA's libraries that torch brings: others ask for more of them than torch does."""
+    """Returns NVIDIA's libraries in torch's wheels: other packages need more of them than torch."""
     folders = {include.parent / "lib" for include in torch.include_folders}
     found = sorted(path for folder in folders for path in folder.glob("lib*.so.*"))
-    # The parts of cuDNN are loaded by cuDNN alone.
+    # Only cuDNN itself loads its parts.
     names = [path for path in found if not path.name.startswith("libcudnn_")]
     return [path for path in names if _LIBRARY.match(path.name)]
 
@@ -87,7 +87,7 @@ def _compiled_libraries(torch: TorchInstall) -> list[Path]:
 
 
 def _needed_versions(readelf_output: str) -> list[tuple[str, str]]:
-    """(SONAME, version node) pairs of the section "Version needs"."""
+    """Returns (SONAME, version node) pairs of the section "Version needs"."""
     pairs = []
     soname = ""
     for line in readelf_output.splitlines():

@@ -1,7 +1,7 @@
-"""Where the installed torch and NVIDIA's wheels are, found without importing torch.
+"""Finds the installed torch and NVIDIA's wheels without importing torch.
 
-In: the interpreter's import path. Out: TorchInstall. Raises when it cannot serve as the base of
-the emulated device, and says what to install.
+In: the interpreter's import path. Out: TorchInstall, or an error that says what to install if this
+torch cannot be the base of the emulated device.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class TorchInstall:
 
     @property
     def cudnn_answers_without_device(self) -> bool:
-        """Whether this cuDNN can choose engines and workspaces for a card that is not there."""
+        """Returns whether this cuDNN can choose engines and workspaces for an absent card."""
         if self.cudnn_library is None or self.cudnn_version is None:
             return False
         major, minor = (int(part) for part in self.cudnn_version.split(".")[:2])
@@ -49,7 +49,7 @@ class TorchInstall:
 
 
 def find_torch() -> TorchInstall:
-    """The torch of this interpreter.
+    """Returns the torch of this interpreter.
 
     Raises:
         UnsupportedPlatformError: not Linux on x86-64, no torch, torch without CUDA, too old.
@@ -81,8 +81,8 @@ def find_torch() -> TorchInstall:
     triton = _package_folder("triton")
     includes = [include for root in nvidia for include in sorted(root.glob("*/include"))]
     if triton is not None:
-        # The runtime wheel lacks crt/host_defines.h; triton ships a copy. Last, so that the
-        # wheels' own headers win.
+        # The runtime wheel lacks crt/host_defines.h; triton ships a copy. Its folder is the last,
+        # so that the wheels' own headers win.
         includes.append(triton / "backends" / "nvidia" / "include")
     library = _first(path for root in nvidia for path in root.glob("cudnn/lib/libcudnn.so.9"))
     return TorchInstall(
@@ -138,7 +138,7 @@ def _cudnn_version(library: Path | None) -> str | None:
 
 
 def package_version(folder: Path) -> str:
-    """The version a compiled package states in its version.py, or "unknown"."""
+    """Returns the version in the version.py of a compiled package, or "unknown"."""
     file = folder / "version.py"
     if not file.is_file():
         return "unknown"
@@ -157,7 +157,7 @@ def _package_folder(name: str) -> Path | None:
 
 
 def _file_named(name: str) -> str | None:
-    """A module of that name that is a single file, where a package is wanted."""
+    """Returns the file of a module of that name, if a file hides the package."""
     try:
         spec = importlib.util.find_spec(name)
     except (ImportError, ValueError):

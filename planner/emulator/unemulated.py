@@ -1,9 +1,9 @@
-"""C for the CUDA functions that torch never calls: libraries beside it load, and some call them.
+"""Writes C for the CUDA functions that torch never calls but other libraries need or call.
 
-In: the prototypes of NVIDIA's headers. Out: a line of C for each function. Convention: what only
-starts work on the card, gives advice or lets go of something answers "done", as a kernel that does
-nothing; what has to give something back, and cannot, answers "not supported" and is noted with the
-library that called it. A zero given back in silence would be a wrong answer.
+In: the prototypes of NVIDIA's headers. Out: a line of C for each function. Convention: a function
+that only starts work on the card, gives advice or releases something answers "done", as a kernel
+that does nothing. A function that must return something and cannot answers "not supported", and is
+noted with the library that called it. To return zero silently would be a wrong answer.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-# What each kind of status is called that says "I cannot do this"; the numbers are read from the
+# The name of the status "I cannot do this" for each status type; the numbers are read from the
 # headers. 1 is an error in all of them.
 _REFUSALS = {
     "cudaError_t": "cudaErrorNotSupported",
@@ -28,10 +28,10 @@ _REFUSALS = {
     "CUptiResult": "CUPTI_ERROR_NOT_SUPPORTED",
 }
 _ANY_ERROR = 1
-# Libraries whose functions take pointers to data on the card, and compute.
+# Libraries whose functions compute on data of the card, given by pointers.
 _COMPUTES = re.compile(r"^(cublas|cudnn|cusparse|cusolver|cufft|curand|nccl)")
 _ASKS = re.compile(r"Get|Query|Info\b")
-# Of the runtime and the driver: nothing comes back, and no memory of the host is written.
+# Functions of the runtime and the driver that return nothing and write no host memory.
 _HARMLESS = re.compile(
     r"Set(?!.*Callback)|Destroy|Free|Unload|Unregister|Release|Synchronize|Advise|Prefetch|"
     r"Attach|Detach|Reset|Enable|Disable|Flush|Profiler|Unmap|WriteValue|WaitValue|Invalidate"
@@ -45,7 +45,7 @@ class Refusals:
     by_status: dict[str, int]
 
     def number(self, return_type: str) -> int | None:
-        """For a function that returns `return_type`; None where it is no status."""
+        """Returns the number for a function of this return type; None if it is no status."""
         words = return_type.replace("*", " * ").split()
         found = [word for word in words if word in _REFUSALS]
         if not found or "*" in words:
@@ -62,9 +62,9 @@ def read_refusals(headers: str) -> Refusals:
 
 
 def is_refused(name: str, unfilled: int) -> bool:
-    """Whether the function must say that it is not emulated.
+    """Returns whether the function must answer "not supported".
 
-    `unfilled` is the number of outputs that its stub would leave as they are.
+    `unfilled` is the number of outputs that its stub would not write.
     """
     if _COMPUTES.match(name):
         return unfilled > 0 and _ASKS.search(name) is not None
@@ -72,11 +72,11 @@ def is_refused(name: str, unfilled: int) -> bool:
 
 
 def refusing(name: str, number: int) -> str:
-    """The C function that notes its caller and answers "not supported"."""
+    """Returns the C function that notes its caller and answers "not supported"."""
     call = f'planner_device_refuse("{name}", {number}, __builtin_return_address(0))'
     return f"EXPORT long {name}(void) {{ return {call}; }}"
 
 
 def computes(name: str) -> bool:
-    """Whether the function is one of a library that computes, and not of runtime or driver."""
+    """Returns whether the function belongs to a library that computes, not to runtime or driver."""
     return _COMPUTES.match(name) is not None

@@ -1,4 +1,4 @@
-"""One processor record of the hardware database: from YAML units to CpuSpec.
+"""Reads one processor record of the hardware database: from YAML units to CpuSpec.
 
 In: the mapping of one file (hardware_db/SCHEMA.md describes the keys). Out: CpuSpec.
 Convention: in a record the unit is part of the key; inside the planner it is bytes and Hz.
@@ -12,13 +12,13 @@ from planner.hardware.record_parts import names_in, sources_in
 from planner.hardware.specs import Confidence
 from planner.units import MIB
 
-# Each needs an entry in `sources` when it is there.
+# Each of these keys that is present needs an entry in `sources`.
 _SOURCED = ("cores", "clock", "cache", "memory", "board", "decode")
 _MHZ, _GB = 10**6, 10**9
 
 
 def read_cpu(value: object, file: str) -> CpuSpec:
-    """A whole record, checked.
+    """Reads and checks a whole record.
 
     Raises:
         HardwareDatabaseError: a key is unknown, missing, of the wrong type or out of range, or

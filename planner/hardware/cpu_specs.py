@@ -1,4 +1,4 @@
-"""What is known about one processor, as frozen records, and how fast one core prepares data.
+"""Records of one processor, and how fast one core of it prepares data.
 
 In: values already checked by `cpu_record`, or measured by `this_host`. Out: CpuSpec. Bytes, Hz,
 bytes per second. Convention: a core's speed is relative to the reference core, an EPYC 9B14 that
@@ -17,14 +17,14 @@ from planner.hardware.specs import Confidence
 # https://arxiv.org/abs/2605.08731, table in https://github.com/ternaus/imread_benchmark
 REFERENCE_DECODE_ITEMS_PER_S = 537.0
 
-# The same table's figures over the greatest clock of each processor, as Google gives it on
-# https://cloud.google.com/compute/docs/cpu-platforms: items per second and GHz.
+# Figures of the same table divided by each processor's greatest clock, in items per second and GHz;
+# clocks by Google: https://cloud.google.com/compute/docs/cpu-platforms
 _ZEN4 = 537 / 3.7  # EPYC 9B14
 _ZEN5 = 726 / 4.1  # EPYC 9B45
 _GOLDEN_COVE = 577 / 4.0  # Xeon Platinum 8581C; Raptor Cove is the same core with more cache
 _NEOVERSE_N1 = 360 / 3.0  # Ampere Altra
 _NEOVERSE_V2 = 551 / 3.0  # Google Axion, whose clock is an estimate
-# Other cores: the nearest measured one, over the gain per clock that its maker gives.
+# Other cores: the nearest measured one, divided by the gain per clock that its maker states.
 _ZEN3 = _ZEN4 / 1.13  # https://www.amd.com/en/technologies/zen-core
 _SUNNY_COVE = _GOLDEN_COVE / 1.19  # Intel Architecture Day 2021
 _SKYLAKE = _SUNNY_COVE / 1.18  # Intel Architecture Day 2018
@@ -48,8 +48,8 @@ DECODE_ITEMS_PER_S_AND_GHZ = {
     "neoverse-v2": _NEOVERSE_V2,
 }
 MEASURED_ARCHITECTURES = ("zen4", "zen5", "emerald-rapids", "neoverse-n1", "neoverse-v2")
-# A judgement: AMD's own 16 % from Zen 4 to Zen 5 would give 5 % less than was measured, and a core
-# in a cloud may stay below its greatest clock.
+# A judgement: AMD's own 16 % from Zen 4 to Zen 5 would give 5 % less than was measured, and a cloud
+# core may stay below its greatest clock.
 CORE_SPEED_ERROR_FRACTION = 0.2
 
 
@@ -62,14 +62,14 @@ class CpuVendor(str, Enum):
     AMPERE = "ampere"
     GOOGLE = "google"
     NVIDIA = "nvidia"
-    UNKNOWN = "unknown"  # of this machine alone: /proc/cpuinfo does not tell
+    UNKNOWN = "unknown"  # only for this machine: /proc/cpuinfo does not name the vendor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CpuSpec:
     """One processor (one socket). None: not published, or not known of this machine.
 
-    `jpeg_decode_items_per_s` is what one core decodes: Pillow, ImageNet-sized JPEG.
+    `jpeg_decode_items_per_s`: ImageNet-sized JPEGs that one core decodes with Pillow.
     """
 
     id: str
@@ -97,12 +97,12 @@ class CpuSpec:
 
     @property
     def cores(self) -> int:
-        """Performance and efficiency cores together."""
+        """Returns the number of performance and efficiency cores together."""
         return self.performance_cores + self.efficiency_cores
 
     @property
     def core_speed(self) -> float:
-        """Speed of one performance core in data preparation; the reference core is 1.0."""
+        """Returns the speed of a performance core in data preparation; reference core: 1.0."""
         if self.jpeg_decode_items_per_s is not None:
             return self.jpeg_decode_items_per_s / REFERENCE_DECODE_ITEMS_PER_S
         if self.boost_clock_hz is None:
@@ -112,7 +112,7 @@ class CpuSpec:
 
     @property
     def core_speed_basis(self) -> str:
-        """Where `core_speed` comes from, in words."""
+        """Returns the source of `core_speed`, in words."""
         if self.jpeg_decode_items_per_s is not None:
             return (
                 f"measured: {self.jpeg_decode_items_per_s:.0f} JPEGs/s with Pillow in one thread, "
@@ -131,7 +131,7 @@ class CpuSpec:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The processor in a JSON document: plain types, stable order."""
+        """Returns the processor for a JSON document: plain types, stable order."""
         return {
             "id": self.id,
             "name": self.name,
@@ -162,7 +162,7 @@ class CpuSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CpuMatch:
-    """A processor found by name. `note` says what was assumed, None when nothing was."""
+    """A processor found by name. `note` says what was assumed; None: nothing."""
 
     spec: CpuSpec
     requested: str

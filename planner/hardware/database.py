@@ -1,8 +1,8 @@
-"""The hardware database: cards, processors and hosts by name.
+"""The hardware database: finds cards, processors and hosts by name.
 
 In: hardware_db/{gpus,cpus,hosts}/*.yaml and the user's own folder on top. Out: GpuDatabase,
-CpuDatabase, HostDatabase. Convention: `find` takes an id, an alias or a device name and says
-what it assumed; an unknown name is an error that lists near ones.
+CpuDatabase, HostDatabase. Convention: `find` takes an id, an alias or a device name and reports its
+assumption; an unknown name is an error that lists near ones.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ _CPUS = Kind(
     ),
     read=read_cpu,
 )  # fmt: skip
-_MEMORY_SLACK = 0.06  # drivers keep more or less for themselves; 10 and 12 GiB stay apart
+_MEMORY_SLACK = 0.06  # the driver's own part varies; cards of 10 and 12 GiB stay distinct
 _HOST_WORDS = ("aws", "gcp", "googlecloud", "google", "azure", "standard", "lambda", "runpod")
 
 
 def card_named(name: str, cards: Sequence[RecordNames]) -> str | None:
-    """The id of the card among these that the database means by the name; None: none of them.
+    """Returns the id of the card among `cards` that has the name; None: none of them.
 
-    What two of them are called is the first one.
+    If several cards have the name, the first one counts.
     """
     index = NameIndex(_GPUS.leading_words)
     for card in cards:
@@ -56,18 +56,18 @@ def card_named(name: str, cards: Sequence[RecordNames]) -> str | None:
 
 
 class GpuDatabase:
-    """All cards by name. Made by `load_gpus()`."""
+    """All cards by name. `load_gpus()` makes it."""
 
     def __init__(self, records: Records[GpuSpec]) -> None:
         self._records = records
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """The ids of all cards, without reading their records."""
+        """Returns the ids of all cards without reading their records."""
         return self._records.ids
 
     def all(self) -> tuple[GpuSpec, ...]:
-        """Every card, by vendor, compute capability and name.
+        """Returns every card, sorted by vendor, compute capability, name and memory.
 
         Raises:
             HardwareDatabaseError: a record does not follow the schema.
@@ -86,7 +86,7 @@ class GpuDatabase:
         )
 
     def find(self, name: str) -> GpuMatch:
-        """The card meant by an id, an alias or a device name.
+        """Returns the card with this id, alias or device name.
 
         Raises:
             UnknownGpuError: no such card; near names are in the message.
@@ -103,7 +103,7 @@ class GpuDatabase:
         return GpuMatch(spec=spec, requested=name, note=said)
 
     def find_physical(self, name: str, usable_memory_bytes: int) -> GpuMatch:
-        """The card that a driver names so; of several of one name the one with that memory.
+        """Returns the card with this driver name and about this usable memory.
 
         Raises:
             UnknownGpuError: no such card, or none of that name with such a memory.
@@ -128,18 +128,18 @@ class GpuDatabase:
 
 
 class CpuDatabase:
-    """All processors by name. Made by `load_cpus()`."""
+    """All processors by name. `load_cpus()` makes it."""
 
     def __init__(self, records: Records[CpuSpec]) -> None:
         self._records = records
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """The ids of all processors, without reading their records."""
+        """Returns the ids of all processors without reading their records."""
         return self._records.ids
 
     def all(self) -> tuple[CpuSpec, ...]:
-        """Every processor, by vendor and name.
+        """Returns every processor, sorted by vendor and name.
 
         Raises:
             HardwareDatabaseError: a record does not follow the schema.
@@ -149,11 +149,11 @@ class CpuDatabase:
         )
 
     def by_id(self, cpu_id: str) -> CpuSpec | None:
-        """The processor of an id, None when there is none."""
+        """Returns the processor with this id, or None."""
         return self._records.by_id(cpu_id)
 
     def find(self, name: str) -> CpuMatch:
-        """The processor meant by an id, an alias or a model name.
+        """Returns the processor with this id, alias or model name.
 
         Raises:
             UnknownCpuError: no such processor; near names are in the message.
@@ -169,18 +169,18 @@ class CpuDatabase:
 
 
 class HostDatabase:
-    """All hosts by name. Made by `load_hosts()`."""
+    """All hosts by name. `load_hosts()` makes it."""
 
     def __init__(self, records: Records[HostSpec]) -> None:
         self._records = records
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """The ids of all hosts, without reading their records."""
+        """Returns the ids of all hosts without reading their records."""
         return self._records.ids
 
     def all(self) -> tuple[HostSpec, ...]:
-        """Every host, by name.
+        """Returns every host, sorted by name.
 
         Raises:
             HardwareDatabaseError: a record does not follow the schema.
@@ -188,7 +188,7 @@ class HostDatabase:
         return tuple(sorted(self._records.all(), key=lambda spec: spec.name.lower()))
 
     def find(self, name: str) -> HostMatch:
-        """The host meant by an id, an alias or a name.
+        """Returns the host with this id, alias or name.
 
         Raises:
             UnknownHostError: no such host; near names are in the message.
@@ -205,12 +205,12 @@ class HostDatabase:
 
 
 def _assuming(name: str, others: Sequence[str]) -> str | None:
-    """What to say of a name that could have meant other records too."""
+    """Returns the note for a name that fits other records too; None if it fits one only."""
     return f"assuming {name}; also: {', '.join(others)}" if others else None
 
 
 def load_gpus(extra_dir: Path | None = None) -> GpuDatabase:
-    """Our cards and, on top, those of a user's folder (`*.yaml`, there or under gpus/).
+    """Loads our cards and, on top, those of a user's folder (`*.yaml`, there or under gpus/).
 
     Raises:
         UsageError: `extra_dir` is not a folder with records.
@@ -220,7 +220,7 @@ def load_gpus(extra_dir: Path | None = None) -> GpuDatabase:
 
 
 def load_cpus(extra_dir: Path | None = None) -> CpuDatabase:
-    """Our processors and, on top, those under cpus/ of a user's folder.
+    """Loads our processors and, on top, those under cpus/ of a user's folder.
 
     Raises:
         UsageError: `extra_dir` is not a folder with records.
@@ -230,7 +230,7 @@ def load_cpus(extra_dir: Path | None = None) -> CpuDatabase:
 
 
 def load_hosts(extra_dir: Path | None = None) -> HostDatabase:
-    """Our hosts and, on top, those under hosts/ of a user's folder.
+    """Loads our hosts and, on top, those under hosts/ of a user's folder.
 
     Raises:
         UsageError: `extra_dir` is not a folder with records.

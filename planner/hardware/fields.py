@@ -1,7 +1,7 @@
-"""Strict reading of one mapping of a record: every key is asked for once, nothing is left over.
+"""Reads one mapping of a record strictly: a key that no code reads is an error.
 
-In: a mapping as YAML gave it. Out: plain values of the type and range asked for. Convention: an
-error names the file, the key with its section, what was found and what is expected.
+In: a mapping as YAML gave it. Out: plain values of the requested type and range. Convention: an
+error names the file, the key with its section, the value found and the expected one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ E = TypeVar("E", bound=Enum)
 
 
 class Fields:
-    """One mapping being read. `finish()` reports the keys that nobody asked for."""
+    """One mapping that is being read. `finish()` reports the keys that were not read."""
 
     def __init__(self, value: object, *, file: str, section: str = "") -> None:
         self._file = file
@@ -28,45 +28,45 @@ class Fields:
         self._asked: set[object] = set()
 
     def section(self, key: str) -> Fields:
-        """A mapping below this one."""
+        """Returns the mapping under the key."""
         return Fields(self._required(key), file=self._file, section=self._path(key))
 
     def optional_section(self, key: str) -> Fields | None:
-        """A mapping below this one, None when it is missing or null."""
+        """Returns the mapping under the key, None if it is missing or null."""
         value = self._optional(key)
         if value is None:
             return None
         return Fields(value, file=self._file, section=self._path(key))
 
     def sections(self, key: str) -> tuple[Fields, ...]:
-        """A list of mappings, empty when the key is missing."""
+        """Returns a list of mappings, empty if the key is missing or null."""
         return tuple(
             Fields(item, file=self._file, section=f"{self._path(key)}[{position}]")
             for position, item in enumerate(self._list(key))
         )
 
     def text(self, key: str, pattern: str = r"\S.*") -> str:
-        """A text that matches `pattern` as a whole."""
+        """Returns a text that matches `pattern` as a whole."""
         return self._as_text(key, self._required(key), pattern)
 
     def optional_text(self, key: str, pattern: str = r"\S.*") -> str | None:
-        """As `text`, None when the key is missing or null."""
+        """Returns as `text` does, or None if the key is missing or null."""
         value = self._optional(key)
         return None if value is None else self._as_text(key, value, pattern)
 
     def texts(self, key: str) -> tuple[str, ...]:
-        """A list of texts, empty when the key is missing."""
+        """Returns a list of texts, empty if the key is missing or null."""
         return tuple(self._as_text(key, item, r"\S.*") for item in self._list(key))
 
     def texts_by_text(self, key: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
-        """A mapping of texts to lists of texts, empty when the key is missing."""
+        """Returns texts with their lists of texts, empty if the key is missing or null."""
         if self._optional(key) is None:
             return ()
         below = self.section(key)
         return tuple((name, below.texts(name)) for name in below.keys())  # noqa: SIM118 not a dict
 
     def word(self, key: str, words: type[E]) -> E:
-        """A member of a closed vocabulary."""
+        """Returns a member of the enum `words`."""
         value = self._required(key)
         try:
             return words(value)
@@ -75,25 +75,25 @@ class Fields:
             raise self._error(key, f"{_shown(value)} is not one of {known}") from None
 
     def number(self, key: str, low: float, high: float) -> float:
-        """A number from `low` to `high`; the unit is the last part of the key's name."""
+        """Returns a number from `low` to `high`; the key's name ends with the unit."""
         return self._as_number(key, self._required(key), low, high)
 
     def optional_number(self, key: str, low: float, high: float) -> float | None:
-        """As `number`, None when the key is missing or null."""
+        """Returns as `number` does, or None if the key is missing or null."""
         value = self._optional(key)
         return None if value is None else self._as_number(key, value, low, high)
 
     def whole(self, key: str, low: int, high: int) -> int:
-        """A whole number from `low` to `high`."""
+        """Returns a whole number from `low` to `high`."""
         return self._as_whole(key, self._required(key), low, high)
 
     def optional_whole(self, key: str, low: int, high: int) -> int | None:
-        """As `whole`, None when the key is missing or null."""
+        """Returns as `whole` does, or None if the key is missing or null."""
         value = self._optional(key)
         return None if value is None else self._as_whole(key, value, low, high)
 
     def interval(self, key: str, low: float, high: float) -> tuple[float, float]:
-        """Two numbers, the least and the greatest."""
+        """Returns two numbers, the least and the greatest."""
         value = self._required(key)
         if not isinstance(value, list) or len(value) != 2:
             raise self._error(key, f"must be [least, greatest], not {_shown(value)}")
@@ -103,19 +103,19 @@ class Fields:
         return least, greatest
 
     def has(self, key: str) -> bool:
-        """Whether the key is there with a value; does not count as asking for it."""
+        """Returns whether the key has a value; this does not count as reading it."""
         return self._values.get(key) is not None
 
     def keys(self) -> tuple[str, ...]:
-        """All keys, as text."""
+        """Returns all keys, as text."""
         return tuple(self._as_text(str(key), key, r"\S.*") for key in self._values)
 
     def fail(self, key: str, problem: str) -> HardwareDatabaseError:
-        """The error for a key whose value is well formed but cannot be right."""
+        """Returns the error for a key whose value is well formed but cannot be right."""
         return self._error(key, problem)
 
     def finish(self) -> None:
-        """Every key must have been asked for.
+        """Checks that every key was read.
 
         Raises:
             HardwareDatabaseError: a key that is not in the schema.
@@ -179,7 +179,7 @@ class Fields:
 
 
 def _nearest(key: str, others: list[str]) -> str | None:
-    from difflib import get_close_matches  # only wanted when something is wrong
+    from difflib import get_close_matches  # only needed for an error
 
     near = get_close_matches(key, others, n=1)
     return near[0] if near else None

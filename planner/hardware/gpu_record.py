@@ -1,4 +1,4 @@
-"""One GPU record of the hardware database: the schema, and the way from YAML units to GpuSpec.
+"""Reads one GPU record of the hardware database: from YAML units to GpuSpec.
 
 In: the mapping of one file (hardware_db/SCHEMA.md describes the keys). Out: GpuSpec.
 Convention: in a record the unit is part of the key; inside the planner it is bytes, Hz, FLOP/s.
@@ -29,8 +29,8 @@ from planner.units import KIB, MIB
 CONTEXT_BASE_MIB = 46.0
 CONTEXT_MIB_PER_1000_THREADS = 2.174
 
-# What needs an entry in `sources`, in this order: every section with numbers that is present,
-# and the usable memory apart from the rest of `memory`, because it is measured.
+# The entries of `sources`, in this order: one for every section with numbers that is present, and
+# one more for the usable memory, because it is measured.
 _SOURCED = (
     "chip",
     "limits",
@@ -47,13 +47,13 @@ _MHZ, _GB, _TERA = 10**6, 10**9, 10**12
 
 
 def modelled_context_mib(streaming_multiprocessors: int, threads_per_sm: int) -> int:
-    """MiB of a process's context on a card where nobody has measured it, rounded up."""
+    """Returns the modelled context of a process in MiB, rounded up, for an unmeasured card."""
     threads = streaming_multiprocessors * threads_per_sm
     return ceil(CONTEXT_BASE_MIB + CONTEXT_MIB_PER_1000_THREADS * threads / 1000)
 
 
 def read_gpu(value: object, file: str) -> GpuSpec:
-    """A whole record, checked.
+    """Reads and checks a whole record.
 
     Raises:
         HardwareDatabaseError: a key is unknown, missing, of the wrong type or out of range.
@@ -110,7 +110,7 @@ def read_gpu(value: object, file: str) -> GpuSpec:
 
 
 def _sizes_gib(memory: Fields) -> tuple[float, float, float]:
-    """Nominal, and the least and the most that a process sees of it."""
+    """Returns the nominal memory, and the least and the most of it that a process sees."""
     least_gib, greatest_gib = memory.interval("usable_gib", 0.5, 1024)
     nominal_gib = memory.number("nominal_gib", 0.5, 1024)
     if greatest_gib > nominal_gib:
@@ -119,7 +119,7 @@ def _sizes_gib(memory: Fields) -> tuple[float, float, float]:
 
 
 def _sources(record: Fields) -> tuple[tuple[str, str], ...]:
-    """Of what the record has; every one has usable memory, in a section of its own."""
+    """Reads the sources of the sections that are present, and of the usable memory."""
     return sources_in(record, [key for key in _SOURCED if key == "usable_gib" or record.has(key)])
 
 
@@ -168,9 +168,10 @@ def _context(record: Fields, sm_count: int, limits: SmLimits | None) -> ContextO
 
 
 def _rates(section: Fields, *, complete: bool) -> ArithmeticRates:
-    """TFLOP/s by format; `complete` asks for every format to be written, null where there is none.
+    """Reads FLOP/s by format from TFLOP/s.
 
-    A key left out is told from one that is null by `keys()`.
+    `complete`: every format must be written, as null if the card lacks it. `keys()` shows whether
+    a key was left out or is null.
     """
     if complete:
         for name in _FORMATS:

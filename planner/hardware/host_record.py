@@ -1,4 +1,4 @@
-"""One host record of the hardware database: from YAML units to HostSpec.
+"""Reads one host record of the hardware database: from YAML units to HostSpec.
 
 In: the mapping of one file (hardware_db/SCHEMA.md describes the keys), the processors and the
 ids of the cards that it may name. Out: HostSpec.
@@ -16,13 +16,13 @@ from planner.hardware.record_parts import names_in, price_in, sources_in
 from planner.hardware.specs import Confidence, Price
 from planner.units import GIB
 
-# What needs an entry in `sources`: where the processor is named, and each section that is there.
+# Each of these sections that is present needs an entry in `sources`.
 _SOURCED = ("processor", "memory", "slot", "storage", "prices")
 _GB = 10**9
 
 
 class Currency(str, Enum):
-    """What a price is in; every figure of the planner's is in one currency."""
+    """The currency of a price; all figures of the planner are in this one."""
 
     USD = "USD"
 
@@ -34,7 +34,7 @@ def read_host(
     cpu_of: Callable[[str], CpuSpec | None],
     gpu_ids: Collection[str],
 ) -> HostSpec:
-    """A whole record, checked.
+    """Reads and checks a whole record.
 
     Raises:
         HardwareDatabaseError: a key is unknown, missing, of the wrong type or out of range, a
@@ -96,7 +96,7 @@ def _gpus(record: Fields, known: Collection[str]) -> tuple[tuple[str, int], ...]
 
 
 def _near(card: str, known: Collection[str]) -> str:
-    from difflib import get_close_matches  # only wanted when something is wrong
+    from difflib import get_close_matches  # only needed for an error
 
     near = get_close_matches(card, known, n=3)
     return f"; near ids: {', '.join(near)}" if near else ""

@@ -1,8 +1,8 @@
-"""What is known about one host, as a frozen record: a machine that cards are in.
+"""Records of one host: the machine that holds the cards.
 
 In: values already checked by `host_record`, or measured by `this_host`. Out: HostSpec. Bytes and
-bytes per second. Convention: what one gets of the machine, not what is in it: the vCPUs of a
-cloud instance, the cores that a container may use.
+bytes per second. Convention: figures are of the part that the user gets, not of the whole machine:
+the vCPUs of a cloud instance, the cores that a container may use.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from planner.hardware.specs import Confidence, Price
 class HostSpec:
     """One host. None: not published, or not known of this machine.
 
-    `vcpus` are hardware threads; `physical_cores` the cores behind them, which may be a fraction
-    where a container has a share of CPU time. `gpus` holds ids of cards with their count.
-    `storage_bytes_per_s` is read without pause; `memory_copy_bytes_per_s` is measured alone.
+    `vcpus` are hardware threads. `physical_cores` are their cores, a fraction if a container has a
+    share of CPU time. `gpus` holds ids of cards with their count. `storage_bytes_per_s` is of
+    reading without pause. `memory_copy_bytes_per_s` is known only if it was measured.
     """
 
     id: str
@@ -42,7 +42,7 @@ class HostSpec:
     note: str | None
 
     def to_dict(self) -> dict[str, Any]:
-        """The host in a JSON document: plain types, stable order."""
+        """Returns the host for a JSON document: plain types, stable order."""
         return {
             "id": self.id,
             "name": self.name,
@@ -66,7 +66,7 @@ class HostSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostMatch:
-    """A host found by name. `note` says what was assumed, None when nothing was."""
+    """A host found by name. `note` says what was assumed; None: nothing."""
 
     spec: HostSpec
     requested: str

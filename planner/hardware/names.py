@@ -1,8 +1,8 @@
-"""How a record is found by name: spellings, short names that several share, near names.
+"""Finds a record by name: by spellings, by short names that several share, by near names.
 
-In: the names in the records of one kind (cards, processors, hosts). Out: the id of the record
-meant. Convention: case, blanks, hyphens, underscores and leading words such as "NVIDIA GeForce
-RTX" do not count.
+In: the names in the records of one kind (cards, processors, hosts). Out: the id of a record.
+Convention: case, blanks, hyphens, underscores and leading words such as "NVIDIA GeForce RTX" do
+not count.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from planner.errors import HardwareDatabaseError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordNames:
-    """What the card, processor or host of one record is called; `file` is for error messages."""
+    """The names of the card, processor or host of one record; `file` is for error messages."""
 
     file: str
     id: str
@@ -27,23 +27,23 @@ class RecordNames:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """The id that a name leads to, and the other ids that the name could have meant."""
+    """The id that a name stands for, and the other ids that it could stand for."""
 
     id: str
     others: tuple[str, ...] = ()
 
 
 class NameIndex:
-    """All ways to write the names of one kind of records. What was added first wins."""
+    """All ways to write the names of one kind of records. The first record added wins."""
 
     def __init__(self, leading_words: tuple[str, ...]) -> None:
         self._leading_words = leading_words
         self._exact: dict[str, Claim] = {}  # an id, an alias, or a name of one record alone
-        self._shared: dict[str, Claim] = {}  # a short name, with the record that answers for it
+        self._shared: dict[str, Claim] = {}  # a short name, with the record that is assumed for it
         self._loose: dict[str, Claim] = {}  # as exact, without leading words
 
     def add(self, records: list[RecordNames]) -> None:
-        """The records of one folder.
+        """Adds the records of one folder.
 
         Raises:
             HardwareDatabaseError: two of them have the same id, alias or shared name.
@@ -67,7 +67,7 @@ class NameIndex:
                     self._shared.setdefault(self._stripped(short), claim)
 
     def find(self, name: str) -> Claim | None:
-        """What is meant; None when nothing is, or several are and none answers for the name."""
+        """Returns the record of a name; None if none has it, or several and none is assumed."""
         return (
             self._exact.get(folded(name))
             or self._shared.get(self._stripped(name))
@@ -75,8 +75,8 @@ class NameIndex:
         )
 
     def near(self, name: str) -> list[str]:
-        """Ids of up to four records whose names look like this one, best first."""
-        from difflib import get_close_matches  # only wanted when a name is wrong
+        """Returns ids of up to four records with names like this one, best first."""
+        from difflib import get_close_matches  # only needed for an unknown name
 
         known = {**self._loose, **self._shared}
         near = get_close_matches(self._stripped(name), known, n=8, cutoff=0.5)
@@ -105,7 +105,7 @@ class NameIndex:
                         )
 
     def _stripped(self, name: str) -> str:
-        """The name without leading words; the last word stays even when it is one of them."""
+        """Returns the name without leading words; the last word always stays."""
         text = folded(name)
         while True:
             word = next((word for word in self._leading_words if text.startswith(word)), None)
@@ -115,7 +115,7 @@ class NameIndex:
 
 
 def _unambiguous(pairs: Iterable[tuple[str, str]]) -> dict[str, Claim]:
-    """Names that lead to one record only."""
+    """Returns the names that only one record has."""
     ids: dict[str, set[str]] = {}
     for key, owner in pairs:
         ids.setdefault(key, set()).add(owner)
@@ -128,5 +128,5 @@ def _add_missing(to: dict[str, Claim], claims: dict[str, Claim]) -> None:
 
 
 def folded(name: str) -> str:
-    """The name without what does not count in any: case, blanks, hyphens, underscores, dots."""
+    """Returns the name in lower case, without blanks, hyphens, underscores and dots."""
     return re.sub(r"[\W_]+", "", name.casefold())

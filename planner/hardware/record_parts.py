@@ -1,4 +1,4 @@
-"""What records of several kinds have: names, prices, and a source for each section.
+"""Reads the parts that several kinds of records have: names, prices, a source for each section.
 
 In: the mapping of a record, as Fields. Out: RecordNames, Prices, and sources by section.
 """
@@ -13,7 +13,7 @@ from planner.hardware.specs import Price
 
 
 def names_in(record: Fields, file: str) -> RecordNames:
-    """The four keys that name a record."""
+    """Reads the four keys that name a record."""
     return RecordNames(
         file=file,
         id=record.text("id", r"[a-z0-9]+(-[a-z0-9]+)*"),
@@ -24,10 +24,10 @@ def names_in(record: Fields, file: str) -> RecordNames:
 
 
 def read_names(value: object, file: str) -> RecordNames:
-    """The names in a record or in its opening; other keys are not looked at.
+    """Reads the names in a record or in its first lines; ignores other keys.
 
     Raises:
-        HardwareDatabaseError: not a mapping, or one of the four keys is not as it should be.
+        HardwareDatabaseError: not a mapping, or one of the four keys is wrong.
     """
     return names_in(Fields(value, file=file), file)
 
@@ -35,7 +35,7 @@ def read_names(value: object, file: str) -> RecordNames:
 def price_in(
     entry: Fields, *, rent: str, purchase: str, most_rent: float, most_purchase: float
 ) -> Price:
-    """One price, in USD: per hour under the key `rent`, or to buy under the key `purchase`."""
+    """Reads one price in USD: per hour under the key `rent`, or to buy under `purchase`."""
     price = Price(
         provider=entry.text("provider"),
         date=entry.text("date", r"\d{4}-\d{2}(-\d{2})?"),
@@ -49,7 +49,7 @@ def price_in(
 
 
 def sources_in(record: Fields, needed: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Where the figures come from: exactly one text for each entry that is needed."""
+    """Reads the sources of the figures: exactly one text for each needed entry."""
     section = record.section("sources")
     sources = tuple((key, section.text(key)) for key in needed)
     section.finish()

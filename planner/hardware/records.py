@@ -1,8 +1,8 @@
-"""Records of one kind by name: cards, processors or hosts, ours and the user's on top.
+"""Loads records of one kind by name: cards, processors or hosts, ours and the user's on top.
 
-In: the folder of a kind. Out: Records, from which a database of that kind is made.
-Convention: a user's record is checked when it is loaded; one of ours when it is asked for, so
-that an estimate for one card does not pay for all of them.
+In: the folder of a kind. Out: Records, the base of a database of that kind.
+Convention: a user's record is checked when it is loaded; one of ours at its first use, so that an
+estimate for one card does not read all of them.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from planner.hardware.yaml_files import own_folder, parsed, read_text, record_fi
 
 S = TypeVar("S")
 
-# Below a user's folder; records of cards may also lie in that folder itself.
+# Folders below a user's folder; records of cards may also be in that folder itself.
 FOLDERS = ("gpus", "cpus", "hosts")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind(Generic[S]):
-    """What the records of one kind have in common.
+    """The common properties of the records of one kind.
 
     In our own records the names come first and `after_names` ends them; see SCHEMA.md.
     """
@@ -45,7 +45,7 @@ class _Entry(Generic[S]):
 
 
 class Records(Generic[S]):
-    """All records of one kind by name. Made by `load_records()`."""
+    """All records of one kind by name. `load_records()` makes it."""
 
     def __init__(
         self, own: list[_Entry[S]], users: list[_Entry[S]], leading_words: tuple[str, ...]
@@ -59,26 +59,26 @@ class Records(Generic[S]):
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """Every id, without reading a record."""
+        """Returns every id, without reading a record."""
         return tuple(self._entries)
 
     def all(self) -> tuple[S, ...]:
-        """Every record, in no particular order."""
+        """Returns every record, in no particular order."""
         return tuple(entry.load() for entry in self._entries.values())
 
     def by_id(self, record_id: str) -> S | None:
-        """The record of an id, None when there is none."""
+        """Returns the record with this id, or None."""
         entry = self._entries.get(record_id)
         return None if entry is None else entry.load()
 
     def find(
         self, name: str, *, what: str, then: str, unknown: type[UsageError]
     ) -> tuple[S, tuple[str, ...]]:
-        """The record that a name leads to, and ids of others that it could have meant.
+        """Returns the record of a name, and ids of others that the name could stand for.
 
         Raises:
-            UsageError: as `unknown`: to nothing, or to several with none answering for it; near
-                names are in the message, which says `what` there is none of and what to do `then`.
+            UsageError: as `unknown`: no record has the name, or several and none is assumed. The
+                message names the kind (`what`), near names and the next step (`then`).
         """
         claim = self._index.find(name)
         if claim is None:
@@ -89,7 +89,7 @@ class Records(Generic[S]):
 
 
 def load_records(kind: Kind[S], extra_dir: Path | None) -> Records[S]:
-    """Our records of a kind and, on top, those of a user's folder.
+    """Loads our records of a kind and, on top, those of a user's folder.
 
     Raises:
         UsageError: `extra_dir` is not a folder with records.

@@ -1,4 +1,4 @@
-"""What is known about one card, as frozen records: what the database hands to every other stage.
+"""Records of one card, which every other stage uses.
 
 In: values already checked by `gpu_record`. Out: GpuSpec and its parts. Bytes, Hz and FLOP/s
 inside; peaks are dense (no sparsity), tensor-core figures are those with FP32 accumulation.
@@ -25,13 +25,13 @@ class Vendor(str, Enum):
 class InlineEcc(str, Enum):
     """Whether error correction is kept in the card's own memory, where it takes 1/16."""
 
-    NONE = "none"  # not offered, or kept beside the data at no cost (HBM)
-    ENABLED = "enabled"  # ships switched on; the usable memory is without that share
+    NONE = "none"  # not offered, or stored in extra memory at no cost (HBM)
+    ENABLED = "enabled"  # switched on by default; the usable memory is without that share
     OPTIONAL = "optional"  # the owner chooses; the usable memory range may span both
 
 
 class Confidence(str, Enum):
-    """How well the record is supported."""
+    """How well sources support the record."""
 
     HIGH = "high"  # two or more sources agree
     MEDIUM = "medium"  # one source, or computed from the chip's figures
@@ -71,8 +71,8 @@ class ContextOverhead:
 class ArithmeticRates:
     """Dense FLOP/s by number format (int8: operations/s). None: no hardware, or not known.
 
-    `fp16` and `bf16` accumulate in FP32, which is what PyTorch asks for;
-    `fp16_fp16_accumulate` needs torch.backends.cuda.matmul.allow_fp16_accumulation.
+    `fp16` and `bf16` accumulate in FP32, as PyTorch requests it; `fp16_fp16_accumulate` needs
+    torch.backends.cuda.matmul.allow_fp16_accumulation.
     """
 
     fp64: float | None = None
@@ -85,7 +85,7 @@ class ArithmeticRates:
     int8: float | None = None
 
     def to_dict(self) -> dict[str, float | None]:
-        """Rates by format, in FLOP/s."""
+        """Returns rates by format, in FLOP/s."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
@@ -99,13 +99,13 @@ class Price:
     usd_to_buy: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The price in a JSON document."""
+        """Returns the price for a JSON document."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmulationProfile:
-    """What the emulated device answers for a card; every figure is known."""
+    """The figures that the emulated device reports for a card; all are known."""
 
     name: str
     compute_capability: tuple[int, int]
@@ -124,8 +124,8 @@ class GpuSpec:
     """One card. `usable_memory_bytes` is the least that PyTorch reports as total_memory on Linux.
 
     On AMD cards a streaming multiprocessor is a compute unit, on Intel cards an Xe core.
-    `assumed_for` holds the short names that this card answers for, each with the other cards
-    it could have meant; `assumption` is said whenever the card is chosen.
+    `assumed_for` holds the short names for which this card is assumed, each with the other cards
+    that it could stand for; `assumption` is reported whenever the card is chosen.
     """
 
     id: str
@@ -165,12 +165,12 @@ class GpuSpec:
 
     @property
     def emulatable(self) -> bool:
-        """Whether the emulated device can stand for this card: NVIDIA cards only."""
+        """Returns whether the card can be emulated: NVIDIA cards only."""
         return self.vendor is Vendor.NVIDIA
 
     @property
     def profile(self) -> EmulationProfile:
-        """The card as the emulated device shows it, with the least usable memory.
+        """Returns the card as the emulated device shows it, with the least usable memory.
 
         Raises:
             UsageError: the card cannot be emulated.
@@ -197,7 +197,7 @@ class GpuSpec:
 
     @property
     def context_overhead_bytes(self) -> int:
-        """Memory of the card that is gone before the first tensor.
+        """Returns the memory that the context takes before the first tensor.
 
         Raises:
             UsageError: the card cannot be emulated, so its context is not known.
@@ -208,18 +208,18 @@ class GpuSpec:
 
     @property
     def other_names(self) -> tuple[str, ...]:
-        """Aliases, and short names that the card answers for."""
+        """Returns the aliases, and the short names for which the card is assumed."""
         return (*self.aliases, *(short for short, _ in self.assumed_for))
 
     @property
     def short_name(self) -> str:
-        """The name without the vendor, with the size where the name alone does not tell it."""
+        """Returns the name without the vendor, and with the size if the name lacks it."""
         short = self.name.removeprefix("NVIDIA ").removeprefix("AMD ")
         size = f"{self.nominal_memory_bytes / GIB:g}GB"
         return short if size in short.replace(" ", "") else f"{short} {size}"
 
     def to_dict(self) -> dict[str, Any]:
-        """The card in a JSON document: plain types, stable order."""
+        """Returns the card for a JSON document: plain types, stable order."""
         return {
             "id": self.id,
             "name": self.name,
@@ -272,7 +272,7 @@ class GpuSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuMatch:
-    """A card found by name. `note` says what was assumed, None when nothing was."""
+    """A card found by name. `note` says what was assumed; None: nothing."""
 
     spec: GpuSpec
     requested: str
@@ -280,7 +280,7 @@ class GpuMatch:
 
 
 def format_capability(capability: tuple[int, int] | None) -> str | None:
-    """(8, 0) as NVIDIA writes it: "8.0"."""
+    """Returns a compute capability as NVIDIA writes it: "8.0" for (8, 0)."""
     return None if capability is None else f"{capability[0]}.{capability[1]}"
 
 

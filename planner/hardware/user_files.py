@@ -1,7 +1,7 @@
-"""Files that a user names are read with a limit, and only where they are files.
+"""Reads files that a user names, up to a limit, and only regular files.
 
-In: a path. Out: its bytes. Convention: a named pipe would wait for ever and /dev/zero never end,
-so that the kind is looked at before anything is read.
+In: a path. Out: its bytes. Convention: the kind of file is checked before it is read, because a
+named pipe would wait for ever and /dev/zero would never end.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _KINDS = (
 
 
 def bounded_content(path: Path, most_bytes: int) -> bytes:
-    """The bytes of the file, or `most_bytes` + 1 of them if it is longer.
+    """Returns the bytes of the file, or `most_bytes` + 1 of them if it is longer.
 
     Raises:
         OSError: it cannot be read or is no regular file; `strerror` says what it is.
     """
-    mode = os.stat(path).st_mode  # first: to open a device may do something
+    mode = os.stat(path).st_mode  # first: opening a device may have effects
     if stat.S_ISREG(mode):
-        # not to wait for the other end, should it have become a pipe meanwhile
+        # O_NONBLOCK: the open must not wait if the path has become a pipe meanwhile
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             if stat.S_ISREG(mode):

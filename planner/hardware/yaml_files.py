@@ -1,7 +1,7 @@
-"""YAML files of the hardware database: where they are, and how one becomes plain values.
+"""Finds the YAML files of the hardware database and parses them into plain values.
 
 In: paths. Out: texts, and mappings as YAML gives them. The only module that reads YAML.
-Convention: an error names the file and says what is wrong with it as a file.
+Convention: an error names the file and its fault.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import yaml
 from planner.errors import HardwareDatabaseError
 from planner.hardware.user_files import bounded_content
 
-# Ours have under 3000. The C parser crashes on text that is nested 100 000 levels deep.
+# Our records have under 3000. The C parser crashes on text that is nested 100 000 levels deep.
 _MAX_RECORD_BYTES = 16_384
-_MAX_WHOLE = 2**64  # no figure of a record comes near; longer ones cannot even be printed
+_MAX_WHOLE = 2**64  # far above every figure of a record; Python cannot print the longest numbers
 _SHOWN_CHARACTERS = 60
 
 
 def own_folder() -> Path:
-    """The folder of the built-in records: in the package of a wheel, else beside it.
+    """Returns the folder of the built-in records: in the package (wheel), else next to it.
 
     Raises:
         HardwareDatabaseError: there is none.
@@ -38,12 +38,12 @@ def own_folder() -> Path:
 
 
 def record_files(folder: Path) -> list[Path]:
-    """The *.yaml of a folder in the order of their names; none when there is no such folder."""
+    """Returns the *.yaml of a folder, sorted by name; none if there is no such folder."""
     return sorted(path for path in folder.glob("*.yaml") if not path.name.startswith("."))
 
 
 def read_text(path: Path) -> str:
-    """The text of a record.
+    """Reads the text of a record.
 
     Raises:
         HardwareDatabaseError: it cannot be read, is not UTF-8, or is too long for a record.
@@ -63,10 +63,10 @@ def read_text(path: Path) -> str:
 
 
 def parsed(text: str, path: Path) -> object:
-    """The value that the text of a record stands for.
+    """Parses the text of a record.
 
     Raises:
-        HardwareDatabaseError: not YAML, a value that is none, a key written twice, or nothing.
+        HardwareDatabaseError: not YAML, an invalid value, a key written twice, or empty.
     """
     try:
         value = yaml.load(text, Loader=_StrictLoader)
@@ -83,10 +83,10 @@ _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is
 
 
 class _StrictLoader(_SafeLoader):  # type: ignore[misc] # chosen at run time
-    """Safe loading, where a key written twice is an error instead of the last one winning.
+    """Loads YAML safely; a key written twice is an error, where YAML would keep the last one.
 
-    And a value that YAML takes for a date, a number or a word of its own and then cannot make one
-    of is an error with its line, instead of whatever Python says of it.
+    A text that looks like a date, a number or a word of YAML but is not a valid one is an error
+    with its line, instead of an exception of Python.
     """
 
     def construct_object(self, node: Any, deep: bool = False) -> Any:

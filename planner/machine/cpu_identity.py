@@ -1,7 +1,7 @@
-"""Which processor this is, as /proc/cpuinfo tells it.
+"""Identifies the processor of this machine from /proc/cpuinfo.
 
 In: the text of /proc/cpuinfo. Out: CpuIdentity: a name as the database writes it, the vendor and
-the architecture. Convention: "unknown" where the file does not tell.
+the architecture. Convention: "unknown" if the file does not say.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _NOISE = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CpuIdentity:
-    """What /proc/cpuinfo says of the first processor. `clock_hz` is that of the moment."""
+    """The first processor in /proc/cpuinfo. `clock_hz` is its clock at the time of reading."""
 
     name: str | None
     vendor: CpuVendor
@@ -51,7 +51,7 @@ class CpuIdentity:
 
 
 def cpu_identity(cpuinfo: Path = CPUINFO) -> CpuIdentity:
-    """Reads the first processor; nothing is known where the file cannot be read."""
+    """Reads the first processor; all is unknown if the file cannot be read."""
     try:
         text = cpuinfo.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -73,7 +73,7 @@ def cpu_identity(cpuinfo: Path = CPUINFO) -> CpuIdentity:
 
 
 def plain_name(model_name: str) -> str:
-    """A model name without trade marks, core counts and clocks, which differ by machine."""
+    """Returns a model name without trade marks, core counts and clocks: they differ by machine."""
     return " ".join(_NOISE.sub(" ", model_name).split())
 
 

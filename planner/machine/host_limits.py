@@ -1,7 +1,7 @@
-"""What this process may use of the machine it runs on: cores, CPU time, memory, /dev/shm.
+"""Reads the limits of this process on its machine: cores, CPU time, memory, /dev/shm.
 
-In: files of /proc and /sys, at paths that a test can replace. Out: counts and bytes, None where
-nothing says. Convention: a limit is the least of all that apply, those of parent groups included.
+In: files of /proc and /sys, at paths that a test can replace. Out: counts and bytes, None if no
+file says it. Convention: a limit is the least of all that apply, also of parent groups.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NO_LIMIT_BYTES = 1 << 60  # version 1 writes its largest number where there is 
 
 
 def cpu_quota(root: Path = CGROUP_ROOT, membership: Path = CGROUP_MEMBERSHIP) -> float | None:
-    """CPUs' worth of time that the process's control groups allow; None without a limit."""
+    """Returns the CPU time per second that the control groups allow; None without a limit."""
     quotas = []
     for group in _groups(root, membership, "cpu"):
         quota, _, period = (_content(group / "cpu.max") or "").partition(" ")
@@ -37,7 +37,7 @@ def cpu_quota(root: Path = CGROUP_ROOT, membership: Path = CGROUP_MEMBERSHIP) ->
 def memory_limit_bytes(
     root: Path = CGROUP_ROOT, membership: Path = CGROUP_MEMBERSHIP
 ) -> int | None:
-    """Memory that the process's control groups allow; None without a limit."""
+    """Returns the memory that the process's control groups allow; None without a limit."""
     limits = []
     for group in _groups(root, membership, "memory"):
         text = _content(group / "memory.max") or _content(group / "memory.limit_in_bytes") or ""
@@ -47,17 +47,17 @@ def memory_limit_bytes(
 
 
 def memory_total_bytes(meminfo: Path = MEMINFO) -> int | None:
-    """RAM of the machine."""
+    """Returns the RAM of the machine."""
     return listed_sizes(meminfo).get("MemTotal")
 
 
 def memory_available_bytes(meminfo: Path = MEMINFO) -> int | None:
-    """What a new process can take without swapping; Linux tells it since 3.14."""
+    """Returns the memory that a new process can take without swapping (Linux 3.14 and later)."""
     return listed_sizes(meminfo).get("MemAvailable")
 
 
 def listed_sizes(path: Path) -> dict[str, int]:
-    """Sizes by name, of a file of /proc with lines such as `name: 12 kB`; others are left out."""
+    """Returns sizes by name from the `name: 12 kB` lines of a file of /proc; skips other lines."""
     sizes: dict[str, int] = {}
     for line in (_content(path) or "").splitlines():
         name, _, value = line.partition(":")
@@ -68,7 +68,7 @@ def listed_sizes(path: Path) -> dict[str, int]:
 
 
 def physical_cores(threads: frozenset[int], cpu_root: Path = CPU_ROOT) -> int:
-    """How many cores the hardware threads belong to; each is one where nothing tells."""
+    """Counts the cores of the hardware threads; a thread of an unknown core counts as one core."""
     cores = set()
     for thread in threads:
         topology = cpu_root / f"cpu{thread}" / "topology"
@@ -80,13 +80,13 @@ def physical_cores(threads: frozenset[int], cpu_root: Path = CPU_ROOT) -> int:
 
 
 def greatest_clock_hz(cpu_root: Path = CPU_ROOT) -> int | None:
-    """The greatest clock of the first processor; virtual machines seldom show it."""
+    """Returns the greatest clock of the first processor; virtual machines seldom show it."""
     kilohertz = _content(cpu_root / "cpu0" / "cpufreq" / "cpuinfo_max_freq") or ""
     return int(kilohertz) * 1000 if kilohertz.isdigit() else None
 
 
 def shm_bytes(path: Path = SHM) -> int | None:
-    """Size of the file system that worker processes hand their batches over in."""
+    """Returns the size of the file system in which worker processes hand over their batches."""
     try:
         usage = os.statvfs(path)
     except OSError:
@@ -95,10 +95,10 @@ def shm_bytes(path: Path = SHM) -> int | None:
 
 
 def _groups(root: Path, membership: Path, controller: str) -> Iterator[Path]:
-    """Folders of the group that the process is in and of all groups above it.
+    """Yields the folders of the process's control group and of all groups above it.
 
-    In a container the path may be that of the machine, which is not mounted: only the folders
-    that exist are given, and the root, where the container's own limits are, is always among them.
+    In a container the path may be one of the machine that is not mounted. So only folders that
+    exist are given. The root is always given: it has the container's own limits.
     """
     for line in (_content(membership) or "").splitlines():
         number, _, rest = line.partition(":")

@@ -1,8 +1,8 @@
-"""The physical cards of this machine, as NVIDIA's management library tells them.
+"""Reads the physical cards of this machine from NVIDIA's management library.
 
-In: nothing. Out: PhysicalCards, and what is used of one. Convention: only looked at, never touched;
-no CUDA context is made, so the card's memory is as it was. The package nvidia-ml-py is imported at
-the first use.
+In: nothing. Out: PhysicalCards, and the used memory of one. Convention: cards are only read, never
+changed; no CUDA context is made, so the card's memory stays as it was. The package nvidia-ml-py is
+imported at the first use.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MILLIWATTS = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhysicalCard:
-    """One card. `usable_memory_bytes` is what the driver leaves of it; None: not told."""
+    """One card. `usable_memory_bytes` excludes the driver's own part; None: not reported."""
 
     index: int
     uuid: str
@@ -36,7 +36,7 @@ class PhysicalCard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardUser:
-    """A process on the card; `used_bytes` is None where the driver does not tell."""
+    """A process on the card; `used_bytes` is None if the driver does not report it."""
 
     pid: int
     used_bytes: int | None
@@ -49,20 +49,20 @@ class Nvml:
         self._library = library
 
     def cards(self) -> tuple[PhysicalCard, ...]:
-        """All cards of the machine, in the order of their PCI buses."""
+        """Returns all cards of the machine, in the order of their PCI buses."""
         count = self._library.nvmlDeviceGetCount()
         return tuple(self._card(index) for index in range(count))
 
     def used_bytes(self, card: PhysicalCard) -> int:
-        """What all processes together hold of the card now, their contexts included."""
+        """Returns the card's memory that all processes hold now, with their contexts."""
         return int(self._memory(self._handle(card.index)).used)
 
     def users(self, card: PhysicalCard) -> tuple[CardUser, ...]:
-        """The processes that have a context on the card now, as far as the driver tells."""
+        """Returns the processes with a context on the card now, as far as the driver reports."""
         try:
             running = self._library.nvmlDeviceGetComputeRunningProcesses(self._handle(card.index))
         except self._library.NVMLError:
-            return ()  # WSL does not tell
+            return ()  # WSL does not report them
         return tuple(CardUser(pid=one.pid, used_bytes=one.usedGpuMemory) for one in running)
 
     def _card(self, index: int) -> PhysicalCard:
@@ -70,7 +70,7 @@ class Nvml:
         memory = self._memory(handle)
         ecc = power = None
         is_partitioned = False
-        with suppress(library.NVMLError):  # only the cards that can be partitioned tell
+        with suppress(library.NVMLError):  # only cards that can be partitioned report it
             is_partitioned = bool(library.nvmlDeviceGetMigMode(handle)[0])
         with suppress(library.NVMLError):  # consumer cards have none
             ecc = bool(library.nvmlDeviceGetEccMode(handle)[0])
@@ -91,7 +91,7 @@ class Nvml:
         return self._library.nvmlDeviceGetHandleByIndex(index)
 
     def _memory(self, handle: Any) -> Any:
-        """Version 2 tells what the driver keeps for itself; older drivers know only version 1."""
+        """Reads the memory by version 2, with the driver's own part, else by version 1."""
         library = self._library
         try:
             return library.nvmlDeviceGetMemoryInfo(handle, version=library.nvmlMemory_v2)
@@ -101,7 +101,7 @@ class Nvml:
 
 @contextmanager
 def opened(library: Any = None) -> Iterator[Nvml]:
-    """The library, open within the context; `library` stands in for the real one in tests.
+    """Opens the library within the context; `library` replaces the real one in tests.
 
     Raises:
         UnsupportedPlatformError: there is no driver on this machine, or it does not answer.
@@ -128,7 +128,7 @@ def opened(library: Any = None) -> Iterator[Nvml]:
 
 
 def device_index(device: str) -> int:
-    """N of "cuda:N"; 0 of "cuda".
+    """Returns N of "cuda:N"; 0 of "cuda".
 
     Raises:
         UsageError: another text.
@@ -142,10 +142,10 @@ def device_index(device: str) -> int:
 def chosen_card(
     cards: Sequence[PhysicalCard], index: int, visible: str | None = None
 ) -> PhysicalCard:
-    """The card that CUDA gives this number, where `visible` is CUDA_VISIBLE_DEVICES.
+    """Returns the card that CUDA gives this number; `visible` is CUDA_VISIBLE_DEVICES.
 
     Raises:
-        UsageError: no card has it, or which one has it depends on speed.
+        UsageError: no card has this number, or CUDA numbers the cards by speed.
         UnsupportedPlatformError: the card is partitioned.
     """
     if visible is None:
@@ -163,7 +163,7 @@ def chosen_card(
 
 
 def _check_order(cards: Sequence[PhysicalCard], visible: str | None) -> None:
-    """CUDA numbers the fastest card first, unless it is told otherwise; NVML cannot say which."""
+    """Raises UsageError if CUDA numbers the cards by speed, which NVML does not know."""
     by_number = visible is None or visible.replace(",", "").replace(" ", "").isdigit()
     mixed = len({card.name for card in cards}) > 1
     if mixed and by_number and os.environ.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID":
@@ -174,7 +174,7 @@ def _check_order(cards: Sequence[PhysicalCard], visible: str | None) -> None:
 
 
 def visible_cards(cards: Sequence[PhysicalCard], visible: str | None) -> list[PhysicalCard]:
-    """Those that CUDA_VISIBLE_DEVICES lets CUDA see: up to the first entry that names no card."""
+    """Returns the cards that CUDA_VISIBLE_DEVICES names, up to the first entry without a card."""
     if visible is None:
         return list(cards)
     found = []

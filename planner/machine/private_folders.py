@@ -1,8 +1,8 @@
-"""Folders that nobody but this user may change, checked from / down as sshd checks them.
+"""Makes and checks folders that only this user may change, from / down as sshd does.
 
-In: a path. Out: the folder without links in its path, created where it was missing; or the part
-of its path that somebody else could change. Convention: root is trusted; a folder that others
-may write is accepted only with the sticky bit, which lets nobody move what is not his own.
+In: a path. Out: the folder without links in its path, created if it was missing; or the part of
+its path that another user could change. Convention: root is trusted; a folder that others may
+write is accepted only with the sticky bit, because users then cannot move files of others.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _ALL_USERS = 2**32 - 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeakFolder:
-    """The part `folder` of a path, what is wrong with it, and the command that mends it, if any."""
+    """The unsafe part `folder` of a path, the reason, and the command that repairs it, if any."""
 
     folder: Path
     reason: str
@@ -29,9 +29,9 @@ class WeakFolder:
 
 
 def made_private(path: Path) -> Path | WeakFolder:
-    """The folder at `path`, with all links of its path resolved; missing folders get mode 0700.
+    """Returns the folder at `path` with all links resolved; creates missing ones with mode 0700.
 
-    A part that others could change is returned instead, before anything below it is created.
+    If others could change a part of the path, returns that part and creates nothing below it.
 
     Raises:
         OSError: a folder cannot be created or read.
@@ -41,7 +41,9 @@ def made_private(path: Path) -> Path | WeakFolder:
 
 
 def weak_part(path: Path) -> WeakFolder | None:
-    """The part of a path that others could change, as far as the path is there; creates nothing.
+    """Returns the part of a path that others could change, as far as the path exists.
+
+    Creates nothing; returns None if all existing parts are safe.
 
     Raises:
         OSError: a folder cannot be read.
@@ -50,7 +52,7 @@ def weak_part(path: Path) -> WeakFolder | None:
 
 
 def make_folder(folder: Path) -> None:
-    """Creates the folder with mode 0700, and so each missing folder above it.
+    """Creates the folder and each missing folder above it, with mode 0700.
 
     Raises:
         OSError: it cannot be created.
@@ -67,7 +69,7 @@ def make_folder(folder: Path) -> None:
 
 
 def _first_weak(resolved: Path, *, create: bool) -> WeakFolder | None:
-    """The first weak part from / down; without `create` it is looked for as far as there is one."""
+    """Returns the first weak part from / down; without `create` only among existing folders."""
     is_shared = False  # whether all may create folders in the one above
     for folder in [*reversed(resolved.parents), resolved]:
         if create:
@@ -102,19 +104,19 @@ def _weakness(folder: Path, found: os.stat_result, *, below_shared: bool) -> Wea
 
 
 def _trusted_users() -> frozenset[int]:
-    """This user and root: in a container of a user without rights root has the overflow number."""
+    """Returns this user and root; in a rootless container root has the overflow number."""
     trusted = {os.getuid(), _ROOT}
     try:
         mapped = sum(int(line.split()[2]) for line in _UID_MAP.read_text().splitlines())
         if mapped < _ALL_USERS:
             trusted.add(int(_OVERFLOW_UID.read_text()))
     except (OSError, ValueError, IndexError):
-        pass  # no /proc: as outside of a container
+        pass  # no /proc: handled as outside a container
     return frozenset(trusted)
 
 
 def _is_private_group(found: os.stat_result) -> bool:
-    """Whether the group holds the owner alone, as distributions give each user (umask 002)."""
+    """Returns whether only the owner is in the group, as distributions set it up (umask 002)."""
     import grp  # not on Windows, where `planner gpus` works too
     import pwd
 

@@ -1,8 +1,8 @@
-"""Which processes belong to a child, and how to end them all.
+"""Finds the processes that belong to a child, and ends them all.
 
-In: process numbers. Out: nothing of a session or a family of processes is left alive. Convention:
-what counts is /proc at this moment. A zombie is dead, but still the parent of its children: the
-first thread of a process may have ended while the others go on.
+In: process numbers. Out: no process of a session or of a family is left alive. Convention: only
+the present content of /proc counts. A zombie is dead but still the parent of its children. The
+first thread of a process may have ended while others go on: the process then shows as a zombie.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-# So long are processes killed again that do not go: one with gigabytes to give back needs a while.
+# Processes that do not end are killed again for this time: returning gigabytes takes a while.
 PATIENCE_S = 10.0
 _PAUSE_S = 0.002
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessEntry:
-    """One process as /proc shows it; `is_zombie` when it, or its first thread, has ended."""
+    """One process as /proc shows it; `is_zombie`: it, or its first thread, has ended."""
 
     pid: int
     parent: int
@@ -32,12 +32,12 @@ class ProcessEntry:
 
 
 def living_processes() -> list[ProcessEntry]:
-    """Every living process that /proc shows; zombies are left out."""
+    """Returns every living process in /proc, without zombies."""
     return [entry for entry in _processes() if not entry.is_zombie]
 
 
 def session_members(session: int) -> list[int]:
-    """Living processes of a session."""
+    """Returns the living processes of a session."""
     return [entry.pid for entry in living_processes() if entry.session == session]
 
 
@@ -59,14 +59,14 @@ def end_session(leader: subprocess.Popen[bytes]) -> None:
 def end_family() -> None:
     """Kills and reaps every descendant of this process and every other member of its session.
 
-    Complete when this process is the subreaper of what it started: none can escape it then.
+    None can escape if this process is the subreaper of the processes that it started.
     """
     _end_all(lambda: _family(os.getpid(), os.getsid(0)))
 
 
 def end_descendants() -> None:
     """Kills and reaps every descendant of this process, which is their subreaper."""
-    if _has_children():  # whoever has none has no descendants: a subreaper inherits them
+    if _has_children():  # without children there are no descendants: a subreaper inherits them
         _end_all(lambda: _family(os.getpid(), None))
 
 
@@ -75,7 +75,7 @@ def _end_all(members: Callable[[], list[ProcessEntry]]) -> None:
     while time.monotonic() < deadline:
         found = members()
         for entry in found:
-            kill(entry.pid, signal.SIGKILL)  # of a zombie the threads that go on
+            kill(entry.pid, signal.SIGKILL)  # in a zombie this ends threads that still run
         reap_all()
         if not _has_children() and all(entry.is_zombie for entry in found):
             return
@@ -83,7 +83,7 @@ def _end_all(members: Callable[[], list[ProcessEntry]]) -> None:
 
 
 def reap_all() -> dict[int, int]:
-    """Collects every child of this process that has ended; its wait status by process number."""
+    """Collects every child of this process that has ended; returns wait statuses by number."""
     ended: dict[int, int] = {}
     while True:
         try:
@@ -96,7 +96,7 @@ def reap_all() -> dict[int, int]:
 
 
 def kill(pid: int, number: int) -> None:
-    """Sends a signal to a process that may have gone."""
+    """Sends a signal to a process that may have ended already."""
     with suppress(ProcessLookupError):
         os.kill(pid, number)
 
@@ -110,7 +110,7 @@ def _has_children() -> bool:
 
 
 def _family(ancestor: int, session: int | None) -> list[ProcessEntry]:
-    """Descendants of `ancestor`, and members of the session."""
+    """Returns the descendants of `ancestor` and the members of the session."""
     entries = _processes()
     family = {ancestor}
     while True:

@@ -1,4 +1,4 @@
-"""This machine as a host: what a process may use of it, and how fast it is.
+"""Describes this machine as a host: what a process may use of it, and how fast it is.
 
 In: /proc, /sys and about 2 seconds of measurement. Out: HostSpec, with the id "this".
 Convention: a rate is per second of this thread's CPU time, and the fastest of several repeats
@@ -34,7 +34,7 @@ NAME = "this"
 
 _DECODE_TIME_S = 1.5
 _COPY_TIME_S = 0.4
-_REPEAT_S = 0.1  # long enough for some 20 images, short enough to fall between others' work
+_REPEAT_S = 0.1  # enough for about 20 images; short enough that some repeats are undisturbed
 # With this share of noise the image has about 110 kB, as the mean of ImageNet.
 _NOISE_SHARE = 0.55
 _SIZE = (500, 375)
@@ -81,7 +81,7 @@ def this_host(cpus: CpuDatabase | None = None) -> HostSpec:
 
 
 def this_core_speed() -> float:
-    """How fast a core of this machine prepares data, relative to the reference core."""
+    """Measures how fast a core of this machine prepares data, relative to the reference core."""
     threads = frozenset(os.sched_getaffinity(0))
     cpu = _this_cpu(load_cpus(), threads, physical_cores(threads), jpeg_decode_rate())
     return cpu.core_speed
@@ -100,7 +100,7 @@ def _this_cpu(
 
 
 def usable(threads: int, cores: int, quota: float | None) -> tuple[int, float]:
-    """Hardware threads and cores that can work at once, under a limit of CPU time.
+    """Returns the hardware threads and cores that can work at once under a limit of CPU time.
 
     A quota of 1.5 lets two threads run, but gives them no more time than one core and a half.
     """
@@ -117,9 +117,10 @@ def measured_cpu(
     clock_hz: int | None,
     rate: float | None,
 ) -> CpuSpec:
-    """The database's record of this processor, or one of what is known, with the measured rate.
+    """Returns the database's record of this processor with the measured rate.
 
-    `shape` is cores and threads that this process may use, of a processor that is not known.
+    For a processor that is not in the database the record holds what /proc and /sys report.
+    `shape` is the number of cores and threads that this process may use; it serves then.
     """
     if identity.name is not None:
         try:
@@ -157,7 +158,7 @@ def measured_cpu(
 
 
 def jpeg_decode_rate(for_s: float = _DECODE_TIME_S) -> float | None:
-    """JPEGs that one thread decodes in a second with Pillow; None where Pillow is missing."""
+    """Measures how many JPEGs one thread decodes per second with Pillow; None without Pillow."""
     try:
         from PIL import Image  # an extra of many installations, not needed by anything else here
     except ImportError:
@@ -172,7 +173,7 @@ def jpeg_decode_rate(for_s: float = _DECODE_TIME_S) -> float | None:
 
 
 def memory_copy_rate(for_s: float = _COPY_TIME_S) -> float:
-    """Bytes that one thread copies in a second; each is read once and written once."""
+    """Measures the bytes that one thread copies per second, each read once and written once."""
     source, target = bytearray(_COPY_BYTES), bytearray(_COPY_BYTES)
     view = memoryview(target)
 
@@ -183,7 +184,7 @@ def memory_copy_rate(for_s: float = _COPY_TIME_S) -> float:
 
 
 def fastest_rate(work: Callable[[], object], for_s: float, repeat_s: float = _REPEAT_S) -> float:
-    """Calls in a second in the fastest of several repeats, after one call that does not count."""
+    """Returns calls per second of the fastest of several repeats, after one uncounted call."""
     work()
     best, end = 0.0, time.perf_counter() + for_s
     while best == 0.0 or time.perf_counter() < end:

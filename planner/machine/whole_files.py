@@ -1,7 +1,7 @@
-"""Files that commands write: whole, or as they were before.
+"""Writes the files of commands: completely, or not at all.
 
-In: a path that the user named, text or bytes. Out: the file. Convention: whether it can be written
-is looked at before the work, and a failure after it names the file and costs nothing else.
+In: a path that the user named, text or bytes. Out: the file. Convention: the path is checked before
+the work begins; a later failure names the file and leaves everything else as it was.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _PRIVATE, _PUBLIC = 0o600, 0o666  # the system takes the umask off
 
 
 def check_place(file: Path, option: str) -> None:
-    """Whether a file can be made there, before an hour is spent on what goes into it.
+    """Checks before the work, which may take an hour, that the file can be written.
 
     Raises:
-        UsageError: its folder is not there or may not be written; names `option`.
+        UsageError: its folder is missing, or it may not be written; names `option`.
     """
     folder = file.parent
     if not folder.is_dir():
@@ -36,10 +36,10 @@ def check_place(file: Path, option: str) -> None:
 
 
 def write_whole(file: Path, content: str | bytes, *, is_private: bool = False) -> None:
-    """All of it or nothing: what was there before stays until the new file is complete.
+    """Writes all of the content or nothing: the old file stays until the new one is complete.
 
-    A file that is there keeps its mode. What is no file of its own, like /dev/stdout, is written
-    to.
+    An existing file keeps its mode. A path that is not a regular file, like /dev/stdout, is
+    written to directly.
 
     Raises:
         OutputError: the disk is full, or the file may not be written.
@@ -60,7 +60,7 @@ def write_whole(file: Path, content: str | bytes, *, is_private: bool = False) -
 
 
 def _is_replaced(file: Path) -> bool:
-    """Whether a new file takes its name: not that of a link, a pipe, a terminal."""
+    """Returns whether a new file replaces this path: not a link, a pipe or a terminal."""
     return not file.is_symlink() and (file.is_file() or not file.exists())
 
 

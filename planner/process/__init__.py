@@ -1,1 +1,1 @@
-"""The child process, from outside: started, asked for runs, ended."""
+"""The child process, from outside: starts it, requests runs from it, ends it."""

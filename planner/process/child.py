@@ -1,8 +1,8 @@
-"""The child process: starts it, asks it for work, and makes sure that nothing of it stays behind.
+"""Starts a child process, sends it jobs, and ends it and everything that it started.
 
 In: a LoadRequest, then jobs. Out: their answers, or an error that says how the child ended.
-One child imports torch and the user's code once and forks a fresh process for each job, so a job
-begins in a clean state and costs no second import. Several threads may ask.
+One child imports torch and the user's code once and forks a fresh process for each job. So a job
+begins in a clean state and costs no second import. Several threads may send jobs.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ from planner.wire.protocol import (
     encode,
 )
 
-_NOTE_S = 1.0  # a waiting thread looks so often at what the run reads
-_TOLD_S = 5.0  # and says so no more often than this
-_SLOW_S = 20.0  # after so long, and after twice as long again, it is said how far a run is
+_NOTE_S = 1.0  # time between two looks of a waiting thread at the notes of the run
+_TOLD_S = 5.0  # least time between two progress lines about the values that the run reads
+_SLOW_S = 20.0  # progress of a slow run is reported after this time, then each time it doubles
 _END_WAIT_S = 3.0
-_SUPERVISOR_WAIT_S = PATIENCE_S + 2  # it ends all that the child has started; then it goes itself
+_SUPERVISOR_WAIT_S = PATIENCE_S + 2  # it ends all that the child has started, then itself
 _LOADING = "importing torch and the model's code"
 _Awaited = TypeVar("_Awaited")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered(Generic[AnswerT]):
-    """What a job has brought. `warning`: its process crashed after it had delivered."""
+    """The answer of a job. `warning` is set if its process crashed after it had delivered."""
 
     answer: AnswerT | NeedsValues
     warning: str | None = None
@@ -69,7 +69,7 @@ class Child:
         self._timeout_s = timeout_s
         self._on_progress = on_progress or (lambda _: None)
         self._lock = threading.Lock()
-        self._send_lock = threading.Lock()  # of its own: a full pipe must not keep answers out
+        self._send_lock = threading.Lock()  # a second lock: a full pipe must not block answers
         self._pending: dict[int, Future[JobEnded]] = {}
         self._number = 0
         self._broken: ChildError | None = None
@@ -89,7 +89,7 @@ class Child:
             self._process = subprocess.Popen(
                 child_command(passed),
                 stdin=subprocess.DEVNULL,
-                # What the user's model prints goes to stderr: stdout is the report alone.
+                # Output of the user's model goes to stderr: stdout holds the report alone.
                 stdout=2,
                 env=child_environment(environment),
                 pass_fds=passed,
@@ -121,7 +121,7 @@ class Child:
 
     def close(self) -> None:
         """Ends the child and everything it started; returns when they are gone."""
-        self._requests.close()  # its supervisor sees that and ends all
+        self._requests.close()  # the child's supervisor sees this and ends all
         if self._process.poll() is None:
             kill(self._process.pid, signal.SIGCONT)  # the user's code may have stopped it
         with suppress(subprocess.TimeoutExpired):
@@ -133,10 +133,10 @@ class Child:
         self._files.close()
 
     def wait_loaded(self) -> tuple[ChildVersions, str | None]:
-        """Versions of the child, and why it can serve one run only (None: it can serve many).
+        """Returns the child's versions, and why it can serve one run only (None: it serves many).
 
         Raises:
-            PlannerError: what the child raised while it loaded the user's code.
+            PlannerError: the child raised it while it loaded the user's code.
             ChildError: it was killed; ChildTimeoutError: it took too long.
         """
         loaded = self._wait(self._loaded, _LOADING)
@@ -146,12 +146,12 @@ class Child:
         return loaded.versions, loaded.single_run
 
     def ask(self, job: JobOf[AnswerT]) -> Answered[AnswerT]:
-        """Has the child do the job; waits for the answer.
+        """Sends the job to the child and waits for the answer.
 
         Raises:
-            PlannerError: what the child raised because the job cannot be done.
-            ChildError: it was killed before it delivered; ChildTimeoutError: too slow. Other jobs
-                go on then, unless it is one that ends all.
+            PlannerError: the child raised it because the job cannot be done.
+            ChildError: it was killed before it delivered.
+            ChildTimeoutError: it took too long. Other jobs go on, unless `job.ends_all` is set.
         """
         waiting: Future[JobEnded] = Future()
         with self._lock:
@@ -174,7 +174,7 @@ class Child:
             while line:
                 line = line[self._requests.write(line) :]
         except (BrokenPipeError, ValueError):
-            pass  # it has ended or was closed: the reader tells everybody who waits
+            pass  # it has ended or was closed: the reader reports this to all waiting threads
 
     def _wait(self, future: Future[_Awaited], doing: str, *, ends_all: bool = True) -> _Awaited:
         began_s = told_s = time.monotonic()
@@ -215,9 +215,9 @@ class Child:
             )
             if not ends_all:
                 raise error from None
-            self._fail(error)  # before the end of the child tells the others less
+            self._fail(error)  # first: after close() the other threads would get a vaguer error
             self.close()
-            raise self._broken or error from None  # every waiting thread tells the same
+            raise self._broken or error from None  # every waiting thread raises the same error
 
     def _read(self) -> None:
         try:
@@ -228,14 +228,14 @@ class Child:
             self._fail(error)
         except (OSError, ValueError):  # closed by us
             self._fail(ChildError("the child process was closed"))
-        except Exception as error:  # whoever waits must hear of it
+        except Exception as error:  # waiting threads must get an error
             self._fail(ChildError(f"the answers of the child process cannot be taken: {error!r}"))
 
     def _take(self, message: Loaded | JobEnded) -> None:
-        """Hands an answer to whoever waits for it.
+        """Hands an answer to the thread that waits for it.
 
         Raises:
-            ChildError: it is none that the child could have given.
+            ChildError: the child's own code cannot have sent this message.
         """
         if isinstance(message, JobEnded):
             with self._lock:

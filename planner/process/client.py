@@ -1,7 +1,7 @@
-"""Runs of one target on one engine, whatever the user's code does while it is imported.
+"""Runs one target on one engine, whatever the user's code does while it is imported.
 
 In: the target, and the emulated device or an engine of real hardware. Out: StepTraces. One child
-serves all runs where it can be forked cleanly; otherwise each run gets a child of its own.
+serves all runs if it can be forked cleanly; otherwise each run gets a child of its own.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from planner.wire.value_reads import ValuesPass
 
 
 class Runner:
-    """Answers runs of one target; may be used by several threads. A context manager."""
+    """Runs one target in child processes. Several threads may use it. A context manager."""
 
     def __init__(
         self,
@@ -42,9 +42,10 @@ class Runner:
         environment: Mapping[str, str] | None = None,
         on_progress: Callable[[str], None] | None = None,
     ) -> None:
-        """`device` is the emulated device, or an engine of real hardware. `alloc_conf` is the
-        allocator's setting that most runs have, `environment` the child's variables beside those
-        of this process.
+        """Starts the first child.
+
+        `device` is the emulated device, or an engine of real hardware. `alloc_conf` is the
+        allocator setting of most runs. `environment` is added to this process's variables.
         """
         self._on_progress = on_progress
         self._values = ValuesRuns()
@@ -80,7 +81,7 @@ class Runner:
 
     @contextmanager
     def _another(self, request: LoadRequest) -> Iterator[Child]:
-        """A child beside the one that is there, with the user's code imported."""
+        """Yields one more child, with the user's code imported; ends it afterwards."""
         child = self._start(request)
         try:
             child.wait_loaded()
@@ -104,19 +105,19 @@ class Runner:
             self._end(child)
 
     def wait_loaded(self) -> ChildVersions:
-        """Waits until the user's code is imported.
+        """Waits until the user's code is imported; returns the child's versions.
 
         Raises:
-            PlannerError: it could not be.
+            PlannerError: it could not be imported.
         """
         versions, self.single_run = self._child.wait_loaded()
         self._unused = None if self.single_run is None else self._child
         return versions
 
     def run(self, profile: str, config: StepConfig, seed: int = 0) -> StepTrace:
-        """One run on the card, or under the limits, of `profile`.
+        """Runs the step on the card of `profile`, or under its limits.
 
-        `seed` is that of numbers which only a card could compute, where the step reads such.
+        `seed` draws the numbers that only a card could compute, if the step reads such numbers.
 
         Raises:
             ChildError: the run was killed before it delivered, or took too long.
@@ -124,7 +125,7 @@ class Runner:
         return self._run(RunJob(profile=profile, config=config), seed).trace
 
     def requests(self, profile: str, config: StepConfig) -> tuple[StepTrace, RequestLog | None]:
-        """The same run with every request to the allocator; None where it could not be recorded.
+        """Runs the step and records each request to the allocator; None: it was not recorded.
 
         Raises:
             ChildError: the run was killed before it delivered, or took too long.
@@ -133,19 +134,19 @@ class Runner:
         return found.trace, found.requests
 
     def record(self, profile: str, config: StepConfig) -> tuple[StepTrace, AllocationTrace | None]:
-        """The same run with each request and what it was for; None as above.
+        """Runs the step and records the purpose of each request; None: it was not recorded.
 
         Raises:
             ChildError: the run was killed before it delivered, or took too long.
         """
         found = self._run(RunJob(profile=profile, config=config, recording=Recording.EVENTS))
         if found.trace.outcome is Outcome.MODEL_ERROR:
-            # The user's code may use torch's profiler itself, and there is one only.
+            # The user's code may use torch's profiler itself, and only one can be active.
             return self.run(profile, config), None
         return found.trace, found.allocations
 
     def count(self, profile: str, config: StepConfig) -> ModelCounts:
-        """What a step costs, the model as a whole; also while other threads ask for runs.
+        """Counts the cost of a step for the whole model; other threads may start runs meanwhile.
 
         Raises:
             PlannerError: the user's code raised, or an option cannot be used with this model.
@@ -154,7 +155,9 @@ class Runner:
         return self._counted(CountJob(profile=profile, config=config, depth=0), beside=True)
 
     def inspect(self, profile: str, config: StepConfig, depth: int) -> ModelCounts:
-        """What a step costs, by module down to `depth`; of a single run, the only request.
+        """Counts the cost of a step by module down to `depth`.
+
+        In a child that can serve one run only, this is that run.
 
         Raises:
             PlannerError: the user's code raised, or an option cannot be used with this model.
@@ -163,18 +166,18 @@ class Runner:
         return self._counted(CountJob(profile=profile, config=config, depth=depth), beside=False)
 
     def data_cost(self, seconds: float) -> DataCost:
-        """What an item of the user's data set costs, timed for about `seconds`.
+        """Measures the cost of an item of the user's data set for about `seconds`.
 
         Raises:
             TargetError: the model file has no build_dataset.
-            ModelError: the data set raised, or is none.
+            ModelError: the data set raised, or is not a data set.
             ChildError: the child was killed before it delivered, or took too long.
         """
         job = DataJob(seconds=seconds)
         if self.single_run is None:
             found = self._ask(self._child, job)
         else:
-            with self._another(self._request) as child:  # the first waits for its only run
+            with self._another(self._request) as child:  # the first one is kept for its only run
                 found = self._ask(child, job)
         assert isinstance(found, DataCost), "no value of a card is read"
         return found
@@ -194,8 +197,9 @@ class Runner:
         return self._run_alone(job)
 
     def _counted(self, job: CountJob, *, beside: bool) -> ModelCounts:
-        """Counts in the first child where it can; `beside`: that one may be running, or wait for
-        its only run.
+        """Counts in the first child if possible.
+
+        `beside`: the first child may be running, or be kept for its only run.
         """
         shares_child = self.single_run is None and self._has_its_backend(job.config)
 
@@ -213,7 +217,7 @@ class Runner:
             child, self._unused = self._unused, None
             request = self._load_request(job)
             if child is None or request != self._request:
-                # The user's code saw another card or setting while it was imported, or has run.
+                # While imported, the user's code saw another card or setting; or it has run.
                 if child is not None:
                     self._end(child)
                 child = self._start(request)
@@ -229,11 +233,14 @@ class Runner:
         )
 
     def _has_its_backend(self, config: StepConfig) -> bool:
-        """Whether the first child has it: torch chooses the backend while it is imported."""
+        """Returns whether the first child has the allocator backend that `config` needs.
+
+        torch chooses the backend while it is imported.
+        """
         return self._backend(config.alloc_conf) == self._backend(self._request.alloc_conf)
 
     def _backend(self, alloc_conf: str | None) -> str:
-        """The allocator's backend that a setting names; None is what the environment says."""
+        """Returns the allocator backend that a setting names; None: the environment's setting."""
         if alloc_conf is None:
             given = child_environment(self._environment)
             alloc_conf = next((given[name] for name in ALLOC_CONF_VARIABLES if name in given), "")

@@ -1,8 +1,8 @@
-"""How a child is started: the command and the environment.
+"""Makes the command and the environment that start a child.
 
-In: this interpreter and its environment. Out: the same Python with the same packages, whatever the
-working directory holds: a types.py there must not hide Python's own. The user's code sees no
-variable that it would not see without planner, except those named here.
+In: this interpreter and its environment. Out: the same Python with the same packages. Files of the
+working directory change nothing: a types.py there must not hide Python's own. The user's code sees
+the same variables as without planner, except those named here.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pathlib import Path
 import planner._version
 from planner.wire.protocol import ALLOC_CONF_VARIABLES
 
-# `python -m` and `python -c` search the working directory first: that entry goes. planner itself
-# is found by its place and not by sys.path, where another `planner` may come first.
+# `python -m` and `python -c` search the working directory first: that entry is removed. planner
+# is found by its folder and not by sys.path, where another `planner` may come first.
 _BOOTSTRAP = """\
 import sys
 if sys.path[:1] == [""]:
@@ -32,12 +32,12 @@ spec.loader.exec_module(sys.modules["planner"])
 from planner.worker.__main__ import main
 sys.exit(main())
 """
-# They would take PyTorch's allocator away.
+# These variables would switch PyTorch's allocator off.
 _ALLOCATOR_SWITCHES = ("PYTORCH_NO_CUDA_MEMORY_CACHING", "PYTORCH_NO_HIP_MEMORY_CACHING")
 
 
 def child_command(descriptors: tuple[int, ...]) -> list[str]:
-    """The command of a child that gets these descriptors."""
+    """Returns the command that starts a child with these descriptors."""
     root = Path(planner._version.__file__).resolve().parents[1]
     search_path = ":".join(entry for entry in sys.path if entry)
     arguments = [str(root), search_path, *map(str, descriptors)]
@@ -45,7 +45,7 @@ def child_command(descriptors: tuple[int, ...]) -> list[str]:
 
 
 def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """This environment, changed only where the emulated card needs it, and `extra` on top."""
+    """Returns this environment with the changes that the emulated card needs, then `extra`."""
     environment = dict(os.environ)
     # The emulated card is the only one that the child may see.
     environment.pop("CUDA_VISIBLE_DEVICES", None)
@@ -57,7 +57,7 @@ def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
     # Out of memory is a result here, not a warning of the allocator on the terminal.
     environment["TORCH_CPP_LOG_LEVEL"] = "ERROR"
     environment["PYTHONHASHSEED"] = "0"  # the same run gives the same bytes
-    # torch.compile would start helpers that do not have the emulated device.
+    # torch.compile would start helper processes without the emulated device.
     environment["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
     environment.update(extra)
     return environment

@@ -1,4 +1,4 @@
-"""How a job of the child ended, in words.
+"""Describes in words how a job of the child ended.
 
 In: the end that the child reports. Out: text for an error or a warning.
 """
@@ -12,8 +12,8 @@ from pathlib import Path
 import planner.errors
 from planner.wire.protocol import CLOSED_PIPE_CODE, JobEnded
 
-# The dynamic loader ends a process so when a function that is called for the first time is not
-# there (fatal_error of glibc's elf/dl-catch.c: "symbol lookup error").
+# The dynamic loader ends a process with this code if a function is missing at its first call
+# (fatal_error of glibc's elf/dl-catch.c: "symbol lookup error").
 _UNDEFINED_SYMBOL = 127
 _STACK_LINES = 24
 _UNDEFINED_HINT = (
@@ -25,7 +25,7 @@ _CLOSED_PIPE = "the model's code closed or broke a descriptor that it did not op
 
 
 def signal_name(number: int) -> str:
-    """SIGKILL for 9."""
+    """Returns the name of a signal: SIGKILL for 9."""
     try:
         return signal.Signals(number).name
     except ValueError:
@@ -33,7 +33,7 @@ def signal_name(number: int) -> str:
 
 
 def ending(code: int, doing: str) -> str:
-    """How the whole child ended, by its exit code or, below 0, its signal."""
+    """Describes how the whole child ended, from its exit code or, below 0, its signal."""
     if code == CLOSED_PIPE_CODE:
         return f"the child process ended {doing}: {_CLOSED_PIPE}"
     how = f"killed by {signal_name(-code)}{hint(-code)}" if code < 0 else f"exit code {code}"
@@ -41,7 +41,7 @@ def ending(code: int, doing: str) -> str:
 
 
 def death(ended: JobEnded, what: str) -> str:
-    """How `what` ended without a result."""
+    """Describes how `what` ended without a result."""
     doing = f"{what} ended before it had a result"
     if ended.signal is None:
         code = ended.exit_code
@@ -53,7 +53,7 @@ def death(ended: JobEnded, what: str) -> str:
 
 
 def hint(number: int) -> str:
-    """The usual cause of a signal, to be appended; "" where there is none."""
+    """Returns the usual cause of a signal, as the end of a sentence; "" if there is none."""
     if number == signal.SIGKILL:
         return "; the usual cause is that the host ran out of RAM (dmesg tells)"
     if number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL):
@@ -62,7 +62,7 @@ def hint(number: int) -> str:
 
 
 def late_crash(ended: JobEnded) -> str | None:
-    """A warning if the process of a run crashed after it had delivered; else None."""
+    """Returns a warning if the process of a run crashed after it had delivered, else None."""
     if ended.signal is None and ended.exit_code == 0:
         return None
     how = signal_name(ended.signal) if ended.signal else f"exit code {ended.exit_code}"
@@ -70,13 +70,13 @@ def late_crash(ended: JobEnded) -> str | None:
 
 
 def told_stack(report: str) -> str:
-    """The innermost frames of faulthandler's report that are not planner's own, for an error.
+    """Returns the innermost frames of faulthandler's report that are not planner's, for an error.
 
-    Several processes report, each of its threads has a part that begins with a head; a stack that
-    two of them share is told once.
+    Several processes report. Each of their threads has a part that begins with a head line. A
+    stack that two threads share appears once.
     """
     own = f'"{Path(planner.errors.__file__).resolve().parent}{os.sep}'
-    stacks: dict[tuple[str, ...], str] = {}  # frames, and the head of the first that had them
+    stacks: dict[tuple[str, ...], str] = {}  # frames, and the head of the first such stack
     head, frames = "", []
     for line in [*report.splitlines(), ""]:
         if line.startswith("  "):

@@ -1,8 +1,8 @@
-"""The target as the child wants it: live objects of the caller are packed into a private file.
+"""Makes the child's target: packs live objects of the caller into a private file.
 
-In: what the caller passed as target, and the functions beside it. Out: a Target. The file is
-made by this process for its own children and has no name: it is gone with this process, however
-that ends. The children open it through /proc, which lets in nobody but this user.
+In: the target as the caller passed it, and the functions given with it. Out: a Target. This
+process makes the file for its own children. The file has no name: it is gone when this process
+ends in any way. The children open it through /proc, which admits only this user.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class ModelFunctions:
 
     @property
     def given(self) -> bool:
-        """Whether any was given."""
+        """Returns whether any function was given."""
         return any(
             (self.build_batch, self.training_step, self.build_optimizer, self.inference_step)
         )
@@ -40,10 +40,10 @@ class ModelFunctions:
 def child_target(
     target: Any, functions: ModelFunctions, arguments: tuple[tuple[str, Scalar], ...] = ()
 ) -> Iterator[Target]:
-    """A Target for the child; valid within the context.
+    """Yields a Target for the child; it is valid within the context.
 
     Raises:
-        UsageError: neither a path or name, nor a module or function; or functions beside a file.
+        UsageError: not a path, a name, a module or a function; or functions together with a file.
         TargetError: an object that cannot be sent to another process.
     """
     if isinstance(target, Target):
@@ -63,7 +63,7 @@ def child_target(
             f"the target is a {type(target).__name__}; give a model file, package.module:NAME, "
             "an nn.Module or a function that builds one"
         )
-    # Imports torch: the caller who has a live model or a builder has it already.
+    # Imports torch: a caller with a live model or a builder has imported it already.
     from planner.worker.target.transport import pack
 
     payload = pack(

@@ -1,7 +1,7 @@
-"""Two files without a name that a child writes while it runs: where it hangs, and how far it is.
+"""Reads two unnamed files that a child writes while it runs: its stack and its progress.
 
 In: the child's process number. Out: words for a line of progress or for a time-out. Convention:
-another thread may have closed them; then there is nothing to say.
+another thread may have closed the files; then the answer is empty.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _NO_STACK = "; its process does not say where: it is stopped, waits for a disk, 
 
 
 class RunFiles:
-    """The files, open from the start. Nothing has to be removed, however this process ends."""
+    """The two files, open from the start. They leave nothing behind, however this process ends."""
 
     def __init__(self) -> None:
         self._stack = tempfile.TemporaryFile()  # noqa: SIM115 # see close
@@ -37,16 +37,16 @@ class RunFiles:
 
     @property
     def descriptors(self) -> tuple[int, int]:
-        """For the child: the file for its stack, and that for its notes."""
+        """Returns the descriptors for the child: of the stack file and of the notes file."""
         return self._stack.fileno(), self._notes.fileno()
 
     def close(self) -> None:
-        """Gives them back."""
+        """Closes both files."""
         self._stack.close()
         self._notes.close()
 
     def reading(self) -> ReadingNote | None:
-        """At which place the run reads values: None when it has not said so."""
+        """Returns the place where the run reads values; None if it has reported none."""
         try:
             text = os.pread(self._notes.fileno(), READING_NOTE_BYTES, 0)
         except (OSError, ValueError):
@@ -54,7 +54,7 @@ class RunFiles:
         return reading_note(text)
 
     def how_far(self) -> str:
-        """How far the run is; "" when it has not said so."""
+        """Returns how far the run is, in words; "" if it has not reported it."""
         try:
             line = os.pread(self._notes.fileno(), STEP_NOTE_BYTES, STEP_NOTE_OFFSET)
         except (OSError, ValueError):
@@ -63,8 +63,9 @@ class RunFiles:
         return "" if note is None else note.said
 
     def stack(self, session: int) -> str:
-        """Where the processes of the session are, by faulthandler: one after the other, because
-        all write to one file and their lines would mix.
+        """Returns the stacks of the session's processes, written by faulthandler.
+
+        The processes write one after the other: in the one file their lines would mix.
         """
         deadline = time.monotonic() + _STACKS_WAIT_S
         try:
@@ -77,7 +78,7 @@ class RunFiles:
         return told_stack(text) or _NO_STACK
 
     def _ask(self, pid: int) -> None:
-        """Lets one process write its stack; returns when it has, or says nothing."""
+        """Makes one process write its stack; returns when it has, or after _STACK_WAIT_S."""
         before = last = self._size()
         kill(pid, signal.SIGUSR1)
         deadline = time.monotonic() + _STACK_WAIT_S

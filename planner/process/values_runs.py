@@ -1,8 +1,8 @@
-"""Which passes a run takes: one without values, or a values pass and a pass answered from its log.
+"""Chooses the passes of a run: one without values, or a values pass and a pass with its log.
 
-In: a job, and a function that has it done once. Out: the answer that counts. Convention: the first
-run keeps no values and costs nothing; if it reads one, that and every later run of the target takes
-two passes.
+In: a job, and a function that runs it once. Out: the answer that counts. Convention: the first run
+keeps no values and costs nothing more. If it reads a value, this run and every later run of the
+target take two passes.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ class ValuesRuns:
     def run(
         self, ask: Callable[[RunJob], RunAnswer | NeedsValues], job: RunJob, seed: int = 0
     ) -> RunAnswer:
-        """The run without values if it reads none, else the one that is answered from a log.
+        """Runs without values if the step reads none, else with values from a log.
 
-        Where the values pass fails by the user's code, that is the answer.
+        If the user's code fails in the values pass, returns the answer of that pass.
         """
         if not self.reads_values:
             answer = ask(replace(job, values=ValuesRequest()))
             if not isinstance(answer, NeedsValues):
                 return answer
             self.reads_values = True
-        profile = without_limit(job.profile)  # values depend on all of it but how much fits
+        profile = without_limit(job.profile)  # values depend on the card, not on its capacity
         key = (profile, replace(job.config, alloc_conf=None), seed)
         log = self._logs.get(key)
         if log is None:
@@ -67,9 +67,9 @@ class ValuesRuns:
     def count(
         self, ask: Callable[[CountJob], ModelCounts | NeedsValues], job: CountJob
     ) -> ModelCounts:
-        """The counted run without values if it reads none, else the one with values.
+        """Counts in a run without values if the step reads none, else in a values pass.
 
-        Its memory is no result, so that it needs no second pass.
+        The memory of this run is not used, so it needs no second pass.
         """
         if not self.reads_values:
             answer = ask(replace(job, values=ValuesRequest()))
@@ -80,10 +80,10 @@ class ValuesRuns:
 
 
 def _with_values(answer: AnswerT | NeedsValues) -> AnswerT:
-    """The answer of a pass that has values, which cannot need them.
+    """Returns the answer of a pass that has values.
 
     Raises:
-        ChildError: it says that it does.
+        ChildError: the answer says that the pass needs values.
     """
     if isinstance(answer, NeedsValues):
         raise ChildError("the child process asked for values in a run that has them")
@@ -91,7 +91,7 @@ def _with_values(answer: AnswerT | NeedsValues) -> AnswerT:
 
 
 def values_request(config: StepConfig, seed: int = 0) -> ValuesRequest:
-    """The values pass of a step."""
+    """Returns the request for the values pass of a step."""
     return ValuesRequest(
         kind=ValuesPass.VALUES,
         seed=seed,

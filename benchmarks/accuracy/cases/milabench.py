@@ -1,6 +1,6 @@
 """Model file of milabench's BERT and ConvNeXt: built from configurations, trained on random data.
 
-What the benchmark did, and this file repeats: BERT for masked language modelling with every default
+This file repeats the benchmark: BERT for masked language modelling with every default
 of its configuration, 512 tokens, Adam, gradients never zeroed (which holds what set_to_none=False
 holds); ConvNeXt large of torchvision, SGD without momentum, images in float16 under autocast. The
 step itself enters autocast and scales the loss. Source of the procedure:
@@ -30,8 +30,8 @@ _half_images = False
 
 
 def build_model(name: str, tf32: bool, half_images: bool) -> nn.Module:
-    """`bert-base` or `convnext_large`; TF32 moves the workspaces of convolutions alone."""
-    global _name, _half_images  # build_batch is told the size of the batch alone
+    """Builds `bert-base` or `convnext_large`; TF32 changes only the workspaces of convolutions."""
+    global _name, _half_images  # build_batch gets only the size of the batch
     _name, _half_images = name, half_images
     torch.backends.cuda.matmul.allow_tf32 = tf32
     torch.backends.cudnn.allow_tf32 = tf32
@@ -45,7 +45,7 @@ def build_model(name: str, tf32: bool, half_images: bool) -> nn.Module:
 
 
 def build_batch(batch_size: int) -> tuple[Tensor, Tensor]:
-    """Token ids and labels, or images and targets."""
+    """Draws token ids and labels, or images and targets."""
     if _name == "bert-base":
         shape = (batch_size, TOKENS)
         return torch.randint(0, VOCABULARY, shape), torch.randint(0, VOCABULARY, shape)
@@ -55,7 +55,7 @@ def build_batch(batch_size: int) -> tuple[Tensor, Tensor]:
 
 
 def training_step(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
-    """The loss. BERT's outputs, logits among them, are held through backward, as was measured."""
+    """Returns the loss. BERT's outputs, with the logits, live through backward, as measured."""
     inputs, targets = batch
     if _name == "bert-base":
         _held.clear()
@@ -66,7 +66,7 @@ def training_step(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
 
 
 def build_optimizer(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-    """Adam for BERT, SGD for ConvNeXt."""
+    """Builds Adam for BERT, SGD for ConvNeXt."""
     if _name == "bert-base":
         return torch.optim.Adam(parameters, lr=1e-3)
     return torch.optim.SGD(parameters, lr=0.01)

@@ -16,20 +16,20 @@ from torch import Tensor, nn
 
 
 class Autocast(nn.Module):
-    """A network whose forward runs in float16 where autocast says so."""
+    """A network whose forward runs under autocast to float16."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, images: Tensor) -> Tensor:
-        """The network's output."""
+        """Returns the network's output."""
         with torch.autocast("cuda", torch.float16):
             output: Tensor = self.network(images)
         return output
 
 
 def build_model(name: str, fused: bool = True) -> nn.Module:
-    """The network of this name, with its own number of classes, fused where it can be."""
+    """Builds the network of this name with its own number of classes, fused if possible."""
     network = timm.create_model(name, pretrained=False).eval()
     return Autocast(reparameterize_model(network, inplace=True) if fused else network)

@@ -1,6 +1,6 @@
 """Model file of timm's training script, with its defaults: float32, SGD with Nesterov's momentum.
 
-What the script does, and this file repeats: label smoothing of 0.1 in the loss; weight decay of
+This file repeats the script: label smoothing of 0.1 in the loss; weight decay of
 2e-5 on everything but biases and norms, hence two groups of parameters; images of the size that the
 network is trained at. Its loader has moved the next batch to the card before the step begins: as
 uint8, and normalised in float32. On a card it switches cuDNN's benchmark mode on, and TF32 for
@@ -23,8 +23,8 @@ _shape = (3, 224, 224)
 
 
 def build_model(name: str) -> nn.Module:
-    """The network of this name, with its own number of classes."""
-    global _shape  # build_batch is told the size of the batch alone
+    """Builds the network of this name with its own number of classes."""
+    global _shape  # build_batch gets only the size of the batch
     torch.backends.cudnn.benchmark = True
     torch.backends.cuda.matmul.allow_tf32 = True
     network = timm.create_model(name, pretrained=False)
@@ -35,7 +35,7 @@ def build_model(name: str) -> nn.Module:
 
 
 def build_batch(batch_size: int) -> Batch:
-    """Images and targets; and the next ones, as uint8 and as float32."""
+    """Draws images and targets, and the next ones as uint8 and as float32."""
     images = torch.randn(batch_size, *_shape)
     raw = torch.zeros(batch_size, *_shape, dtype=torch.uint8)
     targets = torch.randint(0, 1000, (batch_size,))
@@ -43,7 +43,7 @@ def build_batch(batch_size: int) -> Batch:
 
 
 def training_step(model: nn.Module, batch: Batch) -> Tensor:
-    """The loss."""
+    """Returns the loss."""
     images, targets, _, _ = batch
     output = model(images)
     if isinstance(output, (tuple, list)):
@@ -53,7 +53,7 @@ def training_step(model: nn.Module, batch: Batch) -> Tensor:
 
 
 def build_optimizer(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-    """SGD as `--opt sgd` makes it; its weight decay spares vectors."""
+    """Builds SGD as `--opt sgd` does; vectors have no weight decay."""
     given = list(parameters)
     groups = [
         {"params": [one for one in given if one.ndim <= 1], "weight_decay": 0.0},

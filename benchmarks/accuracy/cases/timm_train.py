@@ -1,6 +1,6 @@
 """Model file of timm's training benchmark: one network of timm, trained as its results were taken.
 
-What the benchmark did, and this file repeats: autocast to fp16 without GradScaler; cross-entropy
+This file repeats the benchmark: autocast to fp16 without GradScaler; cross-entropy
 within autocast; SGD with momentum 0.9 and Nesterov's rule, parameter by parameter, as torch 1.12
 did it; float32 images and targets made on the card. Attention is written out, as in timm 0.6
 (TIMM_FUSED_ATTN=0 in the environment). The benchmark's backward was within autocast too, which
@@ -18,14 +18,14 @@ from torch.nn import functional
 
 
 def build_model(name: str) -> nn.Module:
-    """The network of this name, with its own number of classes."""
+    """Builds the network of this name with its own number of classes."""
     network = timm.create_model(name, pretrained=False)
     assert isinstance(network, nn.Module)
     return network
 
 
 def training_step(model: nn.Module, images: Tensor) -> Tensor:
-    """The loss, with targets drawn for this step."""
+    """Returns the loss, with targets drawn for this step."""
     with torch.autocast("cuda", torch.float16):
         output = model(images)
         if isinstance(output, tuple):
@@ -35,5 +35,5 @@ def training_step(model: nn.Module, images: Tensor) -> Tensor:
 
 
 def build_optimizer(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-    """SGD of the benchmark; `foreach` was not torch's default then."""
+    """Builds the SGD of the benchmark; `foreach` was not torch's default then."""
     return torch.optim.SGD(parameters, lr=1e-4, momentum=0.9, nesterov=True, foreach=False)
