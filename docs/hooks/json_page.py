@@ -32,7 +32,7 @@ _HEAD = """\
 
 `--json` prints one document, `schema_version` 1. Keys may be added; none is changed or removed.
 Sizes are bytes, times seconds, and a range is `[low, high]`. What is not known is null. `from_dict`
-of [each record](python.md#results) reads a document again, and `planner show FILE` prints its
+of [each record](python.md#every-result) reads a document again, and `planner show FILE` prints its
 report.
 
 A JSON Schema of each document, for an editor or a validator, is in `schema/` beside this page on
