@@ -83,7 +83,7 @@ class Gallop:
         return floor or int(failing > 1 and self.look(1))
 
     def halved(self, low: int) -> int:
-        """Halves the gap from `low`, which fits, to the next failing value; returns its lower end."""
+        """Halves the gap from `low`, which fits, to the next failing value; returns its low end."""
         high = self.failing_above(low)
         while high is not None and high - low > self.resolution:
             middle = (low + high) // 2

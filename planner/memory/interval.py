@@ -26,7 +26,7 @@ class Ratios:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoInterval:
-    """Stands for an interval that cannot be computed; `reason` says why."""
+    """An interval that cannot be computed; `reason` gives the cause."""
 
     reason: str
 
