@@ -1,1 +1,1 @@
-"""What a step costs: energy and money."""
+"""Computes the cost of a step: energy and money."""

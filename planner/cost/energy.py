@@ -1,7 +1,7 @@
-"""Energy and money of a training step, from its time and from what the card waits for in it.
+"""Computes energy and money of a training step, from its time and from what bounds the card.
 
 In: StepLoad, and optionally a dataset, a price and a PUE. Out: StepCost. Convention: power is known
-within bounds only, so every figure that follows from it is a pair (low, high).
+only within bounds, so every figure that follows from it is a pair (low, high).
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ COMPUTE_BOUND_SHARE: Range = (0.75, 0.90)
 BANDWIDTH_BOUND_SHARE: Range = (0.55, 0.75)
 WAITING_SHARE: Range = (0.30, 0.30)
 
-# What CPU and memory draw beside the card, as a share of the card's power. An estimate for a
-# workstation or a slice of a server; the H100 node of https://arxiv.org/abs/2412.08602, with its
-# switches and fans, draws up to 8.4 kW with cards of 5.6 kW, so about 50 % beside them.
+# Power of CPU and memory, as a share of the card's power. An estimate for a workstation or a slice
+# of a server; the H100 node of https://arxiv.org/abs/2412.08602, with its switches and fans, draws
+# up to 8.4 kW with cards of 5.6 kW, so about 50 % more than the cards.
 HOST_SHARE: Range = (0.15, 0.25)
 
-NO_PUE = 1.0  # the power of the machine alone, without what cools it
-_MOST_PUE = 10.0  # buildings are below 3; what is far above is a slip, and no range of figures
-_ROUNDING = 1e-6  # by which a sum of many shares may exceed 1
+NO_PUE = 1.0  # the power of the machine alone, without cooling
+_MOST_PUE = 10.0  # buildings are below 3; a value above this is a mistake
+_ROUNDING = 1e-6  # a sum of many shares may exceed 1 by this
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,18 +56,18 @@ class StepLoad:
 
     @property
     def waiting_fraction(self) -> float:
-        """The share of `step_s` in which the card computes nothing."""
+        """Returns the share of `step_s` in which the card waits."""
         return max(0.0, 1 - self.compute_fraction - self.bandwidth_fraction)
 
     @property
     def samples_per_s(self) -> float:
-        """Throughput."""
+        """Returns the throughput."""
         return self.samples_per_step / self.step_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PowerRange:
-    """Mean power over a step in W: of the card, of the host beside it, of both with the PUE."""
+    """Mean power over a step in W: of the card, of its host, of both with the PUE."""
 
     card_w: Range
     host_w: Range
@@ -78,7 +78,7 @@ class PowerRange:
 class EpochCost:
     """One pass over the dataset.
 
-    The power bill is in a rent already: `kwh` is not paid on top of `money`.
+    A rent includes the power bill: `kwh` is not paid on top of `money`.
     """
 
     samples: int
@@ -95,31 +95,31 @@ class EpochCost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepCost:
-    """What a step takes in energy, and in money where a price is known."""
+    """The energy of a step, and its money where a price is known."""
 
     power_w: Range
     """Mean power in watts of card and host, with the PUE; low and high."""
     joule_per_sample: Range
     """Energy of one sample, low and high."""
     samples_per_s: float
-    """Throughput that it is computed with."""
+    """Throughput that the figures are computed with."""
     epoch: EpochCost | None
     """One pass over the dataset; None: no size of it was given."""
     price: HourlyPrice | None
     """Rent of the card; None: no price is known."""
     basis: tuple[str, ...]
-    """What each figure comes from, a sentence each."""
+    """The source of each figure, a sentence each."""
 
     @property
     def cost_per_sample(self) -> Range | None:
-        """Rent of the card for one sample, in the currency of `price`."""
+        """Returns the rent of the card for one sample in the currency of `price`; None: unknown."""
         if self.price is None:
             return None
         return self.price.for_hours(1 / self.samples_per_s / SECONDS_PER_HOUR)
 
 
 def checked_pue(pue: float) -> float:
-    """The PUE itself.
+    """Checks a PUE and returns it.
 
     Raises:
         UsageError: it is not from 1 to 10.
@@ -135,7 +135,7 @@ def checked_pue(pue: float) -> float:
 def power_range(
     load: StepLoad, *, host_share: Range = HOST_SHARE, pue: float = NO_PUE
 ) -> PowerRange:
-    """Mean power over the step: idle + (TDP - idle) * u, with u by what bounds the time.
+    """Computes mean power over the step: idle + (TDP - idle) * u, with u by the bound of the time.
 
     `pue` is the power of the building over that of its machines.
 
@@ -158,7 +158,7 @@ def step_cost(
     host_share: Range = HOST_SHARE,
     pue: float = NO_PUE,
 ) -> StepCost:
-    """Energy of a sample, and of an epoch of `dataset_samples` with its hours and its rent.
+    """Computes the energy of a sample, and energy, hours and rent of `dataset_samples`, an epoch.
 
     Raises:
         UsageError: a PUE that is not from 1 to 10.
@@ -192,7 +192,7 @@ def _epoch(
 
 
 def _drawn_share(load: StepLoad, end: int) -> float:
-    """The u of the formula, weighted by time."""
+    """Returns the u of the formula, weighted by time."""
     return (
         load.compute_fraction * COMPUTE_BOUND_SHARE[end]
         + load.bandwidth_fraction * BANDWIDTH_BOUND_SHARE[end]

@@ -1,4 +1,4 @@
-"""What an hour of a card costs: from the rents in its record, or from the words of the user.
+"""Gives the price of an hour of a card: from the rents in its record, or from the user's words.
 
 In: Prices, or text such as "2.49 USD/h". Out: HourlyPrice. Convention: one price is a range whose
 ends are equal; currencies are three-letter codes and are never converted.
@@ -23,7 +23,7 @@ _PRICE = re.compile(
     r"(?:/\s*(?P<per>[a-z-]+)\s*)?",
     re.IGNORECASE | re.ASCII,
 )
-_MOST = 1e9  # an hour, in any currency: what is above is a slip
+_MOST = 1e9  # an hour, in any currency: a price above this is a mistake
 _HOUR = ("h", "hr", "hour")
 
 
@@ -38,17 +38,17 @@ class HourlyPrice:
     currency: str
     """Three letters."""
     basis: str
-    """Who asks it, and since when it stands."""
+    """Provider and date of the price, or the words of the user."""
 
     def for_hours(self, hours: float) -> tuple[float, float]:
-        """The rent of so many hours, low and high, in `currency`."""
+        """Returns the rent of so many hours, low and high, in `currency`."""
         return hours * self.low, hours * self.high
 
 
 def rent(prices: Iterable[Price]) -> HourlyPrice | None:
-    """The range over the rents in a card's record; None where it has no rent.
+    """Returns the range of the rents in a card's record; None where it has no rent.
 
-    A price to buy is no rent: what an hour of a bought card costs depends on its years of use.
+    A price to buy is no rent: the cost of an hour of a bought card depends on its years of use.
     """
     asked = sorted(
         (price.usd_per_hour, price.provider, price.date)
@@ -65,7 +65,7 @@ def rent(prices: Iterable[Price]) -> HourlyPrice | None:
 
 
 def parse_price(text: str) -> HourlyPrice:
-    """The price for an hour of "2.49 USD/h", "2.49USD/h" or "EUR 2.49/h".
+    """Reads the price for an hour in "2.49 USD/h", "2.49USD/h" or "EUR 2.49/h".
 
     Raises:
         UsageError: no currency or two, not for an hour, negative, above 10**9, or not finite.

@@ -1,1 +1,1 @@
-"""From the runs of a step to the answer for each card: what fits, how large a batch."""
+"""Turns the runs of a step into the answer for each card: whether it fits, how large a batch."""

@@ -1,4 +1,4 @@
-"""What the same step takes under other settings of PyTorch's allocator, without another run.
+"""Replays a step under other settings of PyTorch's allocator, without another run.
 
 In: PYTORCH_CUDA_ALLOC_CONF in several wordings, and the requests of a recorded run. Out: WhatIfs.
 """
@@ -25,8 +25,8 @@ from planner.wire.protocol import ALLOC_CONF_VARIABLES
 class AllocatorPlan:
     """The setting of the run, and others to replay it under.
 
-    `text` is the setting in force as it was written, "" for torch's defaults; `variable` the
-    environment variable that it was found in. `in_force` is None where it cannot be replayed.
+    `text` is the setting in force as it was written, "" for torch's defaults; `variable` is the
+    environment variable that holds it. `in_force` is None where the setting cannot be replayed.
     """
 
     text: str
@@ -36,9 +36,9 @@ class AllocatorPlan:
 
 
 def allocator_plan(texts: Sequence[str], torch_version: str) -> AllocatorPlan:
-    """The first of `texts` is in force; it is held against torch's defaults and against the rest.
+    """Takes the first of `texts` as the setting in force, torch's defaults and the rest as others.
 
-    Without any, the environment's setting is in force, as in every child of this process.
+    Without `texts`, the environment's setting is in force, as in every child of this process.
 
     Raises:
         UsageError: a setting that this torch refuses, or an alternative that has no replay.
@@ -60,10 +60,10 @@ def allocator_plan(texts: Sequence[str], torch_version: str) -> AllocatorPlan:
 
 
 def check_environment(config: StepConfig, torch_version: str) -> None:
-    """Whether torch takes the environment's setting; it would end the child while it is imported.
+    """Checks that torch accepts the environment's setting; else its import would end the child.
 
     Raises:
-        UsageError: it does not, and the step has no setting of its own; names the variable.
+        UsageError: torch refuses it, and the step has no setting of its own; names the variable.
     """
     if config.alloc_conf is None:
         _inherited(torch_version)
@@ -95,7 +95,7 @@ def what_ifs(
     capacity_bytes: int,
     total_memory_bytes: int,
 ) -> tuple[WhatIf, ...]:
-    """The step with `requests` under each of the settings, and its largest batch by `scaled`."""
+    """Replays `requests` under each of the settings; computes the largest batch from `scaled`."""
     found = []
     for text, settings in others:
         free = replay(

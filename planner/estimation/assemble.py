@@ -1,4 +1,4 @@
-"""From the answers of the cards to the Estimate: figures, assumptions and warnings in one record.
+"""Joins the answers of the cards into the Estimate: figures, assumptions, warnings in one record.
 
 In: DeviceMemory of each card. Out: Estimate. An assumption that does not hold for every card names
 its card.
@@ -50,9 +50,9 @@ def assemble(
     speeds: Sequence[DeviceTiming] = (),
     is_survey: bool = False,
 ) -> Estimate:
-    """The Estimate of one target on all cards; `spreads` and `speeds` are in the order of answers.
+    """Returns the Estimate of a target on all cards; `spreads` and `speeds` are in `answers` order.
 
-    Of every card in the database no batch is suggested: that would take longer than its runs.
+    A survey of every card suggests no batch: that would take longer than its runs.
     """
     first = answers[0].trace
     settings = None if plan is None else plan.in_force
@@ -138,7 +138,7 @@ def _gpu(answer: DeviceMemory, seen: PredictionInterval | None) -> DeviceEstimat
 
 
 def _confirmed(answer: DeviceMemory, found: LargestValue | None) -> bool | None:
-    """Whether runs have shown it; runs whose sizes were drawn show nothing of another run."""
+    """Returns whether runs confirm it: runs with drawn sizes prove nothing about other runs."""
     return None if found is None else found.is_confirmed and not answer.values.are_decided
 
 
@@ -152,7 +152,7 @@ def _shared(
     views: Sequence[_View],
     texts: Callable[[DeviceMemory, PredictionInterval | None], Sequence[str]],
 ) -> tuple[str, ...]:
-    """Texts of all cards, once each; with the card's name where not every card has it."""
+    """Returns the texts of all cards, each once; names the cards where not all have the text."""
     per_card = [(answer.budget.requested, texts(answer, seen)) for answer, seen in views]
     every = dict.fromkeys(text for _, found in per_card for text in found)
     said: list[str] = []
@@ -180,7 +180,7 @@ def _assumptions(answer: DeviceMemory, seen: PredictionInterval | None) -> tuple
 
 
 def _notes(answer: DeviceMemory, seen: PredictionInterval | None) -> tuple[str, ...]:
-    """Those of _assumptions that can make no figure wrong."""
+    """Returns those of _assumptions that cannot make a figure wrong."""
     return (*_interval(seen), *answer.trace.notes, *_searches(answer))
 
 
@@ -189,7 +189,7 @@ def _interval(seen: PredictionInterval | None) -> tuple[str, ...]:
 
 
 def _searches(answer: DeviceMemory) -> tuple[str, ...]:
-    """How the largest values were searched, where not by a replay as usual."""
+    """Describes how the largest values were searched, where it was not by the usual replay."""
     emptied = (
         f"the model's code empties the allocator's cache ({answer.empties_cache} times); the "
         "largest batch takes it into account",
@@ -230,7 +230,7 @@ def _warnings(answer: DeviceMemory, _: PredictionInterval | None) -> tuple[str, 
 
 
 def _paged(answer: DeviceMemory) -> Iterator[str]:
-    """A step that does not fit as a whole runs where the driver moves unified memory away."""
+    """Warns of a step that runs only because the driver moves unified memory to the host."""
     managed_bytes = answer.trace.outside.managed_bytes
     room_bytes = answer.budget.capacity_bytes + managed_bytes
     if managed_bytes and not answer.fits and answer.trace.peak_reserved_bytes <= room_bytes:
@@ -242,7 +242,7 @@ def _paged(answer: DeviceMemory) -> Iterator[str]:
 
 
 def _limits(card: str, found: LargestValue | None, axis: SearchAxis) -> Iterator[str]:
-    """What ends an axis where memory does not."""
+    """Names the limit of an axis where it is not memory."""
     if found is None:
         return
     if found.has_no_limit:

@@ -1,7 +1,7 @@
-"""What a step costs at batch after batch, with few of them counted.
+"""Counts the operators of a step at any batch, with runs of only a few batches.
 
 In: a function that counts the step at a batch. Out: ModelCounts at any. Convention: two batches are
-counted, the others are told from them where the operators allow it; where not, they are counted.
+counted, the others are computed from them where the operators allow it, else they are counted too.
 A batch at which the model's code fails is no sample for others.
 """
 
@@ -14,13 +14,13 @@ from planner.errors import ModelError
 from planner.estimation.operator_scaling import Counted, counts_at
 from planner.wire.module_counts import ModelCounts
 
-# Times the batch asked for: odd, so that a size of the model is seldom mistaken for the batch's,
-# and multiples of what was asked for, which a model may want its batch to be divisible by.
+# Times the requested batch: odd, so that a size of the model is seldom mistaken for the batch's;
+# multiples of the requested batch, because a model may need its batch to be divisible by it.
 _SAMPLED = (1, 3, 5)
 
 
 class BatchCounts:
-    """The counts of one step; `asked` is a batch at which it can run."""
+    """Counts one step; `asked` is a batch at which it can run."""
 
     def __init__(self, count: Callable[[int], ModelCounts], asked: int) -> None:
         self._count = count
@@ -31,14 +31,14 @@ class BatchCounts:
 
     @property
     def counted_batches(self) -> tuple[int, ...]:
-        """Batches that were counted by a run."""
+        """Returns the batches that were counted by a run."""
         return tuple(self._counted)
 
     def at(self, batch_size: int) -> ModelCounts:
-        """The counts at a batch.
+        """Returns the counts at a batch.
 
         Raises:
-            PlannerError: it had to be counted, and the step fails there.
+            PlannerError: the batch had to be counted by a run, and the step fails there.
         """
         if batch_size in self._counted:
             return self._counted[batch_size]
@@ -50,7 +50,7 @@ class BatchCounts:
         return self._told[batch_size]
 
     def counted(self, batch_size: int) -> ModelCounts:
-        """The counts of a run at a batch.
+        """Returns the counts of a run at a batch.
 
         Raises:
             PlannerError: the step fails there.
@@ -60,7 +60,7 @@ class BatchCounts:
         return self._counted[batch_size]
 
     def _from_others(self, batch_size: int) -> ModelCounts | None:
-        """From the first pair of samples that have the same operators."""
+        """Computes the counts from the first pair of samples that follow a rule, or None."""
         samples = [times * self._asked for times in _SAMPLED]
         for one, other in sorted(combinations(samples, 2), key=lambda pair: pair[1]):
             if batch_size in (one, other):
@@ -74,7 +74,7 @@ class BatchCounts:
         return None
 
     def _sample(self, batch_size: int) -> Counted | None:
-        """None where the model's code fails, as of a model for certain batches alone."""
+        """Counts a sample; None where the model's code fails, as it may at some batches only."""
         if batch_size in self._failed:
             return None
         try:

@@ -1,8 +1,8 @@
-"""What a step takes on one card at any batch: what ran, the replay of the search, or a run.
+"""Gives the memory of a step on one card at any batch, from a known run, a replay or a new run.
 
 In: the card's answer and the setup of its runs. Out: device totals and whether a batch fits.
-Convention: at a batch that does not fit, the total is that of a card with memory enough. A batch is
-run where a replay would be a guess: of batch 1, and far from the samples where scratch has no rule.
+Convention: at a batch that does not fit, the total is that of a card with enough memory. A batch is
+run where a replay would be a guess: batch 1, and far from the samples where scratch has no rule.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from planner.wire.trace import Outcome, StepTrace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchMemory:
-    """The memory of one card."""
+    """Gives the memory of one card at any batch."""
 
     setup: RunContext
     answer: DeviceMemory
 
     @property
     def largest(self) -> int | None:
-        """The largest batch that fits; None where there is none, or nothing was searched."""
+        """Returns the largest batch that fits; None: not searched, or no memory depends on it."""
         found = self.answer.batch_capacity
         return None if found is None else found.largest
 
     @property
     def largest_is_bound(self) -> bool:
-        """Whether the search stopped at its bound with everything fitting."""
+        """Returns whether the search stopped at its bound with everything fitting."""
         found = self.answer.batch_capacity
         return found is not None and found.is_bound
 
     def fits(self, batch_size: int) -> bool:
-        """Whether a batch fits: as it ran, else by the largest one that does.
+        """Returns whether a batch fits: by its run, else by the largest batch that fits.
 
-        Beyond the bound of the search its own peak says it.
+        Beyond the bound of the search, its own peak decides.
         """
         answer = self.answer
         if batch_size == self.setup.config.batch_size:
@@ -53,7 +53,7 @@ class BatchMemory:
         return reserved_bytes is not None and reserved_bytes <= answer.budget.capacity_bytes
 
     def device_total_bytes(self, batch_size: int) -> int | None:
-        """Peak reserved and what others take of the card; None where the step fails."""
+        """Returns peak reserved + what others take of the card; None where the step fails."""
         reserved_bytes = self._reserved_bytes(batch_size, fits=self.fits(batch_size))
         if reserved_bytes is None:
             return None
@@ -76,7 +76,7 @@ class BatchMemory:
             capacity_bytes=capacity_bytes,
             total_memory_bytes=answer.budget.usable_memory_bytes,
         )
-        # Near the limit a run may fit where the replay does not: what ran counts.
+        # Near the limit a run may fit where the replay does not: the run decides.
         return (
             self._by_run(batch_size, fits=fits)
             if found.out_of_memory
@@ -84,7 +84,7 @@ class BatchMemory:
         )
 
     def _by_run(self, batch_size: int, *, fits: bool) -> int | None:
-        """As above; a batch that fits is run on the card itself where it would take more."""
+        """Runs the batch without a limit; if it `fits` but takes more, runs it on the card too."""
         setup, budget = self.setup, self.answer.budget
         setup.progress(f"{budget.requested}: batch {batch_size}")
         config = replace(setup.config, batch_size=batch_size)

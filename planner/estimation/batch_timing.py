@@ -1,4 +1,4 @@
-"""How fast a step is at batch after batch on one card, and which batches are worth a look.
+"""Times a step at any batch on one card, and chooses the batches to try.
 
 In: BatchCounts, DeviceMemory, JobConfig. Out: DeviceTiming or throughput at a
 batch; batches to try.
@@ -18,7 +18,7 @@ from planner.estimation.job import JobConfig
 from planner.memory.search import BOUND
 from planner.wire.module_counts import ModelCounts
 
-# Two doublings in a row that each gain less are beyond the knee.
+# Two doublings in a row that each gain less than this are beyond the knee.
 _FLAT_FACTOR = 1.01
 
 Throughput = Callable[[int], float | None]
@@ -26,9 +26,9 @@ Throughput = Callable[[int], float | None]
 
 @dataclass(slots=True, kw_only=True)
 class BatchSpeeds:
-    """The speed of one card. `failures` gains a text for each batch that could not be counted.
+    """Gives the speed of one card. `failures` gains a text for each batch that cannot be counted.
 
-    Not frozen: several cards may share `failures`, so that each is said once.
+    Not frozen: several cards may share `failures`, so that each is reported once.
     """
 
     config: StepConfig
@@ -38,9 +38,9 @@ class BatchSpeeds:
     failures: dict[int, str]
 
     def at(self, batch_size: int, *, fits: bool) -> DeviceTiming | None:
-        """Step time, host and cost; None where the step fails at this batch.
+        """Returns step time, host and cost; None where the step fails at this batch.
 
-        `fits` is of this batch on the card: where it does not, memory is the bound.
+        `fits` is whether this batch fits on the card: if it does not, memory is the bound.
         """
         counted = self._counted(batch_size)
         if counted is None:
@@ -49,7 +49,7 @@ class BatchSpeeds:
         return speed_of(self.answer, config, counted, self.request, fits=fits)
 
     def samples_per_s(self, batch_size: int) -> float | None:
-        """The throughput alone, which takes a quarter of the time."""
+        """Returns the throughput alone, which takes a quarter of the time of `at`."""
         counted = self._counted(batch_size)
         if counted is None:
             return None
@@ -67,7 +67,7 @@ class BatchSpeeds:
 
 
 def doublings(throughput: Throughput, largest: int | None) -> dict[int, float]:
-    """Throughputs at 1, 2, 4 ... to the first beyond `largest`, or to where they rise no more.
+    """Returns throughputs at 1, 2, 4 ... to the first beyond `largest`, or until they are flat.
 
     Batches at which the step fails are left out.
     """

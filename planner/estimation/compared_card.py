@@ -1,7 +1,7 @@
-"""One card of a comparison: the batch that it is compared at, and what an epoch takes there.
+"""Compares one card: chooses its batch, and gives the speed and the epoch there.
 
-In: the memory and the speeds of the card, the batch asked for. Out: Compared. Convention: where the
-batch asked for does not fit, times are those of a card with memory enough, and memory is the bound.
+In: the memory and the speeds of the card, the requested batch. Out: Compared. Convention: where the
+requested batch does not fit, times are those of a card with enough memory, and memory is the bound.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from planner.units import format_bytes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """`speed` is None where there is no batch to be timed at.
+    """Holds a compared card. `speed` is None where there is no batch to time it at.
 
-    `does_not_fit` is the batch that was too large, None where it fits, and `reason` what it takes.
+    `does_not_fit` is the batch that was too large, None where it fits; `reason` says what it takes.
     """
 
     card: ComparedCard
@@ -30,7 +30,7 @@ class Compared:
 
 
 def compared(memory: BatchMemory, speeds: BatchSpeeds, batch_size: int | None) -> Compared:
-    """The card at `batch_size`; None: at its knee, or at the largest batch where that is less."""
+    """Compares the card at `batch_size`; None: at its knee or its largest batch, if smaller."""
     answer = memory.answer
     budget = answer.budget
     batch = knee_that_fits(speeds, memory.largest) if batch_size is None else batch_size
@@ -54,7 +54,7 @@ def compared(memory: BatchMemory, speeds: BatchSpeeds, batch_size: int | None) -
 
 
 def knee_that_fits(speeds: BatchSpeeds, largest: int | None) -> int | None:
-    """The smallest batch with KNEE_SHARE of the best throughput; None where no batch fits."""
+    """Returns the smallest batch with KNEE_SHARE of the best throughput; None: no batch fits."""
     if largest == 0:
         return None
     found = doublings(speeds.samples_per_s, largest)

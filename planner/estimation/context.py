@@ -1,7 +1,7 @@
-"""One step and what it takes to run it on emulated cards.
+"""Holds one step and everything needed to run it on emulated cards.
 
 In: the step's config, the allocator's settings, a child that has loaded the target. Out: profiles
-of cards, and answers made side by side.
+of cards, and answers made in parallel.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class ProfileFactory:
     device: EmulatedDevice
 
     def unlimited(self, budget: MemoryBudget) -> str:
-        """The card with memory enough for anything: shows what a step takes."""
+        """Returns the card with enough memory for any step: its run shows what the step takes."""
         return self._profile(budget, UNLIMITED_BYTES)
 
     def limited(self, budget: MemoryBudget) -> str:
-        """The card as it is: allocations beyond its capacity fail."""
+        """Returns the card with its own memory: allocations beyond its capacity fail."""
         return self._profile(budget, budget.allocatable_bytes)
 
     def _profile(self, budget: MemoryBudget, capacity_bytes: int) -> str:
@@ -53,7 +53,7 @@ class ProfileFactory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
-    """The step asked for, and what runs it; shared by the runs of all cards."""
+    """The requested step, and the means to run it; shared by the runs of all cards."""
 
     config: StepConfig
     plan: AllocatorPlan
@@ -62,7 +62,7 @@ class RunContext:
     progress: Progress
 
     def replayed_card(self, budget: MemoryBudget) -> ReplayTarget:
-        """The card as a replay wants it, under the allocator's setting in force."""
+        """Returns the card in the form a replay needs, under the allocator's setting in force."""
         return ReplayTarget(
             capacity_bytes=budget.capacity_bytes,
             total_memory_bytes=budget.usable_memory_bytes,
@@ -71,7 +71,7 @@ class RunContext:
 
 
 def side_by_side(answer: Callable[[_Asked], _Answer], asked: Sequence[_Asked]) -> list[_Answer]:
-    """Answers in order; as many at a time as there are processors. The first error ends all."""
+    """Returns answers in order; runs one per processor at a time. The first error ends all."""
     if len(asked) < 2:
         return [answer(one) for one in asked]
     pool = ThreadPoolExecutor(max_workers=min(len(asked), len(os.sched_getaffinity(0))))

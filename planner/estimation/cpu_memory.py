@@ -1,7 +1,7 @@
-"""The answer for a step on the CPU: some small runs, and from them the RAM at every batch.
+"""Answers for a step on the CPU: makes some small runs, and from them gives the RAM at any batch.
 
 In: a runner of the CPU engine, the step, the memory it may take. Out: CpuMemory. The steps are
-real: they take the time that they take here.
+real: they take as long as on this machine.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from planner.memory.scaling import FIRST_ALIKE, Sample, ScaledRequests, fit
 from planner.process.client import Runner
 from planner.wire.trace import Outcome, StepTrace
 
-# oneDNN has paths of its own for 2.
+# Pairs of batches to record, in the order they are tried. oneDNN has paths of its own for batch 2.
 _RECORDED = ((FIRST_ALIKE, FIRST_ALIKE + 1), (8, 12), (24, 32))
-_SHARE = 4  # the last run is measured at this share of the largest batch
-_GALLOP = 8  # on the way there each is so many times the last
+_SHARE = 4  # the last run is measured at 1 / this of the largest batch
+_GALLOP = 8  # on the way there each batch is at most this many times the last
 _PATIENCE_S = 30.0  # the next run is left out where its steps may take longer
-_WORTH_WHILE = 2  # or where it is less than so many times the last
+_WORTH_WHILE = 2  # or where its batch is less than this many times the last
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CpuMemory:
-    """What was found for the CPU. `trace` is the run of the batch asked for."""
+    """The answer for the CPU. `trace` is the run of the requested batch."""
 
     trace: StepTrace
     forecast: CpuForecast
@@ -43,10 +43,10 @@ def cpu_memory(
     search: bool,
     progress: Callable[[str], None],
 ) -> CpuMemory:
-    """Runs the step at the batch asked for and at some others.
+    """Runs the step at the requested batch and at some others.
 
     Raises:
-        ModelError: the user's code raised, or the step asks for other memory at every batch.
+        ModelError: the user's code raised, or the step makes other requests at every batch.
         ChildError: a run was killed or took too long.
     """
     scaled = _scaled(runner, config, progress)
@@ -66,10 +66,10 @@ def cpu_memory(
 
 
 def _scaled(runner: Runner, config: StepConfig, progress: Callable[[str], None]) -> ScaledRequests:
-    """The requests at every batch, from the first pair of batches that makes the same.
+    """Returns the requests at every batch, from the first pair of batches with the same requests.
 
     Raises:
-        ModelError: no pair does.
+        ModelError: no pair has the same requests.
     """
     reason = ""
     for pair in _RECORDED:
@@ -92,8 +92,9 @@ def _scaled(runner: Runner, config: StepConfig, progress: Callable[[str], None])
 
 
 def _further(last: StepTrace, largest: int) -> int | None:
-    """A larger batch to measure: what a process holds beside its tensors is best seen near the
-    answer, where they are large too.
+    """Returns a larger batch to measure; None: it would take too long, or is not much larger.
+
+    Near the largest batch, the memory of a process apart from its tensors is measured best.
     """
     if sum(last.step_s) * _GALLOP > _PATIENCE_S:
         return None
@@ -107,10 +108,10 @@ def _sample(trace: StepTrace) -> CpuSample:
 
 
 def _check(trace: StepTrace) -> StepTrace:
-    """The trace of a run that has ended.
+    """Returns the trace of a run that has ended.
 
     Raises:
-        ModelError: it has not.
+        ModelError: the run has not ended: out of memory, or the model's code failed.
     """
     if trace.outcome is Outcome.OUT_OF_MEMORY:
         raise ModelError(

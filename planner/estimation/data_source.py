@@ -1,4 +1,4 @@
-"""What an item of the data costs: named by the caller, or the user's own data set, timed.
+"""Gives the cost of a data item: one named by the caller, or timed from the user's own data set.
 
 In: JobConfig, the child that has loaded the target, the counted step. Out: DataItem.
 """
@@ -15,18 +15,18 @@ from planner.process.client import Runner
 from planner.units import format_bytes, format_duration
 from planner.wire.data_cost import DataCost
 
-MEASURED_S = 2.0  # that the user's data set is asked for items
-# Another crop or a longer text is within it; tokens for a network of images are not.
+MEASURED_S = 2.0  # for so long the user's data set delivers items
+# Another crop or a longer text differs by less; tokens for a network of images differ by more.
 _UNLIKE_FACTOR = 16
 _WAITS_FACTOR = 1.2  # of wall over CPU seconds: from there on an item waits for something
 
 
 def measured_data(runner: Runner, request: JobConfig) -> JobConfig:
-    """The request with the user's own items, timed in the child where that was asked for.
+    """Returns the request with the user's own items, timed in the child where that was requested.
 
     Raises:
         TargetError: the model file has no build_dataset.
-        ModelError: the data set raised, or is none.
+        ModelError: the data set raised, or is not a data set.
         ChildError: the child was killed before it delivered, or took too long.
     """
     if not request.measure_data:
@@ -36,7 +36,7 @@ def measured_data(runner: Runner, request: JobConfig) -> JobConfig:
 
 
 def measured_item(cost: DataCost, core_speed: float) -> DataItem:
-    """The user's own item, timed on a core of that speed."""
+    """Returns the user's own item, timed on a core of that speed."""
     basis = (
         f"build_dataset(), {cost.items} items timed on this machine, "
         f"{format_duration(cost.cpu_mean_s)} of CPU for each"
@@ -59,7 +59,7 @@ def measured_item(cost: DataCost, core_speed: float) -> DataItem:
 def item_of_batch(
     item: DataItem | None, batch_tensors_bytes: Sequence[int], batch_size: int
 ) -> DataItem | None:
-    """The item with the bytes that it has in the step's batch, else with its own.
+    """Returns the item with its bytes in the step's batch, else with its own bytes.
 
     None where neither is known.
     """
@@ -71,7 +71,7 @@ def item_of_batch(
 
 
 def unlike_words(named: DataItem, item: DataItem) -> str | None:
-    """That the named items can hardly be those of the step's batch; None where they can."""
+    """Warns that the named items can hardly be those of the step's batch; None where they can."""
     if named.item_bytes is None or item.item_bytes is None:
         return None
     small, large = sorted((named.item_bytes, item.item_bytes))

@@ -1,4 +1,4 @@
-"""One card's answer: the run without a limit, the run on the full card, the largest batch.
+"""Answers for one card: the run without a limit, the run on the full card, the largest batch.
 
 In: the card's budget and the step's setup. Out: DeviceMemory.
 """
@@ -32,15 +32,15 @@ _FINISHING = "finishing its figures"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceMemory:
-    """What was found for one card; `batch` is None when no largest batch was asked for.
+    """The answer for one card; `batch` is None when no largest batch was requested.
 
-    `sequence` is the longest sequence at the batch asked for, in units of SearchAxis.SEQUENCE; None
+    `sequence` is the longest sequence at the requested batch, in units of SearchAxis.SEQUENCE; None
     where no length was given. `breakdown` and `allocations` are of the run in `trace`, None where
-    that could not be recorded. `requests` are what the run without a limit asked of the allocator,
-    none where it could not be recorded. `batch_1` is the run of batch 1 without a limit, where no
-    batch fits and another was asked for. `empties_cache`: how often the model's code gave cached
-    memory back. `values` are those that the run in `trace` read; where drawn numbers decided sizes
-    in it, `reserved_spread` is peak reserved of other draws over that of this one, least and
+    that could not be recorded. `requests` are those of the run without a limit to the allocator,
+    empty where it could not be recorded. `batch_1` is the run of batch 1 without a limit, where no
+    batch fits and another was requested. `empties_cache`: how often the model's code gave cached
+    memory back. `values` are those that the run in `trace` read; where drawn numbers decided its
+    sizes, `reserved_spread` is peak reserved of other draws over that of this run, least and
     greatest.
     """
 
@@ -60,22 +60,22 @@ class DeviceMemory:
 
     @property
     def batch_capacity(self) -> Capacity | None:
-        """Of samples; None where nothing was searched, or no memory depends on the batch."""
+        """Returns the largest batch; None where it was not searched, or no memory depends on it."""
         return None if self.batch is None else self.batch.limited
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceMemorySearch:
-    """The runs of one card."""
+    """Makes the runs of one card."""
 
     setup: RunContext
     budget: MemoryBudget
 
     def answer(self, search: bool, *, sequence: bool = True) -> DeviceMemory:
-        """Runs the step, and searches the largest batch if asked; with `sequence` its length too.
+        """Runs the step; with `search` searches the largest batch, with `sequence` its length too.
 
         Raises:
-            ModelError: the user's code raised for the batch asked for.
+            ModelError: the user's code raised for the requested batch.
             ChildError: the run was killed or took too long.
         """
         setup = self.setup
@@ -118,7 +118,7 @@ class DeviceMemorySearch:
         )
 
     def _batch_1(self) -> StepTrace | None:
-        """What the smallest batch takes; None when it fails for another reason than memory."""
+        """Runs batch 1 without a limit; None when it does not run to its end."""
         setup = self.setup
         config = replace(setup.config, batch_size=1)
         trace = setup.runner.run(setup.cards.unlimited(self.budget), config)
@@ -135,9 +135,9 @@ class DeviceMemorySearch:
         self.setup.progress(f"{self.budget.requested}: {text}")
 
     def _on_full_card(self, free: RecordedStep) -> tuple[bool, RecordedStep]:
-        """Whether the step fits, and the run that holds on this card."""
+        """Returns whether the step fits, and the run that applies to this card."""
         if free.trace.peak_reserved_bytes <= self.budget.capacity_bytes:
-            return True, free  # no allocation of it would have failed: the same run
+            return True, free  # no allocation would have failed on the card: the same run
         if free.trace.peak_allocated_bytes > self.budget.capacity_bytes:
             return False, free
         setup = self.setup
@@ -164,7 +164,7 @@ def _emptied(allocations: AllocationTrace | None) -> int:
 
 
 def beyond_all_cards(trace: StepTrace) -> StepTrace:
-    """The trace of a run that asked for more than there is to ask for."""
+    """Returns the trace of a run that needs more than can be measured, with a warning."""
     most = format_bytes(UNLIMITED_BYTES)
     said = (
         f"batch {trace.batch_size} needs more than can be measured ({most} in all, and with "
@@ -175,7 +175,7 @@ def beyond_all_cards(trace: StepTrace) -> StepTrace:
 
 
 def model_error(trace: StepTrace) -> ModelError:
-    """The failure of a run as the error that tells the user."""
+    """Returns the failure of a run as an error for the user."""
     failure = trace.failure
     assert failure is not None
     if failure.kind == LibraryError.__name__:

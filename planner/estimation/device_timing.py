@@ -1,7 +1,7 @@
-"""How fast the step is on each card, what holds it up, and what its host and its energy come to.
+"""Times the step on each card: its speed, its bottleneck, the needs of its host, its energy.
 
 In: DeviceMemory of each card, the counted step, JobConfig. Out: DeviceTimings. Convention: a step
-that does not fit has the times that it would have with memory enough, and memory as its bound.
+that does not fit has the times that it would have with enough memory, and memory as its bound.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _NO_BYTES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceTiming:
-    """The three answers for one card, and what was assumed for them."""
+    """The time, the host and the cost of a step on one card, and their assumptions."""
 
     time: StepTime
     host: HostNeeds
@@ -44,7 +44,7 @@ class DeviceTiming:
 def device_timings(
     answers: Sequence[DeviceMemory], config: StepConfig, counted: ModelCounts, request: JobConfig
 ) -> list[DeviceTiming]:
-    """The speed on each card, in the order of the answers; none where nothing ran on the card."""
+    """Returns the speed on each card, in the order of answers; empty: nothing ran on the card."""
     if not counted.operators:
         return []
     found = [speed_of(answer, config, counted, request, fits=answer.fits) for answer in answers]
@@ -63,7 +63,10 @@ def speed_of(
     *,
     fits: bool,
 ) -> DeviceTiming:
-    """The speed on one card of a step that need not be the one of its answer; `fits` is of it."""
+    """Returns the speed of the step of `config`, which may differ from that of `answer`.
+
+    `fits` is whether the step of `config` fits.
+    """
     capacity = answer.batch_capacity
     found = speed(
         card_step(answer, config, counted, request),
@@ -79,7 +82,7 @@ def speed_of(
 def card_step(
     answer: DeviceMemory, config: StepConfig, counted: ModelCounts, request: JobConfig
 ) -> TimedStep:
-    """The counted step on the card of an answer."""
+    """Returns the counted step on the card of an answer."""
     ratio = _time_ratio(answer)
     return TimedStep(
         card=answer.budget.spec,
@@ -105,7 +108,10 @@ def _corrected(answer: DeviceMemory, ratio: float) -> str:
 def speed(
     step: TimedStep, *, checkpoint: int = 0, fits: bool = True, largest_batch: int | None = None
 ) -> DeviceTiming:
-    """Step time, host and cost of one card; `checkpoint` in bytes, `fits` is of the card."""
+    """Returns the step time, host and cost of one card.
+
+    `checkpoint` is in bytes, `fits` is whether the step fits on the card.
+    """
     parts = step.parts()
     host = host_needs(step, parts, checkpoint)
     found = bottleneck(parts)
@@ -145,14 +151,14 @@ def _time(
 
 
 def _spread(step: TimedStep) -> TimeSpread | None:
-    """Errors of times as computed: they say nothing of times that past runs have corrected."""
+    """Returns the errors of computed times; None where past runs have corrected the times."""
     if step.time_ratio != 1.0:
         return None
     return efficiencies().spread(is_training=step.config.mode is Mode.TRAIN)
 
 
 def _interval_s(parts: StepParts, spread: TimeSpread) -> tuple[float, float]:
-    """The errors are those of the card's part; a slower input hides them."""
+    """Applies the errors to the card's part of the step; a slower input hides them."""
     return (
         parts.step_of(parts.card_s * spread.low),
         parts.step_of(parts.card_s * spread.high),
@@ -176,7 +182,7 @@ def _cost(step: TimedStep, parts: StepParts) -> StepCost:
 
 
 def _price(card: GpuSpec, request: JobConfig) -> HourlyPrice | None:
-    """As given; else the rent of the host named, for one of its cards; else that of the card."""
+    """Returns the given price, else the card's part of the host's rent, else the card's rent."""
     if request.price is not None:
         return request.price
     machine, count = request.machine, dict(request.cards_of_host).get(card.id, 0)
@@ -208,7 +214,7 @@ def _assumptions(step: TimedStep, parts: StepParts) -> tuple[str, ...]:
 
 
 def _interval_words(step: TimedStep) -> tuple[str, ...]:
-    """What the interval of the step time rests on."""
+    """Returns the basis of the step time's interval as a sentence; empty without an interval."""
     spread = _spread(step)
     if spread is None:
         return ()
@@ -217,12 +223,12 @@ def _interval_words(step: TimedStep) -> tuple[str, ...]:
 
 
 def _host_words(card: GpuSpec, request: JobConfig) -> tuple[str, ...]:
-    """What the cards of the host that was named have to do with this one."""
+    """Says how this card relates to the cards that the named host comes with."""
     machine, cards = request.machine, dict(request.cards_of_host)
     if machine is None or not cards:
         return ()
     if card.id not in cards:
-        # No card is named: of many, all have the same sentence.
+        # Does not name this card, so that many cards have the same sentence.
         return (f"{machine.id} comes with {', '.join(cards)}: any other card is put in its place",)
     if cards[card.id] > 1:
         return (

@@ -1,6 +1,6 @@
-"""Runs of one step with other draws of the numbers that only a card can compute.
+"""Runs one step with other draws of the numbers that only a card can compute.
 
-In: the run of a step. Out: the values that it read, and how far its memory moves with the draws.
+In: the run of a step. Out: the values that it read, and how much its memory varies with the draws.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _SEEDS = (1, 2, 3)  # besides 0, that of the run itself
 def drawn_runs(
     setup: RunContext, budget: MemoryBudget, trace: StepTrace
 ) -> tuple[ValuesResult, tuple[float, float]]:
-    """The values of the run in `trace`; peak reserved of other draws over its own.
+    """Returns the values of the run in `trace`; peak reserved of other draws over its own.
 
     Other draws are run only where they decide sizes: (1.0, 1.0) elsewhere, and where every
-    decision is taken at its most.
+    decision is taken at its maximum.
     """
     found = ValuesResult(
         reads=trace.value_reads,

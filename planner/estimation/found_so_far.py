@@ -1,7 +1,7 @@
-"""What is known of a card before its report is there, in words for a line of progress.
+"""Words the results known so far for a card as a line of progress, before its report is ready.
 
 In: the budget of the card, its run, the largest value. Out: text. Convention: "FOUND; now NEXT":
-what is found stays on the line, what comes next does not.
+the result stays on the line, the next action does not.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from planner.wire.trace import Outcome, StepTrace
 
 
 def peak_found(budget: MemoryBudget, trace: StepTrace, *, fits: bool) -> str:
-    """The device total of the run, and whether it fits; no size where the run did not end."""
+    """Returns the device total of the run and whether it fits; no size if the run did not end."""
     verdict = "fits" if fits else "does not fit"
     if trace.outcome is not Outcome.COMPLETED:
         return verdict
@@ -25,7 +25,7 @@ def peak_found(budget: MemoryBudget, trace: StepTrace, *, fits: bool) -> str:
 
 
 def largest_found(axis: SearchAxis, found: LargestValue) -> str:
-    """The largest value along an axis; "" where nothing limits it."""
+    """Returns the largest value along an axis in words; "" where nothing limits it."""
     capacity = found.limited
     if capacity is None:
         return ""

@@ -1,4 +1,4 @@
-"""Many cards at once: the cards of one compute capability share their runs.
+"""Answers for many cards at once: the cards of one compute capability share their runs.
 
 In: budgets of cards that run the same kernels. Out: a DeviceMemory for each. Convention: peaks are
 those of one recorded run, replayed on each card; largest batches come from replays and are not
@@ -29,7 +29,7 @@ from planner.memory.search import Capacity, Probe, Verdict
 from planner.units import format_bytes
 from planner.wire.trace import Outcome, RequestLog, StepTrace
 
-# Of each parameter: weight, gradient and two states of Adam in float32. For a guess alone.
+# For each parameter: weight, gradient and two states of Adam in float32. Used only for a guess.
 _BYTES_PER_PARAMETER = 16
 
 
@@ -41,10 +41,10 @@ class GroupedDevices:
     budgets: tuple[MemoryBudget, ...]
 
     def answers(self, search: bool) -> list[DeviceMemory]:
-        """An answer for each card, in order.
+        """Returns an answer for each card, in order.
 
         Raises:
-            ModelError: the user's code raised for the batch asked for.
+            ModelError: the user's code raised for the requested batch.
             ChildError: a run was killed or took too long.
         """
         first = max(self.budgets, key=lambda budget: budget.capacity_bytes)
@@ -114,7 +114,7 @@ class GroupedDevices:
     def _with_smaller(
         self, runs: ProbeRuns, cards: Sequence[ReplayTarget], found: list[LargestValue], asked: int
     ) -> list[LargestValue]:
-        """Cards that not even the smallest sample fits on, anew from two smaller ones."""
+        """Searches anew, from two smaller samples, the cards on which no sample fits."""
         small = [index for index, one in enumerate(found) if not one.capacity.largest]
         if not small or asked <= FIRST_ALIKE:
             return found
@@ -131,7 +131,7 @@ class GroupedDevices:
         return answers
 
     def _second(self, asked: int, trace: StepTrace) -> int:
-        """A batch that about fills the card in the middle, as the second one to sample."""
+        """Returns the second batch to sample: one that about fills the card of median capacity."""
         capacities = sorted(budget.capacity_bytes for budget in self.budgets)
         middle = capacities[len(capacities) // 2]
         parameters = 0 if trace.counts is None else trace.counts.parameters
@@ -165,7 +165,7 @@ class GroupedDevices:
     def _on_full_card(
         self, budget: MemoryBudget, trace: StepTrace, requests: Sequence[Request]
     ) -> StepTrace | None:
-        """The run as it is on this card; None where it does not fit."""
+        """Returns the run with its peaks on this card; None where it does not fit."""
         if trace.peak_reserved_bytes <= budget.capacity_bytes:
             return trace
         settings = self.setup.plan.in_force
@@ -186,7 +186,7 @@ class GroupedDevices:
         )
 
     def _smallest(self, budget: MemoryBudget, batch: LargestValue, free: StepTrace) -> LargestValue:
-        """Batch 1 makes other requests than the batches that were sampled: it is run."""
+        """Decides by a run whether batch 1 fits: it makes other requests than the samples."""
         probe = probe_of(1, free)
         if free.outcome is Outcome.COMPLETED and free.peak_reserved_bytes > budget.capacity_bytes:
             probe = Probe(value=1, verdict=Verdict.OUT_OF_MEMORY)
@@ -204,7 +204,7 @@ class GroupedDevices:
 def answers_by_device(
     setup: RunContext, budgets: Sequence[MemoryBudget], *, search: bool
 ) -> list[DeviceMemory]:
-    """As many at a time as there are processors."""
+    """Answers for each card by its own runs, one card per processor at a time."""
     runs = [DeviceMemorySearch(setup=setup, budget=budget) for budget in budgets]
     return side_by_side(lambda run: run.answer(search), runs)
 
@@ -212,7 +212,7 @@ def answers_by_device(
 def answers_by_group(
     setup: RunContext, budgets: Sequence[MemoryBudget], *, search: bool
 ) -> list[DeviceMemory]:
-    """Answers in the order of the budgets, of cards of any compute capability."""
+    """Returns answers in the order of the budgets, for cards of any compute capability."""
     alike: dict[tuple[int, int], list[MemoryBudget]] = {}
     for budget in budgets:
         alike.setdefault(budget.card.compute_capability, []).append(budget)

@@ -1,6 +1,6 @@
-"""What a job takes of its host: RAM, /dev/shm, workers, the cores that keep its card busy.
+"""Computes the needs of a job on its host: RAM, /dev/shm, workers, cores to keep its card busy.
 
-In: TimedStep and its parts, what a checkpoint takes. Out: HostNeeds.
+In: TimedStep and its parts, the bytes of a checkpoint. Out: HostNeeds.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _CHECKPOINTED = (
     TensorCategory.PARAMETER, TensorCategory.BUFFER, TensorCategory.OPTIMIZER_STATE,
 )  # fmt: skip
 _RESIDENT_GRAIN_BYTES = 64 * MIB
-# Where no host was named, cores are counted of the reference core, with no limit beside them.
+# Where no host was named, cores are counted in reference cores, without any other limit.
 _REFERENCE_CORE = "EPYC 9B14 (Zen 4)"
 _ANY_HOST = HostBudget(
     requested="", cores=1.0, threads=1, core_speed=1.0, ram_bytes=0, shm_bytes=None,
@@ -29,9 +29,9 @@ _ANY_HOST = HostBudget(
 
 
 def checkpoint_bytes(answer: DeviceMemory, mode: Mode) -> int:
-    """A copy of the model and of the optimizer's state in RAM, for the time of its writing.
+    """Returns the bytes of a copy of model and optimizer state in RAM, held while it is written.
 
-    Inference writes none; 0 too where the run could not be recorded.
+    0 in inference, which writes none, and where the run could not be recorded.
     """
     if answer.breakdown is None or mode is Mode.INFER:
         return 0
@@ -40,7 +40,7 @@ def checkpoint_bytes(answer: DeviceMemory, mode: Mode) -> int:
 
 
 def host_needs(step: TimedStep, parts: StepParts, checkpoint: int) -> HostNeeds:
-    """Of the step on its card; `checkpoint` is in bytes."""
+    """Returns the host needs of the step on its card; `checkpoint` is in bytes."""
     request, item = step.request, step.item
     host, loader = request.host, request.loader
     ram = host_ram(
@@ -77,5 +77,5 @@ def host_needs(step: TimedStep, parts: StepParts, checkpoint: int) -> HostNeeds:
 
 
 def _coarse(resident_bytes: int) -> int:
-    """Rounded up: what is resident differs by some pages from run to run, the answer should not."""
+    """Rounds up: resident memory differs by some pages from run to run, the answer should not."""
     return -(-resident_bytes // _RESIDENT_GRAIN_BYTES) * _RESIDENT_GRAIN_BYTES

@@ -1,7 +1,7 @@
-"""What a caller says of data, host and money: checked, and looked up in the hardware database.
+"""Checks the caller's words on data, host and money; looks them up in the hardware database.
 
 In: keyword options of planner.estimate() or of the command line. Out: JobConfig. Convention:
-what was not said stays None; no host is taken for granted.
+an option that was not given stays None; no host is assumed.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from planner.machine.this_host import NAME as THIS_HOST
 from planner.machine.this_host import this_host
 from planner.units import parse_dataset_size, parse_memory
 
-# Of a host that nobody named: enough for most cards, and few enough for most machines.
+# Without a named host: enough for most cards, and few enough for most machines.
 DEFAULT_WORKERS = 4
-_MOST_WORKERS = 8  # of a host that was named: more only where they are asked for
+_MOST_WORKERS = 8  # on a named host: more only where they are requested
 NAMES = (
     "data", "measure_data", "workers", "prefetch_factor", "pin_memory", "cpu", "host", "ram",
     "price", "dataset_size", "pue",
@@ -35,10 +35,10 @@ NAMES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobConfig:
-    """`item` is None where no data were named; `measure_data` asks for the user's own to be timed.
+    """Holds the checked options. `measure_data` requests that the user's own data set is timed.
 
-    `machine` is the record of a host that was named as such, `core_like` names the core that
-    `host.core_speed` is of; `notes` say what was assumed.
+    `item` is None where no data were named. `machine` is the record of a host that was named with
+    `host`. `core_like` names the core of `host.core_speed`; `notes` list the assumptions.
     """
 
     loader: Loader
@@ -55,12 +55,12 @@ class JobConfig:
 
     @property
     def cards_of_host(self) -> tuple[tuple[str, int], ...]:
-        """Ids of cards that the host comes with, each with its count."""
+        """Returns the ids of the cards that the host comes with, each with its count."""
         return () if self.machine is None else self.machine.gpus
 
 
 def speed_words(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Those of `options` that are for job_config, and the others."""
+    """Splits `options` into those for job_config and the others."""
     asked = {name: value for name, value in options.items() if name in NAMES}
     return asked, {name: value for name, value in options.items() if name not in NAMES}
 
@@ -80,10 +80,10 @@ def job_config(
     pue: float = NO_PUE,
     hardware_db: Path | None = None,
 ) -> JobConfig:
-    """The request in these words; `workers` is a number, or "none": the training process loads.
+    """Returns the JobConfig; `workers` is a number, or "none": the training process loads.
 
     Raises:
-        UsageError: one of them cannot be meant; an unknown processor or host, with near names.
+        UsageError: a value is not possible; a processor or host is unknown: names similar ones.
     """
     number = _workers(workers)
     _check_kinds(
@@ -97,7 +97,7 @@ def job_config(
     if number == 0 and prefetch_factor is not None:
         raise UsageError("without workers nothing is prefetched: leave prefetch_factor out")
     checked_pue(pue)
-    # What is cheap to check comes before the database is read and this machine is measured.
+    # Cheap checks come before the database is read and this machine is measured.
     ram_bytes = None if ram is None else parse_memory(ram, "ram")
     hourly = None if price is None else parse_price(price)
     samples = None if dataset_size is None else parse_dataset_size(str(dataset_size))
@@ -123,7 +123,7 @@ def job_config(
 
 
 def _workers(asked: int | str | None) -> int | None:
-    """Workers of torch's DataLoader: 0 stands for none, which nobody can ask for by mistake."""
+    """Returns torch's number of workers: 0 for the word "none"; refuses 0, a likely mistake."""
     if isinstance(asked, str):
         if asked.strip().lower() == NO_WORKERS:
             return 0
@@ -146,7 +146,7 @@ _TEXTS = ("cpu", "host", "price")
 
 
 def _check_kinds(**given: object) -> None:
-    """The command line gives the right ones; a caller of the library may not."""
+    """Checks the types of the values: a caller of the library may give wrong ones."""
     for name, value in given.items():
         if name in _FLAGS:
             is_right, wanted = isinstance(value, bool), "True or False"
@@ -182,7 +182,7 @@ def _cpu_of(found: HostSpec | CpuSpec) -> CpuSpec:
 
 
 def _budget(found: HostSpec | CpuSpec, requested: str, ram_bytes: int | None) -> HostBudget:
-    """All of a processor that was named alone; its RAM is 0 where nobody said how much."""
+    """Returns the budget: of a processor named alone, all cores; RAM is 0 where it is not given."""
     cpu = _cpu_of(found)
     if isinstance(found, HostSpec):
         return HostBudget(

@@ -1,6 +1,6 @@
-"""The largest batch or sequence of one card: where to sample, where to begin, what is known.
+"""Prepares the search for a card's largest batch or sequence: its samples, start, known results.
 
-In: the recorded run of the step asked for, and runs at other values. Out: LargestValue.
+In: the recorded run of the requested step, and runs at other values. Out: LargestValue.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _FIXED = (
     TensorCategory.PARAMETER, TensorCategory.BUFFER, TensorCategory.GRADIENT,
     TensorCategory.OPTIMIZER_STATE,
 )  # fmt: skip
-_WITHOUT_BREAKDOWN = 4  # times the batch asked for
+_WITHOUT_BREAKDOWN = 4  # times the requested batch
 _LARGEST_GUESS = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedStep:
-    """A run, and what it asked for, where it was recorded to its end."""
+    """A run, with its requests and breakdown where it was recorded to its end."""
 
     trace: StepTrace
     allocations: AllocationTrace | None = None
@@ -56,10 +56,10 @@ def recorded_run(runner: Runner, profile: str, config: StepConfig) -> RecordedSt
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AxisSearch:
-    """The search along the axis of `runs`.
+    """Searches along the axis of `runs`.
 
-    `recorded` is the run of the step asked for on a card without a limit, and `fits` whether it
-    fits on the card.
+    `recorded` is the run of the requested step on a card without a limit, `fits` is whether it fits
+    on the card.
     """
 
     runs: ProbeRuns
@@ -67,7 +67,7 @@ class AxisSearch:
     fits: bool
 
     def largest(self) -> LargestValue:
-        """The largest value that fits on the card."""
+        """Returns the largest value that fits on the card."""
         asked, values = self._asked(), self._values()
         sample = self._sample() if asked in values else None
         return largest(
@@ -83,7 +83,7 @@ class AxisSearch:
         )
 
     def _asked(self) -> int | None:
-        """The value asked for, in units of the axis; None where it is no whole number of them."""
+        """Returns the requested value in units of the axis; None: it is no whole number of them."""
         size, unit = self._size(), self.runs.axis.unit
         return None if size % unit else size // unit
 
@@ -117,7 +117,7 @@ class AxisSearch:
         )
 
     def _values(self) -> tuple[int, ...]:
-        """Where to sample: at what was asked for, and near where the card may be full."""
+        """Returns the values to sample: the requested one, and others near a full card."""
         asked = max(1, self._size() // self.runs.axis.unit)
         if self.runs.axis is SearchAxis.SEQUENCE:
             return (asked, 2 * asked, 3 * asked)
@@ -126,7 +126,7 @@ class AxisSearch:
         return (first, guess if guess != first else first + 1)
 
     def _guess(self) -> int:
-        """The batch at which the memory that grows with it would fill the card."""
+        """Estimates the batch at which the memory that grows with it would fill the card."""
         found, batch = self.recorded.breakdown, self.runs.setup.config.batch_size
         if found is None:
             return _WITHOUT_BREAKDOWN * batch
@@ -137,7 +137,7 @@ class AxisSearch:
         return max(FIRST_ALIKE, min(guess, _LARGEST_GUESS))
 
     def _start(self) -> int:
-        """Where to begin if every try is a run."""
+        """Returns the first value to try if every try is a run."""
         asked = max(1, self._size() // self.runs.axis.unit)
         if self.fits:
             return asked
@@ -145,7 +145,7 @@ class AxisSearch:
         return max(1, int(asked * self.runs.budget.capacity_bytes / taken))
 
     def _trouble(self) -> str:
-        """Why a replay of this run would not be this run; "" where it is."""
+        """Says why a replay does not reproduce this run; "" where it does."""
         allocations, trace = self.recorded.allocations, self.recorded.trace
         plan = self.runs.setup.plan
         if plan.in_force is None:

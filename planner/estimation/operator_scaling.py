@@ -1,9 +1,9 @@
-"""The operators of a step at any batch, from those counted at two batches.
+"""Computes the operators of a step at any batch, from those counted at two batches.
 
 In: ModelCounts at two batches. Out: ModelCounts at a third; None where the two differ in more than
 sizes, or where sizes follow no rule that both confirm. Convention: sizes of tensors are affine in
-the batch. What follows from them (a product's FLOPs, the bytes of whole tensors) is computed from
-them; the rest is affine itself.
+the batch. Figures that follow from the sizes (a product's FLOPs, the bytes of whole tensors) are
+computed from them; the other figures are taken as affine themselves.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ class Counted:
 
 
 class _NoRuleError(Exception):
-    """A size at a batch cannot be told from those at two others."""
+    """A size at a batch cannot be computed from those at two others."""
 
 
 def counts_at(one: Counted, other: Counted, batch_size: int) -> ModelCounts | None:
-    """The counts at `batch_size`, from those at two different batches.
+    """Returns the counts at `batch_size`, from those at two different batches.
 
-    What no rule is needed for (parameters, warnings ...) is that of `one`. `modules` are left out.
+    Fields that need no rule (parameters, warnings ...) are those of `one`. `modules` are left out.
     """
     assert one.batch_size != other.batch_size, "a line needs two points"
     line = _Line(one=one.batch_size, other=other.batch_size, at=batch_size)
@@ -59,17 +59,17 @@ def counts_at(one: Counted, other: Counted, batch_size: int) -> ModelCounts | No
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Line:
-    """Goes through values at the batches `one` and `other`."""
+    """A line through the values at the batches `one` and `other`, read at the batch `at`."""
 
     one: int
     other: int
     at: int
 
     def whole(self, first: int, second: int) -> int:
-        """The value at `at`, a whole number.
+        """Returns the value at `at`, a whole number.
 
         Raises:
-            _NoRuleError: it is none, or negative.
+            _NoRuleError: the value is no whole number, or negative.
         """
         rise, rest = divmod((second - first) * (self.at - self.one), self.other - self.one)
         if rest or first + rise < 0:
@@ -77,7 +77,7 @@ class _Line:
         return first + rise
 
     def rounded(self, first: int, second: int) -> int:
-        """The value at `at`, rounded: for bytes, of which a rule may round some up."""
+        """Returns the value at `at`, rounded: for bytes, some of which a rule may round up."""
         rise = (second - first) * (self.at - self.one) / (self.other - self.one)
         return max(0, first + round(rise))
 
@@ -85,7 +85,7 @@ class _Line:
 def _step_flops(
     one: ModelCounts, other: ModelCounts, operators: Sequence[OperatorRecord], line: _Line
 ) -> int:
-    """Those of the operators, where the step has no others."""
+    """Returns the FLOPs of the operators, where the step has no others; else those on the line."""
     if all(counts.step.step_flops == _total_flops(counts.operators) for counts in (one, other)):
         return _total_flops(operators)
     return line.whole(one.step.step_flops, other.step.step_flops)
@@ -96,7 +96,7 @@ def _total_flops(operators: Sequence[OperatorRecord]) -> int:
 
 
 def _operator(one: OperatorRecord, other: OperatorRecord, line: _Line) -> OperatorRecord:
-    """The record at the batch of `line`.
+    """Returns the record at the batch of `line`.
 
     Raises:
         _NoRuleError: the two are not the same operator, or follow no rule.
@@ -121,7 +121,7 @@ def _operator(one: OperatorRecord, other: OperatorRecord, line: _Line) -> Operat
 
 
 def _structure(record: OperatorRecord) -> tuple[object, ...]:
-    """All but sizes."""
+    """Returns all of a record except its sizes."""
     tensors = [
         [(len(each.shape), each.dtype, each.number, each.channels_last) for each in group]
         for group in (record.inputs, record.outputs)
@@ -154,7 +154,7 @@ def _flops(
 
 
 def _product_flops(record: OperatorRecord) -> int | None:
-    """2 m n k of a matrix product; None of any other operator."""
+    """Returns 2 m n k for a matrix product; None for any other operator."""
     if record.name.rpartition("::")[2] not in _PRODUCTS:
         return None
     left, right = record.inputs[-2:]
@@ -167,10 +167,10 @@ def _bytes(
     tensors: Sequence[TensorShape],
     line: _Line,
 ) -> int:
-    """Bytes moved: of whole tensors where that is so at both batches, else on the line.
+    """Returns the bytes moved: of whole tensors where they are at both batches, else on the line.
 
-    Never more than the tensors have where that is so at both: a table that is looked up is read
-    once at the most.
+    Never more than the tensors have, where neither batch moves more: a lookup reads a table at most
+    once.
     """
     (one_bytes, ones), (other_bytes, others) = one, other
     most, most_at_other = _total(ones), _total(others)
@@ -186,7 +186,7 @@ def _bytes(
 
 
 def _check_affine(one: Iterable[TensorShape], other: Iterable[TensorShape]) -> None:
-    """Raises _NoRuleError where two sizes of a tensor grow, so that its elements are on no line."""
+    """Raises _NoRuleError where two sizes of a tensor grow: its elements then follow no line."""
     for a, b in zip(one, other, strict=True):
         if sum(x != y for x, y in zip(a.shape, b.shape, strict=True)) > 1:
             raise _NoRuleError

@@ -1,4 +1,4 @@
-"""Where the device total of a card will lie, and the largest batch that fits there too.
+"""Gives the interval of a card's device total, and the largest batch that fits at its upper end.
 
 In: DeviceMemory and the ErrorInterval of predictions for that card. Out: PredictionInterval.
 """
@@ -30,7 +30,7 @@ _BELOW_SAMPLES = "it is less than {smallest}, the smallest batch whose requests 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictionInterval:
-    """`basis` says what the interval rests on, or why there is none. As in DeviceEstimate."""
+    """Holds the interval, as in DeviceEstimate. `basis` is its source, or why there is none."""
 
     basis: str
     interval_bytes: tuple[int, int] | None = None
@@ -41,9 +41,9 @@ class PredictionInterval:
 
     @property
     def said(self) -> tuple[str, ...]:
-        """The basis as a sentence of the report, and why no batch is suggested, if it is not clear.
+        """Returns the basis as a sentence of the report, and the reason why no batch is suggested.
 
-        Where nothing was asked for, or there is no interval either, that says enough.
+        Leaves the reason out where no batch was requested, or where there is no interval either.
         """
         reason = self.suggested_batch_reason
         if self.coverage is None:
@@ -65,7 +65,7 @@ def outlook(
     *,
     suggest: bool = True,
 ) -> PredictionInterval:
-    """The interval; with `suggest`, the batch that fits at its upper end, by replay."""
+    """Returns the interval; with `suggest` also the batch that fits at its upper end, by replay."""
     if isinstance(spread, NoInterval):
         reason = _NOT_SEARCHED if answer.batch is None else _NO_INTERVAL
         return PredictionInterval(basis=spread.reason, suggested_batch_reason=reason)
@@ -75,7 +75,7 @@ def outlook(
             suggested_batch_reason=_NOT_SEARCHED if answer.batch is None else _NOT_ENDED,
         )
     budget = answer.budget
-    # What other draws take more has to fit as well.
+    # The extra memory of other draws has to fit as well.
     capacity_bytes = int(spread.capacity_bytes(budget) / answer.reserved_spread[1])
     found: int | str = _NOT_SEARCHED if answer.batch is None else _NOT_OF_ALL_CARDS
     if suggest:
@@ -83,7 +83,7 @@ def outlook(
     batch = found if isinstance(found, int) else None
     low_bytes, high_bytes = _with_other_draws(answer, spread)
     if _fits_in(answer, capacity_bytes, settings):
-        # What is beyond the card lies idle: the allocator gives it back before it fails.
+        # Memory beyond the card is idle: the allocator gives it back before it fails.
         high_bytes = min(high_bytes, budget.usable_memory_bytes - budget.reserve_bytes)
     return PredictionInterval(
         basis=spread.basis,
@@ -96,7 +96,7 @@ def outlook(
 
 
 def _with_other_draws(answer: DeviceMemory, spread: ErrorInterval) -> tuple[int, int]:
-    """The interval, widened by how far other draws of the numbers that decide sizes move it."""
+    """Returns the interval, widened by other draws of the numbers that decide sizes."""
     reserved_bytes = answer.trace.peak_reserved_bytes
     least, greatest = answer.reserved_spread
     low_bytes, _ = spread.interval_bytes(answer.budget, round(least * reserved_bytes))
@@ -105,7 +105,7 @@ def _with_other_draws(answer: DeviceMemory, spread: ErrorInterval) -> tuple[int,
 
 
 def _fits_in(answer: DeviceMemory, capacity_bytes: int, settings: AllocatorSettings | None) -> bool:
-    """Whether the step runs where the allocator may reserve `capacity_bytes`."""
+    """Returns whether the step runs if the allocator may reserve `capacity_bytes`."""
     trace = answer.trace
     if trace.peak_reserved_bytes <= capacity_bytes:
         return True
@@ -123,9 +123,10 @@ def _fits_in(answer: DeviceMemory, capacity_bytes: int, settings: AllocatorSetti
 def _suggested(
     answer: DeviceMemory, capacity_bytes: int, settings: AllocatorSettings | None
 ) -> int | str:
-    """The largest batch on a card that gives `capacity_bytes` to the allocator; 0: none.
+    """Returns the largest batch if the allocator may reserve `capacity_bytes`; 0: none fits.
 
-    In words, why it is not known: nothing limits it, no replay can tell, it is below all samples.
+    A text says why it is not known: nothing limits it, no replay is possible, it is below all
+    samples.
     """
     largest = answer.batch
     if largest is None:
@@ -151,7 +152,10 @@ def _suggested(
 
 
 def _below_samples(trace: StepTrace, smallest: int, capacity_bytes: int) -> int | str:
-    """Batch 1 makes other requests, so that it is no sample; but it may be the one that was run."""
+    """Answers below all samples: 0, the run of batch 1 where that was run, else a reason.
+
+    Batch 1 is no sample of larger batches, because it makes other requests.
+    """
     if smallest == 1:
         return 0
     if (trace.batch_size, smallest) == (1, 2):
@@ -160,9 +164,9 @@ def _below_samples(trace: StepTrace, smallest: int, capacity_bytes: int) -> int 
 
 
 def _guess(answer: DeviceMemory, largest: LargestValue, capacity_bytes: int) -> int | None:
-    """On the line from the batch that was run to the largest one, which fills the card.
+    """Guesses on the line from the batch that was run to the largest one, which fills the card.
 
-    None where these two are one, so that there is no line.
+    None where there is no such line, because the two are the same.
     """
     asked, most = answer.trace.batch_size, largest.capacity.largest
     full_bytes = answer.budget.capacity_bytes

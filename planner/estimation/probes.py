@@ -1,7 +1,7 @@
-"""The runs of one step on one card, at other batches or sequence lengths than the one asked for.
+"""Runs one step on one card, at other batches or sequence lengths than the requested one.
 
 In: the budget of the card and the setup of the step. Out: samples for a replay, and probes that
-show what fits. Whether a step fits is decided by PyTorch's own allocator on a card of that size,
+show which values fit. PyTorch's own allocator decides on a card of that size whether a step fits,
 with its rule to free cached segments and try again.
 """
 
@@ -21,24 +21,24 @@ from planner.wire.trace import Outcome, RequestLog, StepTrace
 
 
 class SearchAxis(Enum):
-    """What is made larger until it fits no more: its name, and how much of it counts as 1."""
+    """The quantity that a search increases until it no longer fits: its name and its unit."""
 
     BATCH = "batch", 1
-    # Kernels of attention round up to 128 tokens: a longest sequence is a multiple.
+    # Attention kernels round up to 128 tokens: the longest sequence is a multiple of that.
     SEQUENCE = "sequence length", 128
 
     @property
     def label(self) -> str:
-        """The axis in words."""
+        """Returns the axis in words."""
         return self.value[0]
 
     @property
     def unit(self) -> int:
-        """Samples or tokens in 1 of the axis."""
+        """Returns the samples or tokens in one unit of the axis."""
         return self.value[1]
 
     def at(self, config: StepConfig, value: int) -> StepConfig:
-        """The step with `value` units."""
+        """Returns the step with `value` units."""
         size = value * self.unit
         if self is SearchAxis.BATCH:
             return replace(config, batch_size=size)
@@ -47,14 +47,14 @@ class SearchAxis(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeRuns:
-    """Runs of a step along an axis, on one card."""
+    """Runs a step along an axis, on one card."""
 
     setup: RunContext
     budget: MemoryBudget
     axis: SearchAxis
 
     def tries(self) -> ProbeFns:
-        """The runs as the search wants them."""
+        """Returns the runs as functions for the search."""
         return ProbeFns(
             samples=lambda values: side_by_side(self._sample, values),
             probes=lambda values: side_by_side(self._probe, values),
@@ -80,14 +80,14 @@ class ProbeRuns:
 
 
 def sample_of(value: int, log: RequestLog) -> Sample:
-    """The requests of a run; of a size that cuDNN has named, they are taken for its workspaces."""
+    """Returns the requests of a run; those of a size named by cuDNN count as its workspaces."""
     requests, sizes = tuple(requests_of(log)), frozenset(log.workspace_sizes_bytes)
     workspaces = frozenset(request.block for request in requests if request.size_bytes in sizes)
     return Sample(value=value, requests=requests, workspaces=workspaces)
 
 
 def probe_of(value: int, trace: StepTrace) -> Probe:
-    """What a run on the card shows of a value."""
+    """Returns the result of a run on the card as the probe of a value."""
     if trace.outcome is Outcome.COMPLETED and trace.outside.beyond_bytes:
         return Probe(value=value, verdict=Verdict.OUT_OF_MEMORY)  # not all of it is on the card
     if trace.outcome is Outcome.COMPLETED:

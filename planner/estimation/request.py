@@ -1,7 +1,7 @@
-"""All that a caller says of a step, checked before anything is started.
+"""Checks the caller's options for a step, before anything is started.
 
 In: the keyword options of estimate(), curve() and compare(). Out: EstimateRequest. Convention:
-what the cards, the host and the torch of this machine say is found later, in session.py.
+session.py looks up the cards, the host and this machine's torch later.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ _OF_THE_CARD = ("gpu_memory", "reserve", "alloc_conf", "calibration", "hardware_
 class ModelRequest:
     """A model, its functions, and how its step is run.
 
-    `given` are arguments for what builds the model; `step_words` are the fields of StepConfig in
-    the caller's words.
+    `given` are arguments for the function that builds the model; `step_words` are the fields of
+    StepConfig in the caller's words.
     """
 
     target: Any
@@ -48,11 +48,11 @@ class ModelRequest:
 
 
 def model_request(target: Any, **options: Unpack[InspectOptions]) -> ModelRequest:
-    """What these options of inspect() and verify() mean.
+    """Returns the request of these options of inspect() and verify().
 
     Raises:
-        UsageError: an option that there is not, or a value that it does not take; a target that
-            cannot be one.
+        UsageError: an option does not exist or does not take its value; the target cannot be a
+        target.
     """
     words: dict[str, Any] = dict(options)
     own = {name: words.pop(name) for name in _OF_THE_MODEL if name in words}
@@ -72,7 +72,7 @@ def model_request(target: Any, **options: Unpack[InspectOptions]) -> ModelReques
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EstimateRequest:
-    """`alloc_confs`: the first is in force, the others are held against it.
+    """Holds the checked options. `alloc_confs`: the first is in force, the others compared with it.
 
     `speed_words` are for job_config, which may have to measure this machine.
     """
@@ -92,10 +92,10 @@ class EstimateRequest:
 
 
 def estimate_request(target: Any, **options: Unpack[EstimateOptions]) -> EstimateRequest:
-    """The step that these options mean.
+    """Returns the request of these options.
 
     Raises:
-        UsageError: an option that there is not, or a value that it does not take.
+        UsageError: an option does not exist, or does not take its value.
     """
     words: dict[str, Any] = dict(options)
     own = {name: words.pop(name) for name in _OF_THE_CARD if name in words}
@@ -122,10 +122,10 @@ def estimate_request(target: Any, **options: Unpack[EstimateOptions]) -> Estimat
 
 
 def request_with_one_setting(target: Any, **options: Unpack[CurveOptions]) -> EstimateRequest:
-    """The same, with one setting of the allocator at the most.
+    """Returns the request of options that have at most one setting of the allocator.
 
     Raises:
-        UsageError: as above, or several settings.
+        UsageError: as for estimate_request, or there are several settings.
     """
     alloc_conf = options.get("alloc_conf")
     if not (alloc_conf is None or isinstance(alloc_conf, str)):

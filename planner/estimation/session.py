@@ -1,4 +1,4 @@
-"""A child that has loaded the target, and what is counted in it beside the runs.
+"""Opens a child that has loaded the target, and counts the step in it next to the runs.
 
 In: the target, the functions and arguments of its model, the card that it first sees; or an
 EstimateRequest. Out: LoadedTarget, EstimationSession.
@@ -58,11 +58,11 @@ def loaded_target(
     timeout_s: float,
     progress: Progress,
 ) -> Iterator[LoadedTarget]:
-    """Starts a child that loads the target; it is there within the context.
+    """Starts a child that loads the target; it lives as long as the context.
 
     Raises:
-        PlannerError: the emulated device could not be built, or the target not be loaded; or the
-            environment has a setting of the allocator that torch refuses.
+        PlannerError: the emulated device cannot be built, the target cannot be loaded, or torch
+        refuses the environment's setting of the allocator.
     """
     check_environment(config, torch.version)
     with child_target(target, functions, given) as named:
@@ -83,7 +83,7 @@ def loaded_target(
 
 
 def beside(count: Callable[[], ModelCounts]) -> Future[ModelCounts]:
-    """Counts in a thread of its own; closing the child ends it."""
+    """Starts `count` in a thread of its own, next to the runs; closing the child ends it."""
     pool = ThreadPoolExecutor(max_workers=1)
     counting = pool.submit(count)
     pool.shutdown(wait=False)
@@ -91,7 +91,7 @@ def beside(count: Callable[[], ModelCounts]) -> Future[ModelCounts]:
 
 
 def counted_or_why(counting: Future[ModelCounts]) -> tuple[ModelCounts | None, tuple[str, ...]]:
-    """Counts are beside the point of an estimate: without them it says why, and goes on."""
+    """Returns the counts; without them the reason, because an estimate does not need counts."""
     try:
         return counting.result(), ()
     except PlannerError as error:
@@ -100,9 +100,9 @@ def counted_or_why(counting: Future[ModelCounts]) -> tuple[ModelCounts | None, t
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EstimationSession:
-    """A step in a child that has loaded the target, and the cards that it is asked about.
+    """A step in a child that has loaded the target, and the cards to estimate it for.
 
-    `stand_in_note` says which cards were taken where none was asked for; None: some were.
+    `stand_in_note` names the cards taken where none was requested; None: some were requested.
     """
 
     child: LoadedTarget
@@ -112,7 +112,7 @@ class EstimationSession:
     stand_in_note: str | None
 
     def measured_request(self) -> JobConfig:
-        """The request, with the user's own items timed where that was asked for.
+        """Returns the request, with the user's own items timed where that was requested.
 
         Raises:
             PlannerError: there is no data set, or it failed.
@@ -122,7 +122,7 @@ class EstimationSession:
         return measured_data(self.child.runner, self.request)
 
     def counts(self, budget: MemoryBudget) -> BatchCounts:
-        """What the step costs at any batch, counted on a card without its limit."""
+        """Returns the counts of the step at any batch, made on a card without its limit."""
         profile = self.child.cards.unlimited(budget)
 
         def count(batch_size: int) -> ModelCounts:
@@ -137,9 +137,9 @@ class EstimationSession:
 def estimation_session(
     asked: EstimateRequest, gpus: Sequence[str], *, may_stand_in: bool = False
 ) -> Iterator[EstimationSession]:
-    """The step on the cards of these names; without any, on those of the host that was named.
+    """Yields the step on the cards of these names; without names, on those of the named host.
 
-    Where there are none of either, cards stand in if they may; see memory/card_words.py.
+    Without either, with `may_stand_in`, other cards stand in; see memory/card_words.py.
 
     Raises:
         PlannerError: see errors.py.
@@ -182,14 +182,14 @@ def estimation_session(
 
 
 def caller_label(target: Any, named: Target) -> str:
-    """The target as the caller knows it."""
+    """Returns the target as the caller knows it."""
     if isinstance(target, (str, os.PathLike, Target)):
         return named.label
     return named.name or "model"
 
 
 def versions_of(child: ChildVersions, torch: TorchInstall) -> Versions:
-    """What the figures of a child are made with."""
+    """Returns the versions that the figures of a child are made with."""
     return Versions(
         torch=child.torch,
         cuda=child.cuda,

@@ -1,7 +1,7 @@
-"""What would make a step faster: the changes that move what holds it up, with their factors.
+"""Suggests changes that make a step faster by acting on its bottleneck, with their factors.
 
 In: TimedStep and its parts. Out: Gains, the largest first. Convention: a factor is throughput with
-the change over that without, and goes as far as the next part of the step lets it.
+the change over that without; the next slowest part of the step limits it.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from planner.timing.bottleneck import Bound, StepParts
 from planner.timing.changes import in_channels_last, in_half
 from planner.timing.roofline import Change
 
-_WORTH_FACTOR = 1.05  # a gain below it is within the error of the model
+_WORTH_FACTOR = 1.05  # a gain below this is within the error of the model
 
 
 def gains(
     step: TimedStep, parts: StepParts, bound: Bound, largest_batch: int | None
 ) -> tuple[Gain, ...]:
-    """Changes worth a try; none where the job has no place in memory.
+    """Returns changes of at least _WORTH_FACTOR; empty where the job does not fit in memory.
 
     `largest_batch` is the largest one that fits, None where it was not searched.
     """
@@ -50,12 +50,12 @@ def _gain(step: TimedStep, parts: StepParts, text: str, variant: Variant) -> Gai
 
 
 def _fed(step: TimedStep, parts: StepParts, text: str, loader: Loader) -> Gain:
-    """`parts` with what the host of `step` feeds it by another loader."""
+    """Returns the gain of feeding `parts` from the host of `step` by another loader."""
     return Gain(change=text, factor=parts.step_s / step.fed_by(parts, loader).step_s)
 
 
 def _kernel_changes(step: TimedStep) -> Iterator[tuple[str, Variant]]:
-    """A model in half precision already is not offered it again."""
+    """Yields changes of the kernels; half precision only where the model is in float32."""
     config, rates = step.config, step.card.peak_flops_per_s
     if _is_in_float32(step):
         has_bf16 = rates.bf16 is not None
@@ -71,7 +71,7 @@ def _kernel_changes(step: TimedStep) -> Iterator[tuple[str, Variant]]:
 
 
 def _is_in_float32(step: TimedStep) -> bool:
-    """Whether autocast is off and the weights are float32, at least most of them."""
+    """Returns whether autocast is off and the weights are float32, at least most of them."""
     precision = step.config.precision
     if precision in (None, Precision.AS_BUILT):
         return are_mainly_float32(step.counted.counts.weight_dtypes)
@@ -79,7 +79,7 @@ def _is_in_float32(step: TimedStep) -> bool:
 
 
 def _larger_batch(step: TimedStep, parts: StepParts, largest_batch: int | None) -> Iterator[Gain]:
-    """The batch at which work takes as long as asking for it, or the largest that fits."""
+    """Yields the batch whose work takes as long as its launches, or the largest that fits."""
     work_s = parts.compute_s + parts.bandwidth_s
     if work_s <= 0:
         return
@@ -92,7 +92,7 @@ def _larger_batch(step: TimedStep, parts: StepParts, largest_batch: int | None) 
 
 
 def _loader_gains(step: TimedStep, parts: StepParts) -> Iterator[Gain]:
-    """Other settings of the DataLoader on the same host."""
+    """Yields other settings of the DataLoader on the same host."""
     loader, times = step.request.loader, parts.input
     assert times is not None, "what is bound by its input has one"
     if not loader.pin_memory:
@@ -120,7 +120,7 @@ def _loader_gains(step: TimedStep, parts: StepParts) -> Iterator[Gain]:
 
 
 def _host_gains(step: TimedStep, parts: StepParts) -> Iterator[Gain]:
-    """What only another host can give: the same step there, with workers for its cores."""
+    """Yields gains of another host: faster storage, or more cores with workers for them."""
     item, host, times = step.item, step.request.host, parts.input
     loader = step.request.loader
     assert item is not None

@@ -1,7 +1,7 @@
-"""One counted step on one card, with its host and its data: the seconds of its parts.
+"""Times the parts of one counted step on one card, with its host and its data.
 
-In: the counted step, GpuSpec, JobConfig. Out: StepParts, also of the step with something
-changed. Convention: operators are those of the card that they were counted on; seconds of one
+In: the counted step, GpuSpec, JobConfig. Out: StepParts, also of the step with a change.
+Convention: operators are those of the card that they were counted on; seconds are of one
 optimizer step.
 """
 
@@ -26,11 +26,11 @@ from planner.wire.trace import OperatorRecord, Phase
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """What of a step's kernels is changed; nothing, unless it is said.
+    """Changes to the kernels of a step; by default none.
 
     `allow_tf32` lets matrix products of float32 be rounded. With `batch_size` the work of the
-    kernels grows as the batch does, their number stays: an approximation from above, as weights
-    are read no more often.
+    kernels grows as the batch does, their number stays: an upper bound, because weights are not
+    read more often.
     """
 
     change: Change | None = None
@@ -43,7 +43,7 @@ AS_ASKED = Variant()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimedStep:
-    """`item` is None where no data were named, or where nobody knows how many bytes they have.
+    """A step to time. `item` is None where no data were named, or their bytes are not known.
 
     `time_ratio` is measured over predicted step time of past runs on this card.
     """
@@ -57,11 +57,11 @@ class TimedStep:
 
     @property
     def samples(self) -> int:
-        """Samples of one optimizer step."""
+        """Returns samples of one optimizer step."""
         return self.config.batch_size * self.config.accumulate
 
     def gpu_times(self, variant: Variant = AS_ASKED) -> tuple[GpuTime, GpuTime]:
-        """Of one micro-batch, and of what the optimizer does once a step: of inference nothing."""
+        """Returns the time of one micro-batch and that of the optimizer step (0 in inference)."""
         grown = (variant.batch_size or self.config.batch_size) / self.config.batch_size
 
         def of(records: Sequence[OperatorRecord]) -> GpuTime:
@@ -79,7 +79,7 @@ class TimedStep:
         )
 
     def launch_s(self) -> tuple[float, float]:
-        """CPU seconds to ask for the kernels of a micro-batch, and for those of the optimizer."""
+        """Returns CPU seconds to launch the kernels of a micro-batch and those of the optimizer."""
         core = 1.0 if self.request.host is None else self.request.host.core_speed
         of_one_s = self.time_ratio * efficiencies().launch_s / core
         steps, others = _by_part(self.counted.operators)
@@ -89,7 +89,7 @@ class TimedStep:
         )
 
     def parts(self, variant: Variant = AS_ASKED) -> StepParts:
-        """The seconds of the step."""
+        """Returns the seconds of the step."""
         micro_batch, optimizer = self.gpu_times(variant)
         launch_s = self.launch_s()
         return step_parts(
@@ -101,17 +101,17 @@ class TimedStep:
         )
 
     def fed_by(self, parts: StepParts, loader: Loader) -> StepParts:
-        """The same kernels with other settings of the DataLoader."""
+        """Returns `parts` with other settings of the DataLoader."""
         return replace(parts, input=self._input(self.launch_s()[0], loader))
 
     def samples_per_s(self, parts: StepParts | None = None) -> float:
-        """Throughput of the step, or of `parts` of it."""
+        """Returns the throughput of the step, or that of `parts` in its place."""
         return self.samples / (parts or self.parts()).step_s
 
     def _input(
         self, launch_s: float, loader: Loader, batch_size: int | None = None
     ) -> InputTimes | None:
-        """Where the host is known; of any other the loader is taken to keep up."""
+        """Returns the input times; None without data or host: the loader is assumed to keep up."""
         request = self.request
         if self.item is None or request.host is None:
             return None
@@ -128,13 +128,13 @@ class TimedStep:
 def _by_part(
     operators: Sequence[OperatorRecord],
 ) -> tuple[list[OperatorRecord], list[OperatorRecord]]:
-    """Those of the optimizer, and the others."""
+    """Splits the operators into those of the optimizer and the others."""
     steps = [one for one in operators if one.phase is Phase.OPTIMIZER_STEP]
     return steps, [one for one in operators if one.phase is not Phase.OPTIMIZER_STEP]
 
 
 def _scaled(time: GpuTime, *, work: float, fixed: float) -> GpuTime:
-    """Kernels that work `work` times as long, and begin and end in `fixed` times as long."""
+    """Multiplies the work of kernels by `work`, the time of their begin and end by `fixed`."""
     before_s = time.total_s
     scaled = replace(
         time,

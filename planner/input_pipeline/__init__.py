@@ -1,1 +1,1 @@
-"""How batches reach the card, and what the host has to have for it."""
+"""Models how batches reach the card, and the needs on the host for that."""

@@ -1,7 +1,7 @@
-"""One item of a data set: what it costs to prepare, and how many bytes it has.
+"""Describes one item of a data set: the cost to prepare it, and its bytes.
 
 In: the words of `--data`. Out: DataItem. Convention: seconds are CPU seconds on the reference core
-of hardware/cpu_specs.py; an item is what a worker collates, after every transform.
+of hardware/cpu_specs.py; an item is in the form that a worker collates, after every transform.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _TOKENS = 1024
 _TOKENS_PREPARE_S = 7e-6
 _TENSOR_PREPARE_S = 4e-6
 
-_MOST_MS = 86.4e6  # a day: what is above is a slip
+_MOST_MS = 86.4e6  # a day: a longer time is a mistake
 
 CHOICES = "imagenet-jpeg, tokens, tensor, or milliseconds per item like 4.8"
 
@@ -35,7 +35,7 @@ class DataItem:
 
     `item_bytes` are those that a worker hands over, None until the batch of the step is known;
     `stored_bytes` are read from storage for it. `collate_s` is its share of default_collate where
-    that was measured; None: from its bytes.
+    that was measured; None: it is computed from its bytes.
     """
 
     name: str
@@ -75,10 +75,10 @@ _PRESETS = {
 
 
 def parse_data(text: str, *, core_speed: float = 1.0) -> DataItem:
-    """The item that `--data` names; a number is milliseconds on a core of that speed.
+    """Returns the item that `--data` names; a number is milliseconds on a core of that speed.
 
     Raises:
-        UsageError: neither a preset nor a time above zero, of a day at the most.
+        UsageError: neither a preset nor a time above zero and of at most a day.
     """
     word = text.strip().lower()
     if word in _PRESETS:
@@ -99,5 +99,5 @@ def parse_data(text: str, *, core_speed: float = 1.0) -> DataItem:
 
 
 def with_batch(item: DataItem, batch_bytes: int, batch_size: int) -> DataItem:
-    """The same item with the bytes that it has in the batch of the step."""
+    """Returns the item with the bytes that it has in the batch of the step."""
     return replace(item, item_bytes=-(-batch_bytes // batch_size))

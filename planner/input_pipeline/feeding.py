@@ -1,7 +1,7 @@
-"""What it takes to keep a card busy: workers and cores for a number of samples a second.
+"""Counts the workers and cores that keep a card busy, for a number of samples a second.
 
 In: DataItem, samples per second, HostBudget. Out: CoresNeeded, WorkersNeeded. Convention: where
-storage or the hand-over is too slow for any number of cores, there is no number but that limit.
+storage or the hand-over is too slow for any number of cores, the result names that limit instead.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from planner.input_pipeline.host_budget import HostBudget, PcieLink
 from planner.input_pipeline.loader import Loader
 from planner.input_pipeline.rates import InputLimit, input_times
 
-_TYPICAL_BATCH = 64  # what a batch costs beside its items is spread over so many
+_TYPICAL_BATCH = 64  # the cost of a batch apart from its items is shared by so many items
 _NO_LINK = PcieLink(generation=None, lanes=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoresNeeded:
-    """Physical cores that prepare and hand over so many samples; None because of `limit`."""
+    """Physical cores that prepare and hand over so many samples; None: `limit` prevents it."""
 
     samples_per_s: float
     cores: float | None
@@ -28,7 +28,7 @@ class CoresNeeded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkersNeeded:
-    """The fewest workers for so many samples on this host; None because of `limit`."""
+    """The fewest workers for so many samples on this host; None: `limit` prevents it."""
 
     samples_per_s: float
     workers: int | None
@@ -43,7 +43,7 @@ def cores_needed(
     batch_size: int = _TYPICAL_BATCH,
     pin_memory: bool = True,
 ) -> CoresNeeded:
-    """How many cores like the host's feed `samples_per_s`, however many it has.
+    """Returns how many cores like the host's feed `samples_per_s`, whatever number it has.
 
     The core of the training loop comes in addition.
     """
@@ -68,7 +68,7 @@ def workers_needed(
     pin_memory: bool = True,
     trainer_s: float = 0.0,
 ) -> WorkersNeeded:
-    """The fewest workers with which this host feeds `samples_per_s`; `trainer_s` per batch."""
+    """Returns the fewest workers that feed `samples_per_s`; `trainer_s` is for each batch."""
     limit = InputLimit.CORES
     for workers in range(1, max(1, host.threads) + 1):
         loader = Loader(workers=workers, pin_memory=pin_memory)
@@ -76,6 +76,6 @@ def workers_needed(
         if times.samples_per_s >= samples_per_s:
             return WorkersNeeded(samples_per_s=samples_per_s, workers=workers, limit=None)
         limit = times.limit
-    # Every thread works: what looks like too few workers is too few cores.
+    # Every thread has a worker: a limit of workers is then a limit of cores.
     limit = InputLimit.CORES if limit is InputLimit.WORKERS else limit
     return WorkersNeeded(samples_per_s=samples_per_s, workers=None, limit=limit)

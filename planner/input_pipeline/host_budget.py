@@ -1,8 +1,8 @@
-"""The host of a training job, as far as it feeds the card: cores, RAM, storage, PCIe slot.
+"""Describes the host of a training job as it feeds the card: cores, RAM, storage, PCIe slot.
 
 In: slot of the host, link of the card. Out: HostBudget, bytes per second from host memory to the
-card. Convention: what the job may use (a cgroup, a share of a machine), not what the machine has;
-copies from pinned memory, at the rate that copies of megabytes reach, not the raw rate of the link.
+card. Convention: the resources that the job may use (a cgroup, a share of a machine), not all of
+the machine; copies from pinned memory, at the rate of copies of megabytes, not the link's raw rate.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class PcieLink:
 
 
 def narrower(card: PcieLink, slot: PcieLink) -> PcieLink:
-    """What both can do; what one of the two does not say, the other decides."""
+    """Returns the link that both support; where one is unknown, the other decides."""
     return PcieLink(
         generation=_least(card.generation, slot.generation), lanes=_least(card.lanes, slot.lanes)
     )
@@ -39,9 +39,9 @@ def _least(one: int | None, other: int | None) -> int | None:
 
 
 def h2d_bytes_per_s(link: PcieLink, *, pinned: bool) -> float | None:
-    """The rate of a copy to the card; None where nothing is known of the link.
+    """Returns the rate of a copy to the card; None where generation or lanes are unknown.
 
-    A generation after those in the table counts as the last one in it.
+    A generation newer than those in the table counts as its last one.
     """
     if link.generation is None or link.lanes is None:
         return None
@@ -57,7 +57,7 @@ SMT_GAIN = 0.3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostBudget:
-    """What one job has of a host; None is what nobody knows.
+    """The resources of a host that one job may use; None: unknown.
 
     `cores` are physical cores and may be a fraction, `threads` the hardware threads on them.
     `core_speed` is the speed of one core at preparing data, relative to the reference core.
@@ -75,7 +75,7 @@ class HostBudget:
 
 
 def effective_cores(host: HostBudget, busy_threads: float) -> float:
-    """How many cores' work `busy_threads` get done: one each, then SMT_GAIN for each sibling."""
-    siblings = int(host.threads - host.cores)  # a part of a core, as cgroups give it, has none
+    """Returns the work of `busy_threads` in cores: 1 for each core, SMT_GAIN for each sibling."""
+    siblings = int(host.threads - host.cores)  # a part of a core, as from a cgroup, has none
     beyond = max(0.0, busy_threads - host.cores)
     return min(busy_threads, host.cores) + SMT_GAIN * max(0.0, min(beyond, siblings))

@@ -1,8 +1,8 @@
-"""What a training job holds in host RAM and in /dev/shm, and whether the host has it.
+"""Computes the use of host RAM and /dev/shm by a training job, and whether it fits.
 
-In: Loader, the tensors of a batch, the process that trains, HostBudget. Out: HostRam, Verdicts.
-Convention: the most at a time, when the card is slower than the loader and every batch that may
-wait does.
+In: Loader, the tensors of a batch, the process that trains, the host's bytes. Out: HostRam, Rooms.
+Convention: the most at a time, when the card is slower than the loader and as many batches as
+possible wait.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _TIGHT_FRACTION = 0.8  # beyond it the kernel begins to drop the page cache that
 
 
 class Room(str, Enum):
-    """Whether something has its place."""
+    """Whether a need fits in the memory that there is."""
 
     FITS = "fits"
     """There is enough."""
@@ -33,7 +33,7 @@ class Room(str, Enum):
     DOES_NOT_FIT = "does not fit"
     """There is not enough."""
     UNKNOWN = "unknown"
-    """How much there is, is not known."""
+    """It is not known how much there is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,19 +45,19 @@ class HostRam:
     workers_bytes: int
     """The workers' own memory, together."""
     prefetch_bytes: int
-    """Batches that wait and are not pinned; with workers in /dev/shm."""
+    """Waiting batches that are not pinned; with workers they are in /dev/shm."""
     pinned_bytes: int
-    """Batches that wait in pinned memory."""
+    """Waiting batches in pinned memory."""
     dataset_bytes: int
     """The data set, in every process that holds a copy."""
     checkpoint_bytes: int
     """A copy of the state while it is saved; 0: inference, or the run could not be recorded."""
     shm_peak_bytes: int
-    """Most bytes in /dev/shm, also while batches are not pinned as fast as they come."""
+    """Most bytes in /dev/shm, also while batches arrive faster than they are pinned."""
 
     @property
     def total_bytes(self) -> int:
-        """All that counts against the RAM of the host, /dev/shm included."""
+        """Returns all bytes in the RAM of the host, /dev/shm included."""
         return (
             self.base_bytes
             + self.workers_bytes
@@ -78,16 +78,16 @@ def host_ram(
     dataset_copied: bool = True,
     checkpoint_bytes: int = 0,
 ) -> HostRam:
-    """What a job holds; `tensor_sizes_bytes` are those of one batch.
+    """Computes the RAM of a job; `tensor_sizes_bytes` are those of one batch.
 
     `base_bytes` is the process that trains before its first batch, without the data set object.
-    That object is copied into each worker where it is made of Python objects, whose reference
-    counts are written to; one of arrays stays shared.
+    Each worker copies that object if it is made of Python objects, because their reference counts
+    are written to; an object made of arrays stays shared.
     """
     batch_bytes, pinned_batch_bytes = sum(tensor_sizes_bytes), pinned_bytes(tensor_sizes_bytes)
     workers = loader.workers
     # The pinning thread empties the workers' queue at once, and its own has no bound
-    # (torch/utils/data/_utils/pin_memory.py): what waits, waits pinned.
+    # (torch/utils/data/_utils/pin_memory.py): waiting batches are pinned.
     in_shm = loader.outstanding_batches + 1 if workers else 0
     unpinned = min(in_shm, workers + 1) if loader.pin_memory else in_shm
     pinned = loader.outstanding_batches + 1 if loader.pin_memory else 0
@@ -103,22 +103,22 @@ def host_ram(
 
 
 def pinned_bytes(sizes_bytes: Sequence[int]) -> int:
-    """What pinned copies of tensors take: torch's CachingHostAllocator rounds each block up.
+    """Returns the bytes of pinned copies of tensors, each rounded up to a power of two.
 
-    To a power of two (aten/src/ATen/core/CachingHostAllocator.h).
+    So does torch's CachingHostAllocator (aten/src/ATen/core/CachingHostAllocator.h).
     """
     return sum(1 << max(0, size_bytes - 1).bit_length() for size_bytes in sizes_bytes if size_bytes)
 
 
 def room_in_ram(ram: HostRam, ram_bytes: int) -> Room:
-    """Whether the job has its place in the RAM of the host."""
+    """Returns whether the job fits in the RAM of the host."""
     return _room(ram.total_bytes, ram_bytes)
 
 
 def room_in_shm(ram: HostRam, shm_bytes: int | None) -> Room:
-    """Whether the batches have their place in /dev/shm; where not, workers die of a bus error.
+    """Returns whether the batches fit in /dev/shm; if not, workers die of a bus error.
 
-    None is unknown; a container that was told nothing has DOCKER_SHM_BYTES.
+    None is unknown; a container started without --shm-size has DOCKER_SHM_BYTES.
     """
     if not ram.shm_peak_bytes:
         return Room.FITS

@@ -1,6 +1,6 @@
-"""The settings of torch's DataLoader that decide how fast batches arrive and what they hold.
+"""Holds the settings of torch's DataLoader that decide the speed and the memory of batches.
 
-In: the words of a caller. Out: Loader. Convention: the defaults of torch, but for pinned memory,
+In: the words of a caller. Out: Loader. Convention: the defaults of torch, except pinned memory,
 which training scripts switch on.
 """
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from planner.errors import UsageError
 
-# torch.utils.data.DataLoader: of `prefetch_factor`, None with workers.
+# torch.utils.data.DataLoader: the value of `prefetch_factor` where it is None, with workers.
 DEFAULT_PREFETCH_FACTOR = 2
 # The word for num_workers=0: the process that trains loads its batches between its steps.
 NO_WORKERS = "none"
@@ -18,10 +18,10 @@ NO_WORKERS = "none"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loader:
-    """How batches are loaded. 0 workers: in the process that trains, between its steps.
+    """The settings of a DataLoader. 0 workers: the training process loads between its steps.
 
-    `copies_overlap` says that the copy to the card goes on beside the step: pinned, non_blocking
-    and ahead of its use.
+    `copies_overlap`: the copy to the card runs during the step: pinned, non_blocking and ahead of
+    its use.
 
     Raises:
         UsageError: less than 0 workers, or workers that prefetch nothing.
@@ -46,5 +46,5 @@ class Loader:
 
     @property
     def outstanding_batches(self) -> int:
-        """Batches asked of the workers and not yet taken."""
+        """Returns the number of batches requested from the workers and not yet taken."""
         return self.prefetch_factor * self.workers

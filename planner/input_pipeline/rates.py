@@ -1,8 +1,8 @@
-"""How fast batches reach the card: prepared, collated, handed over, pinned, copied.
+"""Times a batch on its way to the card: prepared, collated, handed over, pinned, copied.
 
 In: DataItem, Loader, HostBudget, the link of the card. Out: InputTimes; the time of a step with
 its input. Convention: seconds are of one batch, at a steady state; rates of memory and of the
-processor are those of the reference core and go with `core_speed`.
+processor are those of the reference core and scale with `core_speed`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from planner.input_pipeline.loader import Loader
 # default_collate of float32 pictures into new pages, as those of /dev/shm always are: 256 x 3 x 224
 # x 224 in 139 ms, on a core of speed 0.78 (420 JPEGs a second; torch 2.14.1).
 _COLLATE_BYTES_PER_S = 1.4e9
-# What the training process pays to map a batch and to give it back, and to copy it into pinned
+# Time of the training process to map a batch and to give it back, and to copy it into pinned
 # memory: 6.2 and 9.4 ms for 38.5 MB on the same core.
 _SHM_MAP_BYTES_PER_S = 7.9e9
 _PIN_BYTES_PER_S = 5.2e9
@@ -33,19 +33,19 @@ _SEND_BATCH_S = 0.66e-3
 _TAKE_BATCH_S = 0.51e-3
 
 
-# What an item costs in a worker, over the process that it was timed in: pages that are copied as
-# they are written to, caches that other processes use too. Over 30 runs with 1, 2 and 4 workers on
-# a virtual CPU with 2 cores, without it a loader was predicted 1.05 to 1.26 times as fast as it was
-# (medians; benchmarks/input_pipeline.py).
+# Cost of an item in a worker, over that in the process it was timed in: pages are copied when they
+# are written to, caches are shared with other processes. Over 30 runs with 1, 2 and 4 workers on a
+# virtual CPU with 2 cores, without this factor the predicted loader was 1.05 to 1.26 times as fast
+# as the measured one (medians; benchmarks/input_pipeline.py).
 _IN_WORKER = 1.12
 
 
 class InputLimit(str, Enum):
-    """What keeps batches from coming faster."""
+    """The part that limits the rate of batches."""
 
     CORES = "cores"  # every core works; more workers would not help
     WORKERS = "workers"  # more workers would help
-    HAND_OVER = "hand-over"  # the training process takes, and pins, one batch after the other
+    HAND_OVER = "hand-over"  # the training process takes, and pins, one batch after another
     STORAGE = "storage"
     NO_WORKERS = "no workers"  # the training process prepares each batch itself
 
@@ -55,8 +55,8 @@ class InputTimes:
     """Seconds of one batch. `copy_s` is None where the link is unknown.
 
     Of one worker: `prepare_s`, `collate_s` and `send_s`. Of the training process: `take_s` and
-    `pin_s`. `storage_s` is 0 where nobody knows the storage.
-    `loader_s` is what a loop that does nothing else waits for each batch, because of `limit`.
+    `pin_s`. `storage_s` is 0 where the storage is not known.
+    `loader_s` is the wait for each batch in a loop that does nothing else, because of `limit`.
     """
 
     batch_size: int
@@ -74,17 +74,17 @@ class InputTimes:
 
     @property
     def samples_per_s(self) -> float:
-        """What the loader alone delivers."""
+        """Returns the samples per second that the loader alone delivers."""
         return self.batch_size / self.loader_s
 
     @property
     def worker_s(self) -> float:
-        """CPU seconds of a batch where it is prepared."""
+        """Returns CPU seconds of a batch where it is prepared."""
         return self.prepare_s + self.collate_s + self.send_s
 
     @property
     def hand_over_s(self) -> float:
-        """CPU seconds of a batch in the training process, after its preparation."""
+        """Returns CPU seconds of a batch in the training process, after its preparation."""
         return self.take_s + self.pin_s
 
 
@@ -97,10 +97,10 @@ def input_times(
     *,
     trainer_s: float = 0.0,
 ) -> InputTimes:
-    """The parts of loading a batch, and what limits the loader.
+    """Returns the times of loading a batch, and the limit of the loader.
 
-    `trainer_s` are the CPU seconds that the training loop itself takes for a step: its core is not
-    there for the workers.
+    `trainer_s` are the CPU seconds that the training loop itself takes for a step: the workers
+    cannot use its core in that time.
     """
     assert item.item_bytes is not None, "the batch of the step says how large an item is"
     batch_bytes, speed = item.item_bytes * batch_size, host.core_speed
@@ -139,9 +139,9 @@ def input_times(
 
 
 def step_with_input(gpu_s: float, times: InputTimes) -> float:
-    """Seconds of a step of `gpu_s` on the card, with its batch; an unknown copy counts as none.
+    """Returns the seconds of a step of `gpu_s` with its batch; an unknown copy counts as none.
 
-    What overlaps is hidden behind the longest, what does not is added. A loop without workers
+    Of overlapping parts only the longest counts, the other parts are added. A loop without workers
     waits for the card (it reads the loss) before it prepares the next batch.
     """
     copy_s = times.copy_s or 0.0
@@ -161,10 +161,10 @@ def _loader_s(
     storage_s: float,
     trainer_s: float,
 ) -> tuple[float, InputLimit]:
-    """Seconds of a batch, and why not fewer: the first of equals in the order below.
+    """Returns the seconds of a batch and their limit: the first of equals in the order below.
 
-    CPU seconds to prepare a batch and to take it. The threads of the training process run beside
-    the workers and take their part of the cores.
+    The arguments are CPU seconds to prepare a batch and to take it. The threads of the training
+    process run next to the workers and take their part of the cores.
     """
     if not loader.workers:
         alone_s = (prepared_s + taken_s) / effective_cores(host, 1)
@@ -182,7 +182,7 @@ def _loader_s(
 
 
 def _collate_s(item: DataItem) -> float:
-    """CPU seconds for one item, on the reference core."""
+    """Returns CPU seconds to collate one item, on the reference core."""
     if item.collate_s is not None:
         return item.collate_s
     assert item.item_bytes is not None, "the batch of the step says how large an item is"

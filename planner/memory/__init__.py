@@ -1,1 +1,1 @@
-"""Memory without torch: the allocator replayed, requests at every batch, the largest that fits."""
+"""Predicts memory without torch: replays the allocator, scales requests, searches the largest."""

@@ -1,7 +1,7 @@
-"""The memory of a card and who takes it: usable memory, context overhead, reserve, the rest.
+"""Divides the memory of a card: usable memory, context overhead, reserve, the rest.
 
 In: card names and the user's overrides. Out: MemoryBudget. Convention: the least usable memory
-that any driver was seen to report, because an estimate too low costs a crashed run.
+that any driver was seen to report, because a prediction that is too low costs a crashed run.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from planner.memory.card_words import named_cards
 from planner.units import MIB, format_bytes, parse_memory, parse_reserve
 
 _LEAST_BYTES = 2 * MIB  # the allocator's smallest segment
-MOST_MEMORY_BYTES = UNLIMITED_BYTES  # of a card: what a step takes is measured up to there
+MOST_MEMORY_BYTES = UNLIMITED_BYTES  # of a card: the memory of a step is measured up to here
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """What runs on a physical card have shown about it.
+    """Corrections of a card, from runs on a physical one.
 
     `context_overhead_bytes` is the median of the measured ones, None where none was measured.
-    `reserved_offset_bytes` is by how much measured peaks reserved exceed the predicted ones, in the
-    median; 0 where too few are known. `step_time_ratio` is the median of measured over predicted
-    step time. `basis` says in words what it rests on.
+    `reserved_offset_bytes` is the median of measured - predicted peak reserved, 0 where too few are
+    known. `step_time_ratio` is the median of measured over predicted step time, None where none was
+    measured. `basis` describes the runs in words.
     """
 
     card: str
@@ -41,9 +41,9 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryBudget:
-    """One card as asked for. `note` says what the name was taken to mean, if it was not exact.
+    """One requested card. `note` says how its name was understood, if it was not exact.
 
-    `outside_bytes` is what the step takes of the card beside PyTorch's allocator, once it was run.
+    `outside_bytes` are those that the step takes outside PyTorch's allocator, once it was run.
     """
 
     requested: str
@@ -57,31 +57,31 @@ class MemoryBudget:
 
     @property
     def context_overhead_bytes(self) -> int:
-        """Taken by the CUDA context before the first tensor: measured, else of the record."""
+        """Returns the bytes of the CUDA context before any tensor: measured, else of the record."""
         measured = None if self.calibration is None else self.calibration.context_overhead_bytes
         return self.card.context_overhead_bytes if measured is None else measured
 
     @property
     def reserved_offset_bytes(self) -> int:
-        """What the physical card was seen to reserve beyond a prediction; may be negative."""
+        """Returns the bytes that physical runs reserve beyond the prediction; may be negative."""
         return 0 if self.calibration is None else self.calibration.reserved_offset_bytes
 
     @property
     def capacity_bytes(self) -> int:
-        """What a predicted peak reserved may reach: usable memory - all that others take.
+        """Returns the limit of a predicted peak reserved: usable memory - all that others take.
 
-        Negative where the step takes more than the card outside PyTorch's allocator.
+        Negative where the step takes more outside PyTorch's allocator than the others leave.
         """
         return self.allocatable_bytes - self.outside_bytes
 
     def device_total_bytes(self, peak_reserved_bytes: int) -> int:
-        """What the driver would show of a step with this peak reserved, as past runs correct it."""
+        """Returns the device total of a step with this peak reserved, corrected by past runs."""
         beside_bytes = self.context_overhead_bytes + self.reserved_offset_bytes
         return peak_reserved_bytes + beside_bytes + self.outside_bytes
 
     @property
     def allocatable_bytes(self) -> int:
-        """What the step may take, from PyTorch's allocator and beside it."""
+        """Returns the bytes that the step may take, inside and outside PyTorch's allocator."""
         others_bytes = self.context_overhead_bytes + self.reserve_bytes
         return self.usable_memory_bytes - others_bytes - self.reserved_offset_bytes
 
@@ -93,7 +93,7 @@ def memory_budgets(
     gpu_memory: str | int | None,
     reserve: str | int,
 ) -> tuple[MemoryBudget, ...]:
-    """The cards asked for, each once, in the order asked; card_words.py has what stands for many.
+    """Returns the requested cards, each once, in order; card_words.py has words for many cards.
 
     `gpu_memory` replaces the usable memory of every card (a slice, another driver's figure), up to
     MOST_MEMORY_BYTES; `reserve` is kept free: bytes, a size like "1GiB" or a share like "5%".
@@ -127,7 +127,7 @@ def memory_budgets(
 
 
 def calibrated(budget: MemoryBudget, calibration: Calibration | None) -> MemoryBudget:
-    """The same card with what was measured on it.
+    """Returns the card with what was measured on it.
 
     Raises:
         UsageError: no memory is left.
@@ -136,7 +136,7 @@ def calibrated(budget: MemoryBudget, calibration: Calibration | None) -> MemoryB
 
 
 def with_outside(budget: MemoryBudget, outside_bytes: int) -> MemoryBudget:
-    """The same card for a step that takes `outside_bytes` of it beside PyTorch's allocator."""
+    """Returns the card for a step that takes `outside_bytes` outside PyTorch's allocator."""
     return replace(budget, outside_bytes=outside_bytes)
 
 

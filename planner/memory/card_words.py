@@ -1,7 +1,7 @@
-"""The words of a caller for cards: a list, `all`, `auto`, or no word at all.
+"""Turns the caller's words for cards into names: a list, `all`, `auto`, or no word at all.
 
-In: texts such as "a100,t4". Out: names that the database knows, with what is assumed of each.
-Convention: which cards stand in where none was asked for is decided here alone.
+In: texts such as "a100,t4". Out: names that the database knows, with the assumption for each.
+Convention: only this module decides which cards stand in where none was requested.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from planner.machine import nvml
 from planner.machine.nvml import PhysicalCard
 
 ALL_CARDS = "all"  # every card in the database that can be emulated
-OWN_CARD = "auto"  # the card of this machine; several of different kinds: each kind
-# Where no card was asked for and this machine has none: a small one, one of a workstation, and the
-# two that training is rented on most.
+OWN_CARD = "auto"  # the card of this machine; each kind, where there are several
+# Where no card was requested and this machine has none: a small card, one of a workstation, and the
+# two that are rented most for training.
 DEFAULT_CARDS = ("t4", "rtx4090", "a100-sxm4-80gb", "h100-sxm5-80gb")
 _HOW_TO_ASK = '--gpu NAME (in Python gpu="NAME"); `planner gpus` lists the names'
 
@@ -30,7 +30,7 @@ Cards = Callable[[], Sequence[PhysicalCard]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedCard:
-    """A card as the database finds it. `note` says why it was taken, None where it was named."""
+    """A card by its name in the database. `note` says why it was taken; None: it was named."""
 
     name: str
     note: str | None = None
@@ -38,17 +38,17 @@ class NamedCard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StandIns:
-    """The cards that are taken where none was asked for, and the line that says so."""
+    """The cards taken where none was requested, and the line of the report about them."""
 
     names: tuple[str, ...]
     note: str
 
 
 def card_words(gpu: str | Sequence[str] | None, name: str = "gpu") -> tuple[str, ...]:
-    """Each word once: of "a100,t4", of ["a100", "t4"] and of ["a100,t4"] the same two.
+    """Returns each word once: the same two for "a100,t4", ["a100", "t4"] and ["a100,t4"].
 
     Raises:
-        UsageError: another type, or a list with an empty place.
+        UsageError: another type, or a list with an empty word.
     """
     words = []
     for text in texts(gpu, name):
@@ -63,16 +63,16 @@ def card_words(gpu: str | Sequence[str] | None, name: str = "gpu") -> tuple[str,
 
 
 def is_every_card(words: Sequence[str]) -> bool:
-    """Whether ALL_CARDS is among the words."""
+    """Returns whether ALL_CARDS is among the words."""
     return any(word.lower() == ALL_CARDS for word in words)
 
 
 def one_card(gpu: object, name: str, refusal: str, hardware_db: Path | None) -> str:
-    """The word, where one card alone can be meant.
+    """Returns the word, where it can mean only one card.
 
     Raises:
-        UsageError: no text, several words, ALL_CARDS, or OWN_CARD where this machine has several
-            kinds; `refusal` says why one is needed, and what to write.
+        UsageError: not a text, no word or several, ALL_CARDS, or OWN_CARD where this machine has
+        several kinds; `refusal` says why one card is needed, and what to write.
     """
     if not isinstance(gpu, str):
         raise UsageError(f"{name} must be one text here, not {gpu!r}; {refusal}")
@@ -89,10 +89,10 @@ def one_card(gpu: object, name: str, refusal: str, hardware_db: Path | None) -> 
 
 
 def named_cards(words: Sequence[str], database: GpuDatabase) -> tuple[NamedCard, ...]:
-    """The cards that the words stand for, each once, in the order of the words.
+    """Returns the cards that the words stand for, each once, in the order of the words.
 
     Raises:
-        UsageError: ALL_CARDS among others; OWN_CARD where there is none, or one that is not known.
+        UsageError: ALL_CARDS among others; OWN_CARD where there is no card, or an unknown one.
     """
     if is_every_card(words):
         if len(words) > 1:
@@ -108,10 +108,10 @@ def named_cards(words: Sequence[str], database: GpuDatabase) -> tuple[NamedCard,
 
 
 def own_cards(database: GpuDatabase, cards: Cards | None = None) -> tuple[NamedCard, ...]:
-    """The kinds of card that this machine shows to CUDA; `cards` stands in for NVML in tests.
+    """Returns the kinds of card that CUDA sees on this machine; tests give `cards` for NVML.
 
     Raises:
-        UsageError: there is none, or it is partitioned, or not in the database.
+        UsageError: there is no card, or it is partitioned, or not in the database.
     """
     seen = _seen(cards)
     if not seen:
@@ -134,7 +134,7 @@ def own_cards(database: GpuDatabase, cards: Cards | None = None) -> tuple[NamedC
 
 
 def stand_ins(database: GpuDatabase, cards: Cards | None = None) -> StandIns:
-    """The card of this machine where there is one that is known, else DEFAULT_CARDS."""
+    """Returns the cards of this machine if the database knows them, else DEFAULT_CARDS."""
     seen = _seen(cards)
     why = "this machine has none"
     if seen:
@@ -158,7 +158,7 @@ def stand_ins(database: GpuDatabase, cards: Cards | None = None) -> StandIns:
 
 
 def _seen(cards: Cards | None) -> tuple[PhysicalCard, ...]:
-    """The cards that CUDA would number here; none where no driver answers."""
+    """Returns the cards that CUDA sees on this machine; empty where no driver answers."""
     try:
         every = _by_nvml() if cards is None else cards()
     except (PlannerError, ImportError):

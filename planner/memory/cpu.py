@@ -1,10 +1,10 @@
-"""What a step on the CPU holds in RAM at any batch: live tensors and the process around them.
+"""Predicts the RAM of a step on the CPU at any batch: live tensors and the process around them.
 
-In: the requests at every batch (see scaling.py), and what some runs held. Out: CpuForecast.
-Convention: there is no caching allocator; malloc maps each large block for itself and gives it back
-at once, as MALLOC_MMAP_THRESHOLD_ in the child's environment makes sure. What a run held beyond its
-live tensors (libraries, their scratch, Python) hardly depends on the batch; where it grows with
-it, the line through the runs is followed.
+In: the requests at every batch (see scaling.py), and the RAM of some runs. Out: CpuForecast.
+Convention: there is no caching allocator; malloc maps each large block separately and gives it back
+at once, as MALLOC_MMAP_THRESHOLD_ in the child's environment makes sure. The memory of a run apart
+from its live tensors (libraries, their scratch, Python) hardly depends on the batch; where it
+grows, it follows the line through the runs.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from planner.memory.scaling import ScaledRequests
 from planner.memory.search import BOUND
 from planner.wire.trace import CpuReading, EventKind
 
-# glibc: from this size on a block is mapped for itself, as a whole number of pages.
+# glibc: from this size on a block is mapped separately, as a whole number of pages.
 MMAP_THRESHOLD_BYTES = 128 * 1024
 MALLOC_SETTING = ("MALLOC_MMAP_THRESHOLD_", str(MMAP_THRESHOLD_BYTES))
 _PAGE_BYTES = 4096
-# What a process holds beside its tensors differed by up to 2.7 MiB between runs of an MLP with
-# batch 8 to 8000 (torch 2.14.1, 2 threads): the largest batch keeps a little more than that free.
+# The memory of a process apart from its tensors differed by up to 2.7 MiB between runs of an MLP
+# with batch 8 to 8000 (torch 2.14.1, 2 threads): the largest batch keeps a little more free.
 KEPT_FREE_BYTES = 4 << 20
-# Between runs of one batch, and with what is imported when: growth below it is none.
+# Runs of one batch differ by up to this, also by what is imported when: less is no growth.
 _NOISE_BYTES = 16 << 20
 _AROUND_BYTES = 64 + 32  # alignment of PyTorch's allocator, and malloc's own header
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CpuSample:
-    """What the process of a run at one batch held."""
+    """The memory of the process of a run at one batch."""
 
     batch_size: int
     reading: CpuReading
@@ -46,13 +46,13 @@ class CpuForecast:
     samples: tuple[CpuSample, ...]
 
     def live_bytes(self, batch_size: int) -> int:
-        """Most bytes of tensors alive at a time, each as malloc maps it."""
+        """Returns the most bytes of tensors alive at a time, each as malloc maps it."""
         return peak_live_bytes(self.scaled.at(batch_size).requests)
 
     def around_bytes(self, batch_size: int) -> int:
-        """What the process holds beside live tensors at their peak.
+        """Returns the memory of the process apart from live tensors, at their peak.
 
-        Beyond the two largest samples, that of the largest, and more where it grew between them.
+        Beyond the largest sample it is that of the largest, plus growth as between the two largest.
         """
         (first, low), (last, high) = self._seen(self.samples[-2:][0]), self._seen(self.samples[-1])
         if batch_size < last:
@@ -66,24 +66,24 @@ class CpuForecast:
         return sample.batch_size, sample.reading.peak_bytes - live_bytes
 
     def resident_bytes(self, batch_size: int) -> int:
-        """Peak of the process's resident memory."""
+        """Returns the peak of the process's resident memory."""
         return self.live_bytes(batch_size) + self.around_bytes(batch_size)
 
     def largest(self, memory_bytes: int, bound: int = BOUND) -> int:
-        """The largest batch whose process stays within `memory_bytes`; 0 where not even 1 does.
+        """Returns the largest batch whose process stays within `memory_bytes`; 0: not even 1 does.
 
-        KEPT_FREE_BYTES of them stay free.
+        KEPT_FREE_BYTES of `memory_bytes` stay free.
         """
         limit_bytes = memory_bytes - KEPT_FREE_BYTES
         search = Gallop(fits=lambda batch: self.resident_bytes(batch) <= limit_bytes, bound=bound)
         return search.largest(1)
 
     def data_limit_bytes(self, memory_bytes: int) -> int:
-        """RLIMIT_DATA that keeps the resident memory of a run within `memory_bytes`.
+        """Returns the RLIMIT_DATA that keeps the resident memory of a run within `memory_bytes`.
 
-        It counts private memory that is mapped, written or not, and no pages of files. Where live
-        tensors peak, more may be mapped than is ever written: oneDNN takes its scratch for more
-        threads than there are. So what is mapped is told at that peak, not at the step's end.
+        The limit counts private mapped memory, written or not, without pages of files. At the peak
+        of live tensors more may be mapped than is ever written: oneDNN takes scratch for more
+        threads than there are. So the mapped memory is that at the peak, not at the step's end.
         """
         sample = self.samples[-1]
         peak_bytes, end_bytes = live_bytes_of(self.scaled.at(sample.batch_size).requests)
@@ -92,12 +92,12 @@ class CpuForecast:
 
 
 def peak_live_bytes(requests: Sequence[Request]) -> int:
-    """Most bytes alive at a time among the requests."""
+    """Returns the most bytes alive at a time among the requests."""
     return live_bytes_of(requests)[0]
 
 
 def live_bytes_of(requests: Sequence[Request]) -> tuple[int, int]:
-    """Bytes alive among the requests: the most at a time, and those after the last."""
+    """Returns the bytes alive among the requests: the most at a time, and those after the last."""
     live: dict[int, int] = {}
     now = peak = 0
     for request in requests:
@@ -112,7 +112,7 @@ def live_bytes_of(requests: Sequence[Request]) -> tuple[int, int]:
 
 
 def mapped_bytes(size_bytes: int) -> int:
-    """What malloc takes for a tensor of that size."""
+    """Returns the bytes that malloc takes for a tensor of that size."""
     if size_bytes < MMAP_THRESHOLD_BYTES:
         return size_bytes
     return -(-(size_bytes + _AROUND_BYTES) // _PAGE_BYTES) * _PAGE_BYTES

@@ -1,7 +1,7 @@
-"""What a step takes at any batch, on any card: replays of its scaled requests.
+"""Predicts the memory of a step at any batch on any card, by replays of its scaled requests.
 
 In: ScaledRequests and allocator settings. Out: peaks at a value, the largest value that fits. A
-replay costs milliseconds, and those of one value without a limit are kept for all cards.
+replay takes milliseconds; the peaks without a limit are kept, to be used for all cards.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from planner.memory.allocator.settings import AllocatorSettings
 from planner.memory.scaling import ScaledRequests
 from planner.memory.search import BOUND, Capacity, Probe, Verdict, confirmed
 
-# Below an answer all neighbours are replayed down to 1/64, and some down to 1/32. Fewer would leave
-# it to the path of the search on which side of a gap it ends.
+# Below an answer all neighbours are replayed down to 1/64, and some down to 1/32. With fewer, the
+# path of the search would decide on which side of a gap the answer is.
 _NEAR, _LEAST_NEAR, _MOST_NEAR = 64, 4, 64
 _FAR, _FAR_STEPS = 32, 8
 _MAX_EXTRAPOLATIONS = 6
 
 
 def below(value: int) -> tuple[int, ...]:
-    """Smaller values that have to fit where `value` does."""
+    """Returns smaller values that must fit too for `value` to be the answer."""
     far = value // _FAR
     steps = (far * index // _FAR_STEPS for index in range(1, _FAR_STEPS + 1))
     near = min(max(value // _NEAR, _LEAST_NEAR), _MOST_NEAR)
@@ -32,7 +32,7 @@ def _nothing_below(value: int) -> tuple[int, ...]:
 
 
 class Forecast:
-    """The replays of one step under one setting of the allocator."""
+    """Replays one step under one setting of the allocator."""
 
     def __init__(self, scaled: ScaledRequests, settings: AllocatorSettings) -> None:
         self.scaled = scaled
@@ -41,7 +41,7 @@ class Forecast:
         self._tried: dict[tuple[int, int, int], Probe] = {}
 
     def on_card(self, value: int, *, capacity_bytes: int, total_memory_bytes: int) -> ReplayResult:
-        """The step at `value` on a card that gives at most `capacity_bytes` to the allocator."""
+        """Replays the step at `value` on a card with `capacity_bytes` for the allocator."""
         predicted = self.scaled.at(value)
         return replay(
             predicted.requests,
@@ -59,10 +59,10 @@ class Forecast:
         guess: int | None = None,
         look_below: bool = True,
     ) -> Capacity:
-        """The largest value that fits, with the next one replayed and failing.
+        """Returns the largest value that fits, with the next one replayed and failing.
 
-        With `look_below`, so that smaller ones fit as well, as far as some replays show. The nearer
-        the guess, the fewer replays.
+        With `look_below` some smaller values are replayed too, and must fit. The nearer the guess,
+        the fewer replays.
         """
 
         def try_value(value: int) -> Probe:
@@ -85,9 +85,9 @@ class Forecast:
         return Probe(value=value, verdict=Verdict.FITS, total_bytes=found.peak_allocated_bytes)
 
     def _guess(self, capacity_bytes: int, total_memory_bytes: int) -> int:
-        """Where the peak allocated meets the capacity: it follows a line, piece by piece.
+        """Returns the value at which peak allocated, linear in pieces, reaches the capacity.
 
-        Not the peak reserved: near its limit the allocator gives back what lies idle.
+        Peak reserved is not used: near its limit the allocator gives idle memory back.
         """
         values = [layout.value for layout in self.scaled.layouts]
         (one, two), seen = (values[0], values[-1]), set(values)
@@ -104,7 +104,7 @@ class Forecast:
         return two
 
     def _allocated(self, value: int, total_memory_bytes: int) -> int:
-        """Peak allocated without a limit; kept, because every card asks for the same values."""
+        """Returns peak allocated without a limit; keeps it, as all cards use the same values."""
         if value not in self._free:
             found = self.on_card(
                 value, capacity_bytes=WITHOUT_LIMIT_BYTES, total_memory_bytes=total_memory_bytes

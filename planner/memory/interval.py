@@ -1,7 +1,7 @@
-"""How far off predictions have been, and the interval that follows for a new one.
+"""Derives the interval of a new prediction from the errors of past ones.
 
 In: ratios measured / predicted of past runs. Out: ErrorInterval. Convention: distribution-free, by
-order statistics: with n past ratios and a new one that is exchangeable with them, the new one lies
+order statistics: with n past ratios and a new one that is exchangeable with them, the new one is
 below the j-th smallest with a probability of at most j / (n + 1) (conformal prediction, Vovk et
 al. 2005; Lei et al. 2018, https://arxiv.org/abs/1604.04173).
 """
@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 from planner.memory.budget import MemoryBudget
 
-COVERAGE_PERCENT = 90  # what is aimed at; too few ratios cover less, which is then said
+COVERAGE_PERCENT = 90  # the aim; too few ratios cover less, and the report gives the real share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratios:
-    """measured / predicted of past runs; `source` says in words whose they are."""
+    """Ratios measured / predicted of past runs; `source` names the runs in words."""
 
     values: tuple[float, ...]
     source: str
@@ -26,16 +26,16 @@ class Ratios:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoInterval:
-    """Nothing is known that an interval could rest on; `reason` says why."""
+    """An interval that cannot be computed; `reason` gives the cause."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorInterval:
-    """Factors, least and greatest, between what is predicted and what will be measured.
+    """Factors from predicted to measured figures, least and greatest.
 
-    `coverage` is the share of cases inside, at the least: 0.9 for 90 %.
+    `coverage` is the least share of cases inside: 0.9 for 90 %.
     """
 
     reserved: tuple[float, float]
@@ -44,9 +44,9 @@ class ErrorInterval:
     basis: str
 
     def interval_bytes(self, budget: MemoryBudget, peak_reserved_bytes: int) -> tuple[int, int]:
-        """Device total, least and greatest; what is predicted is always inside.
+        """Returns the device total, least and greatest; the prediction is always inside.
 
-        What libraries ask CUDA for themselves is known to the byte.
+        Memory outside PyTorch's allocator has no error: it is known to the byte.
         """
         reserved = peak_reserved_bytes + budget.reserved_offset_bytes
         context = budget.context_overhead_bytes
@@ -56,7 +56,7 @@ class ErrorInterval:
         return min(predicted, round(low)) + outside, max(predicted, round(high)) + outside
 
     def capacity_bytes(self, budget: MemoryBudget) -> int:
-        """Up to which predicted peak reserved the upper end fits on the card."""
+        """Returns the greatest predicted peak reserved whose upper end fits on the card."""
         free_bytes = budget.usable_memory_bytes - budget.reserve_bytes - budget.outside_bytes
         for_tensors = free_bytes - budget.context_overhead_bytes * self.context[1]
         upper = int(for_tensors / self.reserved[1]) - budget.reserved_offset_bytes
@@ -64,12 +64,12 @@ class ErrorInterval:
 
 
 def spread(reserved: Ratios, context: Ratios) -> ErrorInterval:
-    """Of the peak reserved and of the context overhead, whose errors do not depend on each other.
+    """Returns the interval of peak reserved and context overhead, whose errors are independent.
 
-    A sum that is beyond both k-th ratios from the end needs one of its parts to be beyond its own;
-    of n sums at most 2 (k - 1) are, so the (2 k - 1)-th sum from the end is not. Hence, of the
-    ratios of each part the k-th from the end, with 2 k - 1 <= j and j the rank that the coverage
-    asks of a single list. With k = 1 it is the least and the greatest ratio seen.
+    A sum is beyond both k-th ratios from the end only if one of its parts is beyond its own; of n
+    sums at most 2 (k - 1) are, so the (2 k - 1)-th sum from the end is not. Hence each part takes
+    its k-th ratio from the end, with 2 k - 1 <= j; j is the rank that the coverage requires of a
+    single list. With k = 1 it is the least and the greatest ratio seen.
     """
     count = min(len(reserved.values), len(context.values))
     assert count > 0, "no spread without ratios"
@@ -85,13 +85,13 @@ def spread(reserved: Ratios, context: Ratios) -> ErrorInterval:
 
 
 def _ends(values: Sequence[float], rank: int) -> tuple[float, float]:
-    """The `rank`-th smallest and the `rank`-th greatest."""
+    """Returns the `rank`-th smallest and the `rank`-th greatest."""
     ordered = sorted(values)
     return ordered[rank - 1], ordered[-rank]
 
 
 def median(values: Sequence[float]) -> float:
-    """The middle one, or the mean of the two in the middle; the module statistics loads slowly."""
+    """Returns the median; written here because the module statistics loads slowly."""
     ordered, middle = sorted(values), len(values) // 2
     if len(ordered) % 2:
         return ordered[middle]

@@ -1,8 +1,8 @@
-"""The largest batch or sequence of one card: forecast by replay, confirmed by runs.
+"""Finds the largest batch or sequence of one card: forecast by replay, confirmed by runs.
 
-In: functions that run the step at some values. Out: LargestValue. Convention: what a run shows
-counts; a replay only says which runs to make. Where the requests of a step follow no rule, every
-try is a run, and the reason is told.
+In: functions that run the step at some values. Out: LargestValue. Convention: runs decide; a replay
+only proposes which runs to make. Where the requests of a step follow no rule, every try is a run,
+and the reason is reported.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from planner.memory.forecast import Forecast
 from planner.memory.scaling import Mismatch, Sample, ScaledRequests, fit, is_near
 from planner.memory.search import BOUND, Capacity, Probe, Verdict, confirmed, largest_fitting
 
-_APART = 64  # samples near each other lie 1/64 apart
-_ALIGNED = 8  # multiples of it have kernels of their own: samples near each other agree in that
+_APART = 64  # samples near each other are 1/64 apart
+_ALIGNED = 8  # multiples of it have kernels of their own: samples near each other are all multiples
 _ROUNDS = 3
 _ATTEMPTS = 2  # to confirm a forecast, before the search goes on by runs
 
 
 class Method(str, Enum):
-    """How a largest batch was found."""
+    """The way a largest batch was found."""
 
     REPLAY = "replay"  # by a replay of recorded requests
     RUNS = "runs"  # by trying batch after batch
@@ -31,11 +31,11 @@ class Method(str, Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LargestValue:
-    """`is_confirmed`: the answer was run and fits, and the next one was run and does not. At the
-    bound of the search no next one is run.
+    """The result of a search. `is_confirmed`: the answer was run and fits, and the next value was
+    run and does not. At the bound of the search no next value is run.
 
     `reason` says why it was not found by replay. `scaled` are the requests at every value, None
-    where they follow no rule. `has_no_limit`: nothing that is asked for depends on the value.
+    where they follow no rule. `has_no_limit`: no request depends on the value.
     """
 
     capacity: Capacity
@@ -47,13 +47,13 @@ class LargestValue:
 
     @property
     def limited(self) -> Capacity | None:
-        """The capacity that memory sets; None where nothing depends on the value."""
+        """Returns the capacity set by memory; None where no request depends on the value."""
         return None if self.has_no_limit else self.capacity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayTarget:
-    """What the allocator finds; `settings` is how it is set up, None where that has no replay."""
+    """A card for replays; `settings` are its allocator's, None where they cannot be replayed."""
 
     capacity_bytes: int
     total_memory_bytes: int
@@ -62,7 +62,7 @@ class ReplayTarget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeFns:
-    """Runs of the step, several values side by side.
+    """Functions that run the step at several values in parallel.
 
     `samples` are runs without a limit, None where one failed; `probes` are runs on the card.
     """
@@ -73,21 +73,21 @@ class ProbeFns:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchStart:
-    """What is known before the search.
+    """The known facts before the search.
 
-    `values` are where to sample, one more than the degree of the rule; `sample` is one of them if
-    it has been run; `known` is how the value asked for went; `start` where to try by runs.
+    `values` are those to sample, one more than the degree of the rule; `sample` is one of them if
+    it was run; `known` is the result of the requested value; `start` is the first try by runs.
     """
 
     values: tuple[int, ...]
     sample: Sample | None
     known: tuple[Probe, ...]
     start: int
-    trouble: str = ""  # why there is no use in a replay
+    trouble: str = ""  # why a replay is of no use; "" where it is
 
 
 def largest(tries: ProbeFns, card: ReplayTarget, beginning: SearchStart) -> LargestValue:
-    """The largest value that fits on the card."""
+    """Returns the largest value that fits on the card."""
     if beginning.trouble or card.settings is None:
         reason = beginning.trouble or "this allocator cannot be replayed"
         return _by_runs(tries, card, beginning, reason)
@@ -130,7 +130,7 @@ def _confirmed(
 
 
 def _run_below(value: int, scaled: ScaledRequests | None) -> tuple[int, ...]:
-    """The neighbour below has scratch of its own, which no replay knows: it is run as well."""
+    """Returns the value below where it must be run too: no replay knows scratch without a rule."""
     return (
         (value - 1,) if value > 1 and scaled is not None and scaled.has_scratch_of_its_own else ()
     )
@@ -151,7 +151,7 @@ def _forecast(
 
 
 def _is_confirmed(tries: ProbeFns, answer: int, known: list[Probe], scaled: ScaledRequests) -> bool:
-    """Runs the answer and its neighbours, as far as that has not been done: `known` grows."""
+    """Runs the answer and its neighbours where they are not known yet, and adds them to `known`."""
     first = max(1, answer)
     values = [first, first + 1, *_run_below(answer, scaled)] if 0 < answer < BOUND else [first]
     tried = {probe.value for probe in known}
@@ -161,7 +161,7 @@ def _is_confirmed(tries: ProbeFns, answer: int, known: list[Probe], scaled: Scal
 
 
 def _without_runs(scaled: ScaledRequests, answer: int, beginning: SearchStart) -> LargestValue:
-    """Where no request depends on the value, there is nothing to be run."""
+    """Returns the result where no request depends on the value: there is nothing to run."""
     return LargestValue(
         capacity=Capacity(largest=answer, is_bound=answer >= BOUND, probes=beginning.known),
         method=Method.REPLAY,
@@ -176,10 +176,10 @@ def forecasts(
     cards: Sequence[ReplayTarget],
     beginning: SearchStart,
 ) -> list[LargestValue] | None:
-    """The largest value for each of several cards that run the same kernels, by replay alone.
+    """Returns by replay the largest value for each of several cards that run the same kernels.
 
-    None where the requests follow no rule. 0 says that not even the smallest sample fits: whether
-    1 does, only a run can tell.
+    None where the requests follow no rule. 0 means that not even the smallest sample fits: only a
+    run can show whether 1 does.
     """
     smallest = min(beginning.values)
     rule = _Rule(tries, degree=len(beginning.values) - 1, sample=beginning.sample)
@@ -208,7 +208,7 @@ def forecasts(
 
 
 def _between(answers: Mapping[ReplayTarget, int], card: ReplayTarget) -> int | None:
-    """On the line through the smallest and the largest card so far, None where there is none."""
+    """Guesses on the line through the smallest and the largest card so far; None: no line."""
     known = {one.capacity_bytes: answer for one, answer in answers.items() if answer < BOUND}
     one, two = min(known, default=0), max(known, default=0)
     if two == card.capacity_bytes:
@@ -241,14 +241,14 @@ def _by_those_runs(capacity: Capacity, reason: str) -> LargestValue:
 
 
 class _NoRuleError(Exception):
-    """The requests of the step follow no rule that could be found."""
+    """No rule was found for the requests of the step."""
 
 
 class _Rule:
-    """What the samples have in common.
+    """Learns the rule that the samples have in common.
 
-    Kernels are chosen by size: far samples may ask for other scratch, or make other requests. Those
-    near each other do not, so that the rule is learnt anew where an answer is expected.
+    Kernels are chosen by size: samples far apart may need other scratch, or make other requests.
+    Samples near each other do not, so the rule is learnt anew where an answer is expected.
     """
 
     def __init__(self, tries: ProbeFns, *, degree: int, sample: Sample | None) -> None:
@@ -260,10 +260,10 @@ class _Rule:
         self.answer: int | None = None  # the last one
 
     def learn(self, values: Sequence[int]) -> ScaledRequests:
-        """Fits the samples at `values` and all before; where they differ, some around the last.
+        """Fits the samples at `values` and all before; if they differ, samples near the last value.
 
         Raises:
-            _NoRuleError: a sample failed, or those near each other differ too.
+            _NoRuleError: a sample failed, or samples near each other differ too.
         """
         self._take(values)
         found = fit(list(self._samples.values()), self._degree)
@@ -280,7 +280,7 @@ class _Rule:
         return found
 
     def holds_at(self, value: int, scaled: ScaledRequests) -> bool:
-        """Whether nothing new is to be learnt at `value`."""
+        """Returns whether the rule holds at `value` without further samples."""
         if not self._is_local and not scaled.has_scratch_of_its_own:
             return True
         return is_near(value, self._samples)
@@ -292,7 +292,7 @@ class _Rule:
         guess: int | None = None,
         look_below: bool = True,
     ) -> int:
-        """The largest value on a card by replay."""
+        """Returns the largest value on a card by replay."""
         assert card.settings is not None
         if self._forecast is None or self._forecast.scaled is not scaled:
             self._forecast = Forecast(scaled, card.settings)
@@ -306,7 +306,7 @@ class _Rule:
         return capacity.largest
 
     def is_sampled(self, value: int) -> bool:
-        """Whether there is a sample at `value` itself."""
+        """Returns whether there is a sample at `value` itself."""
         return value in self._samples
 
     def _take(self, values: Sequence[int]) -> None:

@@ -1,8 +1,8 @@
-"""What the peak is made of: the blocks alive at the peak, summed by any of their properties.
+"""Breaks the peak down: the blocks alive at the peak, summed by any of their properties.
 
-In: an AllocationTrace. Out: Breakdown. Convention: a block counts with all that the allocator took
-for it, as in torch.cuda.memory_allocated(), so that every sum is the peak allocated; where that
-is not known, with its size rounded up as the allocator rounds.
+In: an AllocationTrace. Out: Breakdown. Convention: a block counts with all bytes that the allocator
+took for it, as in torch.cuda.memory_allocated(), so that every sum is the peak allocated; where
+these are not known, it counts with its size, rounded up as the allocator does.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from planner.wire.trace import (
 )
 
 _ROUNDING_BYTES = 512  # kMinBlockSize, c10/core/CachingDeviceAllocator.h
-ROUNDING = "rounding"  # beside the categories: ends of large blocks, too short to be split off
+ROUNDING = "rounding"  # next to the categories: ends of large blocks, too short to be split off
 _FREES = (EventKind.FREE, EventKind.FREE_REQUESTED)
 
 
@@ -34,7 +34,7 @@ class Held:
     block_bytes: int
     """Bytes that the allocator took for them."""
     category: TensorCategory
-    """What it is held for."""
+    """Category of the tensor."""
     step: int
     """Step in which it was requested, from 1 on; 0: before the first."""
     phase: Phase
@@ -64,17 +64,17 @@ class Breakdown:
     """Peak reserved minus peak allocated; None: peak reserved is not known."""
 
     def total(self) -> int:
-        """Peak allocated, bytes."""
+        """Returns peak allocated in bytes."""
         return sum(block.block_bytes for block in self.held) + self.uncounted_bytes
 
     def by_category(self) -> dict[str, int]:
-        """By TensorCategory, sizes rounded up to 512 bytes; the rest of the blocks is ROUNDING."""
+        """Sums by TensorCategory, sizes rounded up to 512 bytes; the rest of blocks is ROUNDING."""
         sums = self._sums(lambda b: b.category.value, lambda b: _rounded(b.size_bytes))
         rounding = self.total() - sum(sums.values())
         return _falling({**sums, **({ROUNDING: rounding} if rounding else {})})
 
     def by_module(self, depth: int | None = None) -> dict[str, int]:
-        """By dotted path, cut to `depth` names (None: not cut); "" is outside of any submodule."""
+        """Sums by dotted path, cut to `depth` names (None: not cut); "": outside any submodule."""
 
         def path(block: Held) -> str:
             return ".".join(block.origin.module.split(".")[:depth])
@@ -82,30 +82,30 @@ class Breakdown:
         return self._whole(path)
 
     def by_operator(self) -> dict[str, int]:
-        """By the operator or autograd node that asked; "" is none: placing the model, the batch."""
+        """Sums by requesting operator or autograd node; "": none, as for placing the model."""
         return self._whole(lambda block: block.origin.operator)
 
     def by_phase(self) -> dict[str, int]:
-        """By the phase in which it was asked for."""
+        """Sums by the phase of the request."""
         return self._whole(lambda block: block.phase.value)
 
     def largest(self, count: int = 10) -> tuple[Held, ...]:
-        """The largest blocks, the oldest of equals first."""
+        """Returns the largest blocks; among equals the oldest comes first."""
         return tuple(sorted(self.held, key=lambda block: -block.block_bytes)[:count])
 
     @property
     def first_step_peak_bytes(self) -> int | None:
-        """Peak of step 1, in which the optimizer state is born; None without a step."""
+        """Returns the peak of step 1, which creates the optimizer state; None without a step."""
         return self.step_peak_bytes[0] if self.step_peak_bytes else None
 
     @property
     def steady_step_peak_bytes(self) -> int | None:
-        """Peak of the last step; None without a step."""
+        """Returns the peak of the last step; None without a step."""
         return self.step_peak_bytes[-1] if self.step_peak_bytes else None
 
     @property
     def unattributed_bytes(self) -> int:
-        """What no category could be given to, the uncounted among it."""
+        """Returns the bytes without a category, the uncounted included."""
         return self.uncounted_bytes + sum(
             block.block_bytes
             for block in self.held
@@ -131,10 +131,10 @@ def breakdown(
     peak_allocated_bytes: int | None = None,
     peak_reserved_bytes: int | None = None,
 ) -> Breakdown:
-    """The breakdown of the peak of `trace`.
+    """Returns the breakdown of the peak of `trace`.
 
-    `peak_allocated_bytes` is torch's own figure of the run: where block sizes are not known, what
-    it has beyond the sum is `uncounted_bytes`.
+    `peak_allocated_bytes` is torch's own figure of the run: where block sizes are not known, its
+    excess over the sum is `uncounted_bytes`.
     """
     peak = _find_peak(trace)
     counted = sum(block.block_bytes for block in peak.held)
@@ -185,7 +185,7 @@ def _find_peak(trace: AllocationTrace) -> _Peak:
 
 
 def _levels(trace: AllocationTrace) -> Iterator[tuple[int, AllocationEvent, int, int]]:
-    """Each event with the bytes that are allocated before and after it."""
+    """Returns each event with the bytes that are allocated before and after it."""
     allocated = 0
     for index, event in enumerate(trace.events):
         before = allocated

@@ -1,9 +1,9 @@
-"""From a few recorded runs to every batch: requests whose sizes follow a line or a parabola.
+"""Scales a few recorded runs to every batch: request sizes follow a line or a parabola.
 
 In: the requests of the same step at two or more values of an axis, the batch or the sequence
 length. Out: ScaledRequests, or why there are none. Convention: a step makes the same requests at
-every value, and each size is a polynomial in it. Scratch, memory that is given back before anything
-else is asked for, is no part of that rule: libraries choose it anew for each size of a problem.
+every value, and each size is a polynomial in it. Scratch (memory that is given back before the next
+request) is no part of that rule: libraries choose it anew for each size of a problem.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from planner.wire.trace import EventKind
 
 _NESTING = 2  # scratch within the time of other scratch
 
-# A batch of 1 gives tensors other strides, hence other requests: it follows no rule of larger ones,
-# and no rule is learnt from it.
+# A batch of 1 gives tensors other strides, hence other requests: it does not follow the rule of
+# larger batches, and no rule is learnt from it.
 FIRST_ALIKE = 2
-_NEAR = 32  # what a sample shows of scratch holds up to 1/32 away from it
+_NEAR = 32  # the scratch of a sample is taken to hold up to 1/32 away from it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """The requests of one run. `workspaces` are blocks that a library asked for, where known."""
+    """The requests of one run. `workspaces` are blocks requested by a library, where known."""
 
     value: int
     requests: tuple[Request, ...]
@@ -45,8 +45,8 @@ class Mismatch:
 class Prediction:
     """The requests at one value; a free has no size.
 
-    `optional` are blocks that the program can do without: a library without workspace goes
-    another way.
+    `optional` are blocks that the program can do without: a library without workspace uses
+    another algorithm.
     """
 
     requests: tuple[Request, ...]
@@ -57,8 +57,8 @@ class Prediction:
 class _Layout:
     """The requests of one sample.
 
-    `varying` are the indices of those that have not one size everywhere; `sizes_bytes` has a column
-    for each sample, with their sizes there.
+    `varying` are the indices of those whose size differs between samples; `sizes_bytes` has a
+    column for each sample, with their sizes there.
     """
 
     value: int
@@ -74,15 +74,15 @@ class ScaledRequests:
 
     degree: int
     layouts: tuple[_Layout, ...]  # in rising order of value
-    has_scratch_of_its_own: bool  # which follows no rule: far from the samples it is a guess
+    has_scratch_of_its_own: bool  # scratch without a rule: far from the samples it is a guess
 
     @property
     def is_constant(self) -> bool:
-        """Whether no size depends on the value."""
+        """Returns whether no size depends on the value."""
         return not self.layouts[0].varying
 
     def at(self, value: int) -> Prediction:
-        """The requests at `value`: the order and the scratch are those of the nearest sample."""
+        """Returns the requests at `value`, with the order and scratch of the nearest sample."""
         chosen = self._nearest(value)
         points = [self.layouts[index].value for index in chosen]
         weights, whole = _weights(points, value)
@@ -95,14 +95,14 @@ class ScaledRequests:
         return Prediction(requests=tuple(requests), optional=layout.optional)
 
     def holds_at(self, value: int) -> bool:
-        """Whether the requests at `value` are known: elsewhere resnet50 was 14 % off."""
+        """Returns whether the requests at `value` are known: elsewhere resnet50 was 14 % off."""
         samples = [layout.value for layout in self.layouts]
         if value < FIRST_ALIKE <= samples[0]:
             return False
         return not self.has_scratch_of_its_own or is_near(value, samples)
 
     def _nearest(self, value: int) -> list[int]:
-        """Indices of the samples that the polynomial goes through, around `value` if possible."""
+        """Returns indices of the samples for the polynomial, around `value` if possible."""
         values = [layout.value for layout in self.layouts]
         count = self.degree + 1
         begin = bisect_left(values, value) - count // 2
@@ -111,14 +111,14 @@ class ScaledRequests:
 
 
 def is_near(value: int, samples: Iterable[int]) -> bool:
-    """Whether what a sample shows of scratch holds at `value`."""
+    """Returns whether the scratch of a sample holds at `value`."""
     return any(abs(value - sample) * _NEAR <= value for sample in samples)
 
 
 def fit(samples: Sequence[Sample], degree: int = 1) -> ScaledRequests | Mismatch:
-    """Polynomials of `degree` through the samples; a Mismatch where their requests differ.
+    """Fits polynomials of `degree` through the samples; a Mismatch where their requests differ.
 
-    With more than `degree` + 1 samples, those nearest to a value decide there.
+    With more than `degree` + 1 samples, those nearest to a value are used there.
     """
     ordered = sorted(samples, key=lambda sample: sample.value)
     assert len(ordered) > degree, "a polynomial needs one sample more than its degree"
@@ -138,13 +138,13 @@ def fit(samples: Sequence[Sample], degree: int = 1) -> ScaledRequests | Mismatch
 
 
 class _Parts:
-    """A sample taken apart: lasting requests, by which runs are compared, and scratch."""
+    """Splits a sample into lasting requests, by which runs are compared, and scratch."""
 
     def __init__(self, sample: Sample) -> None:
         self.value = sample.value
         self.requests = sample.requests
         self.workspaces = sample.workspaces
-        self.scratch: dict[int, list[int]] = {}  # after so many lasting blocks: sizes
+        self.scratch: dict[int, list[int]] = {}  # number of lasting blocks before it: its sizes
         self.sizes: list[int] = []  # of lasting blocks
         self.place: dict[int, tuple[int, int]] = {}  # scratch block: its place in `scratch`
         self.lasting: list[tuple[str, int, int]] = []
@@ -168,7 +168,7 @@ class _Parts:
             self.lasting.append((request.kind.value, number, request.stream))
 
     def _settle_frees(self) -> None:
-        """Sorts frees that follow each other: their order moves nothing, and is that of a hash."""
+        """Sorts successive frees: their order is that of a hash, and changes no figure."""
         begin = 0
         for index, (kind, _, _) in enumerate([*self.lasting, ("", 0, 0)]):
             if kind != EventKind.FREE.value:
@@ -176,7 +176,7 @@ class _Parts:
                 begin = index + 1
 
     def compared(self, other: _Parts) -> Mismatch | None:
-        """Where the lasting requests of two samples differ."""
+        """Returns the first difference in the lasting requests of two samples, if there is one."""
         for one, two in zip(self.lasting, other.lasting, strict=False):
             if one != two:
                 return Mismatch(
@@ -190,12 +190,12 @@ class _Parts:
         return None
 
     def number(self, block: int) -> int:
-        """Which of the lasting blocks this is."""
+        """Returns the number of a lasting block, from 0 on."""
         return self._number[block]
 
 
 def _short_lived(requests: Sequence[Request]) -> set[int]:
-    """Blocks that are gone before anything but scratch is asked for."""
+    """Returns the blocks that are freed before any request except scratch."""
     scratch: set[int] = set()
     for _ in range(_NESTING):
         found: set[int] = set()
@@ -220,7 +220,7 @@ def _told(request: tuple[str, int, int]) -> str:
 
 
 def _ruled_scratch(parts: Sequence[_Parts], degree: int) -> set[int]:
-    """Places at which scratch grows as other memory does: by a fixed part and a growing one."""
+    """Returns the places at which scratch grows as other memory: a fixed and a growing part."""
     ruled = set()
     for place, sizes in parts[0].scratch.items():
         every = [part.scratch.get(place, []) for part in parts]
@@ -265,7 +265,7 @@ def _layout(index: int, parts: Sequence[_Parts], ruled: set[int]) -> _Layout:
 
 
 def _weights(points: Sequence[int], value: int) -> tuple[list[int], int]:
-    """Lagrange's weights at `value`, as whole numbers over a common denominator."""
+    """Returns Lagrange's weights at `value`, as whole numbers over a common denominator."""
     parts = [
         (
             prod(value - other for other in points if other != point),
@@ -278,8 +278,8 @@ def _weights(points: Sequence[int], value: int) -> tuple[list[int], int]:
 
 
 def _mixed(columns: Sequence[Sequence[int]], weights: Sequence[int], whole: int) -> list[int]:
-    """The weighted sums of each row, divided by `whole` and rounded up."""
-    if len(columns) == 2:  # twice as fast, and what every batch needs
+    """Returns the weighted sum of each row, divided by `whole` and rounded up."""
+    if len(columns) == 2:  # twice as fast, and used for every batch
         low, high = weights
         one, two = columns
         return [-(-(low * a + high * b) // whole) for a, b in zip(one, two, strict=True)]

@@ -1,9 +1,9 @@
-"""The largest batch that fits, by trying batches: few tries when the first guess is good.
+"""Searches the largest batch that fits by trying batches: few tries when the first guess is good.
 
 In: a function that tries one value, a batch or a sequence length. Out: Capacity. Convention: 0
 means that 1 does not fit. Memory is nearly affine in the batch, so the first tries extrapolate; the
 last ones gallop away from the guess and bisect. Reserved memory is not monotone in the batch: some
-values below the answer are tried too, because whoever is told N takes it that less fits as well.
+values below the answer are tried too, because users expect smaller batches to fit as well.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from enum import Enum
 from planner.memory.gallop import Gallop
 
 _MAX_EXTRAPOLATIONS = 8
-_CLOSE_ENOUGH = 64  # a guess within 1/64 of what fits is left to the climb
-# Beyond this nothing that trains is asked for; a model so small is bound by its data.
+_CLOSE_ENOUGH = 64  # a guess within 1/64 of a fitting value is left to the climb
+# No larger value is useful in training; so small a model is bound by its data.
 BOUND = 1 << 24
-_FIRST_FACTOR = 4  # second try, when one figure is all there is to extrapolate from
-_LARGEST_FACTOR = 64  # never extrapolate further than this from what was seen to fit
+_FIRST_FACTOR = 4  # second try, when only one figure is known to extrapolate from
+_LARGEST_FACTOR = 64  # never extrapolate further than this from a value that fitted
 
 
 def _nothing_below(_: int) -> tuple[int, ...]:
@@ -31,7 +31,7 @@ def _two_below(value: int) -> tuple[int, ...]:
 
 
 class Verdict(str, Enum):
-    """What a try of one batch showed."""
+    """The result of trying one batch."""
 
     FITS = "fits"
     OUT_OF_MEMORY = "oom"
@@ -40,7 +40,7 @@ class Verdict(str, Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """One try. `total_bytes` is the memory it took, where it fits."""
+    """One try. `total_bytes` is the memory that it took, where it fits."""
 
     value: int
     verdict: Verdict
@@ -58,13 +58,13 @@ class Capacity:
 
     @property
     def error(self) -> Probe | None:
-        """The try next above the answer, when it failed for another reason than memory."""
+        """Returns the try of answer + 1, where it failed for another reason than memory."""
         above = [p for p in self.probes if p.value == self.largest + 1]
         return above[0] if above and above[0].verdict is Verdict.ERROR else None
 
 
 class _Search:
-    """The tries of one search; `gallop` looks for the value with them."""
+    """Makes and keeps the tries of one search; `gallop` searches the value with them."""
 
     def __init__(
         self, try_value: Callable[[int], Probe], bound: int, known: Iterable[Probe]
@@ -85,21 +85,21 @@ class _Search:
         return probe.verdict is Verdict.FITS
 
     def failed_otherwise(self, value: int) -> bool:
-        """Whether that try has failed for another reason than memory."""
+        """Returns whether the try of `value` failed for another reason than memory."""
         return any(p.value == value and p.verdict is Verdict.ERROR for p in self.probes)
 
     @property
     def fitting(self) -> int:
-        """The largest value that fits so far, 0 where none does."""
+        """Returns the largest value that fits so far, 0 where none does."""
         return max((p.value for p in self.probes if p.verdict is Verdict.FITS), default=0)
 
     @property
     def fitting_tries(self) -> int:
-        """How many tries fitted."""
+        """Counts the tries that fitted."""
         return sum(p.verdict is Verdict.FITS for p in self.probes)
 
     def extrapolated(self, limit_bytes: int) -> int:
-        """The value at which a line through the two largest fitting tries meets the limit."""
+        """Extrapolates the two largest fitting tries, by a line, to the value at the limit."""
         known = sorted(
             {(p.value, p.total_bytes) for p in self.probes if p.verdict is Verdict.FITS}
         )[-2:]
@@ -121,10 +121,10 @@ def largest_fitting(
     start: int = 1,
     bound: int = BOUND,
 ) -> Capacity:
-    """The largest batch from 1 to `bound` that fits, with its upper neighbour tried and failing.
+    """Returns the largest batch up to `bound` that fits, with its upper neighbour failing.
 
-    `known` are tries already made; `limit_bytes` is what `total_bytes` may reach, used for
-    guessing alone: only `try_value` decides.
+    `known` are tries already made; `limit_bytes` is the limit of `total_bytes`, used only to
+    guess: `try_value` decides.
     """
     search = _Search(try_value, bound, known)
     return _settled(search, _approach(search, start, limit_bytes), _two_below)
@@ -138,9 +138,9 @@ def confirmed(
     bound: int = BOUND,
     below: Callable[[int], Iterable[int]] = _nothing_below,
 ) -> Capacity:
-    """The largest batch, where `answer` is what another way has found: two tries if it is right.
+    """Returns the largest batch, where `answer` comes from elsewhere: two tries if it is right.
 
-    From a wrong answer the search goes on up or down, by steps that double. `below(value)` are
+    From a wrong answer the search goes up or down, in steps that double. `below(value)` are
     smaller values that must fit as well.
     """
     search = _Search(try_value, bound, known)
@@ -151,10 +151,10 @@ def confirmed(
 
 
 def _settled(search: _Search, low: int, below: Callable[[int], Iterable[int]]) -> Capacity:
-    """From a fitting batch (0: none fits) to one whose next fails, and those below fit."""
+    """Goes from a fitting batch (0: none) to one whose next fails and whose `below` fit."""
     gallop = search.gallop
     answer = gallop.climbed(low) if low else 0
-    # Not of 1: it makes other requests than 2 and may take more.
+    # Without 1: it makes other requests than 2 and may take more.
     while pits := [value for value in below(answer) if value > 1 and not _passes(search, value)]:
         low = gallop.descended(min(pits), 1)
         low = low if low > 1 else _least(search)
@@ -166,19 +166,19 @@ def _settled(search: _Search, low: int, below: Callable[[int], Iterable[int]]) -
 
 
 def _least(search: _Search) -> int:
-    """1, or 2 where batch norm refuses a batch of 1; 0 where that does not fit."""
+    """Returns 1, or 2 where batch norm refuses a batch of 1; 0 where that does not fit."""
     if search.fits(1):
         return 1
     return 2 if search.failed_otherwise(1) and search.fits(2) else 0
 
 
 def _passes(search: _Search, value: int) -> bool:
-    """Batch norm refuses a batch of 1, which says nothing of memory."""
+    """Returns whether a value fits or fails for another reason, as batch norm refuses batch 1."""
     return search.fits(value) or search.failed_otherwise(value)
 
 
 def _approach(search: _Search, start: int, limit_bytes: int) -> int:
-    """A fitting batch near the limit; 0 when batch 1 does not fit."""
+    """Returns a fitting batch near the limit; 0 where not even the smallest batch fits."""
     batch = max(1, min(start, search.bound))
     while not search.fits(batch):
         if batch == 1:

@@ -1,1 +1,1 @@
-"""How long a step takes, and what it waits for: the GPU, the CPU, memory on both sides."""
+"""Predicts the time of a step, and its bottleneck: the GPU, the CPU, memory on both sides."""

@@ -1,4 +1,4 @@
-"""What a step waits for: the share of each part, the one that holds it up, and the next in line.
+"""Finds the bottleneck of a step: the share of each part, the longest one, and the next one.
 
 In: seconds of the card, of launching, of the input. Out: Bottleneck. Convention: seconds of one
 optimizer step; parts that overlap each have their share of it, so shares may add up to more than 1.
@@ -15,7 +15,7 @@ from planner.wire.trace import Phase
 
 
 class Bound(str, Enum):
-    """What may hold a training job up."""
+    """The possible limits of a training job."""
 
     DATA = "data preparation"
     """Workers, storage, handing batches over."""
@@ -36,9 +36,9 @@ class Bound(str, Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepParts:
-    """Seconds of one optimizer step, and its input, each of `micro_batches` alike.
+    """Seconds of one optimizer step, and the input of one of its `micro_batches`.
 
-    `launch_s` is what the CPU takes to ask for all kernels. `phases_s` are of the card, `uncovered`
+    `launch_s` is the CPU's time to launch all kernels. `phases_s` are of the card, `uncovered` are
     operators without a rule.
     """
 
@@ -53,31 +53,31 @@ class StepParts:
 
     @property
     def gpu_s(self) -> float:
-        """Seconds that the card is busy."""
+        """Returns the seconds that the card is busy."""
         return self.compute_s + self.bandwidth_s + self.fixed_s
 
     @property
     def card_s(self) -> float:
-        """Seconds until the card has done what the CPU asks of it."""
+        """Returns the seconds until the card has run all kernels that the CPU launches."""
         return max(self.gpu_s, self.launch_s)
 
     @property
     def loader_s(self) -> float:
-        """Seconds that the loader takes for the batches of the step."""
+        """Returns the seconds that the loader takes for the batches of the step."""
         return 0.0 if self.input is None else self.micro_batches * self.input.loader_s
 
     @property
     def copy_s(self) -> float:
-        """Seconds that the batches take over PCIe."""
+        """Returns the seconds that the batches take over PCIe."""
         return 0.0 if self.input is None else self.micro_batches * (self.input.copy_s or 0.0)
 
     @property
     def step_s(self) -> float:
-        """Seconds of the step, with what overlaps hidden."""
+        """Returns the seconds of the step, without parts hidden by longer ones."""
         return self.step_of(self.card_s)
 
     def step_of(self, card_s: float) -> float:
-        """Seconds of the step if the card took `card_s`."""
+        """Returns the seconds of the step if the card took `card_s`."""
         if self.input is None:
             return card_s
         return self.micro_batches * step_with_input(card_s / self.micro_batches, self.input)
@@ -85,28 +85,28 @@ class StepParts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bottleneck:
-    """What a step waits for, and what comes next."""
+    """The bound of a step, and the next one."""
 
     bound: Bound
-    """What holds the step up."""
+    """The longest part of the step, or the memory that is too small."""
     shares: tuple[tuple[Bound, float], ...]
     """Share of the step of each part, the largest first; parts that overlap add up to more than
     1."""
     runner_up: Bound | None
-    """What holds it up once the bound is faster; where the job does not fit, what would hold it
-    up elsewhere. None: nothing else."""
+    """The next bound once this one is faster; where the job does not fit, the bound if it did fit.
+    None: there is no other."""
     takes_over_factor: float | None
     """How much faster the bound must get for `runner_up` to take over; None: the job does not
     fit, or there is no other."""
 
     @property
     def share(self) -> float | None:
-        """The bound's own part of the step; None of a bound that is no matter of time."""
+        """Returns the bound's share of the step; None for HOST_RAM and VRAM, which take no time."""
         return dict(self.shares).get(self.bound)
 
 
 def bottleneck(parts: StepParts) -> Bottleneck:
-    """The longest part of the step, and what comes after it."""
+    """Returns the longest part of the step, and the part that comes after it."""
     roofs = _roofs(parts)
     card = max(roofs, key=lambda one: roofs[one])
     lanes = {
@@ -123,7 +123,7 @@ def bottleneck(parts: StepParts) -> Bottleneck:
     }
     if bound is card and parts.gpu_s >= parts.launch_s:
         factors = _factors_of_a_roof(card, roofs, parts)
-    elif bound is card:  # launches, on the CPU as on the card: what kernels work comes after them
+    elif bound is card:  # launches, on CPU and card: the work of the kernels comes after them
         factors |= {
             other: lanes[bound] / seconds
             for other, seconds in roofs.items()
@@ -149,14 +149,14 @@ def bottleneck(parts: StepParts) -> Bottleneck:
 
 
 def without_room(found: Bottleneck, bound: Bound) -> Bottleneck:
-    """The same step of a job that does not run: memory that is too small comes before any time."""
+    """Returns the bottleneck of a job that does not fit: the memory of `bound` is too small."""
     return Bottleneck(
         bound=bound, shares=found.shares, runner_up=found.bound, takes_over_factor=None
     )
 
 
 def _roofs(parts: StepParts) -> dict[Bound, float]:
-    """Seconds of the card by what holds its kernels up; they add up to `gpu_s`."""
+    """Returns the seconds of the card by the bound of its kernels; they add up to `gpu_s`."""
     return {
         Bound.COMPUTE: parts.compute_s,
         Bound.BANDWIDTH: parts.bandwidth_s,
@@ -167,9 +167,9 @@ def _roofs(parts: StepParts) -> dict[Bound, float]:
 def _factors_of_a_roof(
     card: Bound, roofs: dict[Bound, float], parts: StepParts
 ) -> dict[Bound, float]:
-    """How much faster the kernels under one roof must get for something else to be the longest.
+    """Returns how much faster the kernels under one roof must get until another part is longest.
 
-    The others on the card run one after another with them: they stay, whatever the factor.
+    The card's other kernels run one after another with them: their time stays, whatever the factor.
     """
     mine_s = roofs[card]
     others_s = parts.gpu_s - mine_s
@@ -196,7 +196,7 @@ def step_parts(
     launch_s: tuple[float, float],
     input: InputTimes | None = None,
 ) -> StepParts:
-    """A step of `micro_batches` and one optimizer step; `launch_s` is of one of each."""
+    """Adds up `micro_batches` and one optimizer step; `launch_s` is of one of each."""
     phases = {phase: micro_batches * seconds for phase, seconds in micro_batch.phases_s}
     for phase, seconds in optimizer_step.phases_s:
         phases[phase] = phases.get(phase, 0.0) + seconds

@@ -1,4 +1,4 @@
-"""Which share of a card's rates kernels of each kind reach: found by fits to published step times.
+"""Holds the share of a card's rates that each kind of kernel reaches, fitted to published times.
 
 In: efficiency.json, which `python -m benchmarks.throughput --fit` writes. Out: Efficiencies.
 Convention: shares of the rates of rates.py; seconds.
@@ -18,7 +18,7 @@ FILE = Path(__file__).with_name("efficiency.json")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimeSpread:
-    """Measured over predicted step time lies from `low` to `high` in a share `coverage` of cases.
+    """Measured over predicted step time is from `low` to `high` in a share `coverage` of cases.
 
     `basis` says which cases.
     """
@@ -31,11 +31,11 @@ class TimeSpread:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Efficiencies:
-    """`compute` and `bandwidth` hold shares by the key of a kernel.
+    """The fitted figures. `compute` and `bandwidth` hold shares by the key of a kernel.
 
-    `kernel_s` is what begin and end of a kernel cost the card, `launch_s` what one operator costs
-    the CPU of the measurements. Of what fits into the L2 cache `cache_reach` times, reads and
-    writes go up to 1 + `cache_gain` times as fast.
+    `kernel_s` is the card's time for begin and end of a kernel, `launch_s` the time of one operator
+    on the CPU of the measurements. Bytes that the L2 cache may still hold move up to 1 +
+    `cache_gain` times as fast; `cache_reach` times its size is where half of that gain is left.
     """
 
     compute: Mapping[str, float]
@@ -50,18 +50,18 @@ class Efficiencies:
     inference: TimeSpread | None = None
 
     def spread(self, *, is_training: bool) -> TimeSpread | None:
-        """How far measured times were from predicted ones; None before anything was judged."""
+        """Returns the spread of measured over predicted times; None: nothing was measured yet."""
         return self.training if is_training else self.inference
 
     def roofs_s(self, key: str, compute_s: float, memory_s: float) -> tuple[float, float]:
-        """Seconds under each of the two roofs."""
+        """Returns the seconds under each of the two roofs."""
         return (
             compute_s / self.compute.get(key, self.default_compute),
             memory_s / self.bandwidth.get(key, self.default_bandwidth),
         )
 
     def cached_s(self, moved_bytes: int, *, bandwidth_bytes_per_s: float, l2_bytes: int) -> float:
-        """Seconds to move bytes that the kernels before may have left in the L2 cache."""
+        """Returns the seconds to move bytes that earlier kernels may have left in the L2 cache."""
         beyond = moved_bytes / (self.cache_reach * l2_bytes)
         gain = 1 + self.cache_gain / (1 + beyond * beyond)
         return moved_bytes / (bandwidth_bytes_per_s * gain)
@@ -69,7 +69,7 @@ class Efficiencies:
 
 @cache
 def efficiencies() -> Efficiencies:
-    """Those that come with planner."""
+    """Reads the figures that come with planner."""
     found = json.loads(FILE.read_text(encoding="utf-8"))
     return Efficiencies(
         compute=found["compute"],

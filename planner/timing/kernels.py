@@ -1,7 +1,7 @@
-"""What kernels an operator launches, as far as their time depends on it.
+"""Lists the kernels that an operator launches, with the figures that decide their time.
 
 In: an OperatorRecord. Out: Kernels, of one call. Convention: a matrix product is (batch, m, n, k);
-a convolution is the product that it amounts to: rows are output positions, columns are filters.
+a convolution is the equivalent product: rows are output positions, columns are filters.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from planner.wire.trace import FlopSource, OperatorRecord, TensorShape
 
 
 class KernelKind(str, Enum):
-    """Families of kernels that reach like fractions of a card's rates."""
+    """Families of kernels that reach similar fractions of a card's rates."""
 
     MATMUL = "matrix product"
     CONVOLUTION = "convolution"
@@ -33,7 +33,7 @@ class KernelKind(str, Enum):
     OPTIMIZER = "optimizer"  # of many tensors in one kernel
     ELEMENTWISE = "elementwise"
     BROADCAST = "elementwise with broadcasting"  # tensors of several shapes
-    UNKNOWN = "unknown"  # no rule covers it: its bytes alone are counted
+    UNKNOWN = "unknown"  # no rule covers it: only its bytes are counted
 
 
 # Kinds whose tensors are images, so that their layout matters.
@@ -44,13 +44,13 @@ HALF = ("float16", "bfloat16")  # as in Kernel.dtype
 
 
 class Pass(str, Enum):
-    """Which result a kernel computes."""
+    """The result that a kernel computes."""
 
     FORWARD = "forward"
     INPUT_GRADIENT = "input gradient"
     WEIGHT_GRADIENT = "weight gradient"
     BACKWARD = "backward"  # both in one
-    EVALUATION = "evaluation"  # of batch norm: scale and shift alone
+    EVALUATION = "evaluation"  # of batch norm: only scale and shift
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,7 @@ class Product:
 class Kernel:
     """One kernel of one call. `dtype` is that of its operands, as in TensorShape.
 
-    `product` is there for matrix products and for convolutions. `moved_elements` are read or
+    `product` is given for matrix products and for convolutions. `moved_elements` are read or
     written, one by one. `saves_products`: a convolution that Winograd's algorithm can compute,
     in contiguous layout.
     """
@@ -114,14 +114,14 @@ _COPIES = frozenset(
 )  # fmt: skip
 
 
-_TORCH = ("aten", "prims")  # as in aten::mm: what torch itself has
+_TORCH = ("aten", "prims")  # torch's own libraries, as in aten::mm
 
 
 def kernels_of(record: OperatorRecord) -> tuple[Kernel, ...]:
-    """The kernels of one call, without those of a few bytes that accompany them."""
+    """Returns the kernels of one call, without small ones of a few bytes."""
     library, _, name = record.name.rpartition("::")
     if library not in _TORCH:
-        # Of another library a name says nothing: its "linear" need not be a product of two.
+        # Names of another library have no fixed meaning: its "linear" need not be a product of two.
         is_unknown = record.flop_source is FlopSource.UNKNOWN
         kind = KernelKind.UNKNOWN if is_unknown else _kind(record, name)
         return (_plain(record, kind),)
@@ -172,7 +172,7 @@ def _plain(record: OperatorRecord, kind: KernelKind) -> Kernel:
 
 
 def _pass(record: OperatorRecord, kind: KernelKind) -> Pass:
-    """In evaluation batch norm gives no statistics out: what it saves for backward is empty."""
+    """Returns the pass; batch norm is in evaluation where its outputs for backward are empty."""
     if "backward" in record.name:
         return Pass.BACKWARD
     if kind is KernelKind.BATCH_NORM and not any(prod(one.shape) for one in record.outputs[1:]):
@@ -181,7 +181,7 @@ def _pass(record: OperatorRecord, kind: KernelKind) -> Pass:
 
 
 def _elements(record: OperatorRecord) -> int:
-    """Of all tensors together, as if each element had the mean size of theirs."""
+    """Counts the elements moved: bytes moved over the mean bytes of an element of all tensors."""
     tensors = (*record.inputs, *record.outputs)
     elements = sum(prod(item.shape) * item.number for item in tensors)
     whole = sum(map(tensor_bytes, tensors))
@@ -227,9 +227,9 @@ def _convolution(record: OperatorRecord) -> Kernel:
 def _saves_products(
     given: TensorShape, weight: TensorShape, output: TensorShape, groups: int
 ) -> bool:
-    """Windows of 3 x 3 that move by 1: what cuDNN has Winograd kernels for, in contiguous layout.
+    """Returns whether windows are 3 x 3 and move by 1: for these cuDNN has Winograd kernels.
 
-    The stride is not in the record; with 1, at most the edge of the window is lost.
+    The stride is not in the record; with a stride of 1 the output loses at most the window's edge.
     """
     if groups > 1 or weight.shape[2:] != (3, 3):
         return False
@@ -238,15 +238,16 @@ def _saves_products(
 
 
 def _groups(given: TensorShape, weight: TensorShape, output: TensorShape) -> int:
-    """Of a weight (out, in / groups, ...); of a transposed convolution (in, out / groups, ...)."""
+    """Returns the groups; weights: (out, in / groups, ...), transposed (in, out / groups, ...)."""
     whole = given if weight.shape[0] == _channels(output) else output
     return max(1, _channels(whole) // max(1, weight.shape[1]))
 
 
 def _convolution_backward(record: OperatorRecord) -> Iterator[Kernel]:
-    """Inputs are the gradient of the output, the input and the weight; what is asked for is given.
+    """Yields a kernel for each requested gradient: of the input, of the weight.
 
-    A small gradient of a bias comes out too; it is no kernel to count.
+    The record's inputs are the output's gradient, the input and the weight. The small gradient of
+    a bias is not counted.
     """
     gradient, given, weight = record.inputs[:3]
     results = {item.shape for item in record.outputs}
@@ -304,5 +305,5 @@ _ITEM_BYTES = {
 
 
 def tensor_bytes(tensor: TensorShape) -> int:
-    """Bytes of all elements."""
+    """Returns the bytes of all elements."""
     return prod(tensor.shape) * tensor.number * _ITEM_BYTES.get(tensor.dtype, 1)

@@ -1,7 +1,7 @@
-"""What a card's arithmetic units and memory reach: the two roofs.
+"""Gives the rates that a card's arithmetic units and memory reach: the two roofs.
 
 In: GpuSpec, a dtype, whether TF32 is allowed. Out: Rate; bytes per second. Convention: FLOP/s and
-bytes/s of large, well-shaped kernels; what shapes and kinds of kernels take off is not in them.
+bytes/s of large, well-shaped kernels, before the losses by shape and kind of kernel.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from planner.hardware.specs import ArithmeticRates, GpuSpec, InlineEcc, Vendor
 
 
 class Path(str, Enum):
-    """Which units compute."""
+    """The units that compute."""
 
     TENSOR_CORES = "tensor cores"
     TF32 = "tensor cores in TF32"
@@ -43,9 +43,9 @@ MEASURED_FRACTION = {"fp64": 0.85, "tf32": 0.90, "fp16": 0.80, "bf16": 0.80, "fp
 # over large shapes V100-PCIE 0.97, A100 80GB PCIe 0.92 to 0.94 (https://github.com/sitar-lab/NeuSight).
 SEPARATE_PIPE_FRACTION = 0.96
 # With 128 lanes every slot is needed for multiply-adds, and on GeForce Ampere, Ada and Blackwell
-# half of the lanes, or all, compute integers too: 0.60 to 0.71 where power does not hold it up.
+# half of the lanes, or all, compute integers too: 0.60 to 0.71 where power is not the limit.
 SHARED_PIPE_FRACTION = 0.65
-# Hopper's 128 lanes of float32 have integers beside them, but the same slots: 0.73 to 0.78.
+# Hopper has integer lanes next to its 128 lanes of float32, but the same slots: 0.73 to 0.78.
 HOPPER_FRACTION = 0.75
 DATACENTER_BLACKWELL_FRACTION = 0.88  # B200, 66.2 of 75 TFLOP/s
 _OTHER_FRACTION = 0.70  # the median over all of them, for cards of other makers
@@ -56,32 +56,32 @@ _FLOAT32_FRACTIONS = {
     (9, 0): HOPPER_FRACTION,
     (10, 0): DATACENTER_BLACKWELL_FRACTION, (10, 3): DATACENTER_BLACKWELL_FRACTION,
 }  # fmt: skip
-# What one float32 operation of a large product draws, where the power of the board holds it up:
+# Energy of one float32 operation of a large product, where the power of the board is the limit:
 # RTX A2000 5.5 TFLOP/s at 70 W, A4000 11.9 at 140, A6000 23.9 and A40 23.7 at 300; L40S 46.9 at
 # 350 (all torch-performance-test-data), L4 8.8 at 72 (NeuSight, in the median).
 FLOAT32_JOULES = {(8, 6): 12.5e-12, (8, 9): 8.0e-12}
-# torch asks cuBLAS for float32 accumulation of half-precision products (CUDA_R_32F,
+# torch makes cuBLAS accumulate half-precision products in float32 (CUDA_R_32F,
 # aten/src/ATen/cuda/CUDABlas.cpp). Without tensor cores they are computed in float32: P100 8.4 of
 # 8.6 TFLOP/s, P40 10.0 of 10.1, P4 4.8 of 5.0, GTX 1080 Ti 9.6 of 10.1, GTX 1070 Ti 7.6 of 7.6.
 WIDENED_FP16_FRACTION = 0.97
 # Turing without tensor cores (GTX 16xx) runs kernels made for them by other units: GTX 1660 Ti 0.61
 # of 5.24, GTX 1650 Ti 0.39 of 2.52 (https://github.com/pytorch/pytorch/issues/121957 and 195716).
 TENSORLESS_FP16_FRACTION = 0.13
-# bfloat16 without hardware, against float32 as measured: T4, T10, RTX 2080, RTX 2080 Ti, P4, P40,
-# GTX 1070 Ti, 1080 Ti, 1660 Ti 0.52 to 0.57; P100, V100, V100S 0.71 to 0.73. Products alone: cuDNN
-# has no such convolutions before 8.0, and what torch takes in their place is not known.
+# bfloat16 without hardware, over measured float32: T4, T10, RTX 2080, RTX 2080 Ti, P4, P40,
+# GTX 1070 Ti, 1080 Ti, 1660 Ti 0.52 to 0.57; P100, V100, V100S 0.71 to 0.73. Only products: cuDNN
+# has no such convolutions before 8.0, and torch's way around that is not known.
 EMULATED_BF16_FRACTION = 0.54
 EMULATED_BF16_FRACTIONS = {(6, 0): 0.72, (7, 0): 0.72}
 # (all three: https://github.com/zzc0721/torch-performance-test-data, torch.matmul)
 # Tensor cores of GA100 and GH100 compute float64 at twice the rate of CUDA cores, in products
 # (A100 datasheet: 9.7 and 19.5 TFLOP/s; H100: 34 and 67). Not on the H20, whose float64 is cut.
 _FP64_TENSOR_CORES, _FP64_TENSOR_GAIN = ((8, 0), (9, 0)), 2
-_CUT_FP64 = 1 / 4  # of float32: less is no full float64
+_CUT_FP64 = 1 / 4  # of float32: a lower rate is a reduced float64
 _FIRST_WITH_TENSOR_CORES = (7, 0)
 _UNITS = {
     "float16": "fp16", "bfloat16": "bf16", "float8_e4m3fn": "fp8", "float8_e5m2": "fp8",
 }  # fmt: skip
-# Of the memory bandwidth, what large copies on the card reach, by type of memory. p2pBandwidth-
+# Share of the memory bandwidth that large copies on the card reach, by memory type. p2pBandwidth-
 # LatencyTest of NVIDIA's samples, within one card: RTX 3090 838 of 936 GB/s
 # (https://github.com/NVIDIA/nccl/issues/1127), RTX 4090 918 to 927 of 1008 and RTX 5090 1520 to
 # 1553 of 1792 (https://github.com/tinygrad/open-gpu-kernel-modules/issues/6 and
@@ -94,11 +94,11 @@ _BANDWIDTH_FRACTIONS = {
     "GDDR6": 0.85,
 }  # fmt: skip
 _BANDWIDTH_FRACTION_ECC = 0.73  # with error correction in the card's own memory, as on the T4
-_BANDWIDTH_FRACTION = 0.8  # of a type that nobody measured
+_BANDWIDTH_FRACTION = 0.8  # of a type without measurements
 
 
 def arithmetic_rate(card: GpuSpec, dtype: str, *, tf32: bool, is_product: bool = False) -> Rate:
-    """What a large matrix product of `dtype` (as in torch.float16) reaches on the card.
+    """Returns the rate of a large matrix product of `dtype` (as in torch.float16) on the card.
 
     `tf32` is whether float32 operands may be rounded to TF32; `is_product`, whether it is a matrix
     product, which tensor cores may compute in float64. Integers go as float32 does.
@@ -114,7 +114,7 @@ def arithmetic_rate(card: GpuSpec, dtype: str, *, tf32: bool, is_product: bool =
 
 
 def issue_rate(card: GpuSpec) -> float:
-    """Instructions of single threads per second: four schedulers of 32 threads on each SM.
+    """Returns instructions of single threads per second: four schedulers of 32 threads on an SM.
 
     From Volta on (https://docs.nvidia.com/cuda/cuda-c-programming-guide, Compute Capabilities).
     """
@@ -122,7 +122,7 @@ def issue_rate(card: GpuSpec) -> float:
 
 
 def memory_rate(card: GpuSpec) -> float:
-    """Bytes per second that a large copy reaches."""
+    """Returns the bytes per second that a large copy reaches."""
     fraction = _BANDWIDTH_FRACTIONS.get(card.memory_type, _BANDWIDTH_FRACTION)
     if card.inline_ecc is InlineEcc.ENABLED:
         fraction = _BANDWIDTH_FRACTION_ECC
@@ -130,7 +130,7 @@ def memory_rate(card: GpuSpec) -> float:
 
 
 def _narrow_rate(card: GpuSpec, unit: str) -> Rate:
-    """Of half precision and less: on tensor cores where the card has them for it."""
+    """Returns the rate of half precision and less: of tensor cores where the card has them."""
     capability = card.compute_capability or (0, 0)
     is_before = card.vendor is Vendor.NVIDIA and capability < _FIRST_WITH_TENSOR_CORES
     peak = _of(card.peak_flops_per_s, unit)
@@ -148,7 +148,7 @@ def _narrow_rate(card: GpuSpec, unit: str) -> Rate:
 
 
 def _float64_rate(card: GpuSpec, *, is_product: bool) -> Rate:
-    """Cards that publish no such peak do it in software, an eighth of float32's."""
+    """Returns the rate of float64; without a published peak an eighth of float32's, in software."""
     found = _reached(card, "fp64")
     if found is None:
         return Rate(flops_per_s=_float32(card) / 8, path=Path.CUDA_CORES)
@@ -161,7 +161,7 @@ def _float64_rate(card: GpuSpec, *, is_product: bool) -> Rate:
 
 
 def _float32(card: GpuSpec) -> float:
-    """Measured on this card, else a share of its peak, or what the power of its board allows."""
+    """Returns the measured rate; else a share of the peak, limited by the power of the board."""
     measured = _measured(card, "fp32")
     if measured is not None:
         return measured
@@ -174,7 +174,7 @@ def _float32(card: GpuSpec) -> float:
 
 
 def _reached(card: GpuSpec, unit: str) -> float | None:
-    """Measured on this card, else a share of its peak; None where it has no such units."""
+    """Returns the measured rate, else a share of the peak; None: the card has no such units."""
     peak = _of(card.peak_flops_per_s, unit)
     return None if peak is None else _measured(card, unit) or MEASURED_FRACTION[unit] * peak
 

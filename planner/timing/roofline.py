@@ -1,9 +1,10 @@
-"""How long the kernels of a step take on a card, and which of the two roofs holds each.
+"""Times the kernels of a step on a card, and finds which of the two roofs bounds each.
 
-In: OperatorRecords of one micro-batch, GpuSpec. Out: GpuTime. Of a product, the larger of its FLOPs
-over the rate that its kind and shape reach and its bytes over the bandwidth that its kind reaches
-(Williams, Waterman and Patterson 2009, https://doi.org/10.1145/1498765.1498785); elsewhere the root
-of the squares of that and of the time to issue instructions. A fixed time to begin and end.
+In: OperatorRecords of one micro-batch, GpuSpec. Out: GpuTime. Convention: a product takes the
+larger of its FLOPs over the rate of its kind and shape and its bytes over the bandwidth of its kind
+(Williams, Waterman and Patterson 2009, https://doi.org/10.1145/1498765.1498785). Other kernels take
+the root of the sum of the squares of both, where issuing instructions may take longer than the
+FLOPs and then counts for them. Each kernel has a fixed time to begin and end.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from planner.timing.rates import Path, arithmetic_rate, issue_rate, memory_rate
 from planner.timing.tiling import product_s
 from planner.wire.trace import OperatorRecord, Phase
 
-_ALIGNMENT = 8  # elements: 16 bytes of half precision, what tensor cores want rows to begin at
+_ALIGNMENT = 8  # elements: 16 bytes of half precision, the alignment of rows for tensor cores
 _UNALIGNED_FRACTION = 0.5
 # Multiplications of a 3 x 3 window over those of Winograd's F(2 x 2, 3 x 3): 36 / 16 (Lavin and
 # Gray 2015, https://arxiv.org/abs/1509.09308). cuDNN has such kernels for float32.
@@ -31,7 +32,7 @@ _RESNEXT_GROUPS = 32
 _MANY_GROUPS = 256
 _HALF_WIDTH = "half"
 _GROUP_WIDTHS = (16, 32)  # channels in a group, at most
-# What addressing, converting and computing one element takes, beside the bytes that it moves.
+# Instructions to address, convert and compute one element, in addition to the bytes that it moves.
 _INSTRUCTIONS_PER_ELEMENT = 30
 # Tensor cores that four warps feed together (wgmma, tcgen05); GeForce has none of these.
 _WARP_GROUPS = ((9, 0), (10, 0), (10, 3))
@@ -42,7 +43,7 @@ _TF32_BY_DEFAULT = (KernelKind.CONVOLUTION, KernelKind.GROUPED_CONVOLUTION, Kern
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BareTime:
-    """What a kernel would take at the full rates of the card, in seconds."""
+    """The seconds of a kernel at the full rates of the card."""
 
     key: str  # in Efficiencies
     compute_s: float
@@ -53,9 +54,9 @@ class BareTime:
 class GpuTime:
     """Seconds of the card for one micro-batch, all calls together.
 
-    `compute_s` and `bandwidth_s` are of kernels that arithmetic and memory bandwidth hold up;
-    `fixed_s` is what begin and end of kernels cost. `uncovered` are operators without a rule: their
-    bytes alone are counted. `kernels` is how many are launched.
+    `compute_s` and `bandwidth_s` are of kernels bound by arithmetic and by memory bandwidth;
+    `fixed_s` is the time of begin and end of kernels. `uncovered` are operators without a rule:
+    only their bytes are counted. `kernels` is the number of launched kernels.
     """
 
     phases_s: tuple[tuple[Phase, float], ...]
@@ -67,11 +68,11 @@ class GpuTime:
 
     @property
     def total_s(self) -> float:
-        """Seconds that the card is busy."""
+        """Returns the seconds that the card is busy."""
         return self.compute_s + self.bandwidth_s + self.fixed_s
 
     def phase_s(self, phase: Phase) -> float:
-        """Seconds of one phase."""
+        """Returns the seconds of one phase."""
         return dict(self.phases_s).get(phase, 0.0)
 
 
@@ -79,9 +80,9 @@ Change = Callable[[Kernel, Phase], Kernel]
 
 
 class _Same:
-    """Stands for one record and no other: a hash of all its shapes takes longer than its kernels.
+    """A key for one record by identity: a hash of its shapes takes longer than to list its kernels.
 
-    It holds the record, so that no other gets its identity as long as this one is remembered.
+    It holds the record, so that no other record can get the same id as long as the key is cached.
     """
 
     __slots__ = ("record",)
@@ -98,7 +99,7 @@ class _Same:
 
 @lru_cache(maxsize=16384)
 def _launched(same: _Same) -> tuple[Kernel, ...]:
-    """The kernels of a record: every card asks for the same."""
+    """Returns the kernels of a record; keeps them, because every card needs the same."""
     return kernels_of(same.record)
 
 
@@ -109,7 +110,7 @@ def gpu_time(
     tf32_matmul: bool = False,
     change: Change | None = None,
 ) -> GpuTime:
-    """The time of all operators on the card, one after another.
+    """Times all operators on the card, one after another.
 
     `tf32_matmul` is torch.backends.cuda.matmul.allow_tf32; `change` is made to each kernel first.
     """
@@ -145,10 +146,10 @@ def gpu_time(
 
 
 def busy_s(kernel: Kernel, compute_s: float, memory_s: float) -> float:
-    """Seconds of a kernel under its two roofs.
+    """Returns the seconds of a kernel under its two roofs.
 
-    Products load the next tile while they multiply: the higher roof alone counts. Where elements
-    are loaded, computed and stored one after the other both do, as the root of their squares.
+    Products load the next tile while they multiply: only the longer time counts. Other kernels
+    load, compute and store elements one after another: both count, as the root of their squares.
     """
     if has_tiles(kernel):
         return max(compute_s, memory_s)
@@ -156,15 +157,15 @@ def busy_s(kernel: Kernel, compute_s: float, memory_s: float) -> float:
 
 
 def has_tiles(kernel: Kernel) -> bool:
-    """Whether a kernel multiplies tiles of matrices."""
+    """Returns whether a kernel multiplies tiles of matrices."""
     return kernel.product is not None and not is_depthwise(kernel)
 
 
 def bare_time(kernel: Kernel, card: GpuSpec, *, tf32_matmul: bool = False) -> BareTime:
-    """The two roofs over one kernel, before what its kind takes off."""
+    """Returns the times of one kernel under its two roofs, before the losses of its kind."""
     tf32 = tf32_matmul or kernel.kind in _TF32_BY_DEFAULT
-    # One filter for each channel leaves tensor cores nothing to multiply: CUDA cores do it, and
-    # whatever goes element by element.
+    # With one filter for each channel, tensor cores have nothing to multiply: CUDA cores compute
+    # these, and all kernels that work element by element.
     tiles = has_tiles(kernel)
     dtype = "float32" if is_depthwise(kernel) or not kernel.flops else kernel.dtype
     is_product = kernel.kind is KernelKind.MATMUL
@@ -191,16 +192,16 @@ def bare_time(kernel: Kernel, card: GpuSpec, *, tf32_matmul: bool = False) -> Ba
 
 
 def _is_winograd(kernel: Kernel, path: Path) -> bool:
-    """Whether cuDNN takes Winograd's algorithm: in float32 on CUDA cores, in contiguous layout.
+    """Returns whether cuDNN uses Winograd: in float32 on CUDA cores, in contiguous layout.
 
-    float16 that is computed in float32 goes as float32 does.
+    float16 that is computed in float32 counts as float32.
     """
     in_float32 = kernel.dtype in ("float32", "float16") and path is Path.CUDA_CORES
     return kernel.saves_products and in_float32 and not kernel.channels_last
 
 
 def is_depthwise(kernel: Kernel) -> bool:
-    """Whether a convolution has groups of a single channel."""
+    """Returns whether a convolution has groups of a single channel."""
     product = kernel.product
     if kernel.kind is not KernelKind.GROUPED_CONVOLUTION or product is None:
         return False
@@ -217,7 +218,7 @@ def _is_aligned(kernel: Kernel) -> bool:
 
 
 def efficiency_key(kernel: Kernel, card: GpuSpec, path: Path) -> str:
-    """Which entry of Efficiencies a kernel falls under, computed by the units of `path`."""
+    """Returns the key in Efficiencies of a kernel that the units of `path` compute."""
     kind, words = kernel.kind, [kernel.kind.value]
     if kind in (KernelKind.CONVOLUTION, KernelKind.GROUPED_CONVOLUTION):
         if is_depthwise(kernel):
@@ -243,7 +244,7 @@ def efficiency_key(kernel: Kernel, card: GpuSpec, path: Path) -> str:
 
 
 def _width(kernel: Kernel, path: Path) -> str:
-    """How products are computed: half precision without tensor cores is not computed as half."""
+    """Names the width that computes: half precision without tensor cores does not count as half."""
     if path is Path.TENSOR_CORES and kernel.dtype != "float64":
         return _HALF_WIDTH
     return "tf32" if path is Path.TF32 else "single"
@@ -254,7 +255,7 @@ def _stored_width(kernel: Kernel) -> str:
 
 
 def _grouping(kernel: Kernel) -> str:
-    """Groups for which convolutions of cuDNN differ in speed, by factors of up to ten."""
+    """Names the class of groups: convolutions of cuDNN differ between them by up to ten times."""
     product = kernel.product
     assert product is not None
     if kernel.groups >= _MANY_GROUPS:

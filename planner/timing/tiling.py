@@ -1,8 +1,8 @@
-"""How long a matrix product takes where arithmetic holds it up: tiles, waves, ramps.
+"""Times a matrix product that is bound by arithmetic: tiles, waves, ramps.
 
 In: a Product, the FLOP/s of large products, the number of streaming multiprocessors. Out: seconds.
-Convention: one tile of the result runs on one multiprocessor at a time; a library takes the tile,
-and the number of parts to split k into, that are the fastest for the shape.
+Convention: one tile of the result runs on one multiprocessor at a time; a library chooses the tile
+and the number of parts of k that are the fastest for the shape.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ _TILES = (
     (256, 128, 1.0), (128, 128, 0.97), (128, 64, 0.85), (64, 64, 0.7), (64, 32, 0.5), (32, 32, 0.3)
 )  # fmt: skip
 _SPLITS = (1, 2, 4, 8, 16, 32)
-_LEAST_PART = 256  # of k, worth a tile of its own
-# Filling and emptying the pipeline of a tile: some hundred cycles of latency before the first
+_LEAST_PART = 256  # of k: a smaller part gets no tile of its own
+# Time to fill and empty the pipeline of a tile: some hundred cycles of latency before the first
 # product and for writing the result, whatever the card.
 _RAMP_S = 0.3e-6
 
 
 @lru_cache(maxsize=65536)
 def product_s(product: Product, flops_per_s: float, multiprocessors: int) -> float:
-    """Seconds of the fastest choice of tile and split."""
+    """Returns the seconds of the fastest choice of tile and split."""
     of_one = flops_per_s / multiprocessors
     return min(
         _tiled_s(product, of_one, multiprocessors, rows, columns, share)

@@ -1,1 +1,1 @@
-"""The largest batch searched for real, held against the prediction, and what is learnt from it."""
+"""Searches the largest batch for real, compares it with the prediction, and learns from it."""

@@ -1,7 +1,7 @@
-"""What is known about the cards of an estimate from runs on physical ones.
+"""Corrects the cards of an estimate by past runs on physical cards.
 
 In: budgets, and the history. Out: CalibratedBudgets: corrected budgets, spreads, warnings.
-Convention: an estimate does not fail because of the history; it says so and goes on without.
+Convention: an estimate does not fail because of the history; it warns and goes on without it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from planner.verification.intervals import card_spread
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibratedBudgets:
-    """`budgets` as they were asked for, corrected; a spread for each, in their order."""
+    """The requested `budgets`, corrected; a spread for each, in the same order."""
 
     budgets: tuple[MemoryBudget, ...]
     spreads: tuple[ErrorInterval | NoInterval, ...]
@@ -30,7 +30,7 @@ class CalibratedBudgets:
 def calibrated_budgets(
     budgets: Sequence[MemoryBudget], *, torch: str, mode: Mode, from_history: bool
 ) -> CalibratedBudgets:
-    """What past runs say; without `from_history`, only published ones.
+    """Corrects the budgets by past runs; without `from_history`, only published figures count.
 
     Raises:
         UsageError: with the measured context overhead, nothing is left for tensors.

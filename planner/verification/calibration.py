@@ -1,8 +1,8 @@
-"""What past verifications on a card say about it, to correct the next estimate for it.
+"""Derives corrections for the next estimate of a card from past verifications on it.
 
-In: HistoryEntries of one card. Out: the entries that compare with this run, and a Calibration.
-Convention: medians, so that one odd run moves nothing; the runs most like this one count alone; of
-one step the last run counts, because its errors say little of another's.
+In: HistoryEntries of one card. Out: the entries comparable with this run, and a Calibration.
+Convention: medians, so that one odd run changes nothing; only the runs most like this one count; of
+one step only the last run counts, because its errors say little about another step.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _DRIVER = re.compile(r"\b(\d{3,}\.\d+(?:\.\d+)?)\b")
 
 
 def installed_driver() -> str | None:
-    """The NVIDIA driver of this machine, like "550.54.15"; None where there is none."""
+    """Returns this machine's NVIDIA driver, like "550.54.15"; None where there is none."""
     with suppress(OSError):
         found = _DRIVER.search(_DRIVER_FILE.read_text(encoding="utf-8", errors="replace"))
         return found[1] if found else None
@@ -32,10 +32,10 @@ def installed_driver() -> str | None:
 def comparable(
     entries: Sequence[HistoryEntry], *, torch: str, driver: str | None
 ) -> tuple[HistoryEntry, ...]:
-    """The runs of the card most like this one.
+    """Returns the runs of the card that are most like this run.
 
-    Those with the same driver (its first number) and torch (its first two), else with the same
-    torch, else all of the card.
+    These are runs with the same driver (its first number) and torch (its first two), else with the
+    same torch, else all runs of the card.
     """
     same_torch = [one for one in entries if torch_minor(one.torch) == torch_minor(torch)]
     same_driver = [
@@ -47,7 +47,7 @@ def comparable(
 
 
 def calibrate(runs: Sequence[HistoryEntry]) -> Calibration | None:
-    """The Calibration from runs of one card; None where they have measured nothing of use."""
+    """Returns the Calibration from runs of one card; None where they measured nothing useful."""
     context = [bytes_ for one in runs if (bytes_ := context_bytes(one)) is not None]
     offset = reserved_offset(runs)
     times = [
@@ -68,7 +68,7 @@ def calibrate(runs: Sequence[HistoryEntry]) -> Calibration | None:
 
 
 def reserved_offset(runs: Sequence[HistoryEntry]) -> int | None:
-    """Median of measured - predicted peak reserved; None of fewer models than LEAST_FOR_OFFSET."""
+    """Returns the median of measured - predicted peak reserved; None: too few models."""
     known = last_of_each_step([one for one in runs if reserved_pairs(one)])
     if models(known) < LEAST_FOR_OFFSET:
         return None
@@ -77,10 +77,10 @@ def reserved_offset(runs: Sequence[HistoryEntry]) -> int | None:
 
 
 def last_of_each_step(runs: Sequence[HistoryEntry]) -> tuple[HistoryEntry, ...]:
-    """The last run of each step, in their order.
+    """Returns the last run of each step, in the order of `runs`.
 
-    A run of an older planner, of whose step not all is known, counts only where no other that
-    counts may have been of the same step.
+    A run of an older planner lacks parts of its step: it counts only where no run that counts may
+    be of the same step.
     """
     newest_first = runs[::-1]
     last: dict[str, list[HistoryEntry]] = {}
@@ -93,9 +93,9 @@ def last_of_each_step(runs: Sequence[HistoryEntry]) -> tuple[HistoryEntry, ...]:
 
 
 def models(runs: Sequence[HistoryEntry]) -> int:
-    """How many models there are: by target, arguments, mode, precision, with clipping and EMA.
+    """Counts the models: by target, arguments, mode, precision, use of clipping and of EMA.
 
-    Other settings of the step are of the same model: its errors say little of the next one's.
+    Runs that differ in other settings count as one model: their errors say little about the next.
     """
     return len(
         {
@@ -109,7 +109,7 @@ def models(runs: Sequence[HistoryEntry]) -> int:
 
 
 def reserved_pairs(entry: HistoryEntry) -> tuple[tuple[int, int], ...]:
-    """Predicted and measured peak reserved at one batch; empty where they are not both known."""
+    """Returns predicted and measured peak reserved at one batch; empty where one is unknown."""
     predicted, measured = entry.predicted, entry.measured
     if not predicted.peak_reserved_bytes or not measured.peak_reserved_bytes:
         return ()
@@ -119,17 +119,17 @@ def reserved_pairs(entry: HistoryEntry) -> tuple[tuple[int, int], ...]:
 
 
 def context_bytes(entry: HistoryEntry) -> int | None:
-    """The measured context overhead; None also for the 0 of a driver that does not tell."""
+    """Returns the measured context overhead; None also for 0, from a driver that reports none."""
     return entry.measured.context_overhead_bytes or None
 
 
 def torch_minor(version: str) -> str:
-    """2.14 of 2.14.1+cu130."""
+    """Returns the first two numbers: "2.14" of "2.14.1+cu130"."""
     return ".".join(version.partition("+")[0].split(".")[:2])
 
 
 def driver_major(version: str) -> str:
-    """550 of 550.54.15."""
+    """Returns the first number: "550" of "550.54.15"."""
     return version.partition(".")[0]
 
 

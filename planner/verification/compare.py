@@ -1,8 +1,8 @@
-"""Predicted and measured side by side.
+"""Compares predicted and measured figures.
 
-In: what estimate() says, and what the search found. Out: Verification. Convention: the figures on
-both sides are those of the largest batch that was measured; only the largest batch itself is what
-was predicted before the search.
+In: the results of estimate() and of the search. Out: Verification. Convention: the figures on both
+sides are those of the largest batch that was measured; only the predicted largest batch is from
+before the search.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ def compare(
     warnings: tuple[str, ...] = (),
     model_arguments: tuple[tuple[str, Scalar], ...] = (),
 ) -> Verification:
-    """`first` is the estimate before the search, `at` the one at the batch that was measured.
+    """Joins estimates and search; `first` is from before the search, `at` is at the measured batch.
 
-    Either is None where nothing can be predicted for this device. `categories` are those that were
-    measured.
+    Either is None where nothing can be predicted for this device. `categories` are the measured
+    ones.
     """
     known = at or first
     return Verification(
@@ -71,7 +71,7 @@ def compare(
 
 
 def last_fitting(searched: Searched) -> ProbeRecord | None:
-    """The last probe of the largest batch that has fitted; None where none has."""
+    """Returns the last probe of the largest batch that fitted; None where no batch fitted."""
     largest = searched.fitted if searched.largest is None else searched.largest
     fitting = [
         probe
@@ -91,7 +91,7 @@ def _predicted(first: Estimate | None, at: Estimate | None, kind: DeviceKind) ->
     if at is None:
         return Figures(max_batch_size=largest)
     entry = at.gpus[0]
-    # On the CPU there is no allocator whose figures could be compared: only the process as a whole.
+    # On the CPU there is no caching allocator to compare figures of: only the process as a whole.
     has_allocator = kind is not DeviceKind.CPU
     return Figures(
         max_batch_size=largest,

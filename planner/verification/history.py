@@ -1,7 +1,7 @@
-"""Verifications of the past: kept, found, deleted, exported.
+"""Keeps, finds, deletes and exports past verifications.
 
 In: Verifications on a physical device. Out: HistoryEntries, in the order in which they were kept.
-Convention: the whole JSON document is kept; columns beside it are for finding it again.
+Convention: the whole JSON document is kept; the other columns are for finding it again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _COLUMNS = (
     "id", "recorded_at", "card", "driver", "torch", "target", "precision", "batch_size", "document",
 )  # fmt: skip
-_GREATEST_ID = (1 << 63) - 1  # that SQLite can hold
+_GREATEST_ID = (1 << 63) - 1  # the greatest that SQLite can hold
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM verifications"
 
 
@@ -33,8 +33,8 @@ class HistoryEntry:
 
     `recorded_at` is UTC, like 2026-11-24T22:30:05Z. `card`, `driver` and `torch` are as the
     device and PyTorch name them; `driver` is None where it was not known. `mode` is that of the
-    step; `clip_grad_norm` and `ema` are None where it had neither, or where an older planner kept
-    it. `step` is what is known of which step it was. `document` is the JSON text of the
+    step; `clip_grad_norm` and `ema` are None where the step had none, or where an older planner
+    kept the entry. `step` holds the known parts of the step. `document` is the JSON text of the
     Verification.
     """
 
@@ -56,15 +56,15 @@ class HistoryEntry:
     ema: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """`id`, `recorded_at` and the keys of the verification."""
+        """Returns `id`, `recorded_at` and the keys of the verification."""
         return {"id": self.id, "recorded_at": self.recorded_at, **json.loads(self.document)}
 
 
 def add(verification: Verification, *, recorded_at: datetime | None = None) -> int:
-    """Keeps a verification, and gives its id. `recorded_at` is now unless it is given.
+    """Keeps a verification and returns its id. `recorded_at` is now unless it is given.
 
     Raises:
-        UsageError: it did not run on a physical device: it says nothing about one.
+        UsageError: it did not run on a physical device, so it shows nothing about one.
         HistoryError: the store cannot be written; what it held is unchanged.
     """
     device = verification.device
@@ -94,10 +94,10 @@ def add(verification: Verification, *, recorded_at: datetime | None = None) -> i
 def entries(
     *, card: str | None = None, target: str | None = None, ids: Sequence[int] | None = None
 ) -> tuple[HistoryEntry, ...]:
-    """The entries of a card, of a target, or with these ids, from the oldest on; else all.
+    """Returns the entries of a card, of a target, or with these ids, oldest first; else all.
 
     Raises:
-        HistoryError: the store cannot be read. One that is not there has no entries.
+        HistoryError: the store cannot be read. A store that does not exist has no entries.
     """
     asked: list[tuple[str, tuple[str | int, ...]]] = []
     if card is not None:
@@ -117,7 +117,7 @@ def entries(
 
 
 def entry(entry_id: int) -> HistoryEntry:
-    """The entry with that id.
+    """Returns the entry with that id.
 
     Raises:
         UsageError: there is none. HistoryError: the store cannot be read.
@@ -129,7 +129,7 @@ def entry(entry_id: int) -> HistoryEntry:
 
 
 def ids_kept() -> tuple[int, ...]:
-    """The ids of all entries, also of those that cannot be read any more.
+    """Returns the ids of all entries, also of those that can no longer be read.
 
     Raises:
         HistoryError: the store cannot be read.
@@ -142,24 +142,24 @@ def ids_kept() -> tuple[int, ...]:
 
 
 def delete(ids: Iterable[int]) -> None:
-    """Deletes these entries: all of them, or none where one is not there.
+    """Deletes these entries: all of them, or none where one does not exist.
 
     Raises:
-        UsageError: an id that is not there. HistoryError: the store cannot be written.
+        UsageError: an id does not exist. HistoryError: the store cannot be written.
     """
     wanted = sorted(set(ids))
-    check_ids(wanted)  # also, so that nothing is created where there is no store
+    check_ids(wanted)  # first, also so that nothing is created where there is no store
     with writing() as connection:
         missing = [number for number in wanted if not _delete(connection, number)]
-        if missing:  # takes back what was deleted before
+        if missing:  # the error rolls the other deletions back
             raise _unknown(missing)
 
 
 def check_ids(ids: Iterable[int]) -> None:
-    """Whether the entries are there.
+    """Checks that the entries exist.
 
     Raises:
-        UsageError: an id that is not there. HistoryError: the store cannot be read.
+        UsageError: an id does not exist. HistoryError: the store cannot be read.
     """
     missing = sorted(set(ids) - set(ids_kept()))
     if missing:
@@ -172,7 +172,7 @@ def _delete(connection: sqlite3.Connection, number: int) -> bool:
 
 
 def delete_all() -> int:
-    """Deletes every entry, and says how many there were.
+    """Deletes every entry, and returns how many there were.
 
     Raises:
         HistoryError: the store cannot be written.
@@ -184,13 +184,13 @@ def delete_all() -> int:
 
 
 def exported(found: Iterable[HistoryEntry]) -> Iterator[str]:
-    """A line of JSON for each entry, without its line break."""
+    """Yields a line of JSON for each entry, without its line break."""
     for one in found:
         yield json.dumps(one.to_dict())
 
 
 def _column(text: str) -> str:
-    """The text as SQLite can hold it: a path may have bytes that are no UTF-8."""
+    """Returns the text in a form that SQLite can hold: a path may have bytes that are no UTF-8."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
@@ -221,7 +221,7 @@ def _entry(row: Mapping[str, Any]) -> HistoryEntry:
 
 
 def _figures(document: Mapping[str, Any]) -> Figures:
-    """Figures of a later planner may have more keys: those are for it alone."""
+    """Reads Figures; ignores the further keys that a later planner may have written."""
     given = {field.name: document.get(field.name) for field in fields(Figures)}
     for name, value in given.items():
         if not (value is None or isinstance(value, int | float)):

@@ -1,8 +1,8 @@
-"""How far predictions for a card have been off: by its own history, else by published figures.
+"""Measures the errors of predictions for a card: by its own history, else by published figures.
 
-In: HistoryEntries that compare with this run. Out: ErrorInterval, or why there is none. Convention:
-own figures count from LEAST_OWN models on, for the peak reserved and the context overhead each by
-itself; each is held against what the others would have predicted, so that no figure judges itself.
+In: HistoryEntries comparable with this run. Out: ErrorInterval, or why there is none. Convention:
+own figures count from LEAST_OWN models on, separately for peak reserved and context overhead; each
+is compared with the prediction from the others, so that no figure judges itself.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PUBLISHED = Path(__file__).with_name("published_errors.json")
 
 
 def card_spread(runs: Sequence[HistoryEntry], mode: Mode) -> ErrorInterval | NoInterval:
-    """The spread for a step of that mode on the card of `runs`."""
+    """Returns the spread for a step of that mode on the card of `runs`."""
     reserved = _own_reserved([one for one in runs if one.mode == mode.value])
     if reserved is None:
         reserved = published_reserved(mode)
@@ -41,7 +41,7 @@ def card_spread(runs: Sequence[HistoryEntry], mode: Mode) -> ErrorInterval | NoI
 
 
 def _own_reserved(runs: Sequence[HistoryEntry]) -> Ratios | None:
-    """Measured over predicted peak reserved, with the correction that the other runs give."""
+    """Returns measured over predicted peak reserved, each corrected by the other runs."""
     known = last_of_each_step([one for one in runs if reserved_pairs(one)])
     if models(known) < LEAST_OWN:
         return None
@@ -54,7 +54,7 @@ def _own_reserved(runs: Sequence[HistoryEntry]) -> Ratios | None:
 
 
 def _own_context(runs: Sequence[HistoryEntry]) -> Ratios | None:
-    """Measured context overheads over the median of the others."""
+    """Returns measured context overheads over the median of the others."""
     last = last_of_each_step([one for one in runs if context_bytes(one)])
     known = [bytes_ for one in last if (bytes_ := context_bytes(one)) is not None]
     if models(last) < LEAST_OWN:
@@ -73,7 +73,7 @@ def _verified(runs: Sequence[HistoryEntry]) -> str:
 
 
 def published_reserved(mode: Mode) -> Ratios | None:
-    """Measured over predicted, of the published runs; None for a mode that has none."""
+    """Returns measured over predicted peak reserved of published runs; None: none of this mode."""
     found = _published()["peak_reserved"]
     if mode.value != found["mode"]:
         return None
@@ -84,7 +84,7 @@ def published_reserved(mode: Mode) -> Ratios | None:
 
 
 def published_context() -> Ratios:
-    """Observed over modelled, of the published context overheads."""
+    """Returns observed over modelled of the published context overheads."""
     found = _published()["context_overhead"]
     return Ratios(
         values=tuple(
@@ -95,13 +95,13 @@ def published_context() -> Ratios:
 
 
 def _modelled_mib(model: dict[str, float], card: dict[str, Any]) -> float:
-    """The model of hardware_db: a constant, and so much for each resident thread of the card."""
+    """Computes the model of hardware_db: a constant, plus a rate for each thread of the card."""
     threads = card["streaming_multiprocessors"] * card["threads_per_sm"]
     mib: float = model["fixed_mib"] + model["mib_per_1000_threads"] * threads / 1000
     return mib
 
 
 def _published() -> dict[str, Any]:
-    """The figures that come with planner, each with its source."""
+    """Reads the figures that come with planner, each with its source."""
     document: dict[str, Any] = json.loads(_PUBLISHED.read_text(encoding="utf-8"))
     return document

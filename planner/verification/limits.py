@@ -1,7 +1,7 @@
-"""What ends the search for the largest batch where memory does not.
+"""Sets the bound that ends the search for the largest batch where memory does not.
 
-In: what an estimate knows of the step. Out: a bound and its reason. Convention: a bound never lies
-below a batch that was predicted to fit, but for the caller's own.
+In: an estimate's figures of the step. Out: a bound and its reason. Convention: the index limit is
+never below a batch that was predicted to fit.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from planner.memory.search import BOUND
 
 _INDEX_LIMIT = 1 << 31  # elements: many kernels count them in 32 bits
-_LEAST_ELEMENT_BYTES = 2  # where the dtype is not known: more elements than there are
-_HOST_COPIES = 2  # the batch as it is made, and as it is moved
+_LEAST_ELEMENT_BYTES = 2  # the dtype is not known: counts at least as many elements as there are
+_HOST_COPIES = 2  # the batch when it is made, and its copy when it is moved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ def search_bound(
     batch_bytes_per_sample: float,
     host_bytes: int | None,
 ) -> SearchLimit:
-    """The least of the caller's own bound, this host's RAM for the batch, and the index limit.
+    """Returns the least of the caller's bound, this host's RAM, the index limit and BOUND.
 
     `host_bytes` is None where no batch is made on this host.
     """

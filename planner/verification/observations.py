@@ -1,6 +1,6 @@
-"""What a run held, as each kind of device tells it.
+"""Reads the memory of a run, in the way of each kind of device.
 
-In: a StepTrace, and what was looked at from outside. Out: Readings.
+In: a StepTrace, and observations from outside the process. Out: Readings.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _PERIOD_S = 0.01
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmulatedObservation(Observation):
-    """The context is what planner takes it for: there is no driver that could tell."""
+    """Takes planner's own figure for the context: there is no driver to measure it."""
 
     context_overhead_bytes: int
 
     def reading(self, trace: StepTrace) -> Reading:
-        """PyTorch's own figures, and the context on top."""
+        """Returns PyTorch's own figures, with the context added to the device total."""
         return Reading(
             peak_allocated_bytes=trace.peak_allocated_bytes,
             peak_reserved_bytes=trace.peak_reserved_bytes,
@@ -34,15 +34,15 @@ class EmulatedObservation(Observation):
 
 
 class CpuObservation(Observation):
-    """The process's peak resident memory, as the kernel kept it."""
+    """Reads the process's peak resident memory, as the kernel recorded it."""
 
     def reading(self, trace: StepTrace) -> Reading:
-        """There is no caching allocator, so nothing is reserved."""
+        """Returns the peak of the process: without a caching allocator nothing is reserved."""
         return Reading(peak_device_bytes=None if trace.host is None else trace.host.peak_bytes)
 
 
 class CardObservation(Observation):
-    """The use of the whole card by NVML: before the run, and the most during it."""
+    """Reads the use of the whole card by NVML: before the run, and the most during it."""
 
     def __init__(self, nvml: Nvml, card: PhysicalCard) -> None:
         self._nvml, self._card = nvml, card
@@ -50,20 +50,20 @@ class CardObservation(Observation):
         self._ended = threading.Event()
 
     def watch(self) -> None:
-        """Looks until `end`; a peak shorter than the period may be missed."""
+        """Reads the use until `end`; may miss a peak shorter than the period."""
         while not self._ended.wait(_PERIOD_S):
             try:
                 used_bytes = self._nvml.used_bytes(self._card)
-            except Exception:  # the library's own class, not known here: the peak so far stays
+            except Exception:  # the library's own class, not known here: the peak so far is kept
                 return
             self._peak_bytes = max(self._peak_bytes, used_bytes)
 
     def end(self) -> None:
-        """Nothing more is looked at."""
+        """Ends the watch."""
         self._ended.set()
 
     def reading(self, trace: StepTrace) -> Reading:
-        """The context is what the card holds beside others' and what PyTorch has reserved."""
+        """Returns the figures; context = use of the card - its use before - PyTorch's reserved."""
         context_bytes, held = None, trace.card
         if held is not None:
             context_bytes = max(0, held.used_bytes - self._before_bytes - held.reserved_bytes)
@@ -79,7 +79,7 @@ class CardObservation(Observation):
 
 @contextmanager
 def watched_card(nvml: Nvml, card: PhysicalCard) -> Iterator[CardObservation]:
-    """An observation of the card while the context is open."""
+    """Yields an observation of the card that lasts as long as the context."""
     observation = CardObservation(nvml, card)
     watcher = threading.Thread(target=observation.watch, name="planner-nvml", daemon=True)
     watcher.start()

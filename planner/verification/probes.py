@@ -1,8 +1,8 @@
-"""Probes: one run of the step each, in a process of its own, and how it ended.
+"""Makes probes: each is one run of the step in a process of its own, with its outcome.
 
-In: a function that opens a runner, and what a trace means on the device. Out: ProbeRecords.
+In: a function that opens a runner, and an observation of the device. Out: ProbeRecords.
 Convention: a process that was killed, hung or crashed is a record like any other; the next probe
-then gets a child of its own.
+then gets a new child.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _OUTCOMES = {
     Outcome.CUDA_ERROR: ProbeOutcome.CUDA_ERROR,
     Outcome.MODEL_ERROR: ProbeOutcome.MODEL_ERROR,
 }
-LEAST_STEPS = 3  # optimizer state is born in the first; the third is as all that follow
-_TIMED_STEPS = 8  # of the last look at the answer
+LEAST_STEPS = 3  # the first creates the optimizer state; all from the third on are alike
+_TIMED_STEPS = 8  # in the last probe of the answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What a device tells of a run that fits; see ProbeRecord."""
+    """The figures of a device for a run that fits; see ProbeRecord."""
 
     peak_allocated_bytes: int | None = None
     peak_reserved_bytes: int | None = None
@@ -44,10 +44,10 @@ class Reading:
 
 
 class Observation:
-    """What is seen from outside while a run goes on; this one sees nothing."""
+    """Observes a run from outside; this class observes nothing."""
 
     def reading(self, trace: StepTrace) -> Reading:
-        """What the run held."""
+        """Returns the memory of the run, by PyTorch's own figures."""
         return Reading(
             peak_allocated_bytes=trace.peak_allocated_bytes,
             peak_reserved_bytes=trace.peak_reserved_bytes,
@@ -58,9 +58,9 @@ class Observation:
 class ProbeRunner:
     """Runs probes of one step on one device.
 
-    `profile` is what a run has (see emulator/profile.py); `observe` is open around each run, and
-    `judge` has the last word on how it ended. `lent` is a runner that is there already and belongs
-    to somebody else: it is taken until a probe breaks it, and then None.
+    `profile` is the device of a run (see emulator/profile.py); `observe` is open during each run;
+    `judge` may correct its outcome. `lent` is an open runner of another owner: it is used until a
+    probe breaks it, then it is None.
     """
 
     open_runner: Callable[[], AbstractContextManager[Runner]]
@@ -81,7 +81,7 @@ class ProbeRunner:
         self._stack.close()
 
     def probe(self, batch_size: int, again: bool) -> ProbeRecord:
-        """One run; the last look at a batch takes more steps, for their time."""
+        """Runs one probe; the last probe of a batch (`again`) makes more steps, to time them."""
         steps = max(LEAST_STEPS, self.config.steps)
         if again and self.is_timed:
             steps = max(_TIMED_STEPS, steps)
@@ -93,7 +93,7 @@ class ProbeRunner:
         return record
 
     def categories(self, batch_size: int) -> Categories:
-        """What the peak at a batch that fits is made of; nothing where it cannot be recorded."""
+        """Returns the categories of the peak at a batch that fits; empty if not recorded."""
         config = replace(
             self.config, batch_size=batch_size, steps=max(LEAST_STEPS, self.config.steps)
         )

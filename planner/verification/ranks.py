@@ -1,7 +1,7 @@
-"""The least answer of all processes that torchrun has started on this machine.
+"""Finds the least answer of all processes that torchrun has started on this machine.
 
 In: this process's answer. Out: the least. Convention: each rank leaves its answer as a file in a
-folder that is theirs alone, and waits for the others; the last one to have read removes it.
+folder of these ranks only, and waits for the others; the last one to read removes the folder.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from planner.errors import ChildError, ChildTimeoutError
 
 _WAIT_S = 3600.0  # the others may be busy with a larger card
 _PAUSE_S = 0.05
-# What tells one start of the ranks from another.
+# These variables distinguish one start of the ranks from another.
 _NAMES = ("TORCHELASTIC_RUN_ID", "MASTER_PORT", "TORCHELASTIC_RESTART_COUNT")
 
 
@@ -29,7 +29,7 @@ def smallest_of_ranks(
     environment: Mapping[str, str] | None = None,
     wait_s: float = _WAIT_S,
 ) -> int | None:
-    """The least answer; None without torchrun, or where a rank has none.
+    """Returns the least answer; None without torchrun, or where a rank has none.
 
     Raises:
         ChildTimeoutError: another rank has left no answer in time.
@@ -52,7 +52,7 @@ def _folder(parts: Sequence[str]) -> Path:
     name = "-".join("".join(filter(str.isalnum, part)) for part in parts)
     folder = Path(tempfile.gettempdir()) / f"vram-planner-ranks-{os.getuid()}-{name}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    found = folder.lstat()  # its name can be guessed, and all may create folders there
+    found = folder.lstat()  # its name can be guessed, and every user may create folders there
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise ChildError(
             f"{folder}, where the ranks leave their results, is not a private folder of yours; "
@@ -62,7 +62,7 @@ def _folder(parts: Sequence[str]) -> Path:
 
 
 def _leave(folder: Path, name: str, text: str) -> None:
-    """Whole or not at all: the others read as soon as it is there."""
+    """Writes the file whole or not at all: the others read it as soon as it exists."""
     with suppress(FileNotFoundError):  # the last one has removed the folder already
         draft = folder / f".{name}"
         draft.write_text(text)

@@ -1,8 +1,8 @@
-"""The largest batch, searched by probes until memory really runs out.
+"""Searches the largest batch by probes, until memory really runs out.
 
 In: a function that runs one probe, and the batch that was predicted. Out: Searched. Convention:
-only running out of memory moves the search. What else ends a probe is tried once more where it may
-have been chance, and else ends the search, because it says nothing about memory.
+only running out of memory moves the search. A probe that ends for another reason is run once more
+if that may have been chance; else it ends the search, because it says nothing about memory.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from itertools import count
 from planner.memory.gallop import Gallop
 from planner.results.verification import ProbeOutcome, ProbeRecord
 
-# The first steps away from a wrong prediction are 1 and 2, the next ones 1/64 of it, 1/16, 1/4 ...
+# The first steps away from a wrong prediction are 1 and 2, then 1/64 of it, 1/16, 1/4 ...
 _GALLOP, _FACTOR = 64, 4
 _BY_CHANCE = (ProbeOutcome.CUDA_ERROR, ProbeOutcome.KILLED, ProbeOutcome.TIME_OUT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchPlan:
-    """Where a search begins and how far it goes.
+    """The start and the limits of a search.
 
-    `bound` is the largest batch that may be tried, `bound_reason` why. The answer is exact to
-    `resolution` batches. With `retest` it is run once more at the end, and with `neighbours` the
-    batch below it must fit too.
+    `bound` is the largest batch that may be tried, `bound_reason` says why. The answer is exact to
+    `resolution` batches. With `retest` the answer is run once more at the end; with `neighbours`
+    the batch below it must fit too.
     """
 
     predicted: int
@@ -38,10 +38,9 @@ class SearchPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Searched:
-    """The largest batch, None where the search had to stop; the reason is in `stopped`.
+    """The result of a search. `largest` is None where it had to stop, for the reason in `stopped`.
 
-    `fitted` is the largest that has fitted in each of its probes, 0 where none has. `bound` is the
-    reason that ended the search where memory did not; "" where memory did.
+    `bound` is the reason that ended the search where it was not memory; "" where it was.
     """
 
     largest: int | None
@@ -51,7 +50,7 @@ class Searched:
 
     @property
     def fitted(self) -> int:
-        """See above."""
+        """Returns the largest batch that fitted in each of its probes; 0 where there is none."""
         fitting = {p.batch_size for p in self.probes if p.outcome is ProbeOutcome.FITS}
         failing = {p.batch_size for p in self.probes if p.outcome is not ProbeOutcome.FITS}
         return max(fitting - failing, default=0)
@@ -62,13 +61,13 @@ class _StoppedError(Exception):
 
 
 class _Search:
-    """The probes of one search; `gallop` looks for the batch with them."""
+    """Runs and keeps the probes of one search; `gallop` searches the batch with them."""
 
     def __init__(self, run: Callable[[int, bool], ProbeRecord], plan: SearchPlan) -> None:
         self.run = run
         self.plan = plan
         self.probes: list[ProbeRecord] = []
-        # A batch has failed the last look: from now on each look is as long as that one.
+        # True once a batch has failed its last probe: from then on each probe is that long.
         self.looks_long = False
         self.looked_at_long: set[int] = set()
         self.gallop = Gallop(
@@ -80,7 +79,7 @@ class _Search:
         )
 
     def fits(self, batch_size: int, *, again: bool = False) -> bool:
-        """Whether it fits; a batch that has been tried is not tried again unless `again`."""
+        """Returns whether a batch fits; a batch that was tried is tried again only with `again`."""
         known = [p.outcome for p in self.probes if p.batch_size == batch_size and _decides(p)]
         if ProbeOutcome.OOM in known:
             return False
@@ -102,24 +101,24 @@ class _Search:
         return probe
 
     def _distances(self, start: int) -> Iterator[int]:
-        """Few and far: a probe may take minutes."""
+        """Yields few distances that grow fast, because a probe may take minutes."""
         resolution = self.plan.resolution
         yield from [1, 2] if resolution == 1 else [resolution]
         step = max(_FACTOR * resolution, start // _GALLOP)
         yield from (step * _FACTOR**power for power in count())
 
     def climbed(self, low: int) -> int:
-        """From a batch that fits to one whose upper neighbour does not, or to the bound."""
+        """Goes up from a batch that fits to one whose upper neighbour does not, or to the bound."""
         if self.gallop.failing_above(low) is None:
             return self.gallop.climbed(low)
         return self.gallop.halved(low)
 
 
 def search(run: Callable[[int, bool], ProbeRecord], plan: SearchPlan) -> Searched:
-    """The largest batch that fits; 0 where not even 1 does.
+    """Searches the largest batch that fits; 0 where not even 1 does.
 
-    `run(batch_size, again)` runs a probe; `again` says that the batch has been found to fit, and
-    that this is the last look at it.
+    `run(batch_size, again)` runs a probe; `again` means that the batch fitted before, and that this
+    is its last probe.
     """
     state = _Search(run, plan)
     try:
@@ -131,13 +130,13 @@ def search(run: Callable[[int, bool], ProbeRecord], plan: SearchPlan) -> Searche
 
 
 def _beginning(state: _Search) -> int:
-    """A batch that fits, near the prediction; 0 where not even 1 does."""
+    """Returns a batch that fits, near the prediction; 0 where not even 1 does."""
     start = max(1, min(state.plan.predicted, state.plan.bound))
     return start if state.gallop.look(start) else state.gallop.descended(start)
 
 
 def _settled(state: _Search, low: int) -> int:
-    """From a batch that fits to the largest one, with its neighbours tried."""
+    """Goes from a batch that fits to the largest one, and tries its neighbours."""
     look, descended = state.gallop.look, state.gallop.descended
     while low:
         low = state.climbed(low)

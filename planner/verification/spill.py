@@ -1,8 +1,8 @@
-"""A driver that lends host memory instead of failing: Windows, and WSL on it.
+"""Detects a driver that lends host memory instead of failing: Windows, and WSL on it.
 
 In: probes that fitted. Out: the same, or out of memory where they fitted only by spilling.
-Convention: such a driver never says that memory is out. What gives it away is a device total beyond
-the card's own memory, or a step that suddenly takes many times as long for each sample.
+Convention: such a driver never reports out of memory. The signs are a device total beyond the
+card's own memory, or a step that suddenly takes many times as long for each sample.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from planner.results.verification import ProbeOutcome, ProbeRecord
 from planner.units import format_bytes
 
 _RELEASE = Path("/proc/sys/kernel/osrelease")
-# Host memory over PCIe is 10 to 50 times slower than a card's own. A larger batch alone makes a
-# sample cheaper, or leaves it as it is.
+# Host memory over PCIe is 10 to 50 times slower than a card's own. Without spilling, a larger
+# batch makes a sample cheaper or leaves its time as it is.
 _CLIFF = 3.0
 
 
 def runs_in_wsl(release: str | None = None) -> bool:
-    """Whether this Linux runs on Windows: its kernel has the name of Microsoft."""
+    """Returns whether this Linux runs on Windows: its kernel's release names Microsoft."""
     if release is None:
         release = _RELEASE.read_text(errors="replace")
     return "microsoft" in release.lower()
 
 
 def no_spill(record: ProbeRecord) -> ProbeRecord:
-    """The judge where the driver fails as it should."""
+    """Returns the record unchanged: the judge for a driver that fails when memory is out."""
     return record
 
 
@@ -39,7 +39,7 @@ class SpillGuard:
         self._best_s: float | None = None
 
     def judge(self, record: ProbeRecord) -> ProbeRecord:
-        """The record, as out of memory where it has spilled."""
+        """Returns the record, as out of memory where it has spilled."""
         if record.outcome is not ProbeOutcome.FITS:
             return record
         detail = self._spilled(record)
@@ -51,7 +51,7 @@ class SpillGuard:
         return record
 
     def _spilled(self, record: ProbeRecord) -> str:
-        # The driver shows no more of a card than it has; what PyTorch has reserved may be lent.
+        # The driver reports at most the card's own memory; PyTorch's reserved memory may be lent.
         reserved_bytes = (record.peak_reserved_bytes or 0) + (record.device_before_bytes or 0)
         held_bytes = max(record.peak_device_bytes or 0, reserved_bytes)
         if held_bytes > self._usable_bytes:

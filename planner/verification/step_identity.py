@@ -1,7 +1,7 @@
-"""Which step a kept verification was of, and whether two of them may have been of the same one.
+"""Identifies the step of a kept verification; compares whether two may be of the same step.
 
 In: the JSON document of a Verification. Out: StepIdentity. Convention: a document of an older
-planner lacks some keys of the step: what it does not have may be anything.
+planner lacks some keys of the step: a missing key may have had any value.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any
 from planner.config.step import StepConfig
 from planner.results.estimate import asked_config_dict
 
-# The search moves the batch, and the number of steps says how often the step is run.
+# Not parts of the step: the search changes the batch; `steps` is how often the step is run.
 OF_THE_RUN = ("batch_size", "steps")
 _ARGUMENTS = "model_arguments"
 _WEIGHTS = "weight_dtypes"
-_IN_ENTRY = ("mode", "precision", "clip_grad_norm", "ema")  # words of the entry itself
+_IN_ENTRY = ("mode", "precision", "clip_grad_norm", "ema")  # fields of the HistoryEntry itself
 _PARTS = frozenset(
     {
         *({field.name for field in fields(StepConfig)} - set(OF_THE_RUN)),
@@ -29,18 +29,18 @@ _PARTS = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepIdentity:
-    """`parts` are names and JSON texts of what is known of the step, by name."""
+    """The known parts of a step. `parts` are their names and JSON texts, by name."""
 
     target: str
     parts: tuple[tuple[str, str], ...]
 
     @property
     def is_whole(self) -> bool:
-        """Whether everything is known that makes a step another one."""
+        """Returns whether every part that distinguishes steps is known."""
         return {name for name, _ in self.parts} >= _PARTS
 
     def may_be(self, other: StepIdentity) -> bool:
-        """Whether nothing that is known of both tells them apart."""
+        """Returns whether all parts known of both steps are equal."""
         if self.target != other.target:
             return False
         theirs = dict(other.parts)
@@ -48,7 +48,7 @@ class StepIdentity:
 
     @property
     def settings(self) -> tuple[str, ...]:
-        """What is not the default, like "channels_last true", beside what an entry has anyway."""
+        """Returns parts that are not the default, like "channels_last true", except _IN_ENTRY."""
         usual = {_ARGUMENTS: "{}"} | {
             name: _text(value) for name, value in asked_config_dict(StepConfig()).items()
         }
@@ -60,10 +60,10 @@ class StepIdentity:
 
 
 def step_identity(document: Mapping[str, Any]) -> StepIdentity:
-    """The step of a Verification's JSON document.
+    """Reads the step of a Verification's JSON document.
 
     Raises:
-        KeyError, TypeError, ValueError: it is no such document.
+        KeyError, TypeError, ValueError: it is not such a document.
     """
     known = {name: document[name] for name in (_ARGUMENTS, _WEIGHTS) if name in document}
     config = {**document["config"]}

@@ -1,4 +1,4 @@
-"""The file of the verifications: where it lies, how it is opened, what may be wrong with it.
+"""Locates and opens the file of the verifications, and reports its errors.
 
 In: nothing. Out: a sqlite3 connection inside a transaction. Convention: a file that is not ours,
 or newer, or damaged is never written to. sqlite3 is imported when a file is opened, so that an
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 VARIABLE = "VRAM_PLANNER_DATA"
 STORE_VERSION = 1  # PRAGMA user_version
-APPLICATION_ID = 0x76726D70  # PRAGMA application_id, "vrmp": tells our file from others
-_BUSY_S = 30.0  # another process holds the file for the milliseconds of one write
+APPLICATION_ID = 0x76726D70  # PRAGMA application_id, "vrmp": distinguishes our file from others
+_BUSY_S = 30.0  # another process locks the file only for the milliseconds of one write
 
 _SCHEMA = (
     """CREATE TABLE verifications (
@@ -46,7 +46,7 @@ _SCHEMA = (
 
 
 def history_file() -> Path:
-    """history.sqlite in $VRAM_PLANNER_DATA, else in the user's data folder."""
+    """Returns history.sqlite in $VRAM_PLANNER_DATA, else in the user's data folder."""
     chosen = os.environ.get(VARIABLE)
     folder = Path(chosen) if chosen else Path(platformdirs.user_data_path("vram-planner"))
     return folder / "history.sqlite"
@@ -54,10 +54,10 @@ def history_file() -> Path:
 
 @contextmanager
 def reading() -> Iterator[sqlite3.Connection | None]:
-    """A connection to read from; None where nothing has been kept yet. Creates nothing.
+    """Yields a connection to read from; None where nothing was kept yet. Creates nothing.
 
     Raises:
-        HistoryError: the file cannot be read, is damaged, newer, or something else.
+        HistoryError: the file cannot be read, is damaged, newer, or not a history.
     """
     file = history_file()
     if not _exists(file):
@@ -70,7 +70,7 @@ def reading() -> Iterator[sqlite3.Connection | None]:
 
 @contextmanager
 def writing() -> Iterator[sqlite3.Connection]:
-    """A connection inside a transaction: all of it lands, or nothing. Creates the file if needed.
+    """Yields a connection in a transaction: all is written, or nothing. Creates a missing file.
 
     Raises:
         HistoryError: as in `reading`; or the disk is full, or the file may not be written.
@@ -94,9 +94,9 @@ def writing() -> Iterator[sqlite3.Connection]:
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:
-    """A failed COMMIT has rolled back by itself; a full disk may refuse even this, harmlessly.
+    """Rolls back, and ignores errors: a failed COMMIT has done it already, a full disk may refuse.
 
-    What is in the journal is undone by whoever opens the file next.
+    In both cases no harm is done: the next process to open the file undoes the journal.
     """
     import sqlite3
 
@@ -115,18 +115,18 @@ def _exists(file: Path) -> bool:
 
 
 def _create(file: Path) -> None:
-    """An empty file, which SQLite takes for an empty database; for this user alone."""
+    """Creates an empty file for this user only; SQLite reads it as an empty database."""
     make_folder(file.parent)
     with suppress(FileExistsError):
         os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
 def _connected(file: Path) -> sqlite3.Connection:
-    """Autocommit, so that BEGIN and COMMIT are ours.
+    """Connects in autocommit mode, so that we choose BEGIN and COMMIT.
 
-    Also to read it is opened for writing where that is allowed: after a crash the journal has to
-    be rolled back first. The rollback journal, unlike a write-ahead log, leaves one file that can
-    be copied and can be read where nothing may be written.
+    The file is opened for writing, where that is allowed, also to read it: after a crash the
+    journal has to be rolled back first. The rollback journal, unlike a write-ahead log, leaves one
+    file that can be copied, and read where nothing may be written.
     """
     import sqlite3
 
@@ -135,10 +135,10 @@ def _connected(file: Path) -> sqlite3.Connection:
 
 
 def _is_filled(connection: sqlite3.Connection, file: Path) -> bool:
-    """Whether it is a store of ours; False for an empty file.
+    """Returns whether the file is one of our stores; False for an empty file.
 
     Raises:
-        HistoryError: it is something else, or was written by a later version.
+        HistoryError: it is of another program, or was written by a later version.
     """
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (application,) = connection.execute("PRAGMA application_id").fetchone()
@@ -163,7 +163,7 @@ def _refuse_damage(connection: sqlite3.Connection, file: Path) -> None:
 
 @contextmanager
 def _errors_told(file: Path) -> Iterator[None]:
-    """What SQLite and the system report, as HistoryErrors that say what to do."""
+    """Turns errors of SQLite and the system into HistoryErrors that say what to do."""
     import sqlite3
 
     try:

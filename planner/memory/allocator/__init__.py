@@ -1,1 +1,1 @@
-"""PyTorch's caching allocator, replayed without torch."""
+"""Replays PyTorch's caching allocator without torch."""

@@ -1,4 +1,4 @@
-"""PyTorch's CUDA caching allocator, replayed without torch: the same bytes for the same requests.
+"""Replays PyTorch's CUDA caching allocator without torch: the same bytes for the same requests.
 
 In: AllocatorSettings, a card's capacity, and requests. Out: blocks, and the figures that
 torch.cuda.memory_stats() would show. Convention: the rules are those of torch's
@@ -21,7 +21,7 @@ from planner.memory.allocator.settings import (
 
 
 class PendingFree:
-    """A block that the program let go of while another stream used it."""
+    """A block that the program freed while another stream used it."""
 
     __slots__ = ("block",)
 
@@ -30,10 +30,10 @@ class PendingFree:
 
 
 class CachingAllocator:
-    """The allocator of one card. `reserved_bytes` is what it holds of `capacity_bytes`.
+    """The allocator of one card. `reserved_bytes` are those that it holds of `capacity_bytes`.
 
-    `total_memory_bytes` is what torch shows as the card's memory (the same when None); shares of
-    the card and address ranges are counted from it.
+    `total_memory_bytes` is the card's memory as torch shows it (None: the capacity); shares of the
+    card and address ranges are computed from it.
 
     Raises:
         UsageError: the settings choose a backend that is not PyTorch's own.
@@ -76,7 +76,7 @@ class CachingAllocator:
         self._collector = GarbageCollector.of(settings, self._allowed_bytes)
 
     def allocate(self, size_bytes: int, stream: int = 0) -> Block | None:
-        """A block for a request of one stream; None where torch would raise OutOfMemoryError."""
+        """Serves a request of one stream; None where torch would raise OutOfMemoryError."""
         if self._rounds_up:
             size = self.settings.rounded(size_bytes)
         else:
@@ -107,20 +107,20 @@ class CachingAllocator:
         self._free(block)
 
     def request_free(self, block: Block) -> PendingFree:
-        """The program lets go of a block that another stream still uses (record_stream)."""
+        """Records that the program freed a block that another stream still uses (record_stream)."""
         self.allocated_bytes -= block.size_bytes
         pending = PendingFree(block)
         self._pending.append(pending)
         return pending
 
     def complete_free(self, pending: PendingFree) -> None:
-        """The other stream is done. Nothing is left to do where the allocator waited for it."""
+        """Frees the block once the other stream is done; does nothing if empty_cache() freed it."""
         if pending in self._pending:
             self._pending.remove(pending)
             self._free(pending.block)
 
     def empty_cache(self) -> None:
-        """Gives back to the card what no live block lies in, as torch.cuda.empty_cache()."""
+        """Gives memory without a live block back to the card, as torch.cuda.empty_cache()."""
         while self._pending:  # the allocator waits until no other stream uses them
             self._free(self._pending.pop().block)
         for home in self._homes.values():
@@ -132,7 +132,7 @@ class CachingAllocator:
                     self._release(block)
 
     def reset_peaks(self) -> None:
-        """Lets the peaks begin anew at what is held now."""
+        """Sets the peaks to the present figures."""
         self.peak_allocated_bytes = self.allocated_bytes
         self.peak_active_bytes = self.active_bytes
         self.peak_reserved_bytes = self.reserved_bytes
@@ -156,7 +156,7 @@ class CachingAllocator:
         return home.take(at)
 
     def _new_memory(self, home: FreeBlocks, size: int) -> Block | None:
-        """A block of new memory; where there is none, cached memory is given back for it."""
+        """Takes a block of new memory; gives cached memory back where the card has too little."""
         segment = self.settings.segment_bytes(size)
         if self._collector is not None:
             for old in self._collector.collect(self._homes.values(), self.reserved_bytes):
@@ -195,7 +195,7 @@ class CachingAllocator:
         return size < self._max_split_bytes and remaining > SMALL_REQUEST_BYTES
 
     def _split(self, block: Block, size: int) -> Block:
-        """Cuts `size` bytes from the front; the rest is free."""
+        """Cuts `size` bytes from the front of a block; the rest becomes a free block."""
         front = Block(block.home, block.address, size, self._numbering.of_part(block))
         front.link_before(block)
         block.address += size
@@ -221,7 +221,7 @@ class CachingAllocator:
         self.reserved_bytes -= block.size_bytes
 
     def _release_oversize(self, home: FreeBlocks, size: int) -> bool:
-        """With max_split_size_mb: gives back just enough blocks that are too large to be split."""
+        """Gives back just enough blocks too large to be split; only with max_split_size_mb."""
         if self._max_split_bytes == WITHOUT_LIMIT_BYTES:
             return False
         wanted = max(size, self._max_split_bytes)

@@ -1,4 +1,4 @@
-"""Blocks of device memory, and the free ones of one pool and stream in the order of best fit.
+"""Links blocks of device memory; keeps a pool's free blocks of one stream in order of best fit.
 
 In: addresses and sizes. Out: Block, FreeBlocks, Numbering. Convention: a block knows its neighbours
 in the segment; `in_use` and unmapped blocks are never in FreeBlocks.
@@ -25,13 +25,13 @@ class Block:
         self.in_use = False
         self.mapped = True
         self.freed_at = 0  # searches of the pool when the block became free
-        self.segment_begin = address  # of an expandable segment, which counts pages from there
+        self.segment_begin = address  # an expandable segment counts its pages from here
         self.previous: Block | None = None
         self.next: Block | None = None
 
     @property
     def is_split(self) -> bool:
-        """Whether the segment holds more than this block."""
+        """Returns whether the segment has other blocks than this one."""
         return self.previous is not None or self.next is not None
 
     def link_before(self, block: Block) -> None:
@@ -53,7 +53,7 @@ class Block:
         block.next = self
 
     def absorb_neighbours(self) -> None:
-        """Joins free neighbours that are mapped, or not, as this block is."""
+        """Joins the free neighbours whose `mapped` is the same as this block's."""
         before, after = self.previous, self.next
         if before is not None and not before.in_use and before.mapped is self.mapped:
             before.home.remove(before)
@@ -73,7 +73,7 @@ class Block:
 class FreeBlocks:
     """Free blocks of one pool (small or large) and one stream, smallest first.
 
-    `unmapped` holds, by address, the stretches of expandable segments without memory behind them.
+    `unmapped` holds, by address, the parts of expandable segments that have no memory.
     """
 
     __slots__ = ("blocks", "is_small", "keys", "stream", "unmapped")
@@ -81,7 +81,7 @@ class FreeBlocks:
     def __init__(self, *, is_small: bool, stream: int) -> None:
         self.is_small = is_small
         self.stream = stream
-        # Two lists in step: keys are found by bisection, and blocks are never compared.
+        # Two parallel lists: keys are found by bisection, and blocks are never compared.
         self.keys: list[tuple[int, int, int]] = []
         self.blocks: list[Block] = []
         self.unmapped: list[Block] = []
@@ -97,7 +97,7 @@ class FreeBlocks:
         self.blocks.insert(at, block)
 
     def remove(self, block: Block) -> None:
-        """Takes out a block that is there, unchanged since it was inserted."""
+        """Takes out a block that has not changed since it was inserted."""
         if not block.mapped:
             del self.unmapped[self._unmapped_index(block.address)]
             return
@@ -105,7 +105,7 @@ class FreeBlocks:
         del self.keys[at], self.blocks[at]
 
     def first_of(self, size_bytes: int) -> int:
-        """Index of the best fit for `size_bytes`; beyond the end where none is large enough."""
+        """Returns the index of the best fit for `size_bytes`; len(blocks): none is large enough."""
         return bisect_left(self.keys, (size_bytes,))
 
     def take(self, at: int) -> Block:
@@ -118,21 +118,21 @@ class FreeBlocks:
 
 
 class Numbering:
-    """Gives blocks the `order` that the version of torch goes by."""
+    """Gives blocks the `order` by which the version of torch breaks ties."""
 
     def __init__(self, tie_break: TieBreak) -> None:
         self._tie_break = tie_break
         self._last = 0
 
     def of_segment(self) -> int:
-        """For the first block of a new segment."""
+        """Returns the order of the first block of a new segment."""
         if self._tie_break is TieBreak.LOWEST_ADDRESS:
             return 0
         self._last += 1
         return self._last
 
     def of_part(self, block: Block) -> int:
-        """For a block that is cut from `block`."""
+        """Returns the order of a block that is cut from `block`."""
         if self._tie_break is not TieBreak.OLDEST_BLOCK:
             return block.order
         self._last += 1

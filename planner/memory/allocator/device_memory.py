@@ -1,8 +1,8 @@
-"""The card below the allocator: how much is left, and which addresses a segment gets.
+"""Models the card below the allocator: the memory that is left, and the addresses of segments.
 
 In: a capacity. Out: DeviceMemory, and addresses. Convention: memory is charged in whole pages of
-2 MiB, and new addresses are below those handed out before, as the driver places them. The first
-segment ends at 0, and there is always room below the last one: only memory can run out.
+2 MiB, and new addresses are below all earlier ones, as the driver places them. The first segment
+ends at 0, and there is always room below the last one: only memory can run out.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ WITHOUT_LIMIT_BYTES = 1 << 100
 
 
 class DeviceMemory:
-    """What a card of `capacity_bytes` has given away."""
+    """The memory and addresses in use on a card of `capacity_bytes`."""
 
     def __init__(self, capacity_bytes: int) -> None:
         self.capacity_bytes = capacity_bytes
         self.charged_bytes = 0
-        self._lowest = 0  # below it nothing was handed out
-        # Free stretches above it, by address: where each begins, and its bytes.
+        self._lowest = 0  # all addresses below are unused
+        # Free ranges above it, by address: the begin of each, and its bytes.
         self._begins: list[int] = []
         self._sizes: list[int] = []
 
     def allocate(self, size_bytes: int) -> int | None:
-        """Address of a new segment; None when the card is full."""
+        """Returns the address of a new segment; None when the card is full."""
         size_bytes = pages(size_bytes)
         if not self.charge(size_bytes):
             return None
@@ -42,14 +42,14 @@ class DeviceMemory:
         self.give_addresses(address, size_bytes)
 
     def charge(self, size_bytes: int) -> bool:
-        """Takes memory without addresses, in full or not at all."""
+        """Takes memory without addresses, in full or not at all; returns whether it did."""
         if self.charged_bytes + size_bytes > self.capacity_bytes:
             return False
         self.charged_bytes += size_bytes
         return True
 
     def take_addresses(self, size_bytes: int) -> int:
-        """The high end of the highest free stretch that is large enough, else new addresses."""
+        """Takes the high end of the highest free range that is large enough, else new addresses."""
         at = len(self._sizes) - 1
         while at >= 0 and self._sizes[at] < size_bytes:
             at -= 1
@@ -63,7 +63,7 @@ class DeviceMemory:
         return address
 
     def give_addresses(self, begin: int, size_bytes: int) -> None:
-        """Frees a stretch; it joins its free neighbours."""
+        """Frees a range of addresses; it joins its free neighbours."""
         at = bisect_left(self._begins, begin)
         if at < len(self._begins) and begin + size_bytes == self._begins[at]:
             size_bytes += self._sizes[at]
@@ -78,5 +78,5 @@ class DeviceMemory:
 
 
 def pages(size_bytes: int) -> int:
-    """`size_bytes` in whole pages."""
+    """Rounds `size_bytes` up to whole pages."""
     return -(-size_bytes // PAGE_BYTES) * PAGE_BYTES

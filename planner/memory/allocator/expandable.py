@@ -1,8 +1,8 @@
-"""Expandable segments: addresses for more than the whole card, with memory mapped page by page.
+"""Models expandable segments: addresses for more than the card, with memory mapped by pages.
 
 In: requests that no free block can serve. Out: blocks, and pages given back. Convention: a page is
 the size of a segment of the pool (2 MiB, or 20 MiB for large requests), and is mapped in full or
-not at all; a stretch without memory is a Block with `mapped` False.
+not at all; a part without memory is a Block with `mapped` False.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from planner.memory.allocator.settings import SMALL_SEGMENT_BYTES, AllocatorSett
 
 
 class ExpandableSegments:
-    """The expandable segments of one card; `mapped_bytes` is what they hold of it."""
+    """The expandable segments of one card; `mapped_bytes` are those that they hold of it."""
 
     def __init__(
         self,
@@ -31,10 +31,10 @@ class ExpandableSegments:
         self._address_bytes = settings.segment_addresses_bytes(total_memory_bytes)
 
     def grow(self, home: FreeBlocks, size_bytes: int) -> Block | None:
-        """A free block of at least `size_bytes`, taken out of `home`; None: the card is full.
+        """Takes a free block of at least `size_bytes` out of `home`; None: the card is full.
 
-        What was mapped before the card was full stays mapped. None too where no segment may grow
-        that far: a block lies in one.
+        Pages mapped before the card was full stay mapped. None too where no segment may grow that
+        far, because a block is in one segment.
         """
         block = self._room(home, size_bytes)
         if block is None:
@@ -52,7 +52,7 @@ class ExpandableSegments:
         return block
 
     def unmap(self, blocks: Iterable[Block]) -> None:
-        """Gives back the pages that lie wholly within these free blocks."""
+        """Gives back the pages that are wholly inside these free blocks."""
         for block in blocks:
             self._unmap(block)
             if not block.mapped and not block.is_split:
@@ -60,7 +60,7 @@ class ExpandableSegments:
                 self._device.give_addresses(block.address, pages(block.size_bytes))
 
     def _room(self, home: FreeBlocks, size_bytes: int) -> Block | None:
-        """The first of adjacent free and unmapped blocks with room, lowest address first."""
+        """Returns the first of adjacent free and unmapped blocks with room, by rising address."""
         for block in home.unmapped:
             before = block.previous
             first = before if before is not None and not before.in_use else block
@@ -77,7 +77,7 @@ class ExpandableSegments:
         return block
 
     def _map(self, block: Block, size_bytes: int) -> bool:
-        """Puts memory behind the begin of an unmapped block, and joins it to its neighbours."""
+        """Maps memory from the begin of an unmapped block, and joins it to its neighbours."""
         home = block.home
         page = self._page_bytes(home)
         count = -(-size_bytes // page)
@@ -138,7 +138,7 @@ def _has_room(block: Block | None, size_bytes: int) -> bool:
 
 
 def best_to_grow(home: FreeBlocks, at: int) -> int:
-    """From index `at` on, the block that has the least room when counted with what it can grow."""
+    """Moves on from index `at` while the next block has less room, its room to grow included."""
     blocks = home.blocks
     while at + 1 < len(blocks) and _reach(blocks[at + 1]) < _reach(blocks[at]):
         at += 1

@@ -1,7 +1,7 @@
-"""The words of PYTORCH_CUDA_ALLOC_CONF: options and their values, before anything is made of them.
+"""Splits PYTORCH_CUDA_ALLOC_CONF into options and values, without interpreting the options.
 
 In: the text. Out: names with their tokens, and tokens as numbers and switches. Convention: a value
-is the list of tokens behind the colon; a list of the user has more than one, its brackets included.
+is the list of tokens after the colon; a list in the text has several, its brackets included.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import TypeAlias
 from planner.errors import UsageError
 
 Value: TypeAlias = "list[str]"
-_LARGEST = 1 << 40  # in MiB beyond any memory; keeps sizes where torch's own arithmetic is exact
+_LARGEST = 1 << 40  # in MiB beyond any memory; within it torch's own arithmetic is exact
 
 
 def split_options(text: str) -> list[tuple[str, Value]]:
-    """Splits "name:value,name:[value:value,...]" at its marks.
+    """Splits "name:value,name:[value:value,...]" into names and values.
 
     Raises:
-        UsageError: an option without a value, a list that does not end, a comma that is missing.
+        UsageError: an option has no value, a list does not end, or a comma is missing.
     """
     tokens = re.findall(r"[,:\[\]]|[^\s,:\[\]]+", re.sub(r"\s", "", text))
     options: list[tuple[str, Value]] = []
@@ -47,10 +47,10 @@ def split_options(text: str) -> list[tuple[str, Value]]:
 
 
 def single(name: str, value: Value) -> str:
-    """The one token of a value.
+    """Returns the one token of a value.
 
     Raises:
-        UsageError: it is a list.
+        UsageError: the value is a list.
     """
     if len(value) != 1:
         raise UsageError(f"allocator option {name} takes one value, not {''.join(value)!r}")
@@ -58,7 +58,7 @@ def single(name: str, value: Value) -> str:
 
 
 def whole_number(name: str, token: str) -> int:
-    """A number from 0 on.
+    """Reads a whole number from 0 on.
 
     Raises:
         UsageError: it is none.
@@ -69,7 +69,7 @@ def whole_number(name: str, token: str) -> int:
 
 
 def number(name: str, token: str) -> float:
-    """A number with or without a fraction.
+    """Reads a number with or without a fraction.
 
     Raises:
         UsageError: it is none.
@@ -81,10 +81,10 @@ def number(name: str, token: str) -> float:
 
 
 def switch(name: str, value: Value) -> bool:
-    """True or False, in this spelling.
+    """Reads True or False, in this spelling.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: the value is neither.
     """
     token = single(name, value)
     if token not in ("True", "False"):
@@ -93,15 +93,15 @@ def switch(name: str, value: Value) -> bool:
 
 
 def is_power_of_two(number: int) -> bool:
-    """Whether it is 1, 2, 4, 8 ..."""
+    """Returns whether a number is 1, 2, 4, 8 ..."""
     return number > 0 and number & (number - 1) == 0
 
 
 def pairs(name: str, value: Value, example: str) -> list[Sequence[str]]:
-    """The pairs in a list like `example`.
+    """Reads the pairs in a list like `example`.
 
     Raises:
-        UsageError: it is no such list.
+        UsageError: the value is not such a list.
     """
     text = "".join(value[1:-1])
     items = [item.split(":") for item in text.split(",")] if text else []

@@ -1,7 +1,7 @@
 """Reads PYTORCH_CUDA_ALLOC_CONF as one version of torch reads it.
 
-In: the text and the version. Out: AllocatorSettings. Convention: what torch refuses is a UsageError
-that names the option; what torch takes but memory does not depend on is checked and left aside.
+In: the text and the version. Out: AllocatorSettings. Convention: a text that torch refuses is a
+UsageError that names the option; options that do not affect memory are checked and ignored.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ _MAX_REGISTER_THREADS = 128
 
 
 class UnknownOptionError(UsageError):
-    """An option that this version of torch does not have, as far as is known.
+    """This version of torch does not have the option, as far as is known.
 
-    `may_be_newer` when the version is newer than any whose options are known here.
+    `may_be_newer`: the version is newer than all versions whose options are known here.
     """
 
     def __init__(self, message: str, *, may_be_newer: bool) -> None:
@@ -54,17 +54,17 @@ Reader: TypeAlias = Callable[[AllocatorSettings, str, Value], AllocatorSettings]
 
 
 def parse_alloc_conf(text: str | None, torch_version: str) -> AllocatorSettings:
-    """The settings that `torch_version` makes of `text`, e.g. "expandable_segments:True".
+    """Reads `text`, e.g. "expandable_segments:True", as `torch_version` does.
 
     Raises:
-        UsageError: an option that this version does not know, a value that it refuses, or two
-            options that contradict each other.
+        UsageError: this version does not know an option or refuses its value, or two options
+        contradict each other.
     """
     settings = AllocatorSettings(version=TorchVersion.parse(torch_version))
     options = split_options(text or "")
     for name, _ in options:
         _check_known(name, settings.version)
-    # As in torch, the segment size comes first wherever it stands: others are measured by it.
+    # As in torch, the segment size is read first, wherever it stands: others depend on it.
     for name, value in sorted(options, key=lambda option: option[0] != _LARGE_SEGMENT):
         settings = _READERS[name](settings, name, value)
     return _checked_together(settings)
@@ -102,7 +102,7 @@ def _read_large_segment(settings: AllocatorSettings, name: str, value: Value) ->
 
 
 def _above_segment(settings: AllocatorSettings, name: str, value: Value) -> int:
-    """Bytes of an option in MiB that may not be below the size of a large segment."""
+    """Reads an option in MiB that may not be below the size of a large segment; returns bytes."""
     size_bytes = whole_number(name, single(name, value)) * MIB
     least, strict = settings.large_segment_bytes, not settings.version.at_least(2, 10)
     if size_bytes < least or (strict and size_bytes == least):
@@ -116,7 +116,7 @@ def _above_segment(settings: AllocatorSettings, name: str, value: Value) -> int:
 
 
 def _read_max_split(settings: AllocatorSettings, name: str, value: Value) -> AllocatorSettings:
-    if value == ["-1"]:  # as memory_stats() shows it where nothing is said
+    if value == ["-1"]:  # as memory_stats() shows it where the option is not set
         return replace(settings, max_split_bytes=None)
     return replace(settings, max_split_bytes=_above_segment(settings, name, value))
 
@@ -142,7 +142,7 @@ def _read_roundup(settings: AllocatorSettings, name: str, value: Value) -> Alloc
 
 
 def _roundup_list(settings: AllocatorSettings, name: str, value: Value) -> tuple[int, ...]:
-    """One entry per power of two from "[256:1,512:2,>:8]"; the bounds are in MiB."""
+    """Reads one entry per power of two from "[256:1,512:2,>:8]"; the bounds are in MiB."""
     divisions, last = [0] * ROUNDUP_INTERVALS, 0
     # Where ">" begins: before torch 2.10 it also overwrote the last bound named.
     beyond = 1 if settings.version.at_least(2, 10) else 0
@@ -185,14 +185,14 @@ def _read_addresses(settings: AllocatorSettings, name: str, value: Value) -> All
 
 
 def _ignored_classes(settings: AllocatorSettings, name: str, value: Value) -> AllocatorSettings:
-    """For streams that C++ code has put into a class: no Python program can."""
+    """Checks and ignores classes of streams: only C++ code can put a stream into a class."""
     for _, token in pairs(name, value, "[serving:0.25,loading:8G]"):
         _reserve(name, token)
     return settings
 
 
 def _reserve(name: str, token: str) -> float:
-    """The number in a share of the card (0.5) or a size in GiB (40G)."""
+    """Reads the number in a share of the card (0.5) or a size in GiB (40G)."""
     if re.fullmatch(r"[+]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?G?", token, re.ASCII | re.IGNORECASE):
         reserve = float(token.rstrip("Gg"))
         if 0 < reserve < math.inf:
@@ -240,7 +240,7 @@ def _ignored_threads(settings: AllocatorSettings, name: str, value: Value) -> Al
     return settings
 
 
-# Name, first version of torch that reads it (2.6 is the oldest supported), and how it is read.
+# Name, first version of torch that reads it (2.6 is the oldest supported), and its reader.
 # From the strings of libc10.so and libc10_cuda.so in the wheels of 2.6 to 2.15.
 _OPTIONS: tuple[tuple[str, tuple[int, int], Reader], ...] = (
     ("backend", (2, 6), _read_backend),

@@ -1,6 +1,6 @@
-"""Replays a list of requests: what would this program have needed on that card, so configured?
+"""Replays a list of requests, to find the memory that the program needs on a card and setting.
 
-In: requests in the order they were made. Out: ReplayResult. Convention: the replay ends at the
+In: requests in the order of the program. Out: ReplayResult. Convention: the replay ends at the
 first request that cannot be served, as a program ends with torch.OutOfMemoryError.
 """
 
@@ -37,7 +37,7 @@ class OutOfMemory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayResult:
-    """Figures as torch.cuda.memory_stats() has them; `out_of_memory` None: all was served."""
+    """Figures as in torch.cuda.memory_stats(); `out_of_memory` None: every request was served."""
 
     peak_allocated_bytes: int
     peak_active_bytes: int
@@ -49,7 +49,7 @@ class ReplayResult:
 
 
 def requests_of(recorded: RequestLog | Iterable[AllocationEvent]) -> list[Request]:
-    """The requests of a recorded run."""
+    """Returns the requests of a recorded run."""
     if isinstance(recorded, RequestLog):
         log = recorded
         rows = zip(log.kinds, log.blocks, log.sizes_bytes, log.streams, strict=True)
@@ -65,14 +65,14 @@ def replay(
     total_memory_bytes: int | None = None,
     optional: Collection[int] = (),
 ) -> ReplayResult:
-    """Drives the allocator of `settings` on an empty card of `capacity_bytes` with `requests`.
+    """Runs `requests` through the allocator of `settings` on an empty card of `capacity_bytes`.
 
-    `optional` are blocks that the program can do without: a library whose workspace cannot be
-    served takes a way that needs none.
+    `optional` are blocks that the program can do without: a library without its workspace uses
+    another algorithm.
 
     Raises:
         UsageError: the settings choose a backend that cannot be replayed.
-        ValueError: a block is freed that is not live, or allocated twice.
+        ValueError: a block is freed that is not live, or a live block is allocated again.
     """
     allocator = CachingAllocator(
         settings, capacity_bytes=capacity_bytes, total_memory_bytes=total_memory_bytes

@@ -1,8 +1,8 @@
-"""How PyTorch's caching allocator is set up: what one version of torch makes of its options.
+"""Holds the settings of PyTorch's caching allocator, by the rules of one version of torch.
 
-In: the version of torch, and values as allocator_options.py reads them. Out: AllocatorSettings,
-which also round a request. Convention: the rules are those of c10/cuda/CUDACachingAllocator.cpp and
-c10/core/AllocatorConfig.h; where versions differ, the version decides here and nowhere else.
+In: the version of torch, and values as options.py reads them. Out: AllocatorSettings, which also
+round a request. Convention: the rules are those of c10/cuda/CUDACachingAllocator.cpp and
+c10/core/AllocatorConfig.h; where versions of torch differ, these settings decide.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ _FIRST_INTERVAL_BITS = MIB.bit_length()
 
 
 class TieBreak(str, Enum):
-    """Which of several free blocks of one size and stream is taken."""
+    """The rule that chooses between free blocks of one size and stream."""
 
     LOWEST_ADDRESS = "lowest-address"  # up to torch 2.11
-    OLDEST_BLOCK = "oldest-block"  # torch 2.12: every block has a number, also a split-off one
+    OLDEST_BLOCK = "oldest-block"  # torch 2.12: every block has a number, split-off ones too
     OLDEST_SEGMENT = "oldest-segment"  # from torch 2.13 on: segments are numbered, then address
 
 
 class Backend(str, Enum):
-    """Who hands out memory in torch."""
+    """The part of torch that serves requests for memory."""
 
     NATIVE = "native"  # PyTorch's own allocator, the one that is replayed
     CUDA_MALLOC_ASYNC = "cudaMallocAsync"  # the driver's memory pools
@@ -48,7 +48,7 @@ class TorchVersion:
 
     @classmethod
     def parse(cls, text: str) -> TorchVersion:
-        """The version in "2.14.1+cu130".
+        """Reads the version in "2.14.1+cu130".
 
         Raises:
             UsageError: the text does not begin with two numbers.
@@ -59,7 +59,7 @@ class TorchVersion:
         return cls(major=int(match[1]), minor=int(match[2]))
 
     def at_least(self, major: int, minor: int) -> bool:
-        """Whether this version is `major`.`minor` or newer."""
+        """Returns whether this version is `major`.`minor` or newer."""
         return (self.major, self.minor) >= (major, minor)
 
     def __str__(self) -> str:
@@ -68,13 +68,13 @@ class TorchVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AllocatorSettings:
-    """Everything that decides how requests become segments. Made by `parse_alloc_conf`.
+    """All settings that decide how requests become segments. Made by `parse_alloc_conf`.
 
     `max_split_bytes` None: every block may be split. `memory_fraction` is the share of the card
     that the process may reserve (torch.cuda.set_per_process_memory_fraction, or the option); None:
     no limit. `roundup_divisions`: one entry per power of two from 1 MiB on, 0 is off.
-    `addresses_fraction` (of the card) or `addresses_bytes` is what an expandable segment may grow
-    to; both None: torch's own.
+    `addresses_fraction` (of the card) or `addresses_bytes` limits the growth of an expandable
+    segment; both None: torch's own limit.
     """
 
     version: TorchVersion
@@ -92,7 +92,7 @@ class AllocatorSettings:
 
     @property
     def tie_break(self) -> TieBreak:
-        """The rule of this version of torch."""
+        """Returns the rule of this version of torch."""
         if self.version.at_least(2, 13):
             return TieBreak.OLDEST_SEGMENT
         if self.version.at_least(2, 12):
@@ -100,7 +100,7 @@ class AllocatorSettings:
         return TieBreak.LOWEST_ADDRESS
 
     def rounded(self, size_bytes: int) -> int:
-        """Bytes of the block that serves a request of `size_bytes`."""
+        """Returns the bytes of the block that serves a request of `size_bytes`."""
         if size_bytes < MIN_BLOCK_BYTES:
             return MIN_BLOCK_BYTES
         bits = size_bytes.bit_length()
@@ -112,7 +112,7 @@ class AllocatorSettings:
         return -(-size_bytes // MIN_BLOCK_BYTES) * MIN_BLOCK_BYTES
 
     def segment_bytes(self, block_bytes: int) -> int:
-        """Bytes of the segment that is made where no free block can serve `block_bytes`."""
+        """Returns the bytes of the segment made where no free block can serve `block_bytes`."""
         if block_bytes <= SMALL_REQUEST_BYTES:
             return SMALL_SEGMENT_BYTES
         if block_bytes < LARGE_REQUEST_BYTES:
@@ -120,7 +120,7 @@ class AllocatorSettings:
         return -(-block_bytes // LARGE_ROUNDING_BYTES) * LARGE_ROUNDING_BYTES
 
     def allowed_bytes(self, total_memory_bytes: int) -> int | None:
-        """What the process may reserve on a card of this size; None: as much as there is."""
+        """Returns the bytes that the process may reserve on a card of this size; None: no limit."""
         if self.memory_fraction is None:
             return None
         if self.memory_fraction >= 1 and self.version.at_least(2, 10):
@@ -128,8 +128,8 @@ class AllocatorSettings:
         return int(self.memory_fraction * total_memory_bytes)
 
     def segment_addresses_bytes(self, total_memory_bytes: int) -> int:
-        """Addresses of an expandable segment on a card of this size: what it may grow to."""
-        # 9/8 of the card: room to map again elsewhere what was unmapped before.
+        """Returns the bytes of addresses, the limit, of an expandable segment on such a card."""
+        # 9/8 of the card: room to map memory again elsewhere after it was unmapped.
         most = total_memory_bytes + total_memory_bytes // 8
         if self.addresses_bytes is not None:
             return min(self.addresses_bytes, most)
