@@ -1,4 +1,4 @@
-"""The exit codes of `planner`. They are API: README.md documents them.
+"""The exit codes of `planner`. They are API: docs/reference/exit-codes.md documents them.
 
 In: an Estimate. Out: a code. Convention: 0 for several named cards: the step fits on each.
 """

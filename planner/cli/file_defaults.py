@@ -19,7 +19,7 @@ from planner.config.step import EMA_DECAY
 from planner.errors import UsageError
 
 NO_CONFIG = "no-config"
-_NEVER = (NO_CONFIG, "help", "csv")  # a project's file must not choose the files to write
+_NEVER = (NO_CONFIG, "help", "csv", "save")  # a project's file must not choose the files to write
 _LISTS = ("gpu", "batches")  # their values may be one text with commas
 _OF_THE_CARD = ("gpu-memory", "price")  # they describe the card that the file names
 _NOT_OF_A_CPU = (

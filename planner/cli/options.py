@@ -281,23 +281,23 @@ def _in_a_folder(
     return file
 
 
-as_csv = click.option(
-    "--csv",
-    "csv_file",
-    metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
-    callback=_in_a_folder,
-    show_default="no file",
-    help="Write the figures to FILE as CSV as well, like figures.csv.",
-)
-save = click.option(
-    "--save",
-    "save_file",
-    metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
-    callback=_in_a_folder,
-    show_default="none",
-    help="Keep the whole result in a FILE like run.planner; `planner show FILE` prints it again.",
+def _output_file(name: str, help_text: str) -> Decorator:
+    """Returns an option for a file to write; a project's file never gives it a value."""
+    return click.option(
+        f"--{name}",
+        f"{name}_file",
+        metavar="FILE",
+        type=click.Path(dir_okay=False, path_type=Path),
+        callback=_in_a_folder,
+        show_default="no file",
+        help=help_text,
+    )
+
+
+as_csv = _output_file("csv", "Write the figures to FILE as CSV as well, like figures.csv.")
+save = _output_file(
+    "save",
+    "Keep the whole result in a FILE like run.planner; `planner show FILE` prints it again.",
 )
 hardware_db = click.option(
     "--hardware-db",

@@ -7,11 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
 import planner
+from planner.cli import file_defaults, options
 from planner.cli.config_file import find_config
+from planner.cli.file_defaults import long_options
 from planner.cli.root import root
 from planner.errors import UsageError
 from planner.results.estimate import Estimate
@@ -194,6 +197,7 @@ def test_a_memory_without_a_card_is_of_every_card(folder: Path, given: dict[str,
         ("[defaults]\nno-config = true", "no-config is for the command line alone"),
         ("[defaults]\nhelp = true", "help is for the command line alone"),
         ("[defaults]\ncsv = 'figures.csv'", "csv is for the command line alone"),
+        ("[defaults]\nsave = 'run.planner'", "save is for the command line alone"),
         ("[defaults]\nbatch = '8'", "batch must be a whole number, not '8'"),
         ("[defaults]\nbatch = 8.5", "batch must be a whole number, not 8.5"),
         ("[defaults]\nbatch = true", "batch must be a whole number, not True"),
@@ -302,3 +306,16 @@ def test_a_working_directory_that_is_gone_has_no_file(
     gone.rmdir()
     assert find_config() is None
     monkeypatch.chdir(folder)
+
+
+@pytest.mark.parametrize("name", ["estimate", "curve", "compare", "verify", "inspect"])
+def test_a_file_chooses_no_file_to_write(name: str) -> None:
+    command = root.get_command(click.Context(root), name)
+    assert command is not None
+    written = {
+        key
+        for key, option in long_options(command).items()
+        if option.callback is options._in_a_folder
+    }
+    assert "save" in written
+    assert written <= set(file_defaults._NEVER)
