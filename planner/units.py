@@ -215,3 +215,8 @@ def format_duration(duration_s: float) -> str:
         if duration_s >= 0.9995 * factor_s:  # also if it rounds to 1 of this unit
             return f"{format_significant(duration_s / factor_s)} {unit}"
     return f"{format_significant(duration_s * 1e6)} us"
+
+
+def counted(number: int, word: str) -> str:
+    """Returns a number with its word: 1 warning, 2 warnings."""
+    return f"{number} {word}{'' if number == 1 else 's'}"

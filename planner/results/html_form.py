@@ -18,7 +18,6 @@ from planner.results.inspection import Inspection
 from planner.results.one_line import ranked_by, verdict_words
 from planner.results.verification import COMPARED, Verification
 from planner.results.words import (
-    counted,
     fit_words,
     interval_words,
     largest_words,
@@ -29,6 +28,7 @@ from planner.results.words import (
     total_words,
 )
 from planner.units import (
+    counted,
     format_bytes,
     format_count,
     format_duration,

@@ -15,7 +15,6 @@ from planner.results.estimate import Estimate
 from planner.results.inspection import Inspection
 from planner.results.verification import DeviceKind, Verification
 from planner.results.words import (
-    counted,
     fit_words,
     interval_words,
     largest_words,
@@ -25,7 +24,7 @@ from planner.results.words import (
     time_words,
     total_words,
 )
-from planner.units import format_count, format_flops, format_significant
+from planner.units import counted, format_count, format_flops, format_significant
 
 _CARDS_SHOWN = 3
 

@@ -18,11 +18,6 @@ def printable(text: str) -> str:
     return text if text.isprintable() else repr(text)[1:-1]
 
 
-def counted(number: int, word: str) -> str:
-    """Returns a number with its word: `1 warning`, `2 warnings`."""
-    return f"{number} {word}{'' if number == 1 else 's'}"
-
-
 def step_words(config: StepConfig) -> str:
     """Returns `training with batch 16`, or with accumulation `training with batch 16 x 4`."""
     times = f" x {config.accumulate}" if config.accumulate > 1 else ""

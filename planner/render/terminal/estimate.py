@@ -18,14 +18,15 @@ from planner.render.terminal.advice import advice
 from planner.render.terminal.breakdown import largest_tensors
 from planner.render.terminal.every_card import every_card
 from planner.render.terminal.fits import fits_cell_in_full
-from planner.render.terminal.heading import STEPS, software, step_words, values_line
+from planner.render.terminal.heading import software, step_words, values_line
 from planner.render.terminal.largest import largest_batch_in_full, longest_sequence, suggested_batch
-from planner.render.terminal.layout import closing, counted, verdict_lines
+from planner.render.terminal.layout import closing, verdict_lines
 from planner.render.terminal.step_time import faster, speed_rows
 from planner.render.terminal.verdict import verdict
+from planner.results import words
 from planner.results.device_estimate import DeviceEstimate
 from planner.results.estimate import EMULATED, Estimate
-from planner.units import format_bytes, format_count, format_flops, format_percent
+from planner.units import counted, format_bytes, format_count, format_flops, format_percent
 from planner.wire.trace import Phase, TensorCategory
 
 _GAP = 2  # blanks between two columns
@@ -85,9 +86,9 @@ def _workload(estimate: Estimate) -> str:
     parameters = f"{format_count(counts.parameters)} parameters"
     if counts.trainable_parameters != counts.parameters:
         parameters += f" ({format_count(counts.trainable_parameters)} trainable)"
-    batch = f"{STEPS[config.mode]} with batch {config.batch_size}"
+    batch = words.step_words(config)
     if config.accumulate > 1:
-        batch += f" x {config.accumulate} accumulated"
+        batch += " accumulated"
     return ", ".join((parameters, batch, *_step_words(estimate)))
 
 

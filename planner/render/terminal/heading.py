@@ -12,9 +12,9 @@ from planner.config.step import Mode, Precision, StepConfig
 from planner.config.weights import WeightDtype
 from planner.results.estimate import Versions
 from planner.results.values import ValuesResult
+from planner.results.words import STEPS
 from planner.units import format_bytes
 
-STEPS = {Mode.TRAIN: "training", Mode.INFER: "inference"}
 _SHORT = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "float64": "fp64"}
 _AUTOCAST = {Precision.AMP_FP16: "fp16", Precision.AMP_BF16: "bf16"}
 _DTYPES_SHOWN = 3

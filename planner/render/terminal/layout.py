@@ -13,6 +13,8 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
+from planner.units import counted
+
 GAP = 2  # blanks between two columns
 
 
@@ -66,11 +68,6 @@ class Remarked(Protocol):
     def assumptions(self) -> tuple[str, ...]: ...
     @property
     def notes(self) -> tuple[str, ...]: ...
-
-
-def counted(number: int, word: str) -> str:
-    """Returns a number with its word: 1 row, 2 rows."""
-    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def closing(

@@ -15,14 +15,14 @@ from planner.input_pipeline.host_ram import Room
 from planner.render.terminal.advice import changes_that_take_less
 from planner.render.terminal.fits import STYLES
 from planner.render.terminal.largest import largest_batch_in_full, longest_sequence
-from planner.render.terminal.layout import counted, warning_line
+from planner.render.terminal.layout import warning_line
 from planner.render.terminal.step_time import speed_rows
 from planner.results import words as shown
 from planner.results.device_estimate import DeviceEstimate, FitVerdict
 from planner.results.estimate import Estimate
 from planner.results.step_time import StepTime
 from planner.timing.bottleneck import Bound
-from planner.units import format_bytes, format_part, format_percent, format_significant
+from planner.units import counted, format_bytes, format_part, format_percent, format_significant
 
 _PROBABLY = "probably "
 _NO_INTERVAL = "(interval not known)"
