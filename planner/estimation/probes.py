@@ -7,6 +7,7 @@ with its rule to free cached segments and try again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -58,7 +59,18 @@ class ProbeRuns:
         return ProbeFns(
             samples=lambda values: side_by_side(self._sample, values),
             probes=lambda values: side_by_side(self._probe, values),
+            probes_and_sample=self._probes_and_sample,
         )
+
+    def _probes_and_sample(
+        self, values: Sequence[int], sampled: int
+    ) -> tuple[list[Probe], Sample | None]:
+        def run(value: int | None) -> Probe | Sample | None:
+            return self._sample(sampled) if value is None else self._probe(value)
+
+        *found, sample = side_by_side(run, [*values, None])
+        assert not isinstance(sample, Probe), "the sample is the last of the runs"
+        return [probe for probe in found if isinstance(probe, Probe)], sample
 
     def _sample(self, value: int) -> Sample | None:
         self._say(f"recording {self.axis.label} {value * self.axis.unit}")

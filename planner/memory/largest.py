@@ -65,10 +65,12 @@ class ProbeFns:
     """Functions that run the step at several values in parallel.
 
     `samples` are runs without a limit, None where one failed; `probes` are runs on the card.
+    `probes_and_sample` runs probes at some values and a sample at one more, side by side.
     """
 
     samples: Callable[[Sequence[int]], list[Sample | None]]
     probes: Callable[[Sequence[int]], list[Probe]]
+    probes_and_sample: Callable[[Sequence[int], int], tuple[list[Probe], Sample | None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +101,7 @@ def largest(tries: ProbeFns, card: ReplayTarget, beginning: SearchStart) -> Larg
             scaled, answer = _forecast(rule, scaled, card, min(beginning.values))
             if scaled.is_constant:
                 return _without_runs(scaled, answer, beginning)
-            if _is_confirmed(tries, answer, known, scaled) or rule.is_sampled(answer):
+            if _is_confirmed(rule, answer, known, scaled) or rule.is_sampled(answer):
                 break
             scaled = rule.learn((max(answer, min(beginning.values)),))
     except _NoRuleError as error:
@@ -150,12 +152,12 @@ def _forecast(
     return scaled, answer
 
 
-def _is_confirmed(tries: ProbeFns, answer: int, known: list[Probe], scaled: ScaledRequests) -> bool:
+def _is_confirmed(rule: _Rule, answer: int, known: list[Probe], scaled: ScaledRequests) -> bool:
     """Runs the answer and its neighbours where they are not known yet, and adds them to `known`."""
     first = max(1, answer)
     values = [first, first + 1, *_run_below(answer, scaled)] if 0 < answer < BOUND else [first]
     tried = {probe.value for probe in known}
-    known += tries.probes([value for value in values if value not in tried])
+    known += rule.probes([value for value in values if value not in tried], answer, scaled)
     shown = {probe.value: probe.verdict is Verdict.FITS for probe in known}
     return all(shown[value] == (value <= answer) for value in values)
 
@@ -255,6 +257,7 @@ class _Rule:
         self._tries = tries
         self._degree = degree
         self._samples = {} if sample is None else {sample.value: sample}
+        self._ahead: dict[int, Sample] = {}  # a sample that no rule has asked for yet
         self._is_local = False
         self._forecast: Forecast | None = None
         self.answer: int | None = None  # the last one
@@ -305,12 +308,29 @@ class _Rule:
         self.answer = capacity.largest
         return capacity.largest
 
+    def probes(self, values: Sequence[int], answer: int, scaled: ScaledRequests) -> list[Probe]:
+        """Runs probes that are to confirm `answer`.
+
+        Scratch without a rule makes many a first answer wrong, and a sample at the answer comes
+        next then: that one is run beside the probes, where a processor is often idle.
+        """
+        is_doubtful = scaled.has_scratch_of_its_own and 0 < answer < BOUND
+        if not values or not is_doubtful or self._ahead or self.is_sampled(answer):
+            return self._tries.probes(values)
+        found, sample = self._tries.probes_and_sample(values, answer)
+        if sample is not None:
+            self._ahead[answer] = sample
+        return found
+
     def is_sampled(self, value: int) -> bool:
         """Returns whether there is a sample at `value` itself."""
         return value in self._samples
 
     def _take(self, values: Sequence[int]) -> None:
+        self._samples |= {value: self._ahead[value] for value in values if value in self._ahead}
         missing = [value for value in values if value not in self._samples]
+        if not missing:
+            return
         for value, sample in zip(missing, self._tries.samples(missing), strict=True):
             if sample is None:
                 raise _NoRuleError(f"the step fails at {value}, for another reason than memory")

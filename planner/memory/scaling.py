@@ -17,6 +17,7 @@ from math import lcm, prod
 from planner.memory.allocator.replay import Request
 from planner.wire.trace import EventKind
 
+_ALLOC = EventKind.ALLOC  # a lookup in an Enum takes long
 _NESTING = 2  # scratch within the time of other scratch
 
 # A batch of 1 gives tensors other strides, hence other requests: it does not follow the rule of
@@ -90,8 +91,8 @@ class ScaledRequests:
         columns = [layout.sizes_bytes[index] for index in chosen]
         requests = list(layout.requests)
         for index, size in zip(layout.varying, _mixed(columns, weights, whole), strict=True):
-            kind, block, _, stream = requests[index]
-            requests[index] = Request(kind, block, max(0, size), stream)
+            _, block, _, stream = requests[index]
+            requests[index] = Request(_ALLOC, block, size if size > 0 else 0, stream)
         return Prediction(requests=tuple(requests), optional=layout.optional)
 
     def holds_at(self, value: int) -> bool:

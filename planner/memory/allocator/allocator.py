@@ -7,6 +7,8 @@ c10/cuda/CUDACachingAllocator.cpp; where memory is short the result is None, not
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
+
 from planner.errors import UsageError
 from planner.memory.allocator.blocks import Block, FreeBlocks, Numbering
 from planner.memory.allocator.device_memory import WITHOUT_LIMIT_BYTES, DeviceMemory
@@ -72,8 +74,16 @@ class CachingAllocator:
             else WITHOUT_LIMIT_BYTES
         )
         self._max_split_bytes = settings.max_split_bytes or WITHOUT_LIMIT_BYTES
+        self._whole_from_bytes = (  # requests from here on take a block as it is
+            WITHOUT_LIMIT_BYTES if settings.expandable_segments else self._max_split_bytes
+        )
         self._rounds_up = any(divisions > 1 for divisions in settings.roundup_divisions)
         self._collector = GarbageCollector.of(settings, self._allowed_bytes)
+        self._has_search_rules = (
+            self._collector is not None
+            or self._expandable is not None
+            or self._max_split_bytes != WITHOUT_LIMIT_BYTES
+        )
 
     def allocate(self, size_bytes: int, stream: int = 0) -> Block | None:
         """Serves a request of one stream; None where torch would raise OutOfMemoryError."""
@@ -83,16 +93,21 @@ class CachingAllocator:
             size = (size_bytes + MIN_BLOCK_BYTES - 1) // MIN_BLOCK_BYTES * MIN_BLOCK_BYTES
             size = size or MIN_BLOCK_BYTES
         small = size <= SMALL_REQUEST_BYTES
-        home = self._homes.get((small, stream))
-        if home is None:
-            home = self._homes[(small, stream)] = FreeBlocks(is_small=small, stream=stream)
-        block = self._best_fit(home, size) or self._new_memory(home, size)
+        home = self._homes.get((small, stream)) or self._new_home(is_small=small, stream=stream)
+        entries = home.entries
+        at = bisect_left(entries, (size,))
+        if self._has_search_rules:
+            at = self._best_fit(home, size, at)
+        block = entries.pop(at)[3] if at < len(entries) else self._new_memory(home, size)
         if block is None:
             return None
-        if self._splits(block, size):
-            block = self._split(block, size)
-        block.in_use = True
+        if block.size_bytes - size >= home.smallest_rest_bytes and size < self._whole_from_bytes:
+            rest, block = block, block.cut(size, self._numbering.of_part(block))
+            if self._collector is not None:
+                self._collector.stamp(rest)
+            insort(entries, (rest.size_bytes, rest.order, rest.address, rest))
         size = block.size_bytes
+        block.in_use = True
         self.allocated_bytes += size
         if self.allocated_bytes > self.peak_allocated_bytes:
             self.peak_allocated_bytes = self.allocated_bytes
@@ -125,7 +140,7 @@ class CachingAllocator:
             self._free(self._pending.pop().block)
         for home in self._homes.values():
             if self._expandable is not None:
-                self._expandable.unmap(list(home.blocks))
+                self._expandable.unmap(home.blocks)
                 self.reserved_bytes = self._expandable.mapped_bytes
             else:
                 for block in [block for block in home.blocks if not block.is_split]:
@@ -137,23 +152,37 @@ class CachingAllocator:
         self.peak_active_bytes = self.active_bytes
         self.peak_reserved_bytes = self.reserved_bytes
 
-    def _best_fit(self, home: FreeBlocks, size: int) -> Block | None:
+    def _new_home(self, *, is_small: bool, stream: int) -> FreeBlocks:
+        keeps_small_rests = is_small or self._expandable is not None
+        home = FreeBlocks(
+            is_small=is_small,
+            stream=stream,
+            smallest_rest_bytes=MIN_BLOCK_BYTES if keeps_small_rests else SMALL_REQUEST_BYTES + 1,
+        )
+        self._homes[(is_small, stream)] = home
+        return home
+
+    def _best_fit(self, home: FreeBlocks, size: int, at: int) -> int:
+        """Returns the index of the block to take, from `at`, the smallest one with room, on.
+
+        len(home.entries): none may be taken.
+        """
         if self._collector is not None:
             self._collector.count_search(home)
-        at = home.first_of(size)
-        if at == len(home.blocks):
-            return None
+        none = len(home.entries)
+        if at == none:
+            return none
         if self._expandable is not None:
             at = best_to_grow(home, at)
         if self._max_split_bytes != WITHOUT_LIMIT_BYTES:
-            found = home.blocks[at].size_bytes
+            found = home.entries[at][0]
             if size < self._max_split_bytes <= found:
-                return None
+                return none
             if size >= self._max_split_bytes and (
                 found >= size + self.settings.max_non_split_rounding_bytes
             ):
-                return None
-        return home.take(at)
+                return none
+        return at
 
     def _new_memory(self, home: FreeBlocks, size: int) -> Block | None:
         """Takes a block of new memory; gives cached memory back where the card has too little."""
@@ -188,28 +217,10 @@ class CachingAllocator:
             self.peak_reserved_bytes = self.reserved_bytes
         return block
 
-    def _splits(self, block: Block, size: int) -> bool:
-        remaining = block.size_bytes - size
-        if block.home.is_small or self._expandable is not None:
-            return remaining >= MIN_BLOCK_BYTES
-        return size < self._max_split_bytes and remaining > SMALL_REQUEST_BYTES
-
-    def _split(self, block: Block, size: int) -> Block:
-        """Cuts `size` bytes from the front of a block; the rest becomes a free block."""
-        front = Block(block.home, block.address, size, self._numbering.of_part(block))
-        front.link_before(block)
-        block.address += size
-        block.size_bytes -= size
-        self._insert(block)
-        return front
-
     def _free(self, block: Block) -> None:
         self.active_bytes -= block.size_bytes
         block.in_use = False
         block.absorb_neighbours()
-        self._insert(block)
-
-    def _insert(self, block: Block) -> None:
         if self._collector is not None:
             self._collector.stamp(block)
         block.home.insert(block)
@@ -226,8 +237,8 @@ class CachingAllocator:
             return False
         wanted = max(size, self._max_split_bytes)
         at = home.first_of(wanted)
-        if at < len(home.blocks) and self._expandable is None:
-            self._release(home.blocks[at])
+        if at < len(home.entries) and self._expandable is None:
+            self._release(home.entries[at][3])
             return True
         released = 0
         for block in reversed(home.blocks[:at]):  # the largest first

@@ -6,7 +6,7 @@ in the segment; `in_use` and unmapped blocks are never in FreeBlocks.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, insort
 
 from planner.memory.allocator.settings import TieBreak
 
@@ -34,6 +34,19 @@ class Block:
         """Returns whether the segment has other blocks than this one."""
         return self.previous is not None or self.next is not None
 
+    def cut(self, size_bytes: int, order: int) -> Block:
+        """Makes a block of this one's first `size_bytes`; this block keeps the rest."""
+        front = Block(self.home, self.address, size_bytes, order)
+        front.segment_begin = self.segment_begin
+        front.previous = previous = self.previous
+        if previous is not None:
+            previous.next = front
+        front.next = self
+        self.previous = front
+        self.address += size_bytes
+        self.size_bytes -= size_bytes
+        return front
+
     def link_before(self, block: Block) -> None:
         """Puts this new block right before `block` in its segment."""
         previous = block.previous
@@ -54,64 +67,64 @@ class Block:
 
     def absorb_neighbours(self) -> None:
         """Joins the free neighbours whose `mapped` is the same as this block's."""
-        before, after = self.previous, self.next
+        before = self.previous
         if before is not None and not before.in_use and before.mapped is self.mapped:
             before.home.remove(before)
             self.address = before.address
             self.size_bytes += before.size_bytes
-            self.previous = before.previous
-            if self.previous is not None:
-                self.previous.next = self
+            self.previous = before = before.previous
+            if before is not None:
+                before.next = self
+        after = self.next
         if after is not None and not after.in_use and after.mapped is self.mapped:
             after.home.remove(after)
             self.size_bytes += after.size_bytes
-            self.next = after.next
-            if self.next is not None:
-                self.next.previous = self
+            self.next = after = after.next
+            if after is not None:
+                after.previous = self
 
 
 class FreeBlocks:
     """Free blocks of one pool (small or large) and one stream, smallest first.
 
+    A block with at least `smallest_rest_bytes` more than a request is cut in two.
     `unmapped` holds, by address, the parts of expandable segments that have no memory.
     """
 
-    __slots__ = ("blocks", "is_small", "keys", "stream", "unmapped")
+    __slots__ = ("entries", "is_small", "smallest_rest_bytes", "stream", "unmapped")
 
-    def __init__(self, *, is_small: bool, stream: int) -> None:
+    def __init__(self, *, is_small: bool, stream: int, smallest_rest_bytes: int) -> None:
         self.is_small = is_small
         self.stream = stream
-        # Two parallel lists: keys are found by bisection, and blocks are never compared.
-        self.keys: list[tuple[int, int, int]] = []
-        self.blocks: list[Block] = []
+        self.smallest_rest_bytes = smallest_rest_bytes
+        # (size_bytes, order, address, block): no two addresses are equal, so that bisection never
+        # compares blocks.
+        self.entries: list[tuple[int, int, int, Block]] = []
         self.unmapped: list[Block] = []
+
+    @property
+    def blocks(self) -> list[Block]:
+        """Returns the free blocks, smallest first, in a list of its own."""
+        return [entry[3] for entry in self.entries]
 
     def insert(self, block: Block) -> None:
         """Files a free block under its size."""
-        if not block.mapped:
+        if block.mapped:
+            insort(self.entries, (block.size_bytes, block.order, block.address, block))
+        else:
             self.unmapped.insert(self._unmapped_index(block.address), block)
-            return
-        key = (block.size_bytes, block.order, block.address)
-        at = bisect_left(self.keys, key)
-        self.keys.insert(at, key)
-        self.blocks.insert(at, block)
 
     def remove(self, block: Block) -> None:
         """Takes out a block that has not changed since it was inserted."""
-        if not block.mapped:
+        if block.mapped:
+            key = (block.size_bytes, block.order, block.address)
+            del self.entries[bisect_left(self.entries, key)]
+        else:
             del self.unmapped[self._unmapped_index(block.address)]
-            return
-        at = bisect_left(self.keys, (block.size_bytes, block.order, block.address))
-        del self.keys[at], self.blocks[at]
 
     def first_of(self, size_bytes: int) -> int:
-        """Returns the index of the best fit for `size_bytes`; len(blocks): none is large enough."""
-        return bisect_left(self.keys, (size_bytes,))
-
-    def take(self, at: int) -> Block:
-        """Takes out the block at this index."""
-        del self.keys[at]
-        return self.blocks.pop(at)
+        """Returns the index of the best fit for `size_bytes`; len(entries): all are too small."""
+        return bisect_left(self.entries, (size_bytes,))
 
     def _unmapped_index(self, address: int) -> int:
         return bisect_left([block.address for block in self.unmapped], address)
@@ -121,19 +134,21 @@ class Numbering:
     """Gives blocks the `order` by which the version of torch breaks ties."""
 
     def __init__(self, tie_break: TieBreak) -> None:
-        self._tie_break = tie_break
+        # Kept as flags: they are asked for each block, and a lookup in an Enum takes long.
+        self._numbers_segments = tie_break is not TieBreak.LOWEST_ADDRESS
+        self._numbers_parts = tie_break is TieBreak.OLDEST_BLOCK
         self._last = 0
 
     def of_segment(self) -> int:
         """Returns the order of the first block of a new segment."""
-        if self._tie_break is TieBreak.LOWEST_ADDRESS:
+        if not self._numbers_segments:
             return 0
         self._last += 1
         return self._last
 
     def of_part(self, block: Block) -> int:
         """Returns the order of a block that is cut from `block`."""
-        if self._tie_break is not TieBreak.OLDEST_BLOCK:
+        if not self._numbers_parts:
             return block.order
         self._last += 1
         return self._last

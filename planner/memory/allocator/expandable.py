@@ -139,8 +139,8 @@ def _has_room(block: Block | None, size_bytes: int) -> bool:
 
 def best_to_grow(home: FreeBlocks, at: int) -> int:
     """Moves on from index `at` while the next block has less room, its room to grow included."""
-    blocks = home.blocks
-    while at + 1 < len(blocks) and _reach(blocks[at + 1]) < _reach(blocks[at]):
+    entries = home.entries
+    while at + 1 < len(entries) and _reach(entries[at + 1][3]) < _reach(entries[at][3]):
         at += 1
     return at
 

@@ -81,25 +81,28 @@ def replay(
     pending: dict[int, PendingFree] = {}
     failure = None
     done_without: set[int] = set()
+    allocate, free = allocator.allocate, allocator.free
+    alloc_kind, free_kind = EventKind.ALLOC, EventKind.FREE  # a lookup in an Enum takes long
     for index, (kind, name, size_bytes, stream) in enumerate(requests):
-        if kind is EventKind.ALLOC:
-            block = allocator.allocate(size_bytes, stream)
-            if block is None and name in optional:
-                done_without.add(name)
-                continue
+        if kind is alloc_kind:
+            block = allocate(size_bytes, stream)
             if block is None:
+                if name in optional:
+                    done_without.add(name)
+                    continue
                 failure = _out_of_memory(allocator, index, size_bytes)
                 break
-            if live.setdefault(name, block) is not block:
+            if name in live:
                 raise ValueError(f"request {index} allocates block {name}, which is live")
+            live[name] = block
+        elif kind is free_kind and name in live:
+            free(live.pop(name))
         elif kind is EventKind.EMPTY_CACHE:
             allocator.empty_cache()
         elif name in done_without:
             done_without.remove(name)
         elif name not in (pending if kind is EventKind.FREE_COMPLETED else live):
             raise ValueError(f"request {index} frees block {name}, which is not live")
-        elif kind is EventKind.FREE:
-            allocator.free(live.pop(name))
         elif kind is EventKind.FREE_REQUESTED:
             pending[name] = allocator.request_free(live.pop(name))
         else:

@@ -73,7 +73,11 @@ class Bench:
         return done.out_of_memory is None
 
     def tries(self) -> ProbeFns:
-        return ProbeFns(samples=self._samples, probes=self._probes)
+        return ProbeFns(
+            samples=self._samples,
+            probes=self._probes,
+            probes_and_sample=lambda values, at: (self._probes(values), self._samples([at])[0]),
+        )
 
     def sample(self, value: int) -> Sample:
         return Sample(value=value, requests=tuple(self.program(value)))

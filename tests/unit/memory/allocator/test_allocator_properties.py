@@ -116,8 +116,9 @@ def check(driven: Driven) -> None:
     assert reserved == sum(block.size_bytes for block in blocks if block.mapped)
     assert allocated <= active <= reserved <= allocator._device.charged_bytes <= CAPACITY_BYTES
     for home in allocator._homes.values():
-        assert home.keys == sorted(home.keys)
-        assert [key[0] for key in home.keys] == [block.size_bytes for block in home.blocks]
+        keys = [entry[:3] for entry in home.entries]
+        assert keys == sorted(set(keys))
+        assert keys == [(b.size_bytes, b.order, b.address) for b in home.blocks]
         assert not any(block.in_use for block in [*home.blocks, *home.unmapped])
 
 
