@@ -61,9 +61,15 @@ class Bench:
     """Runs a program; counts the runs."""
 
     def __init__(
-        self, program: Program, on: ReplayTarget, fails: Callable[[int], bool] | None = None
+        self,
+        program: Program,
+        on: ReplayTarget,
+        fails: Callable[[int], bool] | None = None,
+        drops_beside: bool = False,
     ):
         self.program, self.card = program, on
+        self.drops_beside = drops_beside
+        self.beside: list[int] = []
         self.fails = fails or (lambda value: False)
         self.sampled: list[int] = []
         self.probed: list[int] = []
@@ -76,8 +82,16 @@ class Bench:
         return ProbeFns(
             samples=self._samples,
             probes=self._probes,
-            probes_and_sample=lambda values, at: (self._probes(values), self._samples([at])[0]),
+            probes_and_sample=self._probes_and_sample,
         )
+
+    def _probes_and_sample(
+        self, values: Sequence[int], at: int
+    ) -> tuple[list[Probe], Sample | None]:
+        self.beside.append(at)
+        if self.drops_beside:
+            return self._probes(values), None
+        return self._probes(values), self._samples([at])[0]
 
     def sample(self, value: int) -> Sample:
         return Sample(value=value, requests=tuple(self.program(value)))
@@ -145,6 +159,34 @@ def test_a_gap_below_the_answer_that_no_replay_shows_is_found_by_a_run() -> None
     assert bench.fits(answer - 1)
     assert not bench.fits(answer + 1)
     assert answer == min(n for n in range(1, 4000) if not bench.fits(n)) - 1
+
+
+def test_the_next_sample_is_run_beside_probes_that_are_doubtful_and_only_once() -> None:
+    def program(batch: int) -> list[Request]:
+        return net(batch, lambda n: 3 * MIB if n % 4 == 1 else 1500 * MIB)
+
+    bench = Bench(program, card())
+    bench.search(values=(9, 101))
+    assert bench.beside
+    assert bench.beside[0] in bench.probed
+    assert bench.beside == list(dict.fromkeys(bench.beside))
+    assert bench.sampled == list(dict.fromkeys(bench.sampled))
+    plain = Bench(net, card())
+    plain.search()
+    assert plain.beside == []  # its scratch follows a rule
+
+
+def test_a_sample_beside_probes_that_fails_is_no_reason_to_give_up() -> None:
+    """Only a sample that a rule asks for may end the search by replay."""
+
+    def program(batch: int) -> list[Request]:
+        return net(batch, lambda n: 3 * MIB if n % 4 == 1 else 1500 * MIB)
+
+    bench = Bench(program, card())
+    expected = bench.search(values=(9, 101))
+    again = Bench(program, card(), drops_beside=True)
+    assert again.search(values=(9, 101)).capacity.largest == expected.capacity.largest
+    assert again.beside
 
 
 def test_what_lies_near_below_an_answer_is_all_looked_at() -> None:
