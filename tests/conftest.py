@@ -39,6 +39,7 @@ UNIT = Path(__file__).parent / "unit"
 _ROOMS = (
     "worker", "emulator", "models", "benchmarks", "test_architecture.py", "test_benchmarks.py",
     "test_spellings.py", "memory/test_largest.py", "cli/test_gpus.py", "cli/test_hostile_texts.py",
+    "config/test_inputs.py",
 )  # fmt: skip
 NOT_QUICK = tuple(UNIT / name for name in _ROOMS)
 

@@ -263,3 +263,20 @@ def test_a_torch_in_the_parent_would_be_seen(tmp_path: Path) -> None:
     (tmp_path / "torch.py").write_text("")
     (tmp_path / "careless.py").write_text("import planner.units\nimport torch\n")
     assert "torch" in loaded_by(("careless",), tmp_path)
+
+
+def test_what_is_marked_quick_imports_no_torch() -> None:
+    """Collects alone: tests/conftest.py refuses where a file has imported torch by then."""
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-m",
+        "quick",
+        "--collect-only",
+        "-p",
+        "no:xdist",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=PACKAGE.parent)
+    assert done.returncode == 0, done.stdout[-600:] + done.stderr[-600:]
