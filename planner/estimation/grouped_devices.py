@@ -24,8 +24,9 @@ from planner.estimation.probes import ProbeRuns, SearchAxis, probe_of, sample_of
 from planner.memory.allocator.replay import Request, replay
 from planner.memory.budget import MemoryBudget, with_outside
 from planner.memory.largest import LargestValue, ReplayTarget, SearchStart, forecasts
+from planner.memory.probe import Probe, ProbeOutcome
 from planner.memory.scaling import FIRST_ALIKE, Sample
-from planner.memory.search import Capacity, Probe, Verdict
+from planner.memory.search import Capacity
 from planner.units import format_bytes
 from planner.wire.trace import Outcome, RequestLog, StepTrace
 
@@ -189,11 +190,11 @@ class GroupedDevices:
         """Decides by a run whether batch 1 fits: it makes other requests than the samples."""
         probe = probe_of(1, free)
         if free.outcome is Outcome.COMPLETED and free.peak_reserved_bytes > budget.capacity_bytes:
-            probe = Probe(value=1, verdict=Verdict.OUT_OF_MEMORY)
+            probe = Probe(value=1, outcome=ProbeOutcome.OOM)
             if free.peak_allocated_bytes <= budget.capacity_bytes:
                 limited = self.setup.cards.limited(budget)
                 probe = probe_of(1, self.setup.runner.run(limited, self._of_1()))
-        fits = probe.verdict is Verdict.FITS
+        fits = probe.outcome is ProbeOutcome.FITS
         capacity = Capacity(largest=int(fits), is_bound=False, probes=(probe,))
         return replace(batch, capacity=capacity, is_confirmed=not fits)
 

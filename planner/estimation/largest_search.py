@@ -13,8 +13,8 @@ from planner.memory.allocator.device_memory import WITHOUT_LIMIT_BYTES
 from planner.memory.allocator.replay import Request, replay, requests_of
 from planner.memory.largest import LargestValue, SearchStart, largest
 from planner.memory.peak import Breakdown, breakdown
+from planner.memory.probe import Probe, ProbeOutcome
 from planner.memory.scaling import FIRST_ALIKE, Sample
-from planner.memory.search import Probe, Verdict
 from planner.process.client import Runner
 from planner.wire.trace import AllocationTrace, Outcome, StepTrace, TensorCategory
 
@@ -99,8 +99,8 @@ class AxisSearch:
         if asked is None:
             return ()
         total_bytes = self.recorded.trace.peak_allocated_bytes
-        verdict = Verdict.FITS if self.fits else Verdict.OUT_OF_MEMORY
-        return (Probe(value=asked, verdict=verdict, total_bytes=total_bytes),)
+        outcome = ProbeOutcome.FITS if self.fits else ProbeOutcome.OOM
+        return (Probe(value=asked, outcome=outcome, total_bytes=total_bytes),)
 
     def _sample(self) -> Sample | None:
         asked, allocations = self._asked(), self.recorded.allocations

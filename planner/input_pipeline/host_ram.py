@@ -24,7 +24,10 @@ _TIGHT_FRACTION = 0.8  # beyond it the kernel begins to drop the page cache that
 
 
 class Room(str, Enum):
-    """Whether a need fits in the memory that there is."""
+    """Whether a need of the host fits in its memory; FitVerdict is the same of a card.
+
+    Here `tight` is a share of the memory, there the upper end of an interval, and a card is known.
+    """
 
     FITS = "fits"
     """There is enough."""

@@ -14,7 +14,8 @@ from planner.estimation.device_memory import DeviceMemory
 from planner.memory.budget import Calibration, calibrated, memory_budgets, with_outside
 from planner.memory.interval import ErrorInterval, NoInterval
 from planner.memory.largest import LargestValue, Method
-from planner.memory.search import BOUND, Capacity, Probe, Verdict
+from planner.memory.probe import Probe, ProbeOutcome
+from planner.memory.search import BOUND, Capacity
 from planner.results.estimate import Estimate, Versions
 from planner.results.values import ValuesResult
 from planner.units import GIB, MIB
@@ -174,7 +175,7 @@ def test_a_step_without_a_batch_axis_has_no_largest_batch() -> None:
 
 
 def test_a_batch_that_fails_for_another_reason_warns() -> None:
-    probe = Probe(value=5, verdict=Verdict.ERROR, detail="ValueError: odd")
+    probe = Probe(value=5, outcome=ProbeOutcome.MODEL_ERROR, detail="ValueError: odd")
     found = summary(answer(batch=largest(4, probe)))
     assert found.warnings == ("t4: batch 5 fails for another reason than memory: ValueError: odd",)
 
