@@ -32,7 +32,7 @@ class CpuMemory:
 
     trace: StepTrace
     forecast: CpuForecast
-    max_batch_size: int | None
+    largest_batch: int | None
 
 
 def cpu_memory(
@@ -61,7 +61,7 @@ def cpu_memory(
     return CpuMemory(
         trace=trace,
         forecast=forecast,
-        max_batch_size=forecast.largest(memory_bytes) if search else None,
+        largest_batch=forecast.largest(memory_bytes) if search else None,
     )
 
 
