@@ -24,9 +24,9 @@ _TIGHT_FRACTION = 0.8  # beyond it the kernel begins to drop the page cache that
 
 
 class Room(str, Enum):
-    """Whether a need of the host fits in its memory; FitVerdict is the same of a card.
+    """Whether a need of the host fits in its memory, if its size is known.
 
-    Here `tight` is a share of the memory, there the upper end of an interval, and a card is known.
+    A card has FitVerdict: its size is always known, and there `tight` is about an interval.
     """
 
     FITS = "fits"
