@@ -28,7 +28,7 @@ from planner.memory.probe import Probe, ProbeOutcome
 from planner.memory.scaling import FIRST_ALIKE, Sample
 from planner.memory.search import Capacity
 from planner.units import format_bytes
-from planner.wire.trace import Outcome, RequestLog, StepTrace
+from planner.wire.trace import RequestLog, RunOutcome, StepTrace
 
 # For each parameter: weight, gradient and two states of Adam in float32. Used only for a guess.
 _BYTES_PER_PARAMETER = 16
@@ -54,9 +54,9 @@ class GroupedDevices:
         group = f"compute capability {major}.{minor}"
         setup.progress(f"{group}: batch {asked}")
         trace, log = setup.runner.requests(setup.cards.unlimited(first), setup.config)
-        if trace.outcome is Outcome.MODEL_ERROR:
+        if trace.outcome is RunOutcome.MODEL_ERROR:
             raise model_error(trace)
-        if search and trace.outcome is Outcome.COMPLETED:
+        if search and trace.outcome is RunOutcome.COMPLETED:
             peak = f"peak reserved {format_bytes(trace.peak_reserved_bytes)}"
             setup.progress(f"{group}: {peak}{FOUND_BEFORE}searching the largest batches")
         taken_bytes = trace.outside.total_bytes
@@ -68,7 +68,7 @@ class GroupedDevices:
     ) -> list[DeviceMemory]:
         first = max(self.budgets, key=lambda budget: budget.capacity_bytes)
         setup, asked = self.setup, self.setup.config.batch_size
-        if trace.outcome is Outcome.OUT_OF_MEMORY:
+        if trace.outcome is RunOutcome.OUT_OF_MEMORY:
             beyond = beyond_all_cards(trace)
             return [DeviceMemory(budget=b, trace=beyond, fits=False) for b in self.budgets]
         if log is None or setup.plan.in_force is None:
@@ -189,7 +189,10 @@ class GroupedDevices:
     def _smallest(self, budget: MemoryBudget, batch: LargestValue, free: StepTrace) -> LargestValue:
         """Decides by a run whether batch 1 fits: it makes other requests than the samples."""
         probe = probe_of(1, free)
-        if free.outcome is Outcome.COMPLETED and free.peak_reserved_bytes > budget.capacity_bytes:
+        if (
+            free.outcome is RunOutcome.COMPLETED
+            and free.peak_reserved_bytes > budget.capacity_bytes
+        ):
             probe = Probe(value=1, outcome=ProbeOutcome.OOM)
             if free.peak_allocated_bytes <= budget.capacity_bytes:
                 limited = self.setup.cards.limited(budget)

@@ -16,7 +16,7 @@ from planner.memory.peak import Breakdown, breakdown
 from planner.memory.probe import Probe, ProbeOutcome
 from planner.memory.scaling import FIRST_ALIKE, Sample
 from planner.process.client import Runner
-from planner.wire.trace import AllocationTrace, Outcome, StepTrace, TensorCategory
+from planner.wire.trace import AllocationTrace, RunOutcome, StepTrace, TensorCategory
 
 _FIXED = (
     TensorCategory.PARAMETER, TensorCategory.BUFFER, TensorCategory.GRADIENT,
@@ -39,7 +39,7 @@ class RecordedStep:
 def recorded_run(runner: Runner, profile: str, config: StepConfig) -> RecordedStep:
     """Runs the step on the card of `profile`, and records it if that can be done."""
     trace, allocations = runner.record(profile, config)
-    if allocations is None or trace.outcome is not Outcome.COMPLETED:
+    if allocations is None or trace.outcome is not RunOutcome.COMPLETED:
         return RecordedStep(trace=trace)
     found = breakdown(
         allocations,

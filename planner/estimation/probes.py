@@ -18,7 +18,7 @@ from planner.memory.budget import MemoryBudget
 from planner.memory.largest import ProbeFns
 from planner.memory.probe import Probe, ProbeOutcome, is_about_memory, probe_outcome
 from planner.memory.scaling import Sample
-from planner.wire.trace import Outcome, RequestLog, StepTrace
+from planner.wire.trace import RequestLog, RunOutcome, StepTrace
 
 
 class SearchAxis(Enum):
@@ -77,7 +77,7 @@ class ProbeRuns:
         setup = self.setup
         config = self.axis.at(setup.config, value)
         trace, log = setup.runner.requests(setup.cards.unlimited(self.budget), config)
-        if log is None or trace.outcome is not Outcome.COMPLETED:
+        if log is None or trace.outcome is not RunOutcome.COMPLETED:
             return None
         return sample_of(value, log)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from planner.wire.trace import Outcome
+from planner.wire.trace import RunOutcome
 
 
 class ProbeOutcome(str, Enum):
@@ -30,10 +30,10 @@ class ProbeOutcome(str, Enum):
 
 
 _OF_RUNS = {
-    Outcome.COMPLETED: ProbeOutcome.FITS,
-    Outcome.OUT_OF_MEMORY: ProbeOutcome.OOM,
-    Outcome.CUDA_ERROR: ProbeOutcome.CUDA_ERROR,
-    Outcome.MODEL_ERROR: ProbeOutcome.MODEL_ERROR,
+    RunOutcome.COMPLETED: ProbeOutcome.FITS,
+    RunOutcome.OUT_OF_MEMORY: ProbeOutcome.OOM,
+    RunOutcome.CUDA_ERROR: ProbeOutcome.CUDA_ERROR,
+    RunOutcome.MODEL_ERROR: ProbeOutcome.MODEL_ERROR,
 }
 
 
@@ -47,7 +47,7 @@ class Probe:
     detail: str = ""
 
 
-def probe_outcome(run: Outcome) -> ProbeOutcome:
+def probe_outcome(run: RunOutcome) -> ProbeOutcome:
     """Returns the outcome of a probe whose run ended so, on a device with its own limit."""
     return _OF_RUNS[run]
 

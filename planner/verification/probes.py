@@ -21,7 +21,7 @@ from planner.memory.probe import ProbeOutcome, probe_outcome
 from planner.process.client import Runner
 from planner.results.verification import Categories, ProbeRecord
 from planner.units import format_bytes
-from planner.wire.trace import Outcome, StepTrace
+from planner.wire.trace import RunOutcome, StepTrace
 
 LEAST_STEPS = 3  # the first creates the optimizer state; all from the third on are alike
 _TIMED_STEPS = 8  # in the last probe of the answer
@@ -98,7 +98,7 @@ class ProbeRunner:
         except ChildError:
             self._close()
             return ()
-        if allocations is None or trace.outcome is not Outcome.COMPLETED:
+        if allocations is None or trace.outcome is not RunOutcome.COMPLETED:
             return ()
         found = breakdown(
             allocations,

@@ -5,24 +5,24 @@ from __future__ import annotations
 import pytest
 
 from planner.memory.probe import ProbeOutcome, is_about_memory, probe_outcome
-from planner.wire.trace import Outcome
+from planner.wire.trace import RunOutcome
 
 
 @pytest.mark.parametrize(
     ("run", "expected"),
     [
-        (Outcome.COMPLETED, ProbeOutcome.FITS),
-        (Outcome.OUT_OF_MEMORY, ProbeOutcome.OOM),
-        (Outcome.CUDA_ERROR, ProbeOutcome.CUDA_ERROR),
-        (Outcome.MODEL_ERROR, ProbeOutcome.MODEL_ERROR),
+        (RunOutcome.COMPLETED, ProbeOutcome.FITS),
+        (RunOutcome.OUT_OF_MEMORY, ProbeOutcome.OOM),
+        (RunOutcome.CUDA_ERROR, ProbeOutcome.CUDA_ERROR),
+        (RunOutcome.MODEL_ERROR, ProbeOutcome.MODEL_ERROR),
     ],
 )
-def test_a_run_that_ended_is_a_probe(run: Outcome, expected: ProbeOutcome) -> None:
+def test_a_run_that_ended_is_a_probe(run: RunOutcome, expected: ProbeOutcome) -> None:
     assert probe_outcome(run) is expected
 
 
-@pytest.mark.parametrize("run", Outcome)
-def test_each_end_of_a_run_is_a_word_of_probes(run: Outcome) -> None:
+@pytest.mark.parametrize("run", RunOutcome)
+def test_each_end_of_a_run_is_a_word_of_probes(run: RunOutcome) -> None:
     assert isinstance(probe_outcome(run), ProbeOutcome)
 
 
