@@ -33,7 +33,7 @@ from planner.estimation.device_memory import DeviceMemorySearch
 from planner.memory.budget import MemoryBudget, memory_budgets
 from planner.memory.forecast import below
 from planner.process.client import Runner
-from planner.wire.trace import Outcome
+from planner.wire.trace import RunOutcome
 
 MODELS = Path(__file__).resolve().parent.parent / "models"
 CARDS = "t4,rtx3090,a100-40gb,h100"
@@ -143,8 +143,8 @@ def bisected(run: DeviceMemorySearch) -> int:
         config = replace(setup.config, batch_size=batch_size)
         trace = setup.runner.run(setup.cards.limited(run.budget), config)
         # Batch norm refuses a batch of 1, which says nothing about larger ones.
-        assert trace.outcome is not Outcome.MODEL_ERROR or batch_size == 1, trace.failure
-        return trace.outcome is Outcome.COMPLETED or trace.outcome is Outcome.MODEL_ERROR
+        assert trace.outcome is not RunOutcome.MODEL_ERROR or batch_size == 1, trace.failure
+        return trace.outcome is RunOutcome.COMPLETED or trace.outcome is RunOutcome.MODEL_ERROR
 
     def bisect(low: int, high: int) -> int:
         while high - low > 1:

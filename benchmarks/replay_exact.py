@@ -30,7 +30,7 @@ from planner.memory.allocator.options import parse_alloc_conf
 from planner.memory.allocator.replay import ReplayResult, Request, replay, requests_of
 from planner.memory.budget import MemoryBudget, memory_budgets
 from planner.process.client import Runner
-from planner.wire.trace import Outcome, StepTrace
+from planner.wire.trace import RunOutcome, StepTrace
 
 MODELS = Path(__file__).resolve().parent.parent / "models"
 PRECISIONS = (Precision.FP32, Precision.AMP_BF16)
@@ -171,7 +171,7 @@ def recorded(runner: Runner, bench: Bench, config: StepConfig) -> Recorded:
     """Runs once under torch's defaults and records every request to the allocator."""
     profile = bench.profile(bench.budget.usable_memory_bytes)
     trace, allocations = runner.record(profile, config)
-    if allocations is None or trace.outcome is not Outcome.COMPLETED:
+    if allocations is None or trace.outcome is not RunOutcome.COMPLETED:
         raise SystemExit(f"batch {config.batch_size} cannot be recorded: {trace.failure}")
     return Recorded(
         config=config,
@@ -218,7 +218,9 @@ def peaks(figures: StepTrace | ReplayResult) -> tuple[int, int, int]:
 
 def exact(row: Row) -> bool:
     """Returns whether the run completed with the peaks of the replay."""
-    return row["outcome"] == Outcome.COMPLETED.value and not any(row[name] for name in DIFFERENCES)
+    return row["outcome"] == RunOutcome.COMPLETED.value and not any(
+        row[name] for name in DIFFERENCES
+    )
 
 
 def write(path: Path, rows: Sequence[Row]) -> None:

@@ -27,7 +27,7 @@ from planner.estimation.context import ProfileFactory
 from planner.memory.allocator.replay import replay, requests_of
 from planner.memory.budget import MemoryBudget, memory_budgets
 from planner.process.client import Runner
-from planner.wire.trace import Outcome, RequestLog, StepTrace
+from planner.wire.trace import RequestLog, RunOutcome, StepTrace
 
 _TIMEOUT_S = 400.0
 _FLOAT16_BYTES = 2
@@ -68,7 +68,7 @@ class _Model:
         """Predicts the peaks on the card, or without its limit if the step does not fit."""
         budget, config = self._budget(case), _config(self.source, case)
         trace, log = self.runner.requests(self.cards.limited(budget), config)
-        fits = trace.outcome is not Outcome.OUT_OF_MEMORY
+        fits = trace.outcome is not RunOutcome.OUT_OF_MEMORY
         if not fits:
             trace, log = self.runner.requests(self.cards.unlimited(budget), config)
         return replace(
@@ -95,17 +95,17 @@ class _Model:
         """Predicts whether the batch fits; if that is wrong, also the memory that it needs."""
         budget, config = self._budget(case), _config(self.source, case)
         trace = self.runner.run(self.cards.limited(budget), config)
-        if trace.outcome is Outcome.MODEL_ERROR:
+        if trace.outcome is RunOutcome.MODEL_ERROR:
             return _prediction(case, trace)
-        fits = trace.outcome is Outcome.COMPLETED
+        fits = trace.outcome is RunOutcome.COMPLETED
         fits_smaller: bool | None = None
-        if trace.outcome is Outcome.OUT_OF_MEMORY and case.quantity is Quantity.FITS:
+        if trace.outcome is RunOutcome.OUT_OF_MEMORY and case.quantity is Quantity.FITS:
             trace = self.runner.run(self.cards.unlimited(budget), config)
         elif fits and case.quantity is Quantity.OUT_OF_MEMORY:
             smaller = round(budget.usable_memory_bytes * (1 - BRACKET_TOLERANCE_FRACTION))
             tighter = replace(budget, usable_memory_bytes=smaller)
             again = self.runner.run(self.cards.limited(tighter), config)
-            fits_smaller = again.outcome is Outcome.COMPLETED
+            fits_smaller = again.outcome is RunOutcome.COMPLETED
         found = replace(_prediction(case, trace), fits=fits, fits_smaller=fits_smaller)
         if self.source.mode is Mode.INFER and case.quantity is Quantity.OUT_OF_MEMORY:
             found = replace(found, largest_elements=self._largest_elements(case))
@@ -172,7 +172,7 @@ def _config(source: Source, case: Case) -> StepConfig:
 
 
 def _prediction(case: Case, trace: StepTrace) -> Prediction:
-    if trace.outcome is Outcome.MODEL_ERROR:
+    if trace.outcome is RunOutcome.MODEL_ERROR:
         assert trace.failure is not None
         said = f"{trace.failure.kind} in {trace.failure.during}: {trace.failure.message}"
         return Prediction(case=case.name, trouble=said.splitlines()[0][:200])

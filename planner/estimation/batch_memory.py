@@ -13,7 +13,7 @@ from planner.estimation.context import RunContext
 from planner.estimation.device_memory import DeviceMemory
 from planner.memory.allocator.device_memory import WITHOUT_LIMIT_BYTES
 from planner.memory.forecast import Forecast
-from planner.wire.trace import Outcome, StepTrace
+from planner.wire.trace import RunOutcome, StepTrace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,4 +97,4 @@ class BatchMemory:
 
 
 def _peak(trace: StepTrace) -> int | None:
-    return trace.peak_reserved_bytes if trace.outcome is Outcome.COMPLETED else None
+    return trace.peak_reserved_bytes if trace.outcome is RunOutcome.COMPLETED else None

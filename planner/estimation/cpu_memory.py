@@ -16,7 +16,7 @@ from planner.memory.allocator.replay import requests_of
 from planner.memory.cpu import CpuForecast, CpuSample
 from planner.memory.scaling import FIRST_ALIKE, Sample, ScaledRequests, fit
 from planner.process.client import Runner
-from planner.wire.trace import Outcome, StepTrace
+from planner.wire.trace import RunOutcome, StepTrace
 
 # Pairs of batches to record, in the order they are tried. oneDNN has paths of its own for batch 2.
 _RECORDED = ((FIRST_ALIKE, FIRST_ALIKE + 1), (8, 12), (24, 32))
@@ -32,7 +32,7 @@ class CpuMemory:
 
     trace: StepTrace
     forecast: CpuForecast
-    max_batch_size: int | None
+    largest_batch: int | None
 
 
 def cpu_memory(
@@ -61,7 +61,7 @@ def cpu_memory(
     return CpuMemory(
         trace=trace,
         forecast=forecast,
-        max_batch_size=forecast.largest(memory_bytes) if search else None,
+        largest_batch=forecast.largest(memory_bytes) if search else None,
     )
 
 
@@ -113,10 +113,10 @@ def _check(trace: StepTrace) -> StepTrace:
     Raises:
         ModelError: the run has not ended: out of memory, or the model's code failed.
     """
-    if trace.outcome is Outcome.OUT_OF_MEMORY:
+    if trace.outcome is RunOutcome.OUT_OF_MEMORY:
         raise ModelError(
             f"this machine has too little RAM to run the step once with batch {trace.batch_size}"
         )
-    if trace.outcome is not Outcome.COMPLETED:
+    if trace.outcome is not RunOutcome.COMPLETED:
         raise model_error(trace)
     return trace

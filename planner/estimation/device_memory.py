@@ -24,7 +24,7 @@ from planner.memory.search import Capacity
 from planner.results.device_estimate import WhatIf
 from planner.results.values import NO_VALUES_READ, ValuesResult
 from planner.units import format_bytes
-from planner.wire.trace import AllocationTrace, EventKind, Outcome, StepTrace
+from planner.wire.trace import AllocationTrace, EventKind, RunOutcome, StepTrace
 
 _SEARCHING = f"searching the largest {SearchAxis.BATCH.label}"
 _FINISHING = "finishing its figures"
@@ -81,14 +81,14 @@ class DeviceMemorySearch:
         setup = self.setup
         setup.progress(f"{self.budget.requested}: batch {setup.config.batch_size}")
         free = recorded_run(setup.runner, setup.cards.unlimited(self.budget), setup.config)
-        if free.trace.outcome is Outcome.MODEL_ERROR:
+        if free.trace.outcome is RunOutcome.MODEL_ERROR:
             raise model_error(free.trace)
         budget = with_outside(self.budget, free.trace.outside.total_bytes)
         return replace(self, budget=budget)._answer(free, search, sequence)
 
     def _answer(self, free: RecordedStep, search: bool, sequence: bool) -> DeviceMemory:
         setup = self.setup
-        if free.trace.outcome is Outcome.OUT_OF_MEMORY:
+        if free.trace.outcome is RunOutcome.OUT_OF_MEMORY:
             fits, held = False, RecordedStep(trace=beyond_all_cards(free.trace))
         else:
             fits, held = self._on_full_card(free)
@@ -122,7 +122,7 @@ class DeviceMemorySearch:
         setup = self.setup
         config = replace(setup.config, batch_size=1)
         trace = setup.runner.run(setup.cards.unlimited(self.budget), config)
-        return trace if trace.outcome is Outcome.COMPLETED else None
+        return trace if trace.outcome is RunOutcome.COMPLETED else None
 
     def _largest(self, axis: SearchAxis, free: RecordedStep, fits: bool) -> LargestValue:
         runs = ProbeRuns(setup=self.setup, budget=self.budget, axis=axis)
@@ -142,7 +142,7 @@ class DeviceMemorySearch:
             return False, free
         setup = self.setup
         full = recorded_run(setup.runner, setup.cards.limited(self.budget), setup.config)
-        if full.trace.outcome is Outcome.COMPLETED and not full.trace.outside.beyond_bytes:
+        if full.trace.outcome is RunOutcome.COMPLETED and not full.trace.outside.beyond_bytes:
             return True, full
         return False, free
 

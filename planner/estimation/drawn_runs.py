@@ -11,7 +11,7 @@ from planner.config.step import DataDependent
 from planner.estimation.context import RunContext, side_by_side
 from planner.memory.budget import MemoryBudget
 from planner.results.values import ValuesResult
-from planner.wire.trace import Outcome, StepTrace
+from planner.wire.trace import RunOutcome, StepTrace
 
 _SEEDS = (1, 2, 3)  # besides 0, that of the run itself
 
@@ -38,7 +38,7 @@ def drawn_runs(
     def of_seed(seed: int) -> StepTrace:
         return setup.runner.run(profile, setup.config, seed)
 
-    ran = [one for one in side_by_side(of_seed, _SEEDS) if one.outcome is Outcome.COMPLETED]
+    ran = [one for one in side_by_side(of_seed, _SEEDS) if one.outcome is RunOutcome.COMPLETED]
     ratios = [one.peak_reserved_bytes / max(1, trace.peak_reserved_bytes) for one in ran]
     spread = (min(1.0, *ratios), max(1.0, *ratios)) if ratios else same
     return replace(found, seeds=(0, *_SEEDS)), spread

@@ -10,13 +10,13 @@ from planner.estimation.probes import SearchAxis
 from planner.memory.budget import MemoryBudget
 from planner.memory.largest import LargestValue
 from planner.units import format_bytes
-from planner.wire.trace import Outcome, StepTrace
+from planner.wire.trace import RunOutcome, StepTrace
 
 
 def peak_found(budget: MemoryBudget, trace: StepTrace, *, fits: bool) -> str:
     """Returns the device total of the run and whether it fits; no size if the run did not end."""
     verdict = "fits" if fits else "does not fit"
-    if trace.outcome is not Outcome.COMPLETED:
+    if trace.outcome is not RunOutcome.COMPLETED:
         return verdict
     peak_bytes = budget.device_total_bytes(trace.peak_reserved_bytes)
     return (

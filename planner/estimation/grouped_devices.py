@@ -24,10 +24,11 @@ from planner.estimation.probes import ProbeRuns, SearchAxis, probe_of, sample_of
 from planner.memory.allocator.replay import Request, replay
 from planner.memory.budget import MemoryBudget, with_outside
 from planner.memory.largest import LargestValue, ReplayTarget, SearchStart, forecasts
+from planner.memory.probe import Probe, ProbeOutcome
 from planner.memory.scaling import FIRST_ALIKE, Sample
-from planner.memory.search import Capacity, Probe, Verdict
+from planner.memory.search import Capacity
 from planner.units import format_bytes
-from planner.wire.trace import Outcome, RequestLog, StepTrace
+from planner.wire.trace import RequestLog, RunOutcome, StepTrace
 
 # For each parameter: weight, gradient and two states of Adam in float32. Used only for a guess.
 _BYTES_PER_PARAMETER = 16
@@ -53,9 +54,9 @@ class GroupedDevices:
         group = f"compute capability {major}.{minor}"
         setup.progress(f"{group}: batch {asked}")
         trace, log = setup.runner.requests(setup.cards.unlimited(first), setup.config)
-        if trace.outcome is Outcome.MODEL_ERROR:
+        if trace.outcome is RunOutcome.MODEL_ERROR:
             raise model_error(trace)
-        if search and trace.outcome is Outcome.COMPLETED:
+        if search and trace.outcome is RunOutcome.COMPLETED:
             peak = f"peak reserved {format_bytes(trace.peak_reserved_bytes)}"
             setup.progress(f"{group}: {peak}{FOUND_BEFORE}searching the largest batches")
         taken_bytes = trace.outside.total_bytes
@@ -67,7 +68,7 @@ class GroupedDevices:
     ) -> list[DeviceMemory]:
         first = max(self.budgets, key=lambda budget: budget.capacity_bytes)
         setup, asked = self.setup, self.setup.config.batch_size
-        if trace.outcome is Outcome.OUT_OF_MEMORY:
+        if trace.outcome is RunOutcome.OUT_OF_MEMORY:
             beyond = beyond_all_cards(trace)
             return [DeviceMemory(budget=b, trace=beyond, fits=False) for b in self.budgets]
         if log is None or setup.plan.in_force is None:
@@ -188,12 +189,15 @@ class GroupedDevices:
     def _smallest(self, budget: MemoryBudget, batch: LargestValue, free: StepTrace) -> LargestValue:
         """Decides by a run whether batch 1 fits: it makes other requests than the samples."""
         probe = probe_of(1, free)
-        if free.outcome is Outcome.COMPLETED and free.peak_reserved_bytes > budget.capacity_bytes:
-            probe = Probe(value=1, verdict=Verdict.OUT_OF_MEMORY)
+        if (
+            free.outcome is RunOutcome.COMPLETED
+            and free.peak_reserved_bytes > budget.capacity_bytes
+        ):
+            probe = Probe(value=1, outcome=ProbeOutcome.OOM)
             if free.peak_allocated_bytes <= budget.capacity_bytes:
                 limited = self.setup.cards.limited(budget)
                 probe = probe_of(1, self.setup.runner.run(limited, self._of_1()))
-        fits = probe.verdict is Verdict.FITS
+        fits = probe.outcome is ProbeOutcome.FITS
         capacity = Capacity(largest=int(fits), is_bound=False, probes=(probe,))
         return replace(batch, capacity=capacity, is_confirmed=not fits)
 

@@ -13,10 +13,10 @@ from planner.memory.allocator.device_memory import WITHOUT_LIMIT_BYTES
 from planner.memory.allocator.replay import Request, replay, requests_of
 from planner.memory.largest import LargestValue, SearchStart, largest
 from planner.memory.peak import Breakdown, breakdown
+from planner.memory.probe import Probe, ProbeOutcome
 from planner.memory.scaling import FIRST_ALIKE, Sample
-from planner.memory.search import Probe, Verdict
 from planner.process.client import Runner
-from planner.wire.trace import AllocationTrace, Outcome, StepTrace, TensorCategory
+from planner.wire.trace import AllocationTrace, RunOutcome, StepTrace, TensorCategory
 
 _FIXED = (
     TensorCategory.PARAMETER, TensorCategory.BUFFER, TensorCategory.GRADIENT,
@@ -39,7 +39,7 @@ class RecordedStep:
 def recorded_run(runner: Runner, profile: str, config: StepConfig) -> RecordedStep:
     """Runs the step on the card of `profile`, and records it if that can be done."""
     trace, allocations = runner.record(profile, config)
-    if allocations is None or trace.outcome is not Outcome.COMPLETED:
+    if allocations is None or trace.outcome is not RunOutcome.COMPLETED:
         return RecordedStep(trace=trace)
     found = breakdown(
         allocations,
@@ -99,8 +99,8 @@ class AxisSearch:
         if asked is None:
             return ()
         total_bytes = self.recorded.trace.peak_allocated_bytes
-        verdict = Verdict.FITS if self.fits else Verdict.OUT_OF_MEMORY
-        return (Probe(value=asked, verdict=verdict, total_bytes=total_bytes),)
+        outcome = ProbeOutcome.FITS if self.fits else ProbeOutcome.OOM
+        return (Probe(value=asked, outcome=outcome, total_bytes=total_bytes),)
 
     def _sample(self) -> Sample | None:
         asked, allocations = self._asked(), self.recorded.allocations

@@ -14,7 +14,7 @@ from planner.memory.forecast import Forecast
 from planner.memory.interval import ErrorInterval, NoInterval
 from planner.memory.largest import LargestValue
 from planner.units import format_percent
-from planner.wire.trace import Outcome, StepTrace
+from planner.wire.trace import RunOutcome, StepTrace
 
 _NOT_SEARCHED = "no largest batch was searched"
 _NOT_OF_ALL_CARDS = (
@@ -69,7 +69,7 @@ def outlook(
     if isinstance(spread, NoInterval):
         reason = _NOT_SEARCHED if answer.batch is None else _NO_INTERVAL
         return PredictionInterval(basis=spread.reason, suggested_batch_reason=reason)
-    if answer.trace.outcome is Outcome.OUT_OF_MEMORY:
+    if answer.trace.outcome is RunOutcome.OUT_OF_MEMORY:
         return PredictionInterval(
             basis="no interval of device total: the run did not come to its end",
             suggested_batch_reason=_NOT_SEARCHED if answer.batch is None else _NOT_ENDED,

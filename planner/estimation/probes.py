@@ -16,9 +16,9 @@ from planner.estimation.context import RunContext, side_by_side
 from planner.memory.allocator.replay import requests_of
 from planner.memory.budget import MemoryBudget
 from planner.memory.largest import ProbeFns
+from planner.memory.probe import Probe, ProbeOutcome, is_about_memory, probe_outcome
 from planner.memory.scaling import Sample
-from planner.memory.search import Probe, Verdict
-from planner.wire.trace import Outcome, RequestLog, StepTrace
+from planner.wire.trace import RequestLog, RunOutcome, StepTrace
 
 
 class SearchAxis(Enum):
@@ -77,7 +77,7 @@ class ProbeRuns:
         setup = self.setup
         config = self.axis.at(setup.config, value)
         trace, log = setup.runner.requests(setup.cards.unlimited(self.budget), config)
-        if log is None or trace.outcome is not Outcome.COMPLETED:
+        if log is None or trace.outcome is not RunOutcome.COMPLETED:
             return None
         return sample_of(value, log)
 
@@ -100,14 +100,14 @@ def sample_of(value: int, log: RequestLog) -> Sample:
 
 def probe_of(value: int, trace: StepTrace) -> Probe:
     """Returns the result of a run on the card as the probe of a value."""
-    if trace.outcome is Outcome.COMPLETED and trace.outside.beyond_bytes:
-        return Probe(value=value, verdict=Verdict.OUT_OF_MEMORY)  # not all of it is on the card
-    if trace.outcome is Outcome.COMPLETED:
+    outcome = probe_outcome(trace.outcome)
+    if outcome is ProbeOutcome.FITS and trace.outside.beyond_bytes:
+        return Probe(value=value, outcome=ProbeOutcome.OOM)  # not all of it is on the card
+    if outcome is ProbeOutcome.FITS:
         # Not reserved: near the limit the allocator gives cached segments back.
-        total_bytes = trace.peak_allocated_bytes
-        return Probe(value=value, verdict=Verdict.FITS, total_bytes=total_bytes)
-    if trace.outcome is Outcome.OUT_OF_MEMORY:
-        return Probe(value=value, verdict=Verdict.OUT_OF_MEMORY)
+        return Probe(value=value, outcome=outcome, total_bytes=trace.peak_allocated_bytes)
+    if is_about_memory(outcome):
+        return Probe(value=value, outcome=outcome)
     assert trace.failure is not None
     detail = f"{trace.failure.kind}: {trace.failure.message}".splitlines()[0]
-    return Probe(value=value, verdict=Verdict.ERROR, detail=detail)
+    return Probe(value=value, outcome=outcome, detail=detail)

@@ -24,7 +24,10 @@ _TIGHT_FRACTION = 0.8  # beyond it the kernel begins to drop the page cache that
 
 
 class Room(str, Enum):
-    """Whether a need fits in the memory that there is."""
+    """Whether a need of the host fits in its memory, if its size is known.
+
+    A card has FitVerdict: its size is always known, and there `tight` is about an interval.
+    """
 
     FITS = "fits"
     """There is enough."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 from planner.memory.allocator.device_memory import WITHOUT_LIMIT_BYTES
 from planner.memory.allocator.replay import ReplayResult, replay
 from planner.memory.allocator.settings import AllocatorSettings
+from planner.memory.probe import Probe, ProbeOutcome
 from planner.memory.scaling import ScaledRequests
-from planner.memory.search import BOUND, Capacity, Probe, Verdict, confirmed
+from planner.memory.search import BOUND, Capacity, confirmed
 
 # Below an answer all neighbours are replayed down to 1/64, and some down to 1/32. With fewer, the
 # path of the search would decide on which side of a gap the answer is.
@@ -81,8 +82,8 @@ class Forecast:
             value, capacity_bytes=capacity_bytes, total_memory_bytes=total_memory_bytes
         )
         if found.out_of_memory is not None:
-            return Probe(value=value, verdict=Verdict.OUT_OF_MEMORY)
-        return Probe(value=value, verdict=Verdict.FITS, total_bytes=found.peak_allocated_bytes)
+            return Probe(value=value, outcome=ProbeOutcome.OOM)
+        return Probe(value=value, outcome=ProbeOutcome.FITS, total_bytes=found.peak_allocated_bytes)
 
     def _guess(self, capacity_bytes: int, total_memory_bytes: int) -> int:
         """Returns the value at which peak allocated, linear in pieces, reaches the capacity.

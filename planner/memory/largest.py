@@ -13,8 +13,9 @@ from enum import Enum
 
 from planner.memory.allocator.settings import AllocatorSettings
 from planner.memory.forecast import Forecast
+from planner.memory.probe import Probe, ProbeOutcome
 from planner.memory.scaling import Mismatch, Sample, ScaledRequests, fit, is_near
-from planner.memory.search import BOUND, Capacity, Probe, Verdict, confirmed, largest_fitting
+from planner.memory.search import BOUND, Capacity, confirmed, largest_fitting
 
 _APART = 64  # samples near each other are 1/64 apart
 _ALIGNED = 8  # multiples of it have kernels of their own: samples near each other are all multiples
@@ -158,7 +159,7 @@ def _is_confirmed(rule: _Rule, answer: int, known: list[Probe], scaled: ScaledRe
     values = [first, first + 1, *_run_below(answer, scaled)] if 0 < answer < BOUND else [first]
     tried = {probe.value for probe in known}
     known += rule.probes([value for value in values if value not in tried], answer, scaled)
-    shown = {probe.value: probe.verdict is Verdict.FITS for probe in known}
+    shown = {probe.value: probe.outcome is ProbeOutcome.FITS for probe in known}
     return all(shown[value] == (value <= answer) for value in values)
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from enum import Enum
 
 from planner.memory.gallop import Gallop
+from planner.memory.probe import Probe, ProbeOutcome, is_about_memory
 
 _MAX_EXTRAPOLATIONS = 8
 _CLOSE_ENOUGH = 64  # a guess within 1/64 of a fitting value is left to the climb
@@ -30,24 +30,6 @@ def _two_below(value: int) -> tuple[int, ...]:
     return (value - 1, value - 2)
 
 
-class Verdict(str, Enum):
-    """The result of trying one batch."""
-
-    FITS = "fits"
-    OUT_OF_MEMORY = "oom"
-    ERROR = "error"  # fails for another reason than memory; counts as not fitting
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Probe:
-    """One try. `total_bytes` is the memory that it took, where it fits."""
-
-    value: int
-    verdict: Verdict
-    total_bytes: int = 0
-    detail: str = ""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capacity:
     """The answer and the tries that led to it, in order."""
@@ -60,7 +42,7 @@ class Capacity:
     def error(self) -> Probe | None:
         """Returns the try of answer + 1, where it failed for another reason than memory."""
         above = [p for p in self.probes if p.value == self.largest + 1]
-        return above[0] if above and above[0].verdict is Verdict.ERROR else None
+        return above[0] if above and not is_about_memory(above[0].outcome) else None
 
 
 class _Search:
@@ -71,7 +53,7 @@ class _Search:
     ) -> None:
         self._try_value = try_value
         self.probes = list(known)
-        failing = {probe.value for probe in self.probes if probe.verdict is not Verdict.FITS}
+        failing = {probe.value for probe in self.probes if probe.outcome is not ProbeOutcome.FITS}
         self.gallop = Gallop(fits=self._fits, bound=bound, failing=failing)
         self.bound = bound
         self.fits = self.gallop.look
@@ -79,29 +61,29 @@ class _Search:
     def _fits(self, value: int) -> bool:
         for probe in self.probes:
             if probe.value == value:
-                return probe.verdict is Verdict.FITS
+                return probe.outcome is ProbeOutcome.FITS
         probe = self._try_value(value)
         self.probes.append(probe)
-        return probe.verdict is Verdict.FITS
+        return probe.outcome is ProbeOutcome.FITS
 
     def failed_otherwise(self, value: int) -> bool:
         """Returns whether the try of `value` failed for another reason than memory."""
-        return any(p.value == value and p.verdict is Verdict.ERROR for p in self.probes)
+        return any(p.value == value and not is_about_memory(p.outcome) for p in self.probes)
 
     @property
     def fitting(self) -> int:
         """Returns the largest value that fits so far, 0 where none does."""
-        return max((p.value for p in self.probes if p.verdict is Verdict.FITS), default=0)
+        return max((p.value for p in self.probes if p.outcome is ProbeOutcome.FITS), default=0)
 
     @property
     def fitting_tries(self) -> int:
         """Counts the tries that fitted."""
-        return sum(p.verdict is Verdict.FITS for p in self.probes)
+        return sum(p.outcome is ProbeOutcome.FITS for p in self.probes)
 
     def extrapolated(self, limit_bytes: int) -> int:
         """Extrapolates the two largest fitting tries, by a line, to the value at the limit."""
         known = sorted(
-            {(p.value, p.total_bytes) for p in self.probes if p.verdict is Verdict.FITS}
+            {(p.value, p.total_bytes) for p in self.probes if p.outcome is ProbeOutcome.FITS}
         )[-2:]
         largest, total = known[-1]
         if len(known) == 1:

@@ -24,7 +24,7 @@ from planner.wire.data_cost import DataCost
 from planner.wire.jobs import AnswerT, CountJob, DataJob, JobOf, NeedsValues, RunAnswer, RunJob
 from planner.wire.module_counts import ModelCounts
 from planner.wire.protocol import ALLOC_CONF_VARIABLES, ChildVersions, Engine, LoadRequest
-from planner.wire.trace import AllocationTrace, Outcome, Recording, RequestLog, StepTrace
+from planner.wire.trace import AllocationTrace, Recording, RequestLog, RunOutcome, StepTrace
 from planner.wire.value_reads import ValuesPass
 
 
@@ -140,7 +140,7 @@ class Runner:
             ChildError: the run was killed before it delivered, or took too long.
         """
         found = self._run(RunJob(profile=profile, config=config, recording=Recording.EVENTS))
-        if found.trace.outcome is Outcome.MODEL_ERROR:
+        if found.trace.outcome is RunOutcome.MODEL_ERROR:
             # The user's code may use torch's profiler itself, and only one can be active.
             return self.run(profile, config), None
         return found.trace, found.allocations

@@ -16,7 +16,7 @@ from planner.emulator.profile import without_limit
 from planner.errors import ChildError
 from planner.wire.jobs import AnswerT, CountJob, NeedsValues, RunAnswer, RunJob
 from planner.wire.module_counts import ModelCounts
-from planner.wire.trace import Outcome, Recording
+from planner.wire.trace import Recording, RunOutcome
 from planner.wire.value_reads import ReadLog, ValuesPass, ValuesRequest
 
 _Key = tuple[str, StepConfig, int]
@@ -56,7 +56,7 @@ class ValuesRuns:
                     )
                 )
             )
-            if found.trace.outcome is not Outcome.COMPLETED or found.log is None:
+            if found.trace.outcome is not RunOutcome.COMPLETED or found.log is None:
                 return found
             log = found.log
             with self._lock:

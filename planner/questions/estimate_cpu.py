@@ -136,10 +136,10 @@ def cpu_estimate(
         peak_allocated_bytes=live_bytes,
         peak_reserved_bytes=live_bytes,
         fits=forecast.resident_bytes(batch) <= memory_bytes - reserve_bytes,
-        max_batch_size=answer.max_batch_size,
-        max_batch_is_bound=(answer.max_batch_size or 0) >= BOUND,
-        max_batch_confirmed=None if answer.max_batch_size is None else False,
-        max_batch_method=None if answer.max_batch_size is None else "replay",
+        max_batch_size=answer.largest_batch,
+        max_batch_is_bound=(answer.largest_batch or 0) >= BOUND,
+        max_batch_confirmed=None if answer.largest_batch is None else False,
+        max_batch_method=None if answer.largest_batch is None else "replay",
         suggested_batch_reason="errors of predictions for a CPU are not known",
     )
     counts = trace.counts or Counts(parameters=0, trainable_parameters=0, buffers=0)

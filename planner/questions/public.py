@@ -46,6 +46,7 @@ from planner.errors import (
 )
 from planner.input_pipeline.host_ram import HostRam, Room
 from planner.memory.peak import Breakdown, Held
+from planner.memory.probe import ProbeOutcome
 from planner.questions.compare import compare
 from planner.questions.curve import curve
 from planner.questions.estimate import estimate
@@ -64,7 +65,6 @@ from planner.results.values import ValuesResult
 from planner.results.verification import (
     DeviceKind,
     Figures,
-    ProbeOutcome,
     ProbeRecord,
     Verification,
     VerifiedDevice,

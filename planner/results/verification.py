@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, cast
 from planner.config.step import StepConfig
 from planner.config.target import Scalar
 from planner.config.weights import WeightDtype
+from planner.memory.probe import ProbeOutcome
 from planner.results.estimate import (
     SCHEMA_VERSION,
     Versions,
@@ -43,23 +44,6 @@ class DeviceKind(str, Enum):
     """PyTorch's allocator and its OutOfMemoryError, on a card that is not there."""
     CPU = "cpu"
     """Real memory of this machine, under a limit that the kernel enforces."""
-
-
-class ProbeOutcome(str, Enum):
-    """How a probe ended; only OOM moves the search."""
-
-    FITS = "fits"
-    """The steps ended."""
-    OOM = "oom"
-    """The allocator reported it: torch.OutOfMemoryError, on the CPU its own error."""
-    CUDA_ERROR = "cuda-error"
-    """A kernel or a library failed."""
-    KILLED = "killed"
-    """A signal ended it: from the kernel's OOM killer, a crash, a user."""
-    TIME_OUT = "time-out"
-    """It did not end within the time allowed."""
-    MODEL_ERROR = "model-error"
-    """The user's code raised."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,13 +14,13 @@ from planner.config.step import StepConfig
 from planner.config.target import Scalar
 from planner.config.weights import settled
 from planner.emulator.torch_install import find_torch
+from planner.memory.probe import ProbeOutcome
 from planner.results.estimate import Estimate, Versions
 from planner.results.values import NO_VALUES_READ
 from planner.results.verification import (
     Categories,
     DeviceKind,
     Figures,
-    ProbeOutcome,
     ProbeRecord,
     Verification,
     VerifiedDevice,

@@ -17,17 +17,12 @@ from typing import Any
 from planner.config.step import StepConfig
 from planner.errors import ChildError, ChildTimeoutError
 from planner.memory.peak import breakdown
+from planner.memory.probe import ProbeOutcome, probe_outcome
 from planner.process.client import Runner
-from planner.results.verification import Categories, ProbeOutcome, ProbeRecord
+from planner.results.verification import Categories, ProbeRecord
 from planner.units import format_bytes
-from planner.wire.trace import Outcome, StepTrace
+from planner.wire.trace import RunOutcome, StepTrace
 
-_OUTCOMES = {
-    Outcome.COMPLETED: ProbeOutcome.FITS,
-    Outcome.OUT_OF_MEMORY: ProbeOutcome.OOM,
-    Outcome.CUDA_ERROR: ProbeOutcome.CUDA_ERROR,
-    Outcome.MODEL_ERROR: ProbeOutcome.MODEL_ERROR,
-}
 LEAST_STEPS = 3  # the first creates the optimizer state; all from the third on are alike
 _TIMED_STEPS = 8  # in the last probe of the answer
 
@@ -103,7 +98,7 @@ class ProbeRunner:
         except ChildError:
             self._close()
             return ()
-        if allocations is None or trace.outcome is not Outcome.COMPLETED:
+        if allocations is None or trace.outcome is not RunOutcome.COMPLETED:
             return ()
         found = breakdown(
             allocations,
@@ -125,7 +120,7 @@ class ProbeRunner:
                 seconds=time.perf_counter() - begun,
                 detail=str(error).splitlines()[0],
             )
-        outcome, failure = _OUTCOMES[trace.outcome], trace.failure
+        outcome, failure = probe_outcome(trace.outcome), trace.failure
         detail = "" if failure is None else f"{failure.kind}: {failure.message}".splitlines()[0]
         reading = Reading()
         if outcome is ProbeOutcome.FITS:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from itertools import count
 
 from planner.memory.gallop import Gallop
-from planner.results.verification import ProbeOutcome, ProbeRecord
+from planner.memory.probe import ProbeOutcome, is_about_memory
+from planner.results.verification import ProbeRecord
 
 # The first steps away from a wrong prediction are 1 and 2, then 1/64 of it, 1/16, 1/4 ...
 _GALLOP, _FACTOR = 64, 4
@@ -80,16 +81,20 @@ class _Search:
 
     def fits(self, batch_size: int, *, again: bool = False) -> bool:
         """Returns whether a batch fits; a batch that was tried is tried again only with `again`."""
-        known = [p.outcome for p in self.probes if p.batch_size == batch_size and _decides(p)]
+        known = [
+            p.outcome
+            for p in self.probes
+            if p.batch_size == batch_size and is_about_memory(p.outcome)
+        ]
         if ProbeOutcome.OOM in known:
             return False
         if known and not again and (not self.looks_long or batch_size in self.looked_at_long):
             return True
         again = again or self.looks_long
         probe = self._run(batch_size, again)
-        if not _decides(probe) and probe.outcome in _BY_CHANCE:
+        if not is_about_memory(probe.outcome) and probe.outcome in _BY_CHANCE:
             probe = self._run(batch_size, again)
-        if not _decides(probe):
+        if not is_about_memory(probe.outcome):
             raise _StoppedError(f"batch {batch_size}: {probe.outcome.value}, {probe.detail}")
         return probe.outcome is ProbeOutcome.FITS
 
@@ -150,7 +155,3 @@ def _settled(state: _Search, low: int) -> int:
         state.gallop.failing.add(low)
         low = descended(low)
     return low
-
-
-def _decides(probe: ProbeRecord) -> bool:
-    return probe.outcome in (ProbeOutcome.FITS, ProbeOutcome.OOM)

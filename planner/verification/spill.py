@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from planner.results.verification import ProbeOutcome, ProbeRecord
+from planner.memory.probe import ProbeOutcome
+from planner.results.verification import ProbeRecord
 from planner.units import format_bytes
 
 _RELEASE = Path("/proc/sys/kernel/osrelease")

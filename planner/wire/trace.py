@@ -12,8 +12,8 @@ from planner.config.weights import WeightDtype
 from planner.wire.value_reads import ReadSite, ValueRead
 
 
-class Outcome(str, Enum):
-    """The end of a run, as the child reports it."""
+class RunOutcome(str, Enum):
+    """The end of a run, as the child reports it; a run without a limit says nothing of fitting."""
 
     COMPLETED = "completed"
     OUT_OF_MEMORY = "oom"  # only PyTorch's own allocator or CUDA reported it (on the CPU: malloc)
@@ -284,7 +284,7 @@ class StepTrace:
     emulated card that others than PyTorch's allocator took.
     """
 
-    outcome: Outcome
+    outcome: RunOutcome
     batch_size: int
     peak_allocated_bytes: int
     peak_active_bytes: int

@@ -8,7 +8,8 @@ import pytest
 
 import planner
 from planner.machine.nvml import PhysicalCard, opened
-from planner.results.verification import DeviceKind, ProbeOutcome
+from planner.memory.probe import ProbeOutcome
+from planner.results.verification import DeviceKind
 from planner.units import GIB
 from planner.verification import history
 

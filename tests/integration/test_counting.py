@@ -10,7 +10,7 @@ from child_runs import WriteModel, running
 
 from planner.config.step import Mode, Precision, StepConfig
 from planner.errors import ModelError
-from planner.wire.trace import Outcome, Phase
+from planner.wire.trace import Phase, RunOutcome
 
 MODELS = Path(__file__).parents[2] / "models"
 LINEAR = """
@@ -36,7 +36,7 @@ def test_a_count_beside_runs(write_model: WriteModel, import_time: str) -> None:
         counting = pool.submit(runner.count, profile, config)
         runs = [runner.run(profile, config).outcome for _ in range(2)]
         assert counting.result().step.step_flops == 2 * 4 * FORWARD  # no gradient of the input
-        assert runs == [Outcome.COMPLETED] * 2
+        assert runs == [RunOutcome.COMPLETED] * 2
         assert (runner.single_run is None) == (not import_time)
 
 
@@ -45,7 +45,7 @@ def test_a_count_that_fails_leaves_runs_alone(write_model: WriteModel) -> None:
     with running(write_model(LINEAR.replace("batch_size, 3", "batch_size, 7"))) as (runner, card):
         with pytest.raises(ModelError, match="step 1, batch 4"):
             runner.count(card, StepConfig(batch_size=4))
-        assert runner.run(card, StepConfig(batch_size=4)).outcome is Outcome.MODEL_ERROR
+        assert runner.run(card, StepConfig(batch_size=4)).outcome is RunOutcome.MODEL_ERROR
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from child_runs import WriteModel, running
 from planner.config.parse import step_config
 from planner.estimation.largest_search import RecordedStep, recorded_run
 from planner.units import KIB, MIB
-from planner.wire.trace import Outcome, TensorCategory
+from planner.wire.trace import RunOutcome, TensorCategory
 
 pytestmark = pytest.mark.slow
 
@@ -96,7 +96,7 @@ def training_step(model, batch):
 def recorded(path: str, **options: Any) -> RecordedStep:
     with running(path) as (runner, profile):
         found = recorded_run(runner, profile, step_config({"batch_size": BATCH, **options}))
-    assert found.trace.outcome is Outcome.COMPLETED, found.trace.failure
+    assert found.trace.outcome is RunOutcome.COMPLETED, found.trace.failure
     return found
 
 

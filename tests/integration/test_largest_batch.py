@@ -13,7 +13,7 @@ from planner.emulator.torch_install import find_torch
 from planner.estimation.context import ProfileFactory
 from planner.memory.budget import memory_budgets
 from planner.process.client import Runner
-from planner.wire.trace import Outcome
+from planner.wire.trace import RunOutcome
 
 pytestmark = pytest.mark.slow
 
@@ -46,9 +46,9 @@ def test_largest_batch_fits_and_one_more_runs_out_of_memory(
         runner.wait_loaded()
         fitting = runner.run(profile, step_config({"batch_size": small}))
         failing = runner.run(profile, step_config({"batch_size": small + 1}))
-    assert fitting.outcome is Outcome.COMPLETED
+    assert fitting.outcome is RunOutcome.COMPLETED
     assert fitting.peak_reserved_bytes <= budget.capacity_bytes
-    assert failing.outcome is Outcome.OUT_OF_MEMORY
+    assert failing.outcome is RunOutcome.OUT_OF_MEMORY
     assert failing.failure is not None
     assert failing.failure.kind == "OutOfMemoryError"
 

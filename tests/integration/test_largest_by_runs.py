@@ -21,7 +21,7 @@ from planner.estimation.context import ProfileFactory
 from planner.memory.budget import memory_budgets
 from planner.process.client import Runner
 from planner.units import GIB
-from planner.wire.trace import Outcome
+from planner.wire.trace import RunOutcome
 
 pytestmark = pytest.mark.slow
 
@@ -59,8 +59,8 @@ def fits(path: str, device: EmulatedDevice, config: StepConfig, **card: object) 
     with Runner(parse_target(path), device=device, profile=profile, timeout_s=120) as runner:
         runner.wait_loaded()
         trace = runner.run(profile, config)
-    assert trace.outcome is not Outcome.MODEL_ERROR, trace.failure
-    return trace.outcome is Outcome.COMPLETED
+    assert trace.outcome is not RunOutcome.MODEL_ERROR, trace.failure
+    return trace.outcome is RunOutcome.COMPLETED
 
 
 def test_the_forecast_is_confirmed_by_two_runs(write_model: WriteModel) -> None:

@@ -13,7 +13,7 @@ from planner.config.parse import step_config
 from planner.emulator.torch_install import find_torch
 from planner.errors import LibraryError
 from planner.units import MIB
-from planner.wire.trace import Outcome
+from planner.wire.trace import RunOutcome
 
 pytestmark = pytest.mark.slow
 
@@ -131,7 +131,7 @@ def test_unified_memory_that_finds_no_room_ends_no_run(
     with running(path, "t4") as (runner, unlimited):
         profile = unlimited.replace("capacity_bytes=", f"capacity_bytes={256 * MIB}\nname=", 1)
         trace = runner.run(profile, step_config({"batch_size": 4, "steps": 2}))
-    assert trace.outcome is Outcome.COMPLETED
+    assert trace.outcome is RunOutcome.COMPLETED
     assert trace.outside.beyond_bytes > 256 * MIB
 
 

@@ -15,7 +15,7 @@ from planner.config.parse import step_config
 from planner.config.target import parse_target
 from planner.errors import ChildTimeoutError
 from planner.results.estimate import Estimate
-from planner.wire.trace import Outcome, StepTrace
+from planner.wire.trace import RunOutcome, StepTrace
 from planner.wire.value_reads import Decision, ValuesState, values_state
 
 PROGRAMS = str(Path(__file__).parent / "programs_that_read.py")
@@ -54,7 +54,7 @@ def test_programs_read_what_the_cpu_gives(write_model: WriteModel) -> None:
     with running(target) as (runner, profile):
         trace = runner.run(profile, step_config({"batch_size": 4, "steps": 1}))
     assert trace.failure is None, trace.failure
-    assert trace.outcome is Outcome.COMPLETED
+    assert trace.outcome is RunOutcome.COMPLETED
     assert values_state(trace.value_reads) is ValuesState.KNOWN
     assert not trace.parted_reads
     assert sum(read.count for read in trace.value_reads) > 1000

@@ -25,9 +25,10 @@ from planner.errors import ModelError, UnsupportedPlatformError, UsageError
 from planner.estimation.context import ProfileFactory
 from planner.machine.processes import living_processes
 from planner.memory.budget import memory_budgets
+from planner.memory.probe import ProbeOutcome
 from planner.process.child import Child
 from planner.process.client import Runner
-from planner.results.verification import ProbeOutcome, ProbeRecord, Verification
+from planner.results.verification import ProbeRecord, Verification
 from planner.units import GIB
 from planner.verification.probes import ProbeRunner
 from planner.wire.protocol import Engine

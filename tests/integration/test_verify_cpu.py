@@ -12,7 +12,8 @@ from click.testing import CliRunner
 import planner
 from planner.cli.root import root
 from planner.errors import UsageError
-from planner.results.verification import DeviceKind, ProbeOutcome
+from planner.memory.probe import ProbeOutcome
+from planner.results.verification import DeviceKind
 from planner.units import MIB
 
 pytestmark = pytest.mark.slow

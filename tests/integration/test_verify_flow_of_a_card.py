@@ -23,8 +23,8 @@ from planner.emulator.torch_install import find_torch
 from planner.estimation.context import ProfileFactory
 from planner.machine.nvml import CardUser, PhysicalCard
 from planner.memory.budget import memory_budgets
+from planner.memory.probe import ProbeOutcome
 from planner.process.client import Runner
-from planner.results.verification import ProbeOutcome
 from planner.units import GIB, MIB
 from planner.verification import history
 from planner.wire.trace import AllocationTrace, CardReading, StepTrace

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from planner.hardware.database import load_cpus, load_gpus, load_hosts
+from planner.memory.probe import ProbeOutcome
 from planner.results.comparison import CardComparison, ComparedCard, RankBy
 from planner.results.curve import Curve, CurvePoint
 from planner.results.estimate import Estimate
-from planner.results.verification import Figures, ProbeOutcome, ProbeRecord
+from planner.results.verification import Figures, ProbeRecord
 
 # The last words of a key, or "per" and what it is counted by.
 _UNITS = re.compile(

@@ -12,6 +12,7 @@ from functools import partial
 from planner.emulator.profile import limit_profile
 from planner.errors import UsageError
 from planner.estimation.session import caller_label
+from planner.memory.probe import ProbeOutcome
 from planner.process.client import Runner
 from planner.questions.estimate_cpu import (
     CPU_ENVIRONMENT,
@@ -21,13 +22,7 @@ from planner.questions.estimate_cpu import (
 )
 from planner.questions.verify.job import Job, compared, searched
 from planner.results.estimate import Estimate
-from planner.results.verification import (
-    DeviceKind,
-    ProbeOutcome,
-    ProbeRecord,
-    Verification,
-    VerifiedDevice,
-)
+from planner.results.verification import DeviceKind, ProbeRecord, Verification, VerifiedDevice
 from planner.units import format_bytes, parse_reserve
 from planner.verification.observations import CpuObservation
 from planner.verification.probes import ProbeRunner

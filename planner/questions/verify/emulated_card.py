@@ -49,7 +49,7 @@ def on_emulated_card(job: Job, card: str) -> Verification:
         ) as lab:
             found = searched(job, lab, first, host_bytes=None)
             categories = lab.categories(found.largest) if found.largest else ()
-        predicted = partial(job.predicted, card, max_batch=False, reserve=job.reserve)
+        predicted = partial(job.predicted, card, search_largest=False, reserve=job.reserve)
         if lab.lent is not None:
             predicted = partial(_predicted_again, step)
         return compared(job, verified, first, found, predicted, categories)

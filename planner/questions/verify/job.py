@@ -45,10 +45,10 @@ class Job:
     hardware_db: Path | None
     progress: Progress
 
-    def predicted(self, gpu: str, *, max_batch: bool, **options: Any) -> Estimate:
+    def predicted(self, gpu: str, *, search_largest: bool, **options: Any) -> Estimate:
         """Returns the answer of estimate(), by a child of its own."""
         with estimation_session(self.request(**options), [gpu]) as step:
-            return estimate_on_cards(step, is_survey=False, search=max_batch)
+            return estimate_on_cards(step, is_survey=False, search=search_largest)
 
     def request(self, **options: Any) -> EstimateRequest:
         """Returns the request for estimate(); `options` replace those of the caller."""

@@ -89,8 +89,8 @@ def on_physical_card(job: Job, nvml: Nvml, card: PhysicalCard) -> Verification:
     space = _space(job, nvml, card)
     first, predict, notes = None, None, space.notes
     try:
-        first = job.predicted(card.name, max_batch=True, **space.options)
-        predict = partial(job.predicted, card.name, max_batch=False, **space.options)
+        first = job.predicted(card.name, search_largest=True, **space.options)
+        predict = partial(job.predicted, card.name, search_largest=False, **space.options)
     except UnknownGpuError as error:
         notes = (*notes, f"nothing is predicted: {error}")
     found, categories = _probed(job, nvml, space, first)

@@ -12,15 +12,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from planner.memory.probe import is_about_memory
 from planner.render.terminal.heading import after_backward, weight_words
 from planner.render.terminal.layout import closing, verdict_lines, warning_line
-from planner.results.verification import (
-    DeviceKind,
-    ProbeOutcome,
-    ProbeRecord,
-    Verification,
-    relative_error,
-)
+from planner.results.verification import DeviceKind, ProbeRecord, Verification, relative_error
 from planner.units import format_bytes
 
 _GAP = 2  # blanks between two columns
@@ -121,7 +116,7 @@ def _probes(verification: Verification) -> Table:
 
 def _short(probe: ProbeRecord) -> str:
     """Returns the cause of its end, if the outcome is not clear enough; the JSON has all of it."""
-    if probe.outcome in (ProbeOutcome.FITS, ProbeOutcome.OOM):
+    if is_about_memory(probe.outcome):
         return ""
     return probe.detail[:_DETAIL]
 

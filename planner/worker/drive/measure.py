@@ -14,7 +14,7 @@ import torch
 from planner.config.step import Mode, StepConfig
 from planner.errors import ModelError, TargetError, UsageError
 from planner.wire.run_notes import StepNote
-from planner.wire.trace import AllocationTrace, Counts, Failure, Outcome, RequestLog, StepTrace
+from planner.wire.trace import AllocationTrace, Counts, Failure, RequestLog, RunOutcome, StepTrace
 from planner.worker.drive import forward, loop
 from planner.worker.drive.accumulation import Accumulation, shortened
 from planner.worker.drive.gradients import missing_gradients
@@ -108,7 +108,7 @@ def _measure(
     attention.reset()
     recorder = peaks.PeakRecorder(device)
     log = _Log()
-    outcome, failure = Outcome.COMPLETED, None
+    outcome, failure = RunOutcome.COMPLETED, None
     watch.begin()
     try:
         _run(source, config, device, recorder, log, watch, real_values)
@@ -139,15 +139,15 @@ def _measure(
     )
 
 
-def _outcome(error: BaseException, device: torch.device, *, is_real: bool) -> Outcome:
+def _outcome(error: BaseException, device: torch.device, *, is_real: bool) -> RunOutcome:
     if is_out_of_memory(error):
-        return Outcome.OUT_OF_MEMORY
+        return RunOutcome.OUT_OF_MEMORY
     # On an emulated card these errors come from this machine, or from the model's code.
     if is_real and device.type == "cpu" and is_out_of_host_memory(error):
-        return Outcome.OUT_OF_MEMORY
+        return RunOutcome.OUT_OF_MEMORY
     if is_real and device.type == "cuda" and is_cuda_error(error):
-        return Outcome.CUDA_ERROR
-    return Outcome.MODEL_ERROR
+        return RunOutcome.CUDA_ERROR
+    return RunOutcome.MODEL_ERROR
 
 
 def _run(

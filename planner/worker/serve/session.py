@@ -22,7 +22,7 @@ from planner.wire.data_cost import DataCost
 from planner.wire.jobs import Answer, CountJob, DataJob, Job, NeedsValues, RunAnswer, RunJob
 from planner.wire.module_counts import ModelCounts
 from planner.wire.protocol import Engine
-from planner.wire.trace import AllocationTrace, Outcome, Recording, RequestLog
+from planner.wire.trace import AllocationTrace, Recording, RequestLog, RunOutcome
 from planner.wire.value_reads import ValuesPass, ValuesRequest
 from planner.worker.drive.data_cost import measure_data
 from planner.worker.drive.measure import measure, record, record_requests
@@ -112,7 +112,7 @@ class Worker:
             trace,
             value_reads=values.value_reads(),
             # A run that stopped has rightly left reads unused.
-            parted_reads=values.parted() if trace.outcome is Outcome.COMPLETED else (),
+            parted_reads=values.parted() if trace.outcome is RunOutcome.COMPLETED else (),
             attention_backends=tuple(sorted(backends)),
             outside=outside.memory(),
             failure=outside.explained(trace.failure, notes),

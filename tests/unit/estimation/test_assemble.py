@@ -14,16 +14,17 @@ from planner.estimation.device_memory import DeviceMemory
 from planner.memory.budget import Calibration, calibrated, memory_budgets, with_outside
 from planner.memory.interval import ErrorInterval, NoInterval
 from planner.memory.largest import LargestValue, Method
-from planner.memory.search import BOUND, Capacity, Probe, Verdict
+from planner.memory.probe import Probe, ProbeOutcome
+from planner.memory.search import BOUND, Capacity
 from planner.results.estimate import Estimate, Versions
 from planner.results.values import ValuesResult
 from planner.units import GIB, MIB
-from planner.wire.trace import Counts, Outcome, OutsideMemory, StepTrace
+from planner.wire.trace import Counts, OutsideMemory, RunOutcome, StepTrace
 from planner.wire.value_reads import Decision, ValueRead
 
 VERSIONS = Versions(torch="2.14.1", cuda="13.0", cudnn=None, python="3.11.7", planner="0.1.0")
 TRACE = StepTrace(
-    outcome=Outcome.COMPLETED,
+    outcome=RunOutcome.COMPLETED,
     batch_size=8,
     peak_allocated_bytes=5 * GIB,
     peak_active_bytes=5 * GIB,
@@ -174,7 +175,7 @@ def test_a_step_without_a_batch_axis_has_no_largest_batch() -> None:
 
 
 def test_a_batch_that_fails_for_another_reason_warns() -> None:
-    probe = Probe(value=5, verdict=Verdict.ERROR, detail="ValueError: odd")
+    probe = Probe(value=5, outcome=ProbeOutcome.MODEL_ERROR, detail="ValueError: odd")
     found = summary(answer(batch=largest(4, probe)))
     assert found.warnings == ("t4: batch 5 fails for another reason than memory: ValueError: odd",)
 
@@ -282,7 +283,7 @@ def test_notes_are_those_assumptions_that_can_make_no_figure_wrong() -> None:
 
 def test_what_was_measured_before_a_failure_has_no_interval() -> None:
     spread = ErrorInterval(reserved=(0.9, 1.1), context=(0.5, 2.0), coverage=0.9, basis="19 runs")
-    beyond = answer(outcome=Outcome.OUT_OF_MEMORY)
+    beyond = answer(outcome=RunOutcome.OUT_OF_MEMORY)
     found = assemble("net.py", StepConfig(), [beyond], VERSIONS, (), spreads=[spread])
     assert found.gpus[0].device_total_interval_bytes is None
     assert "did not come to its end" in (found.gpus[0].interval_basis or "")

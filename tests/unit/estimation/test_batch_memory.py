@@ -19,7 +19,7 @@ from planner.memory.largest import LargestValue, Method
 from planner.memory.scaling import Sample, ScaledRequests, fit
 from planner.memory.search import Capacity
 from planner.units import MIB
-from planner.wire.trace import EventKind, Outcome, StepTrace
+from planner.wire.trace import EventKind, RunOutcome, StepTrace
 
 CONTEXT = 198  # MiB of a T4
 
@@ -37,7 +37,7 @@ class FakeRunner:
         if profile == "limited":  # the allocator gave back all but what fits
             return replace(trace, peak_reserved_bytes=10040 * MIB)
         if config.batch_size in self.failing:
-            return replace(trace, outcome=Outcome.MODEL_ERROR)
+            return replace(trace, outcome=RunOutcome.MODEL_ERROR)
         return trace
 
 
@@ -54,7 +54,7 @@ class FakeCards:
 def traced(batch: int) -> StepTrace:
     peak_bytes = (100 + 20 * batch) * MIB
     return StepTrace(
-        outcome=Outcome.COMPLETED,
+        outcome=RunOutcome.COMPLETED,
         batch_size=batch,
         peak_allocated_bytes=peak_bytes,
         peak_active_bytes=peak_bytes,

@@ -32,7 +32,7 @@ from planner.timing.efficiency import Efficiencies, TimeSpread
 from planner.timing.rates import memory_rate
 from planner.units import GIB, MIB
 from planner.wire.module_counts import FlopRules, ModelCounts, StepCounts, Structure
-from planner.wire.trace import Counts, OperatorRecord, Outcome, Phase, StepTrace
+from planner.wire.trace import Counts, OperatorRecord, Phase, RunOutcome, StepTrace
 
 
 @pytest.fixture(autouse=True)
@@ -381,7 +381,7 @@ def answer(card: str = "t4", ratio: float | None = None, **changes: Any) -> Devi
         )  # fmt: skip
         budget = calibrated(budget, known)
     trace = StepTrace(
-        outcome=Outcome.COMPLETED, batch_size=8, peak_allocated_bytes=0, peak_active_bytes=0,
+        outcome=RunOutcome.COMPLETED, batch_size=8, peak_allocated_bytes=0, peak_active_bytes=0,
         peak_reserved_bytes=0,
     )  # fmt: skip
     return DeviceMemory(budget=budget, trace=trace, fits=True, **changes)

@@ -10,10 +10,10 @@ from planner.memory.budget import memory_budgets
 from planner.memory.largest import LargestValue, Method
 from planner.memory.search import Capacity
 from planner.units import GIB
-from planner.wire.trace import Outcome, StepTrace
+from planner.wire.trace import RunOutcome, StepTrace
 
 
-def trace(outcome: Outcome) -> StepTrace:
+def trace(outcome: RunOutcome) -> StepTrace:
     return StepTrace(
         outcome=outcome, batch_size=8, peak_allocated_bytes=GIB, peak_active_bytes=GIB,
         peak_reserved_bytes=2 * GIB,
@@ -32,14 +32,14 @@ def largest(size: int, *, is_bound: bool = False, has_no_limit: bool = False) ->
 def test_the_peak_is_that_of_the_report() -> None:
     (budget,) = memory_budgets(["a100"], hardware_db=None, gpu_memory=None, reserve=0)
     assert budget.device_total_bytes(2 * GIB) == 2 * GIB + GIB // 2
-    ended = trace(Outcome.COMPLETED)
+    ended = trace(RunOutcome.COMPLETED)
     assert peak_found(budget, ended, fits=True) == "peak 2.50 GiB of 79.1 GiB, fits"
     assert peak_found(budget, ended, fits=False) == "peak 2.50 GiB of 79.1 GiB, does not fit"
 
 
 def test_a_run_that_did_not_end_has_no_peak() -> None:
     (budget,) = memory_budgets(["a100"], hardware_db=None, gpu_memory=None, reserve=0)
-    assert peak_found(budget, trace(Outcome.OUT_OF_MEMORY), fits=False) == "does not fit"
+    assert peak_found(budget, trace(RunOutcome.OUT_OF_MEMORY), fits=False) == "does not fit"
 
 
 @pytest.mark.parametrize(

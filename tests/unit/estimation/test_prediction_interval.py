@@ -16,7 +16,7 @@ from planner.memory.largest import LargestValue, Method
 from planner.memory.scaling import Sample, ScaledRequests, fit
 from planner.memory.search import BOUND, Capacity
 from planner.units import GIB, MIB
-from planner.wire.trace import EventKind, Outcome, StepTrace
+from planner.wire.trace import EventKind, RunOutcome, StepTrace
 
 SETTINGS = parse_alloc_conf("", "2.14.1")
 # The card has 10 GiB and 198 MiB of context, so that 10042 MiB are left.
@@ -37,7 +37,7 @@ def scaled(*values: int) -> ScaledRequests:
 def answer(largest: int = 497, asked: int = 8, values: tuple[int, ...] = (8, 400)) -> DeviceMemory:
     (budget,) = memory_budgets(["t4"], hardware_db=None, gpu_memory="10GiB", reserve=0)
     trace = StepTrace(
-        outcome=Outcome.COMPLETED,
+        outcome=RunOutcome.COMPLETED,
         batch_size=asked,
         peak_allocated_bytes=(100 + 20 * asked) * MIB,
         peak_active_bytes=(100 + 20 * asked) * MIB,

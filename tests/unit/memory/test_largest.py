@@ -18,8 +18,9 @@ from planner.memory.largest import (
     forecasts,
     largest,
 )
+from planner.memory.probe import Probe, ProbeOutcome
 from planner.memory.scaling import Sample, ScaledRequests, fit
-from planner.memory.search import BOUND, Probe, Verdict
+from planner.memory.search import BOUND
 from planner.units import GIB, KIB, MIB
 from planner.wire.trace import EventKind
 
@@ -116,9 +117,9 @@ class Bench:
 
     def _probe(self, value: int) -> Probe:
         if self.fails(value):
-            return Probe(value=value, verdict=Verdict.ERROR, detail="ValueError: no")
-        verdict = Verdict.FITS if self.fits(value) else Verdict.OUT_OF_MEMORY
-        return Probe(value=value, verdict=verdict, total_bytes=value)
+            return Probe(value=value, outcome=ProbeOutcome.MODEL_ERROR, detail="ValueError: no")
+        outcome = ProbeOutcome.FITS if self.fits(value) else ProbeOutcome.OOM
+        return Probe(value=value, outcome=outcome, total_bytes=value)
 
 
 def truth(bench: Bench, below: int) -> int:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.memory.search import BOUND, Capacity, Probe, Verdict, confirmed, largest_fitting
+from planner.memory.probe import Probe, ProbeOutcome
+from planner.memory.search import BOUND, Capacity, confirmed, largest_fitting
 
 GIB = 1 << 30
 
@@ -26,17 +27,19 @@ def prober(
         assert batch not in tried, f"batch {batch} was tried twice"
         tried.add(batch)
         if fails(batch):
-            return Probe(value=batch, verdict=Verdict.ERROR, detail=f"ValueError: {batch}")
+            return Probe(
+                value=batch, outcome=ProbeOutcome.MODEL_ERROR, detail=f"ValueError: {batch}"
+            )
         total = total_bytes(batch)
         if total > limit_bytes:
-            return Probe(value=batch, verdict=Verdict.OUT_OF_MEMORY)
-        return Probe(value=batch, verdict=Verdict.FITS, total_bytes=total)
+            return Probe(value=batch, outcome=ProbeOutcome.OOM)
+        return Probe(value=batch, outcome=ProbeOutcome.FITS, total_bytes=total)
 
     return try_batch
 
 
-def verdict(capacity: Capacity, batch: int) -> Verdict | None:
-    return next((p.verdict for p in capacity.probes if p.value == batch), None)
+def outcome(capacity: Capacity, batch: int) -> ProbeOutcome | None:
+    return next((p.outcome for p in capacity.probes if p.value == batch), None)
 
 
 @pytest.mark.parametrize("start", [1, 8, 32, 1000, 10**6])
@@ -54,13 +57,13 @@ def test_affine_memory(start: int, fixed_bytes: int, slope_bytes: int) -> None:
     )
     assert capacity.largest == answer
     assert not capacity.is_bound
-    assert verdict(capacity, answer + 1) is Verdict.OUT_OF_MEMORY
+    assert outcome(capacity, answer + 1) is ProbeOutcome.OOM
     halvings = max(0, math.ceil(math.log2(start / answer)))
     assert len(capacity.probes) <= 9 + halvings
 
 
 def test_a_known_try_is_not_repeated() -> None:
-    known = Probe(value=8, verdict=Verdict.FITS, total_bytes=8)
+    known = Probe(value=8, outcome=ProbeOutcome.FITS, total_bytes=8)
     capacity = largest_fitting(
         prober(lambda batch: batch, 100), limit_bytes=100, known=(known,), start=8
     )
@@ -76,8 +79,8 @@ def test_batch_1_does_not_fit(limit: int) -> None:
     )
     assert capacity.largest == 0
     assert not capacity.is_bound
-    assert verdict(capacity, 1) is Verdict.OUT_OF_MEMORY
-    assert verdict(capacity, 2) in (None, Verdict.OUT_OF_MEMORY)
+    assert outcome(capacity, 1) is ProbeOutcome.OOM
+    assert outcome(capacity, 2) in (None, ProbeOutcome.OOM)
 
 
 def test_everything_fits_up_to_the_bound() -> None:
@@ -102,7 +105,7 @@ def test_a_pocket_above_batches_that_fail_is_no_answer() -> None:
         prober(lambda batch: batch if batch in fits else 10**6, 200), limit_bytes=101, start=4
     )
     assert capacity.largest == 98
-    assert verdict(capacity, 99) is Verdict.OUT_OF_MEMORY
+    assert outcome(capacity, 99) is ProbeOutcome.OOM
 
 
 def test_pits_below_an_answer_that_another_way_has_found() -> None:
@@ -171,7 +174,7 @@ def test_any_growing_memory_equals_brute_force(
     assert capacity.largest == answer
     assert capacity.is_bound == (answer == bound)
     if answer < bound:
-        assert verdict(capacity, answer + 1) is Verdict.OUT_OF_MEMORY
+        assert outcome(capacity, answer + 1) is ProbeOutcome.OOM
     assert len(capacity.probes) <= 8 + 4 * math.ceil(math.log2(bound + 1))
 
 
@@ -181,14 +184,14 @@ def test_what_another_way_has_found_is_confirmed_or_mended(fits: set[int], answe
     capacity = confirmed(
         prober(lambda batch: batch if batch in fits else 10**6, 1000), answer=answer, bound=60
     )
-    tried = {probe.value: probe.verdict for probe in capacity.probes}
+    tried = {probe.value: probe.outcome for probe in capacity.probes}
     if capacity.largest == 0:
-        assert tried[1] is Verdict.OUT_OF_MEMORY
+        assert tried[1] is ProbeOutcome.OOM
         return
-    assert tried[capacity.largest] is Verdict.FITS
+    assert tried[capacity.largest] is ProbeOutcome.FITS
     assert capacity.is_bound == (capacity.largest == 60)
     if not capacity.is_bound:
-        assert tried[capacity.largest + 1] is Verdict.OUT_OF_MEMORY
+        assert tried[capacity.largest + 1] is ProbeOutcome.OOM
     if answer in fits and answer + 1 not in fits:
         assert capacity.largest == answer
         assert len(tried) <= 2
@@ -223,4 +226,4 @@ def test_batch_1_takes_more_than_larger_ones(fits: set[int]) -> None:
     ):
         assert capacity.largest in {0, *fits}
         if capacity.largest:
-            assert verdict(capacity, capacity.largest + 1) is Verdict.OUT_OF_MEMORY
+            assert outcome(capacity, capacity.largest + 1) is ProbeOutcome.OOM

@@ -11,12 +11,12 @@ from planner.errors import ChildError
 from planner.process.values_runs import ValuesRuns
 from planner.wire.jobs import CountJob, NeedsValues, RunAnswer, RunJob
 from planner.wire.module_counts import FlopRules, ModelCounts, StepCounts, Structure
-from planner.wire.trace import Counts, Outcome, Recording, StepTrace
+from planner.wire.trace import Counts, Recording, RunOutcome, StepTrace
 from planner.wire.value_reads import ReadLog, ValuesPass
 
 CARD = "name=card\ncapacity_bytes=1000\n"
 TRACE = StepTrace(
-    outcome=Outcome.COMPLETED,
+    outcome=RunOutcome.COMPLETED,
     batch_size=8,
     peak_allocated_bytes=1,
     peak_active_bytes=1,
@@ -47,7 +47,7 @@ class Child:
         if values.kind is ValuesPass.UNANSWERED and self.reads:
             return NeedsValues()
         log = ReadLog(seed=values.seed) if values.kind is ValuesPass.VALUES else None
-        outcome = Outcome.MODEL_ERROR if self.fails else Outcome.COMPLETED
+        outcome = RunOutcome.MODEL_ERROR if self.fails else RunOutcome.COMPLETED
         return RunAnswer(trace=replace(TRACE, outcome=outcome), log=log)
 
     def count(self, job: CountJob) -> ModelCounts | NeedsValues:
@@ -94,7 +94,7 @@ def test_values_are_computed_without_a_limit_and_once_for_a_batch_and_seed() -> 
 
 def test_a_values_pass_that_fails_is_the_answer() -> None:
     runs, child = ValuesRuns(reads_values=True), Child(reads=True, fails=True)
-    assert run(runs, child).trace.outcome is Outcome.MODEL_ERROR
+    assert run(runs, child).trace.outcome is RunOutcome.MODEL_ERROR
     assert child.kinds == [ValuesPass.VALUES]
 
 

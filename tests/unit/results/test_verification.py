@@ -8,12 +8,12 @@ import pytest
 from rich.console import Console
 
 from planner.config.step import StepConfig
+from planner.memory.probe import ProbeOutcome
 from planner.render.terminal.verification import render
 from planner.results.estimate import Versions
 from planner.results.verification import (
     DeviceKind,
     Figures,
-    ProbeOutcome,
     ProbeRecord,
     Verification,
     VerifiedDevice,

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.results.verification import ProbeOutcome, ProbeRecord
+from planner.memory.probe import ProbeOutcome
+from planner.results.verification import ProbeRecord
 from planner.verification.search import Searched, SearchPlan, search
 
 FITS, OOM = ProbeOutcome.FITS, ProbeOutcome.OOM

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from planner.results.verification import ProbeOutcome, ProbeRecord
+from planner.memory.probe import ProbeOutcome
+from planner.results.verification import ProbeRecord
 from planner.units import GIB
 from planner.verification.spill import SpillGuard, no_spill, runs_in_wsl
 

@@ -34,10 +34,10 @@ from planner.wire.trace import (
     Failure,
     FlopSource,
     OperatorRecord,
-    Outcome,
     Phase,
     Recording,
     RequestLog,
+    RunOutcome,
     StepTrace,
     TensorShape,
 )
@@ -51,7 +51,7 @@ from planner.wire.value_reads import (
 )
 
 TRACE = StepTrace(
-    outcome=Outcome.MODEL_ERROR,
+    outcome=RunOutcome.MODEL_ERROR,
     batch_size=3,
     peak_allocated_bytes=1 << 45,
     peak_active_bytes=2,

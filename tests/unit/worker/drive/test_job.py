@@ -10,7 +10,7 @@ from torch import nn
 
 from planner.config.step import Mode, OptimizerName, Precision, StepConfig
 from planner.errors import ModelError, UsageError
-from planner.wire.trace import Outcome, StepTrace
+from planner.wire.trace import RunOutcome, StepTrace
 from planner.worker.count.inspection import inspect_model
 from planner.worker.drive.job import job_of
 from planner.worker.drive.measure import measure
@@ -41,7 +41,7 @@ def source(training_step: Any, build_optimizer: Any = two, **others: Any) -> Mod
 def run(of: ModelSource, **config: Any) -> StepTrace:
     trace = measure(of, StepConfig(**{"batch_size": 2, **config}), CPU, real_values=True)
     assert trace.failure is None, trace.failure
-    assert trace.outcome is Outcome.COMPLETED
+    assert trace.outcome is RunOutcome.COMPLETED
     return trace
 
 

@@ -12,7 +12,7 @@ from planner.config.step import BuildOn, InputSpec, Mode, OptimizerName, Precisi
 from planner.config.target import Target
 from planner.config.weights import WeightDtype
 from planner.errors import TargetError, UsageError
-from planner.wire.trace import Counts, Outcome, StepTrace
+from planner.wire.trace import Counts, RunOutcome, StepTrace
 from planner.worker.drive.measure import measure
 from planner.worker.serve.failures import is_out_of_memory
 from planner.worker.target.contract import load
@@ -54,7 +54,7 @@ def test_a_run_from_file_to_trace(write_model: Callable[..., Target]) -> None:
     """)
     trace = measure(load(target), StepConfig(batch_size=5), CPU)
     assert trace == StepTrace(
-        outcome=Outcome.COMPLETED,
+        outcome=RunOutcome.COMPLETED,
         batch_size=5,
         peak_allocated_bytes=0,
         peak_active_bytes=0,
@@ -97,7 +97,7 @@ def test_everything_of_the_user_is_used(write_model: Callable[..., Target]) -> N
     """)
     source = load(target)
     trace = measure(source, StepConfig(steps=2), CPU)
-    assert trace.outcome is Outcome.COMPLETED
+    assert trace.outcome is RunOutcome.COMPLETED
     assert trace.optimizer == "RMSprop"
     assert trace.assumptions == ()
     assert source.training_step is not None
@@ -125,12 +125,12 @@ def test_where_it_was_built_is_said(build_on: BuildOn) -> None:
 def test_only_torchs_own_error_is_out_of_memory() -> None:
     oom = torch.OutOfMemoryError("CUDA out of memory.")
     text = RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB")
-    assert run(lambda: Fails(oom)).outcome is Outcome.OUT_OF_MEMORY
-    assert run(lambda: Fails(ValueError("wrapped"), oom)).outcome is Outcome.OUT_OF_MEMORY
+    assert run(lambda: Fails(oom)).outcome is RunOutcome.OUT_OF_MEMORY
+    assert run(lambda: Fails(ValueError("wrapped"), oom)).outcome is RunOutcome.OUT_OF_MEMORY
     trace = run(lambda: Fails(text))
-    assert trace.outcome is Outcome.MODEL_ERROR
+    assert trace.outcome is RunOutcome.MODEL_ERROR
     assert trace.failure.kind == "RuntimeError"
-    assert run(lambda: Fails(MemoryError("host"))).outcome is Outcome.MODEL_ERROR
+    assert run(lambda: Fails(MemoryError("host"))).outcome is RunOutcome.MODEL_ERROR
 
 
 def test_out_of_memory_through_a_cause() -> None:
@@ -163,7 +163,7 @@ def test_a_failure_says_where_and_in_which_step() -> None:
 )
 def test_a_failure_says_during_what(source: dict[str, Any], during: str) -> None:
     trace = run(lambda: nn.Linear(4, 2), source)
-    assert trace.outcome is Outcome.MODEL_ERROR
+    assert trace.outcome is RunOutcome.MODEL_ERROR
     assert trace.failure.kind == "ZeroDivisionError"
     assert trace.failure.during == during
     assert "1 / 0" in trace.failure.frames
@@ -171,7 +171,7 @@ def test_a_failure_says_during_what(source: dict[str, Any], during: str) -> None
 
 def test_a_constructor_that_fails() -> None:
     trace = run(lambda: nn.Linear("wide", 2))  # type: ignore[arg-type]
-    assert trace.outcome is Outcome.MODEL_ERROR
+    assert trace.outcome is RunOutcome.MODEL_ERROR
     assert trace.failure.during == "build"
     assert trace.build_on == ""
 
@@ -191,7 +191,7 @@ def test_a_wrong_request_is_raised() -> None:
 
 def test_inputs_of_the_call_are_enough() -> None:
     trace = run(lambda: nn.Linear(6, 2), {"build_batch": None}, inputs=(InputSpec(shape=(6,)),))
-    assert trace.outcome is Outcome.COMPLETED
+    assert trace.outcome is RunOutcome.COMPLETED
 
 
 def test_a_model_in_evaluation_mode_is_trained_and_said() -> None:
@@ -202,7 +202,7 @@ def test_a_model_in_evaluation_mode_is_trained_and_said() -> None:
 
 def test_lazy_modules_are_shaped_first() -> None:
     trace = run(lambda: nn.Sequential(nn.LazyLinear(8), nn.ReLU(), nn.LazyLinear(2)))
-    assert trace.outcome is Outcome.COMPLETED
+    assert trace.outcome is RunOutcome.COMPLETED
     assert trace.counts.parameters == 4 * 8 + 8 + 8 * 2 + 2
     assert "4 lazy parameters were shaped by one forward before step 1" in trace.assumptions
     assert trace.notes == ("4 lazy parameters were shaped by one forward before step 1",)

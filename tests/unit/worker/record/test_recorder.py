@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from planner.config.step import Mode, StepConfig
-from planner.wire.trace import Outcome, Phase
+from planner.wire.trace import Phase, RunOutcome
 from planner.worker.drive import measure as measuring
 from planner.worker.drive.measure import measure, record, record_requests
 from planner.worker.record.recorder import Recorder
@@ -111,7 +111,7 @@ def test_a_failure_before_the_steps() -> None:
 def test_on_a_cpu_there_is_nothing_to_record(steps: int) -> None:
     config = StepConfig(steps=steps)
     trace = measure(SOURCE, config, CPU)
-    assert trace.outcome is Outcome.COMPLETED
+    assert trace.outcome is RunOutcome.COMPLETED
     assert record(SOURCE, config, CPU) == (trace, None)
     assert record_requests(SOURCE, config, CPU) == (trace, None)
 
