@@ -42,8 +42,9 @@ def smallest_of_ranks(
     _leave(folder, f"answer-{given['LOCAL_RANK']}", "" if answer is None else str(answer))
     answers = [int(text) if text else None for text in _wait(folder, "answer-*", count, wait_s)]
     _leave(folder, f"read-{given['LOCAL_RANK']}", "")
-    if len(list(folder.glob("read-*"))) == count:
-        shutil.rmtree(folder, ignore_errors=True)
+    with suppress(FileNotFoundError):  # another rank, just as late, removes the folder meanwhile
+        if len(list(folder.glob("read-*"))) == count:
+            shutil.rmtree(folder, ignore_errors=True)
     known = [one for one in answers if one is not None]
     return min(known) if len(known) == count else None
 

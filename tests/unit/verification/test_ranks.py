@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,28 @@ def ranks(*answers: str, temporary: Path) -> list[str]:
 def test_every_rank_is_told_the_least(answers: tuple[str, ...], least: str, tmp_path: Path) -> None:
     assert ranks(*answers, temporary=tmp_path) == [least] * len(answers)
     assert not list(tmp_path.glob("vram-planner-ranks-*"))
+
+
+def test_a_folder_that_another_rank_removes_meanwhile_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As between the look whether the folder is there and the look at what it holds."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    glob = Path.glob
+
+    def glob_too_late(self: Path, pattern: str) -> Iterator[Path]:
+        if pattern.startswith("read-"):
+            shutil.rmtree(self)
+            raise FileNotFoundError(self)
+        return iter(list(glob(self, pattern)))
+
+    monkeypatch.setattr(Path, "glob", glob_too_late)
+    folder = _folder([])
+    (folder / "answer-1").write_text("9")
+    environment = {"LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "2"}
+    monkeypatch.setattr("planner.verification.ranks._folder", lambda parts: folder)
+    assert smallest_of_ranks(12, environment=environment) == 9
+    assert not folder.exists()
 
 
 def test_without_torchrun_there_is_no_other_answer() -> None:
