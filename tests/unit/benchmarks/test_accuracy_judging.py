@@ -7,11 +7,17 @@ from dataclasses import replace
 import pytest
 from accuracy_cases import bracket, figure
 
-from benchmarks.accuracy.judging import judge, offsets, offsets_of, without_workspaces
-from benchmarks.accuracy.reading import fitting_half
+from benchmarks.accuracy.judging import (
+    judge,
+    offsets,
+    offsets_of,
+    violations,
+    without_workspaces,
+)
 from benchmarks.accuracy.records import Quantity, Result, Verdict
 from benchmarks.accuracy.sources import SOURCES
 from benchmarks.accuracy.statistics import bracket_statistics, error_statistics, percentile
+from benchmarks.record.rows import fitting_half
 
 H100, TRAIN, A100 = SOURCES["h100-peaks"], SOURCES["timm-train"], SOURCES["gpumemnet"]
 
@@ -47,6 +53,40 @@ def test_exact_figures_have_bounds(quantity: Quantity, predicted: int, expected:
     (one,) = judge(H100, [result], frozenset())
     assert one.verdict is expected
     assert one.error == pytest.approx((predicted - 1_000) / 1_000)
+
+
+@pytest.mark.parametrize(
+    ("predicted", "whole", "expected"),
+    [
+        ((1_000_000, 1_001_999), False, []),
+        ((1_000_000, 1_002_001), False, ["t1: peak allocated is off by +0.2001%, beyond 0.2%"]),
+        ((1_000_150, 999_850), False, []),
+        ((1_000_150, 999_850), True,
+         ["the median error of peak allocated is 0.0150%, beyond 0.01%"]),
+    ],
+    ids=["within", "a row", "median of some", "median of all"],
+)  # fmt: skip
+def test_bounds_of_rows_and_of_the_median(
+    predicted: tuple[int, int], whole: bool, expected: list[str]
+) -> None:
+    results = [
+        figure("t", 1_000_000, one, quantity=Quantity.PEAK_ALLOCATED, source="h100-peaks")
+        for one in predicted
+    ]
+    named = [
+        replace(one, case=replace(one.case, name=f"t{number} peak allocated"))
+        for number, one in enumerate(results)
+    ]
+    judged = judge(H100, named, frozenset())
+    assert violations(H100, judged, whole=whole) == expected
+
+
+def test_a_run_that_failed_holds_no_bound() -> None:
+    failed = figure(
+        "t", 1_000, None, quantity=Quantity.PEAK_RESERVED, source="h100-peaks", trouble="no torch"
+    )
+    (sentence,) = violations(H100, judge(H100, [failed], frozenset()), whole=False)
+    assert sentence.endswith("not run: no torch")
 
 
 def test_what_was_not_run_is_a_row_with_its_reason() -> None:
