@@ -14,12 +14,13 @@ from pathlib import Path
 
 from benchmarks.accuracy import page, peaks, results
 from benchmarks.accuracy.judging import judge, violations
-from benchmarks.accuracy.reading import read_cases, saturated
+from benchmarks.accuracy.reading import saturated
 from benchmarks.accuracy.records import Case, Judged, Judging, Result
 from benchmarks.accuracy.running import run
 from benchmarks.accuracy.sources import SOURCES
 from benchmarks.record.choosing import add_options, chosen, python_of
 from benchmarks.record.environments import REPOSITORY, versions_of
+from benchmarks.record.rows import read_cases
 
 CSV_FILE = Path(__file__).with_name("results.csv")
 PAGE = REPOSITORY / "docs" / "accuracy.md"
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     versions = options.versions
     path = options.csv or (CSV_FILE.with_name(f"results-{versions}.csv") if versions else CSV_FILE)
     page_path = options.page or (PAGE if path.resolve() == CSV_FILE else None)
-    wanted = {source.name: cases for source, cases in chosen(options, SOURCES, read_cases)}
+    wanted = {source.name: cases for source, cases in chosen(options, SOURCES)}
     if not any(wanted.values()):
         print("no published case has this name", file=sys.stderr)
         return 2

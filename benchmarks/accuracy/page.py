@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.accuracy.judging import judge, offsets_of, without_workspaces
-from benchmarks.accuracy.reading import read_cases
 from benchmarks.accuracy.records import (
     BRACKET_TOLERANCE_FRACTION,
     Judged,
@@ -21,11 +20,12 @@ from benchmarks.accuracy.records import (
 from benchmarks.accuracy.sources import SOURCES
 from benchmarks.accuracy.statistics import (
     BracketStatistics,
-    ErrorStatistics,
     bracket_statistics,
     by,
-    error_statistics,
+    errors_of,
 )
+from benchmarks.record.rows import read_cases
+from benchmarks.record.statistics import ErrorStatistics, error_statistics
 from benchmarks.record.tables import table
 from planner.units import GIB, MIB
 
@@ -214,7 +214,7 @@ def _left_out(mine: Iterable[Judged]) -> frozenset[str]:
 
 
 def _error_row(name: str, group: Iterable[Judged]) -> Iterator[tuple[str, ...]]:
-    found = error_statistics(group)
+    found = error_statistics(errors_of(group))
     if found is not None:
         yield (name, *_error_cells(found))
 

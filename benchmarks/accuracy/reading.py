@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 from benchmarks.accuracy.records import Case, Quantity, Source
 from benchmarks.record.h100_training import training_step
-from benchmarks.record.records import Step
-from benchmarks.record.rows import Row, rows
+from benchmarks.record.records import Row, Step
+from benchmarks.record.rows import rows
 from planner.units import MIB
 
 # Parameters, in millions, of networks that timm has corrected since they were measured, for sources
@@ -21,11 +21,6 @@ PARAMETERS_MILLIONS_THEN = {"ecaresnext50t_32x4d": 15.41}
 
 # Columns that only some files have: arguments of build_model.
 _ARGUMENTS = ("tf32", "half_images")
-
-
-def read_cases(source: Source) -> list[Case]:
-    """Returns all published cases of a source, in the order of its file."""
-    return [case for row in rows(source.measurements) for case in source.read(source, row)]
 
 
 def saturated(source: Source) -> frozenset[str]:

@@ -5,12 +5,11 @@ Convention: bytes; an error is (predicted - measured) / measured; None is "not k
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
 from benchmarks.record import records as record
-from benchmarks.record.rows import Row
 from planner.config.target import Scalar
 
 # A failed batch counts as predicted if it does not fit on a card smaller by this fraction: contexts
@@ -90,16 +89,15 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source(record.Source):
+class Source(record.Source[Case]):
     """One published set of figures of memory.
 
-    `read` makes the cases of a row; `model_file`, `options` and `variables` are those of its steps.
+    `model_file`, `options` and `variables` are those of its steps.
     `card_figures` replace figures of the card's record. `must_hold`: the command fails beyond a
     bound. `half_seed` draws the half on which constants are fitted.
     """
 
     judging: Judging
-    read: Callable[[Source, Row], Iterator[Case]]
     model_file: str = ""
     options: tuple[tuple[str, Scalar], ...] = ()
     variables: tuple[tuple[str, str], ...] = ()

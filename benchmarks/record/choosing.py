@@ -6,20 +6,16 @@ In: the sources of a comparison. Out: options, and the chosen cases source by so
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from datetime import date
 from pathlib import Path
-from typing import TypeVar
 
 from benchmarks.record.environments import interpreter
-from benchmarks.record.records import Case, Source
-from benchmarks.record.rows import sample
-
-_Case = TypeVar("_Case", bound=Case)
-_Source = TypeVar("_Source", bound=Source)
+from benchmarks.record.records import AnyCase, Source
+from benchmarks.record.rows import read_cases, sample
 
 
-def add_options(parser: argparse.ArgumentParser, sources: Mapping[str, Source], page: Path) -> None:
+def add_options(parser: argparse.ArgumentParser, sources: Collection[str], page: Path) -> None:
     """Adds the options that both commands have."""
     parser.add_argument(
         "--source", action="append", choices=tuple(sources), help="only this one (repeatable)"
@@ -46,24 +42,22 @@ def add_options(parser: argparse.ArgumentParser, sources: Mapping[str, Source], 
 
 
 def chosen(
-    options: argparse.Namespace,
-    sources: Mapping[str, _Source],
-    cases_of: Callable[[_Source], Sequence[_Case]],
-) -> Iterator[tuple[_Source, list[_Case]]]:
+    options: argparse.Namespace, sources: Mapping[str, Source[AnyCase]]
+) -> Iterator[tuple[Source[AnyCase], list[AnyCase]]]:
     """Yields each chosen source with its cases, or the sample of them."""
     for source in sources.values():
         if options.source and source.name not in options.source:
             continue
         cases = [
             case
-            for case in cases_of(source)
+            for case in read_cases(source)
             if (not options.model or case.step.model in options.model)
             and (not options.case or case.run in options.case)
         ]
         yield source, sample(cases, options.sample, options.seed)
 
 
-def python_of(options: argparse.Namespace, source: Source) -> Path:
+def python_of(options: argparse.Namespace, source: Source[AnyCase]) -> Path:
     """Returns the interpreter for a source; makes its environment at the first call."""
     python: Path | None = options.python
     return python or interpreter(options.versions or source.environment)

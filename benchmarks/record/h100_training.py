@@ -5,8 +5,8 @@ In: a row. Out: its Step, and the name of the run in the file of step times.
 
 from __future__ import annotations
 
-from benchmarks.record.records import Step
-from benchmarks.record.rows import MEASUREMENTS, Row
+from benchmarks.record.records import Row, Step
+from benchmarks.record.rows import MEASUREMENTS
 from planner.config.target import Scalar
 
 FILE = MEASUREMENTS / "h100_peaks.csv"

@@ -6,12 +6,15 @@ model files are relative to the repository.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from planner.config.target import Scalar
+
+Row = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,15 +74,20 @@ class Unit(Enum):
         return case.name if self is Unit.CASE else case.step.model
 
 
+AnyCase = TypeVar("AnyCase", bound=Case)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class Source(Generic[AnyCase]):
     """One published set of figures.
 
-    `measurements` is its CSV file; `environment` is a name in environments.py.
+    `measurements` is its CSV file; `read` makes the cases of a row, for the source itself;
+    `environment` is a name in environments.py.
     """
 
     name: str
     title: str
     measurements: Path
+    read: Callable[[Any, Row], Iterator[AnyCase]]
     environment: str = "current"
     halved_by: Unit = Unit.MODEL

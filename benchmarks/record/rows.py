@@ -11,20 +11,22 @@ import hashlib
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from benchmarks.record.environments import REPOSITORY
-from benchmarks.record.records import Case
+from benchmarks.record.records import AnyCase, Source
 
 MEASUREMENTS = REPOSITORY / "benchmarks" / "measurements"
-Row = Mapping[str, str]
-_Case = TypeVar("_Case", bound=Case)
 
 
 def rows(path: Path) -> Iterator[dict[str, str]]:
     """Yields the rows of a CSV file."""
     with path.open(newline="", encoding="utf-8") as file:
         yield from csv.DictReader(file)
+
+
+def read_cases(source: Source[AnyCase]) -> list[AnyCase]:
+    """Returns all published cases of a source, in the order of its file."""
+    return [case for row in rows(source.measurements) for case in source.read(source, row)]
 
 
 def write_rows(path: Path, fields: Sequence[str], content: Iterable[Mapping[str, object]]) -> None:
@@ -43,7 +45,7 @@ def append_row(path: Path, fields: Sequence[str], row: Mapping[str, object]) -> 
         csv.DictWriter(file, fields, lineterminator="\n", restval="").writerow(row)
 
 
-def sample(cases: Sequence[_Case], number: int | None, seed: int) -> list[_Case]:
+def sample(cases: Sequence[AnyCase], number: int | None, seed: int) -> list[AnyCase]:
     """Draws whole models of one source until there are `number` cases; keeps their order."""
     if number is None or not cases:
         return list(cases)

@@ -16,11 +16,12 @@ from pathlib import Path
 from benchmarks.record.choosing import add_options, chosen, python_of
 from benchmarks.record.environments import REPOSITORY
 from benchmarks.record.rows import held_out, write_rows
+from benchmarks.record.statistics import quantile
 from benchmarks.throughput.counting import counted
 from benchmarks.throughput.fitting import LAUNCH_US, rows
-from benchmarks.throughput.judging import Judged, judge, quantile
+from benchmarks.throughput.judging import Judged, judge
 from benchmarks.throughput.page import page
-from benchmarks.throughput.reading import HELD_OUT, read_cases
+from benchmarks.throughput.reading import HELD_OUT
 from benchmarks.throughput.records import Case, Counted, Spread
 from benchmarks.throughput.shipped import table
 from benchmarks.throughput.sources import SOURCES
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Counts, fits, judges and writes, in this order."""
     options = _parser().parse_args(arguments)
     found: list[Counted] = []
-    for source, cases in chosen(options, SOURCES, read_cases):
+    for source, cases in chosen(options, SOURCES):
         python = python_of(options, source)
         for one in counted(cases, python, jobs=options.jobs, only_known=options.known):
             found.append(one)

@@ -9,23 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from statistics import median
 
 from benchmarks.record.rows import half_of
+from benchmarks.record.statistics import ErrorStatistics, error_statistics
 from benchmarks.throughput.fitting import Parameters, Rows, fit, predicted_s
 from benchmarks.throughput.records import Case
 from benchmarks.throughput.sources import SOURCES
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Statistics:
-    """Errors without sign, as fractions of measured time; `bias` is the median with its sign."""
-
-    cases: int
-    median: float
-    p90: float
-    worst: float
-    bias: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,20 +65,6 @@ def _predicted(data: Rows, fitted: Sequence[int], judged: Sequence[int]) -> dict
     return {number: seconds[number] for number in judged}
 
 
-def statistics(pairs: Sequence[tuple[float, float]]) -> Statistics:
-    """Computes statistics of pairs of predicted and measured seconds."""
-    errors = [predicted / measured - 1 for predicted, measured in pairs]
-    sizes = sorted(abs(error) for error in errors)
-    return Statistics(
-        cases=len(sizes),
-        median=median(sizes),
-        p90=sizes[min(len(sizes) - 1, int(0.9 * len(sizes)))],
-        worst=sizes[-1],
-        bias=median(errors),
-    )
-
-
-def quantile(values: Sequence[float], share: float) -> float:
-    """Returns the value below which this share of the values is."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+def statistics(pairs: Sequence[tuple[float, float]]) -> ErrorStatistics | None:
+    """Computes figures of pairs of predicted and measured seconds; None without any."""
+    return error_statistics([predicted / measured - 1 for predicted, measured in pairs])

@@ -101,9 +101,8 @@ def _line(
     seconds: Mapping[int, float],
 ) -> list[str]:
     """Returns a row of the table; none if there is nothing to show, as in a sample."""
-    pairs = [(seconds[n], cases[n].measured_s) for n in numbers if n in seconds]
-    if not pairs:
+    found = statistics([(seconds[n], cases[n].measured_s) for n in numbers if n in seconds])
+    if found is None:
         return []
-    found = statistics(pairs)
-    shares = " | ".join(f"{value:.1%}" for value in (found.median, found.p90, found.worst))
-    return [f"| {title} | {judged_by} | {found.cases} | {shares} | {found.bias:+.1%} |\n"]
+    shares = " | ".join(f"{value:.1%}" for value in (found.median, found.p90, abs(found.worst)))
+    return [f"| {title} | {judged_by} | {found.number} | {shares} | {found.bias:+.1%} |\n"]

@@ -11,8 +11,8 @@ from functools import cache
 from pathlib import Path
 
 from benchmarks.record import h100_training
-from benchmarks.record.records import Step
-from benchmarks.record.rows import MEASUREMENTS, Row, rows
+from benchmarks.record.records import Row, Step
+from benchmarks.record.rows import MEASUREMENTS, rows
 from benchmarks.throughput.records import Case, Source
 from planner.config.target import Scalar
 
@@ -20,11 +20,6 @@ _TIMM_TRAIN = "benchmarks/accuracy/cases/timm_train.py"
 _TIMM_INFER = "benchmarks/accuracy/cases/timm_infer.py"
 _OWN = "benchmarks/throughput/models.py"
 HELD_OUT = Path(__file__).with_name("held_out.txt")
-
-
-def read_cases(source: Source) -> list[Case]:
-    """Returns all published cases of a source, in the order of its file."""
-    return [case for row in rows(source.measurements) for case in source.read(source, row)]
 
 
 def timm_training(*, channels_last: bool) -> Callable[[Source, Row], Iterator[Case]]:

@@ -5,12 +5,10 @@ Convention: seconds of one step with one micro-batch; an error is (predicted - m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
 from benchmarks.record import records as record
-from benchmarks.record.rows import Row
 from planner.wire.trace import OperatorRecord
 
 
@@ -39,15 +37,14 @@ class Counted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source(record.Source):
+class Source(record.Source[Case]):
     """One published set of step times.
 
-    `read` makes the cases of a row. `weight` is that of a row in the fit. `left_out`: it is also
+    `weight` is that of a row in the fit. `left_out`: it is also
     judged with constants from all others, and the part that only these then determine. `optimizer`:
     its times hold the optimizer step. `spread`: the interval that its errors count for, if any.
     """
 
-    read: Callable[[Source, Row], Iterator[Case]]
     weight: float = 1.0
     left_out: str = ""
     optimizer: bool = True

@@ -6,8 +6,9 @@ without counts is left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
+from benchmarks.record.statistics import ErrorStatistics
 from benchmarks.record.tables import table as markdown
 from benchmarks.throughput.judging import statistics
 from benchmarks.throughput.records import Counted
@@ -35,11 +36,14 @@ def table(counted: Iterable[Counted]) -> Iterator[str]:
                 of_both.append((shipped_s(one), one.case.measured_s))
     yield from markdown(
         ("source", "card", "cases", "median", "worst", "median with sign"),
-        [_row(source, card, found) for (source, card), found in sorted(pairs.items())],
+        [
+            (source, card, *_cells(found))
+            for (source, card), seconds in sorted(pairs.items())
+            if (found := statistics(seconds))
+        ],
     )
 
 
-def _row(source: str, card: str, pairs: Sequence[tuple[float, float]]) -> tuple[str, ...]:
-    errors = statistics(pairs)
-    shares = (f"{errors.median:.2%}", f"{errors.worst:.1%}", f"{errors.bias:+.2%}")
-    return (source, card, str(errors.cases), *shares)
+def _cells(errors: ErrorStatistics) -> tuple[str, ...]:
+    shares = (f"{errors.median:.2%}", f"{abs(errors.worst):.1%}", f"{errors.bias:+.2%}")
+    return (str(errors.number), *shares)

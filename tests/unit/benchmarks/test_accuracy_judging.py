@@ -16,8 +16,9 @@ from benchmarks.accuracy.judging import (
 )
 from benchmarks.accuracy.records import Quantity, Result, Verdict
 from benchmarks.accuracy.sources import SOURCES
-from benchmarks.accuracy.statistics import bracket_statistics, error_statistics, percentile
+from benchmarks.accuracy.statistics import bracket_statistics, errors_of
 from benchmarks.record.rows import fitting_half
+from benchmarks.record.statistics import error_statistics, quantile
 
 H100, TRAIN, A100 = SOURCES["h100-peaks"], SOURCES["timm-train"], SOURCES["gpumemnet"]
 
@@ -115,7 +116,7 @@ def test_the_fitted_half_is_not_judged() -> None:
     ]
     assert {one.predicted_bytes for one in judged} == {120}
     assert offsets_of(A100, judged) == {"h100": 20}
-    found = error_statistics(judged)
+    found = error_statistics(errors_of(judged))
     assert found is not None
     assert (found.number, found.worst) == (4 - len(fitted), 0.0)
 
@@ -165,10 +166,11 @@ def test_figures_without_workspaces() -> None:
     assert other.prediction.peak_reserved_bytes == 90
 
 
-def test_percentile_is_one_of_the_values() -> None:
-    assert percentile(range(1, 21), 0.95) == 19
-    assert percentile([3.0], 0.95) == 3.0
-    assert percentile([1.0, 2.0], 0.95) == 2.0
+def test_a_quantile_is_one_of_the_values() -> None:
+    assert quantile(range(1, 21), 0.95) == 20
+    assert quantile(range(1, 21), 0.94) == 19
+    assert quantile([3.0], 0.95) == 3.0
+    assert quantile([1.0, 2.0], 0.95) == 2.0
 
 
 def test_error_statistics() -> None:
@@ -177,14 +179,16 @@ def test_error_statistics() -> None:
         figure(f"n{size}", 1_000, size, quantity=Quantity.PEAK_RESERVED, source="h100-peaks")
         for size in predicted
     ]
-    found = error_statistics(judge(H100, results, frozenset()))
+    judged = judge(H100, results, frozenset())
+    found = error_statistics(errors_of(judged))
     assert found is not None
     assert found.number == 4
     assert found.median == pytest.approx(0.0015)
     assert found.p95 == pytest.approx(0.04)
     assert found.worst == pytest.approx(-0.04)
     assert found.under_fraction == 0.5
-    assert found.within_fraction == 1.0
+    assert found.bias == pytest.approx(-0.001)
+    assert {one.verdict for one in judged} == {Verdict.WITHIN}
 
 
 def test_bracket_statistics() -> None:

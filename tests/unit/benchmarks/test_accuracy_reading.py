@@ -8,11 +8,11 @@ from dataclasses import asdict
 import pytest
 
 from benchmarks.accuracy.predicting import decoded
-from benchmarks.accuracy.reading import family, read_cases, saturated
+from benchmarks.accuracy.reading import family, saturated
 from benchmarks.accuracy.records import Quantity
 from benchmarks.accuracy.sources import SOURCES
 from benchmarks.record.emulated import config_of, target_of
-from benchmarks.record.rows import fitting_half, sample
+from benchmarks.record.rows import fitting_half, read_cases, sample
 from planner.config.step import BuildOn, Precision
 
 # Rows of the files in benchmarks/measurements; two figures for each of the 19 runs on the H100.
