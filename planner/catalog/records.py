@@ -18,7 +18,7 @@ from planner.hardware.fields import Fields
 BUILT = "built"  # of parameters_source: counted on the model that the class makes of the config
 
 _HUB_ID = r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?"
-_CLASS = r"[A-Z][A-Za-z0-9]+"
+_CLASS = r"[A-Z]\w+"
 _MOST_PARAMETERS = 10**13
 _MOST_LEVELS = 12  # a published config has under 6
 _MOST_VALUES = 5000  # and under 500
@@ -100,7 +100,7 @@ def read_family(value: object, file: str) -> tuple[CatalogModel, ...]:
             the file share a name. The message names file and key.
     """
     record = Fields(value, file=file)
-    family = record.text("family", r"[a-z0-9]+(-[a-z0-9.]+)*")
+    family = record.text("family", r"[a-z0-9]+([.-][a-z0-9]+)*")
     models = []
     taken: set[str] = set()
     for entry in record.sections("models"):
