@@ -24,7 +24,7 @@ from planner.catalog.records import CatalogModel, Library
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Builds the chosen models and prints the comparison; 1 where one differs, 2 without packages."""
+    """Builds the chosen models and prints the comparison; 1: one differs, 2: packages missing."""
     parser = argparse.ArgumentParser(prog="benchmarks.catalog", description=__doc__.split("\n")[0])
     parser.add_argument("names", nargs="*", help="families or names; all without one")
     wanted = [name.casefold() for name in parser.parse_args(arguments).names]

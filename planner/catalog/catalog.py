@@ -14,6 +14,7 @@ from pathlib import Path
 
 from planner.catalog.records import CatalogModel, Library, read_family
 from planner.errors import CatalogError, HardwareDatabaseError
+from planner.hardware.records import users_files
 from planner.hardware.yaml_files import data_folder, parsed, read_text, record_files
 
 _MOST_FILE_BYTES = 131_072  # the longest of ours has under a third of it
@@ -28,6 +29,7 @@ def find_model(name: str, extra_dir: Path | None = None) -> CatalogModel | None:
     `extra_dir`/models/*.yaml comes before one of ours with the same name.
 
     Raises:
+        UsageError: `extra_dir` is not a folder with records.
         CatalogError: a file with the name in it cannot be read or does not follow the schema.
     """
     wanted = name.strip().casefold()
@@ -45,6 +47,7 @@ def all_models(extra_dir: Path | None = None) -> tuple[CatalogModel, ...]:
     """Returns every model, sorted by family and number of parameters.
 
     Raises:
+        UsageError: `extra_dir` is not a folder with records.
         CatalogError: a file cannot be read, does not follow the schema, or has a name that is in
             another file too.
     """
@@ -61,7 +64,7 @@ def near_models(name: str, extra_dir: Path | None = None) -> tuple[str, ...]:
     """Returns up to four names of models that are like this one, nearest first.
 
     Raises:
-        CatalogError: as `all_models`.
+        UsageError, CatalogError: as `all_models`.
     """
     from difflib import get_close_matches  # only needed for an unknown name
 
@@ -102,7 +105,7 @@ def _own_files() -> list[Path]:
 
 
 def _users_files(extra_dir: Path | None) -> list[Path]:
-    return [] if extra_dir is None else record_files(extra_dir / "models")
+    return [] if extra_dir is None else users_files("models", extra_dir)
 
 
 def _models_of(files: Iterable[Path], wanted: str = "") -> list[CatalogModel]:
