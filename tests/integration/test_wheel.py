@@ -68,7 +68,10 @@ def test_every_file_of_the_package_and_of_the_database_is_in_it(wheel: Path) -> 
         packed = {name for name in archive.namelist() if ".dist-info/" not in name}
     database = {f"planner/{name}" for name in files_below(ROOT / "hardware_db")}
     assert len(database) > 100
-    assert packed == files_below(ROOT / "planner") | database
+    folder = ROOT / "models" / "catalog"
+    catalog = {f"planner/catalog_db/{path.name}" for path in folder.iterdir()}
+    assert len(catalog) > 50
+    assert packed == files_below(ROOT / "planner") | database | catalog
 
 
 def test_it_answers_as_the_checkout_does(
@@ -89,7 +92,12 @@ def test_it_answers_as_the_checkout_does(
     assert Path(place.stdout.strip()) == packages / "planner" / "__init__.py", place.stderr
 
     path = write_model(MODEL)
-    questions = (("--version",), ("gpus",), ("estimate", path, "--gpu", "t4", "--json"))
+    questions = (
+        ("--version",),
+        ("gpus",),
+        ("models",),
+        ("estimate", path, "--gpu", "t4", "--json"),
+    )
     for words in questions:
         here = done(sys.executable, "-m", "planner", *words, folder=ROOT)
         there = done(command, *words, folder=tmp_path)
