@@ -1,0 +1,119 @@
+"""Batches of a transformers model, by its kind: tokens, images, sounds.
+
+In: Kind, config, TaskConfig. Out: a build_batch as a model file has it. Convention: samples are
+full (no padding), so the mask is ones; tokens are all different ones in turn, so that experts of a
+mixture get their shares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from planner.config.published import Task, TaskConfig
+from planner.worker.published.kinds import Kind
+
+BuildBatch = Callable[..., dict[str, Any]]
+_MOST_TOKENS = 2048
+_ENCODER_TOKENS = 512
+_LENGTHS = ("max_position_embeddings", "n_positions", "n_ctx", "max_target_positions")
+_PADDED = ("roberta", "xlm-roberta", "camembert", "longformer")  # two positions are for padding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batches:
+    """A build_batch, and sentences on what is in its batches."""
+
+    build: BuildBatch
+    assumptions: tuple[str, ...]
+
+
+def batches(kind: Kind, config: Any, task: TaskConfig, dtype: torch.dtype) -> Batches:
+    """Returns the maker of batches for the task."""
+    labelled = task.task.trains
+    if kind in (Kind.CAUSAL, Kind.MASKED):
+        return _text(kind, config, task, labelled=labelled)
+    if kind is Kind.SEQ2SEQ:
+        return _pairs(config, labelled=labelled)
+    if kind is Kind.IMAGE:
+        return _images(config, task, dtype, labelled=labelled)
+    raise NotImplementedError(kind)
+
+
+def tokens(batch_size: int, length: int, vocabulary: int) -> torch.Tensor:
+    """Returns token ids of samples without padding: each id of the vocabulary in turn."""
+    ids = torch.arange(batch_size * length, dtype=torch.int64) % max(1, vocabulary - 1) + 1
+    return ids.view(batch_size, length) % vocabulary
+
+
+def _length(config: Any, usual: int) -> int:
+    known = [getattr(config, name, None) for name in _LENGTHS]
+    most = min((one for one in known if isinstance(one, int) and one > 0), default=usual)
+    if config.model_type in _PADDED:
+        most -= 2
+    return min(usual, most)
+
+
+def _text(kind: Kind, config: Any, task: TaskConfig, *, labelled: bool) -> Batches:
+    length = _length(config, _MOST_TOKENS if kind is Kind.CAUSAL else _ENCODER_TOKENS)
+    of_words = kind is Kind.CAUSAL or task.task is Task.PRETRAIN
+
+    def build_batch(batch_size: int, sequence_length: int = length) -> dict[str, Any]:
+        ids = tokens(batch_size, sequence_length, config.vocab_size)
+        batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        if labelled:
+            batch["labels"] = ids.clone() if of_words else _classes(batch_size)
+        return batch
+
+    words = f"batch: samples without padding, {length} tokens without --seq; the mask is all ones"
+    if labelled:
+        words += "; labels are the tokens" if of_words else "; one class for each sample"
+    return Batches(build=build_batch, assumptions=(words,))
+
+
+def _pairs(config: Any, *, labelled: bool) -> Batches:
+    length = _length(config, _ENCODER_TOKENS)
+
+    def build_batch(batch_size: int, sequence_length: int = length) -> dict[str, Any]:
+        ids = tokens(batch_size, sequence_length, config.vocab_size)
+        batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        batch["labels" if labelled else "decoder_input_ids"] = ids.clone()
+        return batch
+
+    return Batches(
+        build=build_batch,
+        assumptions=(
+            f"batch: {length} tokens without --seq, as many for the encoder as for the decoder, "
+            "without padding",
+        ),
+    )
+
+
+def _images(config: Any, task: TaskConfig, dtype: torch.dtype, *, labelled: bool) -> Batches:
+    size = image_size(config, task)
+    channels = getattr(config, "num_channels", 3)
+
+    def build_batch(batch_size: int) -> dict[str, Any]:
+        batch = {"pixel_values": torch.zeros(batch_size, channels, *size, dtype=dtype)}
+        if labelled:
+            batch["labels"] = _classes(batch_size)
+        return batch
+
+    return Batches(
+        build=build_batch, assumptions=(f"batch: images of {size[0]}x{size[1]} pixels",)
+    )
+
+
+def image_size(config: Any, task: TaskConfig) -> tuple[int, int]:
+    """Returns height and width of an image: those of the caller, else those of the config."""
+    if task.image is not None:
+        return task.image
+    size = getattr(config, "image_size", None) or 224
+    return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+
+
+def _classes(batch_size: int) -> torch.Tensor:
+    return torch.zeros(batch_size, dtype=torch.int64)

@@ -1,0 +1,86 @@
+"""A model of transformers as the callables of a target.
+
+In: Target, PublishedModel. Out: ModelSource. Convention: the class is that of transformers for the
+kind of the model and the task, built from the config alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import __version__ as version
+
+from planner.config.habits import HABITS
+from planner.config.published import PublishedModel, Task
+from planner.config.target import Target
+from planner.worker.published.adapters import freeze, with_adapters
+from planner.worker.published.batches import batches
+from planner.worker.published.kinds import Kind, auto_class, kind_of
+from planner.worker.published.steps import checkpoint_transformers, training_step
+from planner.worker.published.transformers_config import transformers_config
+from planner.worker.target.source import ModelSource
+
+_PEFT_TASKS = {Kind.CAUSAL: "CAUSAL_LM", Kind.SEQ2SEQ: "SEQ_2_SEQ_LM", Kind.MASKED: "SEQ_CLS"}
+
+
+def transformers_source(target: Target, model: PublishedModel) -> ModelSource:
+    """Returns the model, its batch and its step for the task.
+
+    Raises:
+        WrongTargetError: transformers has no class for it, or it cannot do the task.
+    """
+    task, habits = model.task, HABITS[model.task.like]
+    config = transformers_config(model.name, model.config, dict(target.arguments))
+    kind = kind_of(config, model.name)
+    build_class = auto_class(kind, config, task.task)
+    dtype = _dtype(model, config)
+    if task.attention is not None:
+        config._attn_implementation = task.attention.value
+    if task.task.trains and not habits.holds_output and hasattr(config, "use_cache"):
+        config.use_cache = False  # Trainer's use_cache is False (transformers/trainer.py)
+    made = batches(kind, config, task, dtype)
+
+    def build_model() -> nn.Module:
+        built: nn.Module = build_class.from_config(config, dtype=dtype)
+        if task.task.has_adapters:
+            peft_task = _PEFT_TASKS.get(kind) if task.task is not Task.EMBED else None
+            built = with_adapters(
+                built, task, peft_task=peft_task, in_float32=habits.adapters_float32
+            )
+        freeze(built, task.freeze)
+        return built
+
+    return ModelSource(
+        build_model=build_model,
+        build_batch=made.build,
+        training_step=training_step(habits, is_autocast=model.is_autocast),
+        label=target.label,
+        checkpoint=checkpoint_transformers,
+        settles_dtypes=True,
+        assumptions=(
+            *filter(None, (model.origin,)),
+            f"model: {_class_name(build_class, config)} of transformers {version}, from its config "
+            "alone, in " + _name(dtype),
+            *made.assumptions,
+            *((f"habits of {habits.source}",) if task.task.trains else ()),
+        ),
+    )
+
+
+def _class_name(build_class: Any, config: Any) -> str:
+    found = build_class._model_mapping[type(config)]
+    return str((found[0] if isinstance(found, tuple) else found).__name__)
+
+
+def _dtype(model: PublishedModel, config: Any) -> torch.dtype:
+    """Returns the dtype of the weights: the requested one, else the published, else float32."""
+    published = getattr(config, "dtype", None) or getattr(config, "torch_dtype", None)
+    named = model.dtype or published or "float32"
+    found: torch.dtype = getattr(torch, named) if isinstance(named, str) else named
+    return found
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
