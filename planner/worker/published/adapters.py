@@ -17,6 +17,11 @@ from planner.errors import UsageError, WrongTargetError
 _ALL_LINEAR = "all-linear"
 
 
+def import_peft() -> None:
+    """Imports peft before the runs, because each of them would import it again."""
+    import peft.tuners.lora  # noqa: F401
+
+
 def with_adapters(
     model: nn.Module, task: TaskConfig, *, peft_task: str | None, in_float32: bool
 ) -> nn.Module:

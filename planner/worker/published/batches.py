@@ -1,8 +1,8 @@
 """Batches of a transformers model, by its kind: tokens, images, sounds.
 
 In: Kind, config, TaskConfig. Out: a build_batch as a model file has it. Convention: samples are
-full (no padding), so the mask is ones; tokens are all different ones in turn, so that experts of a
-mixture get their shares.
+full, so there is no attention mask: transformers drops one that is all ones, after it has read it.
+Tokens are all ids in turn, so that the experts of a mixture get their shares.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ BuildBatch = Callable[..., dict[str, Any]]
 _MOST_TOKENS = 2048
 _ENCODER_TOKENS = 512
 _LENGTHS = ("max_position_embeddings", "n_positions", "n_ctx", "max_target_positions")
+_NO_MASK = "no mask (transformers drops a mask of ones; padding would keep it, and need more)"
 _PADDED = ("roberta", "xlm-roberta", "camembert", "longformer")  # two positions are for padding
 
 
@@ -63,14 +64,14 @@ def _text(kind: Kind, config: Any, task: TaskConfig, *, labelled: bool) -> Batch
 
     def build_batch(batch_size: int, sequence_length: int = length) -> dict[str, Any]:
         ids = tokens(batch_size, sequence_length, config.vocab_size)
-        batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        batch = {"input_ids": ids}
         if labelled:
             batch["labels"] = ids.clone() if of_words else _classes(batch_size)
         return batch
 
-    words = f"batch: samples without padding, {length} tokens without --seq; the mask is all ones"
+    words = f"batch: samples without padding, {length} tokens each without --seq, and {_NO_MASK}"
     if labelled:
-        words += "; labels are the tokens" if of_words else "; one class for each sample"
+        words += "; the labels are the tokens" if of_words else "; one class for each sample"
     return Batches(build=build_batch, assumptions=(words,))
 
 
@@ -79,7 +80,7 @@ def _pairs(config: Any, *, labelled: bool) -> Batches:
 
     def build_batch(batch_size: int, sequence_length: int = length) -> dict[str, Any]:
         ids = tokens(batch_size, sequence_length, config.vocab_size)
-        batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        batch = {"input_ids": ids}
         batch["labels" if labelled else "decoder_input_ids"] = ids.clone()
         return batch
 
@@ -87,7 +88,7 @@ def _pairs(config: Any, *, labelled: bool) -> Batches:
         build=build_batch,
         assumptions=(
             f"batch: {length} tokens without --seq, as many for the encoder as for the decoder, "
-            "without padding",
+            f"without padding, and {_NO_MASK}",
         ),
     )
 

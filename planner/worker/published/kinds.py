@@ -103,6 +103,21 @@ def auto_class(kind: Kind, config: Any, task: Task) -> Any:
     return getattr(modeling_auto, name)
 
 
+def class_of(auto: Any, config: Any) -> Any:
+    """Returns the class of the model, imported; every run needs it.
+
+    Raises:
+        WrongTargetError: transformers has no class with this head for the model.
+    """
+    try:
+        found = auto._model_mapping[type(config)]
+    except KeyError:
+        raise WrongTargetError(
+            f"transformers has no {auto.__name__.removeprefix('Auto')} of type {config.model_type}"
+        ) from None
+    return found[0] if isinstance(found, tuple) else found
+
+
 def _is_body(config: Any) -> bool:
     """Returns whether the published model has no head, as BertModel of a model for embeddings."""
     architecture = str((getattr(config, "architectures", None) or [""])[0])

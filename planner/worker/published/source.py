@@ -6,10 +6,13 @@ library is imported here, once, and nothing is downloaded.
 
 from __future__ import annotations
 
+import logging
 import os
+import warnings
 
 from planner.config.published import Library, PublishedModel
 from planner.config.target import Target
+from planner.worker.published.card_queries import card_stays_untouched
 from planner.worker.target.source import ModelSource
 
 _OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
@@ -23,6 +26,14 @@ def published_source(target: Target, model: PublishedModel) -> ModelSource:
     """
     for name in _OFFLINE:  # a config is all that is needed
         os.environ[name] = "1"
+    warnings.filterwarnings("ignore", category=FutureWarning)  # of calls between libraries
+    logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
+    with card_stays_untouched():
+        return _source(target, model)
+
+
+def _source(target: Target, model: PublishedModel) -> ModelSource:
+    """Imports the library of the model, and returns the source."""
     if model.library is Library.TRANSFORMERS:
         from planner.worker.published.transformers_source import transformers_source
 

@@ -11,13 +11,14 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import __version__ as version
+from transformers import masking_utils
 
 from planner.config.habits import HABITS
 from planner.config.published import PublishedModel, Task
 from planner.config.target import Target
-from planner.worker.published.adapters import freeze, with_adapters
+from planner.worker.published.adapters import freeze, import_peft, with_adapters
 from planner.worker.published.batches import batches
-from planner.worker.published.kinds import Kind, auto_class, kind_of
+from planner.worker.published.kinds import Kind, auto_class, class_of, kind_of
 from planner.worker.published.steps import checkpoint_transformers, training_step
 from planner.worker.published.transformers_config import transformers_config
 from planner.worker.target.source import ModelSource
@@ -34,16 +35,19 @@ def transformers_source(target: Target, model: PublishedModel) -> ModelSource:
     task, habits = model.task, HABITS[model.task.like]
     config = transformers_config(model.name, model.config, dict(target.arguments))
     kind = kind_of(config, model.name)
-    build_class = auto_class(kind, config, task.task)
+    model_class = class_of(auto_class(kind, config, task.task), config)
+    if task.task.has_adapters:
+        import_peft()
     dtype = _dtype(model, config)
     if task.attention is not None:
         config._attn_implementation = task.attention.value
     if task.task.trains and not habits.holds_output and hasattr(config, "use_cache"):
         config.use_cache = False  # Trainer's use_cache is False (transformers/trainer.py)
+    _samples_are_not_packed()
     made = batches(kind, config, task, dtype)
 
     def build_model() -> nn.Module:
-        built: nn.Module = build_class.from_config(config, dtype=dtype)
+        built: nn.Module = model_class._from_config(config, dtype=dtype)
         if task.task.has_adapters:
             peft_task = _PEFT_TASKS.get(kind) if task.task is not Task.EMBED else None
             built = with_adapters(
@@ -61,7 +65,7 @@ def transformers_source(target: Target, model: PublishedModel) -> ModelSource:
         settles_dtypes=True,
         assumptions=(
             *filter(None, (model.origin,)),
-            f"model: {_class_name(build_class, config)} of transformers {version}, from its config "
+            f"model: {model_class.__name__} of transformers {version}, from its config "
             "alone, in " + _name(dtype),
             *made.assumptions,
             *((f"habits of {habits.source}",) if task.task.trains else ()),
@@ -69,9 +73,13 @@ def transformers_source(target: Target, model: PublishedModel) -> ModelSource:
     )
 
 
-def _class_name(build_class: Any, config: Any) -> str:
-    found = build_class._model_mapping[type(config)]
-    return str((found[0] if isinstance(found, tuple) else found).__name__)
+def _samples_are_not_packed() -> None:
+    """Answers for transformers that no sample is packed, which it would read from the card.
+
+    Without a mask it looks for places where positions start again; the batches here have none.
+    """
+    if hasattr(masking_utils, "find_packed_sequence_indices"):
+        masking_utils.find_packed_sequence_indices = lambda position_ids: None
 
 
 def _dtype(model: PublishedModel, config: Any) -> torch.dtype:
