@@ -5,8 +5,10 @@
     |  |- UnknownGpuError             2   no such card; near names are in the message
     |  |- UnknownCpuError             2   no such processor; likewise
     |  |- UnknownHostError            2   no such host; likewise
+    |  |- UnknownModelError           2   no such model in the catalog; likewise
     |  `- WrongTargetError            2   a target that cannot be a model; also a TargetError
     |- HardwareDatabaseError          1   a YAML record that cannot be used; names file and key
+    |- CatalogError                   1   a file of the catalog of models, likewise
     |- TargetError                    1   no model, several models, a name that is not there
     |- ModelError                     1   the user's own code raised; carries the user's frames
     |  `- LibraryError                1   a compiled library of a package cannot be loaded
@@ -48,8 +50,16 @@ class UnknownHostError(UsageError):
     """A host that is not in the hardware database."""
 
 
+class UnknownModelError(UsageError):
+    """A model that is not in the catalog of published models."""
+
+
 class HardwareDatabaseError(PlannerError):
     """A hardware record that cannot be read or does not follow the schema."""
+
+
+class CatalogError(PlannerError):
+    """A file of the catalog of models that cannot be read or does not follow the schema."""
 
 
 class TargetError(PlannerError):

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
     from mkdocs.structure.pages import Page
 
 TOP = Path(__file__).parents[2]
-PAGES = ("CHANGELOG.md", "CONTRIBUTING.md", "hardware_db/SCHEMA.md")  # of the navigation
+PAGES = (  # of the navigation
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "hardware_db/SCHEMA.md",
+    "models/catalog/SCHEMA.md",
+)
 _ROW = re.compile(r"^\|.*\|$", re.MULTILINE)
 _CODE = re.compile(r"`[^`]*`")
 _LINK = re.compile(r"(\]\()([^)\s#:]+)(#[^)\s]*)?(\))")

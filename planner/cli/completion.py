@@ -1,4 +1,4 @@
-"""Completes the word that is being typed in a shell: cards, processors, hosts, files.
+"""Completes the word that is being typed in a shell: cards, processors, hosts, models, files.
 
 In: click's context, the option, the beginning of the word. Out: the words that begin so.
 Convention: nothing is run, and only names of records are offered; an unreadable file offers none.
@@ -51,6 +51,22 @@ def hosts(
 
     ids = _read(lambda: load_hosts(_own_records(context)).ids)
     return [CompletionItem(name) for name in _going_on(incomplete, (NAME,), ids)]
+
+
+def models(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Offers the names of published models that begin so, or whose last part does."""
+    from planner.catalog.catalog import all_models
+    from planner.hardware.names import folded
+
+    names = _read(lambda: [model.name for model in all_models(_own_records(context))])
+    start = folded(incomplete)
+    return [
+        CompletionItem(name)
+        for name in sorted(names)
+        if any(folded(text).startswith(start) for text in (name, name.rpartition("/")[2]))
+    ]
 
 
 def files(

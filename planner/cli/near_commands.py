@@ -36,6 +36,9 @@ _MEANT: dict[str, tuple[str, str]] = {
         ("verify", "it searches the largest batch for real"),
     ),
     **dict.fromkeys(("gpu", "card", "list", "devices", "ls"), ("gpus", "it lists the cards")),
+    **dict.fromkeys(
+        ("model", "catalog", "zoo", "hub"), ("models", "it lists published models")
+    ),
     **dict.fromkeys(("status", "info", "env", "debug"), ("doctor", "it looks at this machine")),
 }  # fmt: skip
 _FLAGS = {"version": "--version", "help": "--help"}

@@ -42,6 +42,12 @@ _COMMANDS = {
         "history": ("planner.cli.history", "List, show, export or delete kept verifications."),
         "show": ("planner.cli.show", "Print a saved result again: of --save or of --json."),
     },
+    "Models": {
+        "models": (
+            "planner.cli.models",
+            "List published models; `planner models show NAME` shows one.",
+        ),
+    },
     "Hardware and machine": {
         "gpus": ("planner.cli.gpus", "List the known cards; `planner gpus show CARD` shows one."),
         "cpus": (

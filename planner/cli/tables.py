@@ -33,6 +33,7 @@ class Match(Protocol):
     def note(self) -> str | None: ...
 
 
+_OF_TEXT = ("name", "cards", "cpu", "dtype", "library", "family")  # left-aligned, as the first
 _PIPED_WIDTH = 400  # wide enough that no line of a piped table is folded or cut
 
 S = TypeVar("S", bound=Document)
@@ -64,7 +65,7 @@ def with_those_before(
 
 
 def print_list(columns: Sequence[Column[S]], records: Iterable[S]) -> None:
-    """Prints a line for each record; the first column and those of names are left-aligned."""
+    """Prints a line for each record; the first column and those of texts are left-aligned."""
     out = report_console(_PIPED_WIDTH)
     kept = list(columns)
     if out.width >= _PIPED_WIDTH:
@@ -74,7 +75,7 @@ def print_list(columns: Sequence[Column[S]], records: Iterable[S]) -> None:
         kept.pop()
     table = Table(box=None, pad_edge=False, header_style="bold")
     for position, (title, _) in enumerate(kept):
-        text = position == 0 or title in ("name", "cards", "cpu")
+        text = position == 0 or title in _OF_TEXT
         table.add_column(title, justify="left" if text else "right", no_wrap=True)
     for row in rows:
         table.add_row(*row[: len(kept)])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from enum import Enum
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from planner.errors import HardwareDatabaseError
 
@@ -44,6 +44,13 @@ class Fields:
             Fields(item, file=self._file, section=f"{self._path(key)}[{position}]")
             for position, item in enumerate(self._list(key))
         )
+
+    def mapping(self, key: str) -> dict[Any, Any]:
+        """Returns the mapping under the key as YAML gave it; its keys are not checked."""
+        value = self._required(key)
+        if not isinstance(value, Mapping):
+            raise self._error(key, f"must be a mapping of keys to values, not {_shown(value)}")
+        return dict(value)
 
     def text(self, key: str, pattern: str = r"\S.*") -> str:
         """Returns a text that matches `pattern` as a whole."""

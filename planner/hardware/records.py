@@ -21,8 +21,9 @@ from planner.hardware.yaml_files import own_folder, parsed, read_text, record_fi
 
 S = TypeVar("S")
 
-# Folders below a user's folder; records of cards may also be in that folder itself.
-FOLDERS = ("gpus", "cpus", "hosts")
+# Folders below a user's folder; records of cards may also be in that folder itself. The last is
+# for planner/catalog.
+FOLDERS = ("gpus", "cpus", "hosts", "models")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +97,7 @@ def load_records(kind: Kind[S], extra_dir: Path | None) -> Records[S]:
         HardwareDatabaseError: a record cannot be read or does not follow the schema.
     """
     own = [_own_entry(kind, path) for path in record_files(own_folder() / kind.folder)]
-    paths = [] if extra_dir is None else _users_files(kind.folder, extra_dir)
+    paths = [] if extra_dir is None else users_files(kind.folder, extra_dir)
     return Records(own, [_users_entry(kind, path) for path in paths], kind.leading_words)
 
 
@@ -112,13 +113,20 @@ def _own_entry(kind: Kind[S], path: Path) -> _Entry[S]:
     return _Entry(names=read_names(parsed(opening, path), str(path)), load=load)
 
 
-def _users_files(wanted: str, folder: Path) -> list[Path]:
+def users_files(wanted: str, folder: Path) -> list[Path]:
+    """Returns the *.yaml of one kind in a user's folder.
+
+    Raises:
+        UsageError: it is no folder, or has no records of any kind.
+    """
     if not folder.is_dir():
         raise UsageError(f"--hardware-db {folder}: no such folder")
     files = {name: record_files(folder / name) for name in FOLDERS}
     files["gpus"] = [*record_files(folder), *files["gpus"]]
     if not any(files.values()):
-        raise UsageError(f"--hardware-db {folder}: no *.yaml there or under gpus/, cpus/ or hosts/")
+        raise UsageError(
+            f"--hardware-db {folder}: no *.yaml there or under gpus/, cpus/, hosts/ or models/"
+        )
     return files[wanted]
 
 

@@ -22,18 +22,28 @@ _SHOWN_CHARACTERS = 60
 
 
 def own_folder() -> Path:
-    """Returns the folder of the built-in records: in the package (wheel), else next to it.
+    """Returns the folder of the built-in records of hardware.
+
+    Raises:
+        HardwareDatabaseError: there is none.
+    """
+    return data_folder("the hardware database", "hardware_db", "hardware_db")
+
+
+def data_folder(what: str, in_wheel: str, in_checkout: str) -> Path:
+    """Returns a folder of built-in records: in the package (wheel), else next to it.
 
     Raises:
         HardwareDatabaseError: there is none.
     """
     package = Path(__file__).resolve().parent.parent
-    for folder in (package / "hardware_db", package.parent / "hardware_db"):
+    folders = (package / in_wheel, package.parent / in_checkout)
+    for folder in folders:
         if folder.is_dir():
             return folder
     raise HardwareDatabaseError(
-        f"the hardware database is missing: neither {package / 'hardware_db'} nor "
-        f"{package.parent / 'hardware_db'} is a folder; install vram-planner again"
+        f"{what} is missing: neither {folders[0]} nor {folders[1]} is a folder; "
+        "install vram-planner again"
     )
 
 
@@ -42,20 +52,18 @@ def record_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*.yaml") if not path.name.startswith("."))
 
 
-def read_text(path: Path) -> str:
-    """Reads the text of a record.
+def read_text(path: Path, most_bytes: int = _MAX_RECORD_BYTES) -> str:
+    """Reads the text of a record, or of a file of records with another limit.
 
     Raises:
         HardwareDatabaseError: it cannot be read, is not UTF-8, or is too long for a record.
     """
     try:
-        content = bounded_content(path, _MAX_RECORD_BYTES)
+        content = bounded_content(path, most_bytes)
     except OSError as error:
         raise HardwareDatabaseError(f"{path}: cannot be read: {error.strerror}") from None
-    if len(content) > _MAX_RECORD_BYTES:
-        raise HardwareDatabaseError(
-            f"{path}: is too long: a record has at most {_MAX_RECORD_BYTES} bytes"
-        )
+    if len(content) > most_bytes:
+        raise HardwareDatabaseError(f"{path}: is too long: a record has at most {most_bytes} bytes")
     try:
         return content.decode()
     except UnicodeDecodeError as error:

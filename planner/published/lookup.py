@@ -9,6 +9,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from planner.catalog.catalog import config_json, find_model, near_models
+from planner.catalog.records import CatalogModel
 from planner.config.published import Library
 from planner.errors import WrongTargetError
 from planner.published.config_text import FILE_NAME, checked_text, read_config
@@ -44,6 +46,13 @@ def find_config(model: NamedModel) -> FoundConfig:
         raise WrongTargetError(
             f"{model.name!r} is neither a name like org/name nor the path of a config.json"
         )
+    known = find_model(model.name)
+    if known is not None:
+        _check_library(model, known)
+        return FoundConfig(
+            text=config_json(known),
+            origin=f"config: the catalog, {known.name}, read {known.date} from {known.source}",
+        )
     files = _FILES[model.library]
     cached = cached_config(model.name, files)
     if cached is not None:
@@ -58,11 +67,23 @@ def find_config(model: NamedModel) -> FoundConfig:
     return FoundConfig(text=text, origin=f"config: {answer.place}, read today")
 
 
+def _check_library(model: NamedModel, known: CatalogModel) -> None:
+    published_by = known.library.value
+    if published_by != model.library.name.lower():
+        other = next(one for one in Library if one.name.lower() == published_by)
+        raise WrongTargetError(
+            f"{known.name} is a model of {published_by}: write {other.value}:{model.name}"
+        )
+
+
 def _not_found(model: NamedModel, reason: str) -> str:
+    near = near_models(model.name)
+    named = " or ".join(f"{model.library.value}:{one}" for one in near[:3])
+    meant = f"; did you mean {named}?" if near else "."
     return (
-        f"there is no config of {model.name} on this machine: it is not in the cache of Hugging "
-        f"Face, and {reason}. With its config.json in a file: "
-        f"{model.library.value}:path/to/config.json"
+        f"there is no config of {model.name} on this machine: it is neither in the catalog "
+        f"(`planner models`) nor in the cache of Hugging Face, and {reason}{meant} With its "
+        f"config.json in a file: {model.library.value}:path/to/config.json"
     )
 
 

@@ -28,6 +28,7 @@ from planner.cost.energy import EpochCost, StepCost
 from planner.cost.price import HourlyPrice
 from planner.errors import (
     BuildError,
+    CatalogError,
     ChildError,
     ChildTimeoutError,
     DocumentError,
@@ -40,6 +41,7 @@ from planner.errors import (
     UnknownCpuError,
     UnknownGpuError,
     UnknownHostError,
+    UnknownModelError,
     UnsupportedPlatformError,
     UsageError,
     WrongTargetError,
@@ -102,6 +104,7 @@ __all__ = [
     "BuildError",
     "BuildOn",
     "CardComparison",
+    "CatalogError",
     "ChildError",
     "ChildTimeoutError",
     "CompareOptions",
@@ -165,6 +168,7 @@ __all__ = [
     "UnknownCpuError",
     "UnknownGpuError",
     "UnknownHostError",
+    "UnknownModelError",
     "UnsupportedPlatformError",
     "UsageError",
     "ValueRead",

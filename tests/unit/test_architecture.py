@@ -34,9 +34,9 @@ PARENT_SIDE = (
 )  # fmt: skip
 # All but the child's own room, and the file that packs a live model of the caller's torch.
 WITHOUT_TORCH = (
-    "cli", "config", "cost", "emulator", "estimation", "hardware", "input_pipeline", "machine",
-    "memory", "preflight", "process", "questions", "render", "results", "timing", "verification",
-    "wire",
+    "catalog", "cli", "config", "cost", "emulator", "estimation", "hardware", "input_pipeline",
+    "machine", "memory", "preflight", "process", "questions", "render", "results", "timing",
+    "verification", "wire",
 )  # fmt: skip
 
 

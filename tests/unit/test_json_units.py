@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from planner.catalog.catalog import all_models
 from planner.hardware.database import load_cpus, load_gpus, load_hosts
 from planner.results.comparison import CardComparison, ComparedCard, RankBy
 from planner.results.curve import Curve, CurvePoint
@@ -96,6 +97,11 @@ def test_numbers_of_a_probe_and_of_figures() -> None:
     probe = ProbeRecord(batch_size=8, outcome=ProbeOutcome.FITS, seconds=1.0)
     fields = (*Figures.__slots__, *probe.__slots__)
     assert without_unit(dict.fromkeys(fields, 1)) <= {"outcome", "detail"}
+
+
+def test_numbers_of_the_catalog() -> None:
+    for model in all_models():
+        assert without_unit({**model.to_dict(), "config": {}}) == set(), model.name
 
 
 @pytest.mark.parametrize("load", [load_gpus, load_cpus, load_hosts])

@@ -1,4 +1,4 @@
-"""What a shell offers: commands, options, choices, cards, processors, hosts and files."""
+"""What a shell offers: commands, options, choices, cards, processors, hosts, models and files."""
 
 from __future__ import annotations
 
@@ -76,6 +76,13 @@ def test_processors_and_hosts() -> None:
     assert "this" in offered("estimate", "x.py", "--host", "th")
     assert "epyc-7742" in offered("cpus", "show", "7742")
     assert "this" in offered("hosts", "show", "")
+
+
+def test_published_models() -> None:
+    assert offered("models", "show", "llama-3.2-1") == ["meta-llama/Llama-3.2-1B"]
+    assert offered("models", "show", "openai/whisper-t") == ["openai/whisper-tiny"]
+    assert offered("models", "show", "nonsense") == []
+    assert offered("models", "s") == ["show"]
 
 
 def test_choices() -> None:

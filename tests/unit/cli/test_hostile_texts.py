@@ -71,7 +71,7 @@ def poisoned(value: Any) -> Any:
 
 @pytest.fixture
 def records(tmp_path: Path) -> Path:
-    """A card, a processor and a host of ours, with hostile texts wherever one is free."""
+    """A card, a processor and a host of ours and a model, with hostile texts where one is free."""
 
     def hostile(value: Any, key: str = "") -> Any:
         if isinstance(value, dict):
@@ -90,6 +90,16 @@ def records(tmp_path: Path) -> Path:
             record["aliases"] = ["hostile-card"]
         (tmp_path / kind).mkdir()
         (tmp_path / kind / file.name).write_text(yaml.safe_dump(record))
+    model = {
+        "name": "lab/hostile", "library": "transformers", "model_class": "Hostile",
+        "dtype": "float32", "parameters": 1, "parameters_source": f"x{OF_RECORD}",
+        "source": f"x{OF_RECORD}", "date": "2026-11-28", "notes": f"x{OF_RECORD}",
+        "config": {"model_type": f"x{OF_RECORD}", f"key{OF_RECORD}": [f"x{OF_RECORD}"]},
+    }  # fmt: skip
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "hostile.yaml").write_text(
+        yaml.safe_dump({"family": "hostile", "models": [model]})
+    )
     return tmp_path
 
 
@@ -181,10 +191,22 @@ def test_records(records: Path, kind: str, form: str, on_terminal: bool) -> None
     check(result, ESCAPED, coloured=on_terminal)
 
 
+def test_published_models(records: Path, on_terminal: bool) -> None:
+    folder = ("--hardware-db", str(records))
+    check(run("models", "show", "hostile", *folder), ESCAPED, coloured=on_terminal)
+    listed = run("models", *folder)
+    assert "lab/hostile" in listed.stdout
+    assert is_clean(listed.stdout, coloured=on_terminal)
+    for words in (("show", "hostile", "--json"), ("hostile", "--json")):
+        document = json.loads(run("models", *words, *folder).stdout)
+        model = document["model"] if "model" in document else document["models"][0]
+        assert model["source"] == f"x{OF_RECORD}"
+
+
 def test_every_command_is_tried_here() -> None:
     results = {"estimate", "curve", "compare", "inspect", "verify", "show", "history"}
     elsewhere = {"doctor"}  # test_doctor.py
-    assert results | {"gpus", "cpus", "hosts"} | elsewhere == set(_MODULES)
+    assert results | {"gpus", "cpus", "hosts", "models"} | elsewhere == set(_MODULES)
 
 
 def test_json_stays_exact(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -239,5 +239,7 @@ def test_a_processor_is_not_read_as_a_card(tmp_path: Path, cpu: dict[str, Any]) 
 def test_folders_without_records(tmp_path: Path, load: Any) -> None:
     with pytest.raises(UsageError, match="no such folder"):
         load(tmp_path / "missing")
-    with pytest.raises(UsageError, match=r"no \*\.yaml there or under gpus/, cpus/ or hosts/"):
+    with pytest.raises(
+        UsageError, match=r"no \*\.yaml there or under gpus/, cpus/, hosts/ or models/"
+    ):
         load(tmp_path)

@@ -1,0 +1,1 @@
+"""The catalog: configs of published models, by the names they have on the Hugging Face hub."""
