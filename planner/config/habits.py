@@ -29,14 +29,25 @@ class Habits:
     """Whether the output of the model (the logits) lives during backward."""
     adapters_float32: bool = True
     """Whether adapters beside 16-bit weights are float32 (peft's autocast_adapter_dtype)."""
+    prepares_quantised: bool = True
+    """Whether what is not quantised becomes float32 (peft's prepare_model_for_kbit_training)."""
+
+    def words(self, *, quantised: bool) -> str:
+        """Returns the habits as a sentence for the report."""
+        logits = "live during backward" if self.holds_output else "end with the loss"
+        said = f"habits: {self.source}; the logits {logits}"
+        if quantised and self.prepares_quantised:
+            said += "; weights that are not quantised are float32 (prepare_model_for_kbit_training)"
+        return said
 
 
-_TRAINER = Habits(source="Trainer of transformers 5.24 (trainer.py, training_args.py)")
+_TRAINER = Habits(source="Trainer as of transformers 5.24 (trainer.py, training_args.py)")
 HABITS: Mapping[Like, Habits] = {
     Like.TRAINER: _TRAINER,
     Like.LOOP: Habits(
-        source="a loop by hand: outputs = model(**batch); outputs.loss.backward()",
+        source="a loop by hand (outputs = model(**batch); outputs.loss.backward())",
         optimizer=OptimizerName.ADAMW,
         holds_output=True,
+        prepares_quantised=False,
     ),
 }

@@ -106,7 +106,7 @@ class TaskOptions(TypedDict, total=False):
     attention: str | Attention | None
     """"sdpa" or "eager"."""
     like: str | Like | None
-    """The training program whose habits are taken: "trainer", "trl" ..."""
+    """The training program whose habits are taken: "trainer" or "loop"."""
 
 
 class RunOptions(TypedDict, total=False):
@@ -163,7 +163,9 @@ class InspectOptions(StepOptions, ModelOptions, TaskOptions, RunOptions, total=F
     """PYTORCH_CUDA_ALLOC_CONF of the run; None: that of the environment."""
 
 
-class EstimateOptions(StepOptions, ModelOptions, TaskOptions, RunOptions, CardOptions, DataOptions, total=False):
+class EstimateOptions(
+    StepOptions, ModelOptions, TaskOptions, RunOptions, CardOptions, DataOptions, total=False
+):
     """Options of estimate()."""
 
     batch_size: int
@@ -176,7 +178,9 @@ class EstimateOptions(StepOptions, ModelOptions, TaskOptions, RunOptions, CardOp
     """A folder with records of the user's own."""
 
 
-class CurveOptions(StepOptions, ModelOptions, TaskOptions, RunOptions, CardOptions, DataOptions, total=False):
+class CurveOptions(
+    StepOptions, ModelOptions, TaskOptions, RunOptions, CardOptions, DataOptions, total=False
+):
     """Options of curve()."""
 
     batch_size: int
@@ -189,7 +193,9 @@ class CurveOptions(StepOptions, ModelOptions, TaskOptions, RunOptions, CardOptio
     """A folder with records of the user's own."""
 
 
-class CompareOptions(StepOptions, ModelOptions, TaskOptions, RunOptions, CardOptions, DataOptions, total=False):
+class CompareOptions(
+    StepOptions, ModelOptions, TaskOptions, RunOptions, CardOptions, DataOptions, total=False
+):
     """Options of compare()."""
 
     alloc_conf: str | None

@@ -77,12 +77,6 @@ class Like(str, Enum):
 
     TRAINER = "trainer"
     """Trainer of transformers."""
-    TRL = "trl"
-    """SFTTrainer of trl."""
-    AXOLOTL = "axolotl"
-    """axolotl."""
-    TORCHTUNE = "torchtune"
-    """The recipes of torchtune for one device."""
     LOOP = "loop"
     """A loop by hand that holds the output of the model during backward."""
 
@@ -149,6 +143,6 @@ class PublishedModel:
     """A sentence on the place and the date of the config."""
     dtype: str | None = None
     """Dtype of the weights, as in torch; None: that of the config, else float32."""
-    is_autocast: bool = False
-    """Whether the step runs under autocast."""
+    autocast: str | None = None
+    """Dtype of autocast, as in torch; None: there is none."""
     task: TaskConfig = TaskConfig()

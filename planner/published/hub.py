@@ -60,7 +60,7 @@ _NOT_THERE = "the hub has no"
 
 
 def _got(address: str, endpoint: str, name: str) -> HubAnswer:
-    request = urllib.request.Request(address)  # noqa: S310  # the scheme is checked above
+    request = urllib.request.Request(address)  # the scheme is checked above
     token = os.environ.get("HF_TOKEN")
     if token:  # not sent on to the host of a redirection
         request.add_unredirected_header("Authorization", f"Bearer {token}")

@@ -29,7 +29,7 @@ _DTYPES = {
     Precision.AMP_FP16: "float32",
     Precision.AMP_BF16: "float32",
 }
-_AUTOCAST = (Precision.AMP_FP16, Precision.AMP_BF16)
+_AUTOCAST = {Precision.AMP_FP16: "float16", Precision.AMP_BF16: "bfloat16"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,12 +72,10 @@ def settle(
         config=found.text,
         origin=found.origin,
         dtype=None if precision is None else _DTYPES.get(precision),
-        is_autocast=precision in _AUTOCAST,
+        autocast=None if precision is None else _AUTOCAST.get(precision),
         task=task,
     )
-    target = Target(
-        kind=TargetKind.LIBRARY, location=text, arguments=given, published=published
-    )
+    target = Target(kind=TargetKind.LIBRARY, location=text, arguments=given, published=published)
     return SettledModel(target=target, step_words=words, given=(*given, *task.given()))
 
 

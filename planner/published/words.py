@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Any
 
 from planner.config.parse import choice
-from planner.config.published import Attention, Like, Library, Quant, Task, TaskConfig
+from planner.config.published import Attention, Library, Like, Quant, Task, TaskConfig
 from planner.errors import UsageError
 
 NAMES = tuple(field.name for field in fields(TaskConfig))

@@ -23,9 +23,16 @@ def import_peft() -> None:
 
 
 def with_adapters(
-    model: nn.Module, task: TaskConfig, *, peft_task: str | None, in_float32: bool
+    model: nn.Module,
+    task: TaskConfig,
+    *,
+    peft_task: str | None,
+    in_float32: bool,
+    usual_targets: tuple[str, ...] = (),
 ) -> nn.Module:
     """Returns the model with adapters beside its frozen weights.
+
+    `usual_targets` are the modules with adapters where the caller names none; none: peft's own.
 
     Raises:
         WrongTargetError: peft has no default for the model, or no module has a given name.
@@ -37,8 +44,8 @@ def with_adapters(
         options["r"] = task.lora_rank
     if task.lora_alpha is not None:
         options["lora_alpha"] = task.lora_alpha
-    if task.lora_targets:
-        targets = list(task.lora_targets)
+    if task.lora_targets or usual_targets:
+        targets = list(task.lora_targets or usual_targets)
         options["target_modules"] = _ALL_LINEAR if targets == [_ALL_LINEAR] else targets
     config = peft.LoraConfig(**options)
     try:
@@ -48,14 +55,6 @@ def with_adapters(
             f"peft puts no adapters on {type(model).__name__}: {error}; name modules as in "
             f"--lora-targets q_proj,v_proj, or --lora-targets {_ALL_LINEAR}"
         ) from None
-
-
-def adapter_words(model: nn.Module) -> str:
-    """Returns a sentence on the adapters: rank, modules, number of parameters."""
-    config: Any = next(iter(model.peft_config.values()))  # type: ignore[union-attr, operator]
-    targets = config.target_modules
-    named = targets if isinstance(targets, str) else ", ".join(sorted(targets))
-    return f"adapters: rank {config.r}, on {named}"
 
 
 def freeze(model: nn.Module, patterns: tuple[str, ...]) -> None:

@@ -2,34 +2,29 @@
 
 In: Kind, config, TaskConfig. Out: a build_batch as a model file has it. Convention: samples are
 full, so there is no attention mask: transformers drops one that is all ones, after it has read it.
-Tokens are all ids in turn, so that the experts of a mixture get their shares.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from planner.config.published import Task, TaskConfig
 from planner.worker.published.kinds import Kind
+from planner.worker.published.media_batches import (
+    contrastive,
+    image_text,
+    speech,
+    speech_to_text,
+)
+from planner.worker.published.tokens import Batches, image_size, tokens
 
-BuildBatch = Callable[..., dict[str, Any]]
 _MOST_TOKENS = 2048
 _ENCODER_TOKENS = 512
 _LENGTHS = ("max_position_embeddings", "n_positions", "n_ctx", "max_target_positions")
 _NO_MASK = "no mask (transformers drops a mask of ones; padding would keep it, and need more)"
 _PADDED = ("roberta", "xlm-roberta", "camembert", "longformer")  # two positions are for padding
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batches:
-    """A build_batch, and sentences on what is in its batches."""
-
-    build: BuildBatch
-    assumptions: tuple[str, ...]
 
 
 def batches(kind: Kind, config: Any, task: TaskConfig, dtype: torch.dtype) -> Batches:
@@ -39,15 +34,15 @@ def batches(kind: Kind, config: Any, task: TaskConfig, dtype: torch.dtype) -> Ba
         return _text(kind, config, task, labelled=labelled)
     if kind is Kind.SEQ2SEQ:
         return _pairs(config, labelled=labelled)
-    if kind is Kind.IMAGE:
-        return _images(config, task, dtype, labelled=labelled)
-    raise NotImplementedError(kind)
-
-
-def tokens(batch_size: int, length: int, vocabulary: int) -> torch.Tensor:
-    """Returns token ids of samples without padding: each id of the vocabulary in turn."""
-    ids = torch.arange(batch_size * length, dtype=torch.int64) % max(1, vocabulary - 1) + 1
-    return ids.view(batch_size, length) % vocabulary
+    if kind is Kind.CONTRASTIVE:
+        return contrastive(config, task, dtype, labelled=labelled)
+    if kind is Kind.IMAGE_TEXT:
+        return image_text(config, task, dtype, labelled=labelled)
+    if kind is Kind.SPEECH:
+        return speech(config, labelled=labelled, dtype=dtype)
+    if kind is Kind.SPEECH_SEQ2SEQ:
+        return speech_to_text(config, labelled=labelled, dtype=dtype)
+    return _images(config, task, dtype, labelled=labelled)
 
 
 def _length(config: Any, usual: int) -> int:
@@ -103,17 +98,7 @@ def _images(config: Any, task: TaskConfig, dtype: torch.dtype, *, labelled: bool
             batch["labels"] = _classes(batch_size)
         return batch
 
-    return Batches(
-        build=build_batch, assumptions=(f"batch: images of {size[0]}x{size[1]} pixels",)
-    )
-
-
-def image_size(config: Any, task: TaskConfig) -> tuple[int, int]:
-    """Returns height and width of an image: those of the caller, else those of the config."""
-    if task.image is not None:
-        return task.image
-    size = getattr(config, "image_size", None) or 224
-    return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+    return Batches(build=build_batch, assumptions=(f"batch: images of {size[0]}x{size[1]} pixels",))
 
 
 def _classes(batch_size: int) -> torch.Tensor:

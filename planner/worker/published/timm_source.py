@@ -24,6 +24,9 @@ from planner.worker.published.vision import (
 )
 from planner.worker.target.source import ModelSource
 
+# Modules of timm whose models are built for one size of the image.
+_SIZED = ("vision_transformer", "swin", "deit", "eva", "beit")
+
 
 def timm_source(target: Target, model: PublishedModel) -> ModelSource:
     """Returns the model, its batch and its step for the task.
@@ -39,7 +42,9 @@ def timm_source(target: Target, model: PublishedModel) -> ModelSource:
     options: dict[str, Any] = dict(target.arguments)
     if task.task is Task.EMBED:
         options.setdefault("num_classes", 0)
-    published = resolve_data_config({}, pretrained_cfg=timm.get_pretrained_cfg(model.name).to_dict())
+    published = resolve_data_config(
+        {}, pretrained_cfg=timm.get_pretrained_cfg(model.name).to_dict()
+    )
     size = published["input_size"]
     if task.image is not None:
         size = (size[0], *task.image)
@@ -66,5 +71,7 @@ def timm_source(target: Target, model: PublishedModel) -> ModelSource:
 def _arguments(name: str) -> tuple[str, ...]:
     """Returns arguments that only some models take: the transformers have a size of the image."""
     of_module = timm.models.model_entrypoint(name).__module__
-    is_sized = any(word in of_module for word in ("vision_transformer", "swin", "deit", "eva", "beit"))
+    is_sized = any(
+        word in of_module for word in ("vision_transformer", "swin", "deit", "eva", "beit")
+    )
     return ("img_size",) if is_sized else ()

@@ -49,8 +49,9 @@ def torchvision_source(target: Target, model: PublishedModel) -> ModelSource:
     module = get_model_builder(name).__module__
     if any(kind in module for kind in _OTHERS):
         raise WrongTargetError(
-            f"{name} is a model for {module.split('.')[2].replace('_', ' ')}; a task here is one of "
-            "a classifier: write a model file with build_model(), build_batch() and training_step()"
+            f"{name} is a model for {module.split('.')[2].replace('_', ' ')}, and a task here is "
+            "one of a classifier: write a model file with build_model(), build_batch() and "
+            "training_step()"
         )
     options: dict[str, Any] = dict(target.arguments)
     height, width = task.image or _published_size(name)
@@ -92,5 +93,3 @@ def _published_size(name: str) -> tuple[int, int]:
     transforms: Any = next(iter(get_model_weights(name))).transforms
     size = getattr(transforms, "keywords", {}).get("crop_size", _USUAL)
     return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
-
-

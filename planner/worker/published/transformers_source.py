@@ -14,11 +14,17 @@ from transformers import __version__ as version
 from transformers import masking_utils
 
 from planner.config.habits import HABITS
-from planner.config.published import PublishedModel, Task
+from planner.config.published import PublishedModel, Quant, Task, TaskConfig
 from planner.config.target import Target
 from planner.worker.published.adapters import freeze, import_peft, with_adapters
 from planner.worker.published.batches import batches
+from planner.worker.published.generation import DEFAULT_NEW_TOKENS, generation_step
 from planner.worker.published.kinds import Kind, auto_class, class_of, kind_of
+from planner.worker.published.quantisation import (
+    import_bitsandbytes,
+    prepared_for_training,
+    quantised,
+)
 from planner.worker.published.steps import checkpoint_transformers, training_step
 from planner.worker.published.transformers_config import transformers_config
 from planner.worker.target.source import ModelSource
@@ -46,31 +52,57 @@ def transformers_source(target: Target, model: PublishedModel) -> ModelSource:
     _samples_are_not_packed()
     made = batches(kind, config, task, dtype)
 
+    quant = task.quant or (Quant.NF4 if task.task is Task.QLORA else None)
+    if quant is not None:
+        import_bitsandbytes()
+
     def build_model() -> nn.Module:
         built: nn.Module = model_class._from_config(config, dtype=dtype)
+        if quant is not None:
+            built = quantised(built, quant, dtype=dtype, compute=_compute(model, dtype))
+            if task.task.trains and habits.prepares_quantised:
+                built = prepared_for_training(built)
         if task.task.has_adapters:
-            peft_task = _PEFT_TASKS.get(kind) if task.task is not Task.EMBED else None
             built = with_adapters(
-                built, task, peft_task=peft_task, in_float32=habits.adapters_float32
+                built, task, peft_task=_PEFT_TASKS.get(kind), in_float32=habits.adapters_float32
             )
         freeze(built, task.freeze)
         return built
 
+    generates = task.task is Task.GENERATE
+    new_tokens = task.new_tokens or DEFAULT_NEW_TOKENS
     return ModelSource(
         build_model=build_model,
         build_batch=made.build,
-        training_step=training_step(habits, is_autocast=model.is_autocast),
+        training_step=training_step(habits, is_autocast=model.autocast is not None),
+        inference_step=generation_step(new_tokens) if generates else None,
         label=target.label,
         checkpoint=checkpoint_transformers,
         settles_dtypes=True,
         assumptions=(
             *filter(None, (model.origin,)),
-            f"model: {model_class.__name__} of transformers {version}, from its config "
-            "alone, in " + _name(dtype),
+            f"model: {model_class.__name__} of transformers {version}, from its config alone, in "
+            f"{_name(dtype)}{_adapters_words(task)}",
             *made.assumptions,
-            *((f"habits of {habits.source}",) if task.task.trains else ()),
+            *((habits.words(quantised=quant is not None),) if task.task.trains else ()),
+            *((f"generate: {new_tokens} tokens after the prompt, greedy",) if generates else ()),
         ),
     )
+
+
+def _adapters_words(task: TaskConfig) -> str:
+    if not task.task.has_adapters:
+        return ""
+    rank = f"rank {task.lora_rank}" if task.lora_rank else "peft's own rank"
+    where = ", ".join(task.lora_targets) if task.lora_targets else "the modules that peft chooses"
+    return f", with adapters of {rank} on {where}"
+
+
+def _compute(model: PublishedModel, dtype: torch.dtype) -> torch.dtype:
+    """Returns the dtype of the products of 4-bit weights: that of autocast, else of the rest."""
+    if model.autocast is None:
+        return dtype
+    return torch.float16 if model.autocast == "float16" else torch.bfloat16
 
 
 def _samples_are_not_packed() -> None:
