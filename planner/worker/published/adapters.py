@@ -49,12 +49,15 @@ def with_adapters(
         options["target_modules"] = _ALL_LINEAR if targets == [_ALL_LINEAR] else targets
     config = peft.LoraConfig(**options)
     try:
-        return peft.get_peft_model(model, config, autocast_adapter_dtype=in_float32)
+        adapted: nn.Module = peft.get_peft_model(
+            model, config, autocast_adapter_dtype=in_float32
+        )
     except ValueError as error:
         raise WrongTargetError(
             f"peft puts no adapters on {type(model).__name__}: {error}; name modules as in "
             f"--lora-targets q_proj,v_proj, or --lora-targets {_ALL_LINEAR}"
         ) from None
+    return adapted
 
 
 def freeze(model: nn.Module, patterns: tuple[str, ...]) -> None:
