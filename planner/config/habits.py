@@ -35,7 +35,7 @@ class Habits:
     def words(self, *, quantised: bool) -> str:
         """Returns the habits as a sentence for the report."""
         logits = "live during backward" if self.holds_output else "end with the loss"
-        said = f"habits: {self.source}; the logits {logits}"
+        said = f"habits: {self.source}; no cache of keys and values; the logits {logits}"
         if quantised and self.prepares_quantised:
             said += "; weights that are not quantised are float32 (prepare_model_for_kbit_training)"
         return said

@@ -22,20 +22,47 @@ def import_peft() -> None:
     import peft.tuners.lora  # noqa: F401
 
 
+def usual_targets(of_type: str) -> tuple[str, ...]:
+    """Returns the modules that get adapters where the caller names none.
+
+    They are those of peft for this type of model; peft has none for some, and then all linear
+    layers get them.
+    """
+    from peft.utils import constants
+
+    known = constants.TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING.get(of_type)
+    if known is None:
+        return (_ALL_LINEAR,)
+    return tuple(known) if isinstance(known, (list, tuple)) else (str(known),)
+
+
+def adapter_words(task: TaskConfig, targets: tuple[str, ...]) -> str:
+    """Returns a sentence on the adapters of a task."""
+    from peft import LoraConfig
+
+    rank = task.lora_rank or f"{LoraConfig().r} (peft's default)"
+    chosen = ""
+    if not task.lora_targets:
+        chosen = (
+            ", as peft has no default for the model"
+            if targets == (_ALL_LINEAR,)
+            else (" (peft's default)")
+        )
+    return f"adapters of rank {rank} on {', '.join(targets)}{chosen}; the other weights are frozen"
+
+
 def with_adapters(
     model: nn.Module,
     task: TaskConfig,
     *,
     peft_task: str | None,
     in_float32: bool,
-    usual_targets: tuple[str, ...] = (),
+    targets: tuple[str, ...],
 ) -> nn.Module:
-    """Returns the model with adapters beside its frozen weights.
-
-    `usual_targets` are the modules with adapters where the caller names none; none: peft's own.
+    """Returns the model with adapters beside its frozen weights, on the modules of these names.
 
     Raises:
-        WrongTargetError: peft has no default for the model, or no module has a given name.
+        WrongTargetError: no module has a given name, or peft takes none of that kind.
     """
     import peft
 
@@ -44,14 +71,11 @@ def with_adapters(
         options["r"] = task.lora_rank
     if task.lora_alpha is not None:
         options["lora_alpha"] = task.lora_alpha
-    if task.lora_targets or usual_targets:
-        targets = list(task.lora_targets or usual_targets)
-        options["target_modules"] = _ALL_LINEAR if targets == [_ALL_LINEAR] else targets
+    if targets:
+        options["target_modules"] = _ALL_LINEAR if targets == (_ALL_LINEAR,) else list(targets)
     config = peft.LoraConfig(**options)
     try:
-        adapted: nn.Module = peft.get_peft_model(
-            model, config, autocast_adapter_dtype=in_float32
-        )
+        adapted: nn.Module = peft.get_peft_model(model, config, autocast_adapter_dtype=in_float32)
     except ValueError as error:
         raise WrongTargetError(
             f"peft puts no adapters on {type(model).__name__}: {error}; name modules as in "

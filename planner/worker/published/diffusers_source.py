@@ -19,7 +19,7 @@ from torch import nn
 from planner.config.published import PublishedModel
 from planner.config.target import Target
 from planner.errors import UsageError, WrongTargetError
-from planner.worker.published.adapters import freeze, import_peft, with_adapters
+from planner.worker.published.adapters import adapter_words, freeze, import_peft, with_adapters
 from planner.worker.published.latents import latent_batch
 from planner.worker.published.vision import dtype_named
 from planner.worker.target.source import ModelSource
@@ -45,6 +45,7 @@ def diffusers_source(target: Target, model: PublishedModel) -> ModelSource:
             f"diffusers {diffusers.__version__} has no class {name!r} ({model.name})"
         )
     batch = latent_batch(name, made, values, task, dtype)
+    targets = task.lora_targets or _LORA_TARGETS
     if task.task.has_adapters:
         import_peft()
 
@@ -57,9 +58,7 @@ def diffusers_source(target: Target, model: PublishedModel) -> ModelSource:
             torch.set_default_dtype(usual)
         if task.task.has_adapters:
             built.requires_grad_(False)
-            built = with_adapters(
-                built, task, peft_task=None, in_float32=True, usual_targets=_LORA_TARGETS
-            )
+            built = with_adapters(built, task, peft_task=None, in_float32=True, targets=targets)
         freeze(built, task.freeze)
         return built
 
@@ -73,6 +72,7 @@ def diffusers_source(target: Target, model: PublishedModel) -> ModelSource:
             *filter(None, (model.origin,)),
             f"model: {name} of diffusers {diffusers.__version__}, from its config alone; the "
             "encoders of text and image are not on the card",
+            *((adapter_words(task, targets),) if task.task.has_adapters else ()),
             *batch.assumptions,
         ),
     )

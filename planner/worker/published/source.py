@@ -12,6 +12,7 @@ import warnings
 
 from planner.config.published import Library, PublishedModel
 from planner.config.target import Target
+from planner.worker.model.compiler import load_compiler
 from planner.worker.published.card_queries import card_stays_untouched
 from planner.worker.target.source import ModelSource
 
@@ -35,6 +36,7 @@ def published_source(target: Target, model: PublishedModel) -> ModelSource:
 def _source(target: Target, model: PublishedModel) -> ModelSource:
     """Imports the library of the model, and returns the source."""
     if model.library is Library.TRANSFORMERS:
+        load_compiler()  # transformers does it while torch.distributed.tensor is half imported
         from planner.worker.published.transformers_source import transformers_source
 
         return transformers_source(target, model)

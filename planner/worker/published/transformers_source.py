@@ -14,9 +14,15 @@ from transformers import __version__ as version
 from transformers import masking_utils
 
 from planner.config.habits import HABITS
-from planner.config.published import PublishedModel, Quant, Task, TaskConfig
+from planner.config.published import PublishedModel, Quant, Task
 from planner.config.target import Target
-from planner.worker.published.adapters import freeze, import_peft, with_adapters
+from planner.worker.published.adapters import (
+    adapter_words,
+    freeze,
+    import_peft,
+    usual_targets,
+    with_adapters,
+)
 from planner.worker.published.batches import batches
 from planner.worker.published.generation import DEFAULT_NEW_TOKENS, generation_step
 from planner.worker.published.kinds import Kind, auto_class, class_of, kind_of
@@ -42,12 +48,14 @@ def transformers_source(target: Target, model: PublishedModel) -> ModelSource:
     config = transformers_config(model.name, model.config, dict(target.arguments))
     kind = kind_of(config, model.name)
     model_class = class_of(auto_class(kind, config, task.task), config)
+    targets: tuple[str, ...] = ()
     if task.task.has_adapters:
         import_peft()
+        targets = task.lora_targets or usual_targets(config.model_type)
     dtype = _dtype(model, config)
     if task.attention is not None:
         config._attn_implementation = task.attention.value
-    if task.task.trains and not habits.holds_output and hasattr(config, "use_cache"):
+    if task.task.trains and hasattr(config, "use_cache"):
         config.use_cache = False  # Trainer's use_cache is False (transformers/trainer.py)
     _samples_are_not_packed()
     made = batches(kind, config, task, dtype)
@@ -64,7 +72,11 @@ def transformers_source(target: Target, model: PublishedModel) -> ModelSource:
                 built = prepared_for_training(built)
         if task.task.has_adapters:
             built = with_adapters(
-                built, task, peft_task=_PEFT_TASKS.get(kind), in_float32=habits.adapters_float32
+                built,
+                task,
+                peft_task=_PEFT_TASKS.get(kind),
+                in_float32=habits.adapters_float32,
+                targets=targets,
             )
         freeze(built, task.freeze)
         return built
@@ -82,7 +94,8 @@ def transformers_source(target: Target, model: PublishedModel) -> ModelSource:
         assumptions=(
             *filter(None, (model.origin,)),
             f"model: {model_class.__name__} of transformers {version}, from its config alone, in "
-            f"{_name(dtype)}{_adapters_words(task)}",
+            f"{_name(dtype)}",
+            *((adapter_words(task, targets),) if targets else ()),
             *made.assumptions,
             *((habits.words(quantised=quant is not None),) if task.task.trains else ()),
             *((f"generate: {new_tokens} tokens after the prompt, greedy",) if generates else ()),
@@ -90,12 +103,22 @@ def transformers_source(target: Target, model: PublishedModel) -> ModelSource:
     )
 
 
-def _adapters_words(task: TaskConfig) -> str:
-    if not task.task.has_adapters:
-        return ""
-    rank = f"rank {task.lora_rank}" if task.lora_rank else "peft's own rank"
-    where = ", ".join(task.lora_targets) if task.lora_targets else "the modules that peft chooses"
-    return f", with adapters of {rank} on {where}"
+def _compute(model: PublishedModel, dtype: torch.dtype) -> torch.dtype:
+    """Returns the dtype of the products of 4-bit weights: that of autocast, else of the rest."""
+    if model.autocast is None:
+        return dtype
+    return torch.float16 if model.autocast == "float16" else torch.bfloat16
+
+
+def _samples_are_not_packed() -> None:
+    """Answers for transformers 5 that no sample is packed, which it would read from the card.
+
+    Without a mask it looks for places where positions start again; the batches here have none.
+    transformers 4 makes a mask from the answer without a look at it, and keeps its function.
+    """
+    original = getattr(masking_utils, "find_packed_sequence_indices", None)
+    if original is not None and original(torch.arange(2)[None]) is None:
+        masking_utils.find_packed_sequence_indices = lambda position_ids: None
 
 
 def _compute(model: PublishedModel, dtype: torch.dtype) -> torch.dtype:
