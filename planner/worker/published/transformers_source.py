@@ -128,15 +128,6 @@ def _compute(model: PublishedModel, dtype: torch.dtype) -> torch.dtype:
     return torch.float16 if model.autocast == "float16" else torch.bfloat16
 
 
-def _samples_are_not_packed() -> None:
-    """Answers for transformers that no sample is packed, which it would read from the card.
-
-    Without a mask it looks for places where positions start again; the batches here have none.
-    """
-    if hasattr(masking_utils, "find_packed_sequence_indices"):
-        masking_utils.find_packed_sequence_indices = lambda position_ids: None
-
-
 def _dtype(model: PublishedModel, config: Any) -> torch.dtype:
     """Returns the dtype of the weights: the requested one, else the published, else float32."""
     published = getattr(config, "dtype", None) or getattr(config, "torch_dtype", None)
