@@ -103,13 +103,6 @@ def transformers_source(target: Target, model: PublishedModel) -> ModelSource:
     )
 
 
-def _compute(model: PublishedModel, dtype: torch.dtype) -> torch.dtype:
-    """Returns the dtype of the products of 4-bit weights: that of autocast, else of the rest."""
-    if model.autocast is None:
-        return dtype
-    return torch.float16 if model.autocast == "float16" else torch.bfloat16
-
-
 def _samples_are_not_packed() -> None:
     """Answers for transformers 5 that no sample is packed, which it would read from the card.
 
