@@ -18,7 +18,7 @@ from planner.worker.published.media_batches import (
     speech,
     speech_to_text,
 )
-from planner.worker.published.tokens import Batches, image_size, tokens
+from planner.worker.published.tokens import Batches, decoder_prompt, image_size, tokens
 
 _MOST_TOKENS = 2048
 _ENCODER_TOKENS = 512
@@ -33,7 +33,7 @@ def batches(kind: Kind, config: Any, task: TaskConfig, dtype: torch.dtype) -> Ba
     if kind in (Kind.CAUSAL, Kind.MASKED):
         return _text(kind, config, task, labelled=labelled)
     if kind is Kind.SEQ2SEQ:
-        return _pairs(config, labelled=labelled)
+        return _pairs(config, task, labelled=labelled)
     if kind is Kind.CONTRASTIVE:
         return contrastive(config, task, dtype, labelled=labelled)
     if kind is Kind.IMAGE_TEXT:
@@ -41,7 +41,7 @@ def batches(kind: Kind, config: Any, task: TaskConfig, dtype: torch.dtype) -> Ba
     if kind is Kind.SPEECH:
         return speech(config, labelled=labelled, dtype=dtype)
     if kind is Kind.SPEECH_SEQ2SEQ:
-        return speech_to_text(config, labelled=labelled, dtype=dtype)
+        return speech_to_text(config, task, labelled=labelled, dtype=dtype)
     return _images(config, task, dtype, labelled=labelled)
 
 
@@ -70,13 +70,16 @@ def _text(kind: Kind, config: Any, task: TaskConfig, *, labelled: bool) -> Batch
     return Batches(build=build_batch, assumptions=(words,))
 
 
-def _pairs(config: Any, *, labelled: bool) -> Batches:
+def _pairs(config: Any, task: TaskConfig, *, labelled: bool) -> Batches:
     length = _length(config, _ENCODER_TOKENS)
 
     def build_batch(batch_size: int, sequence_length: int = length) -> dict[str, Any]:
         ids = tokens(batch_size, sequence_length, config.vocab_size)
         batch = {"input_ids": ids}
-        batch["labels" if labelled else "decoder_input_ids"] = ids.clone()
+        if labelled:
+            batch["labels"] = ids.clone()
+        else:
+            batch["decoder_input_ids"] = decoder_prompt(config, task, ids)
         return batch
 
     return Batches(

@@ -13,7 +13,7 @@ import torch
 
 from planner.config.published import TaskConfig
 from planner.errors import WrongTargetError
-from planner.worker.published.tokens import Batches, image_size, tokens
+from planner.worker.published.tokens import Batches, decoder_prompt, image_size, tokens
 
 _AUDIO_SAMPLES = 160_000  # 10 s at 16 kHz
 _TEXT_TOKENS = 512
@@ -145,15 +145,18 @@ def speech(config: Any, *, labelled: bool, dtype: torch.dtype) -> Batches:
     return Batches(build=build_batch, assumptions=(words,))
 
 
-def speech_to_text(config: Any, *, labelled: bool, dtype: torch.dtype) -> Batches:
+def speech_to_text(config: Any, task: TaskConfig, *, labelled: bool, dtype: torch.dtype) -> Batches:
     """Returns spectra of the length that the model takes, for models like whisper."""
     frames = 2 * getattr(config, "max_source_positions", 1500)
 
     def build_batch(batch_size: int, sequence_length: int = _LABELS) -> dict[str, Any]:
         ids = tokens(batch_size, sequence_length, config.vocab_size)
+        sounds = torch.zeros(batch_size, config.num_mel_bins, frames, dtype=dtype)
+        if labelled:
+            return {"input_features": sounds, "labels": ids}
         return {
-            "input_features": torch.zeros(batch_size, config.num_mel_bins, frames, dtype=dtype),
-            "labels" if labelled else "decoder_input_ids": ids,
+            "input_features": sounds,
+            "decoder_input_ids": decoder_prompt(config, task, ids),
         }
 
     words = f"batch: spectra of {config.num_mel_bins}x{frames}, {_LABELS} tokens without --seq"

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from planner.config.published import TaskConfig
+from planner.config.published import Task, TaskConfig
 
 BuildBatch = Callable[..., dict[str, Any]]
 
@@ -37,3 +37,11 @@ def image_size(config: Any, task: TaskConfig) -> tuple[int, int]:
         return task.image
     size = getattr(config, "image_size", None) or 224
     return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+
+
+def decoder_prompt(config: Any, task: TaskConfig, ids: torch.Tensor) -> torch.Tensor:
+    """Returns the decoder's input without labels: the start token to generate, else the tokens."""
+    if task.task is not Task.GENERATE:
+        return ids.clone()
+    start = getattr(config, "decoder_start_token_id", None) or 0
+    return torch.full_like(ids[:, :1], start)
