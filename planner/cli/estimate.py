@@ -15,6 +15,7 @@ from planner.cli.output import print_result, save
 from planner.cli.progress import shown_progress
 from planner.cli.speed_options import speed_options
 from planner.cli.step_command import StepCommand, no_config
+from planner.cli.task_options import task_options
 from planner.memory.card_words import ALL_CARDS, DEFAULT_CARDS, OWN_CARD
 
 _EXAMPLES = (
@@ -59,6 +60,7 @@ Progress, errors and whatever the model prints go to stderr.
 @shared.batch("Samples in a batch, like 32; with --accumulate, in one micro-batch.")
 @shared.sequence_length
 @shared.step_options
+@task_options
 @shared.model_arg
 @shared.input_spec
 @shared.gpu_memory

@@ -22,6 +22,10 @@ _GROUPS: Mapping[str, Sequence[str]] = {
         "--accumulate",
     ),
     "The model": ("--model-arg", "--input", "--batch-from-data", "--build-on"),
+    "A published model": (
+        "--task", "--like", "--lora-rank", "--lora-alpha", "--lora-targets", "--quant", "--freeze",
+        "--image", "--frames", "--new-tokens", "--attention",
+    ),
     "The step": (
         "--mode", "--precision", "--optimizer", "--optimizer-arg", "--channels-last",
         "--checkpoint-activations", "--clip-grad-norm", "--ema", "--no-set-to-none", "--steps",

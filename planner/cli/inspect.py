@@ -13,6 +13,7 @@ from planner.cli import options as shared
 from planner.cli.output import print_result, save
 from planner.cli.progress import shown_progress
 from planner.cli.step_command import StepCommand, no_config
+from planner.cli.task_options import task_options
 from planner.memory.card_words import OWN_CARD
 
 _EXAMPLES = (
@@ -35,6 +36,7 @@ _EXAMPLES = (
 )
 @shared.precision("Dtype of weights and arithmetic, like bf16; it moves bytes, and no FLOPs.")
 @shared.values_options
+@task_options
 @shared.model_arg
 @shared.input_spec
 @click.option(

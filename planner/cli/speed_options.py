@@ -14,6 +14,7 @@ import click
 
 from planner.cli import completion
 from planner.cli import options as shared
+from planner.cli.task_options import task_options
 from planner.estimation.job import NAMES
 from planner.input_pipeline.loader import NO_WORKERS
 
@@ -135,6 +136,7 @@ def speed_options(command: Callable[..., Any]) -> Callable[..., Any]:
 _CARD_STEP: tuple[Callable[[Any], Any], ...] = (
     shared.sequence_length,
     shared.step_options,
+    task_options,
     shared.model_arg,
     shared.input_spec,
     speed_options,

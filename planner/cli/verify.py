@@ -15,6 +15,7 @@ from planner.cli.options import AT_LEAST_1
 from planner.cli.output import print_result, save
 from planner.cli.progress import shown_progress
 from planner.cli.step_command import StepCommand, no_config
+from planner.cli.task_options import task_options
 from planner.memory.card_words import OWN_CARD
 
 _EXAMPLES = (
@@ -74,6 +75,7 @@ The report or the JSON goes to stdout: complete with 0 and 4, empty with 1 and 2
 )
 @shared.sequence_length
 @shared.step_options
+@task_options
 @shared.model_arg
 @shared.input_spec
 @shared.alloc_conf

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict
 
 from planner.config.inputs import Inputs
+from planner.config.published import Attention, Like, Quant, Task
 from planner.config.step import (
     BuildOn,
     DataDependent,
@@ -81,6 +82,33 @@ class ModelOptions(TypedDict, total=False):
     """Arguments of the function or class that builds the model."""
 
 
+class TaskOptions(TypedDict, total=False):
+    """The task of a published model (hf:org/name, timm:resnet50 ...); see TaskConfig."""
+
+    task: str | Task | None
+    """"pretrain", "finetune", "lora", "qlora", "embed", "generate" or "infer"; None: finetune."""
+    lora_rank: int | None
+    """Rank of the adapters; None: that of peft."""
+    lora_alpha: int | None
+    """Scale of the adapters; None: that of peft."""
+    lora_targets: str | Sequence[str] | None
+    """Names of the modules with adapters, or "all-linear"; None: those of peft."""
+    quant: str | Quant | None
+    """"nf4" or "int8": how frozen weights are quantised."""
+    freeze: str | Sequence[str] | None
+    """Patterns of names of parameters that do not train, like "model.embed_tokens*"."""
+    image: str | tuple[int, int] | None
+    """Height and width of an image, like "1024x1024"."""
+    frames: int | None
+    """Frames of a clip."""
+    new_tokens: int | None
+    """Tokens that the task generate writes."""
+    attention: str | Attention | None
+    """"sdpa" or "eager"."""
+    like: str | Like | None
+    """The training program whose habits are taken: "trainer" or "loop"."""
+
+
 class RunOptions(TypedDict, total=False):
     """How long a run may take, and where its progress is reported."""
 
@@ -126,7 +154,7 @@ class DataOptions(TypedDict, total=False):
     """Power of the data centre for each watt of its machines, at least 1."""
 
 
-class InspectOptions(StepOptions, ModelOptions, RunOptions, total=False):
+class InspectOptions(StepOptions, ModelOptions, TaskOptions, RunOptions, total=False):
     """Options of inspect() and verify()."""
 
     batch_size: int
@@ -135,7 +163,9 @@ class InspectOptions(StepOptions, ModelOptions, RunOptions, total=False):
     """PYTORCH_CUDA_ALLOC_CONF of the run; None: that of the environment."""
 
 
-class EstimateOptions(StepOptions, ModelOptions, RunOptions, CardOptions, DataOptions, total=False):
+class EstimateOptions(
+    StepOptions, ModelOptions, TaskOptions, RunOptions, CardOptions, DataOptions, total=False
+):
     """Options of estimate()."""
 
     batch_size: int
@@ -148,7 +178,9 @@ class EstimateOptions(StepOptions, ModelOptions, RunOptions, CardOptions, DataOp
     """A folder with records of the user's own."""
 
 
-class CurveOptions(StepOptions, ModelOptions, RunOptions, CardOptions, DataOptions, total=False):
+class CurveOptions(
+    StepOptions, ModelOptions, TaskOptions, RunOptions, CardOptions, DataOptions, total=False
+):
     """Options of curve()."""
 
     batch_size: int
@@ -161,7 +193,9 @@ class CurveOptions(StepOptions, ModelOptions, RunOptions, CardOptions, DataOptio
     """A folder with records of the user's own."""
 
 
-class CompareOptions(StepOptions, ModelOptions, RunOptions, CardOptions, DataOptions, total=False):
+class CompareOptions(
+    StepOptions, ModelOptions, TaskOptions, RunOptions, CardOptions, DataOptions, total=False
+):
     """Options of compare()."""
 
     alloc_conf: str | None

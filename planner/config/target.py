@@ -9,9 +9,11 @@ import math
 from dataclasses import dataclass
 from enum import Enum
 
+from planner.config.published import PublishedModel
+from planner.config.scalars import Scalar
 from planner.errors import UsageError
 
-Scalar = bool | int | float | str | None
+__all__ = ["Scalar", "Target", "TargetKind", "parse_argument", "parse_target"]
 
 
 class TargetKind(str, Enum):
@@ -19,6 +21,7 @@ class TargetKind(str, Enum):
 
     FILE = "file"  # a Python file of the user
     MODULE = "module"  # an importable module: package.module:NAME
+    LIBRARY = "library"  # a published model of a library: hf:org/name, timm:resnet50
     PICKLE = "pickle"  # live Python objects, sent by planner.estimate() itself
 
 
@@ -26,13 +29,15 @@ class TargetKind(str, Enum):
 class Target:
     """The source of the model: a file or module, the name in it, and arguments for it.
 
-    `location` is a path (FILE), a dotted module name (MODULE) or the path of the pickle (PICKLE).
+    `location` is a path (FILE), a dotted module name (MODULE), the path of the pickle (PICKLE) or
+    the whole text of the target (LIBRARY), whose model is `published`.
     """
 
     kind: TargetKind
     location: str
     name: str | None = None
     arguments: tuple[tuple[str, Scalar], ...] = ()
+    published: PublishedModel | None = None
 
     @property
     def label(self) -> str:

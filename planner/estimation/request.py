@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 from planner.config.options import CurveOptions, EstimateOptions, InspectOptions, Progress
 from planner.config.parse import arguments, step_config, texts
 from planner.config.step import StepConfig
-from planner.config.target import Scalar
+from planner.config.target import Scalar, Target
 from planner.errors import UsageError
 from planner.estimation.job import speed_words
 from planner.preflight.target import check_target
 from planner.process.payload import ModelFunctions
+from planner.published.target import refuse_task_words, settle
+from planner.published.words import NAMES as TASK_NAMES
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -56,13 +58,30 @@ def model_request(target: Any, **options: Unpack[InspectOptions]) -> ModelReques
     """
     words: dict[str, Any] = dict(options)
     own = {name: words.pop(name) for name in _OF_THE_MODEL if name in words}
+    of_task = {name: words.pop(name) for name in TASK_NAMES if name in words}
+    given = arguments(own.get("model_arguments") or {}, "model_arguments")
     config = step_config(words)
+    functions = ModelFunctions(**{name: own.get(name) for name in _FUNCTIONS})
     if isinstance(target, (str, os.PathLike)):
-        check_target(os.fspath(target))
+        text = os.fspath(target)
+        published = settle(text, words, of_task, given)
+        if published is None:
+            check_target(text)
+        elif functions.given:
+            raise UsageError(
+                "build_batch, training_step, build_optimizer and inference_step belong in a model "
+                f"file, and {text} is a published model: its task decides"
+            )
+        else:
+            target, given = published.target, published.given
+            words = dict(published.step_words)
+            config = step_config(words)
+    elif not isinstance(target, Target):
+        refuse_task_words(of_task, f"a {type(target).__name__}")
     return ModelRequest(
         target=target,
-        functions=ModelFunctions(**{name: own.get(name) for name in _FUNCTIONS}),
-        given=arguments(own.get("model_arguments") or {}, "model_arguments"),
+        functions=functions,
+        given=given,
         config=config,
         step_words=words,
         timeout_s=own.get("timeout_s", DEFAULT_TIMEOUT_S),
@@ -106,7 +125,7 @@ def estimate_request(target: Any, **options: Unpack[EstimateOptions]) -> Estimat
     )
     database = own.get("hardware_db")
     return EstimateRequest(
-        target=target,
+        target=model.target,
         functions=model.functions,
         given=model.given,
         config=model.config,

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
+from planner.config.published import Library
 from planner.config.target import Target, TargetKind, parse_target
 from planner.errors import UsageError, WrongTargetError
 from planner.preflight.contents import check_source
@@ -24,8 +25,14 @@ from planner.preflight.modules import (
     torchvision_models,
 )
 
-_FORMS = "a target is a Python file, FILE:NAME or package.module:NAME"
+_FORMS = (
+    "a target is a Python file, FILE:NAME, package.module:NAME or a published model (hf:org/name)"
+)
 _SHOWN = 8
+# Words that people write for the libraries of published models.
+_LIBRARIES = {
+    "huggingface": "hf", "hub": "hf", "transformers": "hf", "hf_hub": "hf", "diffuser": "diffusers",
+}  # fmt: skip
 # A name that is too long or has a NUL, a folder that cannot be read or is gone, no home folder.
 _NOT_SEEN = (OSError, ValueError, RuntimeError)
 _Thing = TypeVar("_Thing")
@@ -65,8 +72,23 @@ def _check_path(target: Target) -> None:
         return
     if path.exists():
         return  # a pipe or a device
+    _check_prefix(target)
     kind = f"; a file of this kind {what_it_needs(path)}" if is_known_kind(path) else ""
     raise WrongTargetError(f"there is no file {target.location}{_near_path(path, target)}{kind}")
+
+
+def _check_prefix(target: Target) -> None:
+    """Refuses `huggingface:org/name`: a word before the colon that is no library of models."""
+    word, separator, name = target.location.partition(":")
+    if not separator or not word.isidentifier() or "/" in word:
+        return
+    known = ", ".join(f"{library.value}:" for library in Library)
+    guess = _LIBRARIES.get(word.lower(), "")
+    meant = f"; did you mean {guess}:{name}?" if guess else ""
+    raise WrongTargetError(
+        f"there is no file {target.location}, and {word}: is no library of published models; "
+        f"these are {known}{meant}"
+    )
 
 
 def _name_one(folder: Path, text: str) -> str:
@@ -84,10 +106,7 @@ def _near_path(path: Path, target: Target) -> str:
     if not folder.is_dir():
         meant = _meant(path.name, target.name)
         if not meant and len(path.parts) == 2 and path.suffix != ".py" and "." not in str(folder):
-            meant = (
-                "; a model of a hub is no target: write a Python file whose build_model() builds "
-                f"{target.location}, and name that file"
-            )
+            meant = f"; a model of the Hugging Face hub is hf:{target.location}"
         return f", and no folder {folder}{meant}"
     names = [entry.name for entry in folder.glob("*.py")]
     stem = path.stem if path.suffix == ".py" else path.name

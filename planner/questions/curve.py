@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from planner.config.options import CurveOptions
 from planner.config.step import Mode, StepConfig
+from planner.config.target import Target
 from planner.config.weights import settled
 from planner.errors import UsageError
 from planner.estimation.batch_counts import BatchCounts
@@ -90,7 +91,8 @@ def _card(gpu: str | None, asked: EstimateRequest) -> str:
             own = own_cards(load_gpus(asked.database))
             if len(own) == 1:
                 return OWN_CARD
-    target = asked.target if isinstance(asked.target, str) else "TARGET"
+    target = asked.target.label if isinstance(asked.target, Target) else asked.target
+    target = target if isinstance(target, str) else "TARGET"
     raise UsageError(
         f"a curve is of one card, and none was asked for: planner curve {target} --gpu a100 "
         '(in Python gpu="a100"); `planner gpus` lists the names'

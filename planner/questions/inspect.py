@@ -50,7 +50,7 @@ def inspect(
     card = one_card(gpu, "gpu", "inspect takes one card, whose kernels it counts", database)
     (budget,) = memory_budgets([card], hardware_db=database, gpu_memory=None, reserve=0)
     with loaded_target(
-        target,
+        asked.target,
         asked.functions,
         asked.given,
         torch=find_torch(),

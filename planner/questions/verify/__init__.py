@@ -63,7 +63,7 @@ def verify(
     _check_max_batch(max_batch)
     asked = model_request(target, **options)
     job = Job(
-        target=target,
+        target=asked.target,
         functions=asked.functions,
         given=asked.given,
         config=asked.config,

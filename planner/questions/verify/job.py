@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from planner.config.step import StepConfig
+from planner.config.target import Target
 from planner.estimation.request import EstimateRequest, estimate_request
 from planner.estimation.session import estimation_session
 from planner.memory.peak import Breakdown
@@ -65,6 +66,10 @@ class Job:
             on_progress=self.progress,
             **{**self.options, **options},
         )
+
+
+def _label(target: Any) -> str:
+    return target.label if isinstance(target, Target) else str(target)
 
 
 def searched(
@@ -127,7 +132,7 @@ def compared(
         job.progress(f"predicting batch {probe.batch_size}")
         at = predict(batch_size=probe.batch_size)
     return compare(
-        target=str(job.target) if first is None else first.target,
+        target=_label(job.target) if first is None else first.target,
         config=job.config,
         device=device,
         searched=searched,

@@ -75,11 +75,12 @@ def prepare(
         TargetError: the target says nothing about its input.
         UsageError: an option that cannot be used with this model.
     """
+    log.assumptions += source.assumptions
     if config.mode is Mode.TRAIN and not model.training:
         model.train()
         log.assumptions.append("model.train() was called: the model came in evaluation mode")
     if config.checkpoint_activations:
-        log.add(checkpoint_activations(model))
+        log.add(checkpoint_activations(model, source.checkpoint))
     job = job_of(source, config, model, device, real_values=real_values)
     log.assumptions += job.assumptions
     log.during = "batch"

@@ -28,9 +28,11 @@ class Notes:
     warnings: tuple[str, ...] = ()
 
 
-def checkpoint_activations(model: nn.Module) -> Notes:
-    """Switches activation checkpointing on in `model`."""
-    used = _own_switch(model)
+def checkpoint_activations(
+    model: nn.Module, switch: Callable[[nn.Module], str] | None = None
+) -> Notes:
+    """Switches activation checkpointing on in `model`, by `switch` where the target has one."""
+    used = _own_switch(model) if switch is None else switch(model)
     if used is not None:
         return _noted(f"activation checkpointing: {used}")
     blocks = repeated_blocks(model)

@@ -32,6 +32,13 @@ def defer_compiler() -> None:
     setattr(torch, "_dynamo", stand_in)  # noqa: B010  # mypy knows the real module there
 
 
+def load_compiler() -> None:
+    """Loads the real compiler now, for libraries that load it in the middle of other imports."""
+    stand_in = sys.modules.get(_NAME)
+    if isinstance(stand_in, _DeferredCompiler):
+        stand_in._real()
+
+
 def _options() -> ModuleType:
     """Loads only torch._dynamo.config, which checkpointing reads; the real package shares it."""
     name = f"{_NAME}.config"

@@ -92,7 +92,7 @@ def _without_weights(source: ModelSource, config: StepConfig, device: torch.devi
                 raise
             with torch.device("meta"):  # even one weight at a time is too much for this host
                 model = source.build_model()
-    cast = precision.cast_model(model, config)
+    cast = precision.cast_model(model, config, keep_dtypes=source.settles_dtypes)
     _place(model, device)
     return _built(model, BuildOn.META, cast)
 
@@ -100,7 +100,7 @@ def _without_weights(source: ModelSource, config: StepConfig, device: torch.devi
 def _on_cpu(source: ModelSource, config: StepConfig, device: torch.device) -> Built:
     model = source.build_model()
     without_weights = meta.has_meta(model)  # a live module arrives so
-    cast = precision.cast_model(model, config)
+    cast = precision.cast_model(model, config, keep_dtypes=source.settles_dtypes)
     _place(model, device)
     return _built(model, BuildOn.META if without_weights else BuildOn.CPU, cast)
 
@@ -109,7 +109,7 @@ def _on_device(source: ModelSource, config: StepConfig, device: torch.device) ->
     with torch.device(device):
         model = source.build_model()
     meta.to_device(model, device)
-    cast = precision.cast_model(model, config)
+    cast = precision.cast_model(model, config, keep_dtypes=source.settles_dtypes)
     lightning.placed(model, device)
     gc.collect()  # the constructor's garbage would hold blocks of the card
     return _built(model, BuildOn.DEVICE, cast)

@@ -40,9 +40,12 @@ class Cast:
     warnings: tuple[str, ...] = ()
 
 
-def cast_model(model: nn.Module, config: StepConfig) -> Cast:
-    """Casts floating parameters and buffers; brings weights of convolutions to channels_last."""
-    dtype = _weights_of(config)
+def cast_model(model: nn.Module, config: StepConfig, *, keep_dtypes: bool = False) -> Cast:
+    """Casts floating parameters and buffers; brings weights of convolutions to channels_last.
+
+    With `keep_dtypes` nothing is cast: the model was built for this precision.
+    """
+    dtype = None if keep_dtypes else _weights_of(config)
     cast = Cast()
     if dtype is not None:
         floating = list(_floating(model))

@@ -17,6 +17,7 @@ from planner.config.target import Target, TargetKind
 from planner.errors import TargetError
 from planner.worker.drive import lightning
 from planner.worker.model.compiler import defer_compiler
+from planner.worker.published.source import published_source
 from planner.worker.record import attention
 from planner.worker.target import transport
 from planner.worker.target.imports import import_file, import_module
@@ -54,6 +55,8 @@ def load(target: Target) -> ModelSource:
 def _load(target: Target) -> ModelSource:
     if target.kind is TargetKind.PICKLE:
         return _from_pickle(target)
+    if target.published is not None:
+        return published_source(target, target.published)
     if target.kind is TargetKind.FILE:
         module = import_file(Path(target.location))
     else:

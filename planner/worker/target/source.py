@@ -112,6 +112,10 @@ class ModelSource:
 
     `collate` makes a batch from items of the data set, if the batch comes from there.
 
+    `checkpoint` switches activation checkpointing on in a model, and returns how; None: as the
+    model itself, or block by block. With `settles_dtypes` the model has the dtypes of the requested
+    precision when it is built, and is not cast. `assumptions` are sentences on what was assumed.
+
     `path` is the file of the user, where there is one. `build_model` may be called repeatedly; each
     call gives a new model.
     """
@@ -125,3 +129,6 @@ class ModelSource:
     collate: Callable[[Any], Any] | None = None
     label: str = ""
     path: str | None = None
+    checkpoint: Callable[[nn.Module], str] | None = None
+    settles_dtypes: bool = False
+    assumptions: tuple[str, ...] = ()

@@ -1,0 +1,53 @@
+"""Looks whether the packages of a published model and of its task are installed.
+
+In: a library and a task. Out: nothing, or an error with the command that installs them.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+
+from planner.config.published import Library, Task, TaskConfig
+from planner.errors import UsageError
+
+_PACKAGES: Mapping[Library, tuple[str, ...]] = {
+    Library.TRANSFORMERS: ("transformers",),
+    Library.DIFFUSERS: ("diffusers",),
+    Library.TIMM: ("timm",),
+    Library.TORCHVISION: ("torchvision",),
+}
+# The extras of pyproject.toml; torchvision is a package of its own.
+_EXTRAS: Mapping[Library, str] = {
+    Library.TRANSFORMERS: "hf", Library.DIFFUSERS: "diffusers", Library.TIMM: "timm",
+}  # fmt: skip
+
+
+def check_packages(library: Library, task: TaskConfig) -> None:
+    """Refuses a model whose library, or a task whose packages, are not installed.
+
+    Raises:
+        UsageError: names what is missing and the command that installs it.
+    """
+    needed = [*_PACKAGES[library]]
+    if task.task.has_adapters:
+        needed.append("peft")
+    if task.quant is not None or task.task is Task.QLORA:
+        needed.append("bitsandbytes")
+    missing = [name for name in needed if not _is_installed(name)]
+    if not missing:
+        return
+    extra = _EXTRAS.get(library)
+    command = f"pip install 'vram-planner[{extra}]'" if extra else f"pip install {missing[0]}"
+    of = f"{library.value}: with --task {task.task.value}"
+    raise UsageError(
+        f"{' and '.join(missing)} cannot be imported here, and {of} needs "
+        f"{'it' if len(missing) == 1 else 'them'}: {command}"
+    )
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except (ImportError, ValueError):
+        return False

@@ -1,0 +1,119 @@
+"""Makes the Target of a published model, and the words of its step.
+
+In: the target and the options in the caller's words. Out: SettledModel. Convention: a word of the
+caller comes before a habit of the training program that the task is like.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from planner.config.habits import HABITS
+from planner.config.parse import choice
+from planner.config.published import Library, PublishedModel, TaskConfig
+from planner.config.scalars import Scalar
+from planner.config.step import Mode, Precision
+from planner.config.target import Target, TargetKind
+from planner.errors import UsageError
+from planner.published.lookup import FoundConfig, find_config
+from planner.published.names import FORMS, NamedModel, named_model
+from planner.published.packages import check_packages
+from planner.published.words import NAMES, option_of, task_config
+
+_DTYPES = {
+    Precision.FP32: "float32",
+    Precision.FP16: "float16",
+    Precision.BF16: "bfloat16",
+    Precision.AMP_FP16: "float32",
+    Precision.AMP_BF16: "float32",
+}
+_AUTOCAST = {Precision.AMP_FP16: "float16", Precision.AMP_BF16: "bfloat16"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettledModel:
+    """The target of a published model, and the words of its step.
+
+    `given` are its arguments and its task, as a result shows them.
+    """
+
+    target: Target
+    step_words: Mapping[str, Any]
+    given: tuple[tuple[str, Scalar], ...]
+
+
+def settle(
+    text: str,
+    step_words: Mapping[str, Any],
+    task_words: Mapping[str, Any],
+    given: tuple[tuple[str, Scalar], ...],
+) -> SettledModel | None:
+    """Returns the target of `hf:org/name` and its kin; None for a target of another kind.
+
+    Raises:
+        UsageError: an option of a task with another target, or one that contradicts the task.
+        WrongTargetError: no config of that model is found, or it is none.
+    """
+    model = named_model(text)
+    if model is None:
+        refuse_task_words(task_words, text)
+        return None
+    mode = choice(Mode, step_words.get("mode") or Mode.TRAIN, "mode")
+    task = task_config(task_words, model.library, infers=mode is Mode.INFER)
+    check_packages(model.library, task)
+    found = _config_of(model)
+    words = _with_habits(step_words, task)
+    precision = _precision_of(words)
+    published = PublishedModel(
+        library=model.library,
+        name=model.name,
+        config=found.text,
+        origin=found.origin,
+        dtype=None if precision is None else _DTYPES.get(precision),
+        autocast=None if precision is None else _AUTOCAST.get(precision),
+        task=task,
+    )
+    target = Target(kind=TargetKind.LIBRARY, location=text, arguments=given, published=published)
+    return SettledModel(target=target, step_words=words, given=(*given, *task.given()))
+
+
+def refuse_task_words(task_words: Mapping[str, Any], target: object) -> None:
+    """Refuses options of a task for a target that is no published model.
+
+    Raises:
+        UsageError: one was given.
+    """
+    for name in NAMES:
+        if task_words.get(name):
+            raise UsageError(
+                f"{name} was given ({option_of(name)}), which belongs to a published model, and "
+                f"the target is {target}; targets of that kind are {', '.join(FORMS)}"
+            )
+
+
+def _config_of(model: NamedModel) -> FoundConfig:
+    if model.library in (Library.TRANSFORMERS, Library.DIFFUSERS):
+        return find_config(model)
+    return FoundConfig(text="", origin="")
+
+
+def _with_habits(step_words: Mapping[str, Any], task: TaskConfig) -> dict[str, Any]:
+    words = dict(step_words)
+    if not task.task.trains:
+        words["mode"] = Mode.INFER
+        return words
+    habits = HABITS[task.like]
+    if words.get("precision") is None and habits.precision is not None:
+        words["precision"] = habits.precision
+    if words.get("optimizer") is None:
+        words["optimizer"] = habits.optimizer
+    if habits.checkpoints:
+        words["checkpoint_activations"] = True
+    return words
+
+
+def _precision_of(words: Mapping[str, Any]) -> Precision | None:
+    given = words.get("precision")
+    return None if given is None else choice(Precision, given, "precision")

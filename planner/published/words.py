@@ -1,0 +1,103 @@
+"""Checks the caller's words for the task of a published model.
+
+In: keyword options such as {"task": "lora", "lora_rank": 16}. Out: TaskConfig.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import fields
+from enum import Enum
+from typing import Any
+
+from planner.config.parse import choice
+from planner.config.published import Attention, Library, Like, Quant, Task, TaskConfig
+from planner.errors import UsageError
+
+NAMES = tuple(field.name for field in fields(TaskConfig))
+_CHOICES: Mapping[str, type[Enum]] = {
+    "task": Task, "quant": Quant, "attention": Attention, "like": Like,
+}  # fmt: skip
+_COUNTS = ("lora_rank", "lora_alpha", "frames", "new_tokens")
+_OF_ADAPTERS = ("lora_rank", "lora_alpha", "lora_targets")
+# The tasks of libraries whose models have no tokens, and the words for their models.
+_TASKS: Mapping[Library, tuple[Task, ...]] = {
+    Library.TIMM: (Task.PRETRAIN, Task.FINETUNE, Task.EMBED, Task.INFER),
+    Library.TORCHVISION: (Task.PRETRAIN, Task.FINETUNE, Task.EMBED, Task.INFER),
+    Library.DIFFUSERS: (Task.PRETRAIN, Task.FINETUNE, Task.LORA, Task.QLORA, Task.INFER),
+}
+
+
+def option_of(name: str) -> str:
+    """Returns the option of the command line for a name, as --lora-rank."""
+    return f"--{name.replace('_', '-')}"
+
+
+def task_config(words: Mapping[str, Any], library: Library, *, infers: bool) -> TaskConfig:
+    """Returns the task of these words; `infers`: the mode is infer, so the task is, too.
+
+    Raises:
+        UsageError: a value that an option does not take, an option without its task, or a task
+            that models of the library cannot do.
+    """
+    values = {name: _value(name, value) for name, value in words.items() if value is not None}
+    values.setdefault("task", Task.INFER if infers else Task.FINETUNE)
+    config = TaskConfig(**values)
+    _check_together(config, words)
+    if infers and config.task.trains:
+        raise UsageError(
+            f"--task {config.task.value} trains, and mode is infer: leave one of the two out"
+        )
+    possible = _TASKS.get(library, tuple(Task))
+    if config.task not in possible:
+        known = ", ".join(one.value for one in possible)
+        raise UsageError(
+            f"a model of {library.name.lower()} has no task {config.task.value}; it has {known}"
+        )
+    return config
+
+
+def _check_together(config: TaskConfig, words: Mapping[str, Any]) -> None:
+    for name in _OF_ADAPTERS:
+        if words.get(name) and not config.task.has_adapters:
+            raise UsageError(
+                f"{name} was given ({option_of(name)}), and the task is {config.task.value}: "
+                "adapters belong to --task lora or qlora"
+            )
+    if config.quant is not None and config.task is not Task.QLORA and config.task.trains:
+        raise UsageError(
+            f"quant {config.quant.value} was given (--quant), and the task is "
+            f"{config.task.value}, which trains all weights: quantised ones stay frozen "
+            "(--task qlora, infer, embed or generate)"
+        )
+    if config.new_tokens is not None and config.task is not Task.GENERATE:
+        raise UsageError(
+            f"new_tokens was given (--new-tokens), and the task is {config.task.value}: it "
+            "belongs to --task generate"
+        )
+
+
+def _value(name: str, value: Any) -> Any:
+    if name in _CHOICES:
+        return choice(_CHOICES[name], value, name)
+    if name in _COUNTS:
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise UsageError(f"{name} must be a whole number of at least 1, not {value!r}")
+        return value
+    if name == "image":
+        return _image(value)
+    texts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(texts, (tuple, list)) or not all(isinstance(one, str) for one in texts):
+        raise UsageError(f"{name} must be text or a list of texts, not {value!r}")
+    return tuple(part.strip() for one in texts for part in one.split(",") if part.strip())
+
+
+def _image(value: Any) -> tuple[int, int]:
+    """Returns height and width of "1024x768" or (1024, 768), or of one number for both."""
+    if isinstance(value, (tuple, list)):
+        value = "x".join(map(str, value))
+    match = re.fullmatch(r"([1-9]\d{0,5})(?:x([1-9]\d{0,5}))?", str(value).strip().lower())
+    if match is None:
+        raise UsageError(f"image {value!r} is no size: write 1024x1024 (height x width), or 512")
+    return int(match[1]), int(match[2] or match[1])

@@ -1,0 +1,1 @@
+"""Published models in the child: built from the classes of their libraries, without weights."""
