@@ -36,19 +36,19 @@ def test_list_has_one_line_per_model() -> None:
 @pytest.mark.parametrize(
     ("words", "found"),
     [
-        (["Llama-3.2"], {"meta-llama/Llama-3.2-1B", "meta-llama/Llama-3.2-3B"}),
-        (["llama", "405b"], {"meta-llama/Llama-3.1-405B"}),
-        (["405b", "llama"], {"meta-llama/Llama-3.1-405B"}),
-        (["SD3Transformer2DModel", "large"], {"stabilityai/stable-diffusion-3.5-large"}),
-        (["hf:gpt2-xl"], {"openai-community/gpt2-xl"}),
-        (["r1-distill", "70b"], {"meta-llama/Llama-3.1-70B"}),  # an alias
+        (["Llama-3.2"], ["meta-llama/Llama-3.2-1B", "meta-llama/Llama-3.2-3B"]),
+        (["llama", "405b"], ["meta-llama/Llama-3.1-405B"]),
+        (["405b", "llama"], ["meta-llama/Llama-3.1-405B"]),
+        (["SD3Transformer2DModel", "large"], ["stabilityai/stable-diffusion-3.5-large"]),
+        (["hf:gpt2-xl"], ["openai-community/gpt2-xl"]),
+        (["r1-distill", "70b"], ["meta-llama/Llama-3.1-70B"]),  # an alias
     ],
     ids=" ".join,
 )
-def test_search_by_words(words: list[str], found: set[str]) -> None:
-    assert {line.split()[0] for line in run(*words).splitlines()[1:]} == found
+def test_search_by_words(words: list[str], found: list[str]) -> None:
+    assert [line.split()[0] for line in run(*words).splitlines()[1:]] == found
     document = json.loads(run(*words, "--json"))
-    assert {model["name"] for model in document["models"]} == found
+    assert [model["name"] for model in document["models"]] == found
     assert document == json.loads(run("--json", *words))
 
 
