@@ -46,9 +46,9 @@ def test_list_has_one_line_per_model() -> None:
     ids=" ".join,
 )
 def test_search_by_words(words: list[str], found: list[str]) -> None:
-    assert {line.split()[0] for line in run(*words).splitlines()[1:]} == set(found)
+    assert [line.split()[0] for line in run(*words).splitlines()[1:]] == found
     document = json.loads(run(*words, "--json"))
-    assert {model["name"] for model in document["models"]} == set(found)
+    assert [model["name"] for model in document["models"]] == found
     assert document == json.loads(run("--json", *words))
 
 
