@@ -34,6 +34,15 @@ from planner.wire.warden import ShieldKind
 
 _AUTOCAST = {"float16": Precision.AMP_FP16, "bfloat16": Precision.AMP_BF16}
 
+# Exceptions of the standard library, urllib3, requests, huggingface_hub without a network.
+_OF_THE_NETWORK = (
+    "ConnectionError", "ConnectTimeout", "gaierror", "LocalEntryNotFoundError", "MaxRetryError",
+    "OfflineModeIsEnabled", "URLError",
+)  # fmt: skip
+_NO_NETWORK = (
+    ". A script has no network under planner run: fetch what it needs before, as by running it once"
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScriptRequest:
@@ -114,7 +123,8 @@ def _check_failure(report: ScriptReport) -> None:
     failure = report.answer.trace.failure
     if report.answer.trace.outcome is Outcome.MODEL_ERROR and failure is not None:
         raise ModelError(
-            f"the script failed ({failure.during}): {failure.kind}: {failure.message}",
+            f"the script failed ({failure.during}): {failure.kind}: {failure.message}"
+            f"{_NO_NETWORK if failure.kind in _OF_THE_NETWORK else ''}",
             failure.frames,
         )
 

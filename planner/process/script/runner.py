@@ -16,7 +16,7 @@ from planner.config.step import StepConfig
 from planner.emulator.build import EmulatedDevice
 from planner.emulator.profile import without_limit
 from planner.errors import ChildError, ChildTimeoutError, ModelError, UsageError
-from planner.process.exit_reasons import ending
+from planner.process.exit_reasons import hint, signal_name
 from planner.process.script.watched_command import CommandResult, run_command, was_refused
 from planner.process.script.words import ScriptCommand, with_value
 from planner.wire.jobs import RunAnswer
@@ -218,7 +218,11 @@ def _without_report(result: CommandResult) -> ModelError | ChildError:
             "were stopped: start the script in the foreground"
         )
     if ended.code < 0:
-        return ChildError(ending(ended.code, "before the script had a result"))
+        number = -ended.code
+        return ChildError(
+            f"the script ended before it had a result: killed by {signal_name(number)}"
+            f"{hint(number)}"
+        )
     if not result.torch_seen:
         return ModelError(
             f"the command ended (exit code {ended.code}) and no Python of it imported torch; "

@@ -22,6 +22,7 @@ from planner.wire.module_counts import (
 from planner.wire.trace import Phase
 from planner.worker.count.module_path import ModulePath
 from planner.worker.count.observer import OperatorObserver, Tally
+from planner.worker.count.operator_rules import is_elementwise
 from planner.worker.drive.batch_objects import tensors_of_batch
 from planner.worker.model.construct import count
 from planner.worker.model.tensors import size_bytes
@@ -76,10 +77,7 @@ class StepCounting(Watch):
                 forward_flops_per_sample=round(forward / max(1, batch_size)),
                 step_flops=forward + backward,
                 activations_per_sample=None,
-                uncounted_operators=tuple(
-                    OperatorCalls(name=name, calls=calls)
-                    for name, calls in self._forward.without_formula.most_common()
-                ),
+                uncounted_operators=self._uncounted(),
             ),
             modules=(),
             structure=Structure.WHOLE_MODEL,
@@ -89,6 +87,14 @@ class StepCounting(Watch):
             operators=operators,
             batch_tensors_bytes=self._batch_bytes,
             tf32_matmul=torch.backends.cuda.matmul.allow_tf32,
+        )
+
+    def _uncounted(self) -> tuple[OperatorCalls, ...]:
+        """Returns the operators of the forward that no rule covers and that may cost much."""
+        return tuple(
+            OperatorCalls(name=name, calls=calls)
+            for name, calls in self._forward.without_formula.most_common()
+            if not is_elementwise(name)
         )
 
     def _restart(self) -> None:
