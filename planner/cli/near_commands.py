@@ -36,7 +36,7 @@ _MEANT: dict[str, tuple[str, str]] = {
         ("verify", "it searches the largest batch for real"),
     ),
     **dict.fromkeys(
-        ("train", "script", "launch", "exec"), ("run", "it runs a training script on an emulated card")
+        ("train", "script", "launch", "exec"), ("run", "it runs a training script")
     ),
     **dict.fromkeys(("gpu", "card", "list", "devices", "ls"), ("gpus", "it lists the cards")),
     **dict.fromkeys(("status", "info", "env", "debug"), ("doctor", "it looks at this machine")),
