@@ -108,7 +108,7 @@ def estimate_script(request: ScriptRequest, known: CalibratedBudgets) -> Estimat
         config,
         answers,
         _versions(request.interpreter, report),
-        (*_warnings(request, report), *trouble, *known.warnings),
+        (*_warnings(request, report, runner), *trouble, *known.warnings),
         plan=setup.plan,
         counted=counts,
         spreads=known.spreads,
@@ -163,8 +163,9 @@ def _versions(interpreter: Interpreter, report: ScriptReport) -> Versions:
     )
 
 
-def _warnings(request: ScriptRequest, report: ScriptReport) -> Iterator[str]:
-    early = early_end(report, request.limits)
+def _warnings(request: ScriptRequest, report: ScriptReport, runner: ScriptRunner) -> Iterator[str]:
+    ended = None if runner.result is None else runner.result.ended
+    early = early_end(report, request.limits, ended)
     if early is not None:
         yield early
     if report.recovered_out_of_memory:

@@ -61,15 +61,19 @@ def run(
         batch_place(asked.words, batch_argument)
     if steps < 1:
         raise UsageError(f"steps is {steps}, and must be 1 or more")
+    kept = tuple(Path(one).resolve() for one in allow_writes)
+    for folder in kept:
+        if not folder.is_dir():
+            raise UsageError(f"allow_writes names {folder}, which is no folder: make it before")
     names = card_words(gpu)
     if is_every_card(names):
         raise UsageError("a script is run for each card: name some, as --gpu a100,h100")
     database = options.get("hardware_db")
-    folder = None if database is None else Path(database)
-    others = () if names else stand_ins(load_gpus(folder)).names
+    records = None if database is None else Path(database)
+    others = () if names else stand_ins(load_gpus(records)).names
     budgets = memory_budgets(
         names or others[:1],
-        hardware_db=folder,
+        hardware_db=records,
         gpu_memory=options.get("gpu_memory"),
         reserve=options.get("reserve", 0),
     )
@@ -87,12 +91,12 @@ def run(
         limits=ScriptLimits(
             steps=steps,
             timeout_s=options.get("timeout_s", DEFAULT_TIMEOUT_S),
-            kept=tuple(Path(one).resolve() for one in allow_writes),
+            kept=kept,
         ),
         batch_argument=batch_argument,
         search=max_batch,
         stand_in_note=f"no card was asked for: {others[0]} stands in" if others else None,
-        database=folder,
+        database=records,
         progress=options.get("on_progress") or (lambda _: None),
     )
     return estimate_script(request, known)

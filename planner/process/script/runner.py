@@ -24,11 +24,11 @@ from planner.wire.module_counts import ModelCounts
 from planner.wire.script import ScriptEnd, ScriptOrder, ScriptReport
 from planner.wire.trace import AllocationTrace, Outcome, Recording, RequestLog, StepTrace
 from planner.wire.value_reads import ReadLog, ValuesPass, ValuesRequest
-from planner.wire.warden import ShieldKind
+from planner.wire.warden import CommandEnded, ShieldKind
 
 _Key = tuple[str, int | None, int]  # profile, batch, seed
 _SHIELDS = (ShieldKind.NAMESPACES, ShieldKind.LANDLOCK)
-_ENDS = (ScriptEnd.STEPS_DONE, ScriptEnd.EXCEPTION, ScriptEnd.ENDED)
+_ENDS = (ScriptEnd.STEPS_DONE, ScriptEnd.EXCEPTION, ScriptEnd.ENDED, ScriptEnd.REFUSED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,6 +196,9 @@ def report_of(result: CommandResult, limits: ScriptLimits) -> ScriptReport:
     if not result.reports:
         raise _without_report(result)
     found = max(result.reports, key=lambda one: (one.steps, one.used_card, -_ENDS.index(one.end)))
+    refusals = [one.refusal for one in result.reports if one.end is ScriptEnd.REFUSED]
+    if refusals:
+        raise UsageError(refusals[0])
     if found.end is ScriptEnd.EXCEPTION:
         return found
     if not found.steps:
@@ -247,11 +250,12 @@ def _without_a_step(found: ScriptReport, result: CommandResult) -> str:
     )
 
 
-def early_end(report: ScriptReport, limits: ScriptLimits) -> str | None:
+def early_end(report: ScriptReport, limits: ScriptLimits, ended: CommandEnded | None) -> str | None:
     """Returns a warning where the script made fewer steps than it was given."""
     if report.end is ScriptEnd.STEPS_DONE or report.answer.trace.outcome is not Outcome.COMPLETED:
         return None
+    code = f" with exit code {ended.code}" if ended is not None and ended.code else ""
     return (
-        f"the script ended by itself after {report.steps} of {limits.steps} optimizer steps (few "
-        "data, early stopping, or its own limit): the peak of later steps may be higher"
+        f"the script ended by itself{code} after {report.steps} of {limits.steps} optimizer steps "
+        "(few data, early stopping, or its own limit): the peak of later steps may be higher"
     )

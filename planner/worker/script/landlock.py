@@ -1,7 +1,8 @@
 """Writes outside a few folders fail, by Landlock: for kernels that allow no namespaces.
 
 In: this process before it becomes the script. Out: the same process, and all that it starts, can
-write below the given folders alone. Source: docs.kernel.org/userspace-api/landlock.html.
+write below the given folders alone, and to no card.
+Source: docs.kernel.org/userspace-api/landlock.html.
 """
 
 from __future__ import annotations
@@ -18,6 +19,11 @@ _VERSION_FLAG, _PATH_BENEATH = 1, 1
 _PR_SET_NO_NEW_PRIVS = 38
 _EXECUTE, _READ_FILE, _READ_DIR = 1 << 0, 1 << 2, 1 << 3
 _WRITE_FILE, _REFER, _TRUNCATE = 1 << 1, 1 << 13, 1 << 14
+# Not all of /dev: a real card is opened for writing too.
+_DEVICES = tuple(
+    Path("/dev", name)
+    for name in ("null", "zero", "full", "random", "urandom", "tty", "pts", "ptmx", "shm")
+)
 _OF_VERSION_1 = (1 << 13) - 1
 _OF_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE
 
@@ -31,7 +37,7 @@ def version() -> int:
 
 
 def allow_writes_below(folders: Sequence[Path]) -> None:
-    """Lets this process, from now on, write below `folders` and to devices alone.
+    """Lets this process, from now on, write below `folders` and to plain devices alone.
 
     Raises:
         OSError: this kernel has no Landlock, or refuses it.
@@ -43,7 +49,7 @@ def allow_writes_below(folders: Sequence[Path]) -> None:
     rules = _system_call(_CREATE_RULESET, struct.pack("Q", every), ctypes.c_size_t(8), 0)
     try:
         _add(rules, Path("/"), _EXECUTE | _READ_FILE | _READ_DIR)
-        for folder in (*folders, Path("/dev")):
+        for folder in (*folders, *(one for one in _DEVICES if one.exists())):
             _add(rules, folder, every if folder.is_dir() else every & _OF_FILES)
         ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         _system_call(_RESTRICT_SELF, rules, 0)

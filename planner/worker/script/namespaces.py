@@ -78,6 +78,8 @@ def enter_namespaces(folder: Path, kept: Sequence[Path], working: Path) -> None:
     ]
     for path in (folder, *kept):
         _mount(f"/proc/self/fd/{held[path]}", path, None, _MS_BIND, None)
+    if _SHARED_MEMORY not in folder.parents:
+        _mount("tmpfs", _SHARED_MEMORY, "tmpfs", 0, "mode=1777")
     _rest_read_only(mounts, made)
     _hide_cards()
     for descriptor in held.values():
@@ -144,8 +146,6 @@ def _has_overlay(place: Path, descriptor: int, upper: Path) -> bool:
 
 
 def _rest_read_only(mounts: Sequence[Mounted], overlays: Sequence[Path]) -> None:
-    if _SHARED_MEMORY.is_dir():
-        _mount("tmpfs", _SHARED_MEMORY, "tmpfs", 0, "mode=1777")
     for one in mounts:
         covered = one.place in overlays or any(place in overlays for place in one.place.parents)
         if covered or one.is_read_only or one.kind in _KERNEL or one.place == _SHARED_MEMORY:

@@ -51,6 +51,7 @@ class Seen:
     batch_from: str = ""
     autocast: torch.dtype | None = None
     error: BaseException | None = None
+    refusal: str = ""
 
     def end_step(self, steps: int) -> None:
         """Notes the end of an optimizer's step."""
@@ -107,6 +108,7 @@ def report_of(
         used_card=torch.cuda.is_initialized(),  # type: ignore[no-untyped-call] # untyped in torch
         recovered_out_of_memory=peaks.out_of_memory if seen.error is None else 0,
         counted=None if counting is None else counting.found(seen.model, batch_size or 1),
+        refusal=seen.refusal,
         saved=tuple(dict.fromkeys(saved)),
     )
 

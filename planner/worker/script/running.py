@@ -78,6 +78,7 @@ class RunningScript(Watch):
 
     def begin(self) -> None:
         """Starts to watch."""
+        self._refuse_ranks()
         settled, self._seen.profile_note = emulation.settle_architecture(self._order.profile)
         emulation.configure(settled)
         _see_one_card()
@@ -102,6 +103,15 @@ class RunningScript(Watch):
         atexit.register(self._at_exit)
         on_card: Any = torch.cuda._lazy_call
         on_card(self._recording.begin)
+
+    def _refuse_ranks(self) -> None:
+        ranks = os.environ.get("WORLD_SIZE", "1")
+        if ranks != "1":
+            self._seen.refusal = (
+                f"the launcher starts {ranks} processes that train together; planner run has one "
+                "process and one card: start it with one (--nproc-per-node 1, --num_processes 1)"
+            )
+            self._end(ScriptEnd.REFUSED)
 
     def enter(self, phase: Phase, inputs: Any = None) -> None:
         """Begins a phase of the script's step."""

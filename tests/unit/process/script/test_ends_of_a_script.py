@@ -81,6 +81,11 @@ def test_an_exception_counts_before_a_process_that_did_nothing() -> None:
             ChildError,
             "killed by SIGKILL; the usual cause is that the host ran out of RAM",
         ),
+        (
+            replace(RESULT, reports=(replace(IDLE, end=ScriptEnd.REFUSED, refusal="2 ranks"),)),
+            UsageError,
+            "2 ranks",
+        ),
         (replace(RESULT, ended=None), ChildError, "stopped before it had a result"),
         (
             replace(RESULT, ended=None, timed_out=True, stack=":\n  train.py line 3"),
@@ -107,5 +112,9 @@ def test_what_gives_no_figure_is_said(
 
 def test_a_script_with_few_data_is_a_warning() -> None:
     early = replace(DONE, end=ScriptEnd.ENDED, steps=2)
-    assert "after 2 of 3 optimizer steps" in (early_end(early, LIMITS) or "")
-    assert early_end(DONE, LIMITS) is None
+    said = early_end(early, LIMITS, CommandEnded(code=3, left=0))
+    assert said is not None
+    assert said.startswith(
+        "the script ended by itself with exit code 3 after 2 of 3 optimizer steps"
+    )
+    assert early_end(DONE, LIMITS, None) is None
