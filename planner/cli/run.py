@@ -106,7 +106,12 @@ def run(
     say(f"[{_BANNER}]")
     try:
         with shown_progress(quiet) as progress:
-            found = planner.run(command, on_progress=progress, **options)
+            found = planner.run(
+                command,
+                on_progress=progress,
+                keep_allocations=save_file is not None,
+                **options,
+            )
     finally:
         say(f"[{_BANNER}]")
     print_result(found, "estimate", as_json=as_json, verbose=verbose)

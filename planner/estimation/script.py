@@ -59,6 +59,7 @@ class ScriptRequest:
     limits: ScriptLimits
     batch_argument: str | None
     search: bool
+    keep_allocations: bool
     stand_in_note: str | None
     database: Path | None
     progress: Progress
@@ -115,6 +116,8 @@ def estimate_script(request: ScriptRequest, known: CalibratedBudgets) -> Estimat
         speeds=speeds,
     )
     said = tuple(_assumptions(request, report, runner, can_search=can_search))
+    if request.keep_allocations:
+        found = replace(found, allocations=tuple(answer.allocations for answer in answers))
     has_stand_ins = request.stand_in_note is not None
     return replace(found, assumptions=(*said, *found.assumptions), has_stand_ins=has_stand_ins)
 

@@ -42,6 +42,7 @@ def run(
     max_batch: bool = True,
     batch_argument: str | None = None,
     allow_writes: Sequence[str | os.PathLike[str]] = (),
+    keep_allocations: bool = False,
     **options: Unpack[ScriptOptions],
 ) -> Estimate:
     """Runs a training script on emulated cards: it believes that it trains.
@@ -49,7 +50,9 @@ def run(
     `command` is run as it is, like ["python", "train.py", "--lr", "0.1"], and ended where its
     optimizer begins step `steps` + 1. What it writes is thrown away, except below the folders of
     `allow_writes`. `batch_argument` names the argument with the batch, like "--batch_size" or
-    "batch_size=", for the largest batch; None: the first DataLoader that shuffles is varied.
+    "batch_size=", for the largest batch; None: the first DataLoader that shuffles is varied. With
+    `keep_allocations` the result holds each allocation of the recorded runs, which `Estimate.save`
+    writes too.
 
     Raises:
         PlannerError: see errors.py. A script that does not fit is a result, not an error.
@@ -95,6 +98,7 @@ def run(
         ),
         batch_argument=batch_argument,
         search=max_batch,
+        keep_allocations=keep_allocations,
         stand_in_note=f"no card was asked for: {others[0]} stands in" if others else None,
         database=records,
         progress=options.get("on_progress") or (lambda _: None),
