@@ -42,6 +42,11 @@ class ScriptRecording(Watch):
         if self._recorder is not None:
             self._recorder.built(model, optimizer, scaler)
 
+    def joined(self, model: nn.Module, path: str) -> None:
+        """Adds a further model of the script, whose modules are named below `path`."""
+        if isinstance(self._recorder, Recorder):
+            self._recorder.joined(model, path)
+
     def enter(self, phase: Phase, inputs: Any = None) -> None:
         """Begins `phase`."""
         if self._recorder is not None:

@@ -42,7 +42,8 @@ class Seen:
     """What was seen of a script so far."""
 
     profile_note: str | None
-    model: nn.Module | None = None
+    models: list[nn.Module] = field(default_factory=list)
+    modules: set[int] = field(default_factory=set)  # of all models, by id
     optimizers: dict[int, Any] = field(default_factory=dict)
     steps: int = 0
     backwards: int = 0  # since the last step
@@ -52,6 +53,21 @@ class Seen:
     autocast: torch.dtype | None = None
     error: BaseException | None = None
     refusal: str = ""
+
+    @property
+    def all_models(self) -> nn.Module | None:
+        """Returns the models as one; None without any."""
+        if len(self.models) < 2:
+            return self.models[0] if self.models else None
+        return nn.ModuleList(self.models)
+
+    def add(self, model: nn.Module) -> str:
+        """Adds a model; returns the path of its modules: "" for the first, else a name."""
+        self.modules.update(id(module) for module in model.modules())
+        self.models.append(model)
+        name = type(model).__name__
+        alike = sum(type(one) is type(model) for one in self.models)
+        return "" if len(self.models) == 1 else f"{name}_{alike}" if alike > 1 else name
 
     def end_step(self, steps: int) -> None:
         """Notes the end of an optimizer's step."""
@@ -66,7 +82,7 @@ class Seen:
         sizes = [int(one.shape[0]) for _, one in tensors_of_batch(inputs) if one.dim()]
         if reported is not None or sizes:
             self.batch_size = sizes[0] if reported is None else reported
-            self.batch_from = f"the first input of {type(self.model).__name__}"
+            self.batch_from = f"the first input of {type(self.models[0]).__name__}"
 
 
 def report_of(
@@ -93,6 +109,7 @@ def report_of(
     )
     one_optimizer = len(seen.optimizers) == 1
     batch_size = seen.batch_size or loader_batch_size
+    is_compiled = _is_compiled(seen.all_models)
     return ScriptReport(
         end=end,
         answer=answer,
@@ -107,7 +124,10 @@ def report_of(
         autocast="" if seen.autocast is None else str(seen.autocast).removeprefix("torch."),
         used_card=torch.cuda.is_initialized(),  # type: ignore[no-untyped-call] # untyped in torch
         recovered_out_of_memory=peaks.out_of_memory if seen.error is None else 0,
-        counted=None if counting is None else counting.found(seen.model, batch_size or 1),
+        is_compiled=is_compiled,
+        counted=None
+        if counting is None or is_compiled
+        else counting.found(seen.all_models, batch_size or 1),
         refusal=seen.refusal,
         saved=tuple(dict.fromkeys(saved)),
     )
@@ -130,7 +150,7 @@ def _trace(
         peak_reserved_bytes=peaks.reserved_bytes,
         alloc_retries=peaks.alloc_retries,
         optimizer=_names(seen.optimizers.values()),
-        counts=_counts(seen.model),
+        counts=_counts(seen.all_models),
         outside=outside.memory(),
         attention_backends=tuple(sorted(backends)),
         value_reads=values.value_reads(),
@@ -141,7 +161,6 @@ def _trace(
             *outside.assumptions(notes),
             *emulation.benchmark_note(),
             *(() if seen.profile_note is None else (seen.profile_note,)),
-            *((compiled.EAGER_TIMES,) if _is_compiled(seen.model) else ()),
         ),
         warnings=emulation.warnings(notes),
         failure=failure,

@@ -129,18 +129,25 @@ class RunningScript(Watch):
         return os.getpid() == self._pid and not self._reported
 
     def _module_called(self, module: nn.Module, args: Any) -> None:
-        """Takes the first module with weights on the card for the model; sees the batch."""
-        if not self._is_mine() or torch.compiler.is_compiling():
+        """Takes modules with weights on the card that no known model has for models; sees the
+        batch of the first.
+        """
+        if torch.compiler.is_compiling():  # first: what follows would break the compiled graph
+            return
+        if not self._is_mine():
             return
         seen = self._seen
         if torch.is_autocast_enabled("cuda"):
             seen.autocast = torch.get_autocast_dtype("cuda")
-        if seen.model is None:
+        if id(module) not in seen.modules:
             if not torch.is_grad_enabled() or not any(p.is_cuda for p in module.parameters()):
                 return
-            seen.model = module
-            self._recording.built(module, None, None)
-        if module is seen.model:
+            path = seen.add(module)
+            if path:
+                self._recording.joined(module, path)
+            else:
+                self._recording.built(module, None, None)
+        if module is seen.models[0]:
             inputs = (args, _keywords())
             seen.note_batch(inputs)
             self.enter(Phase.FORWARD, inputs)
@@ -157,9 +164,10 @@ class RunningScript(Watch):
             self._end(ScriptEnd.STEPS_DONE)
         seen = self._seen
         seen.optimizers[id(optimizer)] = optimizer
-        if seen.model is None and torch.cuda.is_initialized():  # type: ignore[no-untyped-call] # untyped in torch
-            seen.model = nn.Module()  # the script has none that is called
-            self._recording.built(seen.model, optimizer, None)
+        if not seen.models and torch.cuda.is_initialized():  # type: ignore[no-untyped-call] # untyped in torch
+            none = nn.Module()  # the script has none that is called
+            seen.add(none)
+            self._recording.built(none, optimizer, None)
 
     def _after_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         if not self._is_mine():
