@@ -63,6 +63,10 @@ class _PrivateFinder(importlib.abc.MetaPathFinder):
         first, *rest = fullname.split(".")
         if first != _PRIVATE:
             return None
+        if not rest:  # without planner's own __init__, which imports the parent's side by name
+            spec = importlib.machinery.ModuleSpec(fullname, None, is_package=True)
+            spec.submodule_search_locations = [str(_PACKAGE)]
+            return spec
         place = _PACKAGE.joinpath(*rest)
         is_package = place.is_dir()
         file = place / "__init__.py" if is_package else place.with_suffix(".py")

@@ -53,6 +53,8 @@ def test_the_hidden_sitecustomize_runs_and_the_own_planner_is_untouched(folder: 
         "from _vram_planner.errors import PlannerError\n"
         "assert script.ScriptOrder.__module__ == '_vram_planner.wire.script'\n"
         "assert script.__file__.endswith('planner/wire/script.py')\n"
+        "import _vram_planner\n"
+        "assert not hasattr(_vram_planner, 'estimate')\n"
         "assert not [n for n in sys.modules if n.startswith('planner.')]\n"
     )
     done = _python(folder, code, VRAM_PLANNER_RUN=str(order))
