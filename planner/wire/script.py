@@ -21,6 +21,7 @@ from planner.wire.value_reads import ReadLog, ReadSite, ValuesPass, ValuesReques
 STATE_VARIABLE = "VRAM_PLANNER_RUN"  # names the file of the order
 ORDER_FILE = "order.json"
 STACK_FILE = "stack"
+ENDED_CODE = 77  # of a process that is ended at its last step; never passed on
 _FIELDS: dict[type[Any], tuple[str, ...]] = {}  # names by class: a run has tens of thousands
 REPORT_PREFIX = "report-"  # followed by the end and the number of the process
 

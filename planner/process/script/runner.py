@@ -21,7 +21,7 @@ from planner.process.script.watched_command import CommandResult, run_command, w
 from planner.process.script.words import ScriptCommand, with_value
 from planner.wire.jobs import RunAnswer
 from planner.wire.module_counts import ModelCounts
-from planner.wire.script import ScriptEnd, ScriptOrder, ScriptReport
+from planner.wire.script import ENDED_CODE, ScriptEnd, ScriptOrder, ScriptReport
 from planner.wire.trace import AllocationTrace, Outcome, Recording, RequestLog, StepTrace
 from planner.wire.value_reads import ReadLog, ValuesPass, ValuesRequest
 from planner.wire.warden import CommandEnded, ShieldKind
@@ -217,6 +217,11 @@ def _without_report(result: CommandResult) -> ModelError | ChildError:
     ended = result.ended
     if ended is None:
         return ChildError("the script was stopped before it had a result")
+    if ended.code == ENDED_CODE:
+        return ChildError(
+            "the script made its steps, and planner could not report them; what it printed says "
+            "why. Please report this"
+        )
     if ended.left:
         return ModelError(
             f"the command ended at once and left {ended.left} processes in the background, which "

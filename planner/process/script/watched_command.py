@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -98,7 +98,6 @@ def run_command(
     timeout_s: float,
     kept: Sequence[Path] = (),
     shields: Sequence[ShieldKind] = (ShieldKind.NAMESPACES, ShieldKind.LANDLOCK),
-    caches: Mapping[str, str] | None = None,
 ) -> CommandResult:
     """Runs the command until a process of it has made its steps, it ends, or the time is over.
 
@@ -112,7 +111,7 @@ def run_command(
         asked = WardenOrder(
             command=command.words,
             working=str(working),
-            environment={**_environment(folder, order), **(caches or {})},
+            environment=_environment(folder, order),
             kept=[str(path) for path in kept],
             kinds=[kind.value for kind in shields],
         )

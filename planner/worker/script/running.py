@@ -16,6 +16,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -31,6 +32,7 @@ from torch.optim.optimizer import (
 )
 
 from planner.wire.script import (
+    ENDED_CODE,
     REPORT_PREFIX,
     STACK_FILE,
     ScriptEnd,
@@ -52,7 +54,6 @@ from planner.worker.script.true_peaks import TruePeaks
 from planner.worker.values import printing
 from planner.worker.values.passes import pass_of_values
 
-ENDED_CODE = 77  # of a process that is ended here; the parent never passes it on
 _PR_SET_NAME = 15
 _TITLE = b"planner-run"  # at most 15 characters
 _exit = os._exit  # the script may put a function of its own there
@@ -196,6 +197,8 @@ class RunningScript(Watch):
         """
         try:
             self._report(end)
+        except BaseException:
+            traceback.print_exc()  # the parent says that the reason is here
         finally:
             for stream in (sys.stdout, sys.stderr):
                 with suppress(BaseException):

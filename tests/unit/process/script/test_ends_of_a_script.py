@@ -69,6 +69,7 @@ def test_an_exception_counts_before_a_process_that_did_nothing() -> None:
             ModelError,
             "made 3 optimizer steps and never used the card",
         ),
+        (replace(RESULT, ended=CommandEnded(code=77, left=0)), ChildError, "could not report"),
         (replace(RESULT, torch_seen=False), ModelError, "no Python of it imported torch"),
         (RESULT, ModelError, "without Python's exit handlers"),
         (
