@@ -18,8 +18,8 @@ _GROUPS: Mapping[str, Sequence[str]] = {
         "--alloc-conf",
     ),
     "The batch": (
-        "--batch", "--batches", "--global-batch", "--max-batch", "--no-max-batch", "--seq",
-        "--accumulate",
+        "--batch", "--batches", "--global-batch", "--batch-arg", "--max-batch", "--no-max-batch",
+        "--seq", "--accumulate",
     ),
     "The model": ("--model-arg", "--input", "--batch-from-data", "--build-on"),
     "A published model": (
@@ -36,6 +36,7 @@ _GROUPS: Mapping[str, Sequence[str]] = {
         "--cpu", "--ram",
     ),
     "Energy and cost": ("--price", "--dataset-size", "--pue"),
+    "The script": ("--allow-writes",),
     "Output and limits": (
         "--by", "--depth", "--verbose", "--json", "--csv", "--save", "--quiet", "--tolerance",
         "--no-calibration", "--timeout", "--hardware-db", "--no-config", "--help",

@@ -17,7 +17,7 @@ _MEANT: dict[str, tuple[str, str]] = {
     **dict.fromkeys(
         (
             "max-batch", "maxbatch", "max-batch-size", "batch", "batch-size", "largest-batch",
-            "fit", "fits", "check", "predict", "memory", "vram", "run", "plan", "train",
+            "fit", "fits", "check", "predict", "memory", "vram", "plan",
         ),
         _ESTIMATE,
     ),
@@ -34,6 +34,9 @@ _MEANT: dict[str, tuple[str, str]] = {
     **dict.fromkeys(
         ("measure", "test", "bench", "benchmark", "search", "validate"),
         ("verify", "it searches the largest batch for real"),
+    ),
+    **dict.fromkeys(
+        ("train", "script", "launch", "exec"), ("run", "it runs a training script")
     ),
     **dict.fromkeys(("gpu", "card", "list", "devices", "ls"), ("gpus", "it lists the cards")),
     **dict.fromkeys(

@@ -200,3 +200,10 @@ class CompareOptions(
 
     alloc_conf: str | None
     """PYTORCH_CUDA_ALLOC_CONF of the run; None: that of the environment."""
+
+
+class ScriptOptions(RunOptions, CardOptions, total=False):
+    """Options of run()."""
+
+    hardware_db: str | os.PathLike[str] | None
+    """A folder with records of the user's own."""

@@ -19,7 +19,7 @@ from planner.emulator.torch_install import TorchInstall
 from planner.estimation.alloc_conf import AllocatorPlan
 from planner.memory.budget import MemoryBudget
 from planner.memory.largest import ReplayTarget
-from planner.process.client import Runner
+from planner.process.step_runner import StepRunner
 
 Progress = Callable[[str], None]
 _Asked = TypeVar("_Asked")
@@ -57,7 +57,7 @@ class RunContext:
 
     config: StepConfig
     plan: AllocatorPlan
-    runner: Runner
+    runner: StepRunner
     cards: ProfileFactory
     progress: Progress
 

@@ -15,7 +15,7 @@ from planner.memory.largest import LargestValue, SearchStart, largest
 from planner.memory.peak import Breakdown, breakdown
 from planner.memory.probe import Probe, ProbeOutcome
 from planner.memory.scaling import FIRST_ALIKE, Sample
-from planner.process.client import Runner
+from planner.process.step_runner import StepRunner
 from planner.wire.trace import AllocationTrace, RunOutcome, StepTrace, TensorCategory
 
 _FIXED = (
@@ -36,7 +36,7 @@ class RecordedStep:
     breakdown: Breakdown | None = None
 
 
-def recorded_run(runner: Runner, profile: str, config: StepConfig) -> RecordedStep:
+def recorded_run(runner: StepRunner, profile: str, config: StepConfig) -> RecordedStep:
     """Runs the step on the card of `profile`, and records it if that can be done."""
     trace, allocations = runner.record(profile, config)
     if allocations is None or trace.outcome is not RunOutcome.COMPLETED:

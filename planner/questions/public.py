@@ -12,6 +12,7 @@ from planner.config.options import (
     CurveOptions,
     EstimateOptions,
     InspectOptions,
+    ScriptOptions,
 )
 from planner.config.step import (
     BuildOn,
@@ -53,6 +54,7 @@ from planner.questions.compare import compare
 from planner.questions.curve import curve
 from planner.questions.estimate import estimate
 from planner.questions.inspect import inspect
+from planner.questions.run import run
 from planner.questions.verify import verify
 from planner.results.breakdown_summary import BreakdownSummary, LargestBlock
 from planner.results.comparison import CardComparison, ComparedCard, LeftOut, RankBy
@@ -156,6 +158,7 @@ __all__ = [
     "ReadSite",
     "Result",
     "Room",
+    "ScriptOptions",
     "SizeAt",
     "StepConfig",
     "StepCost",
@@ -186,5 +189,6 @@ __all__ = [
     "estimate",
     "inspect",
     "load",
+    "run",
     "verify",
 ]

@@ -80,7 +80,7 @@ class Estimate(Result, Shown):
     optimizer: str
     """Class of the optimizer; "none" or "" without one."""
     build_on: str
-    """Where the model was built: "meta", "cpu" or "device"."""
+    """Where the model was built: "meta", "cpu" or "device"; "": not known, of a script."""
     assumptions: tuple[str, ...] = ()
     """Choices made for the caller, a sentence each."""
     notes: tuple[str, ...] = ()
@@ -157,7 +157,7 @@ class Estimate(Result, Shown):
             "target": self.target,
             "engine": self.engine,
             "versions": self.versions.to_dict(),
-            "config": config_dict(self.config, self.optimizer, self.build_on),
+            "config": config_dict(self.config, self.optimizer, self.build_on or None),
             "counts": {
                 "parameters": self.counts.parameters,
                 "trainable_parameters": self.counts.trainable_parameters,

@@ -41,7 +41,11 @@ def estimate_of(document: Document) -> Estimate:
     config, counts = document["config"], document["counts"]
     return _record(
         Estimate,
-        {**document, **{name: config[name] for name in ("optimizer", "build_on")}},
+        {
+            **document,
+            "optimizer": config["optimizer"],
+            "build_on": config["build_on"] or "",  # of a script it is not known
+        },
         config=_config({**config, "optimizer": None, "build_on": None}),
         counts=_counts(counts),
         gpus=tuple(_device(one) for one in document["gpus"]),

@@ -75,6 +75,10 @@ class OperatorObserver(TorchDispatchMode):  # type: ignore[no-untyped-call] # un
         self._calls: list[tuple[Phase, OperatorCall]] = []
         self._whole: set[Any] = set()  # operators that are not made of others
 
+    def forget(self) -> None:
+        """Forgets the calls in phases so far."""
+        self._calls.clear()
+
     def records(self, device: torch.device) -> tuple[OperatorRecord, ...]:
         """Returns the calls on `device` in the phases, alike calls as one record."""
         return operator_records(self._calls, device)

@@ -37,16 +37,24 @@ class Holders:
     """Names of a model's tensors; queried many times during a run."""
 
     def __init__(self, model: nn.Module, optimizer: Any | None, scaler: Any | None) -> None:
-        self._parameters = tuple(
-            (parameter, *_split(plain_path(name))) for name, parameter in model.named_parameters()
-        )
-        self._modules = tuple((plain_path(name), owner) for name, owner in model.named_modules())
+        self._parameters: list[tuple[nn.Parameter, str, str]] = []
+        self._modules: list[tuple[str, nn.Module]] = []
+        self._owners: dict[int, tuple[str, str]] = {}
+        self.add_model(model)
         self._optimizers: list[Any] = []
         self._scaler = scaler
-        self._owners = {id(p): (module, tensor) for p, module, tensor in self._parameters}
         self._others: list[Any] = []  # parameters that an optimizer has and the model has not
         for one in optimizers_in(optimizer):
             self.add_optimizer(one)
+
+    def add_model(self, model: nn.Module, path: str = "") -> None:
+        """Adds a model whose modules are named below `path`."""
+        for name, parameter in model.named_parameters(prefix=path):
+            module, tensor = _split(plain_path(name))
+            self._parameters.append((parameter, module, tensor))
+            self._owners[id(parameter)] = module, tensor
+        for name, owner in model.named_modules(prefix=path):
+            self._modules.append((plain_path(name), owner))
 
     def add_optimizer(self, optimizer: Any) -> None:
         """Adds an optimizer, and the tensors that it trains outside the model."""

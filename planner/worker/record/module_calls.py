@@ -55,6 +55,11 @@ class ModuleCalls:
         self._open: list[tuple[int, Any]] = []
         self._hooks: list[Any] = []
 
+    def add_model(self, model: nn.Module, path: str) -> None:
+        """Marks the calls of a further model too; its modules are named below `path`."""
+        for name, module in model.named_modules(prefix=path):
+            self._paths.setdefault(id(module), plain_path(name))
+
     def start(self) -> None:
         """Starts the marking of calls."""
         # The wrapper of torch.compile is called as a module too: that is wanted here.

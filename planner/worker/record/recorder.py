@@ -58,6 +58,14 @@ class Recorder(RequestRecorder):
         self._modules.start()
         self._operators.start()
 
+    def joined(self, model: nn.Module, path: str) -> None:
+        """Adds a further model of the step, whose modules are named below `path`."""
+        if self._holders is None or self._modules is None:
+            return
+        self._holders.add_model(model, path)
+        self._modules.add_model(model, path)
+        self._note(self._position(), chain(self._holders.weights(), self._holders.attributes()))
+
     def averaged(self, module: nn.Module) -> None:
         """Notes the tensors of an averaged copy, named after the model's."""
         if self._holders is not None:

@@ -27,10 +27,10 @@ from planner.worker.values.answers import Answer, Call, answer_of, unanswered
 # assumed.
 _LOG_BYTES = 128 << 20
 _NOTE_S = 0.5
-# Frames that only a values pass has: this module, its mode, and torch's callers of a mode.
+# Frames that only a values pass has: this module, its mode, what counts above it, torch's callers.
 _DISPATCH = (
     "/planner/worker/values/reader.py", "/planner/worker/values/mode.py",
-    "/planner/worker/model/compiler.py",
+    "/planner/worker/model/compiler.py", "/planner/worker/count/observer.py",
     "/torch/_ops.py", "/torch/utils/_python_dispatch.py", "/torch/_compile.py",
     "/torch/_dynamo/eval_frame.py",
 )  # fmt: skip

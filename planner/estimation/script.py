@@ -1,0 +1,234 @@
+"""Estimates a training script: its runs, its search along the batch, one Estimate.
+
+In: a command, cards, limits. Out: Estimate, made as that of a planned step is; what the script
+decides itself (steps, batch, precision) is what was seen of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from planner._version import __version__
+from planner.config.step import Precision, StepConfig
+from planner.emulator.build import emulated_device
+from planner.errors import ModelError, PlannerError
+from planner.estimation.alloc_conf import allocator_plan
+from planner.estimation.assemble import assemble
+from planner.estimation.context import ProfileFactory, Progress, RunContext, side_by_side
+from planner.estimation.device_memory import DeviceMemory, DeviceMemorySearch
+from planner.estimation.device_timing import DeviceTiming, device_timings
+from planner.estimation.job import job_config
+from planner.memory.budget import MemoryBudget
+from planner.process.script.interpreter import Interpreter
+from planner.process.script.runner import ScriptLimits, ScriptRunner, early_end
+from planner.process.script.words import ScriptCommand, batch_place
+from planner.results.estimate import Estimate, Versions
+from planner.units import counted
+from planner.verification.calibrated_budgets import CalibratedBudgets
+from planner.wire.module_counts import ModelCounts
+from planner.wire.script import ScriptEnd, ScriptReport
+from planner.wire.trace import RunOutcome
+from planner.wire.warden import ShieldKind
+
+_AUTOCAST = {"float16": Precision.AMP_FP16, "bfloat16": Precision.AMP_BF16}
+
+# Exceptions of the standard library, urllib3, requests, huggingface_hub without a network.
+_OF_THE_NETWORK = (
+    "ConnectionError", "ConnectTimeout", "gaierror", "LocalEntryNotFoundError", "MaxRetryError",
+    "OfflineModeIsEnabled", "URLError",
+)  # fmt: skip
+_NO_NETWORK = (
+    ". A script has no network under planner run: fetch what it needs before, as by running it once"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScriptRequest:
+    """A command, its Python, and how it is run.
+
+    `batch_argument` names the argument with its batch; without one, that of its first DataLoader
+    is varied. `search` asks for the largest batch; `stand_in_note` names the card taken where
+    none was requested.
+    """
+
+    command: ScriptCommand
+    interpreter: Interpreter
+    working: Path
+    limits: ScriptLimits
+    batch_argument: str | None
+    search: bool
+    keep_allocations: bool
+    stand_in_note: str | None
+    database: Path | None
+    progress: Progress
+
+
+def estimate_script(request: ScriptRequest, known: CalibratedBudgets) -> Estimate:
+    """Runs the script on each card and returns its Estimate.
+
+    Raises:
+        PlannerError: see errors.py. A script that does not fit is a result, not an error.
+    """
+    torch = request.interpreter.torch
+    runner = ScriptRunner(
+        request.command,
+        device=(device := emulated_device(torch, request.progress)),
+        limits=request.limits,
+        working=request.working,
+        batch_argument=request.batch_argument,
+        on_progress=request.progress,
+    )
+    cards = ProfileFactory(torch=torch, device=device)
+    report = runner.first(cards.unlimited(known.budgets[0]))
+    _check_failure(report)
+    config = _config(request, report)
+    runner.own_batch = config.batch_size
+    setup = RunContext(
+        config=config,
+        plan=allocator_plan((), torch.version),
+        runner=runner,
+        cards=cards,
+        progress=request.progress,
+    )
+    can_search = request.batch_argument is not None or report.loader_batch_size is not None
+    search = request.search and can_search
+
+    def answered(budget: MemoryBudget) -> DeviceMemory:
+        return DeviceMemorySearch(setup=setup, budget=budget).answer(search)
+
+    answers = side_by_side(answered, known.budgets)
+    counts, trouble = _counts(runner, config)
+    speeds: list[DeviceTiming] = []
+    if counts is not None:
+        job = job_config(hardware_db=request.database)
+        speeds = device_timings(answers, config, counts, job)
+    found = assemble(
+        request.command.label,
+        config,
+        answers,
+        _versions(request.interpreter, report),
+        (*_warnings(request, report, runner), *trouble, *known.warnings),
+        plan=setup.plan,
+        counted=counts,
+        spreads=known.spreads,
+        speeds=speeds,
+    )
+    said = tuple(_assumptions(request, report, runner, can_search=can_search))
+    if request.keep_allocations:
+        found = replace(found, allocations=tuple(answer.allocations for answer in answers))
+    has_stand_ins = request.stand_in_note is not None
+    return replace(found, assumptions=(*said, *found.assumptions), has_stand_ins=has_stand_ins)
+
+
+def _check_failure(report: ScriptReport) -> None:
+    failure = report.answer.trace.failure
+    if report.answer.trace.outcome is RunOutcome.MODEL_ERROR and failure is not None:
+        raise ModelError(
+            f"the script failed ({failure.during}): {failure.kind}: {failure.message}"
+            f"{_NO_NETWORK if failure.kind in _OF_THE_NETWORK else ''}",
+            failure.frames,
+        )
+
+
+def _config(request: ScriptRequest, report: ScriptReport) -> StepConfig:
+    """Returns how the script runs its step, as far as that was seen."""
+    batch_size = report.batch_size or 1
+    if request.batch_argument is not None:
+        words = request.command.words
+        index, head = batch_place(words, request.batch_argument)
+        batch_size = int(words[index][len(head) :])
+    elif report.loader_batch_size is not None:
+        batch_size = report.loader_batch_size
+    return StepConfig(
+        batch_size=batch_size,
+        accumulate=report.micro_batches,
+        steps=request.limits.steps,
+        precision=_AUTOCAST.get(report.autocast),
+    )
+
+
+def _counts(runner: ScriptRunner, config: StepConfig) -> tuple[ModelCounts | None, tuple[str, ...]]:
+    try:
+        return runner.count("", config), ()
+    except PlannerError as error:
+        return None, (f"no step time: {error}",)
+
+
+def _versions(interpreter: Interpreter, report: ScriptReport) -> Versions:
+    return Versions(
+        torch=report.torch,
+        cuda=report.cuda,
+        cudnn=interpreter.torch.cudnn_version,
+        python=report.python,
+        planner=__version__,
+    )
+
+
+def _warnings(request: ScriptRequest, report: ScriptReport, runner: ScriptRunner) -> Iterator[str]:
+    ended = None if runner.result is None else runner.result.ended
+    early = early_end(report, request.limits, ended)
+    if early is not None:
+        yield early
+    if report.recovered_out_of_memory:
+        yield (
+            f"the card was full {counted(report.recovered_out_of_memory, 'time')} and the script "
+            "went on by itself: its figures are of what it did then"
+        )
+
+
+def _assumptions(
+    request: ScriptRequest, report: ScriptReport, runner: ScriptRunner, *, can_search: bool
+) -> Iterator[str]:
+    if request.stand_in_note is not None:
+        yield request.stand_in_note
+    if report.end is ScriptEnd.STEPS_DONE:
+        yield (
+            f"the script was ended where optimizer step {request.limits.steps + 1} began: what it "
+            "does later (evaluation, checkpoints) is not in the figures; --steps goes further"
+        )
+    if report.batch_from:
+        yield f"the batch size is that of {_batch_source(request, report)}"
+    else:
+        yield "the batch size of the script is not known: it counts as 1"
+    if request.search and not can_search:
+        yield (
+            "no largest batch: the script makes no DataLoader that shuffles; name the argument "
+            "of the command that holds the batch with --batch-arg"
+        )
+    elif request.search and request.batch_argument is None:
+        yield (
+            "other batches are runs with another batch_size of the first DataLoader that shuffles; "
+            "--batch-arg names an argument of the command in its place"
+        )
+    yield from _said_of_shield(runner)
+    if report.saved:
+        yield f"saved without the bytes of tensors, and thrown away: {_listed(report.saved)}"
+
+
+def _batch_source(request: ScriptRequest, report: ScriptReport) -> str:
+    if request.batch_argument is not None:
+        return f"{request.batch_argument} in the command"
+    if report.loader_batch_size is not None:
+        return "the first DataLoader that shuffles"
+    return report.batch_from
+
+
+def _said_of_shield(runner: ScriptRunner) -> Iterator[str]:
+    result = runner.result
+    assert result is not None, "there was a run"
+    if result.shield.kind is ShieldKind.NAMESPACES:
+        yield "what the script wrote was thrown away, and it had no network"
+    elif result.shield.kind is ShieldKind.LANDLOCK:
+        yield (
+            "this machine allows no namespaces: writes of the script failed, outside of the "
+            "folders of --allow-writes and of its temporary files; it had the network"
+        )
+    else:
+        yield "the script could write everywhere, as --allow-writes / says; it had the network"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - 3
+    return ", ".join(names[:3]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,1 @@
+"""A training script from outside: its command, its interpreter, its runs."""

@@ -1,0 +1,106 @@
+"""run(): a training script, unchanged, on emulated cards.
+
+command, cards, limits
+  -> the script's own Python and torch, and the emulated device for it
+  -> runs of the whole command, each ended after its optimizer steps; what it writes is thrown away
+  -> Estimate
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from planner.config.options import ScriptOptions
+from planner.config.step import Mode
+from planner.errors import UsageError
+from planner.estimation.request import DEFAULT_TIMEOUT_S
+from planner.estimation.script import ScriptRequest, estimate_script
+from planner.hardware.database import load_gpus
+from planner.memory.budget import memory_budgets
+from planner.memory.card_words import card_words, is_every_card, stand_ins
+from planner.process.script.interpreter import interpreter_of
+from planner.process.script.runner import ScriptLimits
+from planner.process.script.words import batch_place, script_command
+from planner.results.estimate import Estimate
+from planner.verification.calibrated_budgets import calibrated_budgets
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+DEFAULT_STEPS = 3
+
+
+def run(
+    command: str | Sequence[str],
+    *,
+    gpu: str | Sequence[str] = (),
+    steps: int = DEFAULT_STEPS,
+    max_batch: bool = True,
+    batch_argument: str | None = None,
+    allow_writes: Sequence[str | os.PathLike[str]] = (),
+    keep_allocations: bool = False,
+    **options: Unpack[ScriptOptions],
+) -> Estimate:
+    """Runs a training script on emulated cards: it believes that it trains.
+
+    `command` is run as it is, like ["python", "train.py", "--lr", "0.1"], and ended where its
+    optimizer begins step `steps` + 1. What it writes is thrown away, except below the folders of
+    `allow_writes`. `batch_argument` names the argument with the batch, like "--batch_size" or
+    "batch_size=", for the largest batch; None: the first DataLoader that shuffles is varied. With
+    `keep_allocations` the result holds each allocation of the recorded runs, which `Estimate.save`
+    writes too.
+
+    Raises:
+        PlannerError: see errors.py. A script that does not fit is a result, not an error.
+    """
+    words = shlex.split(command) if isinstance(command, str) else list(command)
+    working = Path.cwd()
+    asked = script_command(words, working)
+    if batch_argument is not None:
+        batch_place(asked.words, batch_argument)
+    if steps < 1:
+        raise UsageError(f"steps is {steps}, and must be 1 or more")
+    kept = tuple(Path(one).resolve() for one in allow_writes)
+    for folder in kept:
+        if not folder.is_dir():
+            raise UsageError(f"allow_writes names {folder}, which is no folder: make it before")
+    names = card_words(gpu)
+    if is_every_card(names):
+        raise UsageError("a script is run for each card: name some, as --gpu a100,h100")
+    database = options.get("hardware_db")
+    records = None if database is None else Path(database)
+    others = () if names else stand_ins(load_gpus(records)).names
+    budgets = memory_budgets(
+        names or others[:1],
+        hardware_db=records,
+        gpu_memory=options.get("gpu_memory"),
+        reserve=options.get("reserve", 0),
+    )
+    interpreter = interpreter_of(asked.interpreter, working)
+    known = calibrated_budgets(
+        budgets,
+        torch=interpreter.torch.version,
+        mode=Mode.TRAIN,
+        from_history=options.get("calibration", True),
+    )
+    request = ScriptRequest(
+        command=asked,
+        interpreter=interpreter,
+        working=working,
+        limits=ScriptLimits(
+            steps=steps,
+            timeout_s=options.get("timeout_s", DEFAULT_TIMEOUT_S),
+            kept=kept,
+        ),
+        batch_argument=batch_argument,
+        search=max_batch,
+        keep_allocations=keep_allocations,
+        stand_in_note=f"no card was asked for: {others[0]} stands in" if others else None,
+        database=records,
+        progress=options.get("on_progress") or (lambda _: None),
+    )
+    return estimate_script(request, known)

@@ -1,0 +1,1 @@
+"""A training script, unchanged, on the emulated card: hooks in its own processes."""

@@ -1,0 +1,56 @@
+"""The first DataLoader that shuffles: its batch size is seen, and can be another one.
+
+In: the order's batch size, or None. Out: the batch size that the script gave. Convention: without
+shuffle or a sampler a loader is not taken for that of the training; loaders with the same batch
+size that shuffle too are changed alike.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import Any
+
+from torch.utils.data import DataLoader, RandomSampler
+
+
+class TrainingLoader:
+    """Watches the making of DataLoaders."""
+
+    def __init__(self, batch_size: int | None) -> None:
+        self.batch_size: int | None = None
+        self._instead = batch_size
+
+    def watch(self) -> None:
+        """Sees each DataLoader that is made from now on."""
+        loader: Any = DataLoader
+        made = loader.__init__
+        signature = inspect.signature(made)
+
+        @functools.wraps(made)
+        def making(one: Any, *args: Any, **kwargs: Any) -> None:
+            try:
+                given = signature.bind(one, *args, **kwargs)
+            except TypeError:  # the loader itself says so
+                made(one, *args, **kwargs)
+                return
+            size = self._size(given.arguments)
+            if size is not None and self._instead is not None:
+                given.arguments["batch_size"] = size
+            made(*given.args, **given.kwargs)
+
+        loader.__init__ = making
+
+    def _size(self, given: dict[str, Any]) -> int | None:
+        """Returns the batch size that a loader shall have; None: it is not that of the training."""
+        size = given.get("batch_size", 1)
+        sampler = given.get("sampler")
+        if given.get("batch_sampler") is not None or not isinstance(size, int):
+            return None
+        if not (given.get("shuffle") or isinstance(sampler, RandomSampler)):
+            return None
+        if self.batch_size is None:
+            self.batch_size = size
+        if size != self.batch_size:
+            return None
+        return size if self._instead is None else self._instead
