@@ -12,6 +12,11 @@ from dataclasses import dataclass
 from planner.config.published import Like
 from planner.config.step import OptimizerName, Precision
 
+# Neither Trainer nor peft calls it by itself.
+_NOT_PREPARED = (
+    "prepare_model_for_kbit_training is not called: it would make the other weights float32"
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Habits:
@@ -29,16 +34,12 @@ class Habits:
     """Whether the output of the model (the logits) lives during backward."""
     adapters_float32: bool = True
     """Whether adapters beside 16-bit weights are float32 (peft's autocast_adapter_dtype)."""
-    prepares_quantised: bool = True
-    """Whether what is not quantised becomes float32 (peft's prepare_model_for_kbit_training)."""
 
     def words(self, *, quantised: bool) -> str:
         """Returns the habits as a sentence for the report."""
         logits = "live during backward" if self.holds_output else "end with the loss"
         said = f"habits: {self.source}; no cache of keys and values; the logits {logits}"
-        if quantised and self.prepares_quantised:
-            said += "; weights that are not quantised are float32 (prepare_model_for_kbit_training)"
-        return said
+        return f"{said}; {_NOT_PREPARED}" if quantised else said
 
 
 _TRAINER = Habits(source="Trainer as of transformers 5.24 (trainer.py, training_args.py)")
@@ -48,6 +49,5 @@ HABITS: Mapping[Like, Habits] = {
         source="a loop by hand (outputs = model(**batch); outputs.loss.backward())",
         optimizer=OptimizerName.ADAMW,
         holds_output=True,
-        prepares_quantised=False,
     ),
 }

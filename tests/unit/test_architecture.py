@@ -35,8 +35,8 @@ PARENT_SIDE = (
 # All but the child's own room, and the file that packs a live model of the caller's torch.
 WITHOUT_TORCH = (
     "catalog", "cli", "config", "cost", "emulator", "estimation", "hardware", "input_pipeline",
-    "machine", "memory", "preflight", "process", "questions", "render", "results", "timing",
-    "verification", "wire",
+    "machine", "memory", "preflight", "process", "published", "questions", "render", "results",
+    "timing", "verification", "wire",
 )  # fmt: skip
 
 

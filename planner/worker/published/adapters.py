@@ -36,18 +36,17 @@ def usual_targets(of_type: str) -> tuple[str, ...]:
     return tuple(known) if isinstance(known, (list, tuple)) else (str(known),)
 
 
-def adapter_words(task: TaskConfig, targets: tuple[str, ...]) -> str:
-    """Returns a sentence on the adapters of a task."""
+def adapter_words(
+    task: TaskConfig, targets: tuple[str, ...], default: str = "peft's default"
+) -> str:
+    """Returns a sentence on the adapters of a task; `default` says whose default modules are."""
     from peft import LoraConfig
 
     rank = task.lora_rank or f"{LoraConfig().r} (peft's default)"
     chosen = ""
     if not task.lora_targets:
-        chosen = (
-            ", as peft has no default for the model"
-            if targets == (_ALL_LINEAR,)
-            else (" (peft's default)")
-        )
+        has_none = targets == (_ALL_LINEAR,)
+        chosen = ", as peft has no default for the model" if has_none else f" ({default})"
     return f"adapters of rank {rank} on {', '.join(targets)}{chosen}; the other weights are frozen"
 
 

@@ -72,7 +72,11 @@ def diffusers_source(target: Target, model: PublishedModel) -> ModelSource:
             *filter(None, (model.origin,)),
             f"model: {name} of diffusers {diffusers.__version__}, from its config alone; the "
             "encoders of text and image are not on the card",
-            *((adapter_words(task, targets),) if task.task.has_adapters else ()),
+            *(
+                (adapter_words(task, targets, "as in the scripts of diffusers"),)
+                if task.task.has_adapters
+                else ()
+            ),
             *batch.assumptions,
         ),
     )

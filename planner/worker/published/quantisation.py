@@ -55,13 +55,3 @@ def quantised(
     replaced.is_quantized = True
     found: nn.Module = replaced
     return found.requires_grad_(False)
-
-
-def prepared_for_training(model: nn.Module) -> nn.Module:
-    """Returns the model after peft's prepare_model_for_kbit_training: the rest is float32."""
-    import peft
-
-    prepared: nn.Module = peft.prepare_model_for_kbit_training(
-        model, use_gradient_checkpointing=False
-    )
-    return prepared

@@ -28,7 +28,6 @@ from planner.worker.published.generation import DEFAULT_NEW_TOKENS, generation_s
 from planner.worker.published.kinds import Kind, auto_class, class_of, kind_of
 from planner.worker.published.quantisation import (
     import_bitsandbytes,
-    prepared_for_training,
     quantised,
 )
 from planner.worker.published.steps import checkpoint_transformers, training_step
@@ -68,8 +67,6 @@ def transformers_source(target: Target, model: PublishedModel) -> ModelSource:
         built: nn.Module = model_class._from_config(config, dtype=dtype)
         if quant is not None:
             built = quantised(built, quant, dtype=dtype, compute=_compute(model, dtype))
-            if task.task.trains and habits.prepares_quantised:
-                built = prepared_for_training(built)
         if task.task.has_adapters:
             built = with_adapters(
                 built,

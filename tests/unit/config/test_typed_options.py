@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from planner.config.options import CompareOptions, CurveOptions, EstimateOptions, InspectOptions
+from planner.config.published import TaskConfig
 from planner.config.step import StepConfig
 from planner.estimation.job import NAMES as JOB_NAMES
 
@@ -20,6 +21,7 @@ MODEL = {
     "build_batch", "training_step", "build_optimizer", "inference_step", "model_arguments",
     "timeout_s", "on_progress",
 }  # fmt: skip
+TASK = {field.name for field in fields(TaskConfig)}
 CARD = {"gpu_memory", "reserve", "calibration", "hardware_db"}
 
 
@@ -28,8 +30,8 @@ def names(options: type) -> set[str]:
 
 
 def test_every_option_is_typed() -> None:
-    assert names(InspectOptions) == STEP | MODEL
-    assert names(EstimateOptions) == STEP | MODEL | CARD | set(JOB_NAMES)
+    assert names(InspectOptions) == STEP | MODEL | TASK
+    assert names(EstimateOptions) == STEP | MODEL | TASK | CARD | set(JOB_NAMES)
     assert names(CurveOptions) == names(EstimateOptions)
     own_of_compare = {"batch_size", "dataset_size", "hardware_db"}
     assert names(CompareOptions) == names(EstimateOptions) - own_of_compare

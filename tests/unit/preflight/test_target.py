@@ -81,7 +81,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("ResNet-50", "models/resnet50.py or torchvision.models:resnet50 --input 3x224x224?"),
         ("vit-b-16", "did you mean torchvision.models:vit_b_16 --input 3x224x224?"),
         ("gpt2", "did you mean models/gpt2.py?"),
-        ("zzz", "there is no module 'zzz'; a target is a Python file, FILE:NAME or"),
+        ("zzz", "there is no module 'zzz'; a target is a Python file, FILE:NAME, package"),
         ("zzz.models:net", "no module 'zzz' for 'zzz.models:net'"),
         ("packed.nets.net", "with a colon: packed.nets:net"),
         ("models", "models is a folder; name a Python file in it, like models/gpt2.py"),
