@@ -99,11 +99,7 @@ def estimate_script(request: ScriptRequest, known: CalibratedBudgets) -> Estimat
         return DeviceMemorySearch(setup=setup, budget=budget).answer(search)
 
     answers = side_by_side(answered, known.budgets)
-    counts, trouble = _counts(runner, config)
-    speeds: list[DeviceTiming] = []
-    if counts is not None:
-        job = job_config(hardware_db=request.database)
-        speeds = device_timings(answers, config, counts, job)
+    counts, speeds, trouble = _speeds(request, runner, config, answers)
     found = assemble(
         request.command.label,
         config,
@@ -149,11 +145,19 @@ def _config(request: ScriptRequest, report: ScriptReport) -> StepConfig:
     )
 
 
-def _counts(runner: ScriptRunner, config: StepConfig) -> tuple[ModelCounts | None, tuple[str, ...]]:
+def _speeds(
+    request: ScriptRequest,
+    runner: ScriptRunner,
+    config: StepConfig,
+    answers: Sequence[DeviceMemory],
+) -> tuple[ModelCounts | None, list[DeviceTiming], tuple[str, ...]]:
+    """Returns what was counted and the speed on each card; without counts the reason."""
     try:
-        return runner.count("", config), ()
+        counts = runner.count("", config)
     except PlannerError as error:
-        return None, (f"no step time: {error}",)
+        return None, [], (f"no step time: {error}",)
+    job = job_config(hardware_db=request.database)
+    return counts, device_timings(answers, config, counts, job), ()
 
 
 def _versions(interpreter: Interpreter, report: ScriptReport) -> Versions:

@@ -24,7 +24,7 @@ from planner.memory.budget import memory_budgets
 from planner.memory.card_words import card_words, is_every_card, stand_ins
 from planner.process.script.interpreter import interpreter_of
 from planner.process.script.runner import ScriptLimits
-from planner.process.script.words import batch_place, script_command
+from planner.process.script.words import ScriptCommand, batch_place, script_command
 from planner.results.estimate import Estimate
 from planner.verification.calibrated_budgets import calibrated_budgets
 
@@ -57,17 +57,11 @@ def run(
     Raises:
         PlannerError: see errors.py. A script that does not fit is a result, not an error.
     """
-    words = shlex.split(command) if isinstance(command, str) else list(command)
     working = Path.cwd()
-    asked = script_command(words, working)
-    if batch_argument is not None:
-        batch_place(asked.words, batch_argument)
+    asked = _command(command, working, batch_argument)
     if steps < 1:
         raise UsageError(f"steps is {steps}, and must be 1 or more")
-    kept = tuple(Path(one).resolve() for one in allow_writes)
-    for folder in kept:
-        if not folder.is_dir():
-            raise UsageError(f"allow_writes names {folder}, which is no folder: make it before")
+    kept = _folders(allow_writes)
     names = card_words(gpu)
     if is_every_card(names):
         raise UsageError("a script is run for each card: name some, as --gpu a100,h100")
@@ -104,3 +98,23 @@ def run(
         progress=options.get("on_progress") or (lambda _: None),
     )
     return estimate_script(request, known)
+
+
+def _command(
+    command: str | Sequence[str], working: Path, batch_argument: str | None
+) -> ScriptCommand:
+    """Returns the command; its batch argument is there, where one is named."""
+    words = shlex.split(command) if isinstance(command, str) else list(command)
+    found = script_command(words, working)
+    if batch_argument is not None:
+        batch_place(found.words, batch_argument)
+    return found
+
+
+def _folders(allow_writes: Sequence[str | os.PathLike[str]]) -> tuple[Path, ...]:
+    """Returns the folders whose writes are kept; all of them exist."""
+    found = tuple(Path(one).resolve() for one in allow_writes)
+    for folder in found:
+        if not folder.is_dir():
+            raise UsageError(f"allow_writes names {folder}, which is no folder: make it before")
+    return found

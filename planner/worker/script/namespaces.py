@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
+import re
 import socket
 import stat
 import struct
@@ -35,6 +36,7 @@ _KERNEL = frozenset(
      "securityfs", "pstore", "hugetlbfs", "configfs", "fusectl", "binfmt_misc", "autofs", "nsfs",
      "efivarfs", "rpc_pipefs")
 )  # fmt: skip
+_OCTAL = re.compile(r"\\([0-7]{3})")  # how mountinfo writes a blank: \040
 _MOUNTS = Path("/proc/self/mountinfo")
 _SHARED_MEMORY = Path("/dev/shm")
 
@@ -93,7 +95,7 @@ def mounted(text: str) -> list[Mounted]:
     for line in text.splitlines():
         before, _, after = line.partition(" - ")
         fields = before.split(" ")
-        place = Path(fields[4].encode().decode("unicode_escape"))
+        place = Path(_OCTAL.sub(lambda found: chr(int(found[1], 8)), fields[4]))
         for hidden in [one for one in found if place in (one, *one.parents)]:
             del found[hidden]
         found[place] = Mounted(

@@ -43,3 +43,10 @@ def test_the_banner_is_first_and_before_the_error() -> None:
 def test_options_of_the_script_are_not_planners() -> None:
     result = CliRunner().invoke(root, ["run", "nothing-here", "--gpu", "x", "--lr", "1"])
     assert "there is no command 'nothing-here'" in result.stderr
+
+
+def test_a_folder_that_is_not_there_is_no_place_to_write(tmp_path: Path) -> None:
+    words = ["run", "--allow-writes", str(tmp_path / "none"), "--", "true"]
+    result = CliRunner().invoke(root, words)
+    assert result.exit_code == 2
+    assert "which is no folder" in result.stderr

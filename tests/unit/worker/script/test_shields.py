@@ -112,7 +112,7 @@ def test_landlock_makes_writes_fail(tmp_path: Path) -> None:
 
 _MOUNTINFO = r"""
 27 1 254:0 / / rw,relatime - ext4 /dev/vda rw
-30 27 0:1 / /a\040b rw - ext4 /dev/vdb rw
+30 27 0:1 / /é\040b rw - ext4 /dev/vdb rw
 31 27 0:2 / /fixed ro,nosuid - tmpfs t rw
 32 27 0:2 / /super rw - squashfs t ro
 33 27 0:3 / /proc rw - proc proc rw
@@ -123,7 +123,7 @@ def test_mounts_are_read() -> None:
     found = {str(one.place): (one.kind, one.is_read_only) for one in mounted(_MOUNTINFO)}
     assert found == {
         "/": ("ext4", False),
-        "/a b": ("ext4", False),
+        "/é b": ("ext4", False),
         "/fixed": ("tmpfs", True),
         "/super": ("squashfs", True),
         "/proc": ("proc", False),
