@@ -80,21 +80,8 @@ def _built(model: CatalogModel) -> Any:
     if model.library is Library.DIFFUSERS:
         return model_class(**model.config)
     built = model_class(library.AutoConfig.for_model(**model.config))
-    if model.config.get("tie_word_embeddings") is False:
-        _untie(built)
+    import_module("planner.worker.published.ties").untie_as_published(built, model.config)
     return built
-
-
-def _untie(built: Any) -> None:
-    """Gives the output layer a weight of its own, if it shares that of the input embedding.
-
-    transformers 5 ties the two in every T5, whatever its config says, and gives the tie up where
-    the loaded weights differ, as those of Flan-T5 do (models/t5/configuration_t5.py).
-    """
-    torch: Any = import_module("torch")
-    output, embedding = built.get_output_embeddings(), built.get_input_embeddings()
-    if output is not None and output.weight is embedding.weight:
-        output.weight = torch.nn.Parameter(torch.empty_like(output.weight))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ kind of the model and the task, built from the config alone.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import torch
@@ -31,9 +32,14 @@ from planner.worker.published.quantisation import (
     quantised,
 )
 from planner.worker.published.steps import checkpoint_transformers, training_step
+from planner.worker.published.ties import untie_as_published
 from planner.worker.published.transformers_config import transformers_config
 from planner.worker.target.source import ModelSource
 
+_UNQUANTISED = (
+    "weights: its config says that they are published quantised; here they are not, as training "
+    "wants them (--quant quantises)"
+)
 _PEFT_TASKS = {Kind.CAUSAL: "CAUSAL_LM", Kind.SEQ2SEQ: "SEQ_2_SEQ_LM", Kind.MASKED: "SEQ_CLS"}
 
 
@@ -45,6 +51,7 @@ def transformers_source(target: Target, model: PublishedModel) -> ModelSource:
     """
     task, habits = model.task, HABITS[model.task.like]
     config = transformers_config(model.name, model.config, dict(target.arguments))
+    keys = {**json.loads(model.config), **dict(target.arguments)}
     kind = kind_of(config, model.name)
     model_class = class_of(auto_class(kind, config, task.task), config)
     targets: tuple[str, ...] = ()
@@ -65,6 +72,7 @@ def transformers_source(target: Target, model: PublishedModel) -> ModelSource:
 
     def build_model() -> nn.Module:
         built: nn.Module = model_class._from_config(config, dtype=dtype)
+        untie_as_published(built, keys)
         if quant is not None:
             built = quantised(built, quant, dtype=dtype, compute=_compute(model, dtype))
         if task.task.has_adapters:
@@ -92,6 +100,7 @@ def transformers_source(target: Target, model: PublishedModel) -> ModelSource:
             *filter(None, (model.origin,)),
             f"model: {model_class.__name__} of transformers {version}, from its config alone, in "
             f"{_name(dtype)}",
+            *((_UNQUANTISED,) if keys.get("quantization_config") else ()),
             *((adapter_words(task, targets),) if targets else ()),
             *made.assumptions,
             *((habits.words(quantised=quant is not None),) if task.task.trains else ()),

@@ -197,3 +197,25 @@ def test_types_without_a_class() -> None:
     remote = {"model_type": "own", "auto_map": {"AutoModel": "own.py"}}
     with pytest.raises(WrongTargetError, match="trust_remote_code"):
         source(remote)
+
+
+@pytest.mark.parametrize("is_tied", [True, False])
+def test_the_output_layer_of_a_t5_has_a_weight_of_its_own_where_the_config_says_so(
+    is_tied: bool,
+) -> None:
+    """transformers 5 ties it in every T5; Flan-T5 small would lack 16.4 of 77.0 M parameters."""
+    built = source({**T5, "tie_word_embeddings": is_tied}).build_model()
+    assert isinstance(built, nn.Module)
+    shared = sum(parameter.numel() for parameter in built.parameters())
+    output, embedding = built.get_output_embeddings(), built.get_input_embeddings()
+    assert (output.weight is embedding.weight) == is_tied
+    assert output.weight.shape == (96, 32)
+    other = source({**T5, "tie_word_embeddings": not is_tied}).build_model()
+    apart = abs(shared - sum(parameter.numel() for parameter in other.parameters()))
+    assert apart == 96 * 32
+
+
+def test_weights_that_are_published_quantised_are_said_to_be_whole() -> None:
+    config = {**LLAMA, "quantization_config": {"quant_method": "fp8"}}
+    assert any("published quantised" in said for said in source(config).assumptions)
+    assert not any("quantised" in said for said in source(LLAMA).assumptions)
