@@ -33,6 +33,9 @@ REQUIREMENTS = {
         "torch_geometric",
         "ultralytics",
     ),
+    # transformers of PEFT's comparison on MetaMathQA, and of vramcalc's bench.
+    "finetune": ("torch", "transformers==5.13.1", "peft==0.21.2", "bitsandbytes", "scikit-learn"),
+    "finetune-4.57": ("torch", "transformers==4.57.6", "peft==0.21.2"),
     "torch-2.8.0": ("torch==2.8.0",),
     "torch-2.9.1": ("torch==2.9.1",),
 }

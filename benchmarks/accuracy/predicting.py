@@ -140,14 +140,8 @@ def card_budget(source: Source, card: str) -> MemoryBudget:
 def _opened(source: Source, case: Case) -> Iterator[_Model]:
     torch = find_torch()
     cards = ProfileFactory(torch=torch, device=emulated_device(torch))
-    arguments = [pair for pair in case.settings if pair[0] not in _BY_PLANNER]
-    target = Target(
-        kind=TargetKind.FILE,
-        location=str(source.model_file),
-        arguments=(("name", case.model), *arguments),
-    )
     with Runner(
-        target,
+        _target(source, case),
         device=cards.device,
         profile=cards.unlimited(card_budget(source, case.card)),
         timeout_s=_TIMEOUT_S,
@@ -155,6 +149,18 @@ def _opened(source: Source, case: Case) -> Iterator[_Model]:
     ) as runner:
         runner.wait_loaded()
         yield _Model(source=source, runner=runner, cards=cards)
+
+
+def _target(source: Source, case: Case) -> Target:
+    """Returns the model file with its arguments; in a folder, the file with the model's name."""
+    if source.model_file.is_dir():
+        return Target(kind=TargetKind.FILE, location=str(source.model_file / f"{case.model}.py"))
+    arguments = [pair for pair in case.settings if pair[0] not in _BY_PLANNER]
+    return Target(
+        kind=TargetKind.FILE,
+        location=str(source.model_file),
+        arguments=(("name", case.model), *arguments),
+    )
 
 
 def _config(source: Source, case: Case) -> StepConfig:
@@ -168,6 +174,7 @@ def _config(source: Source, case: Case) -> StepConfig:
         inputs=images,
         set_to_none=source.set_to_none,
         steps=source.steps,
+        build_on=source.build_on,
     )
 
 

@@ -17,7 +17,9 @@ from planner.config.target import Scalar
 from planner.units import MIB
 
 # The parts of a row that change the step, and how they are read.
-_SETTINGS = ("image_size", "precision", "tf32", "half_images")
+_SETTINGS = (
+    "image_size", "precision", "tf32", "half_images", "experiment", "lora", "amp", "checkpointed",
+)  # fmt: skip
 _YES = {"yes": True, "no": False}
 H100_QUANTITIES = (Quantity.PEAK_ALLOCATED, Quantity.PEAK_RESERVED)
 
@@ -68,7 +70,7 @@ def fitting_half(names: Iterable[str], seed: int) -> frozenset[str]:
 
 
 def _case(source: Source, row: Mapping[str, str]) -> Case:
-    measured, parameters = row.get("measured_mib"), row.get("parameters_millions")
+    parameters = row.get("parameters_millions")
     return Case(
         source=source.name,
         name=row["case"],
@@ -77,12 +79,19 @@ def _case(source: Source, row: Mapping[str, str]) -> Case:
         batch_size=int(row["batch_size"]),
         card=row["card"],
         quantity=Quantity(row["quantity"]),
-        measured_bytes=None if measured is None else round(float(measured) * MIB),
+        measured_bytes=_measured_bytes(row),
         settings=tuple(_settings(row)),
         parameters_millions=(
             PARAMETERS_MILLIONS_THEN.get(row["model"]) if parameters is None else float(parameters)
         ),
     )
+
+
+def _measured_bytes(row: Mapping[str, str]) -> int | None:
+    if "measured_bytes" in row:
+        return int(row["measured_bytes"])
+    mib = row.get("measured_mib")
+    return None if mib is None else round(float(mib) * MIB)
 
 
 def _settings(row: Mapping[str, str]) -> Iterator[tuple[str, Scalar]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.accuracy.records import Quantity
 from benchmarks.h100_peaks.measurements import ACTIVE_BOUNDS, RESERVED_BOUNDS
-from planner.config.step import Mode
+from planner.config.step import BuildOn, Mode
 from planner.units import GIB, MIB
 
 MEASUREMENTS = Path(__file__).resolve().parents[1] / "measurements"
@@ -77,6 +77,8 @@ class Source:
     variables: tuple[tuple[str, str], ...] = ()
     half_seed: int = 0
     halves_by_case: bool = False  # where there are too few models to draw halves from
+    build_on: BuildOn | None = None
+    constant_is: str = "the CUDA context and the libraries' own memory"
 
 
 # usable: 23.69 GiB as torch shows an RTX 3090 with the drivers of 2022; context: 1546-1687 MiB in
@@ -130,6 +132,35 @@ SOURCES = {
             bound=0.05,
             environment="measured",
             halves_by_case=True,
+        ),
+        Source(
+            name="peft-metamath",
+            title="Fine-tuning of Llama-3.2-3B with the adapters of PEFT on an L40S",
+            measurements=MEASUREMENTS / "peft_metamath.csv",
+            model_file=MODEL_FILES / "peft_metamath.py",
+            judging=Judging.OFFSET,
+            bound=0.06,
+            environment="finetune",
+            build_on=BuildOn.DEVICE,
+            constant_is="TODO",
+        ),
+        Source(
+            name="vramcalc",
+            title="Fine-tuning of Llama-3.2-1B and Llama-3.1-8B on an RTX A6000",
+            measurements=MEASUREMENTS / "vramcalc.csv",
+            model_file=MODEL_FILES / "vramcalc.py",
+            judging=Judging.ABSOLUTE,
+            bound=0.005,
+            environment="finetune-4.57",
+        ),
+        Source(
+            name="fms-mistral",
+            title="Fine-tuning of Mistral-7B on an A100 80GB: full, LoRA, QLoRA",
+            measurements=MEASUREMENTS / "fms_mistral.csv",
+            model_file=MEASUREMENTS.parent / "field" / "jobs",
+            judging=Judging.ABSOLUTE,
+            bound=0.02,
+            environment="finetune",
         ),
     )
 }
