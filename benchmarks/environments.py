@@ -33,9 +33,10 @@ REQUIREMENTS = {
         "torch_geometric",
         "ultralytics",
     ),
-    # transformers of PEFT's comparison on MetaMathQA, and of vramcalc's bench.
-    "finetune": ("torch", "transformers==5.13.1", "peft==0.21.2", "bitsandbytes", "scikit-learn"),
+    # transformers of PEFT's comparison on MetaMathQA, of vramcalc's bench, and of fms-acceleration's.
+    "finetune": ("torch", "transformers==5.13.1", "peft==0.20.0", "bitsandbytes", "scikit-learn"),
     "finetune-4.57": ("torch", "transformers==4.57.6", "peft==0.21.2"),
+    "finetune-4.40": ("torch", "transformers==4.40.2", "peft==0.10.0", "bitsandbytes"),
     "torch-2.8.0": ("torch==2.8.0",),
     "torch-2.9.1": ("torch==2.9.1",),
 }

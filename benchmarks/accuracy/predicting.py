@@ -152,9 +152,7 @@ def _opened(source: Source, case: Case) -> Iterator[_Model]:
 
 
 def _target(source: Source, case: Case) -> Target:
-    """Returns the model file with its arguments; in a folder, the file with the model's name."""
-    if source.model_file.is_dir():
-        return Target(kind=TargetKind.FILE, location=str(source.model_file / f"{case.model}.py"))
+    """Returns the model file with its arguments."""
     arguments = [pair for pair in case.settings if pair[0] not in _BY_PLANNER]
     return Target(
         kind=TargetKind.FILE,

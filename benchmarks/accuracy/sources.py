@@ -141,6 +141,7 @@ SOURCES = {
             judging=Judging.OFFSET,
             bound=0.06,
             environment="finetune",
+            steps=2,
             build_on=BuildOn.DEVICE,
             constant_is="TODO",
         ),
@@ -157,10 +158,10 @@ SOURCES = {
             name="fms-mistral",
             title="Fine-tuning of Mistral-7B on an A100 80GB: full, LoRA, QLoRA",
             measurements=MEASUREMENTS / "fms_mistral.csv",
-            model_file=MEASUREMENTS.parent / "field" / "jobs",
+            model_file=MODEL_FILES / "fms_mistral.py",
             judging=Judging.ABSOLUTE,
             bound=0.02,
-            environment="finetune",
+            environment="finetune-4.40",
         ),
     )
 }

@@ -4,9 +4,10 @@ This file repeats the measuring script: the weights are loaded onto the card in 
 block that transformers reserves for them; the adapter is added there, its weights in float32; a
 step is zero_grad, forward, backward, clipping and optimizer, and the names of the last step hold
 its output until the next forward returns. Batches are sorted by length, so the longest of a bucket
-of 20 comes right after a short one, and after the cache was emptied, as it is every 10 steps. Rows
-of a batch differ in length, so that the attention mask is never all ones. Evaluation is not run.
-Source of the procedure: https://github.com/huggingface/peft, method_comparison/MetaMathQA/run.py
+of 20 comes right after a short one, and after the cache was emptied, as it is every 10 steps. The
+longest has four rows of 768 tokens: longer ones were cut to that. Where no row is padded the
+attention mask is all ones and counts for nothing; it is left out, because looking at it would make
+the run twice as long. Evaluation is not run. Source of the procedure: https://github.com/huggingface/peft, method_comparison/MetaMathQA/run.py
 and utils.py at 5d602fd.
 """
 
@@ -24,13 +25,8 @@ from torch import Tensor, nn
 
 ADAPTERS = Path(__file__).resolve().parents[2] / "measurements" / "peft_metamath_adapters.json"
 LONGEST_TOKENS = 768
-# Tokens of the longest row of a step's batch: the first bucket begins with a long batch and ends
-# with a short one, then comes the longest of all.
-STEP_TOKENS = (512, 128, LONGEST_TOKENS)
-# Lengths of the rows of a batch, as parts of the longest.
-ROW_PARTS = (1.0, 0.95, 0.9, 0.85)
+STEP_TOKENS = (128, LONGEST_TOKENS)  # of a row, by step: the shortest of a bucket, the longest of all
 
-Batch = dict[str, Tensor]
 _run: dict[str, Any] = {}  # the experiment, the number of the step, and names of the last step
 
 
@@ -49,12 +45,9 @@ def build_model(name: str, experiment: str) -> nn.Module:
     return _module(adapted).train()
 
 
-def build_batch(batch_size: int) -> Batch:
-    """Draws token ids, padded to the longest row, with their mask, (batch, 768) each."""
-    ids = torch.randint(0, 128_000, (batch_size, LONGEST_TOKENS))
-    lengths = [round(LONGEST_TOKENS * ROW_PARTS[i % len(ROW_PARTS)]) for i in range(batch_size)]
-    mask = torch.arange(LONGEST_TOKENS)[None] < torch.tensor(lengths)[:, None]
-    return {"input_ids": ids, "attention_mask": mask.to(torch.int64)}
+def build_batch(batch_size: int) -> Tensor:
+    """Draws token ids, (batch, 768)."""
+    return torch.randint(0, 128_000, (batch_size, LONGEST_TOKENS))
 
 
 def build_optimizer(parameters: list[nn.Parameter], model: nn.Module) -> torch.optim.Optimizer:
@@ -68,20 +61,16 @@ def build_optimizer(parameters: list[nn.Parameter], model: nn.Module) -> torch.o
     return torch.optim.AdamW(parameters, **case["optimizer_arguments"])
 
 
-def training_step(model: nn.Module, batch: Batch, optimizer: torch.optim.Optimizer) -> None:
+def training_step(model: nn.Module, batch: Tensor, optimizer: torch.optim.Optimizer) -> None:
     """Does one step of the script, with the length that this step has in it."""
     tokens = STEP_TOKENS[_run["step"] % len(STEP_TOKENS)]
     if tokens == LONGEST_TOKENS:
         torch.cuda.empty_cache()
     _run["step"] += 1
-    _run["batch"] = batch = {key: value[:, :tokens].clone() for key, value in batch.items()}
-    _run["labels"] = labels = batch["input_ids"].clone()
-    longest = batch["attention_mask"].shape[1]
-    for row, part in enumerate(ROW_PARTS[: labels.shape[0]]):
-        labels[row, round(longest * part) + 1 :] = -100
+    _run["ids"] = ids = batch[:, :tokens].clone()
+    _run["labels"] = labels = ids.clone()
     optimizer.zero_grad()
-    items = sum(round(longest * part) for part in ROW_PARTS[: labels.shape[0]])
-    _run["outputs"] = model(**batch, labels=labels, num_items_in_batch=items)
+    _run["outputs"] = model(input_ids=ids, labels=labels, num_items_in_batch=ids.numel())
     _run["loss"] = _run["outputs"].loss
     _run["loss"].backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
