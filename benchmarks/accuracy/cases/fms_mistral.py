@@ -50,10 +50,18 @@ def build_batch(batch_size: int) -> Tensor:
     return torch.randint(0, 32_000, (batch_size, SEQUENCE_TOKENS))
 
 
-def training_step(model: nn.Module, batch: Tensor) -> Tensor:
-    """Returns the loss."""
+def training_step(model: nn.Module, batch: Tensor, optimizer: torch.optim.Optimizer) -> Tensor:
+    """Does one step of the Trainer and returns the loss without its graph, as the Trainer keeps it.
+
+    The graph would hold the output of the embedding and its gradient. The few bytes of the
+    GradScaler are left out.
+    """
     loss: Tensor = model(input_ids=batch, labels=batch.clone()).loss
-    return loss
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad()
+    return loss.detach()
 
 
 def build_optimizer(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
