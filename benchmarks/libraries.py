@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.environments import REPOSITORY, interpreter
+from benchmarks.record.environments import REPOSITORY, interpreter
 from planner.units import MIB
 
 JOBS = Path(__file__).parent / "library_jobs"

@@ -1,7 +1,8 @@
 """`python -m benchmarks.accuracy`: predict, judge, write the CSV file and the page.
 
 An interrupted run goes on where it ended: cases whose row in the CSV file was predicted with the
-same versions are not run again.
+same versions are not run again. `--versions` writes a table of its own and no page: the record is
+with the versions that each source names.
 """
 
 from __future__ import annotations
@@ -9,41 +10,44 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from datetime import date
 from pathlib import Path
 
-from benchmarks.accuracy import page, results
-from benchmarks.accuracy.judging import judge
-from benchmarks.accuracy.reading import read_cases, sample, saturated
-from benchmarks.accuracy.records import Case, Judged, Result, Verdict
-from benchmarks.accuracy.running import run, versions_of
+from benchmarks.accuracy import page, peaks, results
+from benchmarks.accuracy.judging import judge, violations
+from benchmarks.accuracy.reading import saturated
+from benchmarks.accuracy.records import Case, Judged, Judging, Result
+from benchmarks.accuracy.running import run
 from benchmarks.accuracy.sources import SOURCES
-from benchmarks.environments import REPOSITORY
+from benchmarks.record.choosing import add_options, chosen, python_of
+from benchmarks.record.environments import REPOSITORY, versions_of
+from benchmarks.record.rows import read_cases
 
 CSV_FILE = Path(__file__).with_name("results.csv")
 PAGE = REPOSITORY / "docs" / "accuracy.md"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs all; exit code 1 if an H100 case is beyond its bound; reports the other sources."""
+    """Runs all; exit code 1 if a source that must hold is beyond its bounds."""
     options = _parser().parse_args(arguments)
-    names = options.source or list(SOURCES)
-    judged: list[Judged] = []
+    versions = options.versions
+    path = options.csv or (CSV_FILE.with_name(f"results-{versions}.csv") if versions else CSV_FILE)
+    page_path = options.page or (PAGE if path.resolve() == CSV_FILE else None)
+    wanted = {source.name: cases for source, cases in chosen(options, SOURCES)}
+    if not any(wanted.values()):
+        print("no published case has this name", file=sys.stderr)
+        return 2
     if not options.judge_only:
-        for name in names:
-            cases = [
-                case
-                for case in read_cases(SOURCES[name])
-                if not options.model or case.model in options.model
-            ]
-            _predict(sample(cases, options.sample, options.seed), options.csv, options.jobs)
-    judged = judge_all(options.csv)
-    results.write(options.csv, judged)
-    options.page.parent.mkdir(parents=True, exist_ok=True)
-    options.page.write_text(page.page(judged, options.date), encoding="utf-8")
-    print(f"{len(judged)} cases in {options.csv}; {options.page} written", file=sys.stderr)
-    exact = [one for one in judged if one.result.case.source == "h100-peaks"]
-    return 1 if any(one.verdict is Verdict.BEYOND for one in exact) else 0
+        for name, cases in wanted.items():
+            if cases:
+                _predict(cases, python_of(options, SOURCES[name]), path, options.jobs)
+    judged = judge_all(path)
+    results.write(path, judged)
+    print(f"{len(judged)} cases in {path}", file=sys.stderr)
+    if page_path is not None:
+        page_path.parent.mkdir(parents=True, exist_ok=True)
+        page_path.write_text(page.page(judged, options.date), encoding="utf-8")
+        print(f"{page_path} written", file=sys.stderr)
+    return _report(judged, {name: {one.name for one in cases} for name, cases in wanted.items()})
 
 
 def judge_all(path: Path) -> list[Judged]:
@@ -60,11 +64,25 @@ def judge_all(path: Path) -> list[Judged]:
     return judged
 
 
-def _predict(cases: Sequence[Case], path: Path, jobs: int) -> None:
+def _report(judged: Sequence[Judged], wanted: dict[str, set[str]]) -> int:
+    """Prints the wanted figures that are judged one by one; returns the exit code."""
+    code = 0
+    for source in SOURCES.values():
+        names = wanted.get(source.name, set())
+        mine = [one for one in judged if one.result.case.name in names]
+        if mine and source.judging is Judging.ABSOLUTE:
+            print("\n".join(peaks.lines(mine)))
+        if source.must_hold:
+            whole = len(mine) == len(read_cases(source))
+            beyond = violations(source, mine, whole=whole)
+            print("".join(f"{sentence}\n" for sentence in beyond), end="", file=sys.stderr)
+            code = 1 if beyond else code
+    return code
+
+
+def _predict(cases: Sequence[Case], python: Path, path: Path, jobs: int) -> None:
     known = results.read_predictions(path)
-    if not cases:
-        return
-    versions = versions_of(SOURCES[cases[0].source].environment)
+    versions = versions_of(python)
     missing = [
         case for case in cases if known.get((case.source, case.name), (None, ""))[1] != versions
     ]
@@ -72,7 +90,7 @@ def _predict(cases: Sequence[Case], path: Path, jobs: int) -> None:
         f"{cases[0].source}: {len(cases)} cases, {len(cases) - len(missing)} known",
         file=sys.stderr,
     )
-    for number, result in enumerate(run(missing, jobs=jobs), start=1):
+    for number, result in enumerate(run(missing, python, jobs=jobs), start=1):
         results.append(path, result)
         trouble = result.prediction.trouble
         print(f"{number}/{len(missing)} {result.case.name} {trouble or 'done'}", file=sys.stderr)
@@ -83,18 +101,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m benchmarks.accuracy",
         description="Hold predictions against published measurements, and write the record.",
     )
-    parser.add_argument(
-        "--source", action="append", choices=tuple(SOURCES), help="only this one (repeatable)"
-    )
-    parser.add_argument("--model", action="append", help="only this one (repeatable)")
-    parser.add_argument(
-        "--sample", type=int, help="whole models of each source, until there are N cases"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of the sample (0)")
-    parser.add_argument("--jobs", type=int, default=2, help="worker processes (2)")
-    parser.add_argument("--csv", type=Path, default=CSV_FILE, help="the cases, one row each")
-    parser.add_argument("--page", type=Path, default=PAGE, help="the record, in Markdown")
-    parser.add_argument("--date", default=date.today().isoformat(), help="on the page (today)")
+    add_options(parser, SOURCES, PAGE)
     parser.add_argument(
         "--judge-only", action="store_true", help="run nothing: judge what the CSV file holds"
     )

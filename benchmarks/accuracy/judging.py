@@ -10,16 +10,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from statistics import median
 
-from benchmarks.accuracy.reading import fitting_half
-from benchmarks.accuracy.records import Judged, Quantity, Result, Verdict
-from benchmarks.accuracy.sources import (
+from benchmarks.accuracy.records import (
     BRACKET_TOLERANCE_FRACTION,
-    H100_BOUNDS,
-    INDEX_LIMIT_ELEMENTS,
-    SAME_NETWORK_FRACTION,
+    Judged,
     Judging,
+    Quantity,
+    Result,
     Source,
+    Verdict,
 )
+from benchmarks.record.rows import fitting_half
+
+# Some kernels of PyTorch and cuDNN refuse more elements: their indices are signed 32-bit numbers.
+INDEX_LIMIT_ELEMENTS = 2**31 - 1
+
+# Networks of one name that differ by no more than this in their parameters are taken for the same:
+# later versions of timm have moved a bias here and there.
+SAME_NETWORK_FRACTION = 0.005
 
 Offsets = dict[str, int]
 
@@ -29,23 +36,52 @@ def judge(source: Source, results: Sequence[Result], left_out: frozenset[str]) -
     if source.judging is Judging.OFFSET:
         return _with_offset(source, results, left_out)
     one = _bracket if source.judging is Judging.BRACKET else _absolute
-    return [_or_not_run(result, one) for result in results]
+    return [_or_not_run(source, result, one) for result in results]
+
+
+def violations(source: Source, judged: Sequence[Judged], *, whole: bool) -> list[str]:
+    """Returns the bounds that fail, in words; the bound of a median counts only for the `whole`."""
+    found = [
+        f"{one.result.case.name}: not run: {one.note}"
+        for one in judged
+        if one.verdict is Verdict.NOT_RUN
+    ]
+    for quantity, bounds in source.bounds.items():
+        errors = {
+            one.result.case.run: one.error
+            for one in judged
+            if one.result.case.quantity is quantity and one.error is not None
+        }
+        found += [
+            f"{run}: {quantity.value} is off by {error:+.4%}, beyond {bounds.row:.1%}"
+            for run, error in errors.items()
+            if abs(error) > bounds.row
+        ]
+        if not whole or bounds.median is None or not errors:
+            continue
+        middle = median(map(abs, errors.values()))
+        if middle > bounds.median:
+            found.append(
+                f"the median error of {quantity.value} is {middle:.4%}, beyond {bounds.median:.2%}"
+            )
+    return found
 
 
 def offsets(source: Source, results: Sequence[Result], fitted: frozenset[str]) -> Offsets:
     """Fits the constant of each card in bytes on the results of the models in `fitted`."""
     gaps: dict[str, list[int]] = {}
     for result in results:
-        measured, predicted = result.case.measured_bytes, result.prediction.peak_reserved_bytes
-        if fit_key(source, result) in fitted and measured is not None and predicted is not None:
-            gaps.setdefault(result.case.card, []).append(measured - predicted)
+        measured, predicted = result.case.measured_bytes, _peak(result)
+        in_half = source.halved_by.of(result.case) in fitted
+        if in_half and measured is not None and predicted is not None:
+            gaps.setdefault(result.case.step.card, []).append(measured - predicted)
     return {card: round(median(found)) for card, found in gaps.items()}
 
 
 def offsets_of(source: Source, judged: Sequence[Judged]) -> Offsets:
     """Returns the constants of the given verdicts."""
     fitted = [one.result for one in judged if one.verdict is Verdict.FITTED]
-    return offsets(source, fitted, frozenset(fit_key(source, one) for one in fitted))
+    return offsets(source, fitted, frozenset(source.halved_by.of(one.case) for one in fitted))
 
 
 def without_workspaces(results: Sequence[Result]) -> list[Result]:
@@ -55,11 +91,6 @@ def without_workspaces(results: Sequence[Result]) -> list[Result]:
         for one in results
         if (other := one.prediction.without_workspaces_bytes) is not None
     ]
-
-
-def fit_key(source: Source, result: Result) -> str:
-    """Returns the unit from which halves are drawn: the model, or the case if models are few."""
-    return result.case.name if source.halves_by_case else result.case.model
 
 
 def another_network(result: Result) -> str:
@@ -73,18 +104,24 @@ def another_network(result: Result) -> str:
     return f"another network: {published:.2f} M parameters when measured, {built / 1e6:.2f} M here"
 
 
-def _or_not_run(result: Result, judge_one: Callable[[Result], Judged]) -> Judged:
+def _or_not_run(
+    source: Source, result: Result, judge_one: Callable[[Source, Result], Judged]
+) -> Judged:
     if result.prediction.trouble:
         trouble = result.prediction.trouble
         return Judged(result=result, verdict=Verdict.NOT_RUN, note=trouble)
-    return judge_one(result)
+    return judge_one(source, result)
 
 
-def _absolute(result: Result) -> Judged:
-    case, prediction = result.case, result.prediction
-    is_reserved = case.quantity is Quantity.PEAK_RESERVED
-    predicted = prediction.peak_reserved_bytes if is_reserved else prediction.peak_allocated_bytes
-    return _against(result, predicted, H100_BOUNDS[case.quantity])
+def _peak(result: Result) -> int | None:
+    """Returns the predicted peak of the measured kind; the driver's figure holds peak reserved."""
+    if result.case.quantity is Quantity.PEAK_ALLOCATED:
+        return result.prediction.peak_allocated_bytes
+    return result.prediction.peak_reserved_bytes
+
+
+def _absolute(source: Source, result: Result) -> Judged:
+    return _against(source, result, _peak(result))
 
 
 def _with_offset(
@@ -93,34 +130,35 @@ def _with_offset(
     reasons = {one.case.name: another_network(one) for one in results}
     reasons |= dict.fromkeys(left_out, "the figure is the size of the card, not that of the step")
     usable = [one for one in results if not reasons[one.case.name]]
-    fitted = fitting_half((fit_key(source, one) for one in usable), source.half_seed)
+    fitted = fitting_half((source.halved_by.of(one.case) for one in usable), source.half_seed)
     constants = offsets(source, usable, fitted)
 
-    def one(result: Result) -> Judged:
-        reserved = result.prediction.peak_reserved_bytes
-        constant = constants.get(result.case.card)
+    def one(source: Source, result: Result) -> Judged:
+        peak = _peak(result)
+        constant = constants.get(result.case.step.card)
         reason = reasons[result.case.name]
-        if not reason and (constant is None or reserved is None):
+        if not reason and (constant is None or peak is None):
             reason = "no case of this card is in the half that its constant would be fitted on"
-        if reason or constant is None or reserved is None:
+        if reason or constant is None or peak is None:
             return Judged(result=result, verdict=Verdict.LEFT_OUT, note=reason)
-        judged = _against(result, reserved + constant, source.bound)
-        is_fitted = fit_key(source, result) in fitted
+        judged = _against(source, result, peak + constant)
+        is_fitted = source.halved_by.of(result.case) in fitted
         return replace(judged, verdict=Verdict.FITTED) if is_fitted else judged
 
-    return [_or_not_run(result, one) for result in results]
+    return [_or_not_run(source, result, one) for result in results]
 
 
-def _against(result: Result, predicted: int | None, bound: float) -> Judged:
+def _against(source: Source, result: Result, predicted: int | None) -> Judged:
     measured = result.case.measured_bytes
     assert measured is not None
     assert predicted is not None
     error = (predicted - measured) / measured
+    bound = source.bounds[result.case.quantity].row
     verdict = Verdict.WITHIN if abs(error) <= bound else Verdict.BEYOND
     return Judged(result=result, verdict=verdict, predicted_bytes=predicted, error=error)
 
 
-def _bracket(result: Result) -> Judged:
+def _bracket(source: Source, result: Result) -> Judged:
     prediction = result.prediction
     other = another_network(result)
     if other:

@@ -10,22 +10,23 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.accuracy.judging import judge, offsets_of, without_workspaces
-from benchmarks.accuracy.reading import read_cases
-from benchmarks.accuracy.records import Judged, Verdict
-from benchmarks.accuracy.sources import (
+from benchmarks.accuracy.records import (
     BRACKET_TOLERANCE_FRACTION,
-    H100_BOUNDS,
-    SOURCES,
+    Judged,
     Judging,
     Source,
+    Verdict,
 )
+from benchmarks.accuracy.sources import SOURCES
 from benchmarks.accuracy.statistics import (
     BracketStatistics,
-    ErrorStatistics,
     bracket_statistics,
     by,
-    error_statistics,
+    errors_of,
 )
+from benchmarks.record.rows import read_cases
+from benchmarks.record.statistics import ErrorStatistics, error_statistics
+from benchmarks.record.tables import table
 from planner.units import GIB, MIB
 
 FINDINGS = Path(__file__).with_name("findings")
@@ -107,17 +108,16 @@ def _section(source: Source, judged: Sequence[Judged]) -> Iterator[str]:
 
 def _how_judged(source: Source) -> str:
     if source.judging is Judging.ABSOLUTE:
-        bounds = ", ".join(
-            f"{name.value} {_percent(bound, '.1')}" for name, bound in H100_BOUNDS.items()
+        listed = ", ".join(
+            f"{name.value} {_percent(bounds.row, '.1')}" for name, bounds in source.bounds.items()
         )
-        return f"Judged figure by figure; bounds of a row: {bounds}."
+        return f"Judged figure by figure; bounds of a row: {listed}."
     if source.judging is Judging.OFFSET:
-        unit = "cases" if source.halves_by_case else "models"
+        (bounds,) = source.bounds.values()
         return (
-            "The driver's figure holds the CUDA context and the libraries' own memory beside the "
-            f"peak reserved. One constant per card, the median difference over about half of the "
-            f"{unit}, stands for them; the others are judged. Bound of a row: "
-            f"{_percent(source.bound, '.0')}."
+            f"{source.constant_is} One constant per card, the median difference over about half of "
+            f"the {source.halved_by.value}, stands for that; the others are judged. Bound of a "
+            f"row: {_percent(bounds.row, '.0')}."
         )
     return (
         "A batch that ran has to fit. One that failed has to fail, on the card or on one "
@@ -169,7 +169,7 @@ def _misses(mine: Sequence[Judged]) -> Iterator[str]:
 
 def _miss(one: Judged) -> tuple[str, ...]:
     case, prediction = one.result.case, one.result.prediction
-    front = (case.model, str(case.batch_size), case.card)
+    front = (case.step.model, str(case.step.batch_size), case.step.card)
     if case.measured_bytes is None:
         allocated = prediction.peak_allocated_bytes or 0
         said = "fits" if prediction.fits else "out of memory"
@@ -186,7 +186,7 @@ def _miss(one: Judged) -> tuple[str, ...]:
 
 def _not_run(mine: Sequence[Judged]) -> Iterator[str]:
     groups = by(
-        lambda one: f"{one.result.case.model}: {one.note}",
+        lambda one: f"{one.result.case.step.model}: {one.note}",
         [one for one in mine if one.verdict is Verdict.NOT_RUN],
     )
     if not groups:
@@ -213,7 +213,7 @@ def _left_out(mine: Iterable[Judged]) -> frozenset[str]:
 
 
 def _error_row(name: str, group: Iterable[Judged]) -> Iterator[tuple[str, ...]]:
-    found = error_statistics(group)
+    found = error_statistics(errors_of(group))
     if found is not None:
         yield (name, *_error_cells(found))
 
@@ -244,11 +244,5 @@ def _percent(fraction: float, form: str) -> str:
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    listed = list(rows)
-    if not listed:
-        return
-    yield f"| {' | '.join(heads)} |"
-    yield f"|{'---|' * len(heads)}"
-    for row in listed:
-        yield f"| {' | '.join(row)} |"
-    yield ""
+    lines = list(table(heads, rows))
+    yield from (*lines, "") if lines else ()

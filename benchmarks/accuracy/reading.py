@@ -1,44 +1,34 @@
-"""Reads published figures as cases, and draws reproducible samples and the halves of a fit.
+"""Reads rows of published figures of memory as cases.
 
-In: CSV files of benchmarks/measurements. Out: Cases, in the order of the file. Convention: samples
-and halves are of whole models, so that no model is in both halves.
+In: a row of a file in benchmarks/measurements. Out: its Cases; most rows have one. Convention: a
+reader is a field of its source.
 """
 
 from __future__ import annotations
 
-import csv
-import random
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 
-from benchmarks.accuracy.records import Case, Quantity
-from benchmarks.accuracy.sources import PARAMETERS_MILLIONS_THEN, Source
-from planner.config.target import Scalar
+from benchmarks.accuracy.records import Case, Quantity, Source
+from benchmarks.record.h100_training import training_step
+from benchmarks.record.records import Row, Step
+from benchmarks.record.rows import rows
 from planner.units import MIB
 
-# The parts of a row that change the step, and how they are read.
-_SETTINGS = (
-    "image_size", "precision", "tf32", "half_images", "experiment", "lora", "amp", "checkpointed",
-)  # fmt: skip
-_YES = {"yes": True, "no": False}
-H100_QUANTITIES = (Quantity.PEAK_ALLOCATED, Quantity.PEAK_RESERVED)
+# Parameters, in millions, of networks that timm has corrected since they were measured, for sources
+# that publish none. Its results of 2022 to 2025 and timm 1.0.11 have this one with half its depth.
+PARAMETERS_MILLIONS_THEN = {"ecaresnext50t_32x4d": 15.41}
 
-
-def read_cases(source: Source) -> list[Case]:
-    """Returns all published cases of a source."""
-    with source.measurements.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    if source.name == "h100-peaks":
-        return [case for row in rows for case in _h100_cases(source, row)]
-    return [_case(source, row) for row in rows]
+# Columns that only some files have: arguments of build_model, yes or no, and words.
+_SWITCHES = ("tf32", "half_images", "lora", "amp", "checkpointed")
+_WORDS = ("experiment",)
 
 
 def saturated(source: Source) -> frozenset[str]:
     """Returns the names of cases whose figure is the size of the card, not of the step."""
-    with source.measurements.open(newline="") as file:
-        return frozenset(
-            row["case"] for row in csv.DictReader(file) if row.get("saturated") == "yes"
-        )
+    return frozenset(
+        row["case"] for row in rows(source.measurements) if row.get("saturated") == "yes"
+    )
 
 
 def family(model: str) -> str:
@@ -47,71 +37,60 @@ def family(model: str) -> str:
     return found[0] if found else model
 
 
-def sample(cases: Sequence[Case], number: int | None, seed: int) -> list[Case]:
-    """Draws whole models until there are `number` cases; keeps the order of `cases`."""
-    if number is None or not cases:
-        return list(cases)
-    models = sorted({case.model for case in cases})
-    random.Random(f"{seed}:{cases[0].source}").shuffle(models)
-    drawn: set[str] = set()
-    for model in models:
-        if sum(case.model in drawn for case in cases) >= number:
-            break
-        drawn.add(model)
-    return [case for case in cases if case.model in drawn]
-
-
-def fitting_half(names: Iterable[str], seed: int) -> frozenset[str]:
-    """Returns the names on which constants are fitted: about half, each drawn on its own.
-
-    So a name stays in its half, whatever else has been run.
-    """
-    return frozenset(name for name in names if random.Random(f"{seed}:{name}").random() < 0.5)
-
-
-def _case(source: Source, row: Mapping[str, str]) -> Case:
+def figure(source: Source, row: Row) -> Iterator[Case]:
+    """Yields the one figure of a row: memory, or that a batch fits or does not."""
     parameters = row.get("parameters_millions")
-    return Case(
+    yield Case(
         source=source.name,
         name=row["case"],
-        family=family(row["model"]),
-        model=row["model"],
-        batch_size=int(row["batch_size"]),
-        card=row["card"],
+        step=_step(source, row),
+        family=row.get("family") or family(row["model"]),
         quantity=Quantity(row["quantity"]),
         measured_bytes=_measured_bytes(row),
-        settings=tuple(_settings(row)),
         parameters_millions=(
             PARAMETERS_MILLIONS_THEN.get(row["model"]) if parameters is None else float(parameters)
         ),
     )
 
 
-def _measured_bytes(row: Mapping[str, str]) -> int | None:
-    if "measured_bytes" in row:
-        return int(row["measured_bytes"])
-    mib = row.get("measured_mib")
-    return None if mib is None else round(float(mib) * MIB)
+def allocator_peaks(source: Source, row: Row) -> Iterator[Case]:
+    """Yields peak allocated and peak reserved of a run, in bytes.
 
-
-def _settings(row: Mapping[str, str]) -> Iterator[tuple[str, Scalar]]:
-    for key in _SETTINGS:
-        if key in row:
-            text = row[key]
-            yield key, _YES[text] if text in _YES else int(text) if text.isdigit() else text
-
-
-def _h100_cases(source: Source, row: Mapping[str, str]) -> Iterator[Case]:
-    measured = (row["peak_active_bytes"], row["peak_reserved_bytes"])
-    for quantity, figure in zip(H100_QUANTITIES, measured, strict=True):
+    Allocated equals active: no block is freed with work of another stream pending.
+    """
+    for quantity, column in (
+        (Quantity.PEAK_ALLOCATED, "peak_active_bytes"),
+        (Quantity.PEAK_RESERVED, "peak_reserved_bytes"),
+    ):
         yield Case(
             source=source.name,
             name=f"{row['case']} {quantity.value}",
+            step=training_step(row, *source.options),
             family=row["network"],
-            model=row["network"],
-            batch_size=int(row["batch_size"]),
-            card="h100",
             quantity=quantity,
-            measured_bytes=int(figure),
-            settings=(("case", row["case"]),),
+            measured_bytes=int(row[column]),
         )
+
+
+def _measured_bytes(row: Row) -> int | None:
+    """Returns the figure of a file that has it in bytes or in MiB."""
+    if "measured_bytes" in row:
+        return int(row["measured_bytes"])
+    return round(float(row["measured_mib"]) * MIB) if "measured_mib" in row else None
+
+
+def _step(source: Source, row: Row) -> Step:
+    return Step(
+        model=row["model"],
+        card=row["card"],
+        batch_size=int(row["batch_size"]),
+        model_file=source.model_file,
+        arguments=(
+            ("name", row["model"]),
+            *((key, row[key] == "yes") for key in _SWITCHES if key in row),
+            *((key, row[key]) for key in _WORDS if key in row),
+        ),
+        options=(("precision", row.get("precision", "fp32")), *source.options),
+        variables=source.variables,
+        image_size=int(row["image_size"]) if "image_size" in row else None,
+    )

@@ -1,14 +1,20 @@
-"""Records that pass between the stages: a published case, its prediction, the judged result.
+"""The records of memory: a source, a published case, its prediction, the judged result.
 
 Convention: bytes; an error is (predicted - measured) / measured; None is "not known".
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 
+from benchmarks.record import records as record
 from planner.config.target import Scalar
+
+# A failed batch counts as predicted if it does not fit on a card smaller by this fraction: contexts
+# and other processes on the card are not known more exactly.
+BRACKET_TOLERANCE_FRACTION = 0.03
 
 
 class Quantity(str, Enum):
@@ -33,30 +39,77 @@ class Verdict(str, Enum):
     NOT_RUN = "not run"  # the note says why
 
 
+class Judging(Enum):
+    """The way to compare the predictions of a source."""
+
+    ABSOLUTE = "the figure itself"
+    OFFSET = "with one constant, fitted on about half of the models and judged on the others"
+    BRACKET = "whether a batch fits"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """One published figure. `settings` are those of its source, by name.
+class Case(record.Case):
+    """One published figure.
 
     `measured_bytes` is None where the figure is that a batch fits, or does not.
     `parameters_millions` is the size of the network as published, rounded to two digits behind the
     point; None where it was not.
     """
 
-    source: str
-    name: str
     family: str
-    model: str
-    batch_size: int
-    card: str
     quantity: Quantity
     measured_bytes: int | None = None
-    settings: tuple[tuple[str, Scalar], ...] = ()
     parameters_millions: float | None = None
+
+    @property
+    def run(self) -> str:
+        """Returns the name without the quantity, if it ends with it."""
+        return self.name.removesuffix(f" {self.quantity.value}")
 
     @property
     def group(self) -> tuple[object, ...]:
         """Returns the key of the group; one child process predicts all cases of a group."""
-        return (self.source, self.model, self.settings)
+        return (self.source, self.step.loaded)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardFigures:
+    """A card as it was in the measurement."""
+
+    usable_bytes: int
+    context_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """Largest error, without sign, of a row and of the median of all; None: no bound."""
+
+    row: float
+    median: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source(record.Source[Case]):
+    """One published set of figures of memory.
+
+    `model_file`, `options` and `variables` are those of its steps.
+    `card_figures` replace figures of the card's record. `must_hold`: the command fails beyond a
+    bound. `half_seed` draws the half on which constants are fitted; `constant_is` says in a
+    sentence why there is one.
+    """
+
+    judging: Judging
+    model_file: str = ""
+    options: tuple[tuple[str, Scalar], ...] = ()
+    variables: tuple[tuple[str, str], ...] = ()
+    bounds: Mapping[Quantity, Bounds] = field(default_factory=dict)
+    must_hold: bool = False
+    card_figures: CardFigures | None = None
+    half_seed: int = 0
+    constant_is: str = (
+        "The driver's figure holds the CUDA context and the libraries' own memory beside the peak "
+        "reserved."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,11 +6,11 @@ Convention: one row per case; bytes; errors as fractions with their sign; "" is 
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable
 from pathlib import Path
 
 from benchmarks.accuracy.records import Case, Judged, Prediction, Quantity, Result
+from benchmarks.record.rows import append_row, rows, write_rows
 
 FIELDS = (
     "source", "case", "family", "model", "batch_size", "card", "quantity", "measured", "predicted",
@@ -26,30 +26,17 @@ def read_predictions(path: Path) -> dict[tuple[str, str], tuple[Prediction, str]
     """Reads predictions and versions of an earlier run, by source and case; empty if no file."""
     if not path.is_file():
         return {}
-    with path.open(newline="", encoding="utf-8") as file:
-        return {
-            (row["source"], row["case"]): (_prediction(row), row["versions"])
-            for row in csv.DictReader(file)
-        }
+    return {(row["source"], row["case"]): (_prediction(row), row["versions"]) for row in rows(path)}
 
 
 def append(path: Path, result: Result) -> None:
     """Adds one row that is not judged yet."""
-    is_new = not path.is_file()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, FIELDS, lineterminator="\n", restval="")
-        if is_new:
-            writer.writeheader()
-        writer.writerow(_row(result))
+    append_row(path, FIELDS, _row(result))
 
 
 def write(path: Path, judged: Iterable[Judged]) -> None:
     """Writes the whole file, in the given order."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, FIELDS, lineterminator="\n", restval="")
-        writer.writeheader()
-        for one in judged:
-            writer.writerow({**_row(one.result), **_judged_cells(one)})
+    write_rows(path, FIELDS, ({**_row(one.result), **_judged_cells(one)} for one in judged))
 
 
 def _row(result: Result) -> dict[str, object]:
@@ -58,9 +45,9 @@ def _row(result: Result) -> dict[str, object]:
         "source": case.source,
         "case": case.name,
         "family": case.family,
-        "model": case.model,
-        "batch_size": case.batch_size,
-        "card": case.card,
+        "model": case.step.model,
+        "batch_size": case.step.batch_size,
+        "card": case.step.card,
         "quantity": case.quantity.value,
         "measured": _measured(case),
         "peak_allocated_bytes": _known(prediction.peak_allocated_bytes),

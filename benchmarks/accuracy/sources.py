@@ -5,81 +5,14 @@ In: nothing. Out: SOURCES. Convention: the source of a number is written next to
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import Enum
-from pathlib import Path
-
-from benchmarks.accuracy.records import Quantity
-from benchmarks.h100_peaks.measurements import ACTIVE_BOUNDS, RESERVED_BOUNDS
-from planner.config.step import BuildOn, Mode
+from benchmarks.accuracy import reading
+from benchmarks.accuracy.records import Bounds, CardFigures, Judging, Quantity, Source
+from benchmarks.record import h100_training
+from benchmarks.record.records import Unit
+from benchmarks.record.rows import MEASUREMENTS
 from planner.units import GIB, MIB
 
-MEASUREMENTS = Path(__file__).resolve().parents[1] / "measurements"
-MODEL_FILES = Path(__file__).with_name("cases")
-
-# A failed batch counts as predicted if it does not fit on a card smaller by this fraction: contexts
-# and other processes on the card are not known more exactly.
-BRACKET_TOLERANCE_FRACTION = 0.03
-
-# Some kernels of PyTorch and cuDNN refuse more elements: their indices are signed 32-bit numbers.
-INDEX_LIMIT_ELEMENTS = 2**31 - 1
-
-# Networks of one name that differ by no more than this in their parameters are taken for the same:
-# later versions of timm have moved a bias here and there.
-SAME_NETWORK_FRACTION = 0.005
-
-# Parameters, in millions, of networks that timm has corrected since they were measured, for sources
-# that publish none. Its results of 2022 to 2025 and timm 1.0.11 have this one with half its depth.
-PARAMETERS_MILLIONS_THEN = {"ecaresnext50t_32x4d": 15.41}
-
-# Of a single row, without sign; as benchmarks/h100_peaks holds them.
-H100_BOUNDS = {
-    Quantity.PEAK_ALLOCATED: ACTIVE_BOUNDS.row,
-    Quantity.PEAK_RESERVED: RESERVED_BOUNDS.row,
-}
-
-
-class Judging(Enum):
-    """The way to compare the predictions of a source."""
-
-    ABSOLUTE = "the figure itself"
-    OFFSET = "with one constant, fitted on about half of the models and judged on the others"
-    BRACKET = "whether a batch fits"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CardFigures:
-    """A card as it was in the measurement."""
-
-    usable_bytes: int
-    context_bytes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """One published set of figures.
-
-    `bound` is the largest error, without sign, that counts as within. `card_figures` replace
-    figures of the card's record. `environment` is a name in benchmarks/environments.py.
-    """
-
-    name: str
-    title: str
-    measurements: Path
-    model_file: Path
-    judging: Judging
-    bound: float = 0.0
-    environment: str = "current"
-    mode: Mode = Mode.TRAIN
-    set_to_none: bool = True
-    steps: int = 3
-    card_figures: CardFigures | None = None
-    variables: tuple[tuple[str, str], ...] = ()
-    half_seed: int = 0
-    halves_by_case: bool = False  # where there are too few models to draw halves from
-    build_on: BuildOn | None = None
-    constant_is: str = "the CUDA context and the libraries' own memory"
-
+MODEL_FILES = "benchmarks/accuracy/cases"
 
 # usable: 23.69 GiB as torch shows an RTX 3090 with the drivers of 2022; context: 1546-1687 MiB in
 # out-of-memory messages of torch 1.12 with CUDA 11.3, which loads every kernel at the start.
@@ -93,75 +26,96 @@ SOURCES = {
         Source(
             name="h100-peaks",
             title="Training on an H100 80GB, peaks of PyTorch's allocator in exact bytes",
-            measurements=MEASUREMENTS.parent / "h100_peaks" / "measurements.csv",
-            model_file=MEASUREMENTS.parent / "h100_peaks" / "cases.py",
+            measurements=h100_training.FILE,
             judging=Judging.ABSOLUTE,
+            read=reading.allocator_peaks,
+            options=(("steps", 5),),  # as measured
+            bounds={
+                Quantity.PEAK_ALLOCATED: Bounds(row=0.002, median=0.0001),
+                Quantity.PEAK_RESERVED: Bounds(row=0.04, median=0.006),
+            },
+            must_hold=True,
         ),
         Source(
             name="timm-train",
             title="Training of timm's networks on an RTX 3090: the batch that ran, and the next",
             measurements=MEASUREMENTS / "timm_train_brackets.csv",
-            model_file=MODEL_FILES / "timm_train.py",
             judging=Judging.BRACKET,
-            set_to_none=False,
-            card_figures=RTX3090_TORCH_1_12,
+            read=reading.figure,
+            model_file=f"{MODEL_FILES}/timm_train.py",
+            options=(("steps", 3), ("set_to_none", False)),
             variables=(("TIMM_FUSED_ATTN", "0"),),
+            card_figures=RTX3090_TORCH_1_12,
         ),
         Source(
             name="timm-infer",
             title="Inference of timm's networks on an RTX 5090: the batch that ran, and the next",
             measurements=MEASUREMENTS / "timm_infer_brackets.csv",
-            model_file=MODEL_FILES / "timm_infer.py",
             judging=Judging.BRACKET,
-            mode=Mode.INFER,
+            read=reading.figure,
+            model_file=f"{MODEL_FILES}/timm_infer.py",
+            options=(("steps", 3), ("mode", "infer")),
         ),
         Source(
             name="gpumemnet",
             title="Training of timm's networks on an A100 40GB, as nvidia-smi shows it",
             measurements=MEASUREMENTS / "gpumemnet_timm_train.csv",
-            model_file=MODEL_FILES / "timm_script.py",
             judging=Judging.OFFSET,
-            bound=0.12,
+            read=reading.figure,
+            model_file=f"{MODEL_FILES}/timm_script.py",
+            options=(("steps", 3),),
+            bounds={Quantity.DEVICE_TOTAL: Bounds(row=0.12)},
         ),
         Source(
             name="milabench",
             title="Training of BERT and ConvNeXt on H100, H200 and L40S, as the driver reports it",
             measurements=MEASUREMENTS / "milabench.csv",
-            model_file=MODEL_FILES / "milabench.py",
-            judging=Judging.OFFSET,
-            bound=0.05,
             environment="measured",
-            halves_by_case=True,
+            halved_by=Unit.CASE,
+            judging=Judging.OFFSET,
+            read=reading.figure,
+            model_file=f"{MODEL_FILES}/milabench.py",
+            options=(("steps", 3),),
+            bounds={Quantity.DEVICE_TOTAL: Bounds(row=0.05)},
         ),
         Source(
             name="peft-metamath",
-            title="Fine-tuning of Llama-3.2-3B with the adapters of PEFT on an L40S",
+            title="Fine-tuning of Llama-3.2-3B with 42 methods on an L40S, the whole run's peak",
             measurements=MEASUREMENTS / "peft_metamath.csv",
-            model_file=MODEL_FILES / "peft_metamath.py",
-            judging=Judging.OFFSET,
-            bound=0.06,
             environment="finetune",
-            steps=2,
-            build_on=BuildOn.DEVICE,
-            constant_is="TODO",
+            judging=Judging.OFFSET,
+            read=reading.figure,
+            model_file=f"{MODEL_FILES}/peft_metamath.py",
+            options=(("steps", 2), ("build_on", "device")),
+            bounds={Quantity.PEAK_RESERVED: Bounds(row=0.06, median=0.02)},
+            constant_is=(
+                "The figure is the largest of 5000 steps and of the evaluation between them; here "
+                "a short batch and the longest are run."
+            ),
         ),
         Source(
             name="vramcalc",
             title="Fine-tuning of Llama-3.2-1B and Llama-3.1-8B on an RTX A6000",
             measurements=MEASUREMENTS / "vramcalc.csv",
-            model_file=MODEL_FILES / "vramcalc.py",
-            judging=Judging.ABSOLUTE,
-            bound=0.005,
             environment="finetune-4.57",
+            judging=Judging.ABSOLUTE,
+            read=reading.figure,
+            model_file=f"{MODEL_FILES}/vramcalc.py",
+            options=(("steps", 4),),  # one to warm up and three, as measured
+            bounds={Quantity.PEAK_ALLOCATED: Bounds(row=0.005)},
+            must_hold=True,
         ),
         Source(
             name="fms-mistral",
-            title="Fine-tuning of Mistral-7B on an A100 80GB: full, LoRA, QLoRA",
+            title="Fine-tuning of Mistral-7B on an A100 80GB: full, LoRA and QLoRA",
             measurements=MEASUREMENTS / "fms_mistral.csv",
-            model_file=MODEL_FILES / "fms_mistral.py",
-            judging=Judging.ABSOLUTE,
-            bound=0.02,
             environment="finetune-4.40",
+            judging=Judging.ABSOLUTE,
+            read=reading.figure,
+            model_file=f"{MODEL_FILES}/fms_mistral.py",
+            options=(("steps", 3),),
+            bounds={Quantity.PEAK_ALLOCATED: Bounds(row=0.02)},
+            must_hold=True,
         ),
     )
 }

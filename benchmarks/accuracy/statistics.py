@@ -1,32 +1,17 @@
-"""Computes figures of a set of errors, and of a set of verdicts.
+"""Chooses the errors that count, and computes figures of a set of verdicts.
 
-In: Judged. Out: ErrorStatistics, BracketStatistics. Convention: errors are fractions without sign,
-except the worst; a percentile is the smallest value with at least that share at or below it.
+In: Judged. Out: errors, BracketStatistics.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from statistics import median
 
 from benchmarks.accuracy.records import Judged, Quantity, Verdict
 
 _WITH_ERROR = (Verdict.WITHIN, Verdict.BEYOND)
 _BRACKETED = (Verdict.RIGHT, Verdict.WRONG)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ErrorStatistics:
-    """Figures of `number` errors. `worst` has its sign; an under-estimate is an error below 0."""
-
-    number: int
-    median: float
-    p95: float
-    worst: float
-    under_fraction: float
-    within_fraction: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,27 +39,10 @@ class BracketStatistics:
         return (self.failed - self.failed_right) / self.number
 
 
-def percentile(values: Iterable[float], fraction: float) -> float:
-    """Returns the smallest of `values` that at least `fraction` of them do not exceed."""
-    ordered = sorted(values)
-    return ordered[max(0, math.ceil(fraction * len(ordered)) - 1)]
-
-
-def error_statistics(judged: Iterable[Judged]) -> ErrorStatistics | None:
-    """Computes figures of the cases that are judged by an error; None without any."""
-    counted = [one for one in judged if one.verdict in _WITH_ERROR and one.error is not None]
-    errors = [one.error for one in counted if one.error is not None]
-    if not errors:
-        return None
-    sizes = [abs(error) for error in errors]
-    return ErrorStatistics(
-        number=len(errors),
-        median=median(sizes),
-        p95=percentile(sizes, 0.95),
-        worst=max(errors, key=abs),
-        under_fraction=sum(error < 0 for error in errors) / len(errors),
-        within_fraction=sum(one.verdict is Verdict.WITHIN for one in counted) / len(errors),
-    )
+def errors_of(judged: Iterable[Judged]) -> list[float]:
+    """Returns the errors of the cases that are judged by one."""
+    counted = [one for one in judged if one.verdict in _WITH_ERROR]
+    return [one.error for one in counted if one.error is not None]
 
 
 def bracket_statistics(judged: Iterable[Judged]) -> BracketStatistics | None:

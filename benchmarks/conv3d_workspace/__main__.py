@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.conv3d_workspace.published import PUBLISHED
-from benchmarks.environments import REPOSITORY, interpreter
+from benchmarks.record.environments import REPOSITORY, interpreter
 
 TORCH_VERSIONS = tuple(dict.fromkeys(row.torch_version for row in PUBLISHED))
 

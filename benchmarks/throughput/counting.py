@@ -11,74 +11,54 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from platformdirs import user_cache_path
 
-from benchmarks.accuracy.running import versions_of
-from benchmarks.environments import REPOSITORY, interpreter, worker
-from benchmarks.throughput.records import Case, operators_of
-from planner.wire.trace import OperatorRecord
+from benchmarks.record.environments import versions_of
+from benchmarks.record.running import side_by_side, worker
+from benchmarks.throughput.operators import operators_of
+from benchmarks.throughput.records import Case, Counted
 
-_ENVIRONMENT = "current"
-_MODULE = "benchmarks.throughput.worker"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counted:
-    """The operators of one step; `trouble` says why there are none."""
-
-    case: Case
-    operators: tuple[OperatorRecord, ...] = ()
-    trouble: str = ""
+_MODULE = "benchmarks.throughput.operators"
 
 
-def counted(cases: Sequence[Case], *, jobs: int, only_known: bool = False) -> Iterator[Counted]:
+def counted(
+    cases: Sequence[Case], python: Path, *, jobs: int, only_known: bool = False
+) -> Iterator[Counted]:
     """Yields each case with its operators, known ones first."""
-    python, versions = interpreter(_ENVIRONMENT), versions_of(_ENVIRONMENT)
+    versions = versions_of(python)
     missing = []
     for case in cases:
-        path = _path(case, versions)
+        path = kept(case, versions)
         if path.is_file():
             yield _read(case, path)
         else:
             missing.append(case)
     if only_known:
         return
-    pool = ThreadPoolExecutor(max_workers=jobs)
-    waiting = {pool.submit(_count, case, python, versions): case for case in missing}
-    try:
-        for done in as_completed(waiting):
-            done.result()
-            yield _read(waiting[done], _path(waiting[done], versions))
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+
+    def count(case: Case) -> Counted:
+        ended = worker(python, _MODULE, [asdict(case.step)])
+        found = ended.answers[0] if ended.answers else {"trouble": ended.trouble}
+        path = kept(case, versions)
+        _write(path, found)
+        return _read(case, path)
+
+    yield from side_by_side(count, missing, jobs=jobs)
 
 
-def _path(case: Case, versions: str) -> Path:
-    key = hashlib.sha256(f"{versions}\n{_step(case)}".encode()).hexdigest()[:16]
+def kept(case: Case, versions: str) -> Path:
+    """Returns the file of the operators: its name has all that they depend on."""
+    step = json.dumps(asdict(case.step), sort_keys=True)
+    key = hashlib.sha256(f"{versions}\n{step}".encode()).hexdigest()[:16]
     folder = user_cache_path("vram-planner") / "benchmarks" / "throughput"
     return folder / f"{case.name}-{key}.json.gz"
 
 
-def _step(case: Case) -> str:
-    """Returns all that the operators of a case depend on."""
-    document = json.loads(case.document())
-    for key in ("measured_s", "source", "name", "tf32"):
-        del document[key]
-    document["model_file"] = os.path.relpath(case.model_file, REPOSITORY)
-    return json.dumps(document, sort_keys=True)
-
-
-def _count(case: Case, python: Path, versions: str) -> None:
-    ended = worker(python, _MODULE, case.document() + "\n")
-    found: dict[str, Any] = (
-        json.loads(ended.lines[0]) if ended.lines else {"trouble": ended.trouble}
-    )
-    path = _path(case, versions)
+def _write(path: Path, found: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(f".{os.getpid()}.partial")
     partial.write_bytes(gzip.compress(json.dumps(found).encode(), compresslevel=5, mtime=0))

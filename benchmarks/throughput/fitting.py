@@ -14,18 +14,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from benchmarks.throughput.counting import Counted
+from benchmarks.throughput.records import Counted
+from benchmarks.throughput.sources import SOURCES, timed
 from planner.hardware.database import load_gpus
 from planner.timing.efficiency import Efficiencies
 from planner.timing.kernels import kernels_of
 from planner.timing.rates import memory_rate
 from planner.timing.roofline import bare_time, has_tiles
-from planner.wire.trace import Phase
-
-# The published times of this source are of forward and backward only.
-WITHOUT_OPTIMIZER = ("neusight",)
-# Sources of few rows have more weight: they have cards and networks that the others lack.
-WEIGHTS = {"h100-training": 5.0, "neusight": 5.0, "nvidia-resnet50": 5.0, "nvidia-convnets": 2.0}
 
 _PRIOR_COMPUTE, _PRIOR_BANDWIDTH = 0.75, 0.9
 _PRIOR_KERNEL_US, _PRIOR_GAIN, _PRIOR_REACH = 2.0, 1.5, 0.7
@@ -62,10 +57,8 @@ def rows(counted: Sequence[Counted]) -> Rows:
     keys: dict[str, int] = {}
     found: list[tuple[float, ...]] = []
     for number, one in enumerate(counted):
-        card = cards.find(one.case.card).spec
-        for record in one.operators:
-            if record.phase is Phase.OPTIMIZER_STEP and one.case.source in WITHOUT_OPTIMIZER:
-                continue
+        card = cards.find(one.case.step.card).spec
+        for record in timed(one):
             for position, kernel in enumerate(kernels_of(record)):
                 bare = bare_time(kernel, card, tf32_matmul=one.case.tf32)
                 found.append(
@@ -93,7 +86,7 @@ def rows(counted: Sequence[Counted]) -> Rows:
         tiled=columns[7] > 0,
         measured=torch.tensor([one.case.measured_s for one in counted], dtype=torch.float64),
         weight=torch.tensor(
-            [WEIGHTS.get(one.case.source, 1.0) for one in counted], dtype=torch.float64
+            [SOURCES[one.case.source].weight for one in counted], dtype=torch.float64
         ),
     )
 

@@ -7,33 +7,14 @@ the other half, and vice versa. Some sources are also judged with constants from
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from statistics import median
 
+from benchmarks.record.rows import half_of
+from benchmarks.record.statistics import ErrorStatistics, error_statistics
 from benchmarks.throughput.fitting import Parameters, Rows, fit, predicted_s
 from benchmarks.throughput.records import Case
-
-# Sources that are also left out as a whole, and the part that only the others then determine.
-LEFT_OUT = {
-    "rtx4090-infer": "other cards",
-    "rtx5090-infer": "other cards",
-    "nvidia-resnet50": "other networks",
-}
-# Few rows, of few networks: halves are of rows.
-_HALVED_BY_ROW = ("h100-training", "neusight", "nvidia-resnet50")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Statistics:
-    """Errors without sign, as fractions of measured time; `bias` is the median with its sign."""
-
-    cases: int
-    median: float
-    p90: float
-    worst: float
-    bias: float
+from benchmarks.throughput.sources import SOURCES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,25 +32,20 @@ class Judged:
     constants: Parameters
 
 
-def half_of(case: Case) -> int:
-    """Returns 0 or 1 by the network, so that all its layouts are in the same half."""
-    name = case.name if case.source in _HALVED_BY_ROW else case.model
-    return int(hashlib.sha256(name.encode()).hexdigest(), 16) % 2
-
-
 def judge(data: Rows, cases: Sequence[Case], held_out: Collection[str]) -> Judged:
     """Fits on each half, on all without each left-out source, and on all; never on `held_out`."""
     apart = frozenset(number for number, case in enumerate(cases) if case.name in held_out)
     numbers = [number for number in range(len(cases)) if number not in apart]
+    halves = [half_of(SOURCES[case.source].halved_by.of(case)) for case in cases]
     by_halves: dict[int, float] = {}
     for half in (0, 1):
-        fitted = [number for number in numbers if half_of(cases[number]) == half]
-        judged = [number for number in numbers if half_of(cases[number]) != half]
+        fitted = [number for number in numbers if halves[number] == half]
+        judged = [number for number in numbers if halves[number] != half]
         by_halves |= _predicted(data, fitted, judged)
     left_out: dict[int, float] = {}
-    for source in LEFT_OUT:
-        fitted = [number for number in numbers if cases[number].source != source]
-        judged = [number for number, case in enumerate(cases) if case.source == source]
+    for name in (source.name for source in SOURCES.values() if source.left_out):
+        fitted = [number for number in numbers if cases[number].source != name]
+        judged = [number for number, case in enumerate(cases) if case.source == name]
         left_out |= _predicted(data, fitted, judged)
     every = fit(data, numbers)
     return Judged(
@@ -89,20 +65,6 @@ def _predicted(data: Rows, fitted: Sequence[int], judged: Sequence[int]) -> dict
     return {number: seconds[number] for number in judged}
 
 
-def statistics(pairs: Sequence[tuple[float, float]]) -> Statistics:
-    """Computes statistics of pairs of predicted and measured seconds."""
-    errors = [predicted / measured - 1 for predicted, measured in pairs]
-    sizes = sorted(abs(error) for error in errors)
-    return Statistics(
-        cases=len(sizes),
-        median=median(sizes),
-        p90=sizes[min(len(sizes) - 1, int(0.9 * len(sizes)))],
-        worst=sizes[-1],
-        bias=median(errors),
-    )
-
-
-def quantile(values: Sequence[float], share: float) -> float:
-    """Returns the value below which this share of the values is."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+def statistics(pairs: Sequence[tuple[float, float]]) -> ErrorStatistics | None:
+    """Computes figures of pairs of predicted and measured seconds; None without any."""
+    return error_statistics([predicted / measured - 1 for predicted, measured in pairs])

@@ -7,20 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from benchmarks.throughput.counting import Counted
-from benchmarks.throughput.judging import LEFT_OUT, Judged, statistics
-from benchmarks.throughput.records import Case
+from benchmarks.throughput.judging import Judged, statistics
+from benchmarks.throughput.records import Case, Counted
+from benchmarks.throughput.sources import SOURCES
 
-_TITLES = {
-    "rtx3090-nchw": "timm's networks trained on an RTX 3090, AMP fp16, contiguous (torch 1.12)",
-    "rtx3090-nhwc": "the same, channels_last",
-    "rtx4090-infer": "timm's networks in inference on an RTX 4090, AMP fp16 (torch 2.4)",
-    "rtx5090-infer": "the same on an RTX 5090 (torch 2.9.1)",
-    "h100-training": "T5, GPT-2, Llama and ViT trained on an H100 (torch 2.6)",
-    "nvidia-resnet50": "ResNet-50 of NVIDIA on A100, V100 and T4",
-    "nvidia-convnets": "ResNeXt-101, SE-ResNeXt-101, EfficientNet of NVIDIA on A100, V100 and T4",
-    "neusight": "GPT-2 large and BERT large on H100, V100 and L4, fp32, without optimizer",
-}
 _HEAD = """\
 # Step times against published measurements
 
@@ -80,14 +70,15 @@ def page(
     """Writes the whole page."""
     shipped = dict(enumerate(judged.shipped))
     lines = [_HEAD.format(date=date)]
-    for source, title in _TITLES.items():
-        numbers = [n for n, case in enumerate(cases) if case.source == source]
+    for source in SOURCES.values():
+        title, others = source.title, source.left_out
+        numbers = [n for n, case in enumerate(cases) if case.source == source.name]
         apart = [n for n in numbers if n in judged.held_out]
         own = [n for n in numbers if n not in judged.held_out]
         lines += _line(title, "other half", cases, own, judged.by_halves)
-        if source in LEFT_OUT:
-            lines += _line(title, LEFT_OUT[source], cases, own, judged.left_out)
-            lines += _line(title, f"held out, {LEFT_OUT[source]}", cases, apart, judged.left_out)
+        if others:
+            lines += _line(title, others, cases, own, judged.left_out)
+            lines += _line(title, f"held out, {others}", cases, apart, judged.left_out)
         lines += _line(title, "as shipped", cases, own, shipped)
         lines += _line(title, "held out", cases, apart, shipped)
     title = "RTX 3090 training, both layouts"
@@ -110,9 +101,8 @@ def _line(
     seconds: Mapping[int, float],
 ) -> list[str]:
     """Returns a row of the table; none if there is nothing to show, as in a sample."""
-    pairs = [(seconds[n], cases[n].measured_s) for n in numbers if n in seconds]
-    if not pairs:
+    found = statistics([(seconds[n], cases[n].measured_s) for n in numbers if n in seconds])
+    if found is None:
         return []
-    found = statistics(pairs)
-    shares = " | ".join(f"{value:.1%}" for value in (found.median, found.p90, found.worst))
-    return [f"| {title} | {judged_by} | {found.cases} | {shares} | {found.bias:+.1%} |\n"]
+    shares = " | ".join(f"{value:.1%}" for value in (found.median, found.p90, abs(found.worst)))
+    return [f"| {title} | {judged_by} | {found.number} | {shares} | {found.bias:+.1%} |\n"]

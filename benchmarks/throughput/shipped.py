@@ -8,23 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from benchmarks.throughput.counting import Counted
-from benchmarks.throughput.fitting import WITHOUT_OPTIMIZER
+from benchmarks.record.statistics import ErrorStatistics
+from benchmarks.record.tables import table as markdown
 from benchmarks.throughput.judging import statistics
+from benchmarks.throughput.records import Counted
+from benchmarks.throughput.sources import timed
 from planner.hardware.database import load_gpus
 from planner.timing.efficiency import efficiencies
 from planner.timing.roofline import gpu_time
-from planner.wire.trace import Phase
 
 
 def shipped_s(one: Counted) -> float:
     """Returns the seconds of the step: of the card, or of launching if that takes longer."""
-    operators = [
-        record
-        for record in one.operators
-        if record.phase is not Phase.OPTIMIZER_STEP or one.case.source not in WITHOUT_OPTIMIZER
-    ]
-    card = load_gpus().find(one.case.card).spec
+    operators = timed(one)
+    card = load_gpus().find(one.case.step.card).spec
     busy_s = gpu_time(operators, card, tf32_matmul=one.case.tf32).total_s
     return max(busy_s, sum(record.calls for record in operators) * efficiencies().launch_s)
 
@@ -34,14 +31,19 @@ def table(counted: Iterable[Counted]) -> Iterator[str]:
     pairs: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for one in counted:
         if one.operators:
-            for card in ("all", one.case.card):
+            for card in ("all", one.case.step.card):
                 of_both = pairs.setdefault((one.case.source, card), [])
                 of_both.append((shipped_s(one), one.case.measured_s))
-    yield "| source | card | cases | median | worst | median with sign |"
-    yield "|---|---|---|---|---|---|"
-    for (source, card), found in sorted(pairs.items()):
-        errors = statistics(found)
-        yield (
-            f"| {source} | {card} | {errors.cases} | {errors.median:.2%} | {errors.worst:.1%} "
-            f"| {errors.bias:+.2%} |"
-        )
+    yield from markdown(
+        ("source", "card", "cases", "median", "worst", "median with sign"),
+        [
+            (source, card, *_cells(found))
+            for (source, card), seconds in sorted(pairs.items())
+            if (found := statistics(seconds))
+        ],
+    )
+
+
+def _cells(errors: ErrorStatistics) -> tuple[str, ...]:
+    shares = (f"{errors.median:.2%}", f"{abs(errors.worst):.1%}", f"{errors.bias:+.2%}")
+    return (str(errors.number), *shares)

@@ -9,9 +9,7 @@ import pytest
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 NAMES = sorted(
-    path.stem
-    for path in FOLDER.glob("*.py")
-    if path.stem not in ("__init__", "command", "environments")
+    path.stem for path in FOLDER.glob("*.py") if path.stem not in ("__init__", "command")
 )
 
 

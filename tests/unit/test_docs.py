@@ -146,6 +146,7 @@ def test_every_option_named_exists() -> None:
         "--dist",
         "--check",
         "--strict",
+        "--source",
         "--sample",
         "--seed",
         "--known",

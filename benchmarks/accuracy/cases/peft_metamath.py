@@ -5,10 +5,10 @@ block that transformers reserves for them; the adapter is added there, its weigh
 step is zero_grad, forward, backward, clipping and optimizer, and the names of the last step hold
 its output until the next forward returns. Batches are sorted by length, so the longest of a bucket
 of 20 comes right after a short one, and after the cache was emptied, as it is every 10 steps. The
-longest has four rows of 768 tokens: longer ones were cut to that. Where no row is padded the
-attention mask is all ones and counts for nothing; it is left out, because looking at it would make
-the run twice as long. Evaluation is not run. Source of the procedure: https://github.com/huggingface/peft, method_comparison/MetaMathQA/run.py
-and utils.py at 5d602fd.
+longest is taken to have four rows of 768 tokens, to which longer ones were cut. Its attention mask
+would be all ones, which transformers drops; it is left out, because looking at it would make the
+run twice as long. Evaluation is not run. Source of the procedure:
+https://github.com/huggingface/peft, method_comparison/MetaMathQA/run.py and utils.py at 5d602fd.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ from torch import Tensor, nn
 
 ADAPTERS = Path(__file__).resolve().parents[2] / "measurements" / "peft_metamath_adapters.json"
 LONGEST_TOKENS = 768
-STEP_TOKENS = (128, LONGEST_TOKENS)  # of a row, by step: the shortest of a bucket, the longest of all
+STEP_TOKENS = (
+    128,
+    LONGEST_TOKENS,
+)  # of a row, by step: the shortest of a bucket, the longest of all
 
 _run: dict[str, Any] = {}  # the experiment, the number of the step, and names of the last step
 
@@ -111,7 +114,9 @@ def loaded(config: transformers.LlamaConfig) -> nn.Module:
     """Builds the network as `from_pretrained(device_map="cuda")` does: in one reserved block."""
     device = torch.get_default_device()
     with torch.device("meta"):
-        network = _module(transformers.AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16))
+        network = _module(
+            transformers.AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+        )
     placed: dict[nn.Parameter, nn.Parameter] = {}
     size_bytes = sum(one.numel() * one.element_size() for one in network.parameters())
     torch.empty(size_bytes, dtype=torch.uint8, device=device)  # freed at once: a block for all

@@ -17,7 +17,7 @@ namespace {
 
 // One stretch of inaccessible addresses per device, handed out from the high end. PyTorch's
 // allocator breaks ties between equal blocks by address (torch 2.6), so the direction shows: with
-// this one 26 peaks published for a real H100 are met to the byte (benchmarks/h100_peaks).
+// this one 26 peaks published for a real H100 are met to the byte (benchmarks/accuracy).
 class AddressSpace {
  public:
   uintptr_t take(size_t bytes) {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.accuracy.records import Case, Prediction, Quantity, Result
+from benchmarks.record.records import Step
 
 VERSIONS = "planner 0.0, torch 0.0"
 
@@ -22,10 +23,8 @@ def figure(
     case = Case(
         source=source,
         name=f"{model}-{measured}-{card}",
+        step=Step(model=model, card=card, batch_size=8, model_file=f"{model}.py"),
         family=model,
-        model=model,
-        batch_size=8,
-        card=card,
         quantity=quantity,
         measured_bytes=measured,
     )
@@ -50,12 +49,9 @@ def bracket(
     case = Case(
         source="timm-train",
         name=f"net-{'fit' if ran else 'oom'}",
+        step=Step(model="net", card="rtx3090", batch_size=64, model_file="net.py", image_size=224),
         family="net",
-        model="net",
-        batch_size=64,
-        card="rtx3090",
         quantity=Quantity.FITS if ran else Quantity.OUT_OF_MEMORY,
-        settings=(("image_size", 224),),
     )
     prediction = Prediction(
         case=case.name,

@@ -7,11 +7,18 @@ from dataclasses import replace
 import pytest
 from accuracy_cases import bracket, figure
 
-from benchmarks.accuracy.judging import judge, offsets, offsets_of, without_workspaces
-from benchmarks.accuracy.reading import fitting_half
+from benchmarks.accuracy.judging import (
+    judge,
+    offsets,
+    offsets_of,
+    violations,
+    without_workspaces,
+)
 from benchmarks.accuracy.records import Quantity, Result, Verdict
 from benchmarks.accuracy.sources import SOURCES
-from benchmarks.accuracy.statistics import bracket_statistics, error_statistics, percentile
+from benchmarks.accuracy.statistics import bracket_statistics, errors_of
+from benchmarks.record.rows import fitting_half
+from benchmarks.record.statistics import error_statistics, quantile
 
 H100, TRAIN, A100 = SOURCES["h100-peaks"], SOURCES["timm-train"], SOURCES["gpumemnet"]
 
@@ -49,6 +56,40 @@ def test_exact_figures_have_bounds(quantity: Quantity, predicted: int, expected:
     assert one.error == pytest.approx((predicted - 1_000) / 1_000)
 
 
+@pytest.mark.parametrize(
+    ("predicted", "whole", "expected"),
+    [
+        ((1_000_000, 1_001_999), False, []),
+        ((1_000_000, 1_002_001), False, ["t1: peak allocated is off by +0.2001%, beyond 0.2%"]),
+        ((1_000_150, 999_850), False, []),
+        ((1_000_150, 999_850), True,
+         ["the median error of peak allocated is 0.0150%, beyond 0.01%"]),
+    ],
+    ids=["within", "a row", "median of some", "median of all"],
+)  # fmt: skip
+def test_bounds_of_rows_and_of_the_median(
+    predicted: tuple[int, int], whole: bool, expected: list[str]
+) -> None:
+    results = [
+        figure("t", 1_000_000, one, quantity=Quantity.PEAK_ALLOCATED, source="h100-peaks")
+        for one in predicted
+    ]
+    named = [
+        replace(one, case=replace(one.case, name=f"t{number} peak allocated"))
+        for number, one in enumerate(results)
+    ]
+    judged = judge(H100, named, frozenset())
+    assert violations(H100, judged, whole=whole) == expected
+
+
+def test_a_run_that_failed_holds_no_bound() -> None:
+    failed = figure(
+        "t", 1_000, None, quantity=Quantity.PEAK_RESERVED, source="h100-peaks", trouble="no torch"
+    )
+    (sentence,) = violations(H100, judge(H100, [failed], frozenset()), whole=False)
+    assert sentence.endswith("not run: no torch")
+
+
 def test_what_was_not_run_is_a_row_with_its_reason() -> None:
     (one,) = judge(A100, [figure("net", 100, None, trouble="no such model")], frozenset())
     assert (one.verdict, one.note) == (Verdict.NOT_RUN, "no such model")
@@ -75,7 +116,7 @@ def test_the_fitted_half_is_not_judged() -> None:
     ]
     assert {one.predicted_bytes for one in judged} == {120}
     assert offsets_of(A100, judged) == {"h100": 20}
-    found = error_statistics(judged)
+    found = error_statistics(errors_of(judged))
     assert found is not None
     assert (found.number, found.worst) == (4 - len(fitted), 0.0)
 
@@ -125,10 +166,11 @@ def test_figures_without_workspaces() -> None:
     assert other.prediction.peak_reserved_bytes == 90
 
 
-def test_percentile_is_one_of_the_values() -> None:
-    assert percentile(range(1, 21), 0.95) == 19
-    assert percentile([3.0], 0.95) == 3.0
-    assert percentile([1.0, 2.0], 0.95) == 2.0
+def test_a_quantile_is_one_of_the_values() -> None:
+    assert quantile(range(1, 21), 0.95) == 20
+    assert quantile(range(1, 21), 0.94) == 19
+    assert quantile([3.0], 0.95) == 3.0
+    assert quantile([1.0, 2.0], 0.95) == 2.0
 
 
 def test_error_statistics() -> None:
@@ -137,14 +179,16 @@ def test_error_statistics() -> None:
         figure(f"n{size}", 1_000, size, quantity=Quantity.PEAK_RESERVED, source="h100-peaks")
         for size in predicted
     ]
-    found = error_statistics(judge(H100, results, frozenset()))
+    judged = judge(H100, results, frozenset())
+    found = error_statistics(errors_of(judged))
     assert found is not None
     assert found.number == 4
     assert found.median == pytest.approx(0.0015)
     assert found.p95 == pytest.approx(0.04)
     assert found.worst == pytest.approx(-0.04)
     assert found.under_fraction == 0.5
-    assert found.within_fraction == 1.0
+    assert found.bias == pytest.approx(-0.001)
+    assert {one.verdict for one in judged} == {Verdict.WITHIN}
 
 
 def test_bracket_statistics() -> None:

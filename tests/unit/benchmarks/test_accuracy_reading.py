@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+
 import pytest
 
-from benchmarks.accuracy.reading import family, fitting_half, read_cases, sample, saturated
+from benchmarks.accuracy.predicting import decoded
+from benchmarks.accuracy.reading import family, saturated
 from benchmarks.accuracy.records import Quantity
 from benchmarks.accuracy.sources import SOURCES
-from benchmarks.accuracy.worker import decoded, encoded
+from benchmarks.record.emulated import config_of, target_of
+from benchmarks.record.rows import fitting_half, read_cases, sample
+from planner.config.step import BuildOn, Precision
 
 # Rows of the files in benchmarks/measurements; two figures for each of the 19 runs on the H100.
 NUMBERS = {
@@ -26,25 +32,39 @@ def test_all_rows_are_cases(name: str) -> None:
     assert len({case.name for case in cases}) == len(cases)
 
 
+def test_two_figures_of_a_run_have_one_step() -> None:
+    """The model file enters autocast itself: planner casts nothing for it."""
+    of_peaks = read_cases(SOURCES["h100-peaks"])
+    pair = [case for case in of_peaks if case.run == "vit-huge-64-autocast-fp16"]
+    assert [case.quantity for case in pair] == [Quantity.PEAK_ALLOCATED, Quantity.PEAK_RESERVED]
+    (step,) = {case.step for case in pair}
+    config = config_of(step)
+    assert (config.precision, config.steps, config.batch_size) == (Precision.FP32, 5, 64)
+    assert config.build_on is BuildOn.DEVICE
+    assert ("precision", "autocast-fp16") in target_of(step).arguments
+    (half,) = {case.step for case in of_peaks if case.run == "vit-huge-64-fp16"}
+    assert config_of(half).precision is Precision.FP16
+
+
 def test_a_driver_figure_is_read_in_bytes() -> None:
     (case,) = [
         case
         for case in read_cases(SOURCES["gpumemnet"])
         if case.name == "gpumemnet-timm-bat_resnext26ts-b8"
     ]
-    assert (case.measured_bytes, case.batch_size) == (6119 * 1024**2, 8)
-    assert (case.card, case.family) == ("a100-sxm4-40gb", "bat")
+    assert (case.measured_bytes, case.step.batch_size) == (6119 * 1024**2, 8)
+    assert (case.step.card, case.family) == ("a100-sxm4-40gb", "bat")
 
 
 def test_a_bracket_has_no_figure_and_its_settings() -> None:
     case = read_cases(SOURCES["timm-train"])[0]
     assert case.quantity is Quantity.FITS
     assert case.measured_bytes is None
-    assert case.settings == (("image_size", 224),)
+    assert case.step.image_size == 224
 
 
 def test_settings_that_change_the_model_make_another_group() -> None:
-    cases = [case for case in read_cases(SOURCES["milabench"]) if case.model == "bert-base"]
+    cases = [case for case in read_cases(SOURCES["milabench"]) if case.step.model == "bert-base"]
     assert len({case.group for case in cases}) == 4  # two precisions, with and without TF32
 
 
@@ -55,7 +75,7 @@ def test_full_cards_are_known() -> None:
 
 def test_a_case_survives_the_way_to_a_worker() -> None:
     case = read_cases(SOURCES["milabench"])[0]
-    assert decoded(encoded(case)) == case
+    assert decoded(json.loads(json.dumps(asdict(case)))) == case
 
 
 @pytest.mark.parametrize(
@@ -69,9 +89,9 @@ def test_family(model: str, expected: str) -> None:
 def test_a_sample_is_of_whole_models_and_reproducible() -> None:
     cases = read_cases(SOURCES["gpumemnet"])
     drawn = sample(cases, 20, seed=1)
-    models = {case.model for case in drawn}
+    models = {case.step.model for case in drawn}
     assert len(drawn) >= 20
-    assert drawn == [case for case in cases if case.model in models]
+    assert drawn == [case for case in cases if case.step.model in models]
     assert drawn == sample(cases, 20, seed=1)
     assert drawn != sample(cases, 20, seed=2)
 

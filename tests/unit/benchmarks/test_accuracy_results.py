@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from accuracy_cases import VERSIONS, bracket, figure
 
+from benchmarks.accuracy import __main__ as command
 from benchmarks.accuracy import results
 from benchmarks.accuracy.judging import judge
 from benchmarks.accuracy.page import page
@@ -80,3 +83,29 @@ def test_cases_of_one_model_share_a_worker() -> None:
     cases = [bracket(ran=ran, fits=True).case for ran in (True, False)]
     other = figure("a", 1, 1).case
     assert groups([cases[0], other, cases[1]]) == [cases, [other]]
+
+
+@pytest.mark.parametrize(("shift_bytes", "code"), [(0, 0), (100_000_000, 1)])
+def test_h100_peaks_beyond_a_bound_fail(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], shift_bytes: int, code: int
+) -> None:
+    """Judged from the rows of the record, one of them moved."""
+    path = tmp_path / "results.csv"
+    of_peaks = command.judge_all(command.CSV_FILE)[:38]
+    first = of_peaks[0].result
+    assert first.prediction.peak_allocated_bytes is not None
+    moved = first.prediction.peak_allocated_bytes + shift_bytes
+    prediction = replace(first.prediction, peak_allocated_bytes=moved)
+    of_peaks[0] = replace(of_peaks[0], result=replace(first, prediction=prediction))
+    results.write(path, of_peaks)
+    options = ["--source", "h100-peaks", "--judge-only", "--csv", str(path)]
+    assert command.main(options) == code
+    said = capsys.readouterr()
+    assert said.out.splitlines()[-1].split() == ["median,", "without", "sign", "0.0005%", "0.193%"]
+    assert ("t5-large-6x512-autocast-fp16: peak allocated is off by" in said.err) is bool(code)
+    assert list(tmp_path.iterdir()) == [path]  # a table of one's own has no page
+
+
+def test_a_case_that_nobody_published_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["--case", "no-such-run"]) == 2
+    assert "no published case has this name" in capsys.readouterr().err

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.conv3d_workspace.published import PUBLISHED
-from benchmarks.environments import REQUIREMENTS
+from benchmarks.record.environments import REQUIREMENTS
 
 
 def test_each_published_torch_has_an_environment_with_that_version() -> None:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 from operator_records import product, relu
 
+from benchmarks.record.records import Step, step_of
+from benchmarks.record.rows import half_of, held_out, read_cases
 from benchmarks.throughput import judging
-from benchmarks.throughput.cases import SOURCES, held_out
-from benchmarks.throughput.counting import Counted
+from benchmarks.throughput.counting import kept
 from benchmarks.throughput.fitting import LAUNCH_US, Parameters, fit, predicted_s, rows
-from benchmarks.throughput.records import Case, case_of, operators_of
+from benchmarks.throughput.operators import operators_of
+from benchmarks.throughput.reading import HELD_OUT
+from benchmarks.throughput.records import Case, Counted
 from benchmarks.throughput.shipped import shipped_s, table
+from benchmarks.throughput.sources import SOURCES
 from planner.hardware.database import load_gpus
 from planner.results.inspection import operator_document
 from planner.timing import roofline
@@ -22,8 +27,8 @@ from planner.timing import roofline
 
 def case(name: str, measured_s: float = 0.01) -> Case:
     return Case(
-        source="rtx3090-nchw", name=name, model=name, card="rtx3090", batch_size=8,
-        measured_s=measured_s, model_file="models.py",
+        source="rtx3090-nchw", name=name, measured_s=measured_s,
+        step=Step(model=name, card="rtx3090", batch_size=8, model_file="models.py"),
     )  # fmt: skip
 
 
@@ -60,37 +65,44 @@ def test_a_fit_comes_closer_to_what_was_measured() -> None:
 
 
 def test_sisters_of_one_network_are_in_one_half() -> None:
-    halves = {
-        case.model: {judging.half_of(other) for other in cases if other.model == case.model}
-        for cases in (
-            [*SOURCES["rtx3090-nchw"](), *SOURCES["rtx3090-nhwc"](), *SOURCES["rtx4090-infer"]()],
-        )
-        for case in cases
-    }
+    halves: dict[str, set[int]] = {}
+    for name in ("rtx3090-nchw", "rtx3090-nhwc", "rtx4090-infer"):
+        for one in read_cases(SOURCES[name]):
+            unit = SOURCES[name].halved_by.of(one)
+            halves.setdefault(one.step.model, set()).add(half_of(unit))
     assert all(len(found) == 1 for found in halves.values())
     assert {half for found in halves.values() for half in found} == {0, 1}
 
 
 def test_statistics_by_hand() -> None:
     found = judging.statistics([(1.1, 1.0), (0.8, 1.0), (1.0, 1.0)])
-    assert (found.cases, found.worst) == (3, pytest.approx(0.2))
+    assert found is not None
+    assert (found.number, found.worst) == (3, pytest.approx(-0.2))
     assert (found.median, found.bias) == (pytest.approx(0.1), pytest.approx(0.0))
 
 
 @pytest.mark.parametrize("source", list(SOURCES))
 def test_every_source_has_cases_of_cards_that_are_known(source: str) -> None:
-    cases = list(SOURCES[source]())
+    cases = read_cases(SOURCES[source])
     assert cases
     assert len({one.name for one in cases}) == len(cases)
     cards = load_gpus(None)
     for one in cases:
-        cards.find(one.card)
+        cards.find(one.step.card)
         assert one.measured_s > 0
-        assert case_of(json.loads(one.document())) == one
+        assert step_of(json.loads(json.dumps(asdict(one.step)))) == one.step
 
 
 def test_operators_come_back_from_json() -> None:
     assert operators_of([dict(operator_document(one)) for one in OPERATORS]) == OPERATORS
+
+
+def test_counts_are_kept_by_all_that_they_depend_on() -> None:
+    one = case("a")
+    larger = replace(one, step=replace(one.step, batch_size=9))
+    assert kept(one, "torch 2") == kept(case("a", measured_s=5.0), "torch 2")
+    assert kept(one, "torch 2") != kept(one, "torch 3")
+    assert kept(one, "torch 2") != kept(larger, "torch 2")
 
 
 def test_nothing_is_fitted_on_what_is_held_out() -> None:
@@ -110,16 +122,18 @@ def test_nothing_is_fitted_on_what_is_held_out() -> None:
 
 
 def test_what_is_held_out_is_published_and_not_all() -> None:
-    names = {one.name for source in SOURCES for one in SOURCES[source]()}
-    assert held_out() < names
-    assert len(held_out()) > 500
+    names = {one.name for source in SOURCES.values() for one in read_cases(source)}
+    apart = held_out(HELD_OUT)
+    assert apart < names
+    assert len(apart) > 500
 
 
 def test_resnet50_is_judged_by_other_networks_too() -> None:
     """Its source is left out whole, so none of the others may have its network on those cards."""
-    others = {one.model for one in SOURCES["nvidia-convnets"]()}
-    assert others.isdisjoint({one.model for one in SOURCES["nvidia-resnet50"]()})
-    assert judging.LEFT_OUT["nvidia-resnet50"] == "other networks"
+    others = {one.step.model for one in read_cases(SOURCES["nvidia-convnets"])}
+    source = SOURCES["nvidia-resnet50"]
+    assert others.isdisjoint({one.step.model for one in read_cases(source)})
+    assert source.left_out == "other networks"
 
 
 def test_planner_as_it_is_can_be_judged_without_a_fit() -> None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from platformdirs import user_cache_path
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+import planner
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 # The H100 peaks were measured with a nightly build of October or November 2024 on the way to 2.6.0,
 # milabench with 2.6.0; timm 1.0.11 and transformers 4.46.3 were the newest releases in November
@@ -33,7 +35,7 @@ REQUIREMENTS = {
         "torch_geometric",
         "ultralytics",
     ),
-    # transformers of PEFT's comparison on MetaMathQA, of vramcalc's bench, and of fms-acceleration's.
+    # As measured: PEFT's comparison of July 2026, vramcalc's bench, that of fms-acceleration.
     "finetune": ("torch", "transformers==5.13.1", "peft==0.20.0", "bitsandbytes", "scikit-learn"),
     "finetune-4.57": ("torch", "transformers==4.57.6", "peft==0.21.2"),
     "finetune-4.40": ("torch", "transformers==4.40.2", "peft==0.10.0", "bitsandbytes"),
@@ -42,6 +44,7 @@ REQUIREMENTS = {
 }
 
 
+@cache
 def interpreter(versions: str) -> Path:
     """Returns the interpreter of an environment with these versions and this checkout.
 
@@ -65,24 +68,23 @@ def interpreter(versions: str) -> Path:
     return python
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
-    """The lines of JSON that a worker wrote, and in words how it ended."""
+# Prints the versions on which a run depends, besides planner, in their interpreter.
+_ASK_VERSIONS = """
+from importlib.metadata import distributions
+wanted = ("torch", "nvidia-cudnn-cu", "timm", "transformers", "peft")
+found = {one.metadata["Name"].lower(): one.version for one in distributions()}
+print(", ".join(f"{n} {v}" for n, v in sorted(found.items()) if n.startswith(wanted)
+      and n.rstrip("0123456789") in wanted))
+"""
 
-    lines: tuple[str, ...]
-    trouble: str
 
-
-def worker(python: Path, module: str, asked: str) -> Ended:
-    """Runs a module of the benchmarks in an environment, with `asked` on its stdin."""
-    ended = subprocess.run(
-        [str(python), "-m", module], input=asked, capture_output=True, text=True, cwd=REPOSITORY
-    )
-    last = (ended.stderr.strip().splitlines() or ["no message"])[-1]
-    return Ended(
-        lines=tuple(line for line in ended.stdout.splitlines() if line.startswith("{")),
-        trouble=f"the worker ended with {ended.returncode}: {last[:200]}",
-    )
+@cache
+def versions_of(python: Path) -> str:
+    """Returns names and versions of the packages on which runs of this interpreter depend."""
+    said = subprocess.run(
+        [str(python), "-c", _ASK_VERSIONS], check=True, capture_output=True, text=True
+    ).stdout.strip()
+    return f"planner {planner.__version__}, {said}"
 
 
 def _run(*command: str) -> None:

@@ -1,0 +1,117 @@
+"""Reads rows of published step times as cases, and the step of each.
+
+In: a row of a file in benchmarks/measurements. Out: its Case. Convention: a reader is a field of
+its source; the file's own README names the source of a number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+from benchmarks.record import h100_training
+from benchmarks.record.records import Row, Step
+from benchmarks.record.rows import MEASUREMENTS, rows
+from benchmarks.throughput.records import Case, Source
+from planner.config.target import Scalar
+
+_TIMM_TRAIN = "benchmarks/accuracy/cases/timm_train.py"
+_TIMM_INFER = "benchmarks/accuracy/cases/timm_infer.py"
+_OWN = "benchmarks/throughput/models.py"
+HELD_OUT = Path(__file__).with_name("held_out.txt")
+
+
+def timm_training(*, channels_last: bool) -> Callable[[Source, Row], Iterator[Case]]:
+    """Returns the reader of steps of timm 0.6 with torch 1.12: attention is written out."""
+
+    def read(source: Source, row: Row) -> Iterator[Case]:
+        yield _timm(
+            source,
+            row,
+            "train",
+            Step(
+                model=row["model"],
+                card="rtx3090",
+                batch_size=int(row["train_batch_size"]),
+                model_file=_TIMM_TRAIN,
+                arguments=(("name", row["model"]),),
+                options=(("channels_last", channels_last),),
+                variables=(("TIMM_FUSED_ATTN", "0"),),
+                image_size=int(row["train_img_size"]),
+            ),
+        )
+
+    return read
+
+
+def timm_inference(card: str, *, fused: bool) -> Callable[[Source, Row], Iterator[Case]]:
+    """Returns the reader of inference; `fused`: with fused parts, as parameter counts show."""
+
+    def read(source: Source, row: Row) -> Iterator[Case]:
+        yield _timm(
+            source,
+            row,
+            "infer",
+            Step(
+                model=row["model"],
+                card=card,
+                batch_size=int(row["infer_batch_size"]),
+                model_file=_TIMM_INFER,
+                arguments=(("name", row["model"]), *(() if fused else (("fused", False),))),
+                options=(("mode", "infer"),),
+                image_size=int(row["infer_img_size"]),
+            ),
+        )
+
+    return read
+
+
+def h100(source: Source, row: Row) -> Iterator[Case]:
+    """Yields the time of a run of which measurements/h100_peaks.csv has the peaks."""
+    step_ms = _h100_steps_ms()[h100_training.published_name(row)]
+    yield Case(
+        source=source.name,
+        name=f"{source.name}-{row['case']}",
+        step=h100_training.training_step(row),
+        measured_s=step_ms / 1e3,
+    )
+
+
+def own_network(source: Source, row: Row) -> Iterator[Case]:
+    """Yields a network of models.py, with every setting in a column of its own."""
+    options: list[tuple[str, Scalar]] = [
+        ("mode", row["mode"]),
+        ("precision", row["precision"]),
+        ("channels_last", row["channels_last"] == "yes"),
+    ]
+    if row["mode"] == "train":
+        options.append(("optimizer", row["optimizer"]))
+    yield Case(
+        source=source.name,
+        name=f"{source.name}-{row['case']}",
+        step=Step(
+            model=row["model"],
+            card=row["card"],
+            batch_size=int(row["batch_size"]),
+            model_file=f"{_OWN}:{row['model']}",
+            options=tuple(options),
+        ),
+        measured_s=float(row["step_s"]),
+        tf32=row["tf32"] == "yes",
+    )
+
+
+def _timm(source: Source, row: Row, mode: str, step: Step) -> Case:
+    return Case(
+        source=source.name,
+        name=f"{source.name}-{step.model}-{step.image_size}",
+        step=step,
+        measured_s=float(row[f"{mode}_step_time"]) / 1e3,
+    )
+
+
+@cache
+def _h100_steps_ms() -> dict[str, float]:
+    file = MEASUREMENTS / "h100_training_step_time.csv"
+    return {row["case_id"]: float(row["value"]) for row in rows(file)}

@@ -1,0 +1,92 @@
+"""The published sources of step times.
+
+In: nothing. Out: SOURCES, in the order of the page. Convention: sources of few rows have more
+weight, because they have cards and networks that the others lack; their halves are of rows.
+"""
+
+from __future__ import annotations
+
+from benchmarks.record import h100_training
+from benchmarks.record.records import Unit
+from benchmarks.record.rows import MEASUREMENTS
+from benchmarks.throughput import reading
+from benchmarks.throughput.records import Counted, Source, Spread
+from planner.wire.trace import OperatorRecord, Phase
+
+SOURCES = {
+    source.name: source
+    for source in (
+        Source(
+            name="rtx3090-nchw",
+            title="timm's networks trained on an RTX 3090, AMP fp16, contiguous (torch 1.12)",
+            measurements=MEASUREMENTS / "throughput_timm_train_rtx3090_nchw.csv",
+            read=reading.timm_training(channels_last=False),
+            spread=Spread.TRAINING,
+        ),
+        Source(
+            name="rtx3090-nhwc",
+            title="the same, channels_last",
+            measurements=MEASUREMENTS / "throughput_timm_train_rtx3090_nhwc.csv",
+            read=reading.timm_training(channels_last=True),
+            spread=Spread.TRAINING,
+        ),
+        Source(
+            name="rtx4090-infer",
+            title="timm's networks in inference on an RTX 4090, AMP fp16 (torch 2.4)",
+            measurements=MEASUREMENTS / "throughput_timm_infer_rtx4090.csv",
+            read=reading.timm_inference("rtx4090", fused=False),
+            left_out="other cards",
+            spread=Spread.INFERENCE,
+        ),
+        Source(
+            name="rtx5090-infer",
+            title="the same on an RTX 5090 (torch 2.9.1)",
+            measurements=MEASUREMENTS / "throughput_timm_infer_rtx5090.csv",
+            read=reading.timm_inference("rtx5090", fused=True),
+            left_out="other cards",
+            spread=Spread.INFERENCE,
+        ),
+        Source(
+            name="h100-training",
+            title="T5, GPT-2, Llama and ViT trained on an H100 (torch 2.6)",
+            measurements=h100_training.FILE,
+            halved_by=Unit.CASE,
+            read=reading.h100,
+            weight=5.0,
+            spread=Spread.TRAINING,
+        ),
+        Source(
+            name="nvidia-resnet50",
+            title="ResNet-50 of NVIDIA on A100, V100 and T4",
+            measurements=MEASUREMENTS / "nvidia_resnet50.csv",
+            halved_by=Unit.CASE,
+            read=reading.own_network,
+            weight=5.0,
+            left_out="other networks",
+        ),
+        Source(
+            name="nvidia-convnets",
+            title="ResNeXt-101, SE-ResNeXt-101, EfficientNet of NVIDIA on A100, V100 and T4",
+            measurements=MEASUREMENTS / "nvidia_convnets.csv",
+            read=reading.own_network,
+            weight=2.0,
+        ),
+        Source(
+            name="neusight",
+            title="GPT-2 large and BERT large on H100, V100 and L4, fp32, without optimizer",
+            measurements=MEASUREMENTS / "neusight_training.csv",
+            halved_by=Unit.CASE,
+            read=reading.own_network,
+            weight=5.0,
+            optimizer=False,
+        ),
+    )
+}
+
+
+def timed(one: Counted) -> list[OperatorRecord]:
+    """Returns the operators that the published time holds."""
+    optimizer = SOURCES[one.case.source].optimizer
+    return [
+        record for record in one.operators if optimizer or record.phase is not Phase.OPTIMIZER_STEP
+    ]
