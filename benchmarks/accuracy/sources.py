@@ -80,7 +80,7 @@ SOURCES = {
         ),
         Source(
             name="peft-metamath",
-            title="Fine-tuning of Llama-3.2-3B with 42 methods on an L40S, the whole run's peak",
+            title="Fine-tuning of Llama-3.2-3B by 39 methods on an L40S, the whole run's peak",
             measurements=MEASUREMENTS / "peft_metamath.csv",
             environment="finetune",
             judging=Judging.OFFSET,
