@@ -101,7 +101,7 @@ SOURCES = {
             judging=Judging.ABSOLUTE,
             read=reading.figure,
             model_file=f"{MODEL_FILES}/vramcalc.py",
-            options=(("steps", 4),),  # one to warm up and three, as measured
+            options=(("steps", 3),),
             bounds={Quantity.PEAK_ALLOCATED: Bounds(row=0.005)},
             must_hold=True,
         ),

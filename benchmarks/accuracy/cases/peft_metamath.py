@@ -21,6 +21,7 @@ import torch
 import transformers
 from peft import AdaLoraConfig, AdamssConfig, PeftConfig, get_peft_model
 from peft.optimizers import create_lorafa_optimizer
+from peft.tuners.boft import layer as boft_layer
 from torch import Tensor, nn
 
 ADAPTERS = Path(__file__).resolve().parents[2] / "measurements" / "peft_metamath_adapters.json"
@@ -29,6 +30,9 @@ STEP_TOKENS = (
     128,
     LONGEST_TOKENS,
 )  # of a row, by step: the shortest of a bucket, the longest of all
+
+# BOFT's own CUDA code does not compile with this torch; peft does without it then.
+boft_layer.get_fbd_cuda = lambda: None
 
 _run: dict[str, Any] = {}  # the experiment, the number of the step, and names of the last step
 
