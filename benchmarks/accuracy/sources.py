@@ -89,8 +89,8 @@ SOURCES = {
             options=(("steps", 2), ("build_on", "device")),
             bounds={Quantity.PEAK_RESERVED: Bounds(row=0.06, median=0.02)},
             constant_is=(
-                "The figure is the largest of 5000 steps and of the evaluation between them; here "
-                "a short batch and the longest are run."
+                "Here a short batch and the longest are run; the figure is the largest of 5000 "
+                "steps and of the evaluations between them."
             ),
         ),
         Source(
