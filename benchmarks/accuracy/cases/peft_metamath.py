@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 import transformers
-from peft import AdaLoraConfig, AdamssConfig, PeftConfig, get_peft_model
+from peft import AdaLoraConfig, AdamssConfig, PeftConfig, PeftModel, get_peft_model
 from peft.optimizers import create_lorafa_optimizer
 from peft.tuners.boft import layer as boft_layer
 from torch import Tensor, nn
@@ -58,14 +58,22 @@ def build_batch(batch_size: int) -> Tensor:
 
 
 def build_optimizer(parameters: list[nn.Parameter], model: nn.Module) -> torch.optim.Optimizer:
-    """Builds AdamW on all parameters, or the optimizer of the experiment."""
+    """Builds AdamW on all parameters, or the optimizer of the experiment.
+
+    Then the script computes a loss with the adapter switched off. Switching it on again lets all
+    its weights be trained, also those that LoRA-FA has just frozen.
+    """
     case = _run["case"]
     if case["optimizer"] == "lora-fa":
         built = create_lorafa_optimizer(model, **case["optimizer_arguments"])
-        assert isinstance(built, torch.optim.Optimizer)
-        return built
-    assert case["optimizer"] == "AdamW"
-    return torch.optim.AdamW(parameters, **case["optimizer_arguments"])
+    else:
+        assert case["optimizer"] == "AdamW"
+        built = torch.optim.AdamW(parameters, **case["optimizer_arguments"])
+    if isinstance(model, PeftModel):
+        with model.disable_adapter():
+            pass
+    assert isinstance(built, torch.optim.Optimizer)
+    return built
 
 
 def training_step(model: nn.Module, batch: Tensor, optimizer: torch.optim.Optimizer) -> None:
