@@ -46,9 +46,10 @@ def build_model(name: str, experiment: str) -> nn.Module:
         return network.train()
     config = PeftConfig.from_peft_type(**case["adapter"])
     _run["config"] = config
-    adapted = get_peft_model(
-        network, config, autocast_adapter_dtype=case.get("autocast_adapter_dtype", True)
-    )
+    with torch.device("cpu"):  # as in the script: peft moves what it makes to the card
+        adapted = get_peft_model(
+            network, config, autocast_adapter_dtype=case.get("autocast_adapter_dtype", True)
+        )
     return _module(adapted).train()
 
 
