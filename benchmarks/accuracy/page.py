@@ -115,10 +115,9 @@ def _how_judged(source: Source) -> str:
     if source.judging is Judging.OFFSET:
         (bounds,) = source.bounds.values()
         return (
-            "The driver's figure holds the CUDA context and the libraries' own memory beside the "
-            f"peak reserved. One constant per card, the median difference over about half of the "
-            f"{source.halved_by.value}, stands for them; the others are judged. Bound of a row: "
-            f"{_percent(bounds.row, '.0')}."
+            f"{source.constant_is} One constant per card, the median difference over about half of "
+            f"the {source.halved_by.value}, stands for them; the others are judged. Bound of a "
+            f"row: {_percent(bounds.row, '.0')}."
         )
     return (
         "A batch that ran has to fit. One that failed has to fail, on the card or on one "
@@ -131,7 +130,11 @@ def _constants(source: Source, mine: Sequence[Judged]) -> Iterator[str]:
     listed = ", ".join(f"{card} {size / MIB:.0f} MiB" for card, size in sorted(found.items()))
     yield f"Constants: {listed}."
     yield ""
-    other = judge(source, without_workspaces([one.result for one in mine]), _left_out(mine))
+    results = [one.result for one in mine]
+    others = without_workspaces(results)
+    if all(one in results for one in others):
+        return  # no plan of cuDNN has asked for a workspace
+    other = judge(source, others, _left_out(mine))
     rows = [*_error_row("as predicted", mine), *_error_row("without workspaces", other)]
     yield from _table(("all judged cases", *_ERROR_COLUMNS), rows)
     yield (

@@ -28,7 +28,9 @@ def lines(judged: Iterable[Judged]) -> Iterator[str]:
 
 
 def _cells(one: Judged | None, quantity: Quantity) -> tuple[str, str, str]:
-    if one is None or one.error is None or one.predicted_bytes is None:
+    if one is None:  # not published
+        return ("", "", "")
+    if one.error is None or one.predicted_bytes is None:
         return ("", "", "not run")
     measured, digits = one.result.case.measured_bytes, _DIGITS[quantity]
     assert measured is not None

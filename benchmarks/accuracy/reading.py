@@ -19,8 +19,9 @@ from planner.units import MIB
 # that publish none. Its results of 2022 to 2025 and timm 1.0.11 have this one with half its depth.
 PARAMETERS_MILLIONS_THEN = {"ecaresnext50t_32x4d": 15.41}
 
-# Columns that only some files have: arguments of build_model.
-_ARGUMENTS = ("tf32", "half_images")
+# Columns that only some files have: arguments of build_model, yes or no, and words.
+_SWITCHES = ("tf32", "half_images", "lora", "amp", "checkpointed")
+_WORDS = ("experiment",)
 
 
 def saturated(source: Source) -> frozenset[str]:
@@ -37,15 +38,15 @@ def family(model: str) -> str:
 
 
 def figure(source: Source, row: Row) -> Iterator[Case]:
-    """Yields the one figure of a row: memory in MiB, or that a batch fits or does not."""
-    measured, parameters = row.get("measured_mib"), row.get("parameters_millions")
+    """Yields the one figure of a row: memory, or that a batch fits or does not."""
+    parameters = row.get("parameters_millions")
     yield Case(
         source=source.name,
         name=row["case"],
         step=_step(source, row),
-        family=family(row["model"]),
+        family=row.get("family") or family(row["model"]),
         quantity=Quantity(row["quantity"]),
-        measured_bytes=None if measured is None else round(float(measured) * MIB),
+        measured_bytes=_measured_bytes(row),
         parameters_millions=(
             PARAMETERS_MILLIONS_THEN.get(row["model"]) if parameters is None else float(parameters)
         ),
@@ -71,6 +72,13 @@ def allocator_peaks(source: Source, row: Row) -> Iterator[Case]:
         )
 
 
+def _measured_bytes(row: Row) -> int | None:
+    """Returns the figure of a file that has it in bytes or in MiB."""
+    if "measured_bytes" in row:
+        return int(row["measured_bytes"])
+    return round(float(row["measured_mib"]) * MIB) if "measured_mib" in row else None
+
+
 def _step(source: Source, row: Row) -> Step:
     return Step(
         model=row["model"],
@@ -79,7 +87,8 @@ def _step(source: Source, row: Row) -> Step:
         model_file=source.model_file,
         arguments=(
             ("name", row["model"]),
-            *((key, row[key] == "yes") for key in _ARGUMENTS if key in row),
+            *((key, row[key] == "yes") for key in _SWITCHES if key in row),
+            *((key, row[key]) for key in _WORDS if key in row),
         ),
         options=(("precision", row.get("precision", "fp32")), *source.options),
         variables=source.variables,

@@ -94,7 +94,8 @@ class Source(record.Source[Case]):
 
     `model_file`, `options` and `variables` are those of its steps.
     `card_figures` replace figures of the card's record. `must_hold`: the command fails beyond a
-    bound. `half_seed` draws the half on which constants are fitted.
+    bound. `half_seed` draws the half on which constants are fitted; `constant_is` says in a
+    sentence why there is one.
     """
 
     judging: Judging
@@ -105,6 +106,10 @@ class Source(record.Source[Case]):
     must_hold: bool = False
     card_figures: CardFigures | None = None
     half_seed: int = 0
+    constant_is: str = (
+        "The driver's figure holds the CUDA context and the libraries' own memory beside the peak "
+        "reserved."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

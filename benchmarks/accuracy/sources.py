@@ -78,5 +78,44 @@ SOURCES = {
             options=(("steps", 3),),
             bounds={Quantity.DEVICE_TOTAL: Bounds(row=0.05)},
         ),
+        Source(
+            name="peft-metamath",
+            title="Fine-tuning of Llama-3.2-3B by 39 methods on an L40S, the whole run's peak",
+            measurements=MEASUREMENTS / "peft_metamath.csv",
+            environment="finetune",
+            judging=Judging.OFFSET,
+            read=reading.figure,
+            model_file=f"{MODEL_FILES}/peft_metamath.py",
+            options=(("steps", 2), ("build_on", "device")),
+            bounds={Quantity.PEAK_RESERVED: Bounds(row=0.06, median=0.02)},
+            constant_is=(
+                "Here a short batch and the longest are run; the figure is the largest of 5000 "
+                "steps and of the evaluations between them."
+            ),
+        ),
+        Source(
+            name="vramcalc",
+            title="Fine-tuning of Llama-3.2-1B and Llama-3.1-8B on an RTX A6000",
+            measurements=MEASUREMENTS / "vramcalc.csv",
+            environment="finetune-4.57",
+            judging=Judging.ABSOLUTE,
+            read=reading.figure,
+            model_file=f"{MODEL_FILES}/vramcalc.py",
+            options=(("steps", 3),),
+            bounds={Quantity.PEAK_ALLOCATED: Bounds(row=0.005)},
+            must_hold=True,
+        ),
+        Source(
+            name="fms-mistral",
+            title="Fine-tuning of Mistral-7B on an A100 80GB: full, LoRA and QLoRA",
+            measurements=MEASUREMENTS / "fms_mistral.csv",
+            environment="finetune-4.40",
+            judging=Judging.ABSOLUTE,
+            read=reading.figure,
+            model_file=f"{MODEL_FILES}/fms_mistral.py",
+            options=(("steps", 3),),
+            bounds={Quantity.PEAK_ALLOCATED: Bounds(row=0.02)},
+            must_hold=True,
+        ),
     )
 }

@@ -35,6 +35,10 @@ REQUIREMENTS = {
         "torch_geometric",
         "ultralytics",
     ),
+    # As measured: PEFT's comparison of July 2026, vramcalc's bench, that of fms-acceleration.
+    "finetune": ("torch", "transformers==5.13.1", "peft==0.20.0", "bitsandbytes", "scikit-learn"),
+    "finetune-4.57": ("torch", "transformers==4.57.6", "peft==0.21.2"),
+    "finetune-4.40": ("torch", "transformers==4.40.2", "peft==0.10.0", "bitsandbytes"),
     "torch-2.8.0": ("torch==2.8.0",),
     "torch-2.9.1": ("torch==2.9.1",),
 }
@@ -67,7 +71,7 @@ def interpreter(versions: str) -> Path:
 # Prints the versions on which a run depends, besides planner, in their interpreter.
 _ASK_VERSIONS = """
 from importlib.metadata import distributions
-wanted = ("torch", "nvidia-cudnn-cu", "timm", "transformers")
+wanted = ("torch", "nvidia-cudnn-cu", "timm", "transformers", "peft")
 found = {one.metadata["Name"].lower(): one.version for one in distributions()}
 print(", ".join(f"{n} {v}" for n, v in sorted(found.items()) if n.startswith(wanted)
       and n.rstrip("0123456789") in wanted))

@@ -21,6 +21,7 @@ from benchmarks.record.rows import fitting_half
 from benchmarks.record.statistics import error_statistics, quantile
 
 H100, TRAIN, A100 = SOURCES["h100-peaks"], SOURCES["timm-train"], SOURCES["gpumemnet"]
+ADAPTERS = SOURCES["peft-metamath"]
 
 
 @pytest.mark.parametrize(
@@ -104,6 +105,37 @@ def test_a_constant_is_the_median_difference_of_each_card() -> None:
         figure("a", 107, 100, card="l40s"),
     ]
     assert offsets(A100, results, frozenset("abc")) == {"h100": 20, "l40s": 7}
+
+
+def test_a_constant_of_peaks_is_fitted_on_half_of_the_methods() -> None:
+    names = ("lora", "ia3", "oft", "vera", "boft", "miss", "full", "osf")
+    fitted = fitting_half(names, ADAPTERS.half_seed)
+    assert 0 < len(fitted) < len(names)
+    results = [
+        figure(name, 1_000 if name in fitted else 1_100, 990, quantity=Quantity.PEAK_RESERVED,
+               source="peft-metamath", card="l40s")
+        for name in names
+    ]  # fmt: skip
+    judged = judge(ADAPTERS, results, frozenset())
+    assert offsets_of(ADAPTERS, judged) == {"l40s": 10}
+    assert {one.verdict for one in judged} == {Verdict.FITTED, Verdict.BEYOND}
+    others = [one for one in judged if one.verdict is Verdict.BEYOND]
+    assert [one.error for one in others] == [pytest.approx(-100 / 1_100)] * len(others)
+
+
+@pytest.mark.parametrize(
+    ("source", "predicted", "expected"),
+    [
+        ("vramcalc", 1_005, Verdict.WITHIN),
+        ("vramcalc", 994, Verdict.BEYOND),
+        ("fms-mistral", 1_020, Verdict.WITHIN),
+        ("fms-mistral", 1_021, Verdict.BEYOND),
+    ],
+)
+def test_peaks_of_fine_tuning_have_bounds(source: str, predicted: int, expected: Verdict) -> None:
+    quantity = Quantity.PEAK_ALLOCATED
+    result = figure("lora", 1_000, predicted, quantity=quantity, source=source)
+    assert judge(SOURCES[source], [result], frozenset())[0].verdict is expected
 
 
 def test_the_fitted_half_is_not_judged() -> None:

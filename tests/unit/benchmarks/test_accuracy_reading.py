@@ -12,7 +12,7 @@ from benchmarks.accuracy.reading import family, saturated
 from benchmarks.accuracy.records import Quantity
 from benchmarks.accuracy.sources import SOURCES
 from benchmarks.record.emulated import config_of, target_of
-from benchmarks.record.rows import fitting_half, read_cases, sample
+from benchmarks.record.rows import MEASUREMENTS, fitting_half, read_cases, sample
 from planner.config.step import BuildOn, Precision
 
 # Rows of the files in benchmarks/measurements; two figures for each of the 19 runs on the H100.
@@ -22,6 +22,9 @@ NUMBERS = {
     "timm-infer": 516,
     "gpumemnet": 1284,
     "milabench": 153,
+    "peft-metamath": 63,
+    "vramcalc": 5,
+    "fms-mistral": 6,
 }
 
 
@@ -66,6 +69,35 @@ def test_a_bracket_has_no_figure_and_its_settings() -> None:
 def test_settings_that_change_the_model_make_another_group() -> None:
     cases = [case for case in read_cases(SOURCES["milabench"]) if case.step.model == "bert-base"]
     assert len({case.group for case in cases}) == 4  # two precisions, with and without TF32
+
+
+def test_a_figure_in_bytes_is_taken_as_it_is() -> None:
+    (case,) = [
+        case
+        for case in read_cases(SOURCES["peft-metamath"])
+        if case.name == "lora--llama-3.2-3B-rank32"
+    ]
+    assert case.measured_bytes == 22_292_725_760
+    assert case.quantity is Quantity.PEAK_RESERVED
+    assert (case.family, case.step.card) == ("lora", "l40s")
+    assert dict(case.step.arguments) == {"name": "lora", "experiment": case.name}
+    assert dict(case.step.options)["precision"] == "as-built"
+
+
+def test_switches_are_yes_or_no() -> None:
+    case = read_cases(SOURCES["vramcalc"])[3]
+    arguments = {"lora": True, "amp": True, "checkpointed": True}
+    assert dict(case.step.arguments) == {"name": "llama-3.2-1b", **arguments}
+    assert case.measured_bytes == 9_510_000_000
+
+
+def test_each_run_of_an_adapter_has_its_configuration() -> None:
+    path = MEASUREMENTS / "peft_metamath_adapters.json"
+    adapters = json.loads(path.read_text(encoding="utf-8"))
+    assert set(adapters) == {case.name for case in read_cases(SOURCES["peft-metamath"])}
+    without = [name for name, one in adapters.items() if "peft_type" not in one.get("adapter", {})]
+    assert without == ["full-finetuning--llama-3.2-3B-lr_0.00001"]
+    assert all("lr" in one["optimizer_arguments"] for one in adapters.values())
 
 
 def test_full_cards_are_known() -> None:
