@@ -111,11 +111,20 @@ def estimate_script(request: ScriptRequest, known: CalibratedBudgets) -> Estimat
         spreads=known.spreads,
         speeds=speeds,
     )
-    said = tuple(_assumptions(request, report, runner, can_search=can_search))
+    said = (*_assumptions(request, report, runner, can_search=can_search), *_of_options(found))
     if request.keep_allocations:
         found = replace(found, allocations=tuple(answer.allocations for answer in answers))
     has_stand_ins = request.stand_in_note is not None
     return replace(found, assumptions=(*said, *found.assumptions), has_stand_ins=has_stand_ins)
+
+
+def _of_options(found: Estimate) -> Iterator[str]:
+    """Says that advice is in options that a script does not have, where there is advice."""
+    if any(not one.fits or (one.step_time and one.step_time.gains) for one in found.gpus):
+        yield (
+            "options that the advice names (--precision, --accumulate ...) are those of `planner "
+            "estimate`: change the script in their sense"
+        )
 
 
 def _check_failure(report: ScriptReport) -> None:
