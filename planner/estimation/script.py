@@ -120,7 +120,7 @@ def estimate_script(request: ScriptRequest, known: CalibratedBudgets) -> Estimat
 
 def _of_options(found: Estimate) -> Iterator[str]:
     """Says that advice is in options that a script does not have, where there is advice."""
-    if any(not one.fits or (one.step_time and one.step_time.gains) for one in found.gpus):
+    if any(not one.fits or (one.time and one.time.gains) for one in found.gpus):
         yield (
             "options that the advice names (--precision, --accumulate ...) are those of `planner "
             "estimate`: change the script in their sense"
