@@ -267,16 +267,6 @@ def test_a_torch_in_the_parent_would_be_seen(tmp_path: Path) -> None:
 
 def test_what_is_marked_quick_imports_no_torch() -> None:
     """Collects alone: tests/conftest.py refuses where a file has imported torch by then."""
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-m",
-        "quick",
-        "--collect-only",
-        "-p",
-        "no:xdist",
-    ]
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "quick", "--collect-only", "-n", "0"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=PACKAGE.parent)
     assert done.returncode == 0, done.stdout[-600:] + done.stderr[-600:]
