@@ -65,6 +65,19 @@ def configure(profile: str) -> None:
         raise ValueError(f"the emulated device does not understand line {line} of its profile")
 
 
+def count_one_card() -> None:
+    """Makes torch count one card.
+
+    torch itself would count this machine's cards through NVML, or forbid CUDA after a fork; the
+    emulated device can be used there.
+    """
+    import torch
+
+    private: Any = torch
+    private.cuda._device_count_nvml = lambda: -1
+    private._C._cuda_getDeviceCount = lambda: 1
+
+
 def settle_architecture(profile: str) -> tuple[str, str | None]:
     """Adds the architecture of torch's kernels to a profile; also an assumption if none fits.
 

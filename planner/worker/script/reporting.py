@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from torch import nn
 
 from planner.wire.jobs import RunAnswer
 from planner.wire.script import ScriptEnd, ScriptReport
+from planner.wire.texts import sendable
 from planner.wire.trace import (
     AllocationTrace,
     Counts,
@@ -24,17 +25,14 @@ from planner.wire.trace import (
     StepTrace,
 )
 from planner.worker.drive.batch_objects import samples_in, tensors_of_batch
-from planner.worker.engines import emulation, outside
 from planner.worker.model import compiled
 from planner.worker.model.construct import count
-from planner.worker.record import attention
 from planner.worker.script.counting import StepCounting
 from planner.worker.script.true_peaks import TruePeaks
+from planner.worker.serve.device_facts import with_device_facts
 from planner.worker.serve.failures import is_out_of_memory
 from planner.worker.target.frames import text_of, user_frames
 from planner.worker.values.passes import PassOfValues
-
-_MESSAGE_LIMIT = 4000  # characters of an exception's text
 
 
 @dataclass(slots=True, kw_only=True)
@@ -97,16 +95,9 @@ def report_of(
     saved: Sequence[str],
 ) -> ScriptReport:
     """Returns the report of this process at its end."""
-    notes = emulation.notes()
-    requests = recorded[1]
-    if requests is not None:
-        requests = replace(requests, workspace_sizes_bytes=emulation.workspace_sizes(notes))
-    answer = RunAnswer(
-        trace=_trace(end, seen, peaks, values, notes),
-        allocations=recorded[0],
-        requests=requests,
-        log=values.log(),
-    )
+    found = RunAnswer(trace=_trace(seen, peaks), allocations=recorded[0], requests=recorded[1])
+    unsupported = () if seen.profile_note is None else (seen.profile_note,)
+    answer = with_device_facts(found, values, unsupported)
     one_optimizer = len(seen.optimizers) == 1
     batch_size = seen.batch_size or loader_batch_size
     is_compiled = _is_compiled(seen.all_models)
@@ -133,15 +124,12 @@ def report_of(
     )
 
 
-def _trace(
-    end: ScriptEnd, seen: Seen, peaks: TruePeaks, values: PassOfValues, notes: tuple[str, ...]
-) -> StepTrace:
+def _trace(seen: Seen, peaks: TruePeaks) -> StepTrace:
     failure, outcome = None, RunOutcome.COMPLETED
     if seen.error is not None:
-        failure = outside.explained(_failure(seen.error, seen.steps), notes)
+        failure = _failure(seen.error, seen.steps)
         out_of_memory = is_out_of_memory(seen.error)
         outcome = RunOutcome.OUT_OF_MEMORY if out_of_memory else RunOutcome.MODEL_ERROR
-    backends = {*attention.recorded(), *emulation.attention_kernels(notes)}
     return StepTrace(
         outcome=outcome,
         batch_size=seen.batch_size or 1,
@@ -151,30 +139,15 @@ def _trace(
         alloc_retries=peaks.alloc_retries,
         optimizer=_names(seen.optimizers.values()),
         counts=_counts(seen.all_models),
-        outside=outside.memory(),
-        attention_backends=tuple(sorted(backends)),
-        value_reads=values.value_reads(),
-        # A process that has not come to its end has rightly left reads unused.
-        parted_reads=values.parted() if outcome is RunOutcome.COMPLETED else (),
-        assumptions=(
-            *emulation.assumptions(notes),
-            *outside.assumptions(notes),
-            *emulation.benchmark_note(),
-            *(() if seen.profile_note is None else (seen.profile_note,)),
-        ),
-        warnings=emulation.warnings(notes),
         failure=failure,
     )
 
 
 def _failure(error: BaseException, steps: int) -> Failure:
-    text = text_of(error)
-    if len(text) > _MESSAGE_LIMIT:
-        text = f"{text[:_MESSAGE_LIMIT]} ... ({len(text)} characters)"
     return Failure(
         kind=type(error).__name__,
-        message=text.encode("utf-8", "backslashreplace").decode(),
-        frames=user_frames(error).encode("utf-8", "backslashreplace").decode(),
+        message=sendable(text_of(error)),
+        frames=sendable(user_frames(error)),
         during=f"step {steps + 1}",
     )
 

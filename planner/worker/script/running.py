@@ -31,6 +31,7 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 
+from planner.machine.whole_files import write_whole
 from planner.wire.script import (
     ENDED_CODE,
     REPORT_PREFIX,
@@ -82,7 +83,7 @@ class RunningScript(Watch):
         self._refuse_ranks()
         settled, self._seen.profile_note = emulation.settle_architecture(self._order.profile)
         emulation.configure(settled)
-        _see_one_card()
+        emulation.count_one_card()
         attention.install()
         printing.install()
         ctypes.CDLL(None).prctl(_PR_SET_NAME, _TITLE, 0, 0, 0)
@@ -220,20 +221,11 @@ class RunningScript(Watch):
             loader_batch_size=self._loader.batch_size,
             saved=self._saves.files,
         )
-        folder = Path(self._order.folder)
-        unfinished = folder / f"unfinished-{self._pid}"
-        unfinished.write_text(json.dumps(plain(report)), encoding="utf-8")
-        unfinished.rename(folder / f"{REPORT_PREFIX}{end.name.lower()}-{self._pid}")
+        name = f"{REPORT_PREFIX}{end.name.lower()}-{self._pid}"
+        write_whole(Path(self._order.folder, name), json.dumps(plain(report)))
 
 
 def _keywords() -> Any:
     """Returns the keywords of the module's call: torch gives them to no hook of all modules."""
     frame = sys._getframe(2)
     return frame.f_locals.get("kwargs", {}) if "/torch/nn/" in frame.f_code.co_filename else {}
-
-
-def _see_one_card() -> None:
-    """Makes torch count one card; it would count this machine's through NVML."""
-    private: Any = torch
-    private.cuda._device_count_nvml = lambda: -1
-    private._C._cuda_getDeviceCount = lambda: 1

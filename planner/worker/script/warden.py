@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from planner.machine.processes import end_family, living_processes, reap_all
+from planner.machine.whole_files import write_whole
 from planner.wire.warden import (
     ENDED_FILE,
     ORDER_FILE,
@@ -53,7 +54,7 @@ def main() -> int:
     if status is not None:
         left = [one for one in living_processes() if one.parent == warden]
         ended = CommandEnded(code=os.waitstatus_to_exitcode(status), left=len(left))
-        _write(folder / ENDED_FILE, json.dumps(asdict(ended)))
+        write_whole(folder / ENDED_FILE, json.dumps(asdict(ended)))
     end_family()
     return 0
 
@@ -75,7 +76,7 @@ def _become(order: WardenOrder, folder: Path) -> NoReturn:
     """Becomes the command; leaves with REFUSED_CODE where nothing would keep its writes away."""
     try:
         shield = _shielded(order, folder)
-        _write(folder / SHIELD_FILE, json.dumps(asdict(shield)))
+        write_whole(folder / SHIELD_FILE, json.dumps(asdict(shield)))
         if shield.kind is ShieldKind.NOTHING and not shield.is_wanted:
             os._exit(REFUSED_CODE)
         os.chdir(order.working)
@@ -133,9 +134,3 @@ def _tried(action: Callable[[], None]) -> str | None:
         reason = reading.read()
     _, status = os.waitpid(trial, 0)
     return None if status == 0 else reason or "it is not known why"
-
-
-def _write(place: Path, text: str) -> None:
-    unfinished = place.with_suffix(".unfinished")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.rename(place)

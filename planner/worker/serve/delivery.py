@@ -12,10 +12,9 @@ from dataclasses import replace
 from planner.errors import ModelError, PlannerError
 from planner.wire.jobs import Answer, RunAnswer
 from planner.wire.protocol import CLOSED_PIPE_CODE, ChildFailure, Delivered, JobEnded
+from planner.wire.texts import sendable
 from planner.wire.trace import StepTrace
 from planner.worker.serve.pipes import write
-
-_MESSAGE_LIMIT = 4000  # characters of an exception's text; some print whole tensors
 
 
 def failure_of(error: BaseException) -> ChildFailure:
@@ -64,7 +63,7 @@ def ended(number: int, delivered: Delivered | None, status: int) -> JobEnded:
 def _failure(error: PlannerError) -> ChildFailure:
     frames = error.frames if isinstance(error, ModelError) else ""
     return ChildFailure(
-        error=type(error).__name__, message=_printable(str(error)), frames=_printable(frames)
+        error=type(error).__name__, message=sendable(str(error)), frames=sendable(frames)
     )
 
 
@@ -72,12 +71,5 @@ def _told(trace: StepTrace) -> StepTrace:
     failure = trace.failure
     if failure is None:
         return trace
-    told = replace(failure, message=_printable(failure.message), frames=_printable(failure.frames))
+    told = replace(failure, message=sendable(failure.message), frames=sendable(failure.frames))
     return replace(trace, failure=told)
-
-
-def _printable(text: str) -> str:
-    """Returns the text without lone surrogates, and of limited length."""
-    if len(text) > _MESSAGE_LIMIT:
-        text = f"{text[:_MESSAGE_LIMIT]} ... ({len(text)} characters)"
-    return text.encode("utf-8", "backslashreplace").decode()

@@ -22,13 +22,14 @@ from planner.wire.data_cost import DataCost
 from planner.wire.jobs import Answer, CountJob, DataJob, Job, NeedsValues, RunAnswer, RunJob
 from planner.wire.module_counts import ModelCounts
 from planner.wire.protocol import Engine
-from planner.wire.trace import AllocationTrace, Recording, RequestLog, RunOutcome
+from planner.wire.trace import AllocationTrace, Recording, RequestLog
 from planner.wire.value_reads import ValuesPass, ValuesRequest
 from planner.worker.drive.data_cost import measure_data
 from planner.worker.drive.measure import measure, record, record_requests
-from planner.worker.engines import alloc_conf, emulation, outside
+from planner.worker.engines import alloc_conf, emulation
 from planner.worker.engines.real import run_on_card, run_on_cpu
 from planner.worker.record import attention
+from planner.worker.serve.device_facts import with_device_facts
 from planner.worker.serve.progress import note_into, note_reads
 from planner.worker.target.contract import load
 from planner.worker.values import printing
@@ -59,7 +60,7 @@ class Worker:
         torch.set_num_threads(1)
         started = _native_threads()
         if engine is Engine.EMULATED:
-            _count_one_card()
+            emulation.count_one_card()
             attention.install()
             printing.install()
             self._begin_values(values or ValuesRequest())
@@ -106,31 +107,8 @@ class Worker:
                 trace, requests = record_requests(self._source, job.config, device)
             else:
                 trace = measure(self._source, job.config, device)
-        notes = emulation.notes()
-        backends = {*attention.recorded(), *emulation.attention_kernels(notes)}
-        completed = replace(
-            trace,
-            value_reads=values.value_reads(),
-            # A run that stopped has rightly left reads unused.
-            parted_reads=values.parted() if trace.outcome is RunOutcome.COMPLETED else (),
-            attention_backends=tuple(sorted(backends)),
-            outside=outside.memory(),
-            failure=outside.explained(trace.failure, notes),
-            assumptions=(
-                *trace.assumptions,
-                *emulation.assumptions(notes),
-                *outside.assumptions(notes),
-                *emulation.benchmark_note(),
-                *unsupported,
-            ),
-            warnings=(*trace.warnings, *emulation.warnings(notes)),
-        )
-        if requests is not None:
-            sizes = emulation.workspace_sizes(notes)
-            requests = replace(requests, workspace_sizes_bytes=sizes)
-        return RunAnswer(
-            trace=completed, allocations=allocations, requests=requests, log=values.log()
-        )
+        answer = RunAnswer(trace=trace, allocations=allocations, requests=requests)
+        return with_device_facts(answer, values, unsupported)
 
     def _count(self, job: CountJob, instead: Callable[[NeedsValues], NoReturn]) -> ModelCounts:
         """Counts the costs of a step, on the card of the job."""
@@ -202,17 +180,6 @@ def _start_allocator(setting: str | None) -> None:
         if given is None:
             raise
         raise UsageError(f"torch refuses {'='.join(given)}: {error}") from error
-
-
-def _count_one_card() -> None:
-    """Makes torch count one card, for model files that query it during their import.
-
-    torch itself would count this machine's cards through NVML, or forbid CUDA after a fork; the
-    emulated device can be used there.
-    """
-    private: Any = torch
-    private.cuda._device_count_nvml = lambda: -1
-    private._C._cuda_getDeviceCount = lambda: 1
 
 
 def _native_threads() -> int:
