@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -103,17 +105,24 @@ def run(
     COMMAND is run as it is, from here, in its own Python: it believes that it trains. After some
     optimizer steps it is ended, and the report is that of `planner estimate`.
     """
-    say(f"[{_BANNER}]")
-    try:
-        with shown_progress(quiet) as progress:
-            found = planner.run(
-                command,
-                on_progress=progress,
-                keep_allocations=save_file is not None,
-                **options,
-            )
-    finally:
-        say(f"[{_BANNER}]")
+    # without a command nothing is run
+    with _announced() if command else nullcontext(), shown_progress(quiet) as progress:
+        found = planner.run(
+            command,
+            on_progress=progress,
+            keep_allocations=save_file is not None,
+            **options,
+        )
     print_result(found, "estimate", as_json=as_json, verbose=verbose)
     save(found, save_file)
     context.exit(exit_code(found))
+
+
+@contextmanager
+def _announced() -> Iterator[None]:
+    """Says first and last that the run is no training."""
+    say(f"[{_BANNER}]")
+    try:
+        yield
+    finally:
+        say(f"[{_BANNER}]")

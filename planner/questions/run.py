@@ -20,7 +20,7 @@ from planner.errors import UsageError
 from planner.estimation.request import DEFAULT_TIMEOUT_S
 from planner.estimation.script import ScriptRequest, estimate_script
 from planner.hardware.database import load_gpus
-from planner.memory.budget import memory_budgets
+from planner.memory.budget import MemoryBudget, memory_budgets
 from planner.memory.card_words import card_words, is_every_card, stand_ins
 from planner.process.script.interpreter import interpreter_of
 from planner.process.script.runner import ScriptLimits
@@ -62,18 +62,9 @@ def run(
     if steps < 1:
         raise UsageError(f"steps is {steps}, and must be 1 or more")
     kept = _folders(allow_writes)
-    names = card_words(gpu)
-    if is_every_card(names):
-        raise UsageError("a script is run for each card: name some, as --gpu a100,h100")
     database = options.get("hardware_db")
     records = None if database is None else Path(database)
-    others = () if names else stand_ins(load_gpus(records)).names
-    budgets = memory_budgets(
-        names or others[:1],
-        hardware_db=records,
-        gpu_memory=options.get("gpu_memory"),
-        reserve=options.get("reserve", 0),
-    )
+    budgets, stand_in_note = _budgets(gpu, records, options)
     interpreter = interpreter_of(asked.interpreter, working)
     known = calibrated_budgets(
         budgets,
@@ -93,11 +84,29 @@ def run(
         batch_argument=batch_argument,
         search=max_batch,
         keep_allocations=keep_allocations,
-        stand_in_note=f"no card was asked for: {others[0]} stands in" if others else None,
+        stand_in_note=stand_in_note,
         database=records,
         progress=options.get("on_progress") or (lambda _: None),
     )
     return estimate_script(request, known)
+
+
+def _budgets(
+    gpu: str | Sequence[str], records: Path | None, options: ScriptOptions
+) -> tuple[list[MemoryBudget], str | None]:
+    """Returns the cards; where none was asked for, the first stand-in and a note on it."""
+    names = card_words(gpu)
+    if is_every_card(names):
+        raise UsageError("a script is run for each card: name some, as --gpu a100,h100")
+    others = () if names else stand_ins(load_gpus(records)).names
+    budgets = memory_budgets(
+        names or others[:1],
+        hardware_db=records,
+        gpu_memory=options.get("gpu_memory"),
+        reserve=options.get("reserve", 0),
+    )
+    note = f"no card was asked for: {others[0]} stands in" if others else None
+    return list(budgets), note
 
 
 def _command(

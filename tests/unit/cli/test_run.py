@@ -40,6 +40,11 @@ def test_the_banner_is_first_and_before_the_error() -> None:
     assert lines[2].startswith("error: ")
 
 
+def test_without_a_command_there_is_no_banner() -> None:
+    lines = CliRunner().invoke(root, ["run"]).stderr.splitlines()
+    assert lines[0].startswith("error: say which command trains")
+
+
 def test_options_of_the_script_are_not_planners() -> None:
     result = CliRunner().invoke(root, ["run", "nothing-here", "--gpu", "x", "--lr", "1"])
     assert "there is no command 'nothing-here'" in result.stderr
