@@ -5,8 +5,9 @@ In: the words on the command line. Out: click options, and values as the library
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from enum import Enum
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,29 @@ DEFAULTS = StepConfig()
 ALLOC_CONF_DEFAULT = "that of the environment"
 AT_LEAST_1 = click.IntRange(min=1)
 Decorator = Callable[[Any], Any]
+
+
+def only_given(names: Collection[str], options: Sequence[Decorator]) -> Decorator:
+    """Returns a decorator that adds `options` to a command, called without those not given.
+
+    `names` are the names of these options in the command's function.
+    """
+
+    def decorator(command: Callable[..., Any]) -> Any:
+        @wraps(command)
+        def called(*args: Any, **values: Any) -> Any:
+            given = {
+                name: value
+                for name, value in values.items()
+                if name not in names or value not in (None, ())
+            }
+            return command(*args, **given)
+
+        for option in reversed(options):
+            called = option(called)
+        return called
+
+    return decorator
 
 
 def words(kind: type[Enum]) -> click.ParamType[Any]:

@@ -7,7 +7,6 @@ option that was not given is left out, so that only the library has the defaults
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
 from typing import Any
 
 import click
@@ -118,19 +117,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
 )
 
 
-def speed_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the options above; `command` is called without those that were not given."""
-
-    @wraps(command)
-    def called(*words: Any, **options: Any) -> Any:
-        given = {
-            name: value for name, value in options.items() if name not in NAMES or value is not None
-        }
-        return command(*words, **given)
-
-    for option in reversed(_OPTIONS):
-        called = option(called)
-    return called
+speed_options = shared.only_given(NAMES, _OPTIONS)
 
 
 _CARD_STEP: tuple[Callable[[Any], Any], ...] = (

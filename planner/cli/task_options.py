@@ -7,12 +7,11 @@ that was not given is left out, so that only the library has the defaults.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
 from typing import Any
 
 import click
 
-from planner.cli.options import AT_LEAST_1, words
+from planner.cli.options import AT_LEAST_1, only_given, words
 from planner.config.published import Attention, Like, Quant, Task
 from planner.published.words import NAMES
 
@@ -91,18 +90,4 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     ),
 )
 
-
-def task_options(command: Any) -> Any:
-    """Adds the options of a task to a command; only those given reach its function."""
-
-    @wraps(command)
-    def with_given_alone(*args: Any, **options: Any) -> Any:
-        left_out = [name for name in NAMES if options.get(name) in (None, ())]
-        for name in left_out:
-            options.pop(name, None)
-        return command(*args, **options)
-
-    wrapped: Any = with_given_alone
-    for option in reversed(_OPTIONS):
-        wrapped = option(wrapped)
-    return wrapped
+task_options = only_given(NAMES, _OPTIONS)

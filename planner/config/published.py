@@ -24,6 +24,11 @@ class Library(str, Enum):
     TORCHVISION = "torchvision"
     """torchvision: torchvision:vit_b_16."""
 
+    @property
+    def package(self) -> str:
+        """Returns the name of its package."""
+        return self.name.lower()
+
 
 class Task(str, Enum):
     """The work that a published model does."""
@@ -107,6 +112,11 @@ class TaskConfig:
     """Implementation of attention; None: that of the library."""
     like: Like = Like.TRAINER
     """The training program whose habits are taken."""
+
+    @property
+    def weights_quant(self) -> Quant | None:
+        """Returns how the frozen weights are quantised: NF4 for QLoRA that names nothing else."""
+        return self.quant or (Quant.NF4 if self.task is Task.QLORA else None)
 
     def given(self) -> tuple[tuple[str, Scalar], ...]:
         """Returns the task, and each choice that is not the default, as names and values."""

@@ -71,8 +71,7 @@ def check_config(found: object, library: Library, place: str) -> None:
     other = next((one for one, its in _KEY.items() if isinstance(found.get(its), str)), None)
     if other is not None:
         raise WrongTargetError(
-            f'{place} is a config of {other.name.lower()} ("{_KEY[other]}"): write '
-            f"{other.value}:{place}"
+            f'{place} is a config of {other.package} ("{_KEY[other]}"): write {other.value}:{place}'
         )
     hint = ""
     if "peft_type" in found:

@@ -69,8 +69,8 @@ def find_config(model: NamedModel) -> FoundConfig:
 
 def _check_library(model: NamedModel, known: CatalogModel) -> None:
     published_by = known.library.value
-    if published_by != model.library.name.lower():
-        other = next(one for one in Library if one.name.lower() == published_by)
+    if published_by != model.library.package:
+        other = next(one for one in Library if one.package == published_by)
         raise WrongTargetError(
             f"{known.name} is a model of {published_by}: write {other.value}:{model.name}"
         )

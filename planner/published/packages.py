@@ -8,15 +8,9 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Mapping
 
-from planner.config.published import Library, Task, TaskConfig
+from planner.config.published import Library, TaskConfig
 from planner.errors import UsageError
 
-_PACKAGES: Mapping[Library, tuple[str, ...]] = {
-    Library.TRANSFORMERS: ("transformers",),
-    Library.DIFFUSERS: ("diffusers",),
-    Library.TIMM: ("timm",),
-    Library.TORCHVISION: ("torchvision",),
-}
 # The extras of pyproject.toml; torchvision is a package of its own.
 _EXTRAS: Mapping[Library, str] = {
     Library.TRANSFORMERS: "hf", Library.DIFFUSERS: "diffusers", Library.TIMM: "timm",
@@ -29,10 +23,10 @@ def check_packages(library: Library, task: TaskConfig) -> None:
     Raises:
         UsageError: names what is missing and the command that installs it.
     """
-    needed = [*_PACKAGES[library]]
+    needed = [library.package]
     if task.task.has_adapters:
         needed.append("peft")
-    if task.quant is not None or task.task is Task.QLORA:
+    if task.weights_quant is not None:
         needed.append("bitsandbytes")
     missing = [name for name in needed if not _is_installed(name)]
     if not missing:

@@ -35,7 +35,7 @@ def diffusers_source(target: Target, model: PublishedModel) -> ModelSource:
         WrongTargetError: diffusers has no such class, or its inputs are not known here.
     """
     task, dtype = model.task, dtype_named(model.dtype)
-    if task.quant is not None or task.task.value == "qlora":
+    if task.weights_quant is not None:
         raise UsageError("a denoiser is not quantised here: leave --quant out, or use --task lora")
     values = {**json.loads(model.config), **dict(target.arguments)}
     name = values["_class_name"]

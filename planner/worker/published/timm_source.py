@@ -10,18 +10,11 @@ from typing import Any
 import timm
 from timm.data import resolve_data_config
 
-from planner.config.habits import HABITS
 from planner.config.near_words import near
 from planner.config.published import PublishedModel, Task
 from planner.config.target import Target
 from planner.errors import WrongTargetError
-from planner.worker.published.vision import (
-    classification_step,
-    dtype_named,
-    frozen,
-    image_batches,
-    in_dtype,
-)
+from planner.worker.published.vision import classifier_source
 from planner.worker.target.source import ModelSource
 
 # Modules of timm whose models are built for one size of the image.
@@ -34,7 +27,7 @@ def timm_source(target: Target, model: PublishedModel) -> ModelSource:
     Raises:
         WrongTargetError: timm has no such model.
     """
-    task, dtype = model.task, dtype_named(model.dtype)
+    task = model.task
     if not timm.is_model(model.name):
         guess = near(model.name, timm.list_models())
         hint = f"did you mean timm:{guess}?" if guess else "timm.list_models() names them"
@@ -48,30 +41,17 @@ def timm_source(target: Target, model: PublishedModel) -> ModelSource:
     size = published["input_size"]
     if task.image is not None:
         size = (size[0], *task.image)
-        if "img_size" in _arguments(model.name):
+        if _is_sized(model.name):
             options.setdefault("img_size", task.image)
 
     def build() -> Any:
         return timm.create_model(model.name, pretrained=False, **options)
 
-    shape = "x".join(map(str, size))
-    return ModelSource(
-        build_model=frozen(in_dtype(build, dtype), task),
-        build_batch=image_batches(size, dtype, labelled=task.task.trains),
-        training_step=classification_step(HABITS[task.like]),
-        label=target.label,
-        settles_dtypes=True,
-        assumptions=(
-            f"model: {model.name} of timm {timm.__version__}, without its weights",
-            f"batch: images of {shape}" + ("; one class for each" if task.task.trains else ""),
-        ),
-    )
+    version = timm.__version__
+    return classifier_source(target, model, version=version, build=build, size=size)
 
 
-def _arguments(name: str) -> tuple[str, ...]:
-    """Returns arguments that only some models take: the transformers have a size of the image."""
+def _is_sized(name: str) -> bool:
+    """Returns whether the model takes the size of its images, as the transformers do."""
     of_module = timm.models.model_entrypoint(name).__module__
-    is_sized = any(
-        word in of_module for word in ("vision_transformer", "swin", "deit", "eva", "beit")
-    )
-    return ("img_size",) if is_sized else ()
+    return any(word in of_module for word in _SIZED)

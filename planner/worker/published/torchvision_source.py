@@ -12,18 +12,11 @@ import torchvision
 from torch import nn
 from torchvision.models import get_model, get_model_builder, get_model_weights, list_models
 
-from planner.config.habits import HABITS
 from planner.config.near_words import near
 from planner.config.published import PublishedModel, Task
 from planner.config.target import Target
 from planner.errors import WrongTargetError
-from planner.worker.published.vision import (
-    classification_step,
-    dtype_named,
-    frozen,
-    image_batches,
-    in_dtype,
-)
+from planner.worker.published.vision import classifier_source
 from planner.worker.target.source import ModelSource
 
 _USUAL = 224
@@ -38,8 +31,7 @@ def torchvision_source(target: Target, model: PublishedModel) -> ModelSource:
     Raises:
         WrongTargetError: torchvision has no such model, or it is no classifier.
     """
-    task, dtype = model.task, dtype_named(model.dtype)
-    name = model.name
+    task, name = model.task, model.name
     if name not in list_models():
         guess = near(name, list_models())
         hint = f"did you mean torchvision:{guess}?" if guess else "see torchvision.models"
@@ -61,18 +53,8 @@ def torchvision_source(target: Target, model: PublishedModel) -> ModelSource:
     if name.startswith("vit_") and task.image is not None:
         options.setdefault("image_size", height)
     build = _builder(name, options, without_head=task.task is Task.EMBED)
-    shape = "x".join(map(str, size))
-    return ModelSource(
-        build_model=frozen(in_dtype(build, dtype), task),
-        build_batch=image_batches(size, dtype, labelled=task.task.trains),
-        training_step=classification_step(HABITS[task.like]),
-        label=target.label,
-        settles_dtypes=True,
-        assumptions=(
-            f"model: {name} of torchvision {torchvision.__version__}, without its weights",
-            f"batch: images of {shape}" + ("; one class for each" if task.task.trains else ""),
-        ),
-    )
+    version = torchvision.__version__
+    return classifier_source(target, model, version=version, build=build, size=size)
 
 
 def _builder(name: str, options: dict[str, Any], *, without_head: bool) -> Callable[[], nn.Module]:

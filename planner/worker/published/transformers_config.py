@@ -1,12 +1,11 @@
-"""The config of a transformers model, from the text of its config.json.
+"""The config of a transformers model, from the keys of its config.json.
 
-In: the text, and arguments of the caller that replace keys. Out: a config of transformers.
+In: the keys, and arguments of the caller that replace keys. Out: a config of transformers.
 """
 
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,13 +19,13 @@ _LAYERS = ("num_hidden_layers", "n_layer", "num_layers")
 _PER_LAYER = ("layer_types", "mlp_layer_types", "no_rope_layers")
 
 
-def transformers_config(name: str, text: str, replaced: Mapping[str, Scalar]) -> Any:
-    """Returns the config; `replaced` are keys that get another value.
+def transformers_config(name: str, keys: Mapping[str, Any], replaced: Mapping[str, Scalar]) -> Any:
+    """Returns the config of `keys`; `replaced` are those that get another value.
 
     Raises:
         WrongTargetError: transformers has no class for it, or it does not take the keys.
     """
-    values: dict[str, Any] = json.loads(text)
+    values = dict(keys)
     of_type = values.pop("model_type")
     if of_type not in CONFIG_MAPPING:
         raise WrongTargetError(_no_class(name, of_type, values))

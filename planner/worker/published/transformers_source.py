@@ -15,7 +15,7 @@ from transformers import __version__ as version
 from transformers import masking_utils
 
 from planner.config.habits import HABITS
-from planner.config.published import PublishedModel, Quant, Task
+from planner.config.published import PublishedModel, Task, TaskConfig
 from planner.config.target import Target
 from planner.worker.published.adapters import (
     adapter_words,
@@ -50,8 +50,8 @@ def transformers_source(target: Target, model: PublishedModel) -> ModelSource:
         WrongTargetError: transformers has no class for it, or it cannot do the task.
     """
     task, habits = model.task, HABITS[model.task.like]
-    config = transformers_config(model.name, model.config, dict(target.arguments))
-    keys = {**json.loads(model.config), **dict(target.arguments)}
+    keys = json.loads(model.config)
+    config = transformers_config(model.name, keys, dict(target.arguments))
     kind = kind_of(config, model.name)
     model_class = class_of(auto_class(kind, config, task.task), config)
     targets: tuple[str, ...] = ()
@@ -59,20 +59,16 @@ def transformers_source(target: Target, model: PublishedModel) -> ModelSource:
         import_peft()
         targets = task.lora_targets or usual_targets(config.model_type)
     dtype = _dtype(model, config)
-    if task.attention is not None:
-        config._attn_implementation = task.attention.value
-    if task.task.trains and hasattr(config, "use_cache"):
-        config.use_cache = False  # Trainer's use_cache is False (transformers/trainer.py)
-    _samples_are_not_packed()
+    _settle(config, task)
     made = batches(kind, config, task, dtype)
 
-    quant = task.quant or (Quant.NF4 if task.task is Task.QLORA else None)
+    quant = task.weights_quant
     if quant is not None:
         import_bitsandbytes()
 
     def build_model() -> nn.Module:
         built: nn.Module = model_class._from_config(config, dtype=dtype)
-        untie_as_published(built, keys)
+        untie_as_published(built, {**keys, **dict(target.arguments)})
         if quant is not None:
             built = quantised(built, quant, dtype=dtype, compute=_compute(model, dtype))
         if task.task.has_adapters:
@@ -107,6 +103,15 @@ def transformers_source(target: Target, model: PublishedModel) -> ModelSource:
             *((f"generate: {new_tokens} tokens after the prompt, greedy",) if generates else ()),
         ),
     )
+
+
+def _settle(config: Any, task: TaskConfig) -> None:
+    """Sets what the task decides of a config, and of transformers for its batches."""
+    if task.attention is not None:
+        config._attn_implementation = task.attention.value
+    if task.task.trains and hasattr(config, "use_cache"):
+        config.use_cache = False  # Trainer's use_cache is False (transformers/trainer.py)
+    _samples_are_not_packed()
 
 
 def _samples_are_not_packed() -> None:

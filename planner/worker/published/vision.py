@@ -1,7 +1,7 @@
-"""Batches and the loss of image models that return logits alone (timm, torchvision).
+"""Image models that return logits alone (timm, torchvision) as the callables of a target.
 
-In: sizes of an image. Out: build_batch, training_step. Convention: cross-entropy with one class for
-each sample, as the training scripts of both libraries have it.
+In: how to build one, and the size of its images. Out: ModelSource. Convention: cross-entropy with
+one class for each sample, as the training scripts of both libraries have it.
 """
 
 from __future__ import annotations
@@ -13,12 +13,41 @@ import torch
 import torch.nn.functional as F  # noqa: N812  # its usual name
 from torch import nn
 
-from planner.config.habits import Habits
-from planner.config.published import TaskConfig
+from planner.config.habits import HABITS, Habits
+from planner.config.published import PublishedModel, TaskConfig
+from planner.config.target import Target
 from planner.worker.published.adapters import freeze
+from planner.worker.target.source import ModelSource
 
 
-def frozen(build: Callable[[], nn.Module], task: TaskConfig) -> Callable[[], nn.Module]:
+def classifier_source(
+    target: Target,
+    model: PublishedModel,
+    *,
+    version: str,
+    build: Callable[[], nn.Module],
+    size: tuple[int, ...],
+) -> ModelSource:
+    """Returns the model that `build` makes, its batch and its step for the task.
+
+    `version` is that of its library; `size` is of one sample, like (3, 224, 224).
+    """
+    task, dtype = model.task, dtype_named(model.dtype)
+    shape = "x".join(map(str, size))
+    return ModelSource(
+        build_model=_frozen(_in_dtype(build, dtype), task),
+        build_batch=_image_batches(size, dtype, labelled=task.task.trains),
+        training_step=_classification_step(HABITS[task.like]),
+        label=target.label,
+        settles_dtypes=True,
+        assumptions=(
+            f"model: {model.name} of {model.library.package} {version}, without its weights",
+            f"batch: images of {shape}" + ("; one class for each" if task.task.trains else ""),
+        ),
+    )
+
+
+def _frozen(build: Callable[[], nn.Module], task: TaskConfig) -> Callable[[], nn.Module]:
     """Returns a builder whose models have the parameters frozen that the task names."""
 
     def build_model() -> nn.Module:
@@ -29,7 +58,7 @@ def frozen(build: Callable[[], nn.Module], task: TaskConfig) -> Callable[[], nn.
     return build_model
 
 
-def image_batches(
+def _image_batches(
     size: tuple[int, ...], dtype: torch.dtype, *, labelled: bool
 ) -> Callable[[int], Any]:
     """Returns build_batch: images, or images and a class for each."""
@@ -43,7 +72,7 @@ def image_batches(
     return build_batch
 
 
-def classification_step(habits: Habits) -> Callable[..., Any]:
+def _classification_step(habits: Habits) -> Callable[..., Any]:
     """Returns the step up to the loss; `holds_output` keeps the logits during backward."""
     held: list[Any] = []
 
@@ -64,7 +93,7 @@ def dtype_named(name: str | None) -> torch.dtype:
     return found
 
 
-def in_dtype(build: Callable[[], nn.Module], dtype: torch.dtype) -> Callable[[], nn.Module]:
+def _in_dtype(build: Callable[[], nn.Module], dtype: torch.dtype) -> Callable[[], nn.Module]:
     """Returns a builder whose models have floating parameters and buffers of the dtype."""
     if dtype is torch.float32:
         return build
