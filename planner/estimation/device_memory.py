@@ -6,12 +6,13 @@ In: the card's budget and the step's setup. Out: DeviceMemory.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 from planner.config.options import FOUND_BEFORE
 from planner.emulator.profile import UNLIMITED_BYTES
 from planner.errors import LibraryError, ModelError
 from planner.estimation.alloc_conf import what_ifs
-from planner.estimation.context import RunContext
+from planner.estimation.context import RunContext, side_by_side
 from planner.estimation.drawn_runs import drawn_runs
 from planner.estimation.found_so_far import largest_found, peak_found
 from planner.estimation.largest_search import AxisSearch, RecordedStep, recorded_run
@@ -95,10 +96,13 @@ class DeviceMemorySearch:
         self._say(
             peak_found(self.budget, held.trace, fits=fits), _SEARCHING if search else _FINISHING
         )
-        batch = self._largest(SearchAxis.BATCH, free, fits) if search else None
-        longest = None
+        axes = [SearchAxis.BATCH] if search else []
         if search and sequence and setup.config.sequence_length is not None:
-            longest = self._largest(SearchAxis.SEQUENCE, free, fits)
+            axes.append(SearchAxis.SEQUENCE)
+        largest = dict(
+            zip(axes, side_by_side(partial(self._largest, free, fits), axes), strict=True)
+        )
+        batch = largest.get(SearchAxis.BATCH)
         is_hopeless = batch is not None and not batch.capacity.largest
         values, spread = drawn_runs(setup, self.budget, free.trace)
         return DeviceMemory(
@@ -106,7 +110,7 @@ class DeviceMemorySearch:
             trace=held.trace,
             fits=fits,
             batch=batch,
-            sequence=longest,
+            sequence=largest.get(SearchAxis.SEQUENCE),
             breakdown=held.breakdown,
             allocations=held.allocations,
             requests=free.requests,
@@ -124,7 +128,7 @@ class DeviceMemorySearch:
         trace = setup.runner.run(setup.cards.unlimited(self.budget), config)
         return trace if trace.outcome is RunOutcome.COMPLETED else None
 
-    def _largest(self, axis: SearchAxis, free: RecordedStep, fits: bool) -> LargestValue:
+    def _largest(self, free: RecordedStep, fits: bool, axis: SearchAxis) -> LargestValue:
         runs = ProbeRuns(setup=self.setup, budget=self.budget, axis=axis)
         found = AxisSearch(runs=runs, recorded=free, fits=fits).largest()
         self._say(largest_found(axis, found), _FINISHING)

@@ -6,6 +6,7 @@ serves all runs if it can be forked cleanly; otherwise each run gets a child of 
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -53,6 +54,7 @@ class Runner:
         self._timeout_s = timeout_s
         self._environment = environment or {}
         self._one_at_a_time = threading.Lock()
+        self._processors = threading.BoundedSemaphore(max(2, len(os.sched_getaffinity(0))))
         self._children_lock = threading.Lock()
         self._children: set[Child] = set()
         self._closed = False
@@ -183,7 +185,8 @@ class Runner:
         return found
 
     def _ask(self, child: Child, job: JobOf[AnswerT]) -> AnswerT | NeedsValues:
-        answered = child.ask(job)
+        with self._processors:  # more runs at once would only wait, against their time limits
+            answered = child.ask(job)
         if answered.warning is not None:
             self.warnings.append(answered.warning)
         return answered.answer

@@ -84,17 +84,21 @@ def count(model: nn.Module) -> Counts:
 
 
 def _without_weights(source: ModelSource, config: StepConfig, device: torch.device) -> Built:
+    model = source.ahead.pop() if source.ahead else _on_meta(source)
+    cast = precision.cast_model(model, config, keep_dtypes=source.settles_dtypes)
+    _place(model, device)
+    return _built(model, BuildOn.META, cast)
+
+
+def _on_meta(source: ModelSource) -> nn.Module:
     with meta.parameters_on_meta():
         try:
-            model = source.build_model()
+            return source.build_model()
         except (MemoryError, RuntimeError) as error:
             if not _host_is_too_small(error):
                 raise
             with torch.device("meta"):  # even one weight at a time is too much for this host
-                model = source.build_model()
-    cast = precision.cast_model(model, config, keep_dtypes=source.settles_dtypes)
-    _place(model, device)
-    return _built(model, BuildOn.META, cast)
+                return source.build_model()
 
 
 def _on_cpu(source: ModelSource, config: StepConfig, device: torch.device) -> Built:

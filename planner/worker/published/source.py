@@ -9,11 +9,13 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from dataclasses import replace
 
 from planner.config.published import Library, PublishedModel
 from planner.config.target import Target
 from planner.worker.model.compiler import load_compiler
 from planner.worker.published.card_queries import card_stays_untouched
+from planner.worker.published.hidden_packages import hidden, unused_by
 from planner.worker.target.source import ModelSource
 
 _OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
@@ -29,8 +31,10 @@ def published_source(target: Target, model: PublishedModel) -> ModelSource:
         os.environ[name] = "1"
     warnings.filterwarnings("ignore", category=FutureWarning)  # of calls between libraries
     logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
-    with card_stays_untouched():
-        return _source(target, model)
+    unused = unused_by(model.task)
+    with card_stays_untouched(), hidden(unused):
+        source = _source(target, model)
+    return replace(source, build_model=hidden(unused)(source.build_model), builds_alike=True)
 
 
 def _source(target: Target, model: PublishedModel) -> ModelSource:

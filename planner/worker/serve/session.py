@@ -28,6 +28,7 @@ from planner.worker.drive.data_cost import measure_data
 from planner.worker.drive.measure import measure, record, record_requests
 from planner.worker.engines import alloc_conf, emulation
 from planner.worker.engines.real import run_on_card, run_on_cpu
+from planner.worker.published.ahead import build_ahead
 from planner.worker.record import attention
 from planner.worker.serve.device_facts import with_device_facts
 from planner.worker.serve.progress import note_into, note_reads
@@ -70,6 +71,7 @@ class Worker:
         self._source = load(target)
         if engine is Engine.EMULATED:
             emulation.preload_cudnn()
+            self._source = build_ahead(self._source)
         if torch.get_num_threads() > 1 or _native_threads() > started:
             self._threads = 1
 

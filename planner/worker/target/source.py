@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -117,7 +117,8 @@ class ModelSource:
     precision when it is built, and is not cast. `assumptions` are sentences on what was assumed.
 
     `path` is the file of the user, where there is one. `build_model` may be called repeatedly; each
-    call gives a new model.
+    call gives a new model. With `builds_alike` each is the same, and building reads nothing that a
+    run may change; such a model may be built before the runs (published/ahead.py fills `ahead`).
     """
 
     build_model: Callable[[], nn.Module]
@@ -132,3 +133,5 @@ class ModelSource:
     checkpoint: Callable[[nn.Module], str] | None = None
     settles_dtypes: bool = False
     assumptions: tuple[str, ...] = ()
+    builds_alike: bool = False
+    ahead: list[nn.Module] = field(default_factory=list)
