@@ -82,6 +82,8 @@ class Like(str, Enum):
 
     TRAINER = "trainer"
     """Trainer of transformers."""
+    TRL = "trl"
+    """SFTTrainer of trl."""
     LOOP = "loop"
     """A loop by hand that holds the output of the model during backward."""
 

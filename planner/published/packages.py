@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Mapping
 
-from planner.config.published import Library, TaskConfig
+from planner.config.published import Library, Like, TaskConfig
 from planner.errors import UsageError
 
 # The extras of pyproject.toml; torchvision is a package of its own.
@@ -28,12 +28,17 @@ def check_packages(library: Library, task: TaskConfig) -> None:
         needed.append("peft")
     if task.weights_quant is not None:
         needed.append("bitsandbytes")
+    if task.task.trains and task.like is Like.TRL:
+        needed.append("trl")
     missing = [name for name in needed if not _is_installed(name)]
     if not missing:
         return
     extra = _EXTRAS.get(library)
-    command = f"pip install 'vram-planner[{extra}]'" if extra else f"pip install {missing[0]}"
+    of_extra = extra is not None and missing != ["trl"]
+    command = f"pip install 'vram-planner[{extra}]'" if of_extra else f"pip install {missing[0]}"
     of = f"{library.value}: with --task {task.task.value}"
+    if "trl" in missing:
+        of += " --like trl"
     raise UsageError(
         f"{' and '.join(missing)} cannot be imported here, and {of} needs "
         f"{'it' if len(missing) == 1 else 'them'}: {command}"

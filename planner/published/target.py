@@ -65,13 +65,13 @@ def settle(
     check_packages(model.library, task)
     found = _config_of(model)
     words = _with_habits(step_words, task)
-    precision = _precision_of(words)
+    named, precision = _precision_of(step_words), _precision_of(words)
     published = PublishedModel(
         library=model.library,
         name=model.name,
         config=found.text,
         origin=found.origin,
-        dtype=None if precision is None else _DTYPES.get(precision),
+        dtype=None if named is None else _DTYPES.get(named),
         autocast=None if precision is None else _AUTOCAST.get(precision),
         task=task,
     )

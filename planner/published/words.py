@@ -44,7 +44,7 @@ def task_config(words: Mapping[str, Any], library: Library, *, infers: bool) -> 
     values = {name: _value(name, value) for name, value in words.items() if value is not None}
     values.setdefault("task", Task.INFER if infers else Task.FINETUNE)
     config = TaskConfig(**values)
-    _check_together(config, words)
+    _check_together(config, words, library)
     if infers and config.task.trains:
         raise UsageError(
             f"--task {config.task.value} trains, and mode is infer: leave one of the two out"
@@ -58,7 +58,7 @@ def task_config(words: Mapping[str, Any], library: Library, *, infers: bool) -> 
     return config
 
 
-def _check_together(config: TaskConfig, words: Mapping[str, Any]) -> None:
+def _check_together(config: TaskConfig, words: Mapping[str, Any], library: Library) -> None:
     for name in _OF_ADAPTERS:
         if words.get(name) and not config.task.has_adapters:
             raise UsageError(
@@ -66,10 +66,17 @@ def _check_together(config: TaskConfig, words: Mapping[str, Any]) -> None:
                 "adapters belong to --task lora or qlora"
             )
     if config.quant is not None and config.task is not Task.QLORA and config.task.trains:
+        keeps = "keeps its frozen weights as they are" if config.task.has_adapters else (
+            "trains all weights, and quantised ones stay frozen"
+        )  # fmt: skip
         raise UsageError(
-            f"quant {config.quant.value} was given (--quant), and the task is "
-            f"{config.task.value}, which trains all weights: quantised ones stay frozen "
-            "(--task qlora, infer, embed or generate)"
+            f"quant {config.quant.value} was given (--quant), and the task {config.task.value} "
+            f"{keeps}: --quant belongs to --task qlora, infer, embed or generate"
+        )
+    if config.like is Like.TRL and library is not Library.TRANSFORMERS:
+        raise UsageError(
+            "--like trl stands for the training of a language model of transformers, and this "
+            f"model is one of {library.package}: use --like trainer or loop"
         )
     if config.new_tokens is not None and config.task is not Task.GENERATE:
         raise UsageError(

@@ -27,10 +27,9 @@ class ReadingNote:
     @property
     def said(self) -> str:
         """The note in words."""
-        return (
-            f"it has read values of the card {self.count:,} times at {self.site.file}:"
-            f"{self.site.line} in {self.site.function}"
-        )
+        site, times = self.site, "once" if self.count == 1 else f"{self.count:,} times"
+        place = f"at {site.file}:{site.line} in {site.function}" if site.file else "in backward"
+        return f"it has read values of the card {times} {place}"
 
     def line(self) -> bytes:
         """Returns the note as a line of the file of notes."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fnmatch
 from typing import Any
 
+import torch
 from torch import nn
 
 from planner.config.published import TaskConfig
@@ -55,10 +56,12 @@ def with_adapters(
     task: TaskConfig,
     *,
     peft_task: str | None,
-    in_float32: bool,
     targets: tuple[str, ...],
+    in_bfloat16: bool = False,
 ) -> nn.Module:
     """Returns the model with adapters beside its frozen weights, on the modules of these names.
+
+    Adapters are float32 beside 16-bit weights, as peft makes them, or bfloat16.
 
     Raises:
         WrongTargetError: no module has a given name, or peft takes none of that kind.
@@ -74,12 +77,16 @@ def with_adapters(
         options["target_modules"] = _ALL_LINEAR if targets == (_ALL_LINEAR,) else list(targets)
     config = peft.LoraConfig(**options)
     try:
-        adapted: nn.Module = peft.get_peft_model(model, config, autocast_adapter_dtype=in_float32)
+        adapted: nn.Module = peft.get_peft_model(model, config)
     except ValueError as error:
         raise WrongTargetError(
             f"peft puts no adapters on {type(model).__name__}: {error}; name modules as in "
             f"--lora-targets q_proj,v_proj, or --lora-targets {_ALL_LINEAR}"
         ) from None
+    if in_bfloat16:
+        for parameter in adapted.parameters():
+            if parameter.requires_grad:
+                parameter.data = parameter.data.to(torch.bfloat16)
     return adapted
 
 

@@ -64,7 +64,7 @@ def _text(kind: Kind, config: Any, task: TaskConfig, *, labelled: bool) -> Batch
             batch["labels"] = ids.clone() if of_words else _classes(batch_size)
         return batch
 
-    words = f"batch: samples without padding, {length} tokens each without --seq, and {_NO_MASK}"
+    words = f"batch: samples without padding, {length} tokens each or as --seq says, and {_NO_MASK}"
     if labelled:
         words += "; the labels are the tokens" if of_words else "; one class for each sample"
     return Batches(build=build_batch, assumptions=(words,))

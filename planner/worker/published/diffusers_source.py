@@ -58,7 +58,7 @@ def diffusers_source(target: Target, model: PublishedModel) -> ModelSource:
             torch.set_default_dtype(usual)
         if task.task.has_adapters:
             built.requires_grad_(False)
-            built = with_adapters(built, task, peft_task=None, in_float32=True, targets=targets)
+            built = with_adapters(built, task, peft_task=None, targets=targets)
         freeze(built, task.freeze)
         return built
 

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from planner.config.habits import Habits
+from planner.errors import WrongTargetError
 
 
 def training_step(habits: Habits, *, is_autocast: bool) -> Callable[..., Any] | None:
@@ -20,6 +21,8 @@ def training_step(habits: Habits, *, is_autocast: bool) -> Callable[..., Any] | 
     Under autocast accelerate converts the outputs to float32 (convert_outputs_to_fp32 in
     accelerate/utils/operations.py): a copy of the logits.
     """
+    if habits.fuses_head:
+        return _loss_of_fused_head
     if habits.holds_output:
         return None
     return _loss_of_converted if is_autocast else _loss
@@ -27,6 +30,35 @@ def training_step(habits: Habits, *, is_autocast: bool) -> Callable[..., Any] | 
 
 def _loss(model: nn.Module, batch: Mapping[str, Any]) -> Any:
     return model(**batch)["loss"]
+
+
+def fuse_head(model: nn.Module) -> None:
+    """Gives the model the head of trl that computes the loss without whole logits.
+
+    Raises:
+        WrongTargetError: the installed trl has none.
+    """
+    from trl.trainer import utils
+
+    add = getattr(utils, "add_fused_lm_head", None)
+    if add is None:
+        raise WrongTargetError(
+            "the installed trl computes the loss from whole logits, as the Trainer does, and "
+            "--like trl stands for a later one: update trl, or use --like trainer"
+        )
+    has_adapters = hasattr(model, "peft_config")
+    base: Any = model.get_base_model() if has_adapters else model  # type: ignore[operator] # of peft
+    add(base, outputs=("log_probs", "entropy", "is_top1"))
+
+
+def _loss_of_fused_head(model: nn.Module, batch: Mapping[str, Any]) -> Any:
+    """Computes the loss as SFTTrainer.compute_loss does, with its metrics."""
+    outputs = model(**batch, fused_lm_head=True)
+    losses = -outputs.log_probs
+    loss = losses.sum() / outputs.label_mask.sum().clamp(min=1)
+    outputs.entropy.detach().sum()
+    outputs.is_top1.sum()
+    return loss
 
 
 def _loss_of_converted(model: nn.Module, batch: Mapping[str, Any]) -> Any:

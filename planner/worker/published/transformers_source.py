@@ -17,6 +17,7 @@ from transformers import masking_utils
 from planner.config.habits import HABITS
 from planner.config.published import PublishedModel, Task, TaskConfig
 from planner.config.target import Target
+from planner.errors import WrongTargetError
 from planner.worker.published.adapters import (
     adapter_words,
     freeze,
@@ -31,7 +32,7 @@ from planner.worker.published.quantisation import (
     import_bitsandbytes,
     quantised,
 )
-from planner.worker.published.steps import checkpoint_transformers, training_step
+from planner.worker.published.steps import checkpoint_transformers, fuse_head, training_step
 from planner.worker.published.ties import untie_as_published
 from planner.worker.published.transformers_config import transformers_config
 from planner.worker.target.source import ModelSource
@@ -65,6 +66,12 @@ def transformers_source(target: Target, model: PublishedModel) -> ModelSource:
     quant = task.weights_quant
     if quant is not None:
         import_bitsandbytes()
+    fuses = habits.fuses_head and task.task.trains
+    if fuses and kind is not Kind.CAUSAL:
+        raise WrongTargetError(
+            f"{model.name} is a {kind.value}, and --like {task.like.value} stands for the training "
+            "of a language model: leave it out, or use --like trainer"
+        )
 
     def build_model() -> nn.Module:
         built: nn.Module = model_class._from_config(config, dtype=dtype)
@@ -76,10 +83,12 @@ def transformers_source(target: Target, model: PublishedModel) -> ModelSource:
                 built,
                 task,
                 peft_task=_PEFT_TASKS.get(kind),
-                in_float32=habits.adapters_float32,
+                in_bfloat16=habits.adapters_bfloat16 and quant is not None,
                 targets=targets,
             )
         freeze(built, task.freeze)
+        if fuses:
+            fuse_head(built)
         return built
 
     generates = task.task is Task.GENERATE

@@ -2,13 +2,15 @@
 
 In: the order's batch size, or None. Out: the batch size that the script gave. Convention: without
 shuffle or a sampler a loader is not taken for that of the training; loaders with the same batch
-size that shuffle too are changed alike.
+size that shuffle too are changed alike. A larger batch is full: samples are drawn again where the
+data set is too small for it, and an epoch keeps its number of batches.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
+import math
 from typing import Any
 
 from torch.utils.data import DataLoader, RandomSampler
@@ -36,6 +38,7 @@ class TrainingLoader:
                 return
             size = self._size(given.arguments)
             if size is not None and self._instead is not None:
+                _draw_full(given.arguments, self.batch_size or size, size)
                 given.arguments["batch_size"] = size
             made(*given.args, **given.kwargs)
 
@@ -54,3 +57,17 @@ class TrainingLoader:
         if size != self.batch_size:
             return None
         return size if self._instead is None else self._instead
+
+
+def _draw_full(given: dict[str, Any], own: int, size: int) -> None:
+    """Gives the loader a sampler that fills batches of `size`, where they are larger than its own.
+
+    An epoch keeps its number of batches. Nothing is done for a data set without a length.
+    """
+    dataset = given.get("dataset")
+    length = len(dataset) if hasattr(dataset, "__len__") else 0
+    batches = math.ceil(length / own)
+    if size <= own or not length:
+        return
+    given["shuffle"] = False
+    given["sampler"] = RandomSampler(dataset, replacement=True, num_samples=batches * size)

@@ -47,6 +47,7 @@ from planner.worker.engines import emulation
 from planner.worker.record import attention
 from planner.worker.record.watch import Watch
 from planner.worker.script.counting import StepCounting
+from planner.worker.script.initialising import leave_large_weights
 from planner.worker.script.loaders import TrainingLoader
 from planner.worker.script.recording import ScriptRecording
 from planner.worker.script.reporting import Seen, report_of
@@ -86,6 +87,7 @@ class RunningScript(Watch):
         emulation.count_one_card()
         attention.install()
         printing.install()
+        leave_large_weights()
         ctypes.CDLL(None).prctl(_PR_SET_NAME, _TITLE, 0, 0, 0)
         stack = Path(self._order.folder, f"{STACK_FILE}-{self._pid}").open("w")  # noqa: SIM115 # kept open
         faulthandler.register(signal.SIGUSR1, file=stack, all_threads=True)

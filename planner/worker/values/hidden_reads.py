@@ -17,7 +17,7 @@ MASK_DTYPES = (torch.bool, torch.uint8)
 # Operators that a mask among their arguments decides.
 MASKED = {
     "aten::masked_select", "aten::index", "aten::_unsafe_index", "aten::index_put",
-    "aten::index_put_", "aten::_index_put_impl_",
+    "aten::index_put_", "aten::_index_put_impl_", "aten::masked_scatter_backward",
 }  # fmt: skip
 ValueOf = Callable[[torch.Tensor], torch.Tensor | None]
 
@@ -187,6 +187,7 @@ def _kept(args: Sequence[Any], value_of: ValueOf) -> list[Expected] | None:
 _RULES: dict[str, Callable[[Sequence[Any], ValueOf], list[Expected] | None]] = {
     "aten::nonzero": _nonzero,
     "aten::masked_select": _masked_select,
+    "aten::masked_scatter_backward": _masked_select,  # it selects from the gradient
     "aten::index": _masks,
     "aten::_unsafe_index": _masks,
     "aten::index_put": _masks,

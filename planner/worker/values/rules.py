@@ -27,6 +27,7 @@ _NEEDS: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(("gt", "ge", "lt", "le", "eq", "ne", "equal", "allclose", "isin"), (0, 1)),
     **dict.fromkeys(("searchsorted", "bucketize"), (0, 1)),
     "masked_select": (1,),
+    "masked_scatter_backward": (1,),
     "index": (1,),
     "_unsafe_index": (1,),
     "index_put": (1,),
@@ -34,6 +35,7 @@ _NEEDS: dict[str, tuple[Any, ...]] = {
     "_index_put_impl_": (1,),
     "nms": (0, 1),
 }  # fmt: skip
+_SELECTS = {"masked_select", "masked_scatter_backward"}  # masks alone, so of any dtype
 _COMPARISONS = {"gt", "ge", "lt", "le", "eq", "ne"}
 _FILLS = {
     "copy_", "zero_", "fill_", "uniform_", "normal_", "random_", "bernoulli_", "exponential_",
@@ -150,7 +152,7 @@ def rule_of(func: Any) -> Rule:
             or name in _LIFTS
         ),
         is_copy=name in _TO_HOST,
-        only_masks=needs == (1,) and name != "masked_select",
+        only_masks=needs == (1,) and name not in _SELECTS,
     )
 
 

@@ -54,3 +54,12 @@ def test_a_wrong_call_fails_as_before(watched: Callable[[int | None], TrainingLo
     watched(32)
     with pytest.raises(TypeError):
         DataLoader(DATA, nothing=1)  # type: ignore[call-arg] # what is tested
+
+
+@pytest.mark.parametrize("batch_size", [16, 100])
+def test_a_larger_batch_is_full_and_an_epoch_keeps_its_batches(
+    watched: Callable[[int | None], TrainingLoader], batch_size: int
+) -> None:
+    watched(batch_size)
+    loader = DataLoader(DATA, batch_size=8, shuffle=True)
+    assert [len(batch) for (batch,) in loader] == [batch_size] * 8

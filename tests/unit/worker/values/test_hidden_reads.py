@@ -14,6 +14,7 @@ MASK = torch.tensor([True, False, True])
 TABLE: list[tuple[str, tuple[Any, ...], list[tuple[float, tuple[int, int] | None]]]] = [
     ("aten::nonzero", (torch.tensor([0, 3, 0, 4]),), [(2, (0, 4))]),
     ("aten::masked_select", (torch.zeros(2, 3), MASK), [(4, (0, 6))]),
+    ("aten::masked_scatter_backward", (torch.zeros(2, 3), MASK, [4]), [(4, (0, 6))]),
     ("aten::index", (torch.zeros(3, 3), [MASK, torch.tensor([0, 1])]), [(2, (0, 3))]),
     ("aten::index", (torch.zeros(3, 3), [None, MASK]), [(2, (0, 3))]),
     ("aten::_unique2", (torch.tensor([5, 5, 7]),), [(2, (1, 3))]),
