@@ -86,10 +86,10 @@ SOURCES = {
             judging=Judging.OFFSET,
             read=reading.figure,
             model_file=f"{MODEL_FILES}/peft_metamath.py",
-            options=(("steps", 2), ("build_on", "device")),
+            options=(("steps", 3), ("build_on", "device")),
             bounds={Quantity.PEAK_RESERVED: Bounds(row=0.06, median=0.02)},
             constant_is=(
-                "Here a short batch and the longest are run; the figure is the largest of 5000 "
+                "Here three batches are run, the longest last; the figure is the largest of 5000 "
                 "steps and of the evaluations between them."
             ),
         ),

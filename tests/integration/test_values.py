@@ -326,6 +326,30 @@ def test_code_that_uses_the_card_while_it_is_imported(write_model: WriteModel) -
     assert found.step is not None  # the counted run has its values too
 
 
+def test_a_large_mask_that_was_made_of_numbers_is_known(write_model: WriteModel) -> None:
+    """Indices drawn on the host, scattered into zeros: as sparse adapters make their masks."""
+    path = write_model(
+        """
+        def build_model():
+            return nn.Linear(8, 8)
+
+        def build_batch(batch_size):
+            return torch.randn(batch_size, 8)
+
+        def training_step(model, batch):
+            places = torch.randperm(512 * 512)[:1000].to(batch.device)
+            chosen = torch.ones(1000, dtype=torch.bool).to(batch.device)
+            mask = torch.zeros(512 * 512).to(chosen).scatter_(0, places, chosen)
+            rows, columns = torch.where(mask.view(512, 512))
+            assert len(rows) == len(columns) == 1000
+            spread = model(batch).sum().expand(1000).masked_scatter(mask[:1000], batch.view(-1))
+            return spread.sum()
+        """
+    )
+    found = estimate(path)
+    assert found.values.state is ValuesState.KNOWN
+
+
 def test_the_streams_of_the_user_do_not_move(write_model: WriteModel) -> None:
     path = write_model(
         """

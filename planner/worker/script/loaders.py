@@ -64,7 +64,7 @@ def _draw_full(given: dict[str, Any], own: int, size: int) -> None:
 
     An epoch keeps its number of batches. Nothing is done for a data set without a length.
     """
-    dataset = given.get("dataset")
+    dataset: Any = given.get("dataset")
     length = len(dataset) if hasattr(dataset, "__len__") else 0
     batches = math.ceil(length / own)
     if size <= own or not length:

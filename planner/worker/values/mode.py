@@ -167,7 +167,11 @@ class ValuesMode(TorchDispatchMode):  # type: ignore[no-untyped-call] # untyped 
     ) -> bool:
         """Runs the operator on the host if all its inputs are known; returns whether it did."""
         overwritten = _overwritten(rule, kwargs, written)
-        if rule.is_copy and any(not twins.is_kept_when_sent(t) for t in _sent(args, kwargs)):
+        if (
+            rule.is_copy
+            and any(map(twins.is_number, (*outs, *written)))  # a mask of zeros and ones is kept
+            and not all(map(twins.is_kept_when_sent, _sent(args, kwargs)))
+        ):
             return False
         own = {id(tensor) for tensor in overwritten}
         if not rule.on_host or not (outs or written):

@@ -159,11 +159,15 @@ def is_small(tensor: torch.Tensor) -> bool:
     return tensor.untyped_storage().nbytes() <= limit_bytes(tensor.dtype)
 
 
+def is_number(tensor: torch.Tensor) -> bool:
+    """Returns whether the tensor holds fractions: no indices, flags or counts."""
+    return tensor.is_floating_point() or tensor.is_complex()
+
+
 def is_kept_when_sent(tensor: torch.Tensor) -> bool:
     """Returns whether values that the host sends to this tensor are kept."""
     size_bytes = tensor.numel() * tensor.element_size()
-    is_number = tensor.is_floating_point() or tensor.is_complex()
-    if not is_number or size_bytes <= SENT_FLOAT_LIMIT_BYTES:
+    if not is_number(tensor) or size_bytes <= SENT_FLOAT_LIMIT_BYTES:
         return True
     if size_bytes > FLOAT_LIMIT_BYTES:
         return False
