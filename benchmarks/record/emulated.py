@@ -22,7 +22,7 @@ from planner.estimation.context import ProfileFactory
 from planner.memory.budget import MemoryBudget, memory_budgets
 from planner.process.client import Runner
 
-_TIMEOUT_S = 400.0
+_TIMEOUT_S = 1800.0
 TROUBLES = (PlannerError, ImportError)
 
 
