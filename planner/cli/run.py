@@ -103,7 +103,8 @@ def run(
     """Run a training script, unchanged, on an emulated card.
 
     COMMAND is run as it is, from here, in its own Python: it believes that it trains. After some
-    optimizer steps it is ended, and the report is that of `planner estimate`.
+    optimizer steps it is ended, and the report is that of `planner estimate`. A notebook
+    (train.ipynb) is run cell by cell.
     """
     # without a command nothing is run
     with _announced() if command else nullcontext(), shown_progress(quiet) as progress:

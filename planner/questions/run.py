@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from planner.hardware.database import load_gpus
 from planner.memory.budget import MemoryBudget, memory_budgets
 from planner.memory.card_words import card_words, is_every_card, stand_ins
 from planner.process.script.interpreter import interpreter_of
+from planner.process.script.notebook import notebook_as_script
 from planner.process.script.runner import ScriptLimits
 from planner.process.script.words import ScriptCommand, batch_place, script_command
 from planner.results.estimate import Estimate
@@ -47,48 +49,50 @@ def run(
 ) -> Estimate:
     """Runs a training script on emulated cards: it believes that it trains.
 
-    `command` is run as it is, like ["python", "train.py", "--lr", "0.1"], and ended where its
-    optimizer begins step `steps` + 1. What it writes is thrown away, except below the folders of
-    `allow_writes`. `batch_argument` names the argument with the batch, like "--batch_size" or
-    "batch_size=", for the largest batch; None: the first DataLoader that shuffles is varied. With
-    `keep_allocations` the result holds each allocation of the recorded runs, which `Estimate.save`
-    writes too.
+    `command` is run as it is, like ["python", "train.py", "--lr", "0.1"], or the cells of a
+    notebook, ["train.ipynb"]. It is ended where its optimizer begins step `steps` + 1. What it
+    writes is thrown away, except below the folders of `allow_writes`. `batch_argument` names the
+    argument with the batch, like "--batch_size" or "batch_size=", for the largest batch; None: the
+    first DataLoader that shuffles is varied. With `keep_allocations` the result holds each
+    allocation of the recorded runs, which `Estimate.save` writes too.
 
     Raises:
         PlannerError: see errors.py. A script that does not fit is a result, not an error.
     """
     working = Path.cwd()
-    asked = _command(command, working, batch_argument)
     if steps < 1:
         raise UsageError(f"steps is {steps}, and must be 1 or more")
     kept = _folders(allow_writes)
     database = options.get("hardware_db")
     records = None if database is None else Path(database)
     budgets, stand_in_note = _budgets(gpu, records, options)
-    interpreter = interpreter_of(asked.interpreter, working)
-    known = calibrated_budgets(
-        budgets,
-        torch=interpreter.torch.version,
-        mode=Mode.TRAIN,
-        from_history=options.get("calibration", True),
-    )
-    request = ScriptRequest(
-        command=asked,
-        interpreter=interpreter,
-        working=working,
-        limits=ScriptLimits(
-            steps=steps,
-            timeout_s=options.get("timeout_s", DEFAULT_TIMEOUT_S),
-            kept=kept,
-        ),
-        batch_argument=batch_argument,
-        search=max_batch,
-        keep_allocations=keep_allocations,
-        stand_in_note=stand_in_note,
-        database=records,
-        progress=options.get("on_progress") or (lambda _: None),
-    )
-    return estimate_script(request, known)
+    given = tuple(shlex.split(command) if isinstance(command, str) else command)
+    with notebook_as_script(given, working) as words:
+        asked = _command(words, given, working, batch_argument)
+        interpreter = interpreter_of(asked.interpreter, working)
+        known = calibrated_budgets(
+            budgets,
+            torch=interpreter.torch.version,
+            mode=Mode.TRAIN,
+            from_history=options.get("calibration", True),
+        )
+        request = ScriptRequest(
+            command=asked,
+            interpreter=interpreter,
+            working=working,
+            limits=ScriptLimits(
+                steps=steps,
+                timeout_s=options.get("timeout_s", DEFAULT_TIMEOUT_S),
+                kept=kept,
+            ),
+            batch_argument=batch_argument,
+            search=max_batch,
+            keep_allocations=keep_allocations,
+            stand_in_note=stand_in_note,
+            database=records,
+            progress=options.get("on_progress") or (lambda _: None),
+        )
+        return estimate_script(request, known)
 
 
 def _budgets(
@@ -110,14 +114,13 @@ def _budgets(
 
 
 def _command(
-    command: str | Sequence[str], working: Path, batch_argument: str | None
+    words: tuple[str, ...], given: tuple[str, ...], working: Path, batch_argument: str | None
 ) -> ScriptCommand:
     """Returns the command; its batch argument is there, where one is named."""
-    words = shlex.split(command) if isinstance(command, str) else list(command)
     found = script_command(words, working)
     if batch_argument is not None:
         batch_place(found.words, batch_argument)
-    return found
+    return replace(found, given=given)
 
 
 def _folders(allow_writes: Sequence[str | os.PathLike[str]]) -> tuple[Path, ...]:

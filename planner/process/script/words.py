@@ -25,15 +25,19 @@ _EXAMPLE = "planner run --gpu h100 -- python train.py"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScriptCommand:
-    """The words, and those that start its interpreter: `python`, `uv run python`, a shebang's."""
+    """The words, and those that start its interpreter: `python`, `uv run python`, a shebang's.
+
+    `given` are the caller's words, where others are run (a notebook's script); none: the same.
+    """
 
     words: tuple[str, ...]
     interpreter: tuple[str, ...]
+    given: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
-        """Returns the command as a shell takes it."""
-        return shlex.join(self.words)
+        """Returns the command as the caller gave it, as a shell takes it."""
+        return shlex.join(self.given or self.words)
 
 
 def script_command(words: Sequence[str], working: Path) -> ScriptCommand:
