@@ -70,10 +70,10 @@ def _cases(wanted: Sequence[str]) -> Iterator[tuple[CatalogModel, str]]:
     smallest: dict[str, CatalogModel] = {}
     for model in sorted(all_models(), key=lambda one: one.parameters):
         smallest.setdefault(model.family, model)
-    for family, model in sorted(smallest.items()):
-        if wanted and family not in wanted:
-            continue
+    chosen = [model for family, model in sorted(smallest.items()) if not wanted or family in wanted]
+    for model in chosen:
         yield model, "finetune"
+    for model in chosen:
         if model.model_class.endswith(("ForCausalLM", "LMHeadModel")):
             yield model, "generate"
 
@@ -87,9 +87,9 @@ def _run(model: CatalogModel, task: str) -> list[Line]:
             gpu=list(CARDS),
             task=task,
             batch_size=1,
-            steps=2,
+            steps=1 if task == "generate" else 2,
             max_batch=False,
-            **({"mode": "infer", "new_tokens": 16} if task == "generate" else {}),
+            **({"mode": "infer", "new_tokens": 4} if task == "generate" else {}),
             **_lengths(model),
         )
     except planner.PlannerError as error:

@@ -14,13 +14,14 @@ from typing import Any
 import click
 
 from planner.catalog import catalog
+from planner.catalog.model_file import model_file
 from planner.catalog.records import CatalogModel
 from planner.cli import completion, tables
 from planner.cli import options as shared
 from planner.cli.output import print_json
 from planner.cli.tables import Column
 from planner.cli.terminal import print_text
-from planner.errors import UnknownModelError
+from planner.errors import UnknownModelError, UsageError
 from planner.units import format_count
 
 _COLUMNS: tuple[Column[CatalogModel], ...] = (
@@ -76,24 +77,50 @@ def search(
 @models.command()
 @click.argument("name", shell_complete=completion.models)
 @click.option("--config", "as_config", is_flag=True, help="Print its config.json alone.")
+@click.option(
+    "--write",
+    "file",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write it as a model file that can be changed, like model.py.",
+)
 @shared.hardware_db
 @shared.as_json
 @click.pass_context
 def show(
-    context: click.Context, name: str, as_config: bool, hardware_db: Path | None, as_json: bool
+    context: click.Context,
+    name: str,
+    as_config: bool,
+    file: Path | None,
+    hardware_db: Path | None,
+    as_json: bool,
 ) -> None:
     """Show one model, by its name on the hub or the last part of it: its config and source."""
     folder, as_json = tables.with_those_before(context, hardware_db, as_json)
     model = catalog.find_model(_without_prefix(name), folder)
     if model is None:
         raise _unknown(name, f"no model named {name!r} in the catalog", folder)
-    if as_config:
+    if file is not None:
+        _write(model, file)
+    elif as_config:
         print_text(catalog.config_json(model))
     elif as_json:
         print_json({"requested": name, "model": model.to_dict()})
     else:
         config = list(_lines_of(model.config))
         tables.print_sheet(model.name, model.notes, _model_lines(model), {"config": config})
+
+
+def _write(model: CatalogModel, file: Path) -> None:
+    text = model_file(model)
+    try:
+        with file.open("x", encoding="utf-8") as new:
+            new.write(text)
+    except FileExistsError:
+        raise UsageError(f"{file} is there already, and is not replaced") from None
+    except OSError as error:
+        raise UsageError(f"{file} cannot be written: {error.strerror}") from None
+    print_text(f"{file} written: planner estimate {file} --gpu a100\n")
 
 
 def _print_list(found: Sequence[CatalogModel], *, as_json: bool) -> None:

@@ -130,3 +130,23 @@ def test_help_of_the_program_reads_no_model(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("planner.catalog.catalog.read_text", refused)
     assert "models" in CliRunner().invoke(root, ["--help"]).stdout
     assert "show" in CliRunner().invoke(root, ["models", "--help"]).stdout
+
+
+def test_a_model_is_written_as_a_file_once(tmp_path: Path) -> None:
+    file = tmp_path / "model.py"
+    assert str(file) in run("show", "gpt2", "--write", str(file))
+    code = file.read_text()
+    compile(code, str(file), "exec")
+    written: dict[str, object] = {}
+    exec(code[code.index("CONFIG = ") : code.index("def build_model")], written)
+    model = find_model("gpt2")
+    assert model is not None
+    assert (written["CONFIG"], written["TOKENS"]) == (dict(model.config), 1024)
+    with pytest.raises(UsageError, match="not replaced"):
+        run("show", "gpt2", "--write", str(file))
+    assert file.read_text() == code
+
+
+def test_a_model_of_images_has_no_file(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="hf:openai/clip-vit-base-patch32"):
+        run("show", "clip-vit-base-patch32", "--write", str(tmp_path / "model.py"))
