@@ -118,7 +118,9 @@ def test_ci_does_what_readme_says() -> None:
 
 
 @pytest.mark.parametrize("words", planner_commands(), ids=" ".join)
-def test_commands_are_understood(words: list[str]) -> None:
+def test_commands_are_understood(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if words[0] == "run":  # as what runs a model: only parsed
         context = dict(commands(root))["run"].make_context("run", words[1:])
         assert context.params["command"]
@@ -130,6 +132,7 @@ def test_commands_are_understood(words: list[str]) -> None:
         "curve",
         "compare",
     ):  # what runs a model is only parsed
+        monkeypatch.chdir(tmp_path)  # some write a file
         result = CliRunner().invoke(root, words)
         assert result.exit_code == 0, result.stderr
         return

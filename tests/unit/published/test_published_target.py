@@ -139,3 +139,27 @@ def test_a_package_that_is_missing(config: str, monkeypatch: pytest.MonkeyPatch)
     settled(config)
     with pytest.raises(UsageError, match=r"peft and bitsandbytes .* 'vram-planner\[hf\]'"):
         settled(config, task="qlora")
+
+
+def test_the_habits_of_sfttrainer(config: str) -> None:
+    found = settled(config, task="lora", like="trl")
+    published = found.target.published
+    assert published is not None
+    assert (published.dtype, published.autocast) == (None, "bfloat16")
+    assert found.step_words["precision"] is Precision.AMP_BF16
+    assert found.step_words["checkpoint_activations"] is True
+    given = settled(config, {"precision": "amp-fp16"}, task="lora", like="trl").target.published
+    assert given is not None
+    assert (given.dtype, given.autocast) == ("float32", "float16")
+
+
+def test_sfttrainer_trains_no_images() -> None:
+    with pytest.raises(UsageError, match="one of timm: use --like trainer"):
+        task_config({"like": "trl"}, Library.TIMM, infers=False)
+
+
+def test_trl_that_is_missing_is_named(config: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packages, "_is_installed", lambda name: name != "trl")
+    with pytest.raises(UsageError, match=r"--task lora --like trl needs it: pip install trl"):
+        settled(config, task="lora", like="trl")
+    assert settled(config, task="infer", like="trl").target.published is not None

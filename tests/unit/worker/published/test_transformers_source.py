@@ -140,6 +140,18 @@ def test_the_published_dtype_unless_another_was_requested() -> None:
     assert {one.dtype for one in source(BERT).build_model().parameters()} == {torch.float32}
 
 
+def test_sfttrainer_makes_the_loss_without_whole_logits() -> None:
+    pytest.importorskip("trl", reason="install trl to run this")
+    pytest.importorskip("peft")
+    found = source(LLAMA, dtype="float32", task=Task.LORA, like=Like.TRL)
+    model, by_trainer = trained(found), trained(source(LLAMA, dtype="float32", task=Task.LORA))
+    assert {name for name, one in model.named_parameters() if one.grad is not None} == {
+        name for name, one in by_trainer.named_parameters() if one.grad is not None
+    }
+    with pytest.raises(WrongTargetError, match="--like trl stands for"):
+        source(BERT, like=Like.TRL)
+
+
 def test_a_loop_by_hand_holds_the_output() -> None:
     assert source(LLAMA, like=Like.LOOP).training_step is None
     assert source(LLAMA).training_step is not None
