@@ -6,6 +6,7 @@ them; float inputs have the dtype of the weights, and no values.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -57,7 +58,7 @@ def image_text(config: Any, task: TaskConfig, dtype: torch.dtype, *, labelled: b
         batch: dict[str, Any] = {"input_ids": ids, **images.inputs(batch_size)}
         if config.model_type == "gemma3":
             batch["token_type_ids"] = is_image.long()
-        if config.model_type.startswith("qwen"):
+        if config.model_type.startswith(("qwen", "gemma4")):
             batch["mm_token_type_ids"] = is_image.int()
         if labelled:
             batch["labels"] = ids.clone()
@@ -116,10 +117,42 @@ class _Patches(_Images):
         }
 
 
+class _PaddedPatches(_Images):
+    """Images as rows of patches, padded to a fixed number of them: gemma4.
+
+    The image keeps its proportions and takes as many patches as it can, whole pooling squares only
+    (get_aspect_ratio_preserving_size in image_processing_gemma4.py of transformers 5.24).
+    """
+
+    def __init__(self, vision: Any, size: tuple[int, int], dtype: torch.dtype) -> None:
+        side = vision.pooling_kernel_size  # patches on the side of what becomes one token
+        most = vision.default_output_length
+        scale = math.sqrt(most / (size[0] * size[1]))
+        rows, columns = (max(1, int(one * scale)) for one in size)
+        rows, columns = min(rows, most // columns), min(columns, most)
+        unit = side * vision.patch_size
+        super().__init__(rows * columns, f"{rows * unit}x{columns * unit} pixels")
+        self._most = most * side**2
+        self._rows, self._columns = rows * side, columns * side
+        self._width = 3 * vision.patch_size**2
+        self._dtype = dtype
+
+    def inputs(self, batch_size: int) -> Mapping[str, torch.Tensor]:
+        places = torch.full((self._most, 2), -1)  # of padding
+        real = torch.cartesian_prod(torch.arange(self._rows), torch.arange(self._columns))
+        places[: len(real)] = real.flip(1)  # column, row
+        return {
+            "pixel_values": torch.zeros(batch_size, self._most, self._width, dtype=self._dtype),
+            "image_position_ids": places.expand(batch_size, -1, -1).contiguous(),
+        }
+
+
 def _images_of(config: Any, task: TaskConfig, dtype: torch.dtype) -> _Images:
     vision = config.vision_config
     if hasattr(vision, "spatial_merge_size") and hasattr(vision, "temporal_patch_size"):
         return _Patches(vision, task.image or (448, 448), dtype)
+    if hasattr(vision, "pooling_kernel_size") and hasattr(vision, "default_output_length"):
+        return _PaddedPatches(vision, task.image or (768, 768), dtype)
     size = image_size(vision, task)
     if hasattr(config, "mm_tokens_per_image"):
         return _Squares(size, config.mm_tokens_per_image, dtype)

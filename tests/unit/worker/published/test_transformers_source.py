@@ -66,9 +66,27 @@ LLAVA = {
         "num_hidden_layers": 2, "num_attention_heads": 4, "image_size": 32, "patch_size": 8,
     },
 }  # fmt: skip
+GEMMA4 = {
+    "model_type": "gemma4", "architectures": ["Gemma4ForConditionalGeneration"],
+    "audio_config": None, "image_token_id": 90,
+    "text_config": {
+        "model_type": "gemma4_text", "hidden_size": 32, "intermediate_size": 64,
+        "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+        "head_dim": 16, "global_head_dim": 16, "vocab_size": 96,
+        "vocab_size_per_layer_input": 96, "hidden_size_per_layer_input": 0,
+        "num_kv_shared_layers": 0,
+        "layer_types": ["sliding_attention", "full_attention"],
+    },
+    "vision_config": {
+        "model_type": "gemma4_vision", "hidden_size": 64, "intermediate_size": 64,
+        "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 4,
+        "head_dim": 16, "global_head_dim": 16, "patch_size": 4, "pooling_kernel_size": 3,
+        "default_output_length": 20,
+    },
+}  # fmt: skip
 ALL = {
     "llama": LLAMA, "bert": BERT, "t5": T5, "vit": VIT, "clip": CLIP, "whisper": WHISPER,
-    "llava": LLAVA,
+    "llava": LLAVA, "gemma4": GEMMA4,
 }  # fmt: skip
 
 
