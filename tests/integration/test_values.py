@@ -350,6 +350,31 @@ def test_a_large_mask_that_was_made_of_numbers_is_known(write_model: WriteModel)
     assert found.values.state is ValuesState.KNOWN
 
 
+def test_lengths_of_a_ctc_loss_are_known_in_each_pass(write_model: WriteModel) -> None:
+    path = write_model(
+        """
+        def build_model():
+            return nn.Linear(16, 32)
+
+        def build_batch(batch_size):
+            return torch.zeros(batch_size, 50, 16), torch.ones(batch_size, 8, dtype=torch.int64)
+
+        def training_step(model, batch):
+            sounds, labels = batch
+            mask = labels > 0
+            scores = model(sounds).log_softmax(-1).transpose(0, 1)
+            frames = torch.full((len(labels),), 50, device=labels.device)
+            with torch.backends.cudnn.flags(enabled=False):
+                return nn.functional.ctc_loss(
+                    scores, labels.masked_select(mask), frames, mask.sum(-1)
+                )
+        """
+    )
+    found = estimate(path)
+    assert found.values.state is ValuesState.KNOWN
+    assert not found.values.parted
+
+
 def test_the_streams_of_the_user_do_not_move(write_model: WriteModel) -> None:
     path = write_model(
         """

@@ -53,7 +53,7 @@ from planner.worker.script.recording import ScriptRecording
 from planner.worker.script.reporting import Seen, report_of
 from planner.worker.script.saves import Saves
 from planner.worker.script.true_peaks import TruePeaks
-from planner.worker.values import printing
+from planner.worker.values import lengths, printing
 from planner.worker.values.passes import pass_of_values
 
 _PR_SET_NAME = 15
@@ -87,6 +87,7 @@ class RunningScript(Watch):
         emulation.count_one_card()
         attention.install()
         printing.install()
+        lengths.install()
         leave_large_weights()
         ctypes.CDLL(None).prctl(_PR_SET_NAME, _TITLE, 0, 0, 0)
         stack = Path(self._order.folder, f"{STACK_FILE}-{self._pid}").open("w")  # noqa: SIM115 # kept open

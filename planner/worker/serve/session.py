@@ -33,7 +33,7 @@ from planner.worker.record import attention
 from planner.worker.serve.device_facts import with_device_facts
 from planner.worker.serve.progress import note_into, note_reads
 from planner.worker.target.contract import load
-from planner.worker.values import printing
+from planner.worker.values import lengths, printing
 from planner.worker.values.passes import PassOfValues, pass_of_values
 
 
@@ -64,6 +64,7 @@ class Worker:
             emulation.count_one_card()
             attention.install()
             printing.install()
+            lengths.install()
             self._begin_values(values or ValuesRequest())
         if target.kind is TargetKind.FILE:
             sys.argv[:] = [target.location]  # as `python FILE` would
