@@ -16,17 +16,16 @@ import csv
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import planner
 from planner.catalog.catalog import all_models
-from planner.catalog.records import CatalogModel, Library
+from planner.catalog.records import CatalogModel
 
 CARDS = ("t4", "rtx4090", "a100", "h100")
 RESULTS = Path(__file__).with_suffix(".csv")
 TOKENS = 512
-PREFIX = {Library.TRANSFORMERS: "hf", Library.DIFFUSERS: "diffusers"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +82,7 @@ def _run(model: CatalogModel, task: str) -> list[Line]:
     blank = [Line(family=model.family, model=model.name, task=task, card=card) for card in CARDS]
     try:
         found = planner.estimate(
-            f"{PREFIX[model.library]}:{model.name}",
+            model.target,
             gpu=list(CARDS),
             task=task,
             batch_size=1,
@@ -94,10 +93,10 @@ def _run(model: CatalogModel, task: str) -> list[Line]:
         )
     except planner.PlannerError as error:
         trouble = f"{type(error).__name__}: {error}"[:200]
-        return [_with(line, trouble=trouble) for line in blank]
+        return [replace(line, trouble=trouble) for line in blank]
     seconds = round(time.perf_counter() - started, 1)
     return [
-        _with(
+        replace(
             line,
             fits="yes" if card.fits else "no",
             peak_reserved_bytes=card.peak_reserved_bytes,
@@ -111,10 +110,6 @@ def _lengths(model: CatalogModel) -> dict[str, int]:
     """Returns the length for a model of text; other models have their own."""
     text = model.model_class.endswith(("ForCausalLM", "LMHeadModel", "ForMaskedLM"))
     return {"sequence_length": TOKENS} if text else {}
-
-
-def _with(line: Line, **changes: object) -> Line:
-    return Line(**{**asdict(line), **changes})  # type: ignore[arg-type] # the fields of a Line
 
 
 def _words(line: Line) -> str:

@@ -13,11 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from planner.catalog.records import CatalogModel, Library
+from planner.config.text_lengths import OF_DECODERS, OF_ENCODERS, text_length
 from planner.errors import UsageError
 
-_LENGTHS = ("max_position_embeddings", "n_positions", "n_ctx")
-_PADDED = ("roberta", "xlm-roberta")  # two positions are for padding
-_CAUSAL_LENGTH, _OTHER_LENGTH = 2048, 512
 _LINE = 100
 
 
@@ -30,11 +28,11 @@ class _Form:
     labels: str
 
 
-_CAUSAL = _Form(auto="AutoModelForCausalLM", length=_CAUSAL_LENGTH, labels="ids.clone()")
-_PAIRS = _Form(auto="AutoModelForSeq2SeqLM", length=_OTHER_LENGTH, labels="ids.clone()")
+_CAUSAL = _Form(auto="AutoModelForCausalLM", length=OF_DECODERS, labels="ids.clone()")
+_PAIRS = _Form(auto="AutoModelForSeq2SeqLM", length=OF_ENCODERS, labels="ids.clone()")
 _CLASSES = _Form(
     auto="AutoModelForSequenceClassification",
-    length=_OTHER_LENGTH,
+    length=OF_ENCODERS,
     labels="torch.zeros(batch_size, dtype=torch.int64)",
 )
 _FORMS = {
@@ -95,10 +93,9 @@ def model_file(model: CatalogModel) -> str:
         or model.library is not Library.TRANSFORMERS
         or "vocab_size" not in model.config
     ):
-        prefix = "diffusers" if model.library is Library.DIFFUSERS else "hf"
         raise UsageError(
             f"{model.name} ({model.model_class}) has other inputs than text, and files are written "
-            f"for models of text; `planner estimate {prefix}:{model.name}` needs no file"
+            f"for models of text; `planner estimate {model.target}` needs no file"
         )
     about = f"Config: {model.source}, read on {model.date}. {model.notes or ''}".strip()
     return _TEXT.format(
@@ -106,7 +103,7 @@ def model_file(model: CatalogModel) -> str:
         about=textwrap.fill(about, _LINE),
         auto=form.auto,
         config=_literal(model.config),
-        tokens=_tokens(model, form.length),
+        tokens=text_length(model.config.get, form.length),
         dtype=model.dtype,
         vocabulary=int(model.config["vocab_size"]),
         labels=form.labels,
@@ -120,11 +117,3 @@ def _literal(config: Mapping[str, Any]) -> str:
         for key, value in config.items()
     )
     return "\n".join(["{", *lines, "}"])
-
-
-def _tokens(model: CatalogModel, usual: int) -> int:
-    known = [value for name in _LENGTHS if isinstance(value := model.config.get(name), int)]
-    most = min(known, default=usual)
-    if model.config.get("model_type") in _PADDED:
-        most -= 2
-    return min(usual, most)

@@ -74,6 +74,12 @@ class CatalogModel:
         """Returns whether the count was published, and not counted on the built model."""
         return self.parameters_source != BUILT
 
+    @property
+    def target(self) -> str:
+        """Returns the target of `planner estimate` that stands for the model."""
+        prefix = "diffusers" if self.library is Library.DIFFUSERS else "hf"
+        return f"{prefix}:{self.name}"
+
     def to_dict(self) -> dict[str, Any]:
         """Returns the JSON document of the model."""
         return {

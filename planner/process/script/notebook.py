@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from planner.errors import UsageError
+from planner.process.script.words import is_python
 
 SUFFIX = ".ipynb"
 _LINE_MAGIC = re.compile(r"^(\s*)(?:%[A-Za-z%].*|!(?!=).*|\??[\w.]+\?{1,2}|\?{1,2}[\w.]+)\s*$")
@@ -33,7 +34,7 @@ def notebook_as_script(words: Sequence[str], working: Path) -> Iterator[tuple[st
         UsageError: there is no such notebook, or it holds no Python.
     """
     place = next((i for i, word in enumerate(words) if word.endswith(SUFFIX)), None)
-    if place is None or place > 1:  # an argument of a script
+    if place is None or place > 1 or not all(map(is_python, words[:place])):  # an argument
         yield tuple(words)
         return
     file = working / words[place]

@@ -50,10 +50,15 @@ def script_command(words: Sequence[str], working: Path) -> ScriptCommand:
         raise UsageError(f"say which command trains, after --: {_EXAMPLE}")
     first = _program(words[0], working)
     for index, word in enumerate(words):
-        if _PYTHON.fullmatch(Path(word).name):
+        if is_python(word):
             _check_python(words[index + 1 :], working)
             return ScriptCommand(words=tuple(words), interpreter=tuple(words[: index + 1]))
     return ScriptCommand(words=tuple(words), interpreter=_of_program(first))
+
+
+def is_python(word: str) -> bool:
+    """Returns whether the word starts an interpreter of Python, as its name says."""
+    return _PYTHON.fullmatch(Path(word).name) is not None
 
 
 def _program(word: str, working: Path) -> Path:
@@ -99,7 +104,7 @@ def _of_program(program: Path) -> tuple[str, ...]:
         # pip's form where the path of the interpreter is too long for a first line
         if Path(words[0]).name in _SHELLS and len(lines) > 1 and lines[1].startswith("'''exec'"):
             words = shlex.split(lines[1].removeprefix("'''exec'"))
-        if words and _PYTHON.fullmatch(Path(words[0]).name):
+        if words and is_python(words[0]):
             return (words[0],)
     return ("python" if shutil.which("python") else "python3",)
 

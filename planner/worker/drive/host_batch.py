@@ -21,6 +21,7 @@ from planner.config.step import InputSpec, StepConfig
 from planner.errors import TargetError, UsageError
 from planner.worker.drive.batch_objects import tensors_of_batch
 from planner.worker.model.draws import LIKE, DrawNothing
+from planner.worker.model.tensors import is_float
 from planner.worker.target.frames import first_line
 from planner.worker.target.source import ModelSource
 
@@ -137,7 +138,7 @@ def _lost_integers(template: Any) -> str:
     lost = [
         f"batch{path}"
         for path, tensor in tensors_of_batch(template)
-        if tensor.device.type == "meta" and not _is_float(tensor.dtype)
+        if tensor.device.type == "meta" and not is_float(tensor.dtype)
     ]
     return ", ".join(lost[:3])
 
@@ -149,10 +150,6 @@ def _dropped(mode: _LargeWithoutValues) -> tuple[str, ...]:
         "build_batch makes tensors of more than 1 GiB of integers: they are taken as zeros "
         f"({mode.dropped_integers} of them)",
     )
-
-
-def _is_float(dtype: torch.dtype) -> bool:
-    return dtype.is_floating_point or dtype.is_complex
 
 
 class _LargeWithoutValues(TorchFunctionMode):
@@ -178,9 +175,9 @@ class _LargeWithoutValues(TorchFunctionMode):
         if layout is not None:
             size, dtype = layout
             size_bytes = torch.Size(size).numel() * dtype.itemsize
-            is_float = _is_float(dtype)
-            if size_bytes > (self._limit_bytes if is_float else _INTEGER_LIMIT_BYTES):
-                self.dropped_integers += not is_float
+            has_fractions = is_float(dtype)
+            if size_bytes > (self._limit_bytes if has_fractions else _INTEGER_LIMIT_BYTES):
+                self.dropped_integers += not has_fractions
                 made = torch.empty(size, dtype=dtype, device="meta")
                 return made.requires_grad_() if kwargs.get("requires_grad") else made
         return func(*args, **kwargs)

@@ -20,6 +20,11 @@ _COMPRESSED_COLUMNS = (torch.sparse_csc, torch.sparse_bsc)
 _PACKED = ("data", "sorted_indices", "unsorted_indices")  # batch_sizes are lengths: on the host
 
 
+def is_float(dtype: torch.dtype) -> bool:
+    """Returns whether tensors of the dtype hold fractions: no indices, flags or counts."""
+    return dtype.is_floating_point or dtype.is_complex
+
+
 def map_tensors(tree: Any, function: Callable[[torch.Tensor], torch.Tensor]) -> Any:
     """Returns the same nesting with `function` applied to every tensor; mappings become dicts."""
     if isinstance(tree, torch.Tensor):

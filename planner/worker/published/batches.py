@@ -6,11 +6,13 @@ full, so there is no attention mask: transformers drops one that is all ones, af
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from planner.config.published import Task, TaskConfig
+from planner.config.text_lengths import OF_DECODERS, OF_ENCODERS, text_length
 from planner.worker.published.kinds import Kind
 from planner.worker.published.media_batches import (
     contrastive,
@@ -20,11 +22,7 @@ from planner.worker.published.media_batches import (
 )
 from planner.worker.published.tokens import Batches, decoder_prompt, image_size, tokens
 
-_MOST_TOKENS = 2048
-_ENCODER_TOKENS = 512
-_LENGTHS = ("max_position_embeddings", "n_positions", "n_ctx", "max_target_positions")
 _NO_MASK = "no mask (transformers drops a mask of ones; padding would keep it, and need more)"
-_PADDED = ("roberta", "xlm-roberta", "camembert", "longformer")  # two positions are for padding
 
 
 def batches(kind: Kind, config: Any, task: TaskConfig, dtype: torch.dtype) -> Batches:
@@ -45,16 +43,8 @@ def batches(kind: Kind, config: Any, task: TaskConfig, dtype: torch.dtype) -> Ba
     return _images(config, task, dtype, labelled=labelled)
 
 
-def _length(config: Any, usual: int) -> int:
-    known = [getattr(config, name, None) for name in _LENGTHS]
-    most = min((one for one in known if isinstance(one, int) and one > 0), default=usual)
-    if config.model_type in _PADDED:
-        most -= 2
-    return min(usual, most)
-
-
 def _text(kind: Kind, config: Any, task: TaskConfig, *, labelled: bool) -> Batches:
-    length = _length(config, _MOST_TOKENS if kind is Kind.CAUSAL else _ENCODER_TOKENS)
+    length = text_length(_values(config), OF_DECODERS if kind is Kind.CAUSAL else OF_ENCODERS)
     of_words = kind is Kind.CAUSAL or task.task is Task.PRETRAIN
 
     def build_batch(batch_size: int, sequence_length: int = length) -> dict[str, Any]:
@@ -71,7 +61,7 @@ def _text(kind: Kind, config: Any, task: TaskConfig, *, labelled: bool) -> Batch
 
 
 def _pairs(config: Any, task: TaskConfig, *, labelled: bool) -> Batches:
-    length = _length(config, _ENCODER_TOKENS)
+    length = text_length(_values(config), OF_ENCODERS)
 
     def build_batch(batch_size: int, sequence_length: int = length) -> dict[str, Any]:
         ids = tokens(batch_size, sequence_length, config.vocab_size)
@@ -102,6 +92,10 @@ def _images(config: Any, task: TaskConfig, dtype: torch.dtype, *, labelled: bool
         return batch
 
     return Batches(build=build_batch, assumptions=(f"batch: images of {size[0]}x{size[1]} pixels",))
+
+
+def _values(config: Any) -> Callable[[str], object]:
+    return lambda key: getattr(config, key, None)
 
 
 def _classes(batch_size: int) -> torch.Tensor:

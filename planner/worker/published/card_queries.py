@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -42,6 +43,7 @@ def card_stays_untouched() -> Iterator[None]:
             setattr(cuda, name, function)
 
 
+@cache
 def _asked_in_a_fork() -> dict[str, Any] | None:
     """Returns the properties of the first card; None if the forked process cannot have them."""
     read_end, write_end = os.pipe()

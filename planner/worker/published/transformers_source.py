@@ -66,12 +66,7 @@ def transformers_source(target: Target, model: PublishedModel) -> ModelSource:
     quant = task.weights_quant
     if quant is not None:
         import_bitsandbytes()
-    fuses = habits.fuses_head and task.task.trains
-    if fuses and kind is not Kind.CAUSAL:
-        raise WrongTargetError(
-            f"{model.name} is a {kind.value}, and --like {task.like.value} stands for the training "
-            "of a language model: leave it out, or use --like trainer"
-        )
+    fuses = _fuses_head(model, kind)
 
     def build_model() -> nn.Module:
         built: nn.Module = model_class._from_config(config, dtype=dtype)
@@ -93,6 +88,7 @@ def transformers_source(target: Target, model: PublishedModel) -> ModelSource:
 
     generates = task.task is Task.GENERATE
     new_tokens = task.new_tokens or DEFAULT_NEW_TOKENS
+    name = f"{model_class.__name__} of transformers {version}"
     return ModelSource(
         build_model=build_model,
         build_batch=made.build,
@@ -103,8 +99,7 @@ def transformers_source(target: Target, model: PublishedModel) -> ModelSource:
         settles_dtypes=True,
         assumptions=(
             *filter(None, (model.origin,)),
-            f"model: {model_class.__name__} of transformers {version}, from its config alone, in "
-            f"{_name(dtype)}",
+            f"model: {name}, from its config alone, in {_name(dtype)}",
             *((_UNQUANTISED,) if keys.get("quantization_config") else ()),
             *((adapter_words(task, targets),) if targets else ()),
             *made.assumptions,
@@ -112,6 +107,23 @@ def transformers_source(target: Target, model: PublishedModel) -> ModelSource:
             *((f"generate: {new_tokens} tokens after the prompt, greedy",) if generates else ()),
         ),
     )
+
+
+def _fuses_head(model: PublishedModel, kind: Kind) -> bool:
+    """Returns whether the training has its head and its loss in one function.
+
+    Raises:
+        WrongTargetError: so it has, and the model is no language model.
+    """
+    task = model.task
+    if not (task.task.trains and HABITS[task.like].fuses_head):
+        return False
+    if kind is not Kind.CAUSAL:
+        raise WrongTargetError(
+            f"{model.name} is a {kind.value}, and --like {task.like.value} stands for the training "
+            "of a language model: leave it out, or use --like trainer"
+        )
+    return True
 
 
 def _settle(config: Any, task: TaskConfig) -> None:

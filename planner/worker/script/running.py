@@ -44,7 +44,6 @@ from planner.wire.trace import Phase
 from planner.wire.value_reads import ValuesPass
 from planner.worker.drive.step_events import step_events
 from planner.worker.engines import emulation
-from planner.worker.record import attention
 from planner.worker.record.watch import Watch
 from planner.worker.script.counting import StepCounting
 from planner.worker.script.initialising import leave_large_weights
@@ -53,7 +52,7 @@ from planner.worker.script.recording import ScriptRecording
 from planner.worker.script.reporting import Seen, report_of
 from planner.worker.script.saves import Saves
 from planner.worker.script.true_peaks import TruePeaks
-from planner.worker.values import lengths, printing
+from planner.worker.serve import torch_hooks
 from planner.worker.values.passes import pass_of_values
 
 _PR_SET_NAME = 15
@@ -84,10 +83,7 @@ class RunningScript(Watch):
         self._refuse_ranks()
         settled, self._seen.profile_note = emulation.settle_architecture(self._order.profile)
         emulation.configure(settled)
-        emulation.count_one_card()
-        attention.install()
-        printing.install()
-        lengths.install()
+        torch_hooks.install()
         leave_large_weights()
         ctypes.CDLL(None).prctl(_PR_SET_NAME, _TITLE, 0, 0, 0)
         stack = Path(self._order.folder, f"{STACK_FILE}-{self._pid}").open("w")  # noqa: SIM115 # kept open

@@ -30,10 +30,10 @@ from planner.worker.engines import alloc_conf, emulation
 from planner.worker.engines.real import run_on_card, run_on_cpu
 from planner.worker.published.ahead import build_ahead
 from planner.worker.record import attention
+from planner.worker.serve import torch_hooks
 from planner.worker.serve.device_facts import with_device_facts
 from planner.worker.serve.progress import note_into, note_reads
 from planner.worker.target.contract import load
-from planner.worker.values import lengths, printing
 from planner.worker.values.passes import PassOfValues, pass_of_values
 
 
@@ -61,10 +61,7 @@ class Worker:
         torch.set_num_threads(1)
         started = _native_threads()
         if engine is Engine.EMULATED:
-            emulation.count_one_card()
-            attention.install()
-            printing.install()
-            lengths.install()
+            torch_hooks.install()
             self._begin_values(values or ValuesRequest())
         if target.kind is TargetKind.FILE:
             sys.argv[:] = [target.location]  # as `python FILE` would

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from planner.wire.value_reads import Decision
+from planner.worker.model.tensors import is_float
 from planner.worker.values import twins
 from planner.worker.values.hidden_reads import MASK_DTYPES, MASKED, Expected, expected_reads
 
@@ -96,7 +97,7 @@ def _copied(tensors: list[torch.Tensor], size_bytes: int) -> Answer | None:
 
 
 def _of_dtype(content: bytes, dtype: torch.dtype, assumed: bool) -> Answer:
-    if dtype.is_floating_point or dtype.is_complex:
+    if is_float(dtype):
         return Answer(content=content, assumed=assumed, decision=Decision.NOTHING)
     decision = Decision.BRANCH if dtype is torch.bool else Decision.SIZE
     number = None

@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from planner.config.step import DataDependent
 from planner.worker.engines import emulation
+from planner.worker.model.tensors import is_float
 from planner.worker.values import comparing, sparse, twins
 from planner.worker.values.answers import Call
 from planner.worker.values.at_most import at_most
@@ -167,11 +168,7 @@ class ValuesMode(TorchDispatchMode):  # type: ignore[no-untyped-call] # untyped 
     ) -> bool:
         """Runs the operator on the host if all its inputs are known; returns whether it did."""
         overwritten = _overwritten(rule, kwargs, written)
-        if (
-            rule.is_copy
-            and any(map(twins.is_number, (*outs, *written)))  # a mask of zeros and ones is kept
-            and not all(map(twins.is_kept_when_sent, _sent(args, kwargs)))
-        ):
+        if rule.is_copy and _is_dropped(args, kwargs, (*outs, *written)):
             return False
         own = {id(tensor) for tensor in overwritten}
         if not rule.on_host or not (outs or written):
@@ -257,6 +254,18 @@ def _overwritten(
     named = [t for name, value in kwargs.items() if name.startswith("out") for t in tensors(value)]
     own = {id(tensor) for tensor in named}
     return [t for t in written if id(t) in own or (twins.is_plain(t) and twins.is_blank(t))]
+
+
+def _is_dropped(
+    args: tuple[Any, ...], kwargs: dict[str, Any], arrived: tuple[torch.Tensor, ...]
+) -> bool:
+    """Returns whether a copy brings numbers to the card that are not kept.
+
+    What arrives as a mask or as indices is kept, whatever it was on the host.
+    """
+    if not any(is_float(tensor.dtype) for tensor in arrived):
+        return False
+    return not all(map(twins.is_kept_when_sent, _sent(args, kwargs)))
 
 
 def _sent(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Tensor]:

@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from planner.worker.model.tensors import is_float
+
 # Of one storage. Integers decide sizes (ids, edges, masks). Floats that decide are few and small if
 # the host sends them (boxes, scales), and larger if they are computed (distances of all anchors to
 # all boxes); all others are weights and activations, which the host need not compute.
@@ -150,8 +152,7 @@ def leave_blank(tensor: torch.Tensor) -> None:
 
 def limit_bytes(dtype: torch.dtype) -> int:
     """Returns the bytes of the largest storage whose values are kept."""
-    is_number = dtype.is_floating_point or dtype.is_complex
-    return FLOAT_LIMIT_BYTES if is_number else INTEGER_LIMIT_BYTES
+    return FLOAT_LIMIT_BYTES if is_float(dtype) else INTEGER_LIMIT_BYTES
 
 
 def is_small(tensor: torch.Tensor) -> bool:
@@ -159,15 +160,10 @@ def is_small(tensor: torch.Tensor) -> bool:
     return tensor.untyped_storage().nbytes() <= limit_bytes(tensor.dtype)
 
 
-def is_number(tensor: torch.Tensor) -> bool:
-    """Returns whether the tensor holds fractions: no indices, flags or counts."""
-    return tensor.is_floating_point() or tensor.is_complex()
-
-
 def is_kept_when_sent(tensor: torch.Tensor) -> bool:
     """Returns whether values that the host sends to this tensor are kept."""
     size_bytes = tensor.numel() * tensor.element_size()
-    if not is_number(tensor) or size_bytes <= SENT_FLOAT_LIMIT_BYTES:
+    if not is_float(tensor.dtype) or size_bytes <= SENT_FLOAT_LIMIT_BYTES:
         return True
     if size_bytes > FLOAT_LIMIT_BYTES:
         return False

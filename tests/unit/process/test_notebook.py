@@ -53,8 +53,9 @@ def test_its_interpreter_may_be_named(tmp_path: Path) -> None:
         assert words[1].endswith("train.py")
 
 
-def test_another_command_stays_as_it_is(tmp_path: Path) -> None:
-    command = ("python", "convert.py", "train.ipynb")
+@pytest.mark.parametrize("program", [("python", "convert.py"), ("jupyter",)])
+def test_another_command_stays_as_it_is(program: tuple[str, ...], tmp_path: Path) -> None:
+    command = (*program, "train.ipynb")
     with notebook_as_script(command, tmp_path) as words:
         assert words == command
 
