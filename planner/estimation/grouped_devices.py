@@ -21,7 +21,8 @@ from planner.estimation.device_memory import (
 )
 from planner.estimation.drawn_runs import drawn_runs
 from planner.estimation.probes import ProbeRuns, SearchAxis, probe_of, sample_of
-from planner.memory.allocator.replay import Request, replay
+from planner.estimation.replayed_card import replayed_on_card
+from planner.memory.allocator.replay import Request
 from planner.memory.budget import MemoryBudget, with_outside
 from planner.memory.largest import LargestValue, ReplayTarget, SearchStart, forecasts
 from planner.memory.probe import Probe, ProbeOutcome
@@ -153,7 +154,9 @@ class GroupedDevices:
             batch_1 = None
         else:
             batch = self._smallest(budget, batch, batch_1)
-        full = self._on_full_card(budget, trace, requests)
+        settings = self.setup.plan.in_force
+        assert settings is not None, "else the cards are run one by one"
+        full = replayed_on_card(budget, trace, requests, settings)
         return DeviceMemory(
             budget=budget,
             trace=full or trace,
@@ -161,29 +164,6 @@ class GroupedDevices:
             batch=batch,
             requests=tuple(requests),
             batch_1=batch_1,
-        )
-
-    def _on_full_card(
-        self, budget: MemoryBudget, trace: StepTrace, requests: Sequence[Request]
-    ) -> StepTrace | None:
-        """Returns the run with its peaks on this card; None where it does not fit."""
-        if trace.peak_reserved_bytes <= budget.capacity_bytes:
-            return trace
-        settings = self.setup.plan.in_force
-        assert settings is not None, "else the cards are run one by one"
-        full = replay(
-            requests,
-            settings,
-            capacity_bytes=budget.capacity_bytes,
-            total_memory_bytes=budget.usable_memory_bytes,
-        )
-        if full.out_of_memory is not None:
-            return None
-        return replace(
-            trace,
-            peak_allocated_bytes=full.peak_allocated_bytes,
-            peak_active_bytes=full.peak_active_bytes,
-            peak_reserved_bytes=full.peak_reserved_bytes,
         )
 
     def _smallest(self, budget: MemoryBudget, batch: LargestValue, free: StepTrace) -> LargestValue:

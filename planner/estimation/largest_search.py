@@ -38,7 +38,11 @@ class RecordedStep:
 
 def recorded_run(runner: StepRunner, profile: str, config: StepConfig) -> RecordedStep:
     """Runs the step on the card of `profile`, and records it if that can be done."""
-    trace, allocations = runner.record(profile, config)
+    return recorded_step(*runner.record(profile, config))
+
+
+def recorded_step(trace: StepTrace, allocations: AllocationTrace | None) -> RecordedStep:
+    """Returns the run with its requests and breakdown, where it was recorded to its end."""
     if allocations is None or trace.outcome is not RunOutcome.COMPLETED:
         return RecordedStep(trace=trace)
     found = breakdown(

@@ -32,7 +32,7 @@ from planner.wire.script import ScriptEnd, ScriptReport
 from planner.wire.trace import RunOutcome
 from planner.wire.warden import ShieldKind
 
-_AUTOCAST = {"float16": Precision.AMP_FP16, "bfloat16": Precision.AMP_BF16}
+AUTOCAST = {"float16": Precision.AMP_FP16, "bfloat16": Precision.AMP_BF16}
 
 # Exceptions of the standard library, urllib3, requests, huggingface_hub without a network.
 _OF_THE_NETWORK = (
@@ -150,7 +150,7 @@ def _config(request: ScriptRequest, report: ScriptReport) -> StepConfig:
         batch_size=batch_size,
         accumulate=report.micro_batches,
         steps=request.limits.steps,
-        precision=_AUTOCAST.get(report.autocast),
+        precision=AUTOCAST.get(report.autocast),
     )
 
 

@@ -52,6 +52,7 @@ from planner.memory.peak import Breakdown, Held
 from planner.memory.probe import ProbeOutcome
 from planner.questions.compare import compare
 from planner.questions.curve import curve
+from planner.questions.emulated import EmulatedCard, emulated
 from planner.questions.estimate import estimate
 from planner.questions.inspect import inspect
 from planner.questions.run import run
@@ -120,6 +121,7 @@ __all__ = [
     "DeviceEstimate",
     "DeviceKind",
     "DocumentError",
+    "EmulatedCard",
     "EpochCost",
     "Estimate",
     "EstimateOptions",
@@ -186,6 +188,7 @@ __all__ = [
     "__version__",
     "compare",
     "curve",
+    "emulated",
     "estimate",
     "inspect",
     "load",

@@ -41,6 +41,14 @@ class ScriptEnd(str, Enum):
     """It does what cannot be measured here; `refusal` says what."""
 
 
+class StepsDone(BaseException):
+    """The steps of a block of code are made, and the next one began.
+
+    No Exception: `except Exception` in the block does not catch it, and each later step raises it
+    again.
+    """
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScriptOrder:
     """What each Python process of the command shall do.

@@ -173,7 +173,7 @@ def _watched(warden: subprocess.Popen[bytes], folder: Path, timeout_s: float) ->
     shield = folder / SHIELD_FILE
     found = json.loads(shield.read_text(encoding="utf-8")) if shield.exists() else {}
     return CommandResult(
-        reports=tuple(_reports(folder)),
+        reports=tuple(reports_in(folder)),
         ended=CommandEnded(**json.loads(ended.read_text(encoding="utf-8")))
         if ended.exists()
         else None,
@@ -188,7 +188,12 @@ def _is_final(folder: Path) -> bool:
     return any(any(folder.glob(f"{REPORT_PREFIX}{end.name.lower()}-*")) for end in _FINAL)
 
 
-def _reports(folder: Path) -> Iterator[ScriptReport]:
+def reports_in(folder: Path) -> Iterator[ScriptReport]:
+    """Yields what processes have reported into the folder of a run.
+
+    Raises:
+        ChildError: a report cannot be read.
+    """
     for file in sorted(folder.glob(f"{REPORT_PREFIX}*")):
         try:
             yield msgspec.convert(json.loads(file.read_bytes()), ScriptReport)

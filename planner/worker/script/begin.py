@@ -29,8 +29,13 @@ def after_torch(text: str) -> None:
     """Starts the hooks; seeds the generators, so that each pass of the script draws alike."""
     from planner.worker.script.running import RunningScript
 
+    seed_generators()
+    RunningScript(order_of(text)).begin()
+
+
+def seed_generators() -> None:
+    """Seeds the generators of Python and NumPy; torch's own begins with a fixed seed."""
     random.seed(_SEED)
     numpy: Any = sys.modules.get("numpy")
     if numpy is not None:
         numpy.random.seed(_SEED)
-    RunningScript(order_of(text)).begin()

@@ -38,6 +38,7 @@ from planner.wire.script import (
     STACK_FILE,
     ScriptEnd,
     ScriptOrder,
+    ScriptReport,
     plain,
 )
 from planner.wire.trace import Phase
@@ -206,11 +207,17 @@ class RunningScript(Watch):
             _exit(ENDED_CODE)
 
     def _report(self, end: ScriptEnd) -> None:
+        report = self._finished(end)
+        name = f"{REPORT_PREFIX}{end.name.lower()}-{self._pid}"
+        write_whole(Path(self._order.folder, name), json.dumps(plain(report)))
+
+    def _finished(self, end: ScriptEnd) -> ScriptReport:
+        """Stops to watch and returns the report."""
         self._reported = True
         self._peaks.collect()
         self._values.reads.stop()
         recorded = self._recording.finish()
-        report = report_of(
+        return report_of(
             end,
             seen=self._seen,
             peaks=self._peaks,
@@ -220,8 +227,6 @@ class RunningScript(Watch):
             loader_batch_size=self._loader.batch_size,
             saved=self._saves.files,
         )
-        name = f"{REPORT_PREFIX}{end.name.lower()}-{self._pid}"
-        write_whole(Path(self._order.folder, name), json.dumps(plain(report)))
 
 
 def _keywords() -> Any:
