@@ -58,6 +58,7 @@ def inspect(
         config=asked.config,
         timeout_s=asked.timeout_s,
         progress=asked.progress,
+        cache=asked.cache,
     ) as child:
         asked.progress("counting")
         counts = child.runner.inspect(child.cards.unlimited(budget), asked.config, depth)
