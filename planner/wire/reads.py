@@ -37,3 +37,11 @@ class Reads:
     all_variables: bool = False
     """Whether the environment was read as a whole."""
     unkept: str | None = None
+
+
+_INSTALLED = ("/site-packages/", "/dist-packages/")
+
+
+def is_installed(place: str) -> bool:
+    """Returns whether a path is that of an installed package, which only an installer changes."""
+    return any(part in place for part in _INSTALLED)

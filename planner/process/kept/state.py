@@ -15,12 +15,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from planner.wire.reads import Reads
+from planner.wire.reads import Reads, is_installed
 
 # Larger ones (weights, data) count by size, times and inode.
 _HASHED_BYTES = 8 << 20
 _COARSE_CLOCK = 5  # CLOCK_REALTIME_COARSE of linux/time.h
-_INSTALLED = ("/site-packages/", "/dist-packages/")
 _STANDARD = tuple(
     f"{sysconfig.get_path(name)}/" for name in ("stdlib", "platstdlib") if sysconfig.get_path(name)
 )
@@ -67,7 +66,7 @@ class Machine:
 
     def _lines(self, reads: Reads) -> Iterator[str]:
         for place in reads.modules:
-            if not place.startswith(_STANDARD) or _is_installed(place):
+            if not place.startswith(_STANDARD) or is_installed(place):
                 yield f"module {place} {self._file(place)}"
         for place in reads.files:
             yield f"file {place} {self._file(place)}"
@@ -103,7 +102,7 @@ class Machine:
             if not stat.S_ISREG(seen.st_mode):
                 return f"kind {stat.S_IFMT(seen.st_mode)}"
             self._check(seen)
-            if _is_installed(place):
+            if is_installed(place):
                 return f"{seen.st_size} {seen.st_mtime_ns} {seen.st_ino}"
             if seen.st_size > _HASHED_BYTES:
                 return f"{seen.st_size} {seen.st_mtime_ns} {seen.st_ctime_ns} {seen.st_ino}"
@@ -131,7 +130,7 @@ class Machine:
         except OSError as error:
             return f"missing {error.errno}"
         self._check(seen)
-        if _is_installed(f"{place}/"):
+        if is_installed(f"{place}/"):
             return f"{seen.st_mtime_ns} {seen.st_ino}"
         return repr(self._entries(place))
 
@@ -158,7 +157,3 @@ class Machine:
             self._check(os.stat(os.path.dirname(place)))
         except OSError:
             pass
-
-
-def _is_installed(place: str) -> bool:
-    return any(part in place for part in _INSTALLED)

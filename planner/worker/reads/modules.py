@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
+from planner.wire.reads import is_installed
+
 
 @dataclass(slots=True)
 class MissingModules:
@@ -51,10 +53,10 @@ def top_level_names() -> set[str]:
 
 
 def names_by_folder(files: dict[str, str]) -> dict[str, set[str]]:
-    """Returns for each folder of a package the modules that were found in it."""
+    """Returns for each folder of a package of the user the modules that were found in it."""
     found: dict[str, set[str]] = {}
     for name, file in files.items():
-        if "." not in name:
+        if "." not in name or is_installed(file):
             continue
         folder, base = os.path.split(file)
         if base.split(".")[0] == "__init__":

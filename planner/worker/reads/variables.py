@@ -7,9 +7,14 @@ in C read are not seen here: the parent knows them by their prefixes (process/ke
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any
+
+_TQDM = os.path.join("tqdm", "utils.py")
+_FRAMES_OF_A_VIEW = 4  # os.environ's, that of the view, a generator, its function
 
 
 @dataclass(slots=True)
@@ -26,21 +31,33 @@ class _Noted(dict[Any, Any]):
     noted: VariablesRead
 
     def __getitem__(self, key: Any) -> Any:
-        self.noted.names.add(os.fsdecode(key))
+        # os.environ.items() and values() read each name that __iter__ has given.
+        reader = sys._getframe(2).f_code
+        if reader.co_name != "__iter__":
+            self.noted.names.add(os.fsdecode(key))
         return super().__getitem__(key)
 
     def __iter__(self) -> Iterator[Any]:
-        self.noted.all = True
+        if not _is_by_prefix():
+            self.noted.all = True
         return super().__iter__()
-
-    def __len__(self) -> int:
-        self.noted.all = True
-        return super().__len__()
 
     def items(self) -> Any:
         """Returns all of it."""
         self.noted.all = True
         return super().items()
+
+
+def _is_by_prefix() -> bool:
+    """Returns whether tqdm reads: it takes those variables alone whose names begin with TQDM_."""
+    frame: FrameType | None = sys._getframe(2)
+    for _ in range(_FRAMES_OF_A_VIEW):
+        if frame is None:
+            return False
+        if frame.f_code.co_filename.endswith(_TQDM):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def note_variables(into: VariablesRead) -> None:
