@@ -161,9 +161,7 @@ class DataOptions(TypedDict, total=False):
     """Power of the data centre for each watt of its machines, at least 1."""
 
 
-class InspectOptions(
-    StepOptions, ModelOptions, TaskOptions, RunOptions, KeptOptions, total=False
-):
+class InspectOptions(StepOptions, ModelOptions, TaskOptions, RunOptions, KeptOptions, total=False):
     """Options of inspect() and verify()."""
 
     batch_size: int
@@ -173,7 +171,13 @@ class InspectOptions(
 
 
 class EstimateOptions(
-    StepOptions, ModelOptions, TaskOptions, RunOptions, KeptOptions, CardOptions, DataOptions,
+    StepOptions,
+    ModelOptions,
+    TaskOptions,
+    RunOptions,
+    KeptOptions,
+    CardOptions,
+    DataOptions,
     total=False,
 ):
     """Options of estimate()."""
@@ -189,7 +193,13 @@ class EstimateOptions(
 
 
 class CurveOptions(
-    StepOptions, ModelOptions, TaskOptions, RunOptions, KeptOptions, CardOptions, DataOptions,
+    StepOptions,
+    ModelOptions,
+    TaskOptions,
+    RunOptions,
+    KeptOptions,
+    CardOptions,
+    DataOptions,
     total=False,
 ):
     """Options of curve()."""
@@ -205,7 +215,13 @@ class CurveOptions(
 
 
 class CompareOptions(
-    StepOptions, ModelOptions, TaskOptions, RunOptions, KeptOptions, CardOptions, DataOptions,
+    StepOptions,
+    ModelOptions,
+    TaskOptions,
+    RunOptions,
+    KeptOptions,
+    CardOptions,
+    DataOptions,
     total=False,
 ):
     """Options of compare()."""

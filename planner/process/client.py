@@ -23,6 +23,7 @@ from planner.errors import ChildError
 from planner.process.child import Child
 from planner.process.command import child_environment
 from planner.process.kept.answers import KeptAnswer, KeptAnswers
+from planner.process.kept.runs import KeptRuns
 from planner.process.kept.state import now_ns
 from planner.process.values_runs import ValuesRuns
 from planner.wire.data_cost import DataCost
@@ -156,6 +157,12 @@ class Runner:
             self._loaded = loaded.versions
             return loaded.versions
 
+    def kept_runs(self) -> KeptRuns | None:
+        """Returns the kept answers, as long as no child is needed; None: there is one, or none."""
+        if self._kept is None or self._first is not None:
+            return None
+        return KeptRuns(answers=self._kept)
+
     @property
     def _child(self) -> Child:
         """The first child, which has loaded the target."""
@@ -275,6 +282,7 @@ class Runner:
 
         `beside`: the first child may be running, or be kept for its only run.
         """
+
         def once(job: CountJob) -> ModelCounts | NeedsValues:
             kept = self._kept_answer(job)
             if kept is not None:

@@ -13,18 +13,22 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import Enum
 from typing import Any, cast, get_args
 
 import msgspec
 
+from planner.config.step import StepConfig
+from planner.emulator.profile import UNLIMITED_BYTES
 from planner.process.kept.state import ChangedError, Machine
 from planner.process.kept.store import Store, limit_bytes
 from planner.wire.jobs import CountJob, NeedsValues, RunAnswer, RunJob
 from planner.wire.module_counts import ModelCounts
 from planner.wire.protocol import ChildVersions, Loaded, encode
 from planner.wire.reads import Reads
-from planner.wire.trace import RunOutcome
+from planner.wire.trace import Recording, RunOutcome
+from planner.wire.value_reads import ValuesRequest
 
 _MOST_NAMES = 8  # sets of names of one target that are looked at
 _MOST_BYTES = 256 << 20  # of one answer, before it is compressed
@@ -48,6 +52,15 @@ class _Head:
     kind: str
     reads: Reads
     state: str
+
+
+class KeptAxis(str, Enum):
+    """The field of StepConfig in which recorded runs may differ."""
+
+    BATCH = "batch_size"
+    """Another batch."""
+    SEQUENCE = "sequence_length"
+    """Another length of a sequence."""
 
 
 class KeptAnswers:
@@ -76,7 +89,7 @@ class KeptAnswers:
             load = self._record(f"{state}/load", _KeptLoad)
             if load is not None:
                 self._folder = state
-                return load.versions
+                return cast("ChildVersions", load.versions)
         return None
 
     def answer(self, job: KeptJob) -> KeptAnswer | None:
@@ -147,8 +160,33 @@ class KeptAnswers:
             return
         except (TypeError, ValueError, msgspec.MsgspecError):  # half a surrogate pair in a text
             return
-        if len(content) <= _MOST_BYTES:
-            self._write(f"{self._folder}/{_job_name(job)}", content)
+        if len(content) > _MOST_BYTES:
+            return
+        self._write(f"{self._folder}/{_job_name(job)}", content)
+        if isinstance(job, RunJob) and isinstance(answer, RunAnswer):
+            self._keep_index(job, answer.trace.outcome)
+
+    def _keep_index(self, job: RunJob, outcome: RunOutcome) -> None:
+        """Keeps a recorded run without a limit where `recorded` finds it."""
+        has_no_limit = f"capacity_bytes={UNLIMITED_BYTES}" in job.profile.splitlines()
+        is_whole = has_no_limit and outcome is RunOutcome.COMPLETED
+        if job.recording is Recording.NOTHING or job.values != ValuesRequest() or not is_whole:
+            return
+        name = _job_name(job)
+        for axis in KeptAxis:
+            group = _group(job, axis)
+            self._write(f"{self._folder}/{group}/{name}", msgspec.json.encode(job))
+
+    def recorded(self, profile: str, config: StepConfig, axis: KeptAxis) -> list[RunJob]:
+        """Returns the recorded runs that are kept of a step on cards that run the same kernels.
+
+        They differ from it in the card, in the value of `axis` and in the allocator's setting.
+        """
+        if self._folder is None:
+            return []
+        folder = f"{self._folder}/{_group(RunJob(profile=profile, config=config), axis)}"
+        found = (self._record(f"{folder}/{name}", RunJob) for name in self._store.names(folder))
+        return [job for job in found if job is not None]
 
     def close(self) -> None:
         """Removes what was not used for longest, where more is kept than the user allows."""
@@ -175,11 +213,16 @@ class KeptAnswers:
             self.warning = f"answers cannot be kept: {self._store.folder}: {error.strerror}"
 
 
+def _group(job: RunJob, axis: KeptAxis) -> str:
+    values: dict[str, Any] = {axis.value: None if axis is KeptAxis.SEQUENCE else 1}
+    config = replace(job.config, alloc_conf=None, **values)
+    kept = [line for line in job.profile.splitlines() if line.startswith(("major=", "minor="))]
+    return _digest(axis.value, *kept, msgspec.json.encode(config).decode())
+
+
 def _digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
 def _job_name(job: KeptJob) -> str:
     return hashlib.sha256(encode(cast("Any", job))).hexdigest()[:32]
-
-

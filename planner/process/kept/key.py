@@ -24,8 +24,8 @@ _PACKAGE = Path(__file__).parents[2]
 _NOT_IN_THE_CHILD = frozenset({"cli", "questions", "render", "results", "__pycache__"})
 # Libraries in C read these, which cannot be seen.
 _PREFIXES = (
-    "AOTI", "ATEN_", "C10_", "CUBLAS", "CUDA", "CUDNN", "DNNL_", "GLIBC_", "GOMP_", "KINETO", "KMP_",
-    "LANG", "LC_", "LD_", "MALLOC_", "MKL_", "NCCL_", "NVIDIA_", "NVTE_", "OMP_", "ONEDNN_",
+    "AOTI", "ATEN_", "C10_", "CUBLAS", "CUDA", "CUDNN", "DNNL_", "GLIBC_", "GOMP_", "KINETO",
+    "KMP_", "LANG", "LC_", "LD_", "MALLOC_", "MKL_", "NCCL_", "NVIDIA_", "NVTE_", "OMP_", "ONEDNN_",
     "OPENBLAS_", "PYTHON", "PYTORCH_", "TORCH", "TQDM_", "TRITON", "XLA_",
 )  # fmt: skip
 

@@ -13,6 +13,7 @@ import stat
 import sysconfig
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from planner.wire.reads import Reads, is_installed
@@ -153,7 +154,5 @@ class Machine:
 
     def _check_gone(self, place: str) -> None:
         """A file that is missing now may have been there: its folder would have changed."""
-        try:
+        with suppress(OSError):
             self._check(os.stat(os.path.dirname(place)))
-        except OSError:
-            pass

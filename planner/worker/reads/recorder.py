@@ -80,7 +80,8 @@ class _Recorder:
             if place not in self.files:
                 self.written.add(place)
             return
-        if place not in self.written and not (place.endswith(".pyc") and caller.startswith(_IMPORTS)):
+        is_bytecode = place.endswith(".pyc") and caller.startswith(_IMPORTS)  # of a known module
+        if place not in self.written and not is_bytecode:
             self.files.add(place)
 
     def listed(self, path: object, caller: str) -> None:
