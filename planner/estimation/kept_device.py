@@ -61,22 +61,27 @@ def answers_from_kept(
         PlannerError: as the runs themselves would.
     """
     silent = replace(setup, runner=kept, progress=lambda _: None)
-    own = answers_by_group if is_survey else answers_by_device
-    first = setup.cards.unlimited(budgets[0])
     try:
-        return KeptEstimate(
-            answers=own(silent, budgets, search=search), counted=kept.count(first, setup.config)
-        )
-    except NotKeptError:
-        pass
-    if is_survey:
-        return None
-    try:
-        answers = [_answer(silent, kept, budget, search) for budget in budgets]
-        like = _runs_like(setup, kept, budgets[0])
-        return KeptEstimate(answers=answers, counted=kept.count(like[0].profile, like[0].config))
+        if is_survey:
+            answers = answers_by_group(silent, budgets, search=search)
+        else:
+            answers = [_answer(silent, kept, budget, search) for budget in budgets]
+        return KeptEstimate(answers=answers, counted=_counted(silent, kept, budgets[0]))
     except NotKeptError:
         return None
+
+
+def _counted(setup: RunContext, kept: KeptRuns, budget: MemoryBudget) -> ModelCounts:
+    """Returns the counts of the card, else of another one that runs the same kernels.
+
+    Raises:
+        NotKeptError: none are kept.
+    """
+    try:
+        return kept.count(setup.cards.unlimited(budget), setup.config)
+    except NotKeptError:
+        job = _runs_like(setup, kept, budget)[0]
+        return kept.count(job.profile, job.config)
 
 
 def _answer(setup: RunContext, kept: KeptRuns, budget: MemoryBudget, search: bool) -> DeviceMemory:
@@ -269,15 +274,16 @@ class ReplayedDevice:
         return found
 
     def _said(self, job: RunJob) -> str:
-        own = self.setup.cards.unlimited(self.budget)
-        major, minor = self.budget.card.compute_capability
-        of_itself = _shown_name(job.profile) == _shown_name(own)
-        other = f"{_shown_name(job.profile)} (compute capability {major}.{minor} too)"
-        source = "this card with another limit or setting" if of_itself else other
+        name = _shown_name(job.profile)
+        if name == _shown_name(self.setup.cards.unlimited(self.budget)):
+            source, doubt = "this card with another limit or setting", ""
+        else:
+            major, minor = self.budget.card.compute_capability
+            source = f"{name} (compute capability {major}.{minor} too)"
+            doubt = "workspaces may differ where a kernel asks for the number of multiprocessors; "
         return (
             f"figures come from kept runs of {source}, replayed on its memory and not confirmed by "
-            "runs; workspaces may differ where a kernel asks for the number of multiprocessors; "
-            "--no-cache runs it"
+            f"runs; {doubt}--no-cache runs it"
         )
 
 

@@ -157,6 +157,12 @@ class Runner:
             self._loaded = loaded.versions
             return loaded.versions
 
+    def not_kept(self) -> tuple[str, ...]:
+        """Returns a sentence on why answers of the child are not kept; none where they are."""
+        if self._kept is None or self._kept.reason is None:
+            return ()
+        return (f"answers are not kept for a repeat: {self._kept.reason}",)
+
     def kept_runs(self) -> KeptRuns | None:
         """Returns the kept answers, as long as no child is needed; None: there is one, or none."""
         if self._kept is None or self._first is not None:
@@ -275,6 +281,8 @@ class Runner:
                 cast("KeptAnswer", answered.answer),
                 answered.reads,
             )
+            if self._kept.warning is not None and self._kept.warning not in self.warnings:
+                self.warnings.append(self._kept.warning)
         return answered.answer
 
     def _counted(self, job: CountJob, *, beside: bool) -> ModelCounts:

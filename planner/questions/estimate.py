@@ -117,6 +117,12 @@ def estimate_on_cards(
         speeds=speeds,
         is_survey=is_survey,
     )
+    not_kept = child.runner.not_kept()
+    found = replace(
+        found,
+        assumptions=(*found.assumptions, *not_kept),
+        notes=(*found.notes, *not_kept),
+    )
     if keep_allocations:
         found = replace(found, allocations=tuple(answer.allocations for answer in answers))
     if step.stand_in_note is None:

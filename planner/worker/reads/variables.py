@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
+_VIEWS = "_collections_abc"
 _TQDM = os.path.join("tqdm", "utils.py")
 _FRAMES_OF_A_VIEW = 4  # os.environ's, that of the view, a generator, its function
 
@@ -32,8 +33,8 @@ class _Noted(dict[Any, Any]):
 
     def __getitem__(self, key: Any) -> Any:
         # os.environ.items() and values() read each name that __iter__ has given.
-        reader = sys._getframe(2).f_code
-        if reader.co_name != "__iter__":
+        caller = sys._getframe(1).f_back
+        if caller is None or not _is_view(caller):
             self.noted.names.add(os.fsdecode(key))
         return super().__getitem__(key)
 
@@ -48,9 +49,14 @@ class _Noted(dict[Any, Any]):
         return super().items()
 
 
+def _is_view(frame: FrameType) -> bool:
+    code = frame.f_code
+    return code.co_name == "__iter__" and _VIEWS in code.co_filename
+
+
 def _is_by_prefix() -> bool:
     """Returns whether tqdm reads: it takes those variables alone whose names begin with TQDM_."""
-    frame: FrameType | None = sys._getframe(2)
+    frame = sys._getframe(1).f_back
     for _ in range(_FRAMES_OF_A_VIEW):
         if frame is None:
             return False
