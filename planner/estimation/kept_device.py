@@ -276,11 +276,15 @@ class ReplayedDevice:
     def _said(self, job: RunJob) -> str:
         name = _shown_name(job.profile)
         if name == _shown_name(self.setup.cards.unlimited(self.budget)):
-            source, doubt = "this card with another limit or setting", ""
+            source = "this card with another limit or setting"
+            doubt = "code that asks for the card's memory saw that of those runs; "
         else:
             major, minor = self.budget.card.compute_capability
             source = f"{name} (compute capability {major}.{minor} too)"
-            doubt = "workspaces may differ where a kernel asks for the number of multiprocessors; "
+            doubt = (
+                "workspaces may differ where a kernel asks for the number of multiprocessors, and "
+                "code that asks for the card saw that one; "
+            )
         return (
             f"figures come from kept runs of {source}, replayed on its memory and not confirmed by "
             f"runs; {doubt}--no-cache runs it"

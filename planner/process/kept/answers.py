@@ -116,7 +116,9 @@ class KeptAnswers:
 
         Returns whether its answers are those of the target that was looked up before.
         """
-        before, self._folder = self._folder, None
+        with self._lock:
+            before, self._folder = self._folder, None
+            self._now = Machine(environment=self._environment)
         reads = loaded.reads
         if loaded.single_run is not None:
             self.reason = loaded.single_run

@@ -29,6 +29,8 @@ _METADATA = os.path.join("importlib", "metadata")
 _SYSTEM = ("/proc/", "/sys/", "/dev/")
 _HARMLESS_PROGRAMS = frozenset({"uname", "ldconfig"})  # the platform; where libraries are
 _FOLDER_EVENTS = frozenset({"os.listdir", "os.scandir"})
+# Python looks for them before anything is recorded.
+_AT_START = frozenset({"sitecustomize", "usercustomize"})
 _UNKEPT = {
     "socket.connect": "opens a connection",
     "socket.sendto": "opens a connection",
@@ -103,6 +105,9 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
     if event == "open":
         flags = arguments[2] if isinstance(arguments[2], int) else 0
         recorder.opened(arguments[0], flags, sys._getframe(1).f_code.co_filename)
+    elif event == "ctypes.dlopen":
+        if isinstance(arguments[0], str) and "/" in arguments[0]:
+            recorder.opened(arguments[0], os.O_RDONLY, "")
     elif event in _FOLDER_EVENTS:
         recorder.listed(arguments[0], sys._getframe(1).f_code.co_filename)
     elif event in _UNKEPT:
@@ -200,7 +205,7 @@ def _all_reads(recorder: _Recorder) -> Reads:
         looked_at=tuple(sorted(recorder.looked_at - files - set(modules.values()))),
         folders=tuple(sorted(recorder.folders)),
         search_path=tuple(str(entry) for entry in sys.path),
-        top_level=tuple(sorted(top_level_names() | recorder.missing.names)),
+        top_level=tuple(sorted(top_level_names() | recorder.missing.names | _AT_START)),
         distributions=tuple(sorted(recorder.distributions)),
         in_packages=tuple(
             (folder, tuple(sorted(names)))

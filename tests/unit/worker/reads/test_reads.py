@@ -48,6 +48,7 @@ def reads(code: str, folder: Path, **variables: str) -> Reads:
         'os.close(os.open("config.json", os.O_RDONLY))',
         'import pathlib; pathlib.Path("config.json").read_text()',
         'open("config.json", "r+").close()',
+        "import ctypes\ntry: ctypes.CDLL('./config.json')\nexcept OSError: pass\n",
         'open("config.json", "a+").close()',
     ],
 )
