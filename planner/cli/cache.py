@@ -8,6 +8,7 @@ from planner.cli import options as shared
 from planner.cli.output import print_json
 from planner.cli.terminal import print_text, say
 from planner.process.kept import store
+from planner.render.outside_text import shown
 from planner.units import counted, format_bytes
 
 _EXIT_CODES = """\b
@@ -39,7 +40,7 @@ def info(as_json: bool) -> None:
         )
         return
     print_text(
-        f"{found.folder}\n"
+        f"{shown(str(found.folder))}\n"
         f"{counted(found.files, 'file')}, {format_bytes(found.size_bytes)} "
         f"of at most {format_bytes(found.limit_bytes)} ({store.SIZE_VARIABLE})\n"
     )

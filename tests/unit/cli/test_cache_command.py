@@ -48,3 +48,11 @@ def test_a_wrong_size_is_wrong_usage(folder: Path, monkeypatch: pytest.MonkeyPat
     result = CliRunner().invoke(root, ["cache", "info"])
     assert result.exit_code == 2
     assert "VRAM_PLANNER_CACHE_SIZE" in result.stderr
+
+
+def test_a_folder_with_a_hostile_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VRAM_PLANNER_CACHE", str(tmp_path / "a\x1b[31mb"))
+    result = CliRunner().invoke(root, ["cache", "info"])
+    assert result.exit_code == 0
+    assert "\x1b" not in result.stdout
+    assert "a\\x1b[31mb" in result.stdout
