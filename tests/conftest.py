@@ -73,6 +73,12 @@ def no_history(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPat
     monkeypatch.setenv("VRAM_PLANNER_DATA", str(folder))
 
 
+@pytest.fixture(autouse=True)
+def no_kept_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test is served from answers that were kept before; tests of those answers undo this."""
+    monkeypatch.setenv("VRAM_PLANNER_NO_CACHE", "1")
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--refresh-golden",

@@ -83,6 +83,7 @@ Progress, errors and whatever the model prints go to stderr.
 @shared.no_calibration
 @speed_options
 @shared.timeout("Longest wait for loading the model and for each run: seconds, like 900, or 1h.")
+@shared.no_cache
 @shared.hardware_db
 @shared.save
 @no_config

@@ -39,7 +39,7 @@ _GROUPS: Mapping[str, Sequence[str]] = {
     "The script": ("--allow-writes",),
     "Output and limits": (
         "--by", "--depth", "--verbose", "--json", "--csv", "--save", "--quiet", "--tolerance",
-        "--no-calibration", "--timeout", "--hardware-db", "--no-config", "--help",
+        "--no-calibration", "--timeout", "--no-cache", "--hardware-db", "--no-config", "--help",
     ),
 }  # fmt: skip
 _REST = "More"

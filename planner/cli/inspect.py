@@ -49,6 +49,7 @@ _EXAMPLES = (
     "save, and no FLOPs.",
 )
 @shared.timeout("Longest wait for loading the model and for counting: seconds, like 900, or 1h.")
+@shared.no_cache
 @shared.save
 @no_config
 @shared.as_json

@@ -288,6 +288,13 @@ no_calibration = click.option(
     callback=inverted,
     help="Do not correct the figures by past verifications (`planner history`).",
 )
+no_cache = click.option(
+    "--no-cache",
+    "cache",
+    is_flag=True,
+    callback=inverted,
+    help="Run all of it, and keep no answers (`planner cache`).",
+)
 alloc_conf = click.option(
     "--alloc-conf",
     metavar="TEXT",

@@ -59,6 +59,10 @@ _COMMANDS = {
             "planner.cli.hosts",
             "List the known hosts; `planner hosts show this` measures this one.",
         ),
+        "cache": (
+            "planner.cli.cache",
+            "Show or remove the answers that are kept from run to run.",
+        ),
         "doctor": (
             "planner.cli.doctor",
             "Say whether estimates can run on this machine, and why not.",

@@ -134,6 +134,7 @@ _CARD_STEP: tuple[Callable[[Any], Any], ...] = (
     shared.timeout(
         "Longest wait for loading the model and for each run: seconds, like 900, or 1h."
     ),
+    shared.no_cache,
     shared.hardware_db,
     shared.as_csv,
     shared.save,

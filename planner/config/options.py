@@ -118,6 +118,13 @@ class RunOptions(TypedDict, total=False):
     """Called with a line at each stage, from any thread."""
 
 
+class KeptOptions(TypedDict, total=False):
+    """Answers of runs that are kept on disk; verify() takes and keeps none."""
+
+    cache: bool
+    """Takes answers of earlier runs where nothing has changed, and keeps new ones."""
+
+
 class CardOptions(TypedDict, total=False):
     """The memory of the card that the job may use."""
 
@@ -154,7 +161,7 @@ class DataOptions(TypedDict, total=False):
     """Power of the data centre for each watt of its machines, at least 1."""
 
 
-class InspectOptions(StepOptions, ModelOptions, TaskOptions, RunOptions, total=False):
+class InspectOptions(StepOptions, ModelOptions, TaskOptions, RunOptions, KeptOptions, total=False):
     """Options of inspect() and verify()."""
 
     batch_size: int
@@ -164,7 +171,14 @@ class InspectOptions(StepOptions, ModelOptions, TaskOptions, RunOptions, total=F
 
 
 class EstimateOptions(
-    StepOptions, ModelOptions, TaskOptions, RunOptions, CardOptions, DataOptions, total=False
+    StepOptions,
+    ModelOptions,
+    TaskOptions,
+    RunOptions,
+    KeptOptions,
+    CardOptions,
+    DataOptions,
+    total=False,
 ):
     """Options of estimate()."""
 
@@ -179,7 +193,14 @@ class EstimateOptions(
 
 
 class CurveOptions(
-    StepOptions, ModelOptions, TaskOptions, RunOptions, CardOptions, DataOptions, total=False
+    StepOptions,
+    ModelOptions,
+    TaskOptions,
+    RunOptions,
+    KeptOptions,
+    CardOptions,
+    DataOptions,
+    total=False,
 ):
     """Options of curve()."""
 
@@ -194,7 +215,14 @@ class CurveOptions(
 
 
 class CompareOptions(
-    StepOptions, ModelOptions, TaskOptions, RunOptions, CardOptions, DataOptions, total=False
+    StepOptions,
+    ModelOptions,
+    TaskOptions,
+    RunOptions,
+    KeptOptions,
+    CardOptions,
+    DataOptions,
+    total=False,
 ):
     """Options of compare()."""
 

@@ -114,6 +114,17 @@ def texts(value: Any, name: str) -> tuple[str, ...]:
     raise UsageError(f"{name} must be text or a list of texts, not {value!r}")
 
 
+def flag(value: Any, name: str) -> bool:
+    """Returns a value that must be True or False.
+
+    Raises:
+        UsageError: something else.
+    """
+    if not isinstance(value, bool):
+        raise UsageError(f"{name} must be {_WORDS[bool]}, not {value!r}")
+    return value
+
+
 def device_word(value: Any) -> str | None:
     """Returns a device as torch names it ("cpu", "cuda:1"), in lower case; None stays None."""
     return None if value is None else str(value).strip().lower()

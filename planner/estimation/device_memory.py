@@ -116,7 +116,7 @@ class DeviceMemorySearch:
             requests=free.requests,
             batch_1=self._batch_1() if is_hopeless and setup.config.batch_size > 1 else None,
             what_ifs=self._what_ifs(free, batch),
-            empties_cache=_emptied(free.allocations),
+            empties_cache=empties_cache(free.allocations),
             values=values,
             reserved_spread=spread,
         )
@@ -162,7 +162,8 @@ class DeviceMemorySearch:
         )
 
 
-def _emptied(allocations: AllocationTrace | None) -> int:
+def empties_cache(allocations: AllocationTrace | None) -> int:
+    """Returns how often the model's code gave cached memory back."""
     events = () if allocations is None else allocations.events
     return sum(event.kind is EventKind.EMPTY_CACHE for event in events)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from planner.config.options import CurveOptions, EstimateOptions, InspectOptions, Progress
-from planner.config.parse import arguments, step_config, texts
+from planner.config.parse import arguments, flag, step_config, texts
 from planner.config.step import StepConfig
 from planner.config.target import Scalar, Target
 from planner.errors import UsageError
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 DEFAULT_TIMEOUT_S = 600.0
 _FUNCTIONS = ("build_batch", "training_step", "build_optimizer", "inference_step")
-_OF_THE_MODEL = (*_FUNCTIONS, "model_arguments", "timeout_s", "on_progress")
+_OF_THE_MODEL = (*_FUNCTIONS, "model_arguments", "timeout_s", "on_progress", "cache")
 _OF_THE_CARD = ("gpu_memory", "reserve", "alloc_conf", "calibration", "hardware_db")
 
 
@@ -37,7 +37,7 @@ class ModelRequest:
     """A model, its functions, and how its step is run.
 
     `given` are arguments for the function that builds the model; `step_words` are the fields of
-    StepConfig in the caller's words.
+    StepConfig in the caller's words. With `cache`, answers are kept.
     """
 
     target: Any
@@ -47,6 +47,7 @@ class ModelRequest:
     step_words: Mapping[str, Any]
     timeout_s: float
     progress: Progress
+    cache: bool
 
 
 def model_request(target: Any, **options: Unpack[InspectOptions]) -> ModelRequest:
@@ -86,6 +87,7 @@ def model_request(target: Any, **options: Unpack[InspectOptions]) -> ModelReques
         step_words=words,
         timeout_s=own.get("timeout_s", DEFAULT_TIMEOUT_S),
         progress=own.get("on_progress") or (lambda _: None),
+        cache=flag(own.get("cache", True), "cache"),
     )
 
 
@@ -108,6 +110,7 @@ class EstimateRequest:
     timeout_s: float
     database: Path | None
     progress: Progress
+    cache: bool
 
 
 def estimate_request(target: Any, **options: Unpack[EstimateOptions]) -> EstimateRequest:
@@ -137,6 +140,7 @@ def estimate_request(target: Any, **options: Unpack[EstimateOptions]) -> Estimat
         timeout_s=model.timeout_s,
         database=None if database is None else Path(database),
         progress=model.progress,
+        cache=model.cache,
     )
 
 

@@ -28,7 +28,8 @@ from planner.estimation.request import EstimateRequest
 from planner.hardware.database import load_gpus
 from planner.memory.budget import MemoryBudget, memory_budgets
 from planner.memory.card_words import stand_ins
-from planner.process.client import Runner
+from planner.process.client import LOADING, Runner
+from planner.process.kept.opened import opened_answers
 from planner.process.payload import ModelFunctions, child_target
 from planner.results.estimate import Versions
 from planner.verification.calibrated_budgets import CalibratedBudgets, calibrated_budgets
@@ -57,8 +58,11 @@ def loaded_target(
     config: StepConfig,
     timeout_s: float,
     progress: Progress,
+    cache: bool = True,
 ) -> Iterator[LoadedTarget]:
     """Starts a child that loads the target; it lives as long as the context.
+
+    With `cache`, answers are kept, and the child is started at the first question without one.
 
     Raises:
         PlannerError: the emulated device cannot be built, the target cannot be loaded, or torch
@@ -67,7 +71,9 @@ def loaded_target(
     check_environment(config, torch.version)
     with child_target(target, functions, given) as named:
         cards = ProfileFactory(torch=torch, device=emulated_device(torch, progress))
-        progress("importing torch and the model")
+        kept = opened_answers(named, torch=torch, device=cards.device, wanted=cache)
+        if kept.answers is None:
+            progress(LOADING)
         with Runner(
             named,
             device=cards.device,
@@ -75,7 +81,10 @@ def loaded_target(
             timeout_s=timeout_s,
             alloc_conf=config.alloc_conf,
             on_progress=progress,
+            kept=kept.answers,
         ) as runner:
+            if kept.warning is not None:
+                runner.warnings.append(kept.warning)
             versions = versions_of(runner.wait_loaded(), torch)
             yield LoadedTarget(
                 runner=runner, cards=cards, label=caller_label(target, named), versions=versions
@@ -168,6 +177,7 @@ def estimation_session(
         config=config,
         timeout_s=asked.timeout_s,
         progress=progress,
+        cache=asked.cache,
     ) as child:
         setup = RunContext(
             config=config, plan=plan, runner=child.runner, cards=child.cards, progress=progress

@@ -29,7 +29,6 @@ from planner.process.run_files import RunFiles
 from planner.wire.jobs import AnswerT, Job, JobOf, NeedsValues
 from planner.wire.protocol import (
     ChildFailure,
-    ChildVersions,
     JobEnded,
     JobRequest,
     Loaded,
@@ -37,6 +36,7 @@ from planner.wire.protocol import (
     decode,
     encode,
 )
+from planner.wire.reads import Reads
 
 _NOTE_S = 1.0  # time between two looks of a waiting thread at the notes of the run
 _TOLD_S = 5.0  # least time between two progress lines about the values that the run reads
@@ -49,10 +49,14 @@ _Awaited = TypeVar("_Awaited")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered(Generic[AnswerT]):
-    """The answer of a job. `warning` is set if its process crashed after it had delivered."""
+    """The answer of a job. `warning` is set if its process crashed after it had delivered.
+
+    `reads` are those of the job, if the child was to report them.
+    """
 
     answer: AnswerT | NeedsValues
     warning: str | None = None
+    reads: Reads | None = None
 
 
 class Child:
@@ -132,8 +136,8 @@ class Child:
             self._answers.close()
         self._files.close()
 
-    def wait_loaded(self) -> tuple[ChildVersions, str | None]:
-        """Returns the child's versions, and why it can serve one run only (None: it serves many).
+    def wait_loaded(self) -> Loaded:
+        """Returns the child's versions, and whether it can serve one run only.
 
         Raises:
             PlannerError: the child raised it while it loaded the user's code.
@@ -142,8 +146,7 @@ class Child:
         loaded = self._wait(self._loaded, _LOADING)
         if loaded.failure is not None:
             raise _raised_again(loaded.failure)
-        assert loaded.versions is not None
-        return loaded.versions, loaded.single_run
+        return loaded
 
     def ask(self, job: JobOf[AnswerT]) -> Answered[AnswerT]:
         """Sends the job to the child and waits for the answer.
@@ -167,7 +170,7 @@ class Child:
             raise _raised_again(ended.delivered)
         if not isinstance(ended.delivered, (job.answer, NeedsValues)):
             raise ChildError(death(ended, job.name))
-        return Answered(answer=ended.delivered, warning=late_crash(ended))
+        return Answered(answer=ended.delivered, warning=late_crash(ended), reads=ended.reads)
 
     def _send(self, line: bytes) -> None:
         try:

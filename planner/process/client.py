@@ -1,7 +1,8 @@
 """Runs one target on one engine, whatever the user's code does while it is imported.
 
 In: the target, and the emulated device or an engine of real hardware. Out: StepTraces. One child
-serves all runs if it can be forked cleanly; otherwise each run gets a child of its own.
+serves all runs if it can be forked cleanly; otherwise each run gets a child of its own. With kept
+answers, the child is started at the first job that has none.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from types import TracebackType
+from typing import cast
 
 from planner.config.step import StepConfig
 from planner.config.target import Target
@@ -20,6 +22,9 @@ from planner.emulator.build import EmulatedDevice
 from planner.errors import ChildError
 from planner.process.child import Child
 from planner.process.command import child_environment
+from planner.process.kept.answers import KeptAnswer, KeptAnswers
+from planner.process.kept.runs import KeptRuns
+from planner.process.kept.state import now_ns
 from planner.process.values_runs import ValuesRuns
 from planner.wire.data_cost import DataCost
 from planner.wire.jobs import AnswerT, CountJob, DataJob, JobOf, NeedsValues, RunAnswer, RunJob
@@ -27,6 +32,12 @@ from planner.wire.module_counts import ModelCounts
 from planner.wire.protocol import ALLOC_CONF_VARIABLES, ChildVersions, Engine, LoadRequest
 from planner.wire.trace import AllocationTrace, Recording, RequestLog, RunOutcome, StepTrace
 from planner.wire.value_reads import ValuesPass
+
+LOADING = "importing torch and the model"
+_CHANGED = (
+    "a file of the model has changed while this ran: some figures may be those of the old one; "
+    "repeat it"
+)
 
 
 class Runner:
@@ -42,13 +53,15 @@ class Runner:
         alloc_conf: str | None = None,
         environment: Mapping[str, str] | None = None,
         on_progress: Callable[[str], None] | None = None,
+        kept: KeptAnswers | None = None,
     ) -> None:
-        """Starts the first child.
+        """Starts the first child, unless there are `kept` answers.
 
         `device` is the emulated device, or an engine of real hardware. `alloc_conf` is the
         allocator setting of most runs. `environment` is added to this process's variables.
         """
         self._on_progress = on_progress
+        self._kept = kept
         self._values = ValuesRuns()
         self._request = _load_request(target, device, profile, alloc_conf)
         self._timeout_s = timeout_s
@@ -58,7 +71,13 @@ class Runner:
         self._children_lock = threading.Lock()
         self._children: set[Child] = set()
         self._closed = False
-        self._child = self._start(self._request)
+        self._load_lock = threading.Lock()
+        self._loaded: ChildVersions | None = None
+        self._first: Child | None = None
+        if kept is None:
+            self._first = self._start(self._request)
+        else:
+            self._request = replace(self._request, reports_reads=True)
         self._unused: Child | None = None
         self.single_run: str | None = None
         self.warnings: list[str] = []
@@ -105,16 +124,57 @@ class Runner:
             children = list(self._children)
         for child in children:
             self._end(child)
+        if self._kept is not None:
+            self._kept.close()
 
     def wait_loaded(self) -> ChildVersions:
         """Waits until the user's code is imported; returns the child's versions.
 
+        Kept answers name the versions too: then no child is started.
+
         Raises:
             PlannerError: it could not be imported.
         """
-        versions, self.single_run = self._child.wait_loaded()
-        self._unused = None if self.single_run is None else self._child
-        return versions
+        kept = None if self._kept is None else self._kept.loaded()
+        return self._load() if kept is None else kept
+
+    def _load(self) -> ChildVersions:
+        """Starts the first child if there is none, and waits until it has loaded the target."""
+        with self._load_lock:
+            if self._loaded is not None:
+                return self._loaded
+            since_ns = now_ns()
+            if self._first is None:
+                if self._on_progress is not None:
+                    self._on_progress(LOADING)
+                self._first = self._start(self._request)
+            loaded = self._first.wait_loaded()
+            assert loaded.versions is not None, "without a failure there are versions"
+            self.single_run = loaded.single_run
+            self._unused = None if self.single_run is None else self._first
+            if self._kept is not None and not self._kept.keep_loaded(loaded, since_ns):
+                self.warnings.append(_CHANGED)
+            self._loaded = loaded.versions
+            return loaded.versions
+
+    def not_kept(self) -> tuple[str, ...]:
+        """Returns a sentence on why answers of the child are not kept; none where they are."""
+        if self._kept is None or self._kept.reason is None:
+            return ()
+        return (f"answers are not kept for a repeat: {self._kept.reason}",)
+
+    def kept_runs(self) -> KeptRuns | None:
+        """Returns the kept answers, as long as no child is needed; None: there is one, or none."""
+        if self._kept is None or self._first is not None:
+            return None
+        return KeptRuns(answers=self._kept)
+
+    @property
+    def _child(self) -> Child:
+        """The first child, which has loaded the target."""
+        self._load()
+        assert self._first is not None, "it is loaded"
+        return self._first
 
     def run(self, profile: str, config: StepConfig, seed: int = 0) -> StepTrace:
         """Runs the step on the card of `profile`, or under its limits.
@@ -176,6 +236,7 @@ class Runner:
             ChildError: the child was killed before it delivered, or took too long.
         """
         job = DataJob(seconds=seconds)
+        self._load()
         if self.single_run is None:
             found = self._ask(self._child, job)
         else:
@@ -195,20 +256,50 @@ class Runner:
         return self._values.run(self._run_once, job, seed)
 
     def _run_once(self, job: RunJob) -> RunAnswer | NeedsValues:
+        kept = self._kept_answer(job)
+        if kept is not None:
+            return kept
+        self._load()
         if self.single_run is None and self._has_its_backend(job.config):
-            return self._ask(self._child, job)
+            return self._ask_and_keep(job)
         return self._run_alone(job)
+
+    def _kept_answer(self, job: JobOf[AnswerT]) -> AnswerT | NeedsValues | None:
+        found = None if self._kept is None else self._kept.answer(cast("RunJob | CountJob", job))
+        assert found is None or isinstance(found, (job.answer, NeedsValues)), "kept by its job"
+        return cast("AnswerT | NeedsValues | None", found)
+
+    def _ask_and_keep(self, job: JobOf[AnswerT]) -> AnswerT | NeedsValues:
+        """Asks the first child, and keeps its answer."""
+        with self._processors:
+            answered = self._child.ask(job)
+        if answered.warning is not None:
+            self.warnings.append(answered.warning)
+        elif self._kept is not None:
+            self._kept.keep(
+                cast("RunJob | CountJob", job),
+                cast("KeptAnswer", answered.answer),
+                answered.reads,
+            )
+            if self._kept.warning is not None and self._kept.warning not in self.warnings:
+                self.warnings.append(self._kept.warning)
+        return answered.answer
 
     def _counted(self, job: CountJob, *, beside: bool) -> ModelCounts:
         """Counts in the first child if possible.
 
         `beside`: the first child may be running, or be kept for its only run.
         """
-        shares_child = self.single_run is None and self._has_its_backend(job.config)
 
         def once(job: CountJob) -> ModelCounts | NeedsValues:
+            kept = self._kept_answer(job)
+            if kept is not None:
+                return kept
+            self._load()
+            if self.single_run is None and self._has_its_backend(job.config):
+                return self._ask_and_keep(job)
             is_first = not beside and job.values.kind is ValuesPass.UNANSWERED
-            if shares_child or is_first:
+            if is_first:
                 return self._ask(self._child, job)
             with self._another(self._load_request(job)) as child:
                 return self._ask(child, job)

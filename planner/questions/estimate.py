@@ -17,13 +17,16 @@ from planner.config.options import EstimateOptions
 from planner.config.parse import device_word
 from planner.errors import UsageError
 from planner.estimation.assemble import assemble
+from planner.estimation.device_memory import DeviceMemory
 from planner.estimation.device_timing import DeviceTiming, device_timings
 from planner.estimation.grouped_devices import answers_by_device, answers_by_group
+from planner.estimation.kept_device import answers_from_kept
 from planner.estimation.request import EstimateRequest, estimate_request
 from planner.estimation.session import EstimationSession, beside, counted_or_why, estimation_session
 from planner.memory.card_words import card_words, is_every_card
 from planner.questions.estimate_cpu import estimate_on_cpu
 from planner.results.estimate import Estimate
+from planner.wire.module_counts import ModelCounts
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -98,12 +101,7 @@ def estimate_on_cards(
     child, setup, known = step.child, step.setup, step.known
     warned = len(child.runner.warnings)
     request = step.measured_request()  # before other runs take processors
-    unlimited = child.cards.unlimited(known.budgets[0])
-    counting = beside(lambda: child.runner.count(unlimited, setup.config))
-    answers = (answers_by_group if is_survey else answers_by_device)(
-        setup, known.budgets, search=search
-    )
-    counted, trouble = counted_or_why(counting)
+    answers, counted, trouble = _answered(step, is_survey=is_survey, search=search)
     speeds: list[DeviceTiming] = []
     if counted is not None:
         speeds = device_timings(answers, setup.config, counted, request)
@@ -119,12 +117,37 @@ def estimate_on_cards(
         speeds=speeds,
         is_survey=is_survey,
     )
+    not_kept = child.runner.not_kept()
+    found = replace(
+        found,
+        assumptions=(*found.assumptions, *not_kept),
+        notes=(*found.notes, *not_kept),
+    )
     if keep_allocations:
         found = replace(found, allocations=tuple(answer.allocations for answer in answers))
     if step.stand_in_note is None:
         return found
     assumptions = (step.stand_in_note, *found.assumptions)
     return replace(found, assumptions=assumptions, has_stand_ins=True)
+
+
+def _answered(
+    step: EstimationSession, *, is_survey: bool, search: bool
+) -> tuple[list[DeviceMemory], ModelCounts | None, tuple[str, ...]]:
+    """Returns the answers for all cards, the counts, and why there are none.
+
+    They come from kept runs where those are enough, else from runs, with a count beside them.
+    """
+    child, setup, budgets = step.child, step.setup, step.known.budgets
+    kept = child.runner.kept_runs()
+    if kept is not None:
+        found = answers_from_kept(setup, budgets, kept, search=search, is_survey=is_survey)
+        if found is not None:
+            return found.answers, found.counted, ()
+    unlimited = child.cards.unlimited(budgets[0])
+    counting = beside(lambda: child.runner.count(unlimited, setup.config))
+    answers = (answers_by_group if is_survey else answers_by_device)(setup, budgets, search=search)
+    return (answers, *counted_or_why(counting))
 
 
 def _check_cpu(device: str | None, names: Sequence[str], asked: EstimateRequest) -> None:

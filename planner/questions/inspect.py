@@ -58,9 +58,11 @@ def inspect(
         config=asked.config,
         timeout_s=asked.timeout_s,
         progress=asked.progress,
+        cache=asked.cache,
     ) as child:
         asked.progress("counting")
         counts = child.runner.inspect(child.cards.unlimited(budget), asked.config, depth)
+        not_kept = child.runner.not_kept()
         note = () if budget.note is None else (budget.note,)
         values = ValuesResult(reads=counts.value_reads, data_dependent=asked.config.data_dependent)
         return Inspection(
@@ -71,8 +73,8 @@ def inspect(
             gpu_id=budget.spec.id,
             model=counts,
             versions=child.versions,
-            assumptions=(*note, *counts.assumptions, *values.assumptions()),
-            notes=counts.notes,
+            assumptions=(*note, *counts.assumptions, *values.assumptions(), *not_kept),
+            notes=(*counts.notes, *not_kept),
             warnings=(*counts.warnings, *values.warnings(), *child.runner.warnings),
             values=values,
             model_arguments=asked.given,

@@ -17,6 +17,7 @@ import msgspec
 from planner.config.target import Target
 from planner.errors import ChildError
 from planner.wire.jobs import Answer, Job, NeedsValues
+from planner.wire.reads import Reads
 from planner.wire.value_reads import ValuesRequest
 
 # torch 2.15 reads its allocator's setting from the first of these that is set; see
@@ -44,7 +45,7 @@ class LoadRequest:
     `libraries` are the emulated device, in order. While the user's code is imported, `profile` is
     the visible card, because a module may query it, and `alloc_conf` the allocator's setting,
     because a module may start the allocator. `values` is for code that uses the card during its
-    import. Other engines need none of these.
+    import. Other engines need none of these. With `reports_reads`, the child reports what it reads.
     """
 
     target: Target
@@ -54,6 +55,7 @@ class LoadRequest:
     alloc_conf: str | None = None
     engine: Engine = Engine.EMULATED
     values: ValuesRequest = _NO_VALUES
+    reports_reads: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,12 +80,14 @@ class ChildFailure:
 class Loaded:
     """Reports that the user's code is imported, or why not (`failure`).
 
-    `single_run` is the reason why this child can serve only one run, if there is one.
+    `single_run` is the reason why this child can serve only one run, if there is one. `reads` are
+    those until now, if they were to be reported.
     """
 
     versions: ChildVersions | None = None
     single_run: str | None = None
     failure: ChildFailure | None = None
+    reads: Reads | None = None
 
 
 Delivered = Answer | NeedsValues | ChildFailure
@@ -99,15 +103,19 @@ class JobRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobEnded:
-    """The end of a job: its result, if there is one, and how its process ended."""
+    """The end of a job: its result, if there is one, and how its process ended.
+
+    `reads` are those of the job besides those of Loaded, if they were to be reported.
+    """
 
     number: int
     delivered: Delivered | None = None
     exit_code: int | None = None
     signal: int | None = None
+    reads: Reads | None = None
 
 
-Message = LoadRequest | Loaded | JobRequest | JobEnded | Delivered
+Message = LoadRequest | Loaded | JobRequest | JobEnded | Reads | Delivered
 _KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(Message)}
 _JOBS = {kind.__name__: kind for kind in get_args(Job)}
 _DELIVERED = {kind.__name__: kind for kind in get_args(Delivered)}
@@ -138,6 +146,7 @@ class _JobEnded:
     delivered: _Tagged | None = None
     exit_code: int | None = None
     signal: int | None = None
+    reads: Reads | None = None
 
 
 def encode(record: Message) -> bytes:
@@ -158,6 +167,7 @@ def _plain(record: Message | Job) -> dict[str, Any]:
             "delivered": delivered,
             "exit_code": record.exit_code,
             "signal": record.signal,
+            "reads": msgspec.to_builtins(record.reads),
         }
     else:
         body = msgspec.to_builtins(record, enc_hook=_base)
@@ -204,5 +214,6 @@ def _record(tagged: _Tagged, kinds: Mapping[str, type[Any]]) -> Any:
             delivered=None if ended.delivered is None else _record(ended.delivered, _DELIVERED),
             exit_code=ended.exit_code,
             signal=ended.signal,
+            reads=ended.reads,
         )
     return msgspec.convert(tagged.body, kind)

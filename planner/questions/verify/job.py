@@ -64,6 +64,7 @@ class Job:
             timeout_s=self.timeout_s,
             hardware_db=self.hardware_db,
             on_progress=self.progress,
+            cache=False,  # what is verified must have run
             **{**self.options, **options},
         )
 

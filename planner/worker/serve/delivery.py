@@ -12,6 +12,7 @@ from dataclasses import replace
 from planner.errors import ModelError, PlannerError
 from planner.wire.jobs import Answer, RunAnswer
 from planner.wire.protocol import CLOSED_PIPE_CODE, ChildFailure, Delivered, JobEnded
+from planner.wire.reads import Reads
 from planner.wire.texts import sendable
 from planner.wire.trace import StepTrace
 from planner.worker.serve.pipes import write
@@ -49,7 +50,9 @@ def send(pipe: int, line: bytes) -> int:
     return 0
 
 
-def ended(number: int, delivered: Delivered | None, status: int) -> JobEnded:
+def ended(
+    number: int, delivered: Delivered | None, status: int, reads: Reads | None = None
+) -> JobEnded:
     """Returns the end of job `number`, from the wait status of its process."""
     code = os.waitstatus_to_exitcode(status)
     return JobEnded(
@@ -57,6 +60,7 @@ def ended(number: int, delivered: Delivered | None, status: int) -> JobEnded:
         delivered=delivered,
         exit_code=code if code >= 0 else None,
         signal=-code if code < 0 else None,
+        reads=reads,
     )
 
 

@@ -34,7 +34,9 @@ from planner.wire.protocol import (
     decode,
     encode,
 )
+from planner.wire.reads import Reads
 from planner.worker.engines import alloc_conf, emulation
+from planner.worker.reads import recorder
 from planner.worker.serve.delivery import ended, failure_of, printable, send
 from planner.worker.serve.pipes import Lines, PrivateDescriptors, out_of_the_way, write
 from planner.worker.serve.single_run import why_single
@@ -94,12 +96,20 @@ def _serve(requests: int, answers: int, stack: int, notes: int) -> int:
 
 def _load(request: LoadRequest, notes: int) -> tuple[Loaded, _Answer | None]:
     try:
+        if request.reports_reads:
+            recorder.begin()
         _load_torch(request)
         from planner.worker.serve.session import Worker
 
+        recorder.forgive()
+
         worker = Worker(request.target, request.engine, request.values, notes)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if ignored, exit statuses are lost
-        return Loaded(versions=_versions(), single_run=why_single()), worker.answer
+        with recorder.paused():
+            single_run = why_single()
+        return Loaded(
+            versions=_versions(), single_run=single_run, reads=recorder.taken()
+        ), worker.answer
     except BaseException as error:
         return Loaded(failure=failure_of(error)), None
 
@@ -165,7 +175,8 @@ class _Server:
     def _fork(self, request: JobRequest) -> _Running:
         read_end, write_end = map(out_of_the_way, os.pipe())
         parent = os.getpid()
-        pid = os.fork()
+        with recorder.paused():
+            pid = os.fork()
         if pid:
             os.close(write_end)
             os.set_blocking(read_end, False)
@@ -182,9 +193,9 @@ class _Server:
             faulthandler.register(signal.SIGUSR1, file=self.stack, all_threads=True)
 
             def instead(other: NeedsValues) -> NoReturn:
-                _leave(send(write_end, encode(other)))
+                _leave(send(write_end, _with_reads(other)))
 
-            code = send(write_end, encode(_outcome(request.job, self.answer, instead)))
+            code = send(write_end, _with_reads(_outcome(request.job, self.answer, instead)))
         except BaseException:
             sys.excepthook(*sys.exc_info())
         finally:
@@ -202,11 +213,20 @@ class _Server:
             selector.unregister(run.pipe)
         os.close(run.pipe)
         delivered: Delivered | None = None
+        reads: Reads | None = None
         if run.received.endswith(b"\n"):
+            *before, line = bytes(run.received).splitlines()
             with suppress(ChildError):  # the user's code wrote to a descriptor that it did not open
-                delivered = cast("Delivered", decode(bytes(run.received), _DELIVERED))
-        write(self.answers, encode(ended(run.number, delivered, status)))
+                reads = decode(before[0], (Reads,)) if len(before) == 1 else None
+                delivered = cast("Delivered", decode(b"".join(before[1:]) + line, _DELIVERED))
+        write(self.answers, encode(ended(run.number, delivered, status, reads)))
         return True
+
+
+def _with_reads(delivered: Delivered) -> bytes:
+    """Returns the lines of a run: what it has read, if that is recorded, and its result."""
+    reads = recorder.taken()
+    return (b"" if reads is None else encode(reads)) + encode(delivered)
 
 
 def _run_here(request: JobRequest, answer: _Answer, answers: int) -> None:

@@ -77,7 +77,7 @@ def test_defaults_are_those_of_the_library(fake: Fake) -> None:
     assert others == {
         "gpu": ("t4",), "model_arguments": {}, "gpu_memory": None, "reserve": "0",
         "max_batch": True, "calibration": True, "timeout_s": 600.0, "hardware_db": None,
-        "device": None, "memory": None, "keep_allocations": False,
+        "device": None, "memory": None, "keep_allocations": False, "cache": True,
     }  # fmt: skip
 
 

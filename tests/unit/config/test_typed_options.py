@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[3]
 STEP = {field.name for field in fields(StepConfig)}
 MODEL = {
     "build_batch", "training_step", "build_optimizer", "inference_step", "model_arguments",
-    "timeout_s", "on_progress",
+    "timeout_s", "on_progress", "cache",
 }  # fmt: skip
 TASK = {field.name for field in fields(TaskConfig)}
 CARD = {"gpu_memory", "reserve", "calibration", "hardware_db"}

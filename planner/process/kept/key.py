@@ -1,0 +1,89 @@
+"""What decides an answer and is known before any child is started, as one digest.
+
+In: the target, torch, the emulated device, the environment of the child. Out: a key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+
+from planner._version import __version__
+from planner.config.target import Target
+from planner.emulator.build import EmulatedDevice
+from planner.emulator.torch_install import TorchInstall
+
+_FORMAT = 1  # of what is stored
+_PACKAGE = Path(__file__).parents[2]
+# Code of the parent alone, which makes no answer of the child.
+_NOT_IN_THE_CHILD = frozenset({"cli", "questions", "render", "results", "__pycache__"})
+# Libraries in C read these, which cannot be seen.
+_PREFIXES = (
+    "AOTI", "ATEN_", "C10_", "CUBLAS", "CUDA", "CUDNN", "DNNL_", "GLIBC_", "GOMP_", "KINETO",
+    "KMP_", "LANG", "LC_", "LD_", "MALLOC_", "MKL_", "NCCL_", "NVIDIA_", "NVTE_", "OMP_", "ONEDNN_",
+    "OPENBLAS_", "PYTHON", "PYTORCH_", "TORCH", "TQDM_", "TRITON", "XLA_",
+)  # fmt: skip
+
+
+def key_of(
+    target: Target,
+    *,
+    torch: TorchInstall,
+    device: EmulatedDevice,
+    environment: Mapping[str, str],
+) -> str:
+    """Returns the key of all answers for this target with this torch in this environment."""
+    libraries = (torch.folder / "version.py", torch.folder / "lib" / "libtorch_cuda.so")
+    known = {
+        "format": _FORMAT,
+        "planner": __version__,
+        "sources": _sources(),
+        "target": msgspec.to_builtins(target),
+        "folder": os.getcwd(),
+        "python": [sys.executable, sys.version, os.path.realpath(sys.executable)],
+        "path": sys.path,
+        "torch": [torch.version, torch.cuda, str(torch.folder), torch.cudnn_version],
+        "cudnn": str(torch.cudnn_library),
+        "libraries": [_seen(path) for path in libraries],
+        "device": str(device.folder),
+        "processors": [os.cpu_count(), len(os.sched_getaffinity(0))],
+        "variables": variables_of_libraries(environment),
+    }
+    return hashlib.sha256(msgspec.json.encode(known, order="deterministic")).hexdigest()[:40]
+
+
+def variables_of_libraries(environment: Mapping[str, str]) -> dict[str, str]:
+    """Returns the variables that libraries in C may read."""
+    return {name: text for name, text in environment.items() if name.startswith(_PREFIXES)}
+
+
+def _seen(path: Path) -> str:
+    try:
+        found = path.stat()
+    except OSError:
+        return "missing"
+    return f"{found.st_size} {found.st_mtime_ns}"
+
+
+def _sources() -> str:
+    """Returns a digest of planner's own sources, by name, size and time of each file."""
+    digest = hashlib.sha256()
+    for line in _files(str(_PACKAGE)):
+        digest.update(line.encode() + b"\n")
+    return digest.hexdigest()
+
+
+def _files(folder: str) -> Iterator[str]:
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda one: one.name):
+            if entry.is_dir():
+                if entry.name not in _NOT_IN_THE_CHILD:
+                    yield from _files(entry.path)
+            elif entry.name.endswith((".py", ".cpp", ".h", ".c")):
+                found = entry.stat()
+                yield f"{entry.path} {found.st_size} {found.st_mtime_ns}"
