@@ -50,12 +50,14 @@ from planner.errors import (
 from planner.input_pipeline.host_ram import HostRam, Room
 from planner.memory.peak import Breakdown, Held
 from planner.memory.probe import ProbeOutcome
+from planner.questions.advise import advise
 from planner.questions.compare import compare
 from planner.questions.curve import curve
 from planner.questions.estimate import estimate
 from planner.questions.inspect import inspect
 from planner.questions.run import run
 from planner.questions.verify import verify
+from planner.results.advice import Advice, CardChoice, Effect, Goal, Lever, Plan, Trial, TrialState
 from planner.results.breakdown_summary import BreakdownSummary, LargestBlock
 from planner.results.comparison import CardComparison, ComparedCard, LeftOut, RankBy
 from planner.results.curve import Curve, CurvePoint
@@ -97,6 +99,7 @@ from planner.wire.trace import (
 from planner.wire.value_reads import Decision, ReadSite, ValueRead, ValuesState
 
 __all__ = [
+    "Advice",
     "AllocationEvent",
     "AllocationTrace",
     "Bottleneck",
@@ -105,6 +108,7 @@ __all__ = [
     "BreakdownSummary",
     "BuildError",
     "BuildOn",
+    "CardChoice",
     "CardComparison",
     "CatalogError",
     "ChildError",
@@ -120,6 +124,7 @@ __all__ = [
     "DeviceEstimate",
     "DeviceKind",
     "DocumentError",
+    "Effect",
     "EpochCost",
     "Estimate",
     "EstimateOptions",
@@ -129,6 +134,7 @@ __all__ = [
     "FlopRules",
     "FlopSource",
     "Gain",
+    "Goal",
     "HardwareDatabaseError",
     "Held",
     "HostNeeds",
@@ -139,6 +145,7 @@ __all__ = [
     "Inspection",
     "LargestBlock",
     "LeftOut",
+    "Lever",
     "LibraryError",
     "Mode",
     "ModelCounts",
@@ -150,6 +157,7 @@ __all__ = [
     "Origin",
     "OutputError",
     "Phase",
+    "Plan",
     "PlannerError",
     "Precision",
     "ProbeOutcome",
@@ -168,6 +176,8 @@ __all__ = [
     "TargetError",
     "TensorCategory",
     "TensorShape",
+    "Trial",
+    "TrialState",
     "UnknownCpuError",
     "UnknownGpuError",
     "UnknownHostError",
@@ -184,6 +194,7 @@ __all__ = [
     "WhatIf",
     "WrongTargetError",
     "__version__",
+    "advise",
     "compare",
     "curve",
     "estimate",
