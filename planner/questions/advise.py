@@ -176,6 +176,7 @@ def _advice(question: _Question, base: DeviceMemory, rows: Sequence[LeverRow]) -
     field = Field(
         base=attempts.base,
         singles=tuple(singles),
+        rows=tuple(row for row in rows if not row.cannot),
         missing_bytes=_missing_bytes(attempts.base, base),
         attempt=attempts,
         last=lambda: attempts.all_of(later),
@@ -204,6 +205,8 @@ def _singles(
     now, later = [], []
     for row in rows:
         is_named = row.name in question.named
+        if row.is_reserve:
+            continue
         if row.cannot:
             attempts.left(row, TrialState.CANNOT_APPLY, row.cannot)
         elif row.on_request and not is_named:

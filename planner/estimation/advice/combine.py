@@ -17,6 +17,7 @@ from planner.results.advice import Effect, TrialState
 
 _RANK = {Effect.NONE: 0, Effect.SMALL: 1, Effect.LARGE: 2}
 _UNKNOWN_TIME = 1.0
+_SLOW_FACTOR = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +71,11 @@ def go_together(rows: Sequence[LeverRow], other: LeverRow) -> bool:
     return all(row.family != other.family for row in rows) and not taken & {*other.options}
 
 
+def is_quick(one: Attempt) -> bool:
+    """Returns whether a sample takes less than twice its time; slower is no small change."""
+    return one.time <= _SLOW_FACTOR
+
+
 def by_size_of_change(attempts: Iterable[Attempt]) -> list[Attempt]:
     """Returns attempts, the smallest change first."""
     return sorted(
@@ -92,30 +98,38 @@ def useful(attempts: Iterable[Attempt]) -> list[Attempt]:
 
 
 def combination(
-    attempts: Sequence[Attempt], attempt: AttemptFn, *, missing_bytes: int
+    attempts: Sequence[Attempt],
+    attempt: AttemptFn,
+    *,
+    missing_bytes: int,
+    family: Sequence[LeverRow] = (),
 ) -> Attempt | None:
     """Returns a minimal combination that fits; None: all useful levers together do not.
 
     Levers are added in the order of `useful`. They are run together when the sum of their savings
-    is at least `missing_bytes`, and before the first of a larger effect is added.
+    is at least `missing_bytes`, and before the first of a larger effect is added; there stronger
+    ones of `family` are tried too.
     """
     chosen: list[LeverRow] = []
     saved, found = 0, None
     candidates = [one for one in useful(attempts) if not one.changes_job]
     for position, one in enumerate(candidates):
         (row,) = one.rows
-        if go_together(chosen, row):
+        is_new = go_together(chosen, row)
+        if is_new:
             chosen.append(row)
             saved += one.saved_bytes or 0
         following = candidates[position + 1 : position + 2]
         is_end = not following or following[0].effect > one.effect
-        if len(chosen) > 1 and (saved >= missing_bytes or is_end):
+        if len(chosen) > 1 and (is_end or (is_new and saved >= missing_bytes)):
             found = attempt(chosen)
+            if is_end and not found.fits:
+                found = _strengthened(found, family, attempt)
             if found.fits:
                 break
     if found is None or not found.fits:
         return None
-    return weakened(minimal(found, attempt, _fits), attempts, attempt, _fits)
+    return _weakened(minimal(found, attempt, _fits), family, attempt)
 
 
 def _fits(one: Attempt) -> bool:
@@ -134,28 +148,53 @@ def minimal(found: Attempt, attempt: AttemptFn, is_good: Good) -> Attempt:
     return found
 
 
-def weakened(
-    found: Attempt, attempts: Sequence[Attempt], attempt: AttemptFn, is_good: Good
-) -> Attempt:
-    """Returns it with the cheapest lever of each family that is enough, like 2 micro-batches."""
+def _strengthened(found: Attempt, family: Sequence[LeverRow], attempt: AttemptFn) -> Attempt:
+    """Returns it with the weakest of the stronger levers of a family that fits; else as it is."""
     for row in found.rows:
-        family = [
-            one
-            for one in attempts
-            if one.has_figures and one.rows[0].family == row.family and one.rows[0] is not row
+        stronger = [
+            one for one in family if one.family == row.family and one.strength > row.strength > 0
         ]
-        for other in sorted(family, key=lambda one: one.time):
-            (replacement,) = other.rows
-            if _RANK[replacement.effect] > _RANK[row.effect] or replacement.changes_job:
-                continue
-            rows = [replacement if one is row else one for one in found.rows]
-            if not go_together([one for one in rows if one is not replacement], replacement):
-                continue
-            changed = attempt(rows)
-            if is_good(changed) and changed.time < found.time:
-                found = changed
-                break
+        changed = _weakest(found, row, stronger, attempt)
+        if changed is not None:
+            return changed
     return found
+
+
+def _weakened(found: Attempt, family: Sequence[LeverRow], attempt: AttemptFn) -> Attempt:
+    """Returns it with the weakest lever of each family that is enough, like 2 micro-batches."""
+    for row in found.rows:
+        weaker = [
+            one for one in family if one.family == row.family and 0 < one.strength < row.strength
+        ]
+        changed = _weakest(found, row, [*weaker, row], attempt)
+        if changed is not None:
+            found = changed
+    return found
+
+
+def _weakest(
+    found: Attempt, row: LeverRow, others: Sequence[LeverRow], attempt: AttemptFn
+) -> Attempt | None:
+    """Returns it with `row` replaced by the weakest of `others` that fits; None: none fits."""
+
+    def with_other(other: LeverRow) -> Attempt:
+        return attempt([other if one is row else one for one in found.rows])
+
+    order = sorted(others, key=lambda one: one.strength)
+    if not order:
+        return None
+    best = with_other(order[-1])
+    if not best.fits:
+        return None
+    low, high = 0, len(order) - 1  # the one at `high` fits
+    while low < high:
+        middle = (low + high) // 2
+        changed = with_other(order[middle])
+        if changed.fits:
+            best, high = changed, middle
+        else:
+            low = middle + 1
+    return best
 
 
 def improved(

@@ -16,8 +16,10 @@ from planner.estimation.advice.combine import (
     combination,
     fitting,
     improved,
+    is_quick,
     minimal,
 )
+from planner.estimation.advice.levers import LeverRow
 from planner.results.advice import Goal
 
 _WORTH_FACTOR = 0.98  # a gain in time below this is within the error of the model
@@ -29,13 +31,14 @@ _OF_SIZE = ("batch", "input")  # families that the largest batch or sequence doe
 class Field:
     """What was tried, and how to try more.
 
-    `missing_bytes` are those by which the step as requested does not fit. `last` tries the levers
-    that are tried only where nothing else fits. `sized` gives an attempt its largest batch or
-    sequence.
+    `rows` are all levers that can apply. `missing_bytes` are those by which the step as requested
+    does not fit. `last` tries the levers that are tried only where nothing else fits. `sized` gives
+    an attempt its largest batch or sequence.
     """
 
     base: Attempt
     singles: tuple[Attempt, ...]
+    rows: tuple[LeverRow, ...]
     missing_bytes: int
     attempt: AttemptFn
     last: Callable[[], Sequence[Attempt]]
@@ -55,19 +58,20 @@ def candidates(goal: Goal, field: Field) -> Iterator[Attempt]:
 def _smallest_change(field: Field) -> Iterator[Attempt]:
     if field.base.fits:
         yield field.base
-    singles = field.singles
-    keeping = [one for one in singles if not one.changes_job]
-    yield from fitting(keeping)
+    keeping = [one for one in field.singles if not one.changes_job]
+    yield from filter(is_quick, fitting(keeping))
     yield from _combined(field, keeping)
     more = field.last()
-    yield from fitting(one for one in more if not one.changes_job)
+    yield from filter(is_quick, fitting(one for one in more if not one.changes_job))
     if more:
         yield from _combined(field, [*keeping, *more])
-    yield from fitting(one for one in (*singles, *more) if one.changes_job)
+    yield from fitting((*field.singles, *more))
 
 
 def _combined(field: Field, singles: Sequence[Attempt]) -> Iterator[Attempt]:
-    found = combination(singles, field.attempt, missing_bytes=field.missing_bytes)
+    found = combination(
+        singles, field.attempt, missing_bytes=field.missing_bytes, family=field.rows
+    )
     if found is not None:
         yield found
 
@@ -100,15 +104,12 @@ def _largest(field: Field) -> Iterator[Attempt]:
     allowed = [
         one
         for one in field.singles
-        if one.has_figures
-        and one.effect <= _SMALL
-        and (one.saved_bytes or 0) > 0
-        and one.rows[0].family not in _OF_SIZE
+        if one.has_figures and one.effect <= _SMALL and one.rows[0].family not in _OF_SIZE
     ]
     sized = sorted(map(field.sized, allowed), key=lambda one: -(one.largest or 0))
 
-    def attempt(rows: Sequence[object]) -> Attempt:
-        return field.sized(field.attempt(rows))  # type: ignore[arg-type] # rows of attempts
+    def attempt(rows: Sequence[LeverRow]) -> Attempt:
+        return field.sized(field.attempt(rows))
 
     found = improved(
         sized, attempt, base, lambda more, less: (more.largest or 0) > (less.largest or 0)

@@ -28,6 +28,7 @@ _PARAMETER = TensorCategory.PARAMETER
 _TEMPORARY = TensorCategory.TEMPORARY
 _OPTIMIZER_NAMES = {"Adam": "adam", "AdamW": "adamw"}
 _LEAST_SEQUENCE = 128
+_MOST_MICRO_BATCHES = 64  # beyond it most of a step is launches
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +73,9 @@ class LeverRow:
     `options` are the words that it changes. `family`: of two levers with the same family only one
     is used at a time. `cannot` is the reason why it cannot apply here, "" where it can. `is_last`:
     tried where nothing else fits, or on request; `on_request`: on request alone. `changes_job`: it
-    gives up something that was requested, like the batch. `promise` are the shares of categories
-    that it may save, for the order of the trials.
+    gives up something that was requested, like the batch. `is_reserve`: tried in combinations
+    alone, in place of one of its family with less `strength`. `promise` are the shares of
+    categories that it may save, for the order of the trials.
     """
 
     name: str
@@ -86,6 +88,8 @@ class LeverRow:
     is_last: bool = False
     on_request: bool = False
     changes_job: bool = False
+    is_reserve: bool = False
+    strength: int = 0
     promise: tuple[tuple[TensorCategory, float], ...] = ()
 
     @property
@@ -209,15 +213,18 @@ def _of_activations(subject: Subject) -> list[LeverRow]:
 
 def _of_micro_batches(subject: Subject) -> list[LeverRow]:
     config = subject.config
-    why_not = _training_alone(subject) or (
-        "one sample cannot be divided" if config.batch_size == 1 else ""
-    )
-    if why_not:
-        return [_micro_batches(config, 2, why_not)] if subject.trains else _fewer(subject)
-    return [*(_micro_batches(config, times, "") for times in _divisors(subject)), *_fewer(subject)]
+    if not subject.trains:
+        return _fewer(subject)
+    if config.batch_size == 1:
+        return [_micro_batches(config, 2, cannot="one sample cannot be divided")]
+    alone, all_of_them = _divisors(subject)
+    rows = [_micro_batches(config, times, is_reserve=times not in alone) for times in all_of_them]
+    return [*rows, *_fewer(subject)]
 
 
-def _micro_batches(config: StepConfig, times: int, cannot: str) -> LeverRow:
+def _micro_batches(
+    config: StepConfig, times: int, *, cannot: str = "", is_reserve: bool = False
+) -> LeverRow:
     size = max(1, config.batch_size // times)
     whole = config.accumulate * times
     return LeverRow(
@@ -232,19 +239,28 @@ def _micro_batches(config: StepConfig, times: int, cannot: str) -> LeverRow:
             "optimizer.step()"
         ),
         cannot=cannot,
+        strength=times,
+        is_reserve=is_reserve,
         promise=((_SAVED, 1 - 1 / times), (_TEMPORARY, 1 - 1 / times)),
     )
 
 
-def _divisors(subject: Subject) -> list[int]:
-    """Returns numbers of micro-batches: 2, those that may be enough, and more in reserve."""
-    batch, largest = subject.config.batch_size, subject.largest_batch
-    every = [times for times in range(2, batch + 1) if batch % times == 0]
-    if not largest:
-        return sorted({every[0], every[-1]})
+def _divisors(subject: Subject) -> tuple[list[int], list[int]]:
+    """Returns numbers of micro-batches to try alone (2, those that may be enough), and all."""
+    batch, largest = subject.config.batch_size, subject.largest_batch or 0
+    every = [n for n in range(2, min(batch, _MOST_MICRO_BATCHES) + 1) if batch % n == 0]
     enough = [times for times in every if batch // times <= largest]
-    reserve = [times for times in enough if batch // times <= largest // 4]
-    return sorted({every[0], *enough[:2], *reserve[:1]})
+    alone = sorted({*every[:1], *enough[:2]})
+    return alone, sorted({*alone, *_doubling(every)})
+
+
+def _doubling(numbers: list[int]) -> list[int]:
+    """Returns rising numbers that are at least twice the one before, the last one always."""
+    kept: list[int] = []
+    for number in numbers:
+        if not kept or number >= 2 * kept[-1]:
+            kept.append(number)
+    return sorted({*kept, *numbers[-1:]})
 
 
 def _fewer(subject: Subject) -> list[LeverRow]:

@@ -69,6 +69,8 @@ def _plan(
     tokens = None if sequence is None else sequence.limited
     peak_bytes = answer.trace.peak_reserved_bytes
     drawn = answer.values.are_decided
+    if batch is not None and batch.largest < config.batch_size:
+        batch = None  # this batch fits, and some smaller one does not: there is no largest to claim
     tried = trials.run(changes)
     return Plan(
         levers=tuple(row.name for row in found.rows),
@@ -82,7 +84,9 @@ def _plan(
         device_total_bytes=answer.budget.device_total_bytes(peak_bytes),
         usable_memory_bytes=answer.budget.usable_memory_bytes,
         max_batch_size=None if batch is None else batch.largest,
-        max_batch_confirmed=bool(answer.batch and answer.batch.is_confirmed and not drawn),
+        max_batch_confirmed=bool(
+            batch and answer.batch and answer.batch.is_confirmed and not drawn
+        ),
         max_sequence_length=None if tokens is None else tokens.largest * SearchAxis.SEQUENCE.unit,
         max_sequence_confirmed=bool(sequence and sequence.is_confirmed and not drawn),
         step_s=tried.step_s,
