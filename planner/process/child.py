@@ -34,6 +34,7 @@ from planner.wire.protocol import (
     JobRequest,
     Loaded,
     LoadRequest,
+    OwnLever,
     decode,
     encode,
 )
@@ -75,6 +76,7 @@ class Child:
         self._broken: ChildError | None = None
         self._loaded: Future[Loaded] = Future()
         self._files = RunFiles()
+        self.levers: tuple[OwnLever, ...] = ()  # of the model file, once it is loaded
         try:
             self._start(request, environment or {})
         except OSError as error:
@@ -143,6 +145,7 @@ class Child:
         if loaded.failure is not None:
             raise _raised_again(loaded.failure)
         assert loaded.versions is not None
+        self.levers = loaded.levers
         return loaded.versions, loaded.single_run
 
     def ask(self, job: JobOf[AnswerT]) -> Answered[AnswerT]:

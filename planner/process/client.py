@@ -24,7 +24,13 @@ from planner.process.values_runs import ValuesRuns
 from planner.wire.data_cost import DataCost
 from planner.wire.jobs import AnswerT, CountJob, DataJob, JobOf, NeedsValues, RunAnswer, RunJob
 from planner.wire.module_counts import ModelCounts
-from planner.wire.protocol import ALLOC_CONF_VARIABLES, ChildVersions, Engine, LoadRequest
+from planner.wire.protocol import (
+    ALLOC_CONF_VARIABLES,
+    ChildVersions,
+    Engine,
+    LoadRequest,
+    OwnLever,
+)
 from planner.wire.trace import AllocationTrace, Recording, RequestLog, RunOutcome, StepTrace
 from planner.wire.value_reads import ValuesPass
 
@@ -115,6 +121,11 @@ class Runner:
         versions, self.single_run = self._child.wait_loaded()
         self._unused = None if self.single_run is None else self._child
         return versions
+
+    @property
+    def levers(self) -> tuple[OwnLever, ...]:
+        """Returns the levers of the model file, once it is loaded."""
+        return self._child.levers
 
     def run(self, profile: str, config: StepConfig, seed: int = 0) -> StepTrace:
         """Runs the step on the card of `profile`, or under its limits.

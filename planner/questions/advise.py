@@ -147,6 +147,8 @@ def _rows(
             library=None if published is None else published.library,
             task=None if published is None else published.task,
             largest_batch=None if capacity is None else capacity.largest,
+            own=session.child.runner.levers,
+            given=asked.given,
             categories={} if found is None else found.by_category(),
         )
     )
@@ -212,7 +214,9 @@ def _singles(
         elif row.on_request and not is_named:
             reason = f"it takes long; --try {shlex.quote(row.name)} tries it"
             attempts.left(row, TrialState.NOT_TRIED, reason)
-        elif not is_named and (row.is_last or trials.is_of_another_child(row.options)):
+        elif not (is_named or row.is_own) and (
+            row.is_last or trials.is_of_another_child(row.options)
+        ):
             reason = (
                 "the model would be loaded anew, which is done where nothing else fits; "
                 f"--try {shlex.quote(row.name)} tries it"

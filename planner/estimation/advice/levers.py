@@ -13,12 +13,14 @@ from typing import Any
 
 from planner.config.parse import NAMES as STEP_NAMES
 from planner.config.published import Library, Task, TaskConfig
+from planner.config.scalars import Scalar
 from planner.config.step import Mode, Precision, StepConfig
 from planner.config.weights import WeightDtype, are_mainly_float32
 from planner.estimation.advice.words import flags
 from planner.hardware.specs import GpuSpec
 from planner.published.words import NAMES as TASK_NAMES
 from planner.results.advice import Effect, Lever
+from planner.wire.protocol import OwnLever
 from planner.wire.trace import TensorCategory
 
 _SAVED = TensorCategory.SAVED_ACTIVATION
@@ -36,8 +38,9 @@ class Subject:
     """The step as requested.
 
     `optimizer` is its class; `task` that of a published model, None for another target;
-    `largest_batch` the largest that fits, None: not known. `saved` are bytes by category at the
-    peak, empty where they are not known.
+    `largest_batch` the largest that fits, None: not known. `own` are the levers of the model
+    file, `given` the arguments of its model. `categories` are bytes at the peak, empty where they
+    are not known.
     """
 
     config: StepConfig
@@ -47,6 +50,8 @@ class Subject:
     library: Library | None = None
     task: TaskConfig | None = None
     largest_batch: int | None = None
+    own: tuple[OwnLever, ...] = ()
+    given: tuple[tuple[str, Scalar], ...] = ()
     categories: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -74,8 +79,8 @@ class LeverRow:
     is used at a time. `cannot` is the reason why it cannot apply here, "" where it can. `is_last`:
     tried where nothing else fits, or on request; `on_request`: on request alone. `changes_job`: it
     gives up something that was requested, like the batch. `is_reserve`: tried in combinations
-    alone, in place of one of its family with less `strength`. `promise` are the shares of
-    categories that it may save, for the order of the trials.
+    alone, in place of one of its family with less `strength`. `is_own`: of the model file.
+    `promise` are the shares of categories that it may save, for the order of the trials.
     """
 
     name: str
@@ -89,6 +94,7 @@ class LeverRow:
     on_request: bool = False
     changes_job: bool = False
     is_reserve: bool = False
+    is_own: bool = False
     strength: int = 0
     promise: tuple[tuple[TensorCategory, float], ...] = ()
 
@@ -110,10 +116,10 @@ class LeverRow:
 
 def lever_rows(subject: Subject) -> tuple[LeverRow, ...]:
     """Returns all levers that this planner has options for."""
-    known = {*STEP_NAMES, *TASK_NAMES}
+    known = {*STEP_NAMES, *TASK_NAMES, "model_arguments"}
     makers: tuple[Callable[[Subject], list[LeverRow]], ...] = (
         _of_the_allocator, _of_activations, _of_micro_batches, _of_precision, _of_the_optimizer,
-        _of_the_loss, _of_the_input, _of_the_task, _of_the_compiler,
+        _of_the_loss, _of_the_input, _of_the_task, _of_the_compiler, _of_the_file,
     )  # fmt: skip
     rows = [row for make in makers for row in make(subject)]
     return tuple(row for row in rows if known >= {*row.options})
@@ -569,6 +575,27 @@ def _of_the_compiler(subject: Subject) -> list[LeverRow]:
             code="model = torch.compile(model)",
             on_request=True,
         )
+    ]
+
+
+def _of_the_file(subject: Subject) -> list[LeverRow]:
+    """Returns the levers that the model file has itself, with its words."""
+    given = dict(subject.given)
+    return [
+        LeverRow(
+            name=own.name,
+            options={"model_arguments": {**given, **dict(own.arguments)}},
+            family="model",
+            effect=Effect.LARGE,
+            note=own.note or "as the model file has it",
+            code=own.code or "# in the model: " + ", ".join(f"{k}={v}" for k, v in own.arguments),
+            cannot="the model has these arguments already"
+            if all(key in given and given[key] == value for key, value in own.arguments)
+            else "",
+            is_own=True,
+            promise=((_SAVED, 0.5),),
+        )
+        for own in subject.own
     ]
 
 

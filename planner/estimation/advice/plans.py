@@ -17,6 +17,7 @@ from planner.estimation.device_memory import DeviceMemory, DeviceMemorySearch
 from planner.estimation.probes import SearchAxis
 from planner.estimation.request import EstimateRequest
 from planner.memory.budget import MemoryBudget
+from planner.memory.largest import LargestValue
 from planner.results.advice import Goal, Plan
 
 _AXES = {
@@ -84,14 +85,16 @@ def _plan(
         device_total_bytes=answer.budget.device_total_bytes(peak_bytes),
         usable_memory_bytes=answer.budget.usable_memory_bytes,
         max_batch_size=None if batch is None else batch.largest,
-        max_batch_confirmed=bool(
-            batch and answer.batch and answer.batch.is_confirmed and not drawn
-        ),
+        max_batch_confirmed=batch is not None and _is_confirmed(answer.batch) and not drawn,
         max_sequence_length=None if tokens is None else tokens.largest * SearchAxis.SEQUENCE.unit,
-        max_sequence_confirmed=bool(sequence and sequence.is_confirmed and not drawn),
+        max_sequence_confirmed=_is_confirmed(sequence) and not drawn,
         step_s=tried.step_s,
         time_factor=trials.time_factor(tried),
     )
+
+
+def _is_confirmed(found: LargestValue | None) -> bool:
+    return found is not None and found.is_confirmed
 
 
 def plan_on_another_card(

@@ -99,7 +99,8 @@ def _load(request: LoadRequest, notes: int) -> tuple[Loaded, _Answer | None]:
 
         worker = Worker(request.target, request.engine, request.values, notes)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if ignored, exit statuses are lost
-        return Loaded(versions=_versions(), single_run=why_single()), worker.answer
+        loaded = Loaded(versions=_versions(), single_run=why_single(), levers=worker.levers)
+        return loaded, worker.answer
     except BaseException as error:
         return Loaded(failure=failure_of(error)), None
 
