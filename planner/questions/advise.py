@@ -24,7 +24,8 @@ from planner.errors import ModelError, PlannerError, UsageError
 from planner.estimation.advice.attempts import Attempts, Deadline, trial_of
 from planner.estimation.advice.combine import Attempt
 from planner.estimation.advice.goals import Field, candidates, ranked
-from planner.estimation.advice.levers import LeverRow, Subject, lever_rows
+from planner.estimation.advice.lever_row import LeverRow, Subject
+from planner.estimation.advice.levers import lever_rows
 from planner.estimation.advice.other_cards import (
     SAME_KERNELS,
     cards_that_fit,

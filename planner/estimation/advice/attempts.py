@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from planner.estimation.advice.combine import Attempt, merged
-from planner.estimation.advice.levers import LeverRow
+from planner.estimation.advice.lever_row import LeverRow
 from planner.estimation.advice.trials import Trials, Tried
 from planner.estimation.context import side_by_side
 from planner.estimation.probes import SearchAxis

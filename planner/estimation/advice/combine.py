@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from planner.estimation.advice.levers import LeverRow
+from planner.estimation.advice.lever_row import LeverRow
 from planner.estimation.advice.trials import Tried
 from planner.results.advice import Effect, TrialState
 

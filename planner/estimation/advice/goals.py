@@ -19,7 +19,7 @@ from planner.estimation.advice.combine import (
     is_quick,
     minimal,
 )
-from planner.estimation.advice.levers import LeverRow
+from planner.estimation.advice.lever_row import LeverRow
 from planner.results.advice import Goal
 
 _WORTH_FACTOR = 0.98  # a gain in time below this is within the error of the model
