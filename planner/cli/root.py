@@ -32,6 +32,10 @@ _COMMANDS = {
             "Say how fast and how large a step is at each batch on one card.",
         ),
         "compare": ("planner.cli.compare", "Rank cards for a step: by time, cost or energy."),
+        "advise": (
+            "planner.cli.advise",
+            "Try changes that make a step fit, and say which to take.",
+        ),
         "run": ("planner.cli.run", "Run a training script, unchanged, on an emulated card."),
     },
     "Measure": {

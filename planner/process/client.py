@@ -29,7 +29,14 @@ from planner.process.values_runs import ValuesRuns
 from planner.wire.data_cost import DataCost
 from planner.wire.jobs import AnswerT, CountJob, DataJob, JobOf, NeedsValues, RunAnswer, RunJob
 from planner.wire.module_counts import ModelCounts
-from planner.wire.protocol import ALLOC_CONF_VARIABLES, ChildVersions, Engine, LoadRequest
+from planner.wire.protocol import (
+    ALLOC_CONF_VARIABLES,
+    ChildVersions,
+    Engine,
+    Loaded,
+    LoadRequest,
+    OwnLever,
+)
 from planner.wire.trace import AllocationTrace, Recording, RequestLog, RunOutcome, StepTrace
 from planner.wire.value_reads import ValuesPass
 
@@ -72,7 +79,7 @@ class Runner:
         self._children: set[Child] = set()
         self._closed = False
         self._load_lock = threading.Lock()
-        self._loaded: ChildVersions | None = None
+        self._loaded: Loaded | None = None
         self._first: Child | None = None
         if kept is None:
             self._first = self._start(self._request)
@@ -81,6 +88,7 @@ class Runner:
         self._unused: Child | None = None
         self.single_run: str | None = None
         self.warnings: list[str] = []
+        self.levers: tuple[OwnLever, ...] = ()  # of the model file, once it is loaded
 
     def _start(self, request: LoadRequest) -> Child:
         with self._children_lock:
@@ -136,9 +144,12 @@ class Runner:
             PlannerError: it could not be imported.
         """
         kept = None if self._kept is None else self._kept.loaded()
-        return self._load() if kept is None else kept
+        loaded = self._load() if kept is None else kept
+        assert loaded.versions is not None, "without a failure there are versions"
+        self.levers = loaded.levers
+        return loaded.versions
 
-    def _load(self) -> ChildVersions:
+    def _load(self) -> Loaded:
         """Starts the first child if there is none, and waits until it has loaded the target."""
         with self._load_lock:
             if self._loaded is not None:
@@ -149,13 +160,12 @@ class Runner:
                     self._on_progress(LOADING)
                 self._first = self._start(self._request)
             loaded = self._first.wait_loaded()
-            assert loaded.versions is not None, "without a failure there are versions"
             self.single_run = loaded.single_run
             self._unused = None if self.single_run is None else self._first
             if self._kept is not None and not self._kept.keep_loaded(loaded, since_ns):
                 self.warnings.append(_CHANGED)
-            self._loaded = loaded.versions
-            return loaded.versions
+            self._loaded = loaded
+            return loaded
 
     def not_kept(self) -> tuple[str, ...]:
         """Returns a sentence on why answers of the child are not kept; none where they are."""

@@ -9,13 +9,11 @@ target, card, batches, options
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from planner.config.options import CurveOptions
 from planner.config.step import Mode, StepConfig
-from planner.config.target import Target
 from planner.config.weights import settled
 from planner.errors import UsageError
 from planner.estimation.batch_counts import BatchCounts
@@ -25,10 +23,9 @@ from planner.estimation.context import side_by_side
 from planner.estimation.device_memory import DeviceMemory, DeviceMemorySearch
 from planner.estimation.device_timing import DeviceTiming
 from planner.estimation.job import JobConfig
-from planner.estimation.request import EstimateRequest, request_with_one_setting
+from planner.estimation.one_card import one_named_card
+from planner.estimation.request import request_with_one_setting
 from planner.estimation.session import EstimationSession, beside, estimation_session
-from planner.hardware.database import load_gpus
-from planner.memory.card_words import OWN_CARD, one_card, own_cards
 from planner.results.curve import Curve, CurvePoint, knee, recommendation
 from planner.wire.trace import weight_dtypes
 
@@ -62,7 +59,7 @@ def curve(
     """
     wanted = None if batches is None else _checked(batches)
     asked = request_with_one_setting(target, **options)
-    card = _card(gpu, asked)
+    card = one_named_card(gpu, asked, "curve", "a curve is of one card")
     _check_global(global_batch, asked.config)
     with estimation_session(asked, [card]) as step:
         request = step.measured_request()  # before other runs take processors
@@ -75,28 +72,6 @@ def curve(
         counting.result()
         found = _curve(step, request, answer, counts, wanted, global_batch)
     return replace(found, model_arguments=asked.given)
-
-
-def _card(gpu: str | None, asked: EstimateRequest) -> str:
-    """Returns the requested card, else the card of this machine if it has one kind.
-
-    Raises:
-        UsageError: several were requested; or none, and the card is not clear.
-    """
-    if gpu is not None:
-        refusal = "a curve is of one card; for several: planner compare, or planner.compare()"
-        return one_card(gpu, "gpu", refusal, asked.database)
-    if asked.speed_words.get("host") is None:  # with a host, its card may be meant
-        with suppress(UsageError):
-            own = own_cards(load_gpus(asked.database))
-            if len(own) == 1:
-                return OWN_CARD
-    target = asked.target.label if isinstance(asked.target, Target) else asked.target
-    target = target if isinstance(target, str) else "TARGET"
-    raise UsageError(
-        f"a curve is of one card, and none was asked for: planner curve {target} --gpu a100 "
-        '(in Python gpu="a100"); `planner gpus` lists the names'
-    )
 
 
 def _checked(batches: Sequence[int]) -> tuple[int, ...]:

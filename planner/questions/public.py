@@ -50,6 +50,7 @@ from planner.errors import (
 from planner.input_pipeline.host_ram import HostRam, Room
 from planner.memory.peak import Breakdown, Held
 from planner.memory.probe import ProbeOutcome
+from planner.questions.advise import advise
 from planner.questions.compare import compare
 from planner.questions.curve import curve
 from planner.questions.emulated import EmulatedCard, emulated
@@ -57,6 +58,7 @@ from planner.questions.estimate import estimate
 from planner.questions.inspect import inspect
 from planner.questions.run import run
 from planner.questions.verify import verify
+from planner.results.advice import Advice, CardChoice, Effect, Goal, Lever, Plan, Trial, TrialState
 from planner.results.breakdown_summary import BreakdownSummary, LargestBlock
 from planner.results.comparison import CardComparison, ComparedCard, LeftOut, RankBy
 from planner.results.curve import Curve, CurvePoint
@@ -98,6 +100,7 @@ from planner.wire.trace import (
 from planner.wire.value_reads import Decision, ReadSite, ValueRead, ValuesState
 
 __all__ = [
+    "Advice",
     "AllocationEvent",
     "AllocationTrace",
     "Bottleneck",
@@ -106,6 +109,7 @@ __all__ = [
     "BreakdownSummary",
     "BuildError",
     "BuildOn",
+    "CardChoice",
     "CardComparison",
     "CatalogError",
     "ChildError",
@@ -121,6 +125,7 @@ __all__ = [
     "DeviceEstimate",
     "DeviceKind",
     "DocumentError",
+    "Effect",
     "EmulatedCard",
     "EpochCost",
     "Estimate",
@@ -131,6 +136,7 @@ __all__ = [
     "FlopRules",
     "FlopSource",
     "Gain",
+    "Goal",
     "HardwareDatabaseError",
     "Held",
     "HostNeeds",
@@ -141,6 +147,7 @@ __all__ = [
     "Inspection",
     "LargestBlock",
     "LeftOut",
+    "Lever",
     "LibraryError",
     "Mode",
     "ModelCounts",
@@ -152,6 +159,7 @@ __all__ = [
     "Origin",
     "OutputError",
     "Phase",
+    "Plan",
     "PlannerError",
     "Precision",
     "ProbeOutcome",
@@ -170,6 +178,8 @@ __all__ = [
     "TargetError",
     "TensorCategory",
     "TensorShape",
+    "Trial",
+    "TrialState",
     "UnknownCpuError",
     "UnknownGpuError",
     "UnknownHostError",
@@ -186,6 +196,7 @@ __all__ = [
     "WhatIf",
     "WrongTargetError",
     "__version__",
+    "advise",
     "compare",
     "curve",
     "emulated",

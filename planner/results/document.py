@@ -16,6 +16,7 @@ import msgspec
 
 from planner.errors import DocumentError, PlannerError
 from planner.results import reading, schema
+from planner.results.advice import Advice
 from planner.results.comparison import CardComparison
 from planner.results.curve import Curve
 from planner.results.estimate import SCHEMA_VERSION, Estimate
@@ -73,6 +74,13 @@ KINDS = (
         document=schema.VerificationDocument,
         key="probes",
         read=reading.verification_of,
+    ),
+    DocumentKind(
+        command="advise",
+        result=Advice,
+        document=schema.AdviceDocument,
+        key="trials",
+        read=reading.advice_of,
     ),
 )
 

@@ -10,12 +10,13 @@ from collections.abc import Iterable, Sequence
 from functools import singledispatch
 from html import escape
 
+from planner.results.advice import Advice
 from planner.results.comparison import CardComparison
 from planner.results.curve import Curve
 from planner.results.device_estimate import DeviceEstimate
 from planner.results.estimate import Estimate
 from planner.results.inspection import Inspection
-from planner.results.one_line import ranked_by, verdict_words
+from planner.results.one_line import plan_words, ranked_by, verdict_words
 from planner.results.verification import COMPARED, Verification
 from planner.results.words import (
     fit_words,
@@ -155,6 +156,26 @@ def _(inspection: Inspection) -> str:
     ]
     columns = ("module", "class", "parameters", "forward", "saved for backward")
     return _table(caption, columns, rows, inspection.warnings)
+
+
+@html_form.register
+def _(advice: Advice) -> str:
+    usable = format_bytes(advice.usable_memory_bytes)
+    caption = f"{advice.target} on {advice.gpu_name}, {usable}: {plan_words(advice.plan)}"
+    tried = [one for one in advice.trials if one.device_total_bytes is not None]
+    rows = [
+        (
+            " + ".join(trial.levers) or "as requested",
+            "yes" if trial.fits else "no",
+            _or_nothing(trial.device_total_bytes),
+            _NOTHING if trial.max_batch_size is None else str(trial.max_batch_size),
+            _NOTHING if trial.time_factor is None else format_significant(trial.time_factor),
+            " ".join(flag for name in trial.levers for flag in advice.lever(name).flags),
+        )
+        for trial in (advice.baseline, *tried)
+    ]
+    columns = ("change", "fits", "device total", "largest batch", "time factor", "flags")
+    return _table(caption, columns, rows, advice.warnings)
 
 
 def _card_row(entry: DeviceEstimate, *, is_drawn: bool = False) -> tuple[str, ...]:

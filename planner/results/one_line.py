@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import singledispatch
 
+from planner.results.advice import Advice, Plan
 from planner.results.comparison import CardComparison, ComparedCard, RankBy
 from planner.results.curve import Curve
 from planner.results.device_estimate import DeviceEstimate
@@ -109,6 +110,23 @@ def _(inspection: Inspection) -> str:
         parts.append(f"{counted(len(step.uncounted_operators), 'operator')} without a rule")
     head = f"{inspection.target!r}, batch {inspection.config.batch_size}"
     return _closed("Inspection", f"{head}: {', '.join(parts)}", inspection.warnings)
+
+
+@one_line.register
+def _(advice: Advice) -> str:
+    head = f"{advice.target!r} on {printable(advice.gpu)}, goal {advice.goal.value}"
+    tried = sum(trial.device_total_bytes is not None for trial in advice.trials)
+    words = f"{plan_words(advice.plan)}, {counted(tried, 'change')} tried"
+    return _closed("Advice", f"{head}: {words}", advice.warnings)
+
+
+def plan_words(plan: Plan | None) -> str:
+    """Returns the names of the changes to make, or that there are none."""
+    if plan is None:
+        return "nothing that was tried fits"
+    if plan.flags[:1] == ("--gpu",):
+        return f"fits on {printable(plan.gpu)}"
+    return printable(" + ".join(plan.levers)) or "no change is needed"
 
 
 def verdict_words(verification: Verification) -> str:

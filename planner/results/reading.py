@@ -1,8 +1,8 @@
 """Turns a JSON document of `--json` back into the result, with the figures it holds.
 
 In: documents as `to_dict` gives them, also of older planners, which lack later keys. Out: Estimate,
-Curve, CardComparison, Inspection, Verification. Parts that a document does not hold have their
-defaults: the blocks of a breakdown, the other names of a card, the requested `optimizer` and
+Curve, CardComparison, Inspection, Verification, Advice. Parts that a document does not hold have
+their defaults: the blocks of a breakdown, the other names of a card, the requested `optimizer` and
 `build_on` of a step.
 """
 
@@ -18,6 +18,7 @@ from planner.config.weights import WeightDtype
 from planner.cost.energy import StepCost
 from planner.cost.price import HourlyPrice
 from planner.input_pipeline.host_ram import HostRam, Room
+from planner.results.advice import Advice, CardChoice, Lever, Plan, Trial
 from planner.results.breakdown_summary import BreakdownSummary, LargestBlock
 from planner.results.comparison import CardComparison
 from planner.results.curve import Curve
@@ -110,6 +111,23 @@ def verification_of(document: Document) -> Verification:
         predicted_categories=_pairs(predicted.get("breakdown_bytes")),
         measured_categories=_pairs(measured.get("breakdown_bytes")),
         weight_dtypes=_weights(document),
+        **_shared(document),
+    )
+
+
+def advice_of(document: Document) -> Advice:
+    """Returns the Advice of a document."""
+    plan = document["plan"]
+    return _record(
+        Advice,
+        document,
+        config=_config(document["config"]),
+        weight_dtypes=_weights(document),
+        baseline=_record(Trial, document["baseline"]),
+        plan=None if plan is None else _record(Plan, plan),
+        trials=tuple(_record(Trial, one) for one in document["trials"]),
+        levers=tuple(_record(Lever, one) for one in document["levers"]),
+        other_cards=tuple(_record(CardChoice, one) for one in document["other_cards"]),
         **_shared(document),
     )
 

@@ -1,6 +1,7 @@
 """The base of all results: writes a JSON document, and reads it back.
 
-In: nothing. Out: Result, the base of Estimate, Curve, CardComparison, Inspection and Verification.
+In: nothing. Out: Result, the base of Estimate, Curve, CardComparison, Inspection, Verification
+and Advice.
 """
 
 from __future__ import annotations

@@ -626,3 +626,107 @@ class VerificationDocument(TypedDict):
     warnings: Annotated[list[str], _is("sentences")]
     values: Annotated[ValuesDocument, _is("how far the prediction rests on values of the card")]
     model_arguments: Annotated[dict[str, Scalar], _is("those of `--model-arg`")]
+
+
+class LeverDocument(TypedDict):
+    """A change of the step that was tried, or could not be."""
+
+    name: Annotated[str, _is("its name, as in `--try`")]
+    flags: Annotated[
+        list[str], _is("its words on the command line; none: an option must be left out")
+    ]
+    code: Annotated[list[str], _is("lines for a plain PyTorch loop")]
+    effect: Annotated[str, _is('`"none"`, `"small"` or `"large"`: what it may do to training')]
+    note: Annotated[str, _is("the same as a sentence")]
+
+
+class TrialDocument(TypedDict):
+    """A lever, or several together, with the figures of the step."""
+
+    levers: Annotated[list[str], _is("names of the levers; none: the step as requested")]
+    state: Annotated[str, _is('`"tried"`, `"failed"`, `"cannot apply"` or `"not tried"`')]
+    reason: Annotated[str, _is("why there are no figures, or empty")]
+    method: Annotated[str | None, _is('`"emulated run"` or `"replay"`; null: no figures')]
+    batch_size: Annotated[int | None, _is("samples of a micro-batch")]
+    peak_reserved_bytes: Annotated[
+        int | None, _is("most that PyTorch's allocator holds, on a card with enough memory")
+    ]
+    device_total_bytes: Annotated[int | None, _is("with all that others take of the card")]
+    saved_bytes: Annotated[int | None, _is("device total as requested, minus this one")]
+    fits: Annotated[bool | None, _is("whether it fits on the card")]
+    step_s: Annotated[float | None, _is("time of an optimizer step")]
+    time_factor: Annotated[
+        float | None, _is("time for a sample over that as requested; above 1 is slower")
+    ]
+    max_batch_size: Annotated[
+        int | None, _is("largest batch that fits, by replay; null: not searched")
+    ]
+
+
+class PlanDocument(TypedDict):
+    """What to do: run on the card with exactly these flags."""
+
+    levers: Annotated[list[str], _is("names of the levers; none: nothing has to change")]
+    flags: Annotated[list[str], _is("their words on the command line")]
+    command: Annotated[str, _is("the whole command that gives the same estimate")]
+    code: Annotated[list[str], _is("lines for a plain PyTorch loop")]
+    gpu: Annotated[str, _is("the card")]
+    batch_size: Annotated[int, _is("samples of a micro-batch")]
+    sequence_length: Annotated[int | None, _is("that of `--seq`")]
+    peak_reserved_bytes: Annotated[int, _is("most that PyTorch's allocator holds, on the card")]
+    device_total_bytes: Annotated[int, _is("with all that others take of the card")]
+    usable_memory_bytes: Annotated[int, _is("memory of the card")]
+    max_batch_size: Annotated[int | None, _is("largest batch that fits; null: not searched")]
+    max_batch_confirmed: Annotated[
+        bool, _is("it was run and fits, and the next was run and does not")
+    ]
+    max_sequence_length: Annotated[
+        int | None, _is("longest sequence that fits; null: not searched")
+    ]
+    max_sequence_confirmed: Annotated[bool, _is("the same for the sequence")]
+    step_s: Annotated[float | None, _is("time of an optimizer step")]
+    time_factor: Annotated[
+        float | None, _is("time for a sample over that as requested; above 1 is slower")
+    ]
+
+
+class CardChoiceDocument(TypedDict):
+    """Another card on which the step fits as requested."""
+
+    id: Annotated[str, _is("`id` of the card's record")]
+    name: Annotated[str, _is("name of the device")]
+    usable_memory_bytes: Annotated[int, _is("memory of the card")]
+    device_total_bytes: Annotated[int, _is("what the step takes of it")]
+    price_per_hour: Annotated[Range | None, _is("rent; null: none is known")]
+    currency: Annotated[str | None, _is("of the rent")]
+    step_s: Annotated[float | None, _is("time of an optimizer step")]
+
+
+class AdviceDocument(TypedDict):
+    """What `planner advise --json` prints."""
+
+    schema_version: Annotated[Literal[1], _is("version of this document")]
+    target: Annotated[str, _is("the target as given")]
+    engine: Annotated[str, _is('`"emulated"`')]
+    goal: Annotated[str, _is("that of `--goal`")]
+    gpu: Annotated[str, _is("the card's name as given")]
+    gpu_name: Annotated[str, _is("name of the device")]
+    gpu_id: Annotated[str, _is("`id` of the card's record")]
+    versions: Annotated[VersionsDocument, _is("what the figures were made with")]
+    config: Annotated[ConfigDocument, _is("how the step was requested")]
+    weight_dtypes: Annotated[
+        list[WeightDtypeDocument], _is("the parameters by dtype, most bytes first")
+    ]
+    usable_memory_bytes: Annotated[int, _is("memory of the card")]
+    reserve_bytes: Annotated[int, _is("memory to be kept free")]
+    baseline: Annotated[TrialDocument, _is("the step as requested")]
+    plan: Annotated[PlanDocument | None, _is("what to do; null: nothing that was tried fits")]
+    trials: Annotated[list[TrialDocument], _is("single levers and combinations, the best first")]
+    levers: Annotated[list[LeverDocument], _is("the levers that the trials name")]
+    other_cards: Annotated[
+        list[CardChoiceDocument], _is("cards on which it fits as requested, the cheapest first")
+    ]
+    assumptions: Annotated[list[str], _is("sentences")]
+    warnings: Annotated[list[str], _is("sentences")]
+    values: Annotated[ValuesDocument, _is("how far the figures rest on values of the card")]
+    model_arguments: Annotated[dict[str, Scalar], _is("those of `--model-arg`")]

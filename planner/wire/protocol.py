@@ -14,7 +14,7 @@ from typing import Any, TypeVar, get_args
 
 import msgspec
 
-from planner.config.target import Target
+from planner.config.target import Scalar, Target
 from planner.errors import ChildError
 from planner.wire.jobs import Answer, Job, NeedsValues
 from planner.wire.reads import Reads
@@ -77,17 +77,28 @@ class ChildFailure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OwnLever:
+    """A change that a model file offers: `arguments` for its model, and the file's own words."""
+
+    name: str
+    arguments: tuple[tuple[str, Scalar], ...]
+    note: str = ""
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
     """Reports that the user's code is imported, or why not (`failure`).
 
     `single_run` is the reason why this child can serve only one run, if there is one. `reads` are
-    those until now, if they were to be reported.
+    those until now, if they were to be reported. `levers` are those of the model file.
     """
 
     versions: ChildVersions | None = None
     single_run: str | None = None
     failure: ChildFailure | None = None
     reads: Reads | None = None
+    levers: tuple[OwnLever, ...] = ()
 
 
 Delivered = Answer | NeedsValues | ChildFailure

@@ -41,6 +41,7 @@ JSON = DOCUMENTS["docs/reference/json.md"]
 EXIT_CODES = DOCUMENTS["docs/reference/exit-codes.md"]
 VERIFY = DOCUMENTS["docs/guides/verify.md"]
 WHICH_CARD = DOCUMENTS["docs/guides/which-card.md"]
+MAKE_IT_FIT = DOCUMENTS["docs/guides/make-it-fit.md"]
 CONFIG_FILE = DOCUMENTS["docs/reference/config-file.md"]
 OWN_MODEL = DOCUMENTS["docs/guides/own-model.md"]
 IN_PYTHON = DOCUMENTS["docs/guides/notebook.md"]
@@ -131,6 +132,7 @@ def test_commands_are_understood(
         "verify",
         "curve",
         "compare",
+        "advise",
     ):  # what runs a model is only parsed
         monkeypatch.chdir(tmp_path)  # some write a file
         result = CliRunner().invoke(root, words)
@@ -178,6 +180,12 @@ def test_every_option_of_verify_has_a_row_here_or_there() -> None:
     here = set(re.findall(r"^\| `(--[a-z-]+)", VERIFY, re.M))
     there = set(re.findall(r"`(--?[a-z-]+)", OPTIONS))
     assert options_of(dict(commands(root))["verify"]) - {"-h", "--help"} <= here | there
+
+
+def test_every_option_of_advise_has_a_row_here_or_there() -> None:
+    here = set(re.findall(r"`(--[a-z-]+)", MAKE_IT_FIT))
+    there = set(re.findall(r"`(--?[a-z-]+)", OPTIONS))
+    assert options_of(dict(commands(root))["advise"]) - {"-h", "--help"} <= here | there
 
 
 @pytest.mark.parametrize("name", ["curve", "compare"])

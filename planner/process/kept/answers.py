@@ -25,7 +25,7 @@ from planner.process.kept.state import ChangedError, Machine
 from planner.process.kept.store import Store, limit_bytes
 from planner.wire.jobs import CountJob, NeedsValues, RunAnswer, RunJob
 from planner.wire.module_counts import ModelCounts
-from planner.wire.protocol import ChildVersions, Loaded, encode
+from planner.wire.protocol import Loaded, encode
 from planner.wire.reads import Reads
 from planner.wire.trace import Recording, RunOutcome
 from planner.wire.value_reads import ValuesRequest
@@ -36,13 +36,6 @@ _KEPT_OUTCOMES = frozenset({RunOutcome.COMPLETED, RunOutcome.OUT_OF_MEMORY})
 KeptJob = RunJob | CountJob
 KeptAnswer = RunAnswer | ModelCounts | NeedsValues
 _KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(KeptAnswer)}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _KeptLoad:
-    """The versions of the child that has loaded the target."""
-
-    versions: ChildVersions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,18 +71,18 @@ class KeptAnswers:
         self.reason: str | None = None
         self.warning: str | None = None
 
-    def loaded(self) -> ChildVersions | None:
-        """Returns the versions of a child that has loaded the target as it is now, if kept."""
+    def loaded(self) -> Loaded | None:
+        """Returns what a child said that has loaded the target as it is now, if kept."""
         folder = f"{self._key}/names"
         for name in self._store.names(folder)[:_MOST_NAMES]:
             reads = self._record(f"{folder}/{name}", Reads)
             if reads is None:
                 continue
             state = f"{self._key}/{_digest(name, self._now.state(reads))}"
-            load = self._record(f"{state}/load", _KeptLoad)
+            load = self._record(f"{state}/load", Loaded)
             if load is not None:
                 self._folder = state
-                return cast("ChildVersions", load.versions)
+                return cast("Loaded", load)
         return None
 
     def answer(self, job: KeptJob) -> KeptAnswer | None:
@@ -128,10 +121,10 @@ class KeptAnswers:
             self.reason = f"the model's code {reads.unkept} while it is imported"
         else:
             self._since_ns = since_ns
-            self._keep_names(reads, loaded.versions)
+            self._keep_names(reads, loaded)
         return before is None or before == self._folder
 
-    def _keep_names(self, reads: Reads, versions: ChildVersions) -> None:
+    def _keep_names(self, reads: Reads, loaded: Loaded) -> None:
         content = msgspec.json.encode(reads)
         name = hashlib.sha256(content).hexdigest()[:32]
         try:
@@ -140,7 +133,7 @@ class KeptAnswers:
             self.reason = "a file has changed while the model was loaded"
             return
         folder = f"{self._key}/{_digest(name, state)}"
-        self._write(f"{folder}/load", msgspec.json.encode(_KeptLoad(versions=versions)))
+        self._write(f"{folder}/load", msgspec.json.encode(replace(loaded, reads=None)))
         self._write(f"{self._key}/names/{name}", content)
         self._folder = folder
 

@@ -15,6 +15,7 @@ from planner.wire.trace import TensorCategory
 
 _EXPANDABLE = "expandable_segments:True"
 _CAST_TO_HALF = (Precision.FP16, Precision.BF16)
+_ADVISE = "planner advise, with the same words and one card, tries these and more"
 _WORTH_BYTES = MIB  # below it there is nothing to save
 # Classes that keep two values for each parameter.
 _TWO_STATES = ("Adam", "AdamW")  # of torch.optim, in the dtype of the parameter
@@ -35,6 +36,7 @@ def advice(estimate: Estimate) -> tuple[str, ...]:
     less = _takes_less(estimate)
     if less:
         said.append(f"to take less memory: {'; '.join(less)}")
+        said.append(_ADVISE)
     return tuple(said)
 
 

@@ -107,9 +107,13 @@ def _load(request: LoadRequest, notes: int) -> tuple[Loaded, _Answer | None]:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if ignored, exit statuses are lost
         with recorder.paused():
             single_run = why_single()
-        return Loaded(
-            versions=_versions(), single_run=single_run, reads=recorder.taken()
-        ), worker.answer
+        loaded = Loaded(
+            versions=_versions(),
+            single_run=single_run,
+            reads=recorder.taken(),
+            levers=worker.levers,
+        )
+        return loaded, worker.answer
     except BaseException as error:
         return Loaded(failure=failure_of(error)), None
 

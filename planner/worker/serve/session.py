@@ -21,7 +21,7 @@ from planner.errors import UsageError
 from planner.wire.data_cost import DataCost
 from planner.wire.jobs import Answer, CountJob, DataJob, Job, NeedsValues, RunAnswer, RunJob
 from planner.wire.module_counts import ModelCounts
-from planner.wire.protocol import Engine
+from planner.wire.protocol import Engine, OwnLever
 from planner.wire.trace import AllocationTrace, Recording, RequestLog
 from planner.wire.value_reads import ValuesPass, ValuesRequest
 from planner.worker.drive.data_cost import measure_data
@@ -72,6 +72,11 @@ class Worker:
             self._source = build_ahead(self._source)
         if torch.get_num_threads() > 1 or _native_threads() > started:
             self._threads = 1
+
+    @property
+    def levers(self) -> tuple[OwnLever, ...]:
+        """Returns the levers of the model file."""
+        return self._source.levers
 
     def answer(self, job: Job, instead: Callable[[NeedsValues], NoReturn]) -> Answer:
         """Returns the job's answer; or `instead` ends this process with another answer."""

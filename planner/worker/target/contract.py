@@ -22,6 +22,7 @@ from planner.worker.record import attention
 from planner.worker.target import transport
 from planner.worker.target.imports import import_file, import_module
 from planner.worker.target.lookup import find_model
+from planner.worker.target.own_levers import own_levers
 from planner.worker.target.source import MODEL, SEQUENCE_LENGTH, ModelSource, owns_step, takes_model
 
 __all__ = ["ModelSource", "load"]
@@ -72,6 +73,7 @@ def _load(target: Target) -> ModelSource:
         collate=getattr(module, "collate", None),
         label=target.label,
         path=module.__file__ if target.kind is TargetKind.FILE else None,
+        levers=own_levers(module) if target.kind is TargetKind.FILE else (),
     )
 
 

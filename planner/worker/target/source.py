@@ -13,6 +13,8 @@ from typing import Any
 
 from torch import nn
 
+from planner.wire.protocol import OwnLever
+
 SEQUENCE_LENGTH = "sequence_length"  # the parameter's name, and passed by it
 MODEL = "model"  # likewise, of build_optimizer
 _OPTIMIZERS = ("optimizers", "optimizer", "opt", "opts")  # names that a third parameter may have
@@ -115,6 +117,7 @@ class ModelSource:
     `checkpoint` switches activation checkpointing on in a model, and returns how; None: as the
     model itself, or block by block. With `settles_dtypes` the model has the dtypes of the requested
     precision when it is built, and is not cast. `assumptions` are sentences on what was assumed.
+    `levers` are changes that the file offers.
 
     `path` is the file of the user, where there is one. `build_model` may be called repeatedly; each
     call gives a new model. With `builds_alike` each is the same, and building reads nothing that a
@@ -134,4 +137,5 @@ class ModelSource:
     settles_dtypes: bool = False
     assumptions: tuple[str, ...] = ()
     builds_alike: bool = False
+    levers: tuple[OwnLever, ...] = ()
     ahead: list[nn.Module] = field(default_factory=list)

@@ -16,6 +16,7 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 from rich.console import Console
+from test_advise import made_advice
 from test_curve_and_compare import made_comparison, made_curve
 from test_history_command import KEPT
 
@@ -148,7 +149,7 @@ def check(result: Result, mark: str, *, coloured: bool) -> None:
 ESCAPED = r"x\x1b]0;PWN\x07\x1b[2J"
 
 
-@pytest.mark.parametrize("command", ["estimate", "curve", "compare", "inspect", "verify"])
+@pytest.mark.parametrize("command", ["estimate", "curve", "compare", "inspect", "verify", "advise"])
 def test_results(
     command: str,
     on_terminal: bool,
@@ -163,7 +164,12 @@ def test_results(
             )
         }[command]
     else:
-        made = {"curve": made_curve(), "compare": made_comparison(), "verify": KEPT}[command]
+        made = {
+            "curve": made_curve(),
+            "compare": made_comparison(),
+            "verify": KEPT,
+            "advise": made_advice(),
+        }[command]
     answer(monkeypatch, command, poisoned(made))
     gpu = () if command == "verify" else ("--gpu", "t4")
     file = str(tmp_path / "kept.planner")
@@ -204,7 +210,7 @@ def test_published_models(records: Path, on_terminal: bool) -> None:
 
 
 def test_every_command_is_tried_here() -> None:
-    results = {"estimate", "curve", "compare", "inspect", "verify", "show", "history"}
+    results = {"estimate", "curve", "compare", "inspect", "verify", "advise", "show", "history"}
     # test_doctor.py, test_cache_command.py; the report of run is that of estimate
     elsewhere = {"doctor", "cache", "run"}
     assert results | {"gpus", "cpus", "hosts", "models"} | elsewhere == set(_MODULES)
@@ -279,6 +285,7 @@ PRINTERS = {
     "cli/history.py": {"click.confirm"},  # numbers alone
     "cli/output.py": {"Console"},
     "cli/progress.py": {"Console"},  # prints Text that was made by `shown`
+    "cli/trial_table.py": {"Console"},  # the same
 }
 PRINTS = {
     "print", "click.echo", "click.secho", "click.confirm", "click.prompt", "Console",

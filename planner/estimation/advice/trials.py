@@ -1,0 +1,276 @@
+"""Runs a step with changed options, one run and one count for each set of changes.
+
+In: a session with the loaded target, changes of the caller's options. Out: Tried. Convention: peaks
+are those of a run without a limit, and a replay on the card decides whether it fits; a setting of
+the allocator is replayed, without a run. Changes of the target itself need a child of their own.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Any
+
+from planner.config.step import StepConfig
+from planner.errors import PlannerError
+from planner.estimation.advice.forecast import forecast_largest
+from planner.estimation.alloc_conf import AllocatorPlan, allocator_plan
+from planner.estimation.device_memory import DeviceMemory, model_error
+from planner.estimation.device_timing import card_step
+from planner.estimation.job import JobConfig
+from planner.estimation.probes import SearchAxis, sample_of
+from planner.estimation.request import EstimateRequest, request_with_one_setting
+from planner.estimation.session import EstimationSession, estimation_session
+from planner.memory.allocator.device_memory import WITHOUT_LIMIT_BYTES
+from planner.memory.allocator.replay import replay, requests_of
+from planner.memory.budget import MemoryBudget, with_outside
+from planner.results.advice import TrialState
+from planner.wire.module_counts import ModelCounts
+from planner.wire.trace import RequestLog, RunOutcome, StepTrace
+
+RUN, REPLAY = "emulated run", "replay"
+Changes = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """A step with changes, and its figures; without figures `reason` says why.
+
+    `peak_reserved_bytes` and `total_bytes` are those without a limit, `sample_s` is the time of a
+    step over its samples, None where it could not be counted.
+    """
+
+    changes: Changes
+    state: TrialState
+    reason: str = ""
+    method: str | None = None
+    config: StepConfig | None = None
+    trace: StepTrace | None = None
+    log: RequestLog | None = None
+    counted: ModelCounts | None = None
+    budget: MemoryBudget | None = None
+    peak_reserved_bytes: int | None = None
+    total_bytes: int | None = None
+    fits: bool | None = None
+    step_s: float | None = None
+
+    @property
+    def sample_s(self) -> float | None:
+        """Returns the time of a step over its samples; None: not known."""
+        if self.step_s is None or self.config is None:
+            return None
+        return self.step_s / (self.config.batch_size * self.config.accumulate)
+
+
+class Trials:
+    """Tries changes of one step on one card. Several threads may use it. A context manager."""
+
+    def __init__(
+        self,
+        target: Any,
+        options: Mapping[str, Any],
+        asked: EstimateRequest,
+        session: EstimationSession,
+    ) -> None:
+        """`options` are those of the caller, of which `asked` was made."""
+        self.options = options
+        self._target, self._asked, self._session = target, asked, session
+        self._job: JobConfig = session.measured_request()
+        self._sessions: dict[str, EstimationSession] = {}
+        self._opened = ExitStack()
+        self._opening = threading.Lock()
+        self._known: dict[str, Tried] = {}
+
+    def __enter__(self) -> Trials:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._opened.close()
+
+    @property
+    def budget(self) -> MemoryBudget:
+        """Returns the card."""
+        return self._session.known.budgets[0]
+
+    @property
+    def request(self) -> JobConfig:
+        """Returns the data, the host and the money of the job."""
+        return self._job
+
+    def request_of(self, changes: Changes) -> EstimateRequest:
+        """Returns the request with changes.
+
+        Raises:
+            UsageError: the changes contradict each other or other options.
+        """
+        return request_with_one_setting(self._target, **{**self.options, **changes})
+
+    def is_of_another_child(self, changes: Changes) -> bool:
+        """Returns whether changes are of the target, which must then be loaded anew."""
+        try:
+            asked = self.request_of(changes)
+        except PlannerError:
+            return False
+        return (asked.target, asked.given) != (self._asked.target, self._asked.given)
+
+    def run(self, changes: Changes) -> Tried:
+        """Tries changes; the same changes are tried once."""
+        key = repr(sorted(changes.items(), key=lambda one: one[0]))
+        if key not in self._known:
+            self._known[key] = self._tried(changes)
+        return self._known[key]
+
+    def session_of(self, asked: EstimateRequest) -> EstimationSession:
+        """Returns the session whose child has loaded the target of a request."""
+        if (asked.target, asked.given) == (self._asked.target, self._asked.given):
+            return self._session
+        key = repr((asked.target, asked.given))
+        with self._opening:
+            if key not in self._sessions:
+                entered = estimation_session(asked, [self.budget.requested])
+                self._sessions[key] = self._opened.enter_context(entered)
+            return self._sessions[key]
+
+    def _tried(self, changes: Changes) -> Tried:
+        without = {name: value for name, value in changes.items() if name != "alloc_conf"}
+        if len(without) < len(changes):
+            free = self.run(without)
+            if free.log is not None:
+                return self._replayed(changes, free)
+        try:
+            asked = self.request_of(changes)
+            return self._ran(changes, asked, self.session_of(asked))
+        except PlannerError as error:
+            reason = str(error).partition("\n")[0]
+            is_missing = "not installed" in reason
+            state = TrialState.CANNOT_APPLY if is_missing else TrialState.FAILED
+            return Tried(changes=changes, state=state, reason=reason)
+
+    def _ran(self, changes: Changes, asked: EstimateRequest, session: EstimationSession) -> Tried:
+        config, runner = asked.config, session.child.runner
+        profile = session.child.cards.unlimited(self.budget)
+        trace, log = runner.requests(profile, config)
+        if trace.outcome is RunOutcome.MODEL_ERROR:
+            raise model_error(trace)
+        budget = with_outside(self.budget, trace.outside.total_bytes)
+        try:
+            counted = runner.count(profile, config)
+        except PlannerError:  # without counts there is no time, and the memory is known
+            counted = None
+        found = Tried(
+            changes=changes,
+            state=TrialState.TRIED,
+            method=RUN,
+            config=config,
+            trace=trace,
+            log=log,
+            counted=counted,
+            budget=budget,
+            step_s=None if counted is None else self.step_s(config, counted, budget),
+        )
+        if trace.outcome is RunOutcome.OUT_OF_MEMORY:  # beyond all that can be measured
+            return replace(found, fits=False, log=None)
+        peak_bytes = trace.peak_reserved_bytes
+        return replace(
+            found,
+            peak_reserved_bytes=peak_bytes,
+            total_bytes=budget.device_total_bytes(peak_bytes),
+            fits=peak_bytes <= budget.capacity_bytes or self._fits_by_replay(found, budget),
+        )
+
+    def _fits_by_replay(self, found: Tried, budget: MemoryBudget) -> bool:
+        """Returns whether it fits where the allocator must give cached segments back."""
+        assert found.trace is not None
+        settings = self._session.setup.plan.in_force
+        if found.trace.peak_allocated_bytes > budget.capacity_bytes:
+            return False
+        if found.log is None or settings is None:
+            return False
+        full = replay(
+            requests_of(found.log),
+            settings,
+            capacity_bytes=budget.capacity_bytes,
+            total_memory_bytes=budget.usable_memory_bytes,
+        )
+        return full.out_of_memory is None
+
+    def _replayed(self, changes: Changes, free: Tried) -> Tried:
+        """Replays a run under another setting of the allocator."""
+        text = str(changes["alloc_conf"])
+        try:
+            settings = self.plan_of(text).in_force
+            config = self.request_of(changes).config
+        except PlannerError as error:
+            return Tried(changes=changes, state=TrialState.CANNOT_APPLY, reason=str(error))
+        if settings is None:
+            reason = "this setting cannot be replayed"
+            return Tried(changes=changes, state=TrialState.CANNOT_APPLY, reason=reason)
+        assert free.budget is not None
+        assert free.log is not None
+        requests, budget = requests_of(free.log), free.budget
+        peaks = [
+            replay(
+                requests,
+                settings,
+                capacity_bytes=capacity_bytes,
+                total_memory_bytes=budget.usable_memory_bytes,
+            )
+            for capacity_bytes in (WITHOUT_LIMIT_BYTES, budget.capacity_bytes)
+        ]
+        return replace(
+            free,
+            changes=changes,
+            method=REPLAY,
+            config=config,
+            peak_reserved_bytes=peaks[0].peak_reserved_bytes,
+            total_bytes=budget.device_total_bytes(peaks[0].peak_reserved_bytes),
+            fits=peaks[1].out_of_memory is None,
+        )
+
+    def plan_of(self, text: str | None) -> AllocatorPlan:
+        """Returns the allocator under a setting; None: that of the step as requested."""
+        if text is None:
+            return self._session.setup.plan
+        return allocator_plan((text,), self._session.child.versions.torch)
+
+    def step_s(
+        self, config: StepConfig, counted: ModelCounts, budget: MemoryBudget
+    ) -> float | None:
+        """Returns the time of a counted step on a card; None: nothing of it runs on the card."""
+        if not counted.operators:
+            return None
+        answer = DeviceMemory(budget=budget, trace=_NO_TRACE, fits=True)
+        return card_step(answer, config, counted, self._job).parts().step_s
+
+    def time_factor(self, found: Tried) -> float | None:
+        """Returns the time for a sample over that of the step as requested; None: not known."""
+        base_s, found_s = self.run({}).sample_s, found.sample_s
+        return None if base_s is None or found_s is None else found_s / base_s
+
+    def largest(self, found: Tried, axis: SearchAxis = SearchAxis.BATCH) -> int | None:
+        """Returns the largest value that fits, by replay of that run and of another one."""
+        if found.log is None or found.config is None or found.budget is None:
+            return None
+        if found.trace is None:
+            return None
+        session = self.session_of(self.request_of(found.changes))
+        plan = self.plan_of(found.config.alloc_conf)
+        config = replace(found.config, alloc_conf=self._asked.config.alloc_conf)
+        setup = replace(session.setup, config=config, plan=plan)
+        size = config.batch_size if axis is SearchAxis.BATCH else config.sequence_length
+        if size is None:
+            return None
+        value, rest = divmod(size, axis.unit)
+        sample = None if rest else sample_of(value, found.log)
+        return forecast_largest(setup, found.budget, axis, found.trace, sample)
+
+
+_NO_TRACE = StepTrace(
+    outcome=RunOutcome.COMPLETED,
+    batch_size=1,
+    peak_allocated_bytes=0,
+    peak_active_bytes=0,
+    peak_reserved_bytes=0,
+)
