@@ -181,6 +181,11 @@ _STEP_OPTIONS: tuple[Decorator, ...] = (
         help="Compute activations again in backward: the model's own switch, else per block.",
     ),
     click.option(
+        "--optimizer-in-backward",
+        is_flag=True,
+        help="Step each parameter in backward, as soon as its gradient is there, and free that.",
+    ),
+    click.option(
         "--accumulate",
         metavar="N",
         type=AT_LEAST_1,

@@ -65,6 +65,8 @@ class StepOptions(TypedDict, total=False):
     """Greatest norm of all gradients; None: they are not clipped."""
     ema: float | bool | None
     """Decay of a moving average of the weights; None or False: there is none."""
+    optimizer_in_backward: bool
+    """Steps each parameter in backward, as soon as its gradient is there."""
 
 
 class ModelOptions(TypedDict, total=False):

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 
+from planner.config.levers import check_levers
 from planner.config.target import Scalar
 from planner.errors import UsageError
 
@@ -170,6 +171,8 @@ class StepConfig:
     """Greatest norm of all gradients; None: they are not clipped."""
     ema: float | None = None
     """Decay of a moving average of the weights; None: there is none."""
+    optimizer_in_backward: bool = False
+    """Each parameter is stepped in backward, as soon as its gradient is there."""
 
     @property
     def precision_name(self) -> str:
@@ -194,6 +197,7 @@ class StepConfig:
                 f"it into the shape, as in --input ids={self.sequence_length}:int64"
             )
         self._check_what_follows_backward()
+        check_levers(self)
 
     def _check_what_follows_backward(self) -> None:
         if self.clip_grad_norm is not None and not 0 < self.clip_grad_norm < math.inf:

@@ -64,6 +64,9 @@ class ConfigDocument(TypedDict):
     size_at: Annotated[dict[str, int], _is("FILE:LINE and the size that was given for it")]
     clip_grad_norm: Annotated[float | None, _is("greatest norm of the gradients; null: no limit")]
     ema: Annotated[float | None, _is("decay of the average of the weights; null: no average")]
+    optimizer_in_backward: Annotated[
+        bool, _is("whether each parameter is stepped in backward, and its gradient freed")
+    ]
 
 
 class VerifiedConfigDocument(ConfigDocument):

@@ -52,6 +52,8 @@ def step_words(
         words.append("channels_last")
     if config.checkpoint_activations:
         words.append("activations checkpointed")
+    if config.optimizer_in_backward:
+        words.append("optimizer steps in backward")
     return [*words, *after_backward(config.clip_grad_norm, config.ema)]
 
 

@@ -43,6 +43,7 @@ STEPS = st.builds(
     batch_from_data=st.just(False),
     clip_grad_norm=NUMBERS | st.none(),
     ema=st.none() | st.just(0.5),
+    optimizer_in_backward=st.just(False),
 )
 
 

@@ -1,0 +1,81 @@
+"""Checks the options that make a step smaller against the other options of the step.
+
+In: the options of a step. Out: an error, or nothing. Convention: words of the vocabularies are
+compared as text, because step.py imports this module.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from planner.errors import UsageError
+
+_TRAIN = "train"
+
+
+class Step(Protocol):
+    """The fields of a StepConfig that are looked at."""
+
+    @property
+    def mode(self) -> str: ...
+    @property
+    def precision(self) -> str | None: ...
+    @property
+    def optimizer(self) -> str | None: ...
+    @property
+    def accumulate(self) -> int: ...
+    @property
+    def set_to_none(self) -> bool: ...
+    @property
+    def clip_grad_norm(self) -> float | None: ...
+    @property
+    def optimizer_in_backward(self) -> bool: ...
+
+
+def check_levers(config: Step) -> None:
+    """Refuses options that cannot go together.
+
+    Raises:
+        UsageError: names both, and what to leave out.
+    """
+    _check_mode(config)
+    if config.optimizer_in_backward:
+        _check_optimizer_in_backward(config)
+
+
+def _check_mode(config: Step) -> None:
+    asked = (("optimizer_in_backward", config.optimizer_in_backward),)
+    for name, is_asked in asked:
+        if is_asked and config.mode != _TRAIN:
+            raise UsageError(
+                f"{name} was given ({_option(name)}), which belongs to a training step, and mode "
+                "is infer: leave one of the two out"
+            )
+
+
+def _check_optimizer_in_backward(config: Step) -> None:
+    """An optimizer that steps in backward has freed a gradient before the next one is there."""
+    reasons = {
+        f"accumulation over {config.accumulate} micro-batches (--accumulate) adds gradients up": (
+            config.accumulate > 1
+        ),
+        "clipping (--clip-grad-norm) needs the norm of all gradients": (
+            config.clip_grad_norm is not None
+        ),
+        "a GradScaler (--precision amp-fp16) looks at all gradients before it lets a step happen": (
+            config.precision == "amp-fp16"
+        ),
+        "set_to_none=False (--no-set-to-none) keeps gradients": not config.set_to_none,
+        "optimizer none steps nothing": config.optimizer == "none",
+        "optimizer muon is chosen by all weights of the model": config.optimizer == "muon",
+    }
+    for reason, holds in reasons.items():
+        if holds:
+            raise UsageError(
+                "the optimizer was to step in backward (--optimizer-in-backward), which frees each "
+                f"gradient at once, and {reason}: leave one of the two out"
+            )
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
