@@ -89,6 +89,7 @@ _OF_A_STEP = {
     "--optimizer-arg": _values("", "lr", "lr=0.1|nothing=1")[1:],
     "--channels-last": _values(""),
     "--checkpoint-activations": _values("", "", ""),
+    "--checkpoint-blocks": _values("all", "every:0|", "every:2|first:1|nothing"),
     "--optimizer-in-backward": _values("", "", ""),
     "--accumulate": _values("1|2|4", "0|x"),
     "--clip-grad-norm": _values("1.0", "x|-1"),

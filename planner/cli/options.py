@@ -181,6 +181,12 @@ _STEP_OPTIONS: tuple[Decorator, ...] = (
         help="Compute activations again in backward: the model's own switch, else per block.",
     ),
     click.option(
+        "--checkpoint-blocks",
+        metavar="WHICH",
+        show_default="all, with --checkpoint-activations",
+        help="Do so for some blocks: every:2, first:8, or names of modules like 'layer1.*'.",
+    ),
+    click.option(
         "--optimizer-in-backward",
         is_flag=True,
         help="Step each parameter in backward, as soon as its gradient is there, and free that.",

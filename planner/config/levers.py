@@ -6,11 +6,26 @@ compared as text, because step.py imports this module.
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from typing import Protocol
 
 from planner.errors import UsageError
 
+ALL_BLOCKS = "all"
 _TRAIN = "train"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockRule:
+    """Which blocks are checkpointed: every n-th, the first ones, or those by name."""
+
+    every: int = 0
+    """The n-th, the 2n-th ...; 0: another rule."""
+    first: int = 0
+    """Their number; 0: another rule."""
+    patterns: tuple[str, ...] = ()
+    """Names of modules, with * as in fnmatch."""
 
 
 class Step(Protocol):
@@ -30,6 +45,8 @@ class Step(Protocol):
     def clip_grad_norm(self) -> float | None: ...
     @property
     def optimizer_in_backward(self) -> bool: ...
+    @property
+    def checkpoint_blocks(self) -> str | None: ...
 
 
 def check_levers(config: Step) -> None:
@@ -39,12 +56,38 @@ def check_levers(config: Step) -> None:
         UsageError: names both, and what to leave out.
     """
     _check_mode(config)
+    if config.checkpoint_blocks is not None:
+        block_rule(config.checkpoint_blocks)
     if config.optimizer_in_backward:
         _check_optimizer_in_backward(config)
 
 
+def block_rule(words: str) -> BlockRule:
+    """Parses `all`, `every:2`, `first:8`, or names of modules with commas between them.
+
+    Raises:
+        UsageError: not of this form.
+    """
+    if words == ALL_BLOCKS:
+        return BlockRule(every=1)
+    counted = re.fullmatch(r"(every|first):([1-9]\d*)", words)
+    if counted is not None:
+        number = int(counted[2])
+        return BlockRule(every=number) if counted[1] == "every" else BlockRule(first=number)
+    patterns = tuple(part.strip() for part in words.split(","))
+    if not all(re.fullmatch(r"[\w.*?\[\]!-]+", part) for part in patterns):
+        raise UsageError(
+            f"checkpoint_blocks {words!r} (--checkpoint-blocks) is not of the form all, every:N, "
+            "first:N or NAME[,NAME...]; write every:2, first:8 or 'layer1.*,layers.3'"
+        )
+    return BlockRule(patterns=patterns)
+
+
 def _check_mode(config: Step) -> None:
-    asked = (("optimizer_in_backward", config.optimizer_in_backward),)
+    asked = (
+        ("optimizer_in_backward", config.optimizer_in_backward),
+        ("checkpoint_blocks", config.checkpoint_blocks is not None),
+    )
     for name, is_asked in asked:
         if is_asked and config.mode != _TRAIN:
             raise UsageError(

@@ -36,6 +36,7 @@ _CHOICES: dict[str, type[Enum]] = {
 }  # fmt: skip
 _MAY_BE_NONE = (
     "sequence_length", "precision", "optimizer", "build_on", "alloc_conf", "clip_grad_norm", "ema",
+    "checkpoint_blocks",
 )  # fmt: skip
 _FLAGS = (
     "channels_last", "checkpoint_activations", "set_to_none", "batch_from_data",

@@ -171,6 +171,9 @@ class StepConfig:
     """Greatest norm of all gradients; None: they are not clipped."""
     ema: float | None = None
     """Decay of a moving average of the weights; None: there is none."""
+    checkpoint_blocks: str | None = None
+    """Which blocks recompute their activations: "all", "every:2", "first:8" or names of modules
+    like "layer1.*,layers.3"; None: as checkpoint_activations says."""
     optimizer_in_backward: bool = False
     """Each parameter is stepped in backward, as soon as its gradient is there."""
 

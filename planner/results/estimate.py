@@ -247,4 +247,5 @@ def config_dict(config: StepConfig, optimizer: str | None, build_on: str | None)
         "clip_grad_norm": config.clip_grad_norm,
         "ema": config.ema,
         "optimizer_in_backward": config.optimizer_in_backward,
+        "checkpoint_blocks": config.checkpoint_blocks,
     }

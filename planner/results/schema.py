@@ -67,6 +67,9 @@ class ConfigDocument(TypedDict):
     optimizer_in_backward: Annotated[
         bool, _is("whether each parameter is stepped in backward, and its gradient freed")
     ]
+    checkpoint_blocks: Annotated[
+        str | None, _is("which blocks are checkpointed; null: as `checkpoint_activations` says")
+    ]
 
 
 class VerifiedConfigDocument(ConfigDocument):

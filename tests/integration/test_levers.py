@@ -75,3 +75,81 @@ def test_an_optimizer_in_backward_as_by_hand(write_model: WriteModel) -> None:
     (by_hand,) = traces(write_model(NETWORK + IN_BACKWARD_BY_HAND), {})
     assert option.step_peak_allocated_bytes == by_hand.step_peak_allocated_bytes
     assert option.peak_reserved_bytes == by_hand.peak_reserved_bytes
+
+
+BLOCKS = f"""
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.wide, self.narrow = nn.Linear({WIDTH}, {4 * WIDTH}), nn.Linear({4 * WIDTH}, {WIDTH})
+
+    def forward(self, x):
+        return self.narrow(self.wide(x).relu())
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.blocks = nn.ModuleList(Block() for _ in range({LAYERS}))
+
+    def forward(self, x):
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+def build_model():
+    return Net()
+
+def build_batch(batch_size):
+    return torch.randn(batch_size, {WIDTH})
+
+def training_step(model, batch):
+    return model(batch).mean()
+"""
+CHECKPOINTED_BY_HAND = """
+import functools
+from torch.utils.checkpoint import checkpoint
+
+def build_model():
+    model = Net()
+    for block in list(model.blocks)[CHOSEN]:
+        block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False)
+    return model
+"""
+WIDE_BATCH = 8192
+HIDDEN_BYTES = 4 * WIDE_BATCH * 4 * WIDTH  # what a block saves beside its input
+
+
+def test_some_blocks_are_checkpointed(write_model: WriteModel) -> None:
+    options = [
+        {"batch_size": WIDE_BATCH, **one}
+        for one in (
+            {},
+            {"checkpoint_blocks": "every:2"},
+            {"checkpoint_blocks": "first:4"},
+            {"checkpoint_blocks": "blocks.[0-3]"},
+            {"checkpoint_blocks": "all"},
+            {"checkpoint_activations": True},
+        )
+    ]
+    plain, second, first, named, every, usual = traces(write_model(BLOCKS), *options)
+    assert plain.peak_allocated_bytes - first.peak_allocated_bytes == 4 * HIDDEN_BYTES
+    # Of every second one the last is computed again at the peak.
+    assert plain.peak_allocated_bytes - second.peak_allocated_bytes == 2 * HIDDEN_BYTES
+    assert named.step_peak_allocated_bytes == first.step_peak_allocated_bytes
+    assert every.step_peak_allocated_bytes == usual.step_peak_allocated_bytes
+    for found, chosen in ((second, "1::2"), (first, ":4")):
+        text = BLOCKS + CHECKPOINTED_BY_HAND.replace("CHOSEN", chosen)
+        (by_hand,) = traces(write_model(text), {"batch_size": WIDE_BATCH})
+        assert found.step_peak_allocated_bytes == by_hand.step_peak_allocated_bytes
+        assert found.peak_reserved_bytes == by_hand.peak_reserved_bytes
+
+
+def test_what_is_computed_again_is_counted(write_model: WriteModel) -> None:
+    path = write_model(BLOCKS)
+    plain, second = (
+        planner.inspect(path, batch_size=BATCH, checkpoint_blocks=blocks).to_dict()["counts"]
+        for blocks in (None, "every:2")
+    )
+    # PyTorch stops at the last tensor that backward needs: before the second product of a block.
+    again = LAYERS // 2 * 2 * BATCH * WIDTH * 4 * WIDTH
+    assert second["step_flops"] - plain["step_flops"] == again

@@ -79,8 +79,8 @@ def prepare(
     if config.mode is Mode.TRAIN and not model.training:
         model.train()
         log.assumptions.append("model.train() was called: the model came in evaluation mode")
-    if config.checkpoint_activations:
-        log.add(checkpoint_activations(model, source.checkpoint))
+    if config.checkpoint_activations or config.checkpoint_blocks is not None:
+        log.add(checkpoint_activations(model, source.checkpoint, config.checkpoint_blocks))
     job = job_of(source, config, model, device, real_values=real_values)
     log.assumptions += job.assumptions
     log.during = "batch"

@@ -44,6 +44,7 @@ STEPS = st.builds(
     clip_grad_norm=NUMBERS | st.none(),
     ema=st.none() | st.just(0.5),
     optimizer_in_backward=st.just(False),
+    checkpoint_blocks=st.none(),
 )
 
 

@@ -50,6 +50,7 @@ OTHER: dict[str, Any] = {
     "clip_grad_norm": 1.0,
     "ema": 0.9,
     "optimizer_in_backward": True,
+    "checkpoint_blocks": "every:2",
 }
 # The keys of `config` as planner kept them before all were kept.
 OLD_KEYS = (
