@@ -48,6 +48,7 @@ _REPLACES: Mapping[str, tuple[str, ...]] = {
         "ema",
         "global-batch",
         "checkpoint-blocks",
+        "chunked-loss",
         "optimizer-in-backward",
     ),
     "clip-grad-norm": ("optimizer-in-backward",),

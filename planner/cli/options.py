@@ -187,6 +187,13 @@ _STEP_OPTIONS: tuple[Decorator, ...] = (
         help="Do so for some blocks: every:2, first:8, or names of modules like 'layer1.*'.",
     ),
     click.option(
+        "--chunked-loss",
+        metavar="N",
+        type=click.IntRange(min=2),
+        show_default="whole",
+        help="Output layer and cross-entropy in N pieces, like 8, computed again in backward.",
+    ),
+    click.option(
         "--optimizer-in-backward",
         is_flag=True,
         help="Step each parameter in backward, as soon as its gradient is there, and free that.",

@@ -47,6 +47,8 @@ class Step(Protocol):
     def optimizer_in_backward(self) -> bool: ...
     @property
     def checkpoint_blocks(self) -> str | None: ...
+    @property
+    def chunked_loss(self) -> int | None: ...
 
 
 def check_levers(config: Step) -> None:
@@ -58,6 +60,11 @@ def check_levers(config: Step) -> None:
     _check_mode(config)
     if config.checkpoint_blocks is not None:
         block_rule(config.checkpoint_blocks)
+    if config.chunked_loss is not None and config.chunked_loss < 2:
+        raise UsageError(
+            f"chunked_loss must be 2 pieces or more, like 8, not {config.chunked_loss} "
+            "(--chunked-loss)"
+        )
     if config.optimizer_in_backward:
         _check_optimizer_in_backward(config)
 
@@ -87,6 +94,7 @@ def _check_mode(config: Step) -> None:
     asked = (
         ("optimizer_in_backward", config.optimizer_in_backward),
         ("checkpoint_blocks", config.checkpoint_blocks is not None),
+        ("chunked_loss", config.chunked_loss is not None),
     )
     for name, is_asked in asked:
         if is_asked and config.mode != _TRAIN:

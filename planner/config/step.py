@@ -174,6 +174,8 @@ class StepConfig:
     checkpoint_blocks: str | None = None
     """Which blocks recompute their activations: "all", "every:2", "first:8" or names of modules
     like "layer1.*,layers.3"; None: as checkpoint_activations says."""
+    chunked_loss: int | None = None
+    """Pieces in which output layer and cross-entropy are computed; None: whole."""
     optimizer_in_backward: bool = False
     """Each parameter is stepped in backward, as soon as its gradient is there."""
 

@@ -70,6 +70,9 @@ class ConfigDocument(TypedDict):
     checkpoint_blocks: Annotated[
         str | None, _is("which blocks are checkpointed; null: as `checkpoint_activations` says")
     ]
+    chunked_loss: Annotated[
+        int | None, _is("pieces of output layer and cross-entropy; null: they are whole")
+    ]
 
 
 class VerifiedConfigDocument(ConfigDocument):

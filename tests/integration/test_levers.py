@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from child_runs import WriteModel, traces
 
 import planner
@@ -153,3 +154,71 @@ def test_what_is_computed_again_is_counted(write_model: WriteModel) -> None:
     # PyTorch stops at the last tensor that backward needs: before the second product of a block.
     again = LAYERS // 2 * 2 * BATCH * WIDTH * 4 * WIDTH
     assert second["step_flops"] - plain["step_flops"] == again
+
+
+CLASSES, NARROW, PIECES = 8192, 64, 8
+# A head over many classes; the loss of all tokens.
+VOCABULARY = f"""
+import torch.nn.functional as F
+from torch.utils.checkpoint import checkpoint
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.tokens = nn.Embedding({CLASSES}, {NARROW})
+        self.layer = nn.Linear({NARROW}, {NARROW})
+        self.head = nn.Linear({NARROW}, {CLASSES}, bias=False)
+
+    def hidden(self, ids):
+        return self.layer(self.tokens(ids))
+
+    def forward(self, ids):
+        return self.head(self.hidden(ids))
+
+def build_model():
+    return Net()
+
+def build_batch(batch_size):
+    return torch.zeros(batch_size, 32, dtype=torch.long)
+
+def training_step(model, ids):
+    return F.cross_entropy(model(ids).flatten(0, 1), ids.flatten())
+"""
+PIECES_BY_HAND = f"""
+def training_step(model, ids):
+    hidden, labels = model.hidden(ids).flatten(0, 1), ids.flatten()
+
+    def part(hidden, labels):
+        return F.cross_entropy(model.head(hidden), labels, ignore_index=-100, reduction="sum")
+
+    pairs = zip(hidden.chunk({PIECES}), labels.chunk({PIECES}))
+    losses = [checkpoint(part, *pair, use_reentrant=False) for pair in pairs]
+    return torch.stack(losses).sum() / (labels != -100).sum()
+"""
+LOGITS_BYTES = 4 * BATCH * 32 * CLASSES
+
+
+@pytest.mark.parametrize("precision", ["fp32", "amp-bf16"])
+def test_a_loss_in_pieces_as_by_hand(write_model: WriteModel, precision: str) -> None:
+    options = {"batch_size": BATCH, "precision": precision, "optimizer": "sgd"}
+    plain, pieced = traces(write_model(VOCABULARY), options, {**options, "chunked_loss": PIECES})
+    (by_hand,) = traces(write_model(VOCABULARY + PIECES_BY_HAND), options)
+    assert pieced.step_peak_allocated_bytes == by_hand.step_peak_allocated_bytes
+    assert pieced.peak_reserved_bytes == by_hand.peak_reserved_bytes
+    if precision == "fp32":
+        # At the peak there are log_softmax's output and two gradients of it. In pieces the
+        # head's gradient is there as well, and the gradients of the input of earlier pieces.
+        saved = 3 * (LOGITS_BYTES - LOGITS_BYTES // PIECES)
+        beside = 4 * CLASSES * NARROW + 4 * BATCH * 32 * NARROW
+        assert 0 <= saved - (plain.peak_allocated_bytes - pieced.peak_allocated_bytes) <= beside
+
+
+def test_a_loss_in_pieces_is_answered_in_full(write_model: WriteModel) -> None:
+    path = write_model(VOCABULARY)
+    plain, pieced = asked(path), asked(path, chunked_loss=PIECES)
+    assert plain.step is not None
+    assert pieced.step is not None
+    again = 2 * BATCH * 32 * NARROW * CLASSES  # the head once more
+    assert pieced.step.step_flops - plain.step.step_flops == again
+    assert pieced.step.forward_flops_per_sample == plain.step.forward_flops_per_sample
+    assert pieced.gpus[0].device_total_bytes < plain.gpus[0].device_total_bytes

@@ -22,6 +22,7 @@ from planner.worker.drive import forward
 from planner.worker.drive.clipping import clip_gradients
 from planner.worker.drive.loss import DefaultLoss, check_loss
 from planner.worker.drive.step_events import step_events
+from planner.worker.model.chunked_loss import ChunkedLoss
 from planner.worker.model.weight_average import WeightAverage
 from planner.worker.optimizers.in_backward import stepping_in_backward
 from planner.worker.optimizers.tree import optimizers_in
@@ -52,6 +53,7 @@ class StepPlan:
     origin: str = "training_step"
     inference_step: Callable[[nn.Module, Any], Any] | None = None
     average: WeightAverage | None = None
+    chunked_loss: ChunkedLoss | None = None
     stepped: set[int] = field(default_factory=set)
     watch: Watch = field(default_factory=Watch)
     after_micro_batch: Callable[[], None] = lambda: None
@@ -86,6 +88,9 @@ def _train(plan: StepPlan, default_loss: DefaultLoss, on_step: Callable[[int], N
                     output = forward.call(plan.model, batch, plan.required_inputs)
                     plan.watch.enter(Phase.LOSS)
                     loss, target = default_loss(output, target)
+            if plan.chunked_loss is not None:
+                plan.chunked_loss.check_used()
+                output = None  # there are no logits to keep
             if not plan.owns_step:
                 loss = check_loss(loss, origin)
                 if plan.config.accumulate > 1:

@@ -116,6 +116,7 @@ def test_allocator_settings_as_torch_reads_them(text: str) -> None:
         "clip_grad_norm",
         "ema",
         "checkpoint_blocks",
+        "chunked_loss",
     ],
 )
 def test_none_is_not_said(name: str) -> None:

@@ -45,6 +45,7 @@ STEPS = st.builds(
     ema=st.none() | st.just(0.5),
     optimizer_in_backward=st.just(False),
     checkpoint_blocks=st.none(),
+    chunked_loss=st.none() | st.just(8),
 )
 
 

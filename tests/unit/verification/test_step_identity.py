@@ -51,6 +51,7 @@ OTHER: dict[str, Any] = {
     "ema": 0.9,
     "optimizer_in_backward": True,
     "checkpoint_blocks": "every:2",
+    "chunked_loss": 8,
 }
 # The keys of `config` as planner kept them before all were kept.
 OLD_KEYS = (
