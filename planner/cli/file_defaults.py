@@ -41,9 +41,19 @@ _REPLACES: Mapping[str, tuple[str, ...]] = {
     "input": ("seq", "batch-from-data"),
     "seq": ("input", "batch-from-data"),
     "batch-from-data": ("input", "seq"),
-    "global-batch": ("accumulate",),
-    "accumulate": ("global-batch",),
-    "mode": ("clip-grad-norm", "ema", "global-batch"),
+    "global-batch": ("accumulate", "optimizer-in-backward"),
+    "accumulate": ("global-batch", "optimizer-in-backward"),
+    "mode": (
+        "clip-grad-norm",
+        "ema",
+        "global-batch",
+        "checkpoint-blocks",
+        "chunked-loss",
+        "optimizer-in-backward",
+    ),
+    "clip-grad-norm": ("optimizer-in-backward",),
+    "no-set-to-none": ("optimizer-in-backward",),
+    "optimizer-in-backward": ("accumulate", "global-batch", "clip-grad-norm", "no-set-to-none"),
 }
 
 

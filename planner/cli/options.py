@@ -181,6 +181,24 @@ _STEP_OPTIONS: tuple[Decorator, ...] = (
         help="Compute activations again in backward: the model's own switch, else per block.",
     ),
     click.option(
+        "--checkpoint-blocks",
+        metavar="WHICH",
+        show_default="all, with --checkpoint-activations",
+        help="Do so for some blocks: every:2, first:8, or names of modules like 'layer1.*'.",
+    ),
+    click.option(
+        "--chunked-loss",
+        metavar="N",
+        type=click.IntRange(min=2),
+        show_default="whole",
+        help="Output layer and cross-entropy in N pieces, like 8, computed again in backward.",
+    ),
+    click.option(
+        "--optimizer-in-backward",
+        is_flag=True,
+        help="Step each parameter in backward, as soon as its gradient is there, and free that.",
+    ),
+    click.option(
         "--accumulate",
         metavar="N",
         type=AT_LEAST_1,

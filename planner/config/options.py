@@ -65,6 +65,12 @@ class StepOptions(TypedDict, total=False):
     """Greatest norm of all gradients; None: they are not clipped."""
     ema: float | bool | None
     """Decay of a moving average of the weights; None or False: there is none."""
+    checkpoint_blocks: str | None
+    """Which blocks do: "all", "every:2", "first:8" or names of modules like "layers.3"."""
+    chunked_loss: int | None
+    """Pieces in which output layer and cross-entropy are computed; None: whole."""
+    optimizer_in_backward: bool
+    """Steps each parameter in backward, as soon as its gradient is there."""
 
 
 class ModelOptions(TypedDict, total=False):

@@ -36,10 +36,14 @@ _CHOICES: dict[str, type[Enum]] = {
 }  # fmt: skip
 _MAY_BE_NONE = (
     "sequence_length", "precision", "optimizer", "build_on", "alloc_conf", "clip_grad_norm", "ema",
+    "checkpoint_blocks", "chunked_loss",
 )  # fmt: skip
-_FLAGS = ("channels_last", "checkpoint_activations", "set_to_none", "batch_from_data")
+_FLAGS = (
+    "channels_last", "checkpoint_activations", "set_to_none", "batch_from_data",
+    "optimizer_in_backward",
+)  # fmt: skip
 _NUMBERS = ("clip_grad_norm", "ema")
-_COUNTS = ("batch_size", "sequence_length", "accumulate", "steps")
+_COUNTS = ("batch_size", "sequence_length", "accumulate", "steps", "chunked_loss")
 NAMES = tuple(field.name for field in fields(StepConfig))
 
 

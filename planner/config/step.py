@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 
+from planner.config.levers import check_levers
 from planner.config.target import Scalar
 from planner.errors import UsageError
 
@@ -170,6 +171,13 @@ class StepConfig:
     """Greatest norm of all gradients; None: they are not clipped."""
     ema: float | None = None
     """Decay of a moving average of the weights; None: there is none."""
+    checkpoint_blocks: str | None = None
+    """Which blocks recompute their activations: "all", "every:2", "first:8" or names of modules
+    like "layer1.*,layers.3"; None: as checkpoint_activations says."""
+    chunked_loss: int | None = None
+    """Pieces in which output layer and cross-entropy are computed; None: whole."""
+    optimizer_in_backward: bool = False
+    """Each parameter is stepped in backward, as soon as its gradient is there."""
 
     @property
     def precision_name(self) -> str:
@@ -194,6 +202,7 @@ class StepConfig:
                 f"it into the shape, as in --input ids={self.sequence_length}:int64"
             )
         self._check_what_follows_backward()
+        check_levers(self)
 
     def _check_what_follows_backward(self) -> None:
         if self.clip_grad_norm is not None and not 0 < self.clip_grad_norm < math.inf:

@@ -246,4 +246,7 @@ def config_dict(config: StepConfig, optimizer: str | None, build_on: str | None)
         "size_at": {f"{one.file}:{one.line}": one.size for one in config.size_at},
         "clip_grad_norm": config.clip_grad_norm,
         "ema": config.ema,
+        "optimizer_in_backward": config.optimizer_in_backward,
+        "checkpoint_blocks": config.checkpoint_blocks,
+        "chunked_loss": config.chunked_loss,
     }

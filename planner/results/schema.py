@@ -64,6 +64,15 @@ class ConfigDocument(TypedDict):
     size_at: Annotated[dict[str, int], _is("FILE:LINE and the size that was given for it")]
     clip_grad_norm: Annotated[float | None, _is("greatest norm of the gradients; null: no limit")]
     ema: Annotated[float | None, _is("decay of the average of the weights; null: no average")]
+    optimizer_in_backward: Annotated[
+        bool, _is("whether each parameter is stepped in backward, and its gradient freed")
+    ]
+    checkpoint_blocks: Annotated[
+        str | None, _is("which blocks are checkpointed; null: as `checkpoint_activations` says")
+    ]
+    chunked_loss: Annotated[
+        int | None, _is("pieces of output layer and cross-entropy; null: they are whole")
+    ]
 
 
 class VerifiedConfigDocument(ConfigDocument):

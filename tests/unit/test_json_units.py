@@ -27,7 +27,8 @@ _WITHOUT = frozenset(
         r"\w+",
         """
     schema_version parameters trainable_parameters buffers elements activations peak_step
-    accumulate steps clip_grad_norm ema seeds count line possible smallest largest size_given
+    accumulate steps chunked_loss clip_grad_norm ema seeds count line possible smallest
+    largest size_given
     interval_coverage takes_over_factor factor workers cores cores_needed samples money
     knee epoch_samples max_batch_of_all_ranks tolerance error
     streaming_multiprocessors cuda_cores tensor_cores pcie_generation pcie_lanes

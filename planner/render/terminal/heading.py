@@ -50,8 +50,14 @@ def step_words(
         words.append(f"optimizer {optimizer}")
     if config.channels_last:
         words.append("channels_last")
-    if config.checkpoint_activations:
+    if config.checkpoint_blocks is not None:
+        words.append(f"activations checkpointed ({config.checkpoint_blocks})")
+    elif config.checkpoint_activations:
         words.append("activations checkpointed")
+    if config.chunked_loss is not None:
+        words.append(f"loss in {config.chunked_loss} pieces")
+    if config.optimizer_in_backward:
+        words.append("optimizer steps in backward")
     return [*words, *after_backward(config.clip_grad_norm, config.ema)]
 
 

@@ -56,7 +56,7 @@ class CountedStep:
 def counted_step(plan: loop.StepPlan, choose_optimizer: Callable[[], Any | None]) -> CountedStep:
     """Runs a step of `plan` without an optimizer, then a counted step with one.
 
-    If the user's code makes the whole step, both have the optimizers.
+    If the user's code makes the whole step, or backward steps, both have the optimizers.
 
     Raises:
         Exception: whatever the user's code raises.
@@ -65,9 +65,10 @@ def counted_step(plan: loop.StepPlan, choose_optimizer: Callable[[], Any | None]
     observer = OperatorObserver(ModulePath(plan.model))
     watch = _StepWatch(plan.model, observer)
     with collector_paused():
-        optimizer = choose_optimizer() if plan.owns_step else None
+        steps_itself = plan.owns_step or plan.config.optimizer_in_backward
+        optimizer = choose_optimizer() if steps_itself else None
         _run(replace(plan, optimizer=optimizer), default_loss)
-        if not plan.owns_step:
+        if not steps_itself:
             optimizer = choose_optimizer()
             for one in optimizers_in(optimizer):
                 one.step()  # makes its state

@@ -6,6 +6,8 @@ a gradient has no optimizer state either; a run that trains it takes more memory
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from torch import nn
 
 from planner.units import format_count, format_percent
@@ -13,10 +15,13 @@ from planner.units import format_count, format_percent
 _SHOWN = 3
 
 
-def missing_gradients(model: nn.Module) -> tuple[str, ...]:
-    """Returns one sentence, or none if every trainable parameter has a gradient."""
+def missing_gradients(model: nn.Module, freed: Collection[int] = ()) -> tuple[str, ...]:
+    """Returns one sentence, or none if every trainable parameter has a gradient.
+
+    `freed` are the ids of parameters whose gradients have been freed after use.
+    """
     trainable = [(name, one) for name, one in model.named_parameters() if one.requires_grad]
-    without = [(name, one) for name, one in trainable if one.grad is None]
+    without = [(name, one) for name, one in trainable if one.grad is None and id(one) not in freed]
     if not without:
         return ()
     missing, whole = (sum(one.numel() for _, one in part) for part in (without, trainable))

@@ -79,6 +79,11 @@ def _of_lightning(
         scaler=scaler,
         clip_grad_norm=config.clip_grad_norm,
     )
+    if config.optimizer_in_backward:
+        raise UsageError(
+            "the optimizer was to step in backward (--optimizer-in-backward), but Lightning's "
+            f"loop steps that of {steps.name}: leave it out, or give the model file a training_step"
+        )
     if not steps.is_automatic:
         _check(config, f"{steps.name} with automatic_optimization = False")
 
@@ -116,6 +121,11 @@ def _check(config: StepConfig, step: str) -> None:
         raise UsageError(
             f"clipping was asked for (--clip-grad-norm {config.clip_grad_norm:g}), but {step} does "
             "the whole step itself: clip in it, or leave --clip-grad-norm out"
+        )
+    if config.optimizer_in_backward:
+        raise UsageError(
+            f"the optimizer was to step in backward (--optimizer-in-backward), but {step} steps it "
+            "itself: do so in it, or leave --optimizer-in-backward out"
         )
     if config.optimizer is OptimizerName.NONE:
         raise UsageError(

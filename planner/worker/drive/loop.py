@@ -22,7 +22,9 @@ from planner.worker.drive import forward
 from planner.worker.drive.clipping import clip_gradients
 from planner.worker.drive.loss import DefaultLoss, check_loss
 from planner.worker.drive.step_events import step_events
+from planner.worker.model.chunked_loss import ChunkedLoss
 from planner.worker.model.weight_average import WeightAverage
+from planner.worker.optimizers.in_backward import stepping_in_backward
 from planner.worker.optimizers.tree import optimizers_in
 from planner.worker.record.watch import Watch
 
@@ -33,7 +35,8 @@ class StepPlan:
 
     `optimizer` is the result of build_optimizer, one or several. With `owns_step`, training_step
     takes it as its third argument and does the whole step; with `owns_autocast` it also decides
-    on autocast around its backward. `origin` names the training_step in messages.
+    on autocast around its backward. `origin` names the training_step in messages. `stepped` gets
+    the ids of the parameters that an optimizer has stepped in backward.
     """
 
     model: nn.Module
@@ -50,12 +53,19 @@ class StepPlan:
     origin: str = "training_step"
     inference_step: Callable[[nn.Module, Any], Any] | None = None
     average: WeightAverage | None = None
+    chunked_loss: ChunkedLoss | None = None
+    stepped: set[int] = field(default_factory=set)
     watch: Watch = field(default_factory=Watch)
     after_micro_batch: Callable[[], None] = lambda: None
 
 
 def train(plan: StepPlan, default_loss: DefaultLoss, on_step: Callable[[int], None]) -> None:
     """Runs the training steps; `on_step(number)` is called after each, from 1 on."""
+    with _stepping_in_backward(plan):
+        _train(plan, default_loss, on_step)
+
+
+def _train(plan: StepPlan, default_loss: DefaultLoss, on_step: Callable[[int], None]) -> None:
     origin = "the default loss" if plan.training_step is None else plan.origin
     # output and loss are never read across steps: being bound keeps them alive, as in any loop
     batch = target = output = loss = None
@@ -78,6 +88,9 @@ def train(plan: StepPlan, default_loss: DefaultLoss, on_step: Callable[[int], No
                     output = forward.call(plan.model, batch, plan.required_inputs)
                     plan.watch.enter(Phase.LOSS)
                     loss, target = default_loss(output, target)
+            if plan.chunked_loss is not None:
+                plan.chunked_loss.check_used()
+                output = None  # there are no logits to keep
             if not plan.owns_step:
                 loss = check_loss(loss, origin)
                 if plan.config.accumulate > 1:
@@ -85,7 +98,7 @@ def train(plan: StepPlan, default_loss: DefaultLoss, on_step: Callable[[int], No
                 plan.watch.enter(Phase.BACKWARD)
                 _backward(loss, plan.scaler)
             plan.after_micro_batch()
-        if not plan.owns_step:
+        if not plan.owns_step and not plan.config.optimizer_in_backward:
             plan.watch.enter(Phase.OPTIMIZER_STEP)
             clip_gradients(
                 plan.model,
@@ -108,6 +121,12 @@ def call_training_step(plan: StepPlan, batch: Any) -> Any:
         if plan.owns_step:
             return plan.training_step(plan.model, batch, plan.optimizer)
         return plan.training_step(plan.model, batch)
+
+
+def _stepping_in_backward(plan: StepPlan) -> AbstractContextManager[None]:
+    if not plan.config.optimizer_in_backward:
+        return nullcontext()
+    return stepping_in_backward(plan.optimizer, plan.watch, plan.stepped)
 
 
 def _around_backward(plan: StepPlan) -> Callable[[], AbstractContextManager[object]]:
@@ -143,6 +162,8 @@ def _collect_first(number: int) -> None:
 
 
 def _zero_grad(plan: StepPlan) -> None:
+    if plan.config.optimizer_in_backward:
+        return  # each optimizer has freed its gradient
     for owner in optimizers_in(plan.optimizer) or (plan.model,):
         owner.zero_grad(set_to_none=plan.config.set_to_none)
 

@@ -198,7 +198,7 @@ def _run_steps(plan: loop.StepPlan, recorder: peaks.PeakRecorder, log: _Log) -> 
 
     def on_step(number: int) -> None:
         if number == 1 and plan.config.mode is Mode.TRAIN and not plan.owns_step:
-            log.warnings += missing_gradients(plan.model)
+            log.warnings += missing_gradients(plan.model, plan.stepped)
         recorder.end_step()
         plan.watch.end_step()
         log.during = f"step {number + 1}"

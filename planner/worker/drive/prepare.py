@@ -20,6 +20,7 @@ from planner.worker.drive.job import Job, job_of
 from planner.worker.drive.loop import StepPlan
 from planner.worker.model import precision
 from planner.worker.model.checkpointing import checkpoint_activations
+from planner.worker.model.chunked_loss import chunked_loss
 from planner.worker.target.source import ModelSource
 
 
@@ -79,8 +80,12 @@ def prepare(
     if config.mode is Mode.TRAIN and not model.training:
         model.train()
         log.assumptions.append("model.train() was called: the model came in evaluation mode")
-    if config.checkpoint_activations:
-        log.add(checkpoint_activations(model, source.checkpoint))
+    if config.checkpoint_activations or config.checkpoint_blocks is not None:
+        log.add(checkpoint_activations(model, source.checkpoint, config.checkpoint_blocks))
+    pieces = config.chunked_loss
+    chunks = None if pieces is None else chunked_loss(model, pieces)
+    if chunks is not None:
+        log.assumptions.append(chunks.words)
     job = job_of(source, config, model, device, real_values=real_values)
     log.assumptions += job.assumptions
     log.during = "batch"
@@ -100,5 +105,6 @@ def prepare(
         owns_autocast=job.owns_autocast,
         origin=job.origin,
         inference_step=source.inference_step,
+        chunked_loss=chunks,
     )
     return PreparedStep(plan=plan, job=job)

@@ -1,5 +1,8 @@
 """Activation checkpointing: the model's own switch where it has one, else block by block.
 
+Where some of the blocks are chosen, it is block by block; layers of transformers that checkpoint
+their own forward are switched one by one.
+
 In: the model on the card. Out: the same model, checkpointed, and how it was done. Convention: only
 `forward` of a block is wrapped, so names in state_dict stay.
 """
@@ -14,6 +17,11 @@ from typing import Any
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from planner.config.levers import ALL_BLOCKS
+from planner.worker.model.checkpointed_blocks import chosen_blocks
+
+_LAYER = "GradientCheckpointingLayer"  # of transformers; its switch is an attribute
+_OF_A_LAYER = "gradient_checkpointing"
 _SWITCHES = ("checkpoint_activations", "gradient_checkpointing")
 # above this share of a block's parameters, the chain inside the block is what repeats
 _NESTED_SHARE = 0.5
@@ -29,25 +37,68 @@ class Notes:
 
 
 def checkpoint_activations(
-    model: nn.Module, switch: Callable[[nn.Module], str] | None = None
+    model: nn.Module,
+    switch: Callable[[nn.Module], str] | None = None,
+    blocks: str | None = None,
 ) -> Notes:
-    """Switches activation checkpointing on in `model`, by `switch` where the target has one."""
+    """Switches activation checkpointing on in `model`, by `switch` where the target has one.
+
+    `blocks` chooses some of the repeated blocks, in the words of StepConfig.checkpoint_blocks.
+
+    Raises:
+        UsageError: the model has no such blocks.
+    """
+    if blocks is not None and blocks != ALL_BLOCKS:
+        return _checkpoint_some(model, switch, blocks)
     used = _own_switch(model) if switch is None else switch(model)
     if used is not None:
         return _noted(f"activation checkpointing: {used}")
-    blocks = repeated_blocks(model)
-    if not blocks:
+    found = repeated_blocks(model)
+    if not found:
         return Notes(
             warnings=(
                 "activation checkpointing was asked for, but the model has no switch for it and "
                 "no repeated blocks in an nn.Sequential or nn.ModuleList: nothing is checkpointed",
             )
         )
-    for block in blocks:
+    for block in found:
         block.forward = _checkpointed(block.forward)
+    return _noted(f"activation checkpointing: per block ({_kinds(found)})")
+
+
+def _checkpoint_some(
+    model: nn.Module, switch: Callable[[nn.Module], str] | None, blocks: str
+) -> Notes:
+    every = repeated_blocks(model)
+    chosen = chosen_blocks(model, every, blocks)
+    layers = [module for module in model.modules() if _switches_itself(module)]
+    if any(module in layers for module in chosen.values()):
+        (_own_switch if switch is None else switch)(model)
+        for module in model.modules():
+            holds_layers = any(part in layers for part in module.modules())
+            if getattr(module, _OF_A_LAYER, False) is True and not holds_layers:
+                setattr(module, _OF_A_LAYER, False)
+    for layer in layers:
+        setattr(layer, _OF_A_LAYER, layer in chosen.values())
+    for module in chosen.values():
+        if module not in layers:
+            module.forward = _checkpointed(module.forward)
+    first, *more = chosen
+    names = first if not more else f"{first} to {more[-1]}"
+    return _noted(
+        f"activation checkpointing: {len(chosen)} modules by {blocks!r} "
+        f"({_kinds(list(chosen.values()))}; {names}); the model has {len(every)} repeated blocks"
+    )
+
+
+def _switches_itself(module: nn.Module) -> bool:
+    """Returns whether the module is a layer of transformers that checkpoints its own forward."""
+    return any(base.__name__ == _LAYER for base in type(module).__mro__)
+
+
+def _kinds(blocks: list[nn.Module]) -> str:
     kinds = Counter(type(block).__name__ for block in blocks)
-    listed = ", ".join(f"{number} x {name}" for name, number in kinds.items())
-    return _noted(f"activation checkpointing: per block ({listed})")
+    return ", ".join(f"{number} x {name}" for name, number in kinds.items())
 
 
 def _noted(text: str) -> Notes:

@@ -14,6 +14,7 @@ from torch import nn
 
 from planner.config.step import OptimizerName, StepConfig
 from planner.errors import ModelError, UsageError
+from planner.worker.optimizers import in_backward
 from planner.worker.optimizers.named import named
 from planner.worker.optimizers.tree import names_in, optimizers_in, strangers_in
 from planner.worker.target.source import ModelSource, optimizer_of
@@ -50,6 +51,8 @@ def choose(source: ModelSource, config: StepConfig, model: nn.Module) -> Chosen:
                 f"optimizer arguments ({keys}) need an optimizer by name; "
                 "build_optimizer in the model file takes only the parameters"
             )
+        if config.optimizer_in_backward:
+            return _users_in_backward(source.build_optimizer, model)
         optimizer = _users(source.build_optimizer, parameters, model)
         return Chosen(optimizer=optimizer, name=names_in(optimizer))
     notes: tuple[str, ...] = ()
@@ -68,12 +71,38 @@ def _by_name(
         if given:
             raise UsageError("optimizer none takes no arguments")
         return Chosen(optimizer=None, name=name.value, assumptions=notes)
+    if config.optimizer_in_backward:
+        return _named_in_backward(name, given, model, notes)
     made = named(name, model, given)
     return Chosen(
         optimizer=made.optimizer,
         name=made.name,
         assumptions=(*notes, *made.assumptions),
         notes=made.notes,
+    )
+
+
+def _named_in_backward(
+    name: OptimizerName, given: dict[str, Any], model: nn.Module, notes: tuple[str, ...]
+) -> Chosen:
+    made = [named(name, model, given, [one]) for one in in_backward.trainable(model)]
+    optimizers = tuple(one.optimizer for one in made)
+    return Chosen(
+        optimizer=optimizers,
+        name=made[0].name,
+        assumptions=(*notes, *made[0].assumptions, in_backward.words(optimizers)),
+        notes=made[0].notes,
+    )
+
+
+def _users_in_backward(build: Callable[..., Any], model: nn.Module) -> Chosen:
+    optimizers = in_backward.users_optimizers(build, in_backward.trainable(model), model)
+    for one in optimizers:
+        check_optimizers(one, "build_optimizer")
+    return Chosen(
+        optimizer=optimizers,
+        name=names_in(optimizers[0]),
+        assumptions=(in_backward.words(optimizers),),
     )
 
 

@@ -8,7 +8,7 @@ needed, and the report names its version.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module, metadata
 from typing import Any
@@ -83,8 +83,13 @@ class Named:
     notes: tuple[str, ...] = ()
 
 
-def named(name: OptimizerName, model: nn.Module, given: Mapping[str, Scalar]) -> Named:
-    """Returns the optimizer of that name over all of the model's parameters.
+def named(
+    name: OptimizerName,
+    model: nn.Module,
+    given: Mapping[str, Scalar],
+    parameters: Sequence[nn.Parameter] | None = None,
+) -> Named:
+    """Returns the optimizer of that name over `parameters`; None: all of the model's.
 
     Raises:
         UsageError: its package is not installed; an argument that the class does not take, or a
@@ -98,7 +103,12 @@ def named(name: OptimizerName, model: nn.Module, given: Mapping[str, Scalar]) ->
             f"optimizer {name.value} has no argument {unknown[0]!r}; it has {', '.join(known)}"
         )
     try:
-        return _made(name, kind, make, model, {**kind.arguments, **given})
+        arguments = {**kind.arguments, **given}
+        if name is OptimizerName.MUON:
+            both, note = muon_and_adamw(model, arguments)
+            return Named(optimizer=both, name=both.name, assumptions=(note,), notes=(note,))
+        trained = list(model.parameters() if parameters is None else parameters)
+        return _made(name, kind, make, trained, arguments)
     except (TypeError, ValueError, RuntimeError, AssertionError) as error:
         if isinstance(error, torch.OutOfMemoryError) or not given:
             raise
@@ -108,12 +118,13 @@ def named(name: OptimizerName, model: nn.Module, given: Mapping[str, Scalar]) ->
 
 
 def _made(
-    name: OptimizerName, kind: _Kind, make: Any, model: nn.Module, arguments: Mapping[str, Scalar]
+    name: OptimizerName,
+    kind: _Kind,
+    make: Any,
+    parameters: list[nn.Parameter],
+    arguments: Mapping[str, Scalar],
 ) -> Named:
-    if name is OptimizerName.MUON:
-        both, note = muon_and_adamw(model, arguments)
-        return Named(optimizer=both, name=both.name, assumptions=(note,), notes=(note,))
-    optimizer = make(list(model.parameters()), **arguments)
+    optimizer = make(parameters, **arguments)
     class_name = type(optimizer).__name__
     notes: list[str] = []
     if kind.package in _PIP_NAMES:

@@ -180,6 +180,7 @@ class _Meaning:
         self._users = (*_FORWARD, Phase.OPTIMIZER_STEP) if recording.owns_step else _FORWARD
         self._marks = sorted(recording.marks, key=lambda mark: mark.position)
         self._positions = [mark.position for mark in self._marks]
+        self._steps = [mark.step for mark in self._marks]
         self._last_step = max((m.step for m in self._marks if m.position < self._end), default=0)
         self._origins: dict[Origin, int] = {Origin(): 0}
 
@@ -242,7 +243,8 @@ class _Meaning:
         if made.step == self._last_step:
             return False
         through = made.step + 1 if made.step else 0
-        limit = next((m.position for m in self._marks if m.step > through), self._end)
+        after = bisect_right(self._steps, through)
+        limit = self._positions[after] if after < len(self._positions) else self._end
         return block.end is None or block.end >= limit
 
     def _alive_in_backward(self, block: _Block, made: Mark) -> bool:

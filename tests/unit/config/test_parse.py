@@ -115,6 +115,8 @@ def test_allocator_settings_as_torch_reads_them(text: str) -> None:
         "alloc_conf",
         "clip_grad_norm",
         "ema",
+        "checkpoint_blocks",
+        "chunked_loss",
     ],
 )
 def test_none_is_not_said(name: str) -> None:

@@ -43,6 +43,9 @@ STEPS = st.builds(
     batch_from_data=st.just(False),
     clip_grad_norm=NUMBERS | st.none(),
     ema=st.none() | st.just(0.5),
+    optimizer_in_backward=st.just(False),
+    checkpoint_blocks=st.none(),
+    chunked_loss=st.none() | st.just(8),
 )
 
 

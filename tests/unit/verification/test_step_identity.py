@@ -49,6 +49,9 @@ OTHER: dict[str, Any] = {
     "batch_from_data": True,
     "clip_grad_norm": 1.0,
     "ema": 0.9,
+    "optimizer_in_backward": True,
+    "checkpoint_blocks": "every:2",
+    "chunked_loss": 8,
 }
 # The keys of `config` as planner kept them before all were kept.
 OLD_KEYS = (
@@ -64,6 +67,12 @@ def of(verification: Verification) -> StepIdentity:
 def with_setting(verification: Verification, name: str) -> Verification:
     """The verification of a step with one other setting."""
     return replace(verification, config=replace(verification.config, **{name: OTHER[name]}))
+
+
+def without_scaler(verification: Verification) -> Verification:
+    """The verification of a step that may have each setting: one of them refuses a GradScaler."""
+    config = replace(verification.config, precision=Precision.AMP_BF16)
+    return replace(verification, config=config)
 
 
 def make_old(store: Path, *ids: int) -> None:
@@ -89,7 +98,7 @@ def kept(*verifications: Verification) -> tuple[HistoryEntry, ...]:
 @pytest.mark.parametrize("name", [field.name for field in fields(StepConfig)])
 def test_every_setting_is_kept_and_makes_another_step(make: Any, name: str) -> None:
     """A new field of StepConfig fails here until it is kept, or named in OF_THE_RUN."""
-    plain = make()
+    plain = without_scaler(make())
     other = with_setting(plain, name)
     assert name in plain.to_dict()["config"]
     assert plain.to_dict()["config"] != other.to_dict()["config"]
@@ -115,8 +124,8 @@ def test_another_model_is_another_step(make: Any, change: dict[str, Any]) -> Non
 @pytest.mark.usefixtures("store")
 @pytest.mark.parametrize("name", sorted(set(OTHER) - set(OF_THE_RUN)))
 def test_a_step_does_not_replace_another(make: Any, name: str) -> None:
-    plain = make(reserved_mib=1010)
-    entries = kept(plain, with_setting(make(reserved_mib=1090), name), replace(plain))
+    plain, later = (without_scaler(make(reserved_mib=mib)) for mib in (1010, 1090))
+    entries = kept(plain, with_setting(later, name), replace(plain))
     assert [one.id for one in last_of_each_step(entries)] == [2, 3]
 
 

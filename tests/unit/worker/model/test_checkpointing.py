@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from planner.errors import UsageError
+from planner.worker.model.checkpointed_blocks import chosen_blocks
 from planner.worker.model.checkpointing import checkpoint_activations, repeated_blocks
 
 
@@ -157,3 +159,80 @@ def test_no_blocks_is_a_warning() -> None:
     notes = checkpoint_activations(nn.Linear(4, 4))
     assert notes.assumptions == ()
     assert "nothing is checkpointed" in notes.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "chosen"),
+    [
+        ("every:2", [1, 3]),
+        ("every:3", [2]),
+        ("first:3", [0, 1, 2]),
+        ("1,3", [1, 3]),
+        ("[0-2]", [0, 1, 2]),
+        ("*", [0, 1, 2, 3]),
+    ],
+)
+def test_some_blocks_are_recomputed(words: str, chosen: list[int]) -> None:
+    model = nn.Sequential(*(Block() for _ in range(4)))
+    notes = checkpoint_activations(model, blocks=words)
+    model(torch.randn(2, 4)).sum().backward()
+    assert [number for number, block in enumerate(model) if block.runs == 2] == chosen
+    assert f"{len(chosen)} modules by {words!r} ({len(chosen)} x Block" in notes.assumptions[0]
+
+
+def test_a_part_of_a_block_is_recomputed_by_the_end_of_its_name() -> None:
+    model = nn.Sequential(nn.ModuleDict({"part": Block()}), Block())
+    assert list(chosen_blocks(model, [], "part")) == ["0.part"]
+    assert list(chosen_blocks(model, [], "0*")) == ["0.part"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("first:9", "the model has 4 repeated blocks .* ask for fewer"),
+        ("layer", "did you mean layers.3"),
+        ("layers", r"names a container; write 'layers.\*'"),
+        ("zzzzzzzz", "its modules are layers.0,"),
+    ],
+)
+def test_blocks_that_are_not_there(words: str, said: str) -> None:
+    class Holds(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.ModuleList(Block() for _ in range(4))
+
+    with pytest.raises(UsageError, match=said):
+        checkpoint_activations(Holds(), blocks=words)
+    with pytest.raises(UsageError, match="name its modules instead"):
+        checkpoint_activations(nn.Linear(4, 4), blocks="every:2")
+
+
+class GradientCheckpointingLayer(nn.Module):
+    """As in transformers: a layer with a switch of its own."""
+
+    gradient_checkpointing = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.b(self.a(x))
+
+
+def test_layers_with_a_switch_are_switched_one_by_one() -> None:
+    class Switched(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.ModuleList(GradientCheckpointingLayer() for _ in range(4))
+            self.old = nn.Linear(4, 4)
+            self.old.gradient_checkpointing = False
+
+        def gradient_checkpointing_enable(self) -> None:
+            for module in (*self.layers, self.old):
+                module.gradient_checkpointing = True
+
+    model = Switched()
+    checkpoint_activations(model, blocks="layers.1,layers.3")
+    assert [one.gradient_checkpointing for one in model.layers] == [False, True, False, True]
+    assert model.old.gradient_checkpointing is False

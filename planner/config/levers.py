@@ -1,0 +1,132 @@
+"""Checks the options that make a step smaller against the other options of the step.
+
+In: the options of a step. Out: an error, or nothing. Convention: words of the vocabularies are
+compared as text, because step.py imports this module.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Protocol
+
+from planner.errors import UsageError
+
+ALL_BLOCKS = "all"
+_TRAIN = "train"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockRule:
+    """Which blocks are checkpointed: every n-th, the first ones, or those by name."""
+
+    every: int = 0
+    """The n-th, the 2n-th ...; 0: another rule."""
+    first: int = 0
+    """Their number; 0: another rule."""
+    patterns: tuple[str, ...] = ()
+    """Names of modules, with * as in fnmatch."""
+
+
+class Step(Protocol):
+    """The fields of a StepConfig that are looked at."""
+
+    @property
+    def mode(self) -> str: ...
+    @property
+    def precision(self) -> str | None: ...
+    @property
+    def optimizer(self) -> str | None: ...
+    @property
+    def accumulate(self) -> int: ...
+    @property
+    def set_to_none(self) -> bool: ...
+    @property
+    def clip_grad_norm(self) -> float | None: ...
+    @property
+    def optimizer_in_backward(self) -> bool: ...
+    @property
+    def checkpoint_blocks(self) -> str | None: ...
+    @property
+    def chunked_loss(self) -> int | None: ...
+
+
+def check_levers(config: Step) -> None:
+    """Refuses options that cannot go together.
+
+    Raises:
+        UsageError: names both, and what to leave out.
+    """
+    _check_mode(config)
+    if config.checkpoint_blocks is not None:
+        block_rule(config.checkpoint_blocks)
+    if config.chunked_loss is not None and config.chunked_loss < 2:
+        raise UsageError(
+            f"chunked_loss must be 2 pieces or more, like 8, not {config.chunked_loss} "
+            "(--chunked-loss)"
+        )
+    if config.optimizer_in_backward:
+        _check_optimizer_in_backward(config)
+
+
+def block_rule(words: str) -> BlockRule:
+    """Parses `all`, `every:2`, `first:8`, or names of modules with commas between them.
+
+    Raises:
+        UsageError: not of this form.
+    """
+    if words == ALL_BLOCKS:
+        return BlockRule(every=1)
+    counted = re.fullmatch(r"(every|first):([1-9]\d*)", words)
+    if counted is not None:
+        number = int(counted[2])
+        return BlockRule(every=number) if counted[1] == "every" else BlockRule(first=number)
+    patterns = tuple(part.strip() for part in words.split(","))
+    if not all(re.fullmatch(r"[\w.*?\[\]!-]+", part) for part in patterns):
+        raise UsageError(
+            f"checkpoint_blocks {words!r} (--checkpoint-blocks) is not of the form all, every:N, "
+            "first:N or NAME[,NAME...]; write every:2, first:8 or 'layer1.*,layers.3'"
+        )
+    return BlockRule(patterns=patterns)
+
+
+def _check_mode(config: Step) -> None:
+    asked = (
+        ("optimizer_in_backward", config.optimizer_in_backward),
+        ("checkpoint_blocks", config.checkpoint_blocks is not None),
+        ("chunked_loss", config.chunked_loss is not None),
+    )
+    for name, is_asked in asked:
+        if is_asked and config.mode != _TRAIN:
+            raise UsageError(
+                f"{name} was given ({_option(name)}), which belongs to a training step, and mode "
+                "is infer: leave one of the two out"
+            )
+
+
+def _check_optimizer_in_backward(config: Step) -> None:
+    """An optimizer that steps in backward has freed a gradient before the next one is there."""
+    reasons = {
+        f"accumulation over {config.accumulate} micro-batches (--accumulate) adds gradients up": (
+            config.accumulate > 1
+        ),
+        "clipping (--clip-grad-norm) needs the norm of all gradients": (
+            config.clip_grad_norm is not None
+        ),
+        "a GradScaler (--precision amp-fp16) looks at all gradients before it lets a step happen": (
+            config.precision == "amp-fp16"
+        ),
+        "set_to_none=False (--no-set-to-none) keeps gradients": not config.set_to_none,
+        "optimizer none steps nothing": config.optimizer == "none",
+        "optimizer muon is chosen by all weights of the model": config.optimizer == "muon",
+    }
+    for reason, holds in reasons.items():
+        if holds:
+            raise UsageError(
+                "the optimizer was to step in backward (--optimizer-in-backward), which frees each "
+                f"gradient at once, and {reason}: leave one of the two out"
+            )
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

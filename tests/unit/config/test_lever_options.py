@@ -1,0 +1,53 @@
+"""Options that make a step smaller, and what they cannot go together with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from planner.config.parse import step_config
+from planner.config.step import StepConfig
+from planner.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("beside", "said"),
+    [
+        ({"accumulate": 2}, "accumulation over 2 micro-batches"),
+        ({"clip_grad_norm": 1.0}, "--clip-grad-norm"),
+        ({"precision": "amp-fp16"}, "GradScaler"),
+        ({"set_to_none": False}, "--no-set-to-none"),
+        ({"optimizer": "none"}, "optimizer none steps nothing"),
+        ({"optimizer": "muon"}, "muon"),
+        ({"mode": "infer"}, "mode is infer"),
+    ],
+    ids=str,
+)
+def test_an_optimizer_in_backward_needs_gradients_one_by_one(
+    beside: dict[str, Any], said: str
+) -> None:
+    assert step_config(beside) != StepConfig()
+    with pytest.raises(UsageError, match=said):
+        step_config({"optimizer_in_backward": True, **beside})
+
+
+@pytest.mark.parametrize("beside", [{}, {"ema": 0.9}, {"precision": "amp-bf16"}], ids=str)
+def test_an_optimizer_in_backward_goes_with(beside: dict[str, Any]) -> None:
+    assert step_config({"optimizer_in_backward": True, **beside}).optimizer_in_backward
+
+
+@pytest.mark.parametrize("words", ["all", "every:2", "first:8", "layer1.*,layers.3", "*.mlp"])
+def test_blocks_are_named_or_counted(words: str) -> None:
+    assert step_config({"checkpoint_blocks": words}).checkpoint_blocks == words
+
+
+@pytest.mark.parametrize("words", ["", "every:0", "every:", "first:x", "last:2", "a,,b", "a b"])
+def test_other_words_for_blocks_are_refused(words: str) -> None:
+    with pytest.raises(UsageError, match="write every:2, first:8 or 'layer1"):
+        step_config({"checkpoint_blocks": words})
+
+
+def test_blocks_are_checkpointed_in_training_alone() -> None:
+    with pytest.raises(UsageError, match=r"checkpoint-blocks.* mode is infer"):
+        step_config({"checkpoint_blocks": "all", "mode": "infer"})
