@@ -32,6 +32,7 @@ _COMMANDS = {
             "Say how fast and how large a step is at each batch on one card.",
         ),
         "compare": ("planner.cli.compare", "Rank cards for a step: by time, cost or energy."),
+        "check": ("planner.cli.check", "Hold the limits of a project's file, for a CI job."),
         "run": ("planner.cli.run", "Run a training script, unchanged, on an emulated card."),
     },
     "Measure": {
