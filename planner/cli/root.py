@@ -33,6 +33,10 @@ _COMMANDS = {
         ),
         "compare": ("planner.cli.compare", "Rank cards for a step: by time, cost or energy."),
         "check": ("planner.cli.check", "Hold the limits of a project's file, for a CI job."),
+        "diff": (
+            "planner.cli.diff",
+            "Say what grew: between two results, git revisions or sets of options.",
+        ),
         "run": ("planner.cli.run", "Run a training script, unchanged, on an emulated card."),
     },
     "Measure": {

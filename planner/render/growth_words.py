@@ -20,6 +20,7 @@ _NAMES = {
     "device_total_upper_bytes": "its upper end",
     "peak_allocated_bytes": "peak allocated",
     "peak_reserved_bytes": "peak reserved",
+    "peak_phase": "the peak is in",
     "usable_memory_bytes": "usable memory",
     "reserve_bytes": "memory kept free",
     "largest_batch": "largest batch",
@@ -32,9 +33,9 @@ _NAMES = {
 }
 _UNNAMED = {
     PartKind.MODULE: "outside of any submodule",
-    PartKind.OPERATOR: "no operator (the model, the batch)",
-    PartKind.SOURCE: "no line of the code",
-    PartKind.CATEGORY: "not known",
+    PartKind.OPERATOR: "without an operator, like the model and the batch",
+    PartKind.SOURCE: "without a line of the code",
+    PartKind.CATEGORY: "without a category",
 }
 
 
@@ -76,17 +77,17 @@ def part_lines(changes: Sequence[Change], most: int = _MOST_OF_A_KIND) -> list[s
 def part_line(change: Change) -> str:
     """Returns one part: `module layers.*.mlp: +1.00 GiB (2.00 GiB -> 3.00 GiB)`."""
     sizes = f"{format_bytes(change.before_bytes)} -> {format_bytes(change.after_bytes)}"
-    return f"{change.kind.value} {part_name(change)}: {signed_bytes(change.grown_bytes)} ({sizes})"
+    return f"{part_name(change)}: {signed_bytes(change.grown_bytes)} ({sizes})"
 
 
 def part_name(change: Change) -> str:
-    """Returns the name of a part; a line of code with its number where that is known."""
+    """Returns kind and name of a part; a line of code with its number where that is known."""
     if not change.name:
         return _UNNAMED[change.kind]
     if change.place is None:
-        return change.name
+        return f"{change.kind.value} {change.name}"
     file = change.place.rpartition(":")[0]
-    return f"{change.place}{change.name.removeprefix(file)}"
+    return f"{change.kind.value} {change.place}{change.name.removeprefix(file)}"
 
 
 def figure_text(name: str, value: float | str | None) -> str:

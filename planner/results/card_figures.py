@@ -38,6 +38,8 @@ class CardFigures:
     """Most bytes in tensors at a time."""
     peak_reserved_bytes: int
     """Most bytes that the allocator holds at a time."""
+    peak_phase: str | None
+    """Phase of the step in which peak allocated is."""
     usable_memory_bytes: int
     """Memory of the card that a process can have."""
     reserve_bytes: int
@@ -71,7 +73,7 @@ def figures_of(card: DeviceEstimate, name_source: Callable[[str], SourceName]) -
     per_sample = None if cost is None else cost.cost_per_sample
     epoch = None if cost is None or cost.epoch is None else cost.epoch.money
     price = None if cost is None else cost.price
-    parts = PeakParts()
+    parts, summary = PeakParts(), card.peak_summary
     if card.breakdown is not None:
         parts = parts_of(card.breakdown, name_source)
     elif card.breakdown_summary is not None:
@@ -83,6 +85,7 @@ def figures_of(card: DeviceEstimate, name_source: Callable[[str], SourceName]) -
         device_total_upper_bytes=None if interval is None else interval[1],
         peak_allocated_bytes=card.peak_allocated_bytes,
         peak_reserved_bytes=card.peak_reserved_bytes,
+        peak_phase=None if summary is None else summary.peak_phase.value,
         usable_memory_bytes=card.usable_memory_bytes,
         reserve_bytes=card.reserve_bytes,
         largest_batch=card.max_batch_size,
