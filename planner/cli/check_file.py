@@ -71,9 +71,8 @@ def _check(config: ConfigFile, number: int, table: Mapping[str, Any]) -> Check:
             f"{place}: {LimitKind.MIN_LARGEST_BATCH.value} needs the search for the largest batch: "
             "take no-max-batch out"
         )
-    cards = ",".join(card_words(options.get("gpu"))) or str(options.get("host", ""))
     return Check(
-        name=name or f"{target} on {cards}",
+        name=name or target,
         target=target,
         options=options,
         limits=limits,

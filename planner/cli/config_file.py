@@ -66,6 +66,10 @@ def read_config(path: Path) -> ConfigFile:
     Raises:
         UsageError: it is not there, is not TOML, or has a wrong or unknown table or key.
     """
+    if path.suffix == ".py":
+        raise UsageError(
+            f"{path} is no file of checks; to ask whether a model fits: planner estimate {path}"
+        )
     if not _is_file(path):
         raise UsageError(f"there is no file {path}; checks stand in planner.toml as [[check]]")
     if path.name != _PROJECT_FILE:

@@ -69,7 +69,7 @@ def diff(
     verbose: bool,
     quiet: bool,
 ) -> None:
-    """Say what grew: between two results, git revisions or sets of options.
+    """Say what grew between two results, revisions or options.
 
     A and B are files of --save or --json. With --rev, or with --a and --b, a TARGET and options of
     `planner estimate` stand in their place, and both are estimated.

@@ -33,10 +33,7 @@ _COMMANDS = {
         ),
         "compare": ("planner.cli.compare", "Rank cards for a step: by time, cost or energy."),
         "check": ("planner.cli.check", "Hold the limits of a project's file, for a CI job."),
-        "diff": (
-            "planner.cli.diff",
-            "Say what grew: between two results, git revisions or sets of options.",
-        ),
+        "diff": ("planner.cli.diff", "Say what grew between two results, revisions or options."),
         "run": ("planner.cli.run", "Run a training script, unchanged, on an emulated card."),
     },
     "Measure": {

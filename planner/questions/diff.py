@@ -105,9 +105,9 @@ def _check_imports(found: Estimate, tree: RevisionTree, revision: str) -> None:
         if is_own and not any(name in file.parts for name in _INSTALLED):
             raise TargetError(
                 f"revision {revision}: its step ran {file} of the working tree, so its figures "
-                "would be of both; the package may be installed from there (pip install -e): check the "
-                "revision out in a worktree and an environment of its own, run planner estimate "
-                "--save in each, and compare the files: planner diff A B"
+                "would be of both. The package may be installed from there (pip install -e): check "
+                "the revision out in a worktree and an environment of its own, run planner "
+                "estimate --save in each, and compare the files: planner diff A B"
             )
 
 

@@ -1,7 +1,7 @@
 """Says why an estimate does not keep its limits: what is over, by how much, and what takes it.
 
-In: an Estimate, Limits. Out: the message of a failed test, or None. Convention: plain text, one line
-for each limit, then the largest tensors and modules at the peak.
+In: an Estimate, Limits. Out: the message of a failed test, or None. Convention: plain text, one
+line for each limit, then the largest tensors and modules at the peak.
 """
 
 from __future__ import annotations

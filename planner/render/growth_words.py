@@ -84,9 +84,9 @@ def part_name(change: Change) -> str:
     """Returns kind and name of a part; a line of code with its number where that is known."""
     if not change.name:
         return _UNNAMED[change.kind]
-    if change.place is None:
+    if change.place in (None, change.name):  # also without the text of the line
         return f"{change.kind.value} {change.name}"
-    file = change.place.rpartition(":")[0]
+    file = str(change.place).rpartition(":")[0]
     return f"{change.kind.value} {change.place}{change.name.removeprefix(file)}"
 
 

@@ -116,11 +116,12 @@ def _margin(limit: Limit, figures: CardFigures, strict: bool) -> LimitResult:
 
 def _batch(limit: Limit, figures: CardFigures, strict: bool) -> LimitResult:
     found = figures.suggested_batch if strict else figures.largest_batch
-    name = "largest batch at the upper end of the interval" if strict else "largest batch"
+    end = " at the upper end of the interval" if strict else ""
     if found is None:
-        return _undecided(limit, limit.amount, f"the {name} is not known")
+        return _undecided(limit, limit.amount, f"the largest batch{end} is not known")
     holds = found >= limit.amount
-    said = f"{name} {found}, {'' if holds else 'below '}{limit.kind.value} {limit.text}"
+    below = "" if holds else "below "
+    said = f"largest batch {found}{end}, {below}{limit.kind.value} {limit.text}"
     return _result(limit, holds, found, limit.amount, said)
 
 
