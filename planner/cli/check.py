@@ -15,6 +15,7 @@ from planner.cli.config_file import ConfigFile, find_config, read_config
 from planner.cli.exit_codes import ExitCode
 from planner.cli.output import print_result
 from planner.cli.progress import shown_progress
+from planner.cli.step_command import of_other_commands
 from planner.config.check import Check
 from planner.config.near_words import near
 from planner.errors import DocumentError, UsageError
@@ -104,19 +105,20 @@ def check(
     """
     outputs = {name: Path.cwd() / path for name, path in exports.items() if path is not None}
     config = _config(file)
-    root = Path(os.path.realpath(config.path)).parent
-    place = root / LOCK_FILE if lock_file is None else Path.cwd() / lock_file
-    for name, path in outputs.items():
-        check_place(path, f"--{name.removesuffix('_file')}")
+    path = Path(os.path.realpath(config.path))
+    folder = path.parent
+    place = folder / LOCK_FILE if lock_file is None else Path.cwd() / lock_file
+    for name, output in outputs.items():
+        check_place(output, f"--{name.removesuffix('_file')}")
     if update:
         check_place(place, "--lock")
-    every = read_checks(config)
+    every = read_checks(config, lambda: of_other_commands(context))
     lock = _lock(place)
-    os.chdir(root)  # paths of targets count from the folder of the file
+    os.chdir(folder)  # paths of targets count from the folder of the file
     with shown_progress(quiet) as progress:
         report = asked_check(
             _chosen(every, only),
-            root=root,
+            file=path,
             lock=lock,
             update=update,
             jobs=jobs,
@@ -126,8 +128,8 @@ def check(
         new = updated_lock(lock or Lock(), report, [one.name for one in every])
         write_whole(place, lock_text(new))
     print_result(report, "check", as_json=as_json, verbose=verbose)
-    for name, path in outputs.items():
-        write_whole(path, _exported(name.removesuffix("_file"), report))
+    for name, output in outputs.items():
+        write_whole(output, _exported(name.removesuffix("_file"), report))
     context.exit(_CODES[report.verdict])
 
 

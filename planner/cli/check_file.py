@@ -7,7 +7,8 @@ it is checked before anything is run.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import os
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from planner.errors import UsageError
 from planner.hardware.database import load_gpus
 from planner.machine.this_host import NAME as THIS_HOST
 from planner.memory.card_words import ALL_CARDS, OWN_CARD, card_words
+from planner.wire.protocol import ALLOC_CONF_VARIABLES
 
 _OWN_KEYS = ("name", "target", STRICT, *LIMIT_WORDS)
 # Parameters of the command that are not options of planner.estimate().
@@ -30,8 +32,10 @@ _NOT_OF_A_CHECK = ("json", "verbose", "quiet", "save", "no-config", "help")
 _NOT_HERE = "a check has the same figures on every machine"
 
 
-def read_checks(config: ConfigFile) -> tuple[Check, ...]:
-    """Returns the checks of a file, in its order.
+def read_checks(
+    config: ConfigFile, known_elsewhere: Callable[[], Collection[str]] = tuple
+) -> tuple[Check, ...]:
+    """Returns the checks of a file, in its order; `known_elsewhere` is that of file_defaults.
 
     Raises:
         UsageError: there are none, or one has a wrong key or value; names the check.
@@ -42,7 +46,7 @@ def read_checks(config: ConfigFile) -> tuple[Check, ...]:
         )
     found: list[Check] = []
     for number, table in enumerate(config.checks, 1):
-        check = _check(config, number, table)
+        check = _check(config, number, table, known_elsewhere)
         if any(check.name == other.name for other in found):
             raise UsageError(
                 f"{config.place}: two checks have the name {check.name!r}; give each a name of its "
@@ -52,7 +56,12 @@ def read_checks(config: ConfigFile) -> tuple[Check, ...]:
     return tuple(found)
 
 
-def _check(config: ConfigFile, number: int, table: Mapping[str, Any]) -> Check:
+def _check(
+    config: ConfigFile,
+    number: int,
+    table: Mapping[str, Any],
+    known_elsewhere: Callable[[], Collection[str]],
+) -> Check:
     target, name = table.get("target"), table.get("name")
     place = f"{config.place}: [[check]] {number}"
     if not isinstance(target, str) or not target:
@@ -65,7 +74,8 @@ def _check(config: ConfigFile, number: int, table: Mapping[str, Any]) -> Check:
     except UsageError as error:
         raise UsageError(f"{place}: {error}") from error
     own = {key: value for key, value in table.items() if key not in _OWN_KEYS}
-    options, words = _options(config, place, target, own)
+    shared = file_defaults(config, estimate, _parameters(own), known_elsewhere)
+    options, words = _options(shared, place, target, own)
     if limits.need_largest_batch and not options.get("max_batch", True):
         raise UsageError(
             f"{place}: {LimitKind.MIN_LARGEST_BATCH.value} needs the search for the largest batch: "
@@ -80,20 +90,24 @@ def _check(config: ConfigFile, number: int, table: Mapping[str, Any]) -> Check:
     )
 
 
+def _parameters(own: Mapping[str, Any]) -> list[str]:
+    """Returns the parameters of `planner estimate` that these keys are for."""
+    known = long_options(estimate)
+    return [str(known[key].name) for key in own if key in known]
+
+
 def _options(
-    config: ConfigFile, place: str, target: str, own: Mapping[str, Any]
+    shared: FileDefaults, place: str, target: str, own: Mapping[str, Any]
 ) -> tuple[dict[str, Any], tuple[tuple[str, str], ...]]:
     """Returns the options as planner.estimate() takes them, and as they were written."""
     for key in own:
         if key in _NOT_OF_A_CHECK:
             raise UsageError(f"{place}: {key} is no option of a check")
-    table = ConfigFile(path=config.path, place=place, defaults=own)
+    table = ConfigFile(path=shared.config.path, place=place, defaults=own)
     try:
         here = file_defaults(table, estimate, (), tuple)
     except UsageError as error:
         raise UsageError(f"{error}; limits are {', '.join(LIMIT_WORDS)}") from error
-    given = [str(long_options(estimate)[key].name) for key in own]
-    shared = file_defaults(config, estimate, given, _of_other_commands(config))
     params = _parsed(place, target, {**shared.values, **here.values})
     _refuse_what_differs(place, params)
     options = {
@@ -103,15 +117,6 @@ def _options(
     }
     options["calibration"] = False  # past verifications of one machine would move the figures
     return options, _words(shared, here)
-
-
-def _of_other_commands(config: ConfigFile) -> Any:
-    """Returns the options of other commands: a [defaults] may have them, a check may not."""
-
-    def names() -> Collection[str]:
-        return tuple(config.defaults)  # a wrong one is found by the commands that it is for
-
-    return names
 
 
 def _parsed(place: str, target: str, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -155,6 +160,8 @@ def _refuse_what_differs(place: str, params: Mapping[str, Any]) -> None:
 
 def _words(shared: FileDefaults, here: FileDefaults) -> tuple[tuple[str, str], ...]:
     texts = {**shared.texts, **here.texts}
+    if "alloc-conf" not in texts:  # PyTorch in the run reads them
+        texts |= {name: os.environ[name] for name in ALLOC_CONF_VARIABLES if name in os.environ}
     return tuple(
         (key, ",".join(map(str, value)) if isinstance(value, list) else str(value))
         for key, value in sorted(texts.items())

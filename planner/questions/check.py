@@ -29,10 +29,10 @@ from planner.results.card_figures import figures_of
 from planner.results.estimate import Estimate
 from planner.units import GIB
 
-# What an estimate takes of this machine's RAM: a child with torch, and the runs forked from it.
-# Measured for networks of 1 to 60 M parameters: 0.9 to 1.4 GiB; larger ones are built without
-# weights where that is possible.
-_RAM_OF_AN_ESTIMATE_BYTES = 3 * GIB
+# RAM for an estimate: this process, a child with torch, the runs forked from it. Measured (the sum
+# of PSS): 0.47 GiB for a net of 1 M parameters, 0.50 GiB for GPT-2, 0.60 GiB for ResNet-50. The rest
+# is for models that cannot be built without their weights.
+_RAM_OF_AN_ESTIMATE_BYTES = 2 * GIB
 _PROCESSORS_OF_AN_ESTIMATE = 2  # its runs and its counts go on at the same time
 
 
@@ -51,7 +51,7 @@ class _Answer:
 def check(
     checks: Sequence[Check],
     *,
-    root: Path,
+    file: Path,
     lock: Lock | None = None,
     update: bool = False,
     jobs: int | None = None,
@@ -59,9 +59,10 @@ def check(
 ) -> BudgetReport:
     """Runs the estimates of all checks and compares them with their limits and the lock.
 
-    `root` is the folder of the project, that targets are relative to and that is the working
-    directory. With `update` the caller writes the figures into the lock file: growth is accepted.
-    `jobs` is the number of estimates at a time; None: as memory allows.
+    `file` is the file of the checks; targets are relative to its folder, which is the working
+    directory. Lines of code are named by their path in its repository. With `update` the caller
+    writes the figures into the lock file: growth is accepted. `jobs` is the number of estimates at
+    a time; None: as memory allows.
     """
     groups: dict[str, list[Check]] = {}
     for one in checks:
@@ -70,14 +71,22 @@ def check(
     number = max(1, min(len(asked), jobs or side_by_side_number()))
     found = _answers(asked, number, on_progress or (lambda _: None))
     answers = dict(zip(groups, found, strict=True))
-    kept = lock or Lock()
+    kept, root = lock or Lock(), _repository(file.parent)
     return BudgetReport(
+        file=os.path.relpath(file, root),
         checks=tuple(
-            _result(one, answers[_identity(one)], root, kept, is_updated=update) for one in checks
+            _result(one, answers[_identity(one)], file.parent, root, kept, is_updated=update)
+            for one in checks
         ),
         is_locked=lock is not None,
         is_updated=update,
     )
+
+
+def _repository(folder: Path) -> Path:
+    """Returns the root of the repository that a folder is in; without one the folder."""
+    every = (folder, *folder.parents)
+    return next((one for one in every if os.path.lexists(one / ".git")), folder)
 
 
 def _answers(asked: Sequence[Check], number: int, progress: Progress) -> list[_Answer]:
@@ -133,10 +142,10 @@ def _named(progress: Progress, name: str) -> Progress:
 
 
 def _result(
-    check: Check, answer: _Answer, root: Path, lock: Lock, *, is_updated: bool
+    check: Check, answer: _Answer, folder: Path, root: Path, lock: Lock, *, is_updated: bool
 ) -> CheckResult:
     locked = lock.checks.get(check.name)
-    file, line = _place(check.target, root)
+    file, line = _place(check.target, folder, root)
     found = answer.found
     return CheckResult(
         name=check.name,
@@ -185,7 +194,7 @@ def _changed(locked: LockedCheck, check: Check) -> tuple[tuple[str, str | None, 
     )
 
 
-def _place(target: str, root: Path) -> tuple[str | None, int]:
+def _place(target: str, folder: Path, root: Path) -> tuple[str | None, int]:
     """Returns the file of the target in the project and the line of its model."""
     try:
         parsed = parse_target(str(target))
@@ -193,8 +202,8 @@ def _place(target: str, root: Path) -> tuple[str | None, int]:
         return None, 1
     if parsed.kind is not TargetKind.FILE:
         return None, 1
-    named = source_name(f"{(root / parsed.location)}:1", root)
+    named = source_name(f"{folder / parsed.location}:1", root)
     if not named.is_inside:
         return None, 1
-    line = definition_line(root / parsed.location, parsed.name)
+    line = definition_line(folder / parsed.location, parsed.name)
     return named.place.rpartition(":")[0], line

@@ -152,12 +152,14 @@ class CheckResult:
 class BudgetReport:
     """All checks of a project, in the order of its file.
 
-    `is_locked`: there was a lock file. `is_updated`: it is written with these figures.
+    `file` is that file, by its path in the repository. `is_locked`: there was a lock
+    file. `is_updated`: it is written with these figures.
     """
 
     checks: tuple[CheckResult, ...]
     is_locked: bool
     is_updated: bool = False
+    file: str = "planner.toml"
 
     @property
     def verdict(self) -> CheckVerdict:
@@ -172,6 +174,7 @@ class BudgetReport:
         """Returns the JSON document of `planner check --json`."""
         return {
             "schema_version": SCHEMA_VERSION,
+            "file": self.file,
             "verdict": self.verdict.value,
             "has_lock": self.is_locked,
             "checks": [check.to_dict() for check in self.checks],

@@ -32,12 +32,11 @@ _RULES = {
     LimitKind.MAX_GROWTH.value: "The peak grew by more than its limit since the lock file",
     _FAILED: "The target could not be estimated",
 }
-_NO_FILE = "planner.toml"
 
 
 def export(report: BudgetReport) -> str:
     """Returns the document."""
-    results = [result for check in report.checks for result in _results(check)]
+    results = [result for check in report.checks for result in _results(check, report.file)]
     rules = list(_RULES)
     document = {
         "$schema": _SCHEMA,
@@ -62,18 +61,22 @@ def export(report: BudgetReport) -> str:
     return json.dumps(document, indent=2) + "\n"
 
 
-def _results(check: CheckResult) -> list[dict[str, Any]]:
+def _results(check: CheckResult, checks_file: str) -> list[dict[str, Any]]:
     found = []
     if check.error is not None:
         text = f"{check.name}: {check.error}"
-        found.append(_result(check, _FAILED, "", text, _definition(check)))
+        found.append(_result(check, _FAILED, "", text, _definition(check, checks_file)))
     for card in check.cards:
         for limit in card.broken:
             text = f"{check.name} on {card.gpu}: {limit.sentence}"
             if limit.verdict is LimitVerdict.EXCEEDED:
                 text = "\n".join([text, *part_lines(card.grown)])
             rule = limit.limit.kind.value
-            found.append(_result(check, rule, card.gpu, text, _place(check, card)))
+            found.append(
+                _result(
+                    check, rule, card.gpu, text, _place(card) or _definition(check, checks_file)
+                )
+            )
     return found
 
 
@@ -98,15 +101,15 @@ def _result(
     }
 
 
-def _place(check: CheckResult, card: CardCheck) -> tuple[str, int]:
-    """Returns the line in the project that grew most; else the definition of the target."""
+def _place(card: CardCheck) -> tuple[str, int] | None:
+    """Returns the line in the project that grew most; None if none is known."""
     inside = set(card.figures.parts.inside)
     for change in card.grown:
         if change.kind is PartKind.SOURCE and change.place and change.name in inside:
             file, _, line = change.place.rpartition(":")
             return file, max(1, int(line))
-    return _definition(check)
+    return None
 
 
-def _definition(check: CheckResult) -> tuple[str, int]:
-    return (_NO_FILE, 1) if check.file is None else (check.file, max(1, check.line))
+def _definition(check: CheckResult, checks_file: str) -> tuple[str, int]:
+    return (checks_file, 1) if check.file is None else (check.file, max(1, check.line))

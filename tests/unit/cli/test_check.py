@@ -191,7 +191,8 @@ def test_the_document_has_all_figures(folder: Path, fake: Fake) -> None:
         ("[[check]]\ntarget = 'net.py'\ngpu = 'auto'", "gpu must name cards"),
         ("[[check]]\ntarget = 'net.py'\ngpu = 'all'", "gpu must name cards"),
         ("[[check]]\ntarget = 'net.py'\ngpu = 't5000'", "t5000"),
-        ("[[check]]\ntarget = 'net.py'\ngpu = 7", "no GPU" ),
+        ("[[check]]\ntarget = 'net.py'\ngpu = 7", "no card named '7'"),
+        ("[defaults]\nbatchs = 1\n" + one(), "there is no option 'batchs'"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_found_before_anything_is_run(
@@ -200,8 +201,7 @@ def test_what_is_wrong_is_found_before_anything_is_run(
     write(folder, text)
     result = run()
     assert (result.exit_code, result.stdout, fake.calls) == (2, "", []), result.output
-    if said != "no GPU":
-        assert said in result.stderr
+    assert said in result.stderr
     assert "planner.toml" in result.stderr
 
 
@@ -273,6 +273,40 @@ def test_the_defaults_that_an_option_replaces_are_left_out(folder: Path, fake: F
     ((_, options),) = fake.calls
     assert "price" not in options  # of the a100
     assert options["precision"] == "bf16"
+
+
+def test_places_are_those_in_the_repository(folder: Path, fake: Fake) -> None:
+    (folder / "sub").mkdir()
+    (folder / "sub" / "net.py").write_text("\ndef build_model(): ...\n")
+    write(folder / "sub", one('max-peak = "1 GiB"') + one(target="a.b:c"))
+    fake.errors["a.b:c"] = ModelError("no")
+    run("sub/planner.toml", "--sarif", "found.sarif", "--junit", "found.xml")
+    results = json.loads((folder / "found.sarif").read_text())["runs"][0]["results"]
+    places = [one["locations"][0]["physicalLocation"] for one in results]
+    assert [(one["artifactLocation"]["uri"], one["region"]["startLine"]) for one in places] == [
+        ("sub/net.py", 2),
+        ("sub/planner.toml", 1),
+    ]
+    assert 'file="sub/net.py" line="2"' in (folder / "found.xml").read_text()
+
+
+def test_the_allocator_of_the_environment_is_an_option_that_differs(
+    folder: Path, fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(folder, one())
+    run("--update")
+    monkeypatch.setenv("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
+    said = "option PYTORCH_CUDA_ALLOC_CONF: not given -> expandable_segments:True"
+    assert said in run().stdout
+    write(folder, one('alloc-conf = "backend:native"'))
+    assert "option PYTORCH_CUDA_ALLOC_CONF" not in run().stdout
+
+
+def test_names_of_the_file_cannot_steer_a_terminal(folder: Path, fake: Fake) -> None:
+    write(folder, one('name = "\\u001b[31mred"'))
+    text = run().stdout
+    assert "\x1b" not in text
+    assert "\\x1b[31mred" in text
 
 
 def test_an_estimate_that_is_interrupted_ends_the_others(folder: Path, fake: Fake) -> None:
