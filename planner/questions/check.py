@@ -21,6 +21,7 @@ from planner.config.options import Progress
 from planner.config.target import TargetKind, parse_target
 from planner.errors import PlannerError
 from planner.machine.host_limits import memory_available_bytes, memory_limit_bytes
+from planner.machine.processes import terminate_children
 from planner.preflight.source_names import SourceName, definition_line, source_name
 from planner.questions.estimate import estimate
 from planner.results.budget import BudgetReport, CheckResult, card_check
@@ -30,8 +31,8 @@ from planner.results.estimate import Estimate
 from planner.units import GIB
 
 # RAM for an estimate: this process, a child with torch, the runs forked from it. Measured (the sum
-# of PSS): 0.47 GiB for a net of 1 M parameters, 0.50 GiB for GPT-2, 0.60 GiB for ResNet-50. The rest
-# is for models that cannot be built without their weights.
+# of PSS): 0.47 GiB for a net of 1 M parameters, 0.50 GiB for GPT-2, 0.60 GiB for ResNet-50.
+# The rest is for models that cannot be built without their weights.
 _RAM_OF_AN_ESTIMATE_BYTES = 2 * GIB
 _PROCESSORS_OF_AN_ESTIMATE = 2  # its runs and its counts go on at the same time
 
@@ -104,7 +105,8 @@ def _answers(asked: Sequence[Check], number: int, progress: Progress) -> list[_A
     try:
         return list(pool.map(lambda one: _answer(one, show), asked))
     except BaseException:
-        stopped.set()  # each estimate ends where it next reports progress
+        stopped.set()  # an estimate that has no child yet ends where it next reports progress
+        terminate_children()
         raise
     finally:
         pool.shutdown(wait=False, cancel_futures=True)

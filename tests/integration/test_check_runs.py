@@ -169,6 +169,31 @@ def test_ctrl_c_leaves_nothing_behind(project: Path, tmp_path: Path) -> None:
     assert len(subprocess.run(listed, check=True, capture_output=True).stdout.splitlines()) == 1
 
 
+def test_estimates_side_by_side_end_with_the_command(project: Path) -> None:
+    tables = [
+        f'[[check]]\nname = "{batch}"\ntarget = "net.py"\ngpu = "t4"\nbatch = {batch}\n'
+        for batch in (8, 16)
+    ]
+    (project / "planner.toml").write_text("".join(tables))
+    with subprocess.Popen(
+        [sys.executable, "-m", "planner", "check", "--jobs", "2", "--update"],
+        cwd=project,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        begun: set[str] = set()
+        while len(begun) < 2:
+            line = process.stderr.readline()
+            assert line, "it ended by itself"
+            begun.add(line.partition(":")[0])
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=60)
+    assert (process.returncode, output) == (143, "")
+    assert not (project / "planner.lock").exists()
+
+
 TEST = """\
 import torch
 from torch import nn
