@@ -124,10 +124,10 @@ def check(
             jobs=jobs,
             on_progress=progress,
         )
-    if update:
+    print_result(report, "check", as_json=as_json, verbose=verbose)
+    if update:  # after the report, as a full disk must not cost it
         new = updated_lock(lock or Lock(), report, [one.name for one in every])
         write_whole(place, lock_text(new))
-    print_result(report, "check", as_json=as_json, verbose=verbose)
     for name, output in outputs.items():
         write_whole(output, _exported(name.removesuffix("_file"), report))
     context.exit(_CODES[report.verdict])

@@ -29,11 +29,11 @@ class RevisionTree:
     tree: Path
     commit: str
 
-    def moved(self, path: Path) -> Path:
-        """Returns the path of the revision's file for one in the repository; others stay."""
+    def moved(self, path: Path) -> Path | None:
+        """Returns the path of the revision's file for one in the repository; None for others."""
         resolved = Path(os.path.realpath(path))
         if not resolved.is_relative_to(self.top):
-            return path
+            return None
         return self.tree / resolved.relative_to(self.top)
 
 
@@ -68,9 +68,9 @@ def working_in(found: RevisionTree) -> Iterator[None]:
     before = Path.cwd()
     path = os.environ.get(_SEARCH_PATH)
     folder = found.moved(before)
-    given = [str(found.moved(Path(entry))) for entry in (path or "").split(":") if entry]
+    given = [str(found.moved(Path(entry)) or entry) for entry in (path or "").split(":") if entry]
     own = [str(one) for one in (found.tree, found.tree / _SOURCES) if one.is_dir()]
-    os.chdir(folder if folder.is_dir() else found.tree)
+    os.chdir(folder if folder is not None and folder.is_dir() else found.tree)
     os.environ[_SEARCH_PATH] = ":".join([*own, *given])
     try:
         yield

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,29 +72,57 @@ def diff_revisions(
     """
     first = _of_revision(asked, before, on_progress)
     if after is not None:
-        return difference(first, _of_revision(asked, after, on_progress))
+        return difference(first[0], _of_revision(asked, after, on_progress)[0])
     found = _estimated(asked, on_progress)
-    here = Side(label=WORKING_TREE, found=found, name_source=_in(Path.cwd()))
-    return difference(first, here)
+    here = Side(label=WORKING_TREE, found=found, name_source=_in(first[1]))
+    return difference(first[0], here)
 
 
-def _of_revision(asked: AskedEstimate, revision: str, on_progress: Progress | None) -> Side:
-    path = Path(asked.target.partition(":")[0])
-    folder = path.parent if path.suffix == ".py" and path.parent.is_dir() else Path.cwd()
-    with revision_tree(folder, revision) as tree:
+def _of_revision(
+    asked: AskedEstimate, revision: str, on_progress: Progress | None
+) -> tuple[Side, Path]:
+    """Returns the estimate of a revision, and the folder of the repository."""
+    file = _file_of(asked.target)
+    with revision_tree(Path.cwd() if file is None else file.parent, revision) as tree:
         target = asked.target
-        if path.is_absolute():
-            target = str(tree.moved(path)) + asked.target[len(str(path)) :]
-        base = tree.moved(Path.cwd())
+        if file is not None:
+            name = asked.target.rpartition(".py")[2]  # :NAME, or nothing
+            target = f"{_moved(file, tree, revision)}{name}"
         with working_in(tree):
             found = _estimated(
                 AskedEstimate(target=target, options=asked.options, label=revision), on_progress
             )
         _check_imports(found, tree, revision)
         # The names of lines are needed while the files are there.
-        names = {source: source_name(source, base) for source in _sources(found)}
+        names = {source: source_name(source, tree.tree) for source in _sources(found)}
     label = f"{revision} ({tree.commit[:10]})"
-    return Side(label=label, found=found, name_source=names.__getitem__)
+    side = Side(
+        label=label, found=replace(found, target=asked.target), name_source=names.__getitem__
+    )
+    return side, tree.top
+
+
+def _file_of(target: str) -> Path | None:
+    """Returns the path of a target that is a file; None for a module or a published model."""
+    path, extension, name = target.rpartition(".py")
+    if not extension or (name and not name.startswith(":")):
+        return None
+    return Path(f"{path}{extension}").expanduser().absolute()
+
+
+def _moved(file: Path, tree: RevisionTree, revision: str) -> Path:
+    """Returns the file of the revision.
+
+    Raises:
+        UsageError: it is outside of the repository, or the revision does not have it.
+    """
+    moved = tree.moved(file)
+    if moved is None:
+        raise UsageError(f"--rev: {file} is not in the repository {tree.top}")
+    if not moved.is_file():
+        name = moved.relative_to(tree.tree)
+        raise UsageError(f"--rev: there is no file {name} in revision {revision}")
+    return moved
 
 
 def _check_imports(found: Estimate, tree: RevisionTree, revision: str) -> None:

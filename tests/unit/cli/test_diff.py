@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -161,3 +162,72 @@ def test_files_that_are_no_estimates(folder: Path, inspection: Inspection) -> No
     missing = run("none.planner", "b.planner")
     assert (missing.exit_code, missing.stdout) == (1, "")
     assert "none.planner cannot be read" in missing.stderr
+
+
+def git(folder: Path, *words: str) -> None:
+    command = ["git", "-C", str(folder), "-c", "user.name=a", "-c", "user.email=a@b.c", *words]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+@pytest.fixture
+def repository(folder: Path) -> Path:
+    """A repository in a subfolder: one commit of net.py, and a line more in the working tree."""
+    inner = folder / "project"
+    inner.mkdir()
+    (inner / "net.py").write_text("x = 1\ndef build_model(): ...\n")
+    for words in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-qm", "one"]):
+        git(inner, *words)
+    (inner / "net.py").write_text("# more\nx = 1\ndef build_model(): ...\n")
+    return inner
+
+
+class Revisions:
+    """Stands for estimate(): reads the target's file, and has blocks of its last line."""
+
+    def __init__(self, source: str | None = None) -> None:
+        self.source, self.texts = source, []
+
+    def __call__(self, target: str, *, on_progress: Any, **options: Any) -> Estimate:
+        file = Path(target.partition(":")[0]).absolute()
+        self.texts.append(file.read_text())
+        line = f"{file}:{len(self.texts[-1].splitlines())}"
+        return estimate_of(card(block(1024, "a", self.source or line)), target=target)
+
+
+@pytest.mark.parametrize("target", ["project/net.py", "project/net.py:build_model"])
+@pytest.mark.parametrize("form", ["outside", "inside", "absolute"])
+def test_a_revision_is_that_of_the_file_wherever_one_stands(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, target: str, form: str
+) -> None:
+    fake = Revisions()
+    monkeypatch.setattr(question, "estimate", fake)
+    if form == "inside":
+        monkeypatch.chdir(repository)
+        target = target.removeprefix("project/")
+    elif form == "absolute":
+        target = f"{repository.parent}/{target}"
+    result = run(target, "--gpu", "t4", "--rev", "main")
+    assert result.exit_code == 0, result.output
+    assert [len(text.splitlines()) for text in fake.texts] == [2, 3]
+    assert "- nothing differs" in result.stdout  # the line moved, and is the same
+    assert f", {target}\n- after: working tree, {target}\n" in result.stdout
+
+
+def test_code_of_the_working_tree_in_a_revision_is_an_error(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(question, "estimate", Revisions(f"{repository}/net.py:1"))
+    result = run("project/net.py", "--gpu", "t4", "--rev", "main")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert f"its step ran {repository}/net.py of the working tree" in result.stderr
+
+
+def test_a_file_that_the_revision_does_not_have(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = Revisions()
+    monkeypatch.setattr(question, "estimate", fake)
+    (repository / "new.py").write_text("def build_model(): ...\n")
+    result = run("project/new.py", "--gpu", "t4", "--rev", "main")
+    assert (result.exit_code, result.stdout, fake.texts) == (2, "", [])
+    assert "there is no file new.py in revision main" in result.stderr
