@@ -7,10 +7,11 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from budget_records import VERSIONS, block, card
+from budget_records import VERSIONS, block, card, estimate_of
 from rich.console import Console
 
 from planner.config.limits import parse_limits
@@ -20,7 +21,9 @@ from planner.render.terminal.check import render
 from planner.results.budget import BudgetReport, CheckResult, card_check
 from planner.results.card_figures import CardFigures, figures_of
 from planner.results.device_estimate import DeviceEstimate
+from planner.results.difference import Side, difference
 
+ROOT = Path(__file__).parents[3]
 HOSTILE = "a|b <script>*`@me`\x1b[31m\x00"
 
 
@@ -73,6 +76,35 @@ def report() -> BudgetReport:
         ),
         is_locked=True,
     )
+
+
+def documented(command: str) -> dict[str, set[str]]:
+    """Returns the keys that the guide names for a command, by what they are of."""
+    page = (ROOT / "docs" / "guides" / "ci.md").read_text(encoding="utf-8")
+    table = page.partition(f"| `{command}` | keys |")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| (.*?) \| (.*) \|$", table, re.MULTILINE)
+    plain = [(name, re.sub(r" \([^)]*\)", "", keys)) for name, keys in rows]
+    return {name: set(re.findall(r"`(\w+)`", keys)) for name, keys in plain}
+
+
+def test_the_guide_has_every_key_of_the_documents(report: BudgetReport) -> None:
+    document = report.to_dict()
+    on_card = document["checks"][1]["cards"][0]
+    assert documented("planner check --json") == {
+        "the document": set(document),
+        "each of `checks`": set(document["checks"][1]),
+        "each of `cards`": set(on_card),
+        "each of `limits`": set(on_card["limits"][0]),
+        "`figures`": set(on_card["figures"]),
+        "each of `changed_parts`": set(on_card["changed_parts"][0]),
+    }
+    found = estimate_of(card(block(1)))
+    side = Side(label="a", found=found, name_source=named)
+    other = difference(side, side).to_dict()
+    assert documented("planner diff --json") == {
+        "the document": set(other),
+        "each of `cards`": set(other["cards"][0]),
+    }
 
 
 def shown(report: BudgetReport, *, verbose: bool = False) -> str:
