@@ -31,6 +31,12 @@ _NAMES = {
     "cost_per_epoch": "cost of an epoch",
     "currency": "currency",
 }
+_PLURALS = {
+    PartKind.MODULE: "modules",
+    PartKind.OPERATOR: "operators",
+    PartKind.SOURCE: "source lines",
+    PartKind.CATEGORY: "categories",
+}
 _UNNAMED = {
     PartKind.MODULE: "outside of any submodule",
     PartKind.OPERATOR: "without an operator, like the model and the batch",
@@ -68,9 +74,11 @@ def part_lines(changes: Sequence[Change], most: int = _MOST_OF_A_KIND) -> list[s
         of_kind = [change for change in changes if change.kind is kind]
         largest = sorted(of_kind, key=lambda one: -abs(one.grown_bytes))
         lines += [part_line(change) for change in largest[:most]]
-        if len(of_kind) > most:
-            rest = sum(change.grown_bytes for change in largest[most:])
-            lines.append(f"{kind.value}s, {len(of_kind) - most} others: {signed_bytes(rest)}")
+        left = largest[most:]
+        if left:
+            rest = sum(change.grown_bytes for change in left)
+            words = kind.value if len(left) == 1 else _PLURALS[kind]
+            lines.append(f"{len(left)} more {words}: {signed_bytes(rest)}")
     return lines
 
 

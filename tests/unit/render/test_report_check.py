@@ -17,11 +17,13 @@ from rich.console import Console
 from planner.config.limits import parse_limits
 from planner.preflight.source_names import SourceName
 from planner.render.exports import junit, markdown, sarif
+from planner.render.growth_words import part_lines
 from planner.render.terminal.check import render
 from planner.results.budget import BudgetReport, CheckResult, card_check
 from planner.results.card_figures import CardFigures, figures_of
 from planner.results.device_estimate import DeviceEstimate
 from planner.results.difference import Side, difference
+from planner.results.peak_parts import Change, PartKind
 
 ROOT = Path(__file__).parents[3]
 HOSTILE = "a|b <script>*`@me`\x1b[31m\x00"
@@ -137,6 +139,23 @@ def test_the_report_says_what_is_over_and_what_grew(report: BudgetReport) -> Non
         assert said in text
     assert "small on t4" not in text
     assert "small on t4: fits" in shown(report, verbose=True)
+
+
+def test_what_is_left_out_is_summed_up() -> None:
+    found = [
+        Change(kind=kind, name=f"n{size}", before_bytes=0, after_bytes=size)
+        for kind in (PartKind.MODULE, PartKind.CATEGORY)
+        for size in range(1, 4 if kind is PartKind.MODULE else 5)
+    ]
+    assert part_lines(found, most=2) == [
+        "module n3: +3 B (0 B -> 3 B)",
+        "module n2: +2 B (0 B -> 2 B)",
+        "1 more module: +1 B",
+        "category n4: +4 B (0 B -> 4 B)",
+        "category n3: +3 B (0 B -> 3 B)",
+        "2 more categories: +3 B",
+    ]
+    assert len(part_lines(found)) == 7
 
 
 def test_without_a_lock_the_report_says_how_to_get_one(report: BudgetReport) -> None:
