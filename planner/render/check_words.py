@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from planner.render.growth_words import figure_lines, growth, part_lines
 from planner.results.budget import BudgetReport, CardCheck, CheckVerdict
+from planner.results.limit_verdict import LimitVerdict
 from planner.units import counted
 
 _WRITTEN = "the lock file is written"
@@ -64,32 +65,26 @@ def warnings(report: BudgetReport) -> list[str]:
 def failed(report: BudgetReport) -> list[str]:
     """Returns why each target failed, and the limits that could not be decided."""
     found = [f"{one.name}: {one.error}" for one in report.checks if one.error is not None]
-    return [*found, *_broken(report, CheckVerdict.FAILED)]
+    return [*found, *_limits(report, LimitVerdict.UNDECIDED)]
 
 
 def exceeded(report: BudgetReport) -> list[str]:
     """Returns the limits that are exceeded."""
-    return _broken(report, CheckVerdict.EXCEEDED)
+    return _limits(report, LimitVerdict.EXCEEDED)
 
 
 def held(report: BudgetReport) -> list[str]:
     """Returns the limits that hold."""
+    return _limits(report, LimitVerdict.WITHIN)
+
+
+def _limits(report: BudgetReport, verdict: LimitVerdict) -> list[str]:
     return [
         f"{check.name} on {card.gpu}: {limit.sentence}"
         for check in report.checks
         for card in check.cards
         for limit in card.limits
-        if limit not in card.broken
-    ]
-
-
-def _broken(report: BudgetReport, verdict: CheckVerdict) -> list[str]:
-    return [
-        f"{check.name} on {card.gpu}: {limit.sentence}"
-        for check in report.checks
-        for card in check.cards
-        if card.verdict is verdict
-        for limit in card.broken
+        if limit.verdict is verdict
     ]
 
 

@@ -45,9 +45,9 @@ class CardCheck:
     def verdict(self) -> CheckVerdict:
         """Returns how the check ended on this card."""
         found = {limit.verdict for limit in self.limits}
-        if LimitVerdict.EXCEEDED in found:
-            return CheckVerdict.EXCEEDED
-        return CheckVerdict.FAILED if LimitVerdict.UNDECIDED in found else CheckVerdict.WITHIN
+        if LimitVerdict.UNDECIDED in found:
+            return CheckVerdict.FAILED
+        return CheckVerdict.EXCEEDED if LimitVerdict.EXCEEDED in found else CheckVerdict.WITHIN
 
     @property
     def broken(self) -> tuple[LimitResult, ...]:

@@ -37,7 +37,7 @@ def test_each_sum_is_the_peak() -> None:
     assert parts.inside == ("net.py:3",)
 
 
-def test_too_many_modules_are_told_by_their_pattern() -> None:
+def test_too_many_modules_have_their_pattern_as_name() -> None:
     blocks = [block(1, f"layers.{index}.mlp") for index in range(MOST_NAMES)]
     found = card(*blocks, block(1, "head")).breakdown
     assert found is not None

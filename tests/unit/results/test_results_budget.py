@@ -93,6 +93,12 @@ def test_what_is_not_known_is_not_within(words: dict[str, object], said: str) ->
     assert said in found.broken[-1].sentence
 
 
+def test_a_limit_that_cannot_be_decided_counts_more_than_one_that_is_exceeded() -> None:
+    found = checked(figures(card(block(1024))), max_peak="1 GiB", max_step_time="1 s")
+    assert [one.verdict.value for one in found.broken] == ["exceeded", "undecided"]
+    assert found.verdict is CheckVerdict.FAILED
+
+
 def test_a_price_in_another_currency_is_not_compared(a100: DeviceEstimate) -> None:
     found = checked(figures(a100), max_cost="1 EUR/epoch")
     assert "the price is in USD, not in EUR" in found.broken[0].sentence
