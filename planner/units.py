@@ -29,6 +29,13 @@ _LONGEST_S = 30 * 24 * 3600  # a month; far below the longest wait that threads 
 SECONDS_PER_HOUR = 3600
 JOULES_PER_KWH = 3_600_000
 
+_SHORT = {
+    **{unit: Decimal(seconds) for unit, seconds in _SECONDS.items() if unit},
+    "us": Decimal("1e-6"),
+    "ms": Decimal("1e-3"),
+}
+_SHORT_DURATION = re.compile(rf"\s*{_NUMBER}\s*(us|ms|s|min|m|h)\s*", re.IGNORECASE | re.ASCII)
+
 _COUNT_FACTORS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}
 _COUNT = re.compile(rf"\s*{_NUMBER}\s*([kmb]?)\s*", re.IGNORECASE | re.ASCII)
 _LARGEST_DATASET = 10**15  # samples; more than any dataset, and still exact in a float
@@ -134,6 +141,53 @@ def parse_seconds(text: str) -> float:
     if seconds is None or not 0 < seconds <= _LONGEST_S:
         raise UsageError(f"{text!r} is not a duration; write it like 600, 90s, 10m or 1h")
     return float(seconds)
+
+
+def parse_short_time(text: str, name: str) -> float:
+    """Returns the seconds of "120 ms", "850us", "1.5 s" or "2 min"; a unit is required.
+
+    Raises:
+        UsageError: the text is not a duration above 0 with a unit.
+    """
+    match = _SHORT_DURATION.fullmatch(text)
+    seconds = float(Decimal(match[1]) * _SHORT[match[2].lower()]) if match else 0.0
+    if not seconds > 0:
+        raise UsageError(
+            f"{name} {text!r} is not a time with a unit; write it like 120 ms or 1.5 s"
+        )
+    return seconds
+
+
+def parse_size_or_share(text: str, name: str) -> tuple[float, bool]:
+    """Returns bytes and False for "1 GiB", a fraction and True for "5 %"; a unit is required.
+
+    Raises:
+        UsageError: neither of the two, or a number without a unit.
+    """
+    stripped = text.strip()
+    if not stripped.endswith("%"):
+        return parse_size(stripped, name), False
+    try:
+        percent = float(stripped[:-1])
+    except ValueError:
+        percent = -1.0
+    if not 0 <= percent < 1e6:
+        raise UsageError(f"{name} {text!r} is not a percentage; write it like 5 %")
+    return percent / 100, True
+
+
+def parse_size(text: str, name: str) -> int:
+    """Returns the bytes of "20 GiB"; a unit is required.
+
+    Raises:
+        UsageError: the text is not a size, or has no unit.
+    """
+    if text.strip().replace(".", "", 1).isdecimal():
+        raise UsageError(f"{name} {text.strip()} has no unit: write it like {text.strip()} GiB")
+    try:
+        return parse_bytes(text)
+    except UsageError as error:
+        raise UsageError(f"{name}: {error}") from error
 
 
 def parse_dataset_size(text: str) -> int:

@@ -1,4 +1,4 @@
-"""Reads default options of a project from planner.toml, or [tool.planner] of pyproject.toml.
+"""Reads default options and checks of a project: planner.toml, or pyproject.toml [tool.planner].
 
 In: the working directory. Out: ConfigFile, its values as TOML has them. Convention: the nearest
 file counts, up to the root of the repository or the home folder; outside of both, only the working
@@ -28,11 +28,15 @@ _MOST_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigFile:
-    """A file of defaults: `place` is its name in messages, `defaults` are by long option."""
+    """A file of defaults: `place` is its name in messages, `defaults` are by long option.
+
+    `checks` are its tables [[check]], as they are.
+    """
 
     path: Path
     place: str
     defaults: Mapping[str, Any]
+    checks: tuple[Mapping[str, Any], ...] = ()
 
 
 def find_config(start: Path | None = None, home: Path | None = None) -> ConfigFile | None:
@@ -50,11 +54,38 @@ def find_config(start: Path | None = None, home: Path | None = None) -> ConfigFi
         if _is_file(own):
             return _config(own, str(own), _parsed(own, _text(own)))
         if _is_file(project):
-            text = _text(project)
-            if _OF_PROJECT.search(text):
-                tables = _parsed(project, text)["tool"]["planner"]
-                return _config(project, f"{project} [tool.planner]", tables)
+            found = _of_project(project)
+            if found is not None:
+                return found
     return None
+
+
+def read_config(path: Path) -> ConfigFile:
+    """Returns the content of a named file; a pyproject.toml has it under [tool.planner].
+
+    Raises:
+        UsageError: it is not there, is not TOML, or has a wrong or unknown table or key.
+    """
+    if path.suffix == ".py":
+        raise UsageError(
+            f"{path} is no file of checks; to ask whether a model fits: planner estimate {path}"
+        )
+    if not _is_file(path):
+        raise UsageError(f"there is no file {path}; checks stand in planner.toml as [[check]]")
+    if path.name != _PROJECT_FILE:
+        return _config(path, str(path), _parsed(path, _text(path)))
+    found = _of_project(path)
+    if found is None:
+        raise UsageError(f"{path} has no table [tool.planner]")
+    return found
+
+
+def _of_project(project: Path) -> ConfigFile | None:
+    text = _text(project)
+    if not _OF_PROJECT.search(text):
+        return None
+    tables = _parsed(project, text)["tool"]["planner"]
+    return _config(project, f"{project} [tool.planner]", tables)
 
 
 def _is_file(path: Path) -> bool:
@@ -106,18 +137,16 @@ def _parsed(path: Path, text: str) -> dict[str, Any]:
 def _config(path: Path, place: str, tables: object) -> ConfigFile:
     if not isinstance(tables, dict):
         raise UsageError(f"{place}: it must be a table with a table [{_DEFAULTS}] in it")
-    if _CHECK in tables:
-        raise UsageError(
-            f"{place}: [[{_CHECK}]]: checks are not supported yet; take them out, or ignore the "
-            "file with --no-config"
-        )
     for name in tables:
-        if name != _DEFAULTS:
+        if name not in (_DEFAULTS, _CHECK):
             raise UsageError(f"{place}: there is no table or key {name!r}; {_hint(name)}")
     defaults = tables.get(_DEFAULTS, {})
     if not isinstance(defaults, dict):
         raise UsageError(f"{place}: {_DEFAULTS} must be a table: [{_DEFAULTS}], then gpu = ...")
-    return ConfigFile(path=path, place=place, defaults=defaults)
+    checks = tables.get(_CHECK, [])
+    if not isinstance(checks, list) or not all(isinstance(one, dict) for one in checks):
+        raise UsageError(f"{place}: {_CHECK} must be tables: [[{_CHECK}]], then target = ...")
+    return ConfigFile(path=path, place=place, defaults=defaults, checks=tuple(checks))
 
 
 def _hint(name: str) -> str:

@@ -17,7 +17,7 @@ _MEANT: dict[str, tuple[str, str]] = {
     **dict.fromkeys(
         (
             "max-batch", "maxbatch", "max-batch-size", "batch", "batch-size", "largest-batch",
-            "fit", "fits", "check", "predict", "memory", "vram", "plan",
+            "fit", "fits", "predict", "memory", "vram", "plan",
         ),
         _ESTIMATE,
     ),
@@ -35,6 +35,10 @@ _MEANT: dict[str, tuple[str, str]] = {
         ("measure", "test", "bench", "benchmark", "search", "validate"),
         ("verify", "it searches the largest batch for real"),
     ),
+    **dict.fromkeys(
+        ("budget", "limits", "lint", "ci"), ("check", "it holds the limits of planner.toml")
+    ),
+    **dict.fromkeys(("difference", "delta", "regression"), ("diff", "it says what grew")),
     **dict.fromkeys(
         ("train", "script", "launch", "exec"), ("run", "it runs a training script")
     ),

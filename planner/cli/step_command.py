@@ -62,7 +62,7 @@ class StepCommand(GroupedCommand):
     def _set_defaults(self, ctx: click.Context, given: Mapping[str, Any]) -> None:
         config = find_config()
         if config is not None:
-            defaults = file_defaults(config, self, given, lambda: _of_other_commands(ctx))
+            defaults = file_defaults(config, self, given, lambda: of_other_commands(ctx))
             ctx.default_map = dict(defaults.values)
             ctx.meta[_DEFAULTS] = defaults
 
@@ -123,7 +123,7 @@ def _shown(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _of_other_commands(context: click.Context) -> Collection[str]:
+def of_other_commands(context: click.Context) -> Collection[str]:
     """Returns the options of all commands that take defaults from a file; imports them."""
     root = context.find_root().command
     if not isinstance(root, click.Group):

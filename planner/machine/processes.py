@@ -56,6 +56,13 @@ def end_session(leader: subprocess.Popen[bytes]) -> None:
         time.sleep(_PAUSE_S)
 
 
+def terminate_children() -> None:
+    """Sends SIGTERM to each child of this process; does not wait for them."""
+    for entry in living_processes():
+        if entry.parent == os.getpid():
+            kill(entry.pid, signal.SIGTERM)
+
+
 def end_family() -> None:
     """Kills and reaps every descendant of this process and every other member of its session.
 

@@ -19,7 +19,9 @@ from typing import Any, TypeVar, cast
 _ESCAPED = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 _OF_MANY_LINES = frozenset("\n\t")
 # Fields of results that hold sentences, which may quote an error of several lines.
-_SENTENCES = frozenset(("warnings", "assumptions", "notes", "complaints", "detail", "reason"))
+_SENTENCES = frozenset(
+    ("warnings", "assumptions", "notes", "complaints", "detail", "reason", "error")
+)
 
 R = TypeVar("R")
 

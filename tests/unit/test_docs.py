@@ -18,10 +18,12 @@ from click.testing import CliRunner
 from rich.console import Console
 
 import planner
-from planner.cli.config_file import OWN_FILE, find_config
+from planner.cli.check_file import read_checks
+from planner.cli.config_file import OWN_FILE, find_config, read_config
 from planner.cli.exit_codes import ExitCode
 from planner.cli.file_defaults import _REPLACES, file_defaults
 from planner.cli.root import root
+from planner.config.limits import LIMIT_WORDS
 from planner.config.options import EstimateOptions
 from planner.config.parse import NAMES, step_config
 from planner.errors import PlannerError, UsageError
@@ -126,6 +128,9 @@ def test_commands_are_understood(
         context = dict(commands(root))["run"].make_context("run", words[1:])
         assert context.params["command"]
         return
+    if words[0] in ("check", "diff"):
+        dict(commands(root))[words[0]].make_context(words[0], words[1:])
+        return
     if words[0] not in (
         "estimate",
         "inspect",
@@ -162,6 +167,7 @@ def test_every_option_named_exists() -> None:
         "--shipped",
         "--fit",
         "--lr",  # of a script
+        "--hook-stage",  # of pre-commit
     }
     for _, command in commands(root):
         known |= options_of(command)
@@ -225,6 +231,17 @@ def test_the_file_of_a_project_is_as_shown(tmp_path: Path) -> None:
     command = dict(commands(root))["estimate"]
     defaults = file_defaults(found, command, (), tuple)
     assert set(defaults.texts) == set(found.defaults)
+
+
+def test_the_checks_of_the_guide_are_understood(tmp_path: Path) -> None:
+    (example,) = blocks(DOCUMENTS["docs/guides/ci.md"], "toml")
+    (tmp_path / OWN_FILE).write_text(example)
+    found = read_checks(read_config(tmp_path / OWN_FILE))
+    assert [check.name for check in found] == ["resnet on a10g", "models/gpt2.py"]
+    shown = set(re.findall(r"^\| `([a-z-]+) = ", DOCUMENTS["docs/guides/ci.md"], re.MULTILINE))
+    assert shown == set(LIMIT_WORDS)
+    used = {limit.kind.value for check in found for limit in check.limits.limits}
+    assert used == set(LIMIT_WORDS)
 
 
 def test_what_replaces_a_default_is_what_the_page_says() -> None:

@@ -80,7 +80,8 @@ def test_unknown_command() -> None:
     [
         (["max-batch", "x.py", "--gpu", "t4"], "planner estimate x.py --gpu t4?"),
         (["fit", "x.py"], "planner estimate x.py?"),
-        (["check", "x.py"], "planner estimate x.py?"),
+        (["check", "x.py"], "planner estimate x.py"),
+        (["budget"], "planner check?"),
         (["estimat", "x.py"], "planner estimate x.py?"),
         (["Estimate", "x.py"], "planner estimate x.py?"),
         (["sweep", "x.py"], "planner curve x.py?"),

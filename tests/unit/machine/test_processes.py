@@ -93,3 +93,20 @@ def test_the_check_would_see_what_is_left() -> None:
         left.kill()
         left.wait()
     assert left.pid not in [entry.pid for entry in living_processes()]
+
+
+def test_children_alone_are_asked_to_end() -> None:
+    program = (
+        "import subprocess, sys\n"
+        "from planner.machine.processes import terminate_children\n"
+        "own = subprocess.Popen(['sleep', '300'], start_new_session=True)\n"
+        "terminate_children()\n"
+        "print(own.wait(timeout=30))"
+    )
+    with subprocess.Popen(["sleep", "300"]) as other:  # of this process, not of that one
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+        )
+        assert other.poll() is None
+        other.kill()
+    assert done.stdout == "-15\n"
