@@ -33,6 +33,10 @@ _COMMANDS = {
         ),
         "compare": ("planner.cli.compare", "Rank cards for a step: by time, cost or energy."),
         "run": ("planner.cli.run", "Run a training script, unchanged, on an emulated card."),
+        "sweep": (
+            "planner.cli.sweep",
+            "Answer a grid of targets, cards and options; go on where it was stopped.",
+        ),
     },
     "Measure": {
         "verify": (

@@ -55,6 +55,7 @@ from planner.questions.curve import curve
 from planner.questions.estimate import estimate
 from planner.questions.inspect import inspect
 from planner.questions.run import run
+from planner.questions.sweep import sweep
 from planner.questions.verify import verify
 from planner.results.breakdown_summary import BreakdownSummary, LargestBlock
 from planner.results.comparison import CardComparison, ComparedCard, LeftOut, RankBy
@@ -73,6 +74,8 @@ from planner.results.verification import (
     Verification,
     VerifiedDevice,
 )
+from planner.sweeps.case import SweepOutcome, SweepRow
+from planner.sweeps.result import SweepResult
 from planner.timing.bottleneck import Bottleneck, Bound
 from planner.wire.module_counts import (
     FlopRules,
@@ -165,6 +168,9 @@ __all__ = [
     "StepCounts",
     "StepTime",
     "Structure",
+    "SweepOutcome",
+    "SweepResult",
+    "SweepRow",
     "TargetError",
     "TensorCategory",
     "TensorShape",
@@ -190,5 +196,6 @@ __all__ = [
     "inspect",
     "load",
     "run",
+    "sweep",
     "verify",
 ]
