@@ -35,7 +35,7 @@ _COMMANDS = {
         "run": ("planner.cli.run", "Run a training script, unchanged, on an emulated card."),
         "sweep": (
             "planner.cli.sweep",
-            "Answer a grid of targets, cards and options; go on where it was stopped.",
+            "Answer a grid of targets, cards and options; resumable.",
         ),
     },
     "Measure": {

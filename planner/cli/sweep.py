@@ -74,7 +74,7 @@ class _Sweep(click.Group):
     epilog=_EXIT_CODES,
 )
 def sweep() -> None:
-    """Answer a grid of targets, cards and options; go on where it was stopped.
+    """Answer a grid of targets, cards and options; resumable.
 
     MATRIX.yaml has an axis on each line, like `target: [net.py]` and `gpu: [t4, a100]`, and the
     lists include and exclude, as matrices of CI have them.
@@ -141,7 +141,7 @@ def run(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Answer a grid of targets, cards and options; go on where it was stopped."""
+    """Answer a grid of targets, cards and options; resumable."""
     matrix = _matrix_among(targets)
     axes: dict[str, Any] = {"batch": _list(batch), "precision": _list(precision)}
     axes = {name: values for name, values in {**axes, "seq": _list(seq)}.items() if values}

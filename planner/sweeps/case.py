@@ -19,6 +19,7 @@ _KEY_DIGITS = 16
 # They say how long to wait and how to search, and move no figure.
 _NOT_IN_THE_KEY = ("timeout_s",)
 _LISTS = ("assumptions", "warnings")
+_FLAGS = ("max_batch_is_bound", "max_batch_confirmed")  # SQLite has numbers for them
 Cell = str | int | float | bool | None
 
 
@@ -177,6 +178,8 @@ class SweepRow:
         """Returns the row of plain values; columns that are not there are None."""
         cells = {name: record[name] for name in COLUMNS if name in record}
         cells["outcome"] = SweepOutcome(cells["outcome"])
+        for name in _FLAGS:
+            cells[name] = None if cells.get(name) is None else bool(cells[name])
         for name in _LISTS:
             cells[name] = tuple(json.loads(cells.get(name) or "[]"))
         return cls(**cells)
