@@ -125,6 +125,10 @@ def test_commands_are_understood(
         context = dict(commands(root))["run"].make_context("run", words[1:])
         assert context.params["command"]
         return
+    if words[0] == "sweep" and words[1] not in ("show", "export"):
+        context = dict(commands(root))["sweep run"].make_context("sweep", words[1:])
+        assert context.params["targets"]
+        return
     if words[0] not in (
         "estimate",
         "inspect",
