@@ -186,7 +186,9 @@ def _answer(
             count.add(rows)
             progress(count.text())
     except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
+        for future in sent:
+            future.cancel()
+        pool.shutdown(wait=False)  # dask's has no cancel_futures
         raise
 
 

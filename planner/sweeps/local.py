@@ -19,8 +19,8 @@ from planner.machine.this_host import usable
 from planner.sweeps.process import end_running, reopen
 from planner.units import MIB
 
-# Proportional set size of all processes of a job at its highest, measured on timm's resnet18 and
-# vit_base with three compute capabilities, with some room: see benchmarks/sweep.py.
+# All processes of a job took at most 0.84 GiB with six of timm's small models on three compute
+# capabilities (`python -m benchmarks.sweep`, shared pages counted once); larger ones take more.
 JOB_BYTES = 1536 * MIB
 _YOUNG_S = 20.0  # by then a process has taken most of what it will
 _LOOK_S = 0.5

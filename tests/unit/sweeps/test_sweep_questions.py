@@ -38,6 +38,13 @@ def answered(job: SweepJob) -> str:
     )
 
 
+class _AsOfDask(ThreadPoolExecutor):
+    """Its shutdown takes one word, like that of dask's executor."""
+
+    def shutdown(self, wait: bool = True) -> None:  # type: ignore[override] # that is tested
+        super().shutdown(wait)
+
+
 class Stage:
     """Stands in for the processes; `asked` has the jobs that were run."""
 
@@ -57,7 +64,7 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
 
     @contextmanager
     def executor(*_: Any, **__: Any) -> Iterator[Executor]:
-        with ThreadPoolExecutor(1) as pool:
+        with _AsOfDask(1) as pool:
             yield pool
 
     monkeypatch.setattr(sweeping, "run_job", made.run_job)
