@@ -114,8 +114,8 @@ def _report(rows: Sequence[SweepRow], cases: int, passed_s: float, watched: Watc
             f" s, most {max(values):.1f} s"
         )
     print(
-        f"memory: at most {watched.most_bytes / GIB:.2f} GiB in {watched.most_processes} processes, "
-        f"{watched.most_of_a_job_bytes / GIB:.2f} GiB in those of one case"
+        f"memory: at most {watched.most_bytes / GIB:.2f} GiB in {watched.most_processes} "
+        f"processes, {watched.most_of_a_job_bytes / GIB:.2f} GiB in those of one case"
     )
     is_whole = len(rows) == cases == len({row.key for row in rows})
     within = passed_s <= MOST_S and watched.most_bytes <= MOST_BYTES
