@@ -86,9 +86,17 @@ def _on_cpu(asked: EstimateRequest, memory: str | int | None, *, search: bool) -
 
 
 def estimate_on_cards(
-    step: EstimationSession, *, is_survey: bool, search: bool, keep_allocations: bool = False
+    step: EstimationSession,
+    *,
+    is_survey: bool,
+    search: bool,
+    keep_allocations: bool = False,
+    own_peaks: bool = False,
 ) -> Estimate:
     """Estimates the step on all cards, and counts it at the same time.
+
+    In a survey the cards of one compute capability share their runs; with `own_peaks` each chip
+    has a run of its own for its peaks.
 
     Warnings are only those of its own runs, also where the child has served others before.
 
@@ -100,8 +108,10 @@ def estimate_on_cards(
     request = step.measured_request()  # before other runs take processors
     unlimited = child.cards.unlimited(known.budgets[0])
     counting = beside(lambda: child.runner.count(unlimited, setup.config))
-    answers = (answers_by_group if is_survey else answers_by_device)(
-        setup, known.budgets, search=search
+    answers = (
+        answers_by_group(setup, known.budgets, search=search, own_peaks=own_peaks)
+        if is_survey
+        else answers_by_device(setup, known.budgets, search=search)
     )
     counted, trouble = counted_or_why(counting)
     speeds: list[DeviceTiming] = []

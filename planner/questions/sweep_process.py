@@ -1,7 +1,7 @@
 """The process of a job of a sweep: one line of JSON on stdin, the rows on stdout.
 
 In: SweepJob. Out: its rows. Convention: cards of one compute capability share their runs, as with
-`--gpu all`. It ends when its parent has closed stdin.
+`--gpu all`, but each chip has its own peaks. It ends when its parent has closed stdin.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def answered(cases: Sequence[SweepCase]) -> list[SweepRow]:
     try:
         asked = estimate_request(first.target, **options)
         with estimation_session(asked, [case.gpu for case in cases]) as step:
-            found = estimate_on_cards(step, is_survey=True, search=search)
+            found = estimate_on_cards(step, is_survey=True, search=search, own_peaks=True)
         return answered_rows(cases, found)
     except PlannerError as error:
         groups = _by_capability(cases, options.get("hardware_db"))
