@@ -122,6 +122,11 @@ def sweep() -> None:
     show_default="what processors and memory allow",
     help="Cases of this machine at a time, like 2.",
 )
+@click.option(
+    "--confirm",
+    is_flag=True,
+    help="Run each card by itself, which confirms its largest batch: slower.",
+)
 @click.option("--retry-failed", is_flag=True, help="Run failed cases again.")
 @shared.as_json
 @shared.quiet
@@ -137,6 +142,7 @@ def run(
     out: Path,
     executor: str,
     jobs: int | None,
+    confirm: bool,
     retry_failed: bool,
     as_json: bool,
     quiet: bool,
@@ -145,6 +151,8 @@ def run(
     matrix = _matrix_among(targets)
     axes: dict[str, Any] = {"batch": _list(batch), "precision": _list(precision)}
     axes = {name: values for name, values in {**axes, "seq": _list(seq)}.items() if values}
+    if confirm:
+        axes["confirm"] = True
     for text in others:
         name, _, listed = text.partition("=")
         if not listed:

@@ -54,7 +54,8 @@ def sweep(
     A list is an axis of the grid: batch_size=[8, 32]. `matrix` is a YAML file or a dict with the
     same keys; what is given here replaces its axes. Rows are kept in the folder `out` as they come:
     with the same folder only missing cases are run, with `retry_failed` those that failed too. A
-    case that fails is a row with its reason. `executor` is "local", "dask://HOST:PORT",
+    case that fails is a row with its reason. Largest batches come from replays; with confirm=True
+    from runs of each card, which take longer. `executor` is "local", "dask://HOST:PORT",
     "ray://HOST:PORT" or "slurm"; `jobs` limits the processes of this machine.
 
     Raises:

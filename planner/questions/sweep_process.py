@@ -1,7 +1,8 @@
 """The process of a job of a sweep: one line of JSON on stdin, the rows on stdout.
 
 In: SweepJob. Out: its rows. Convention: cards of one compute capability share their runs, as with
-`--gpu all`, but each chip has its own peaks. It ends when its parent has closed stdin.
+`--gpu all`, but each chip has its own peaks; with `confirm` each card has all runs of its own.
+It ends when its parent has closed stdin.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from planner.questions.estimate import estimate_on_cards
 from planner.sweeps.answers import answered_rows
 from planner.sweeps.case import SweepCase, SweepRow, failed_row
 from planner.sweeps.jobs import SweepJob, answer_of, source_hash
+from planner.sweeps.words import CONFIRM
 
 _LOST_ITS_PARENT = 1
 
@@ -56,10 +58,11 @@ def answered(cases: Sequence[SweepCase]) -> list[SweepRow]:
     first = cases[0]
     options: dict[str, Any] = json.loads(first.options)
     search = options.pop("max_batch", True)
+    confirm = options.pop(CONFIRM, False)
     try:
         asked = estimate_request(first.target, **options)
         with estimation_session(asked, [case.gpu for case in cases]) as step:
-            found = estimate_on_cards(step, is_survey=True, search=search, own_peaks=True)
+            found = estimate_on_cards(step, is_survey=not confirm, search=search, own_peaks=True)
         return answered_rows(cases, found)
     except PlannerError as error:
         groups = _by_capability(cases, options.get("hardware_db"))

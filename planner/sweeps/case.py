@@ -111,7 +111,8 @@ class SweepRow:
     verdict: str | None = None
     """"fits", "tight" or "does not fit", as in an estimate."""
     max_batch_size: int | None = None
-    """Largest batch that fits, from replays; 0: batch 1 does not; None: not searched."""
+    """Largest batch that fits, from replays if `max_batch_confirmed` is False, which may be off by
+    some per cent; 0: batch 1 does not; None: not searched."""
     max_batch_is_bound: bool | None = None
     """The search stopped at its bound: more may fit."""
     max_batch_confirmed: bool | None = None

@@ -16,6 +16,7 @@ from planner.config.parse import step_config
 from planner.errors import UsageError
 
 TARGET, GPU = "target", "gpu"
+CONFIRM = "confirm"
 # Names on the command line that are not those of Python with dashes.
 _OF_THE_COMMAND_LINE = {
     "batch": "batch_size",
@@ -32,11 +33,14 @@ _PLURALS = {
 _NOT_TEXT = (
     "on_progress", "build_batch", "training_step", "build_optimizer", "inference_step",
 )  # fmt: skip
-# EstimateOptions has what all questions share; estimate() itself has this one too.
+# estimate() itself has the first; the second is of sweeps: each card is run by itself, as there.
 _OPTIONS = (
     *(name for name in EstimateOptions.__annotations__ if name not in _NOT_TEXT),
     "max_batch",
+    CONFIRM,
 )
+
+_FLAGS = ("max_batch", CONFIRM)
 
 
 def axis_name(word: str) -> str:
@@ -67,6 +71,8 @@ def checked(name: str, value: Any) -> Any:
         if not isinstance(plain, str) or not plain.strip():
             raise UsageError(f"{name} must be a text, not {value!r}")
         return plain.strip()
+    if name in _FLAGS and not isinstance(plain, bool):
+        raise UsageError(f"{name} must be true or false, not {value!r}")
     if name in STEP_NAMES and name not in ("inputs", "alloc_conf"):
         settled = getattr(step_config({name: plain}), name)
         return getattr(settled, "value", plain)

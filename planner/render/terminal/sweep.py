@@ -120,6 +120,8 @@ def cell(row: SweepRow, name: str) -> str:
         return ""
     if name == "max_batch_size" and row.max_batch_is_bound:
         return f"{value} or more"
+    if name == "max_batch_size" and row.max_batch_confirmed is False:
+        return f"about {value}"  # of a replay that no run has confirmed
     if name.endswith("_bytes") or "_bytes_" in name:
         return format_bytes(value)
     if name.endswith("_s") or name.startswith("step_s"):
