@@ -80,9 +80,10 @@ def test_lists_of_the_command_line(asked: dict[str, Any]) -> None:
 
 def test_a_matrix_and_options_before_it(asked: dict[str, Any]) -> None:
     asked["rows"] = ROWS[:2]
-    result = run("--retry-failed", "m.yaml", "--json")
+    result = run("--retry-failed", "m.yaml", "--json", "--confirm")
     assert result.exit_code == 0
     assert (asked["matrix"], asked["target"], asked["retry_failed"]) == (Path("m.yaml"), [], True)
+    assert asked["confirm"] is True
     document = json.loads(result.stdout)
     assert document["schema_version"] == 1
     assert [row["outcome"] for row in document["rows"]] == ["ok", "does-not-fit"]
@@ -149,6 +150,18 @@ def test_show_as_markdown_in_groups_and_as_a_grid(folder: Path) -> None:
         "a|b.py  2.00 GiB  20.0 GiB"
         in run("show", str(folder), "--pivot", "target,gpu,peak").stdout
     )
+
+
+def test_a_largest_batch_that_no_run_has_confirmed_is_said_to_be_about(tmp_path: Path) -> None:
+    rows = [made_row(target=name) for name in ("a.py", "b.py")]
+    object.__setattr__(rows[1], "max_batch_confirmed", False)
+    with writing(tmp_path) as store:
+        store.add_cases([case(target=row.target) for row in rows])
+        store.keep(rows)
+    lines = run("show", str(tmp_path)).stdout.splitlines()
+    assert " 64 " in lines[1]
+    assert " about 64 " in lines[2]
+    assert "about" not in lines[1]
 
 
 def test_csv_and_json_have_every_column(folder: Path, tmp_path: Path) -> None:

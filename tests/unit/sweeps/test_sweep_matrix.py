@@ -81,6 +81,7 @@ def test_a_case_that_is_included_twice_is_one() -> None:
         ({**AXES, "batch": ["many"]}, {}, "batch_size must be a whole number"),
         ({**AXES, "batch": [0]}, {}, "batch_size"),
         ({**AXES, "precision": "half"}, {}, "did you mean fp16"),
+        ({**AXES, "confirm": "yes"}, {}, "confirm must be true or false"),
         ({**AXES, "batch_size": 8}, {}, "names batch_size twice"),
         ({**AXES, "price": float("nan")}, {}, "finite"),
         ({**AXES, "target": [["a.py"]]}, {}, "target must be a text"),
