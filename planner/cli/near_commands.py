@@ -22,8 +22,9 @@ _MEANT: dict[str, tuple[str, str]] = {
         _ESTIMATE,
     ),
     **dict.fromkeys(
-        ("sweep", "batches", "plot", "throughput", "scan"), ("curve", "it shows each batch")
+        ("batches", "plot", "throughput", "scan"), ("curve", "it shows each batch")
     ),
+    **dict.fromkeys(("grid", "matrix"), ("sweep", "it answers a grid of cases")),
     **dict.fromkeys(
         ("rank", "cards", "best", "recommend", "which", "cost"), ("compare", "it ranks the cards")
     ),

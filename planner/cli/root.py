@@ -39,6 +39,10 @@ _COMMANDS = {
         "check": ("planner.cli.check", "Hold the limits of a project's file, for a CI job."),
         "diff": ("planner.cli.diff", "Say what grew between two results, revisions or options."),
         "run": ("planner.cli.run", "Run a training script, unchanged, on an emulated card."),
+        "sweep": (
+            "planner.cli.sweep",
+            "Answer a grid of targets, cards and options; resumable.",
+        ),
     },
     "Measure": {
         "verify": (

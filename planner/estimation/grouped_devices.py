@@ -2,7 +2,8 @@
 
 In: budgets of cards that run the same kernels. Out: a DeviceMemory for each. Convention: peaks are
 those of one recorded run, replayed on each card; largest batches come from replays and are not
-confirmed by runs. Where the requests follow no rule, each card is run by itself.
+confirmed by runs. Where the requests follow no rule, each card is run by itself. With `own_peaks`
+the peaks of a chip are those of its own run: kernels take buffers for each multiprocessor.
 """
 
 from __future__ import annotations
@@ -33,14 +34,19 @@ from planner.wire.trace import RequestLog, RunOutcome, StepTrace
 
 # For each parameter: weight, gradient and two states of Adam in float32. Used only for a guess.
 _BYTES_PER_PARAMETER = 16
+_Run = tuple[StepTrace, Sequence[Request]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupedDevices:
-    """The cards of one compute capability; the runs are made on the one with most memory."""
+    """The cards of one compute capability; the runs are made on the one with most memory.
+
+    With `own_peaks` there is one more run of the requested batch for each other chip.
+    """
 
     setup: RunContext
     budgets: tuple[MemoryBudget, ...]
+    own_peaks: bool = False
 
     def answers(self, search: bool) -> list[DeviceMemory]:
         """Returns an answer for each card, in order.
@@ -85,14 +91,44 @@ class GroupedDevices:
         batch_1 = None
         if any(found is not None and not found.capacity.largest for found in largest):
             batch_1 = setup.runner.run(setup.cards.unlimited(first), self._of_1())
-        return [
-            replace(
-                self._answer(budget, trace, sample.requests, batch, batch_1),
-                values=values,
-                reserved_spread=spread,
-            )
-            for budget, batch in zip(self.budgets, largest, strict=True)
-        ]
+        runs = self._runs_of_chips(first, (trace, sample.requests))
+        answers = []
+        for budget, batch in zip(self.budgets, largest, strict=True):
+            own = runs[self._chip(budget)]
+            if own is None:
+                answers.append(DeviceMemorySearch(setup=setup, budget=budget).answer(search))
+                continue
+            budget = with_outside(budget, own[0].outside.total_bytes)
+            answer = self._answer(budget, *own, batch, batch_1)
+            answers.append(replace(answer, values=values, reserved_spread=spread))
+        return answers
+
+    def _chip(self, budget: MemoryBudget) -> object:
+        """Returns what kernels can see of a card; the same for all without `own_peaks`."""
+        card = budget.card
+        return (
+            (card.streaming_multiprocessors, card.limits, card.l2_bytes) if self.own_peaks else None
+        )
+
+    def _runs_of_chips(self, first: MemoryBudget, run: _Run) -> dict[object, _Run | None]:
+        """Returns a run for each chip; None where its requests are not known.
+
+        Raises:
+            ModelError: the user's code raised on one of them.
+        """
+        setup = self.setup
+        found: dict[object, _Run | None] = {self._chip(first): run}
+        for budget in self.budgets:
+            if self._chip(budget) in found:
+                continue
+            trace, log = setup.runner.requests(setup.cards.unlimited(budget), setup.config)
+            if trace.outcome is RunOutcome.MODEL_ERROR:
+                raise model_error(trace)
+            found[self._chip(budget)] = None
+            if log is not None and trace.outcome is RunOutcome.COMPLETED:
+                requests = sample_of(setup.config.batch_size, log).requests
+                found[self._chip(budget)] = (trace, requests)
+        return found
 
     def _one_by_one(self, search: bool) -> list[DeviceMemory]:
         runs = [DeviceMemorySearch(setup=self.setup, budget=budget) for budget in self.budgets]
@@ -194,13 +230,16 @@ def answers_by_device(
 
 
 def answers_by_group(
-    setup: RunContext, budgets: Sequence[MemoryBudget], *, search: bool
+    setup: RunContext, budgets: Sequence[MemoryBudget], *, search: bool, own_peaks: bool = False
 ) -> list[DeviceMemory]:
     """Returns answers in the order of the budgets, for cards of any compute capability."""
     alike: dict[tuple[int, int], list[MemoryBudget]] = {}
     for budget in budgets:
         alike.setdefault(budget.card.compute_capability, []).append(budget)
-    surveys = [GroupedDevices(setup=setup, budgets=tuple(group)) for group in alike.values()]
+    surveys = [
+        GroupedDevices(setup=setup, budgets=tuple(group), own_peaks=own_peaks)
+        for group in alike.values()
+    ]
     found = side_by_side(lambda group: group.answers(search), surveys)
     by_name = {answer.budget.requested: answer for group in found for answer in group}
     return [by_name[budget.requested] for budget in budgets]

@@ -54,6 +54,7 @@ def answers_from_kept(
     *,
     search: bool,
     is_survey: bool,
+    own_peaks: bool = False,
 ) -> KeptEstimate | None:
     """Returns the answers of kept runs; None where one of them is not kept.
 
@@ -63,7 +64,7 @@ def answers_from_kept(
     silent = replace(setup, runner=kept, progress=lambda _: None)
     try:
         if is_survey:
-            answers = answers_by_group(silent, budgets, search=search)
+            answers = answers_by_group(silent, budgets, search=search, own_peaks=own_peaks)
         else:
             answers = [_answer(silent, kept, budget, search) for budget in budgets]
         return KeptEstimate(answers=answers, counted=_counted(silent, kept, budgets[0]))

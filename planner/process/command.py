@@ -21,16 +21,16 @@ _BOOTSTRAP = """\
 import sys
 if sys.path[:1] == [""]:
     del sys.path[0]
-root, search_path = sys.argv[1:3]
-del sys.argv[1:3]
+root, search_path, module = sys.argv[1:4]
+del sys.argv[1:4]
 sys.path += [entry for entry in search_path.split(":") if entry not in sys.path]
 from importlib.machinery import PathFinder
 from importlib.util import module_from_spec
 spec = PathFinder.find_spec("planner", [root])
 sys.modules["planner"] = module_from_spec(spec)
 spec.loader.exec_module(sys.modules["planner"])
-from planner.worker.__main__ import main
-sys.exit(main())
+from importlib import import_module
+sys.exit(import_module(module).main())
 """
 # These variables would switch PyTorch's allocator off.
 _ALLOCATOR_SWITCHES = ("PYTORCH_NO_CUDA_MEMORY_CACHING", "PYTORCH_NO_HIP_MEMORY_CACHING")
@@ -38,10 +38,14 @@ _ALLOCATOR_SWITCHES = ("PYTORCH_NO_CUDA_MEMORY_CACHING", "PYTORCH_NO_HIP_MEMORY_
 
 def child_command(descriptors: tuple[int, ...]) -> list[str]:
     """Returns the command that starts a child with these descriptors."""
+    return [*planner_command("planner.worker.__main__"), *map(str, descriptors)]
+
+
+def planner_command(module: str) -> list[str]:
+    """Returns the command that calls `main` of a module of planner in a new process."""
     root = Path(planner._version.__file__).resolve().parents[1]
     search_path = ":".join(entry for entry in sys.path if entry)
-    arguments = [str(root), search_path, *map(str, descriptors)]
-    return [sys.executable, "-c", _BOOTSTRAP, *arguments]
+    return [sys.executable, "-c", _BOOTSTRAP, str(root), search_path, module]
 
 
 def child_environment(extra: Mapping[str, str]) -> dict[str, str]:

@@ -89,9 +89,17 @@ def _on_cpu(asked: EstimateRequest, memory: str | int | None, *, search: bool) -
 
 
 def estimate_on_cards(
-    step: EstimationSession, *, is_survey: bool, search: bool, keep_allocations: bool = False
+    step: EstimationSession,
+    *,
+    is_survey: bool,
+    search: bool,
+    keep_allocations: bool = False,
+    own_peaks: bool = False,
 ) -> Estimate:
     """Estimates the step on all cards, and counts it at the same time.
+
+    In a survey the cards of one compute capability share their runs; with `own_peaks` each chip
+    has a run of its own for its peaks.
 
     Warnings are only those of its own runs, also where the child has served others before.
 
@@ -101,7 +109,9 @@ def estimate_on_cards(
     child, setup, known = step.child, step.setup, step.known
     warned = len(child.runner.warnings)
     request = step.measured_request()  # before other runs take processors
-    answers, counted, trouble = _answered(step, is_survey=is_survey, search=search)
+    answers, counted, trouble = _answered(
+        step, is_survey=is_survey, search=search, own_peaks=own_peaks
+    )
     speeds: list[DeviceTiming] = []
     if counted is not None:
         speeds = device_timings(answers, setup.config, counted, request)
@@ -132,7 +142,7 @@ def estimate_on_cards(
 
 
 def _answered(
-    step: EstimationSession, *, is_survey: bool, search: bool
+    step: EstimationSession, *, is_survey: bool, search: bool, own_peaks: bool
 ) -> tuple[list[DeviceMemory], ModelCounts | None, tuple[str, ...]]:
     """Returns the answers for all cards, the counts, and why there are none.
 
@@ -141,12 +151,17 @@ def _answered(
     child, setup, budgets = step.child, step.setup, step.known.budgets
     kept = child.runner.kept_runs()
     if kept is not None:
-        found = answers_from_kept(setup, budgets, kept, search=search, is_survey=is_survey)
+        found = answers_from_kept(
+            setup, budgets, kept, search=search, is_survey=is_survey, own_peaks=own_peaks
+        )
         if found is not None:
             return found.answers, found.counted, ()
     unlimited = child.cards.unlimited(budgets[0])
     counting = beside(lambda: child.runner.count(unlimited, setup.config))
-    answers = (answers_by_group if is_survey else answers_by_device)(setup, budgets, search=search)
+    if is_survey:
+        answers = answers_by_group(setup, budgets, search=search, own_peaks=own_peaks)
+    else:
+        answers = answers_by_device(setup, budgets, search=search)
     return (answers, *counted_or_why(counting))
 
 

@@ -57,6 +57,7 @@ from planner.questions.emulated import EmulatedCard, emulated
 from planner.questions.estimate import estimate
 from planner.questions.inspect import inspect
 from planner.questions.run import run
+from planner.questions.sweep import sweep
 from planner.questions.verify import verify
 from planner.results.advice import Advice, CardChoice, Effect, Goal, Lever, Plan, Trial, TrialState
 from planner.results.breakdown_summary import BreakdownSummary, LargestBlock
@@ -76,6 +77,8 @@ from planner.results.verification import (
     Verification,
     VerifiedDevice,
 )
+from planner.sweeps.case import SweepOutcome, SweepRow
+from planner.sweeps.result import SweepResult
 from planner.timing.bottleneck import Bottleneck, Bound
 from planner.wire.module_counts import (
     FlopRules,
@@ -175,6 +178,9 @@ __all__ = [
     "StepCounts",
     "StepTime",
     "Structure",
+    "SweepOutcome",
+    "SweepResult",
+    "SweepRow",
     "TargetError",
     "TensorCategory",
     "TensorShape",
@@ -204,5 +210,6 @@ __all__ = [
     "inspect",
     "load",
     "run",
+    "sweep",
     "verify",
 ]

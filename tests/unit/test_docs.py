@@ -131,6 +131,10 @@ def test_commands_are_understood(
     if words[0] in ("check", "diff"):
         dict(commands(root))[words[0]].make_context(words[0], words[1:])
         return
+    if words[0] == "sweep" and words[1] not in ("show", "export"):
+        context = dict(commands(root))["sweep run"].make_context("sweep", words[1:])
+        assert context.params["targets"]
+        return
     if words[0] not in (
         "estimate",
         "inspect",

@@ -156,7 +156,7 @@ def test_every_name_is_in_the_reference() -> None:
 def test_a_question_is_the_same_without_the_list_of_names() -> None:
     from planner.questions import public
 
-    questions = ("advise", "compare", "curve", "estimate", "inspect", "run", "verify")
+    questions = ("advise", "compare", "curve", "estimate", "inspect", "run", "sweep", "verify")
     assert questions == planner._QUESTIONS  # type: ignore[attr-defined]
     for name in questions:
         assert getattr(planner, name) is getattr(public, name)
