@@ -38,8 +38,8 @@ _GROUPS: Mapping[str, Sequence[str]] = {
     "Energy and cost": ("--price", "--dataset-size", "--pue"),
     "The script": ("--allow-writes",),
     "Output and limits": (
-        "--by", "--depth", "--verbose", "--json", "--csv", "--save", "--quiet", "--tolerance",
-        "--no-calibration", "--timeout", "--hardware-db", "--no-config", "--help",
+        "--by", "--depth", "--verbose", "--format", "--json", "--csv", "--save", "--quiet",
+        "--tolerance", "--no-calibration", "--timeout", "--hardware-db", "--no-config", "--help",
     ),
 }  # fmt: skip
 _REST = "More"

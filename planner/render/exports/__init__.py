@@ -1,0 +1,1 @@
+"""Resource requests for schedulers: an Estimate as text that a scheduler reads."""
