@@ -54,6 +54,7 @@ from planner.questions.compare import compare
 from planner.questions.curve import curve
 from planner.questions.estimate import estimate
 from planner.questions.inspect import inspect
+from planner.questions.learn import learn
 from planner.questions.run import run
 from planner.questions.verify import verify
 from planner.results.breakdown_summary import BreakdownSummary, LargestBlock
@@ -74,6 +75,9 @@ from planner.results.verification import (
     VerifiedDevice,
 )
 from planner.timing.bottleneck import Bottleneck, Bound
+from planner.verification.learned import Learned
+from planner.verification.oom_message import OomMessage
+from planner.verification.vllm_log import VllmBoot
 from planner.wire.module_counts import (
     FlopRules,
     ModelCounts,
@@ -138,12 +142,14 @@ __all__ = [
     "InspectOptions",
     "Inspection",
     "LargestBlock",
+    "Learned",
     "LeftOut",
     "LibraryError",
     "Mode",
     "ModelCounts",
     "ModelError",
     "ModuleCounts",
+    "OomMessage",
     "OperatorCalls",
     "OperatorRecord",
     "OptimizerName",
@@ -180,6 +186,7 @@ __all__ = [
     "Verification",
     "VerifiedDevice",
     "Versions",
+    "VllmBoot",
     "WeightDtype",
     "WhatIf",
     "WrongTargetError",
@@ -188,6 +195,7 @@ __all__ = [
     "curve",
     "estimate",
     "inspect",
+    "learn",
     "load",
     "run",
     "verify",

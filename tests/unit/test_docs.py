@@ -133,6 +133,8 @@ def test_commands_are_understood(
         "compare",
     ):  # what runs a model is only parsed
         monkeypatch.chdir(tmp_path)  # some write a file
+        message = (ROOT / "tests/unit/verification/messages/since-2-1.txt").read_bytes()
+        (tmp_path / "train.log").write_bytes(message)
         result = CliRunner().invoke(root, words)
         assert result.exit_code == 0, result.stderr
         return

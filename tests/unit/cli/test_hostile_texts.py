@@ -205,7 +205,7 @@ def test_published_models(records: Path, on_terminal: bool) -> None:
 
 def test_every_command_is_tried_here() -> None:
     results = {"estimate", "curve", "compare", "inspect", "verify", "show", "history"}
-    elsewhere = {"doctor", "run"}  # test_doctor.py; the report of run is that of estimate
+    elsewhere = {"doctor", "learn", "run"}  # test_doctor.py, test_learn.py; run is as estimate
     assert results | {"gpus", "cpus", "hosts", "models"} | elsewhere == set(_MODULES)
 
 
