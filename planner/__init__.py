@@ -17,7 +17,9 @@ from planner._version import __version__ as __version__
 if TYPE_CHECKING:  # with no __getattr__ for it: a type checker sees a name that there is not
     from planner.questions.public import *  # noqa: F403  # the one list is there
 else:
-    _QUESTIONS = ("compare", "curve", "estimate", "inspect", "learn", "run", "verify")
+    _QUESTIONS = (
+        "compare", "curve", "estimate", "inspect", "learn", "max_batch_size", "run", "verify",
+    )  # fmt: skip
 
     def __getattr__(name: str) -> Any:
         if name.startswith("__") and name != "__all__":  # of the import system: not one of ours

@@ -55,6 +55,7 @@ from planner.questions.curve import curve
 from planner.questions.estimate import estimate
 from planner.questions.inspect import inspect
 from planner.questions.learn import learn
+from planner.questions.max_batch_size import max_batch_size
 from planner.questions.run import run
 from planner.questions.verify import verify
 from planner.results.breakdown_summary import BreakdownSummary, LargestBlock
@@ -197,6 +198,7 @@ __all__ = [
     "inspect",
     "learn",
     "load",
+    "max_batch_size",
     "run",
     "verify",
 ]
