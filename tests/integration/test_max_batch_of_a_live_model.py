@@ -21,12 +21,11 @@ def test_a_live_model_is_answered_and_left_alone() -> None:
     random = torch.get_rng_state()
     options = {"build_batch": batch, "optimizer": "sgd", "gpu_memory": "2GiB"}
     found = planner.max_batch_size(model, gpu="t4", **options)
-    largest = planner.max_batch_size(model, gpu="t4", margin=False, **options)
     (card,) = planner.estimate(model, gpu="t4", **options).gpus
-    assert (found, largest) == (card.suggested_batch_size, card.max_batch_size)
+    assert found == card.suggested_batch_size
     assert found is not None
-    assert largest is not None
-    assert 1000 < found < largest
+    assert card.max_batch_size is not None
+    assert 1000 < found < card.max_batch_size
     assert torch.equal(torch.get_rng_state(), random)
     assert not torch.cuda.is_initialized()
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
