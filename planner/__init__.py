@@ -17,7 +17,10 @@ from planner._version import __version__ as __version__
 if TYPE_CHECKING:  # with no __getattr__ for it: a type checker sees a name that there is not
     from planner.questions.public import *  # noqa: F403  # the one list is there
 else:
-    _QUESTIONS = ("advise", "compare", "curve", "estimate", "inspect", "run", "sweep", "verify")
+    _QUESTIONS = (
+        "advise", "compare", "curve", "estimate", "inspect", "learn", "max_batch_size", "run",
+        "sweep", "verify",
+    )  # fmt: skip
 
     def __getattr__(name: str) -> Any:
         if name.startswith("__") and name != "__all__":  # of the import system: not one of ours

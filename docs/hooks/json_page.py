@@ -45,7 +45,7 @@ have one key more: `defaults_file`, with the path as `file` and the defaults in 
 _TAIL = """
 ## Other commands
 
-`history`, `models`, `gpus`, `cpus`, `hosts`, `cache` and `doctor` print a document of their own
+`history`, `learn`, `models`, `gpus`, `cpus`, `hosts`, `cache` and `doctor` print a document of their own
 each with `--json`, with a `schema_version` too.
 """
 

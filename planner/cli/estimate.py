@@ -11,11 +11,13 @@ import planner
 from planner.cli import completion
 from planner.cli import options as shared
 from planner.cli.exit_codes import exit_code
-from planner.cli.output import print_result, save
+from planner.cli.output import save
+from planner.cli.output_format import chosen_format, is_request, output_format, print_in_format
 from planner.cli.progress import shown_progress
 from planner.cli.speed_options import speed_options
 from planner.cli.step_command import StepCommand, no_config
 from planner.cli.task_options import task_options
+from planner.errors import UsageError
 from planner.memory.card_words import ALL_CARDS, DEFAULT_CARDS, OWN_CARD
 
 _EXAMPLES = (
@@ -86,6 +88,7 @@ Progress, errors and whatever the model prints go to stderr.
 @shared.no_cache
 @shared.hardware_db
 @shared.save
+@output_format
 @no_config
 @shared.as_json
 @shared.verbose
@@ -96,6 +99,7 @@ def estimate(
     /,
     target: str,
     save_file: Path | None,
+    output_format: str | None,
     as_json: bool,
     verbose: bool,
     quiet: bool,
@@ -106,6 +110,9 @@ def estimate(
     TARGET is a model file (models/gpt2.py), a function or class in it (models/llama.py:llama_1b)
     or in an installed package (torchvision.models:resnet50, with --input 3x224x224).
     """
+    chosen = chosen_format(output_format, as_json=as_json)
+    if is_request(chosen) and options["device"] is not None:
+        raise UsageError(f"--format {chosen} requests a card: leave --device cpu out")
     with shown_progress(quiet) as progress:
         found = planner.estimate(
             target,
@@ -113,6 +120,6 @@ def estimate(
             keep_allocations=save_file is not None,
             **options,
         )
-    print_result(found, "estimate", as_json=as_json, verbose=verbose)
+    print_in_format(found, "estimate", chosen, verbose=verbose)
     save(found, save_file)
     context.exit(exit_code(found))

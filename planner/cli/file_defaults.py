@@ -41,6 +41,8 @@ _REPLACES: Mapping[str, tuple[str, ...]] = {
     "input": ("seq", "batch-from-data"),
     "seq": ("input", "batch-from-data"),
     "batch-from-data": ("input", "seq"),
+    "json": ("format",),
+    "format": ("json",),
     "global-batch": ("accumulate", "optimizer-in-backward"),
     "accumulate": ("global-batch", "optimizer-in-backward"),
     "mode": (

@@ -51,6 +51,10 @@ _COMMANDS = {
         ),
         "inspect": ("planner.cli.inspect", "Count what a step costs, module by module."),
         "history": ("planner.cli.history", "List, show, export or delete kept verifications."),
+        "learn": (
+            "planner.cli.learn",
+            "Say what a CUDA out-of-memory message or vLLM's log means.",
+        ),
         "show": ("planner.cli.show", "Print a saved result again: of --save or of --json."),
     },
     "Models": {

@@ -7,6 +7,7 @@ possible wait.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -126,6 +127,11 @@ def room_in_shm(ram: HostRam, shm_bytes: int | None) -> Room:
     if not ram.shm_peak_bytes:
         return Room.FITS
     return Room.UNKNOWN if shm_bytes is None else _room(ram.shm_peak_bytes, shm_bytes)
+
+
+def comfortable_bytes(needed_bytes: int) -> int:
+    """Returns the least memory in which a need is Room.FITS and not tight."""
+    return math.ceil(needed_bytes / _TIGHT_FRACTION)
 
 
 def _room(needed_bytes: int, there_bytes: int) -> Room:

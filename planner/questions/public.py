@@ -56,6 +56,8 @@ from planner.questions.curve import curve
 from planner.questions.emulated import EmulatedCard, emulated
 from planner.questions.estimate import estimate
 from planner.questions.inspect import inspect
+from planner.questions.learn import learn
+from planner.questions.max_batch_size import max_batch_size
 from planner.questions.run import run
 from planner.questions.sweep import sweep
 from planner.questions.verify import verify
@@ -80,6 +82,9 @@ from planner.results.verification import (
 from planner.sweeps.case import SweepOutcome, SweepRow
 from planner.sweeps.result import SweepResult
 from planner.timing.bottleneck import Bottleneck, Bound
+from planner.verification.learned import Learned
+from planner.verification.oom_message import OomMessage
+from planner.verification.vllm_log import VllmBoot
 from planner.wire.module_counts import (
     FlopRules,
     ModelCounts,
@@ -149,6 +154,7 @@ __all__ = [
     "InspectOptions",
     "Inspection",
     "LargestBlock",
+    "Learned",
     "LeftOut",
     "Lever",
     "LibraryError",
@@ -156,6 +162,7 @@ __all__ = [
     "ModelCounts",
     "ModelError",
     "ModuleCounts",
+    "OomMessage",
     "OperatorCalls",
     "OperatorRecord",
     "OptimizerName",
@@ -198,6 +205,7 @@ __all__ = [
     "Verification",
     "VerifiedDevice",
     "Versions",
+    "VllmBoot",
     "WeightDtype",
     "WhatIf",
     "WrongTargetError",
@@ -208,7 +216,9 @@ __all__ = [
     "emulated",
     "estimate",
     "inspect",
+    "learn",
     "load",
+    "max_batch_size",
     "run",
     "sweep",
     "verify",

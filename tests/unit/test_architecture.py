@@ -193,6 +193,7 @@ def test_no_file_lies_loose_beside_the_rooms() -> None:
     assert loose == {"__init__", "__main__", "_version", "errors", "units"}
     assert {path.parent.name for path in PACKAGE.glob("*/__init__.py")} == {
         *WITHOUT_TORCH,
+        "callbacks",
         "worker",
     }
 
@@ -256,6 +257,12 @@ def test_whole_rooms_load_no_torch(room: str) -> None:
     ]
     assert modules
     assert not loaded_by(tuple(modules)) & {"torch", "numpy", "fvcore", "torchvision"}
+
+
+def test_callbacks_load_no_torch_of_their_own() -> None:
+    """They read the torch that the training process has; the frameworks' modules have it too."""
+    modules = ("planner.callbacks.loop", "planner.callbacks.measurement")
+    assert not loaded_by(modules) & {"torch", "numpy", "transformers", "lightning"}
 
 
 def test_a_torch_in_the_parent_would_be_seen(tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""Results as files of other programs' formats: Markdown, JUnit XML, SARIF."""
+"""Results as files of other programs: Markdown, JUnit XML, SARIF, requests of schedulers."""

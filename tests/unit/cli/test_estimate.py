@@ -381,3 +381,34 @@ def test_cards_with_blanks_between_them_are_put_into_one_word() -> None:
     result = run("model.py", "--gpu", "a100", "t4", "l4")
     assert (result.exit_code, result.stdout) == (2, "")
     assert "--gpu a100,t4,l4" in result.stderr
+
+
+def test_format_json_is_json(fake: Fake) -> None:
+    texts = [
+        CliRunner().invoke(root, ["estimate", "model.py", *words]).stdout
+        for words in (["--json"], ["--format", "json"], ["--json", "--format", "JSON"])
+    ]
+    assert len(set(texts)) == 1
+    assert json.loads(texts[0])["gpus"]
+
+
+def test_format_of_a_scheduler_prints_the_request_alone(fake: Fake) -> None:
+    done = CliRunner().invoke(root, ["estimate", "model.py", "--format", "slurm"])
+    assert done.exit_code == 3  # the T4 is too small
+    assert "\n#SBATCH --gres=gpu:a100:1\n" in done.stdout
+    assert all(line.startswith("#") for line in done.stdout.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--json", "--format", "sky"], "--json and --format sky: say one of them"),
+        (["--device", "cpu", "--format", "sky"], "leave --device cpu out"),
+        (["--format", "kubernetes"], "'kubernetes' is not one of"),
+    ],
+)
+def test_formats_that_cannot_be_are_refused(fake: Fake, words: list[str], says: str) -> None:
+    done = CliRunner().invoke(root, ["estimate", "model.py", *words])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert says in done.stderr
+    assert fake.target is None

@@ -101,3 +101,21 @@ def test_what_is_no_result_is_an_error(tmp_path: Path) -> None:
     assert (code, text) == (1, "")
     assert "notes.txt cannot be read: it is neither JSON nor an archive of --save" in said
     assert run("show", str(tmp_path / "none"))[0] == 1
+
+
+@pytest.mark.parametrize(("words", "code"), [(["--format", "k8s"], 3), (["--format", "table"], 0)])
+def test_a_request_of_a_saved_result(
+    words: list[str], code: int, estimate: Estimate, tmp_path: Path
+) -> None:
+    """The step does not fit on one of its two cards."""
+    estimate.save(tmp_path / "kept.planner")
+    found, text, _ = run("show", str(tmp_path / "kept.planner"), *words)
+    assert found == code
+    assert ("nvidia.com/gpu: 1" in text) is (code == 3)
+
+
+def test_only_an_estimate_is_a_request(curve: Curve, tmp_path: Path) -> None:
+    curve.save(tmp_path / "kept.planner")
+    code, text, said = run("show", str(tmp_path / "kept.planner"), "--format", "sky")
+    assert (code, text) == (2, "")
+    assert "--format sky is for the result of `planner estimate` and `run`" in said
