@@ -45,8 +45,8 @@ have one key more: `defaults_file`, with the path as `file` and the defaults in 
 _TAIL = """
 ## Other commands
 
-`history`, `learn`, `models`, `gpus`, `cpus`, `hosts`, `cache` and `doctor` print a document of their own
-each with `--json`, with a `schema_version` too.
+`history`, `learn`, `models`, `gpus`, `cpus`, `hosts`, `cache` and `doctor` print a document of
+their own each with `--json`, with a `schema_version` too.
 """
 
 

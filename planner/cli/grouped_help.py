@@ -39,8 +39,8 @@ _GROUPS: Mapping[str, Sequence[str]] = {
     "Energy and cost": ("--price", "--dataset-size", "--pue"),
     "The script": ("--allow-writes",),
     "Output and limits": (
-        "--goal", "--try", "--budget", "--by", "--depth", "--verbose", "--format", "--json", "--csv",
-        "--save", "--quiet", "--tolerance", "--no-calibration", "--timeout", "--no-cache",
+        "--goal", "--try", "--budget", "--by", "--depth", "--verbose", "--format", "--json",
+        "--csv", "--save", "--quiet", "--tolerance", "--no-calibration", "--timeout", "--no-cache",
         "--hardware-db", "--no-config", "--help",
     ),
 }  # fmt: skip
