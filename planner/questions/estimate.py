@@ -147,7 +147,12 @@ def _answered(
     unlimited = child.cards.unlimited(budgets[0])
     counting = beside(lambda: child.runner.count(unlimited, setup.config))
     answers = (answers_by_group if is_survey else answers_by_device)(setup, budgets, search=search)
-    return (answers, *counted_or_why(counting))
+    counts = counted_or_why(counting)
+    if not is_survey:
+        for budget in budgets:
+            profiles = child.cards.unlimited(budget), child.cards.limited(budget)
+            child.runner.keep_finished(*profiles, setup.config)
+    return (answers, *counts)
 
 
 def _check_cpu(device: str | None, names: Sequence[str], asked: EstimateRequest) -> None:
