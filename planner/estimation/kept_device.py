@@ -100,20 +100,16 @@ def _runs_like(setup: RunContext, kept: KeptRuns, budget: MemoryBudget) -> list[
     Raises:
         NotKeptError: there are none.
     """
-    profile = setup.cards.unlimited(budget)
-    found = [
-        job
-        for job in kept.answers.recorded(profile, setup.config, KeptAxis.BATCH)
-        if job.config.batch_size == setup.config.batch_size and job.recording is Recording.EVENTS
-    ]
-    if not found:
-        raise NotKeptError
-    wanted = setup.config.alloc_conf
+    profile, limited = setup.cards.unlimited(budget), setup.cards.limited(budget)
+    own = RunJob(profile=profile, config=setup.config, recording=Recording.EVENTS)
+    found = kept.answers.finished(own)
+    if not found or any(one.job == own and one.limited == limited for one in found):
+        raise NotKeptError  # its own search has met what is not kept: it meets it again
     return sorted(
-        found,
+        (one.job for one in found),
         key=lambda job: (
             _shown_name(job.profile) != _shown_name(profile),
-            job.config.alloc_conf != wanted,
+            job.config.alloc_conf != own.config.alloc_conf,
             job.profile,
             job.config.alloc_conf or "",
         ),

@@ -71,13 +71,16 @@ def loaded_target(
     check_environment(config, torch.version)
     with child_target(target, functions, given) as named:
         cards = ProfileFactory(torch=torch, device=emulated_device(torch, progress))
-        kept = opened_answers(named, torch=torch, device=cards.device, wanted=cache)
+        profile = cards.unlimited(budget)
+        kept = opened_answers(
+            named, torch=torch, device=cards.device, profile=profile, wanted=cache
+        )
         if kept.answers is None:
             progress(LOADING)
         with Runner(
             named,
             device=cards.device,
-            profile=cards.unlimited(budget),
+            profile=profile,
             timeout_s=timeout_s,
             alloc_conf=config.alloc_conf,
             on_progress=progress,

@@ -22,7 +22,7 @@ from planner.emulator.build import EmulatedDevice
 from planner.errors import ChildError
 from planner.process.child import Child
 from planner.process.command import child_environment
-from planner.process.kept.answers import KeptAnswer, KeptAnswers
+from planner.process.kept.answers import FinishedSearch, KeptAnswer, KeptAnswers
 from planner.process.kept.runs import KeptRuns
 from planner.process.kept.state import now_ns
 from planner.process.values_runs import ValuesRuns
@@ -172,6 +172,12 @@ class Runner:
         if self._kept is None or self._kept.reason is None:
             return ()
         return (f"answers are not kept for a repeat: {self._kept.reason}",)
+
+    def keep_finished(self, profile: str, limited: str, config: StepConfig) -> None:
+        """Keeps that the runs of a step on a card, without and with its limit, are complete."""
+        if self._kept is not None:
+            job = RunJob(profile=profile, config=config, recording=Recording.EVENTS)
+            self._kept.keep_finished(FinishedSearch(job=job, limited=limited))
 
     def kept_runs(self) -> KeptRuns | None:
         """Returns the kept answers, as long as no child is needed; None: there is one, or none."""

@@ -162,7 +162,12 @@ def _answered(
         answers = answers_by_group(setup, budgets, search=search, own_peaks=own_peaks)
     else:
         answers = answers_by_device(setup, budgets, search=search)
-    return (answers, *counted_or_why(counting))
+    counts = counted_or_why(counting)
+    if not is_survey:
+        for budget in budgets:
+            profiles = child.cards.unlimited(budget), child.cards.limited(budget)
+            child.runner.keep_finished(*profiles, setup.config)
+    return (answers, *counts)
 
 
 def _check_cpu(device: str | None, names: Sequence[str], asked: EstimateRequest) -> None:

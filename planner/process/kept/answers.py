@@ -47,6 +47,17 @@ class _Head:
     state: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinishedSearch:
+    """A step that was answered by runs to the end: its recorded run, and the card with its limit.
+
+    A search that was broken off, or that met a failure, which is not kept, is not one.
+    """
+
+    job: RunJob
+    limited: str
+
+
 class KeptAxis(str, Enum):
     """The field of StepConfig in which recorded runs may differ."""
 
@@ -183,6 +194,23 @@ class KeptAnswers:
         found = (self._record(f"{folder}/{name}", RunJob) for name in self._store.names(folder))
         return [job for job in found if job is not None]
 
+    def keep_finished(self, found: FinishedSearch) -> None:
+        """Keeps that all runs of a step on a card have been made."""
+        if self._folder is not None:
+            content = msgspec.json.encode(found)
+            name = hashlib.sha256(content).hexdigest()[:32]
+            self._write(f"{self._folder}/{_finished(found.job)}/{name}", content)
+
+    def finished(self, job: RunJob) -> list[FinishedSearch]:
+        """Returns the answered steps like that of a job, on cards that run the same kernels."""
+        if self._folder is None:
+            return []
+        folder = f"{self._folder}/{_finished(job)}"
+        found = (
+            self._record(f"{folder}/{name}", FinishedSearch) for name in self._store.names(folder)
+        )
+        return [one for one in found if one is not None]
+
     def close(self) -> None:
         """Removes what was not used for longest, where more is kept than the user allows."""
         if self._has_written:
@@ -206,6 +234,10 @@ class KeptAnswers:
             self._has_written = True
         except OSError as error:
             self.warning = f"answers cannot be kept: {self._store.folder}: {error.strerror}"
+
+
+def _finished(job: RunJob) -> str:
+    return _digest("finished", _group(job, KeptAxis.BATCH), str(job.config.batch_size))
 
 
 def _group(job: RunJob, axis: KeptAxis) -> str:

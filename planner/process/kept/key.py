@@ -35,9 +35,13 @@ def key_of(
     *,
     torch: TorchInstall,
     device: EmulatedDevice,
+    profile: str,
     environment: Mapping[str, str],
 ) -> str:
-    """Returns the key of all answers for this target with this torch in this environment."""
+    """Returns the key of all answers for this target with this torch in this environment.
+
+    `profile` is the card that is visible while the target is loaded.
+    """
     libraries = (torch.folder / "version.py", torch.folder / "lib" / "libtorch_cuda.so")
     known = {
         "format": _FORMAT,
@@ -51,10 +55,22 @@ def key_of(
         "cudnn": str(torch.cudnn_library),
         "libraries": [_seen(path) for path in libraries],
         "device": str(device.folder),
+        "card": _visible_card(target, profile),
         "processors": [os.cpu_count(), len(os.sched_getaffinity(0))],
         "variables": variables_of_libraries(environment),
     }
     return hashlib.sha256(msgspec.json.encode(known, order="deterministic")).hexdigest()[:40]
+
+
+def _visible_card(target: Target, profile: str) -> list[str]:
+    """Returns what code sees of the card while it is imported.
+
+    The libraries of published models may ask for it (worker/published/card_queries.py); the user's
+    own code that asks is not kept.
+    """
+    if target.published is None:
+        return []
+    return [line for line in profile.splitlines() if line.startswith(("major=", "minor="))]
 
 
 def variables_of_libraries(environment: Mapping[str, str]) -> dict[str, str]:

@@ -28,9 +28,9 @@ class OpenedAnswers:
 
 
 def opened_answers(
-    target: Target, *, torch: TorchInstall, device: EmulatedDevice, wanted: bool
+    target: Target, *, torch: TorchInstall, device: EmulatedDevice, profile: str, wanted: bool
 ) -> OpenedAnswers:
-    """Returns the kept answers of a target on the emulated device.
+    """Returns the kept answers of a target on the emulated device, loaded on the card `profile`.
 
     Raises:
         UsageError: $VRAM_PLANNER_CACHE_SIZE is no size.
@@ -44,7 +44,7 @@ def opened_answers(
     environment = child_environment({})
     try:
         store = open_store()
-        key = key_of(target, torch=torch, device=device, environment=environment)
+        key = key_of(target, torch=torch, device=device, profile=profile, environment=environment)
     except (BuildError, OSError) as error:
         return OpenedAnswers(
             reason="the folder cannot be used", warning=f"answers cannot be kept: {error}"

@@ -16,6 +16,8 @@ from typing import Any
 
 import torch
 
+from planner.worker.reads import recorder
+
 _ANSWERED = ("get_device_properties", "get_device_capability", "current_device")
 _PLAIN = (int, float, str, bool)
 
@@ -47,7 +49,8 @@ def card_stays_untouched() -> Iterator[None]:
 def _asked_in_a_fork() -> dict[str, Any] | None:
     """Returns the properties of the first card; None if the forked process cannot have them."""
     read_end, write_end = os.pipe()
-    pid = os.fork()
+    with recorder.paused():
+        pid = os.fork()
     if pid == 0:
         try:
             found = torch.cuda.get_device_properties(0)

@@ -21,7 +21,7 @@ from planner.config.step import (
     StepConfig,
 )
 from planner.emulator.profile import UNLIMITED_BYTES
-from planner.process.kept.answers import KeptAnswers, KeptAxis
+from planner.process.kept.answers import FinishedSearch, KeptAnswers, KeptAxis
 from planner.process.kept.state import now_ns
 from planner.process.kept.store import Store
 from planner.wire.jobs import CountJob, NeedsValues, RunAnswer, RunJob
@@ -222,6 +222,24 @@ def test_runs_with_a_limit_are_not_replayed(tmp_path: Path, model: Path) -> None
     )
     kept = filled(tmp_path, model, job)
     assert kept.recorded(PROFILE, CONFIG, KeptAxis.BATCH) == []
+
+
+def test_finished_searches_are_found_for_another_card_and_setting(
+    tmp_path: Path, model: Path
+) -> None:
+    job = replace(JOB, recording=Recording.EVENTS)
+    kept = filled(tmp_path, model)
+    done = FinishedSearch(job=job, limited="limit")
+    other = replace(
+        job,
+        profile=PROFILE.replace("40", "72"),
+        config=replace(CONFIG, alloc_conf="expandable_segments:True"),
+    )
+    assert kept.finished(other) == []
+    kept.keep_finished(done)
+    assert kept.finished(other) == [done]
+    assert kept.finished(replace(other, config=replace(CONFIG, batch_size=9))) == []
+    assert kept.finished(replace(other, profile=PROFILE.replace("minor=5", "minor=6"))) == []
 
 
 def test_a_full_disk_is_a_warning(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from planner.config.published import Library, PublishedModel
 from planner.config.target import Target, TargetKind
 from planner.emulator.build import EmulatedDevice
 from planner.emulator.torch_install import TorchInstall
@@ -31,12 +32,14 @@ class Parts:
     torch: TorchInstall
     device: EmulatedDevice
     environment: tuple[tuple[str, str], ...]
+    profile: str = "name=T4\nmajor=7\nminor=5\n"
 
     def key(self) -> str:
         return key.key_of(
             self.target,
             torch=self.torch,
             device=self.device,
+            profile=self.profile,
             environment=dict(self.environment),
         )
 
@@ -94,6 +97,13 @@ CHANGES: dict[str, Callable[[Parts], Parts]] = {
 def test_each_part_makes_another_key(parts: Parts, change: Callable[[Parts], Parts]) -> None:
     assert parts.key() == parts.key()
     assert change(parts).key() != parts.key()
+
+
+def test_the_card_counts_where_libraries_see_it_while_they_are_imported(parts: Parts) -> None:
+    other = replace(parts, profile="name=A100\nmajor=8\nminor=0\n")
+    assert other.key() == parts.key()
+    model = of_target(published=PublishedModel(library=Library.TIMM, name="resnet50"))
+    assert model(other).key() != model(parts).key()
 
 
 def test_variables_that_no_library_reads_do_not_count(parts: Parts) -> None:
