@@ -205,7 +205,8 @@ def test_published_models(records: Path, on_terminal: bool) -> None:
 
 def test_every_command_is_tried_here() -> None:
     results = {"estimate", "curve", "compare", "inspect", "verify", "show", "history"}
-    elsewhere = {"doctor", "run"}  # test_doctor.py; the report of run is that of estimate
+    # test_doctor.py, test_check.py, test_diff.py; the report of run is that of estimate
+    elsewhere = {"doctor", "run", "check", "diff"}
     assert results | {"gpus", "cpus", "hosts", "models"} | elsewhere == set(_MODULES)
 
 
