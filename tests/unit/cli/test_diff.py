@@ -164,6 +164,16 @@ def test_files_that_are_no_estimates(folder: Path, inspection: Inspection) -> No
     assert "none.planner cannot be read" in missing.stderr
 
 
+def test_names_of_a_model_cannot_steer_a_terminal(folder: Path) -> None:
+    hostile = "\x1b[31m\u202emodule"
+    after = estimate_of(card(block(2048, hostile, f"/x/{hostile}.py:3", hostile)), target=hostile)
+    text = run(saved("a.planner", BEFORE), saved("b.planner", after)).stdout
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    assert r"module \x1b[31m\u202emodule: +2.00 GiB" in text
+    assert r"- after: b.planner, \x1b[31m\u202emodule" in text
+
+
 def git(folder: Path, *words: str) -> None:
     command = ["git", "-C", str(folder), "-c", "user.name=a", "-c", "user.email=a@b.c", *words]
     subprocess.run(command, check=True, capture_output=True)

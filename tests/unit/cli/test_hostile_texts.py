@@ -212,7 +212,7 @@ def test_published_models(records: Path, on_terminal: bool) -> None:
 def test_every_command_is_tried_here() -> None:
     results = {"estimate", "curve", "compare", "inspect", "verify", "advise", "show", "history"}
     # each has a file of its own here; the report of run is that of estimate
-    elsewhere = {"doctor", "cache", "learn", "run", "sweep"}
+    elsewhere = {"doctor", "cache", "check", "diff", "learn", "run", "sweep"}
     assert results | {"gpus", "cpus", "hosts", "models"} | elsewhere == set(_MODULES)
 
 
