@@ -24,7 +24,7 @@ _LISTS = ("gpu", "batches")  # their values may be one text with commas
 _OF_THE_CARD = ("gpu-memory", "price")  # they describe the card that the file names
 _NOT_OF_A_CPU = (
     "gpu", "gpu-memory", "alloc-conf", "data", "measure-data", "workers", "prefetch-factor",
-    "no-pin-memory", "cpu", "host", "ram", "price", "dataset-size", "pue",
+    "no-pin-memory", "cpu", "host", "ram", "price", "prices", "dataset-size", "pue",
 )  # fmt: skip
 # A given option, and the defaults that contradict it or belong to the default that it replaces.
 _REPLACES: Mapping[str, tuple[str, ...]] = {
@@ -41,6 +41,8 @@ _REPLACES: Mapping[str, tuple[str, ...]] = {
     "input": ("seq", "batch-from-data"),
     "seq": ("input", "batch-from-data"),
     "batch-from-data": ("input", "seq"),
+    "price": ("prices",),
+    "prices": ("price",),
     "json": ("format",),
     "format": ("json",),
     "global-batch": ("accumulate", "optimizer-in-backward"),

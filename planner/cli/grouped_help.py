@@ -36,7 +36,7 @@ _GROUPS: Mapping[str, Sequence[str]] = {
         "--data", "--measure-data", "--workers", "--prefetch-factor", "--no-pin-memory", "--host",
         "--cpu", "--ram",
     ),
-    "Energy and cost": ("--price", "--dataset-size", "--pue"),
+    "Energy and cost": ("--price", "--prices", "--dataset-size", "--pue"),
     "The script": ("--allow-writes",),
     "Output and limits": (
         "--goal", "--try", "--budget", "--by", "--depth", "--verbose", "--format", "--json",

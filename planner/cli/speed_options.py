@@ -102,6 +102,12 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         help="Rent of the card, like '2.49 USD/h'.",
     ),
     click.option(
+        "--prices",
+        metavar="WORD",
+        show_default="none",
+        help="Rents of a catalogue on this machine: sky or gpuhunt, with a place like sky:DIR.",
+    ),
+    click.option(
         "--dataset-size",
         metavar="N",
         show_default=DATASET_SIZE_DEFAULT,

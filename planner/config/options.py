@@ -163,6 +163,8 @@ class DataOptions(TypedDict, total=False):
     """RAM of the host, in bytes or like "64GiB"."""
     price: str | None
     """Price of an hour, like "2.49 USD/h"."""
+    prices: str | None
+    """Rents of a catalogue on this machine, "sky" or "gpuhunt"."""
     pue: float
     """Power of the data centre for each watt of its machines, at least 1."""
 

@@ -182,9 +182,11 @@ def _cost(step: TimedStep, parts: StepParts) -> StepCost:
 
 
 def _price(card: GpuSpec, request: JobConfig) -> HourlyPrice | None:
-    """Returns the given price, else the card's part of the host's rent, else the card's rent."""
+    """Returns the given price, else that of a catalogue, of the host, of the card's record."""
     if request.price is not None:
         return request.price
+    if card.id in request.prices:
+        return request.prices[card.id]
     machine, count = request.machine, dict(request.cards_of_host).get(card.id, 0)
     whole = None if machine is None or not count else rent(machine.prices)
     if machine is None or whole is None:

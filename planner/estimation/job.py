@@ -7,10 +7,11 @@ an option that was not given stays None; no host is assumed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from planner.cost.catalogue import catalogue
 from planner.cost.energy import NO_PUE, checked_pue
 from planner.cost.price import HourlyPrice, parse_price
 from planner.errors import UsageError
@@ -29,7 +30,7 @@ DEFAULT_WORKERS = 4
 _MOST_WORKERS = 8  # on a named host: more only where they are requested
 NAMES = (
     "data", "measure_data", "workers", "prefetch_factor", "pin_memory", "cpu", "host", "ram",
-    "price", "dataset_size", "pue",
+    "price", "prices", "dataset_size", "pue",
 )  # fmt: skip
 
 
@@ -38,7 +39,8 @@ class JobConfig:
     """Holds the checked options. `measure_data` requests that the user's own data set is timed.
 
     `item` is None where no data were named. `machine` is the record of a host that was named with
-    `host`. `core_like` names the core of `host.core_speed`; `notes` list the assumptions.
+    `host`. `core_like` names the core of `host.core_speed`; `prices` are rents by the
+    id of a card; `notes` list the assumptions.
     """
 
     loader: Loader
@@ -49,6 +51,7 @@ class JobConfig:
     core_like: str | None = None
     ram_bytes: int | None = None
     price: HourlyPrice | None = None
+    prices: Mapping[str, HourlyPrice] = field(default_factory=dict)
     dataset_samples: int | None = None
     pue: float = NO_PUE
     notes: tuple[str, ...] = ()
@@ -76,6 +79,7 @@ def job_config(
     host: str | None = None,
     ram: str | int | None = None,
     price: str | None = None,
+    prices: str | None = None,
     dataset_size: str | int | None = None,
     pue: float = NO_PUE,
     hardware_db: Path | None = None,
@@ -88,7 +92,7 @@ def job_config(
     number = _workers(workers)
     _check_kinds(
         measure_data=measure_data, workers=number, prefetch_factor=prefetch_factor,
-        pin_memory=pin_memory, cpu=cpu, host=host, price=price, pue=pue,
+        pin_memory=pin_memory, cpu=cpu, host=host, price=price, prices=prices, pue=pue,
     )  # fmt: skip
     if data is not None and measure_data:
         raise UsageError(f"data {data!r} was given, and measure_data: say one of the two")
@@ -96,10 +100,13 @@ def job_config(
         raise UsageError(f"host {host!r} has a processor of its own: leave cpu {cpu!r} out")
     if number == 0 and prefetch_factor is not None:
         raise UsageError("without workers nothing is prefetched: leave prefetch_factor out")
+    if price is not None and prices is not None:
+        raise UsageError(f"price {price!r} was given, and prices {prices!r}: say one of the two")
     checked_pue(pue)
     # Cheap checks come before the database is read and this machine is measured.
     ram_bytes = None if ram is None else parse_memory(ram, "ram")
     hourly = None if price is None else parse_price(price)
+    rents = None if prices is None else catalogue(prices)
     samples = None if dataset_size is None else parse_dataset_size(str(dataset_size))
     _loader(number, prefetch_factor, pin_memory, None)
     item = None if data is None else parse_data(str(data))
@@ -116,9 +123,10 @@ def job_config(
         core_like=None if found is None else _cpu_of(found).name,
         ram_bytes=ram_bytes if budget is None else (budget.ram_bytes or None),
         price=hourly,
+        prices={} if rents is None else rents.prices,
         dataset_samples=samples,
         pue=pue,
-        notes=notes,
+        notes=notes if rents is None else (*notes, *rents.notes),
     )
 
 
@@ -142,7 +150,7 @@ def _workers(asked: int | str | None) -> int | None:
 
 _FLAGS = ("measure_data", "pin_memory")
 _COUNTS = ("workers", "prefetch_factor")
-_TEXTS = ("cpu", "host", "price")
+_TEXTS = ("cpu", "host", "price", "prices")
 
 
 def _check_kinds(**given: object) -> None:

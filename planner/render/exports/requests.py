@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 
 from planner.errors import UsageError
-from planner.render.exports.card_names import GPUHUNT_NAMES, SKYPILOT_NAMES, node_label
+from planner.hardware.market_names import GPUHUNT_NAMES, SKYPILOT_NAMES
 from planner.render.exports.needs import JobNeeds, job_needs
 from planner.render.outside_text import shown
 from planner.results.device_estimate import DeviceEstimate
@@ -220,6 +220,15 @@ def _named(
             "card with --gpu, or write the request from --json"
         )
     return known, [f"{shown(one.name)} is not requested: {where} has it not" for one in unknown]
+
+
+def node_label(name: str) -> str:
+    """Returns the card's name as a label of a Kubernetes node, `nvidia.com/gpu.product`.
+
+    GPU Feature Discovery writes NVIDIA-A100-SXM4-40GB for "NVIDIA A100-SXM4-40GB"
+    (https://github.com/NVIDIA/k8s-device-plugin/tree/main/docs/gpu-feature-discovery).
+    """
+    return "-".join(name.split())
 
 
 def _quoted(text: str) -> str:

@@ -55,11 +55,12 @@ def test_every_word_reaches_the_library(given: dict[str, Any]) -> None:
         "--gpu", "t4", "--data", "tokens", "--measure-data", "--workers", "none",
         "--prefetch-factor", "4", "--no-pin-memory", "--cpu", "epyc-7742", "--host", "this",
         "--ram", "64GiB", "--price", "2.49 USD/h", "--dataset-size", "1.28M", "--pue", "1.2",
+        "--prices", "sky",
     )  # fmt: skip
     assert {name: given[name] for name in NAMES} == {
         "data": "tokens", "measure_data": True, "workers": "none", "prefetch_factor": 4,
         "pin_memory": False, "cpu": "epyc-7742", "host": "this", "ram": "64GiB",
-        "price": "2.49 USD/h", "dataset_size": "1.28M", "pue": 1.2,
+        "price": "2.49 USD/h", "prices": "sky", "dataset_size": "1.28M", "pue": 1.2,
     }  # fmt: skip
 
 

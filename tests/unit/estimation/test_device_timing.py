@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -370,6 +371,20 @@ def test_the_rent_is_as_given_else_of_the_host_else_of_the_card() -> None:
     assert any("its 8 cards" in text for text in of_eight.assumptions)
     other = speed.speed(step(BANDWIDTH_BOUND, request))
     assert any("any other card is put in its place" in text for text in other.assumptions)
+
+
+def test_a_catalogue_comes_before_host_and_record(tmp_path: Path) -> None:
+    rows = "InstanceType,AcceleratorName,AcceleratorCount,Price\nx,A100,4,10.0\n"
+    (tmp_path / "vms.csv").write_text(rows)
+    request = job_config(host="p4d.24xlarge", prices=f"sky:{tmp_path}")
+    a100 = load_gpus().find("a100-sxm4-40gb").spec
+    found = speed.speed(replace(step(BANDWIDTH_BOUND, request), card=a100))
+    assert found.cost.price is not None
+    assert (found.cost.price.low, found.cost.price.high) == (2.5, 2.5)
+    assert "SkyPilot's catalogue of" in found.cost.price.basis
+    assert any("rents are those of SkyPilot's catalogue" in text for text in found.assumptions)
+    of_record = speed.speed(step(BANDWIDTH_BOUND, job_config(prices=f"sky:{tmp_path}")))
+    assert of_record.cost.price == speed.speed(step(BANDWIDTH_BOUND, job_config())).cost.price
 
 
 def answer(card: str = "t4", ratio: float | None = None, **changes: Any) -> DeviceMemory:

@@ -27,7 +27,7 @@ def test_words_for_it_are_told_from_the_others() -> None:
     asked, others = speed_words({"data": "tokens", "batch_size": 8, "pin_memory": False})
     assert asked == {"data": "tokens", "pin_memory": False}
     assert others == {"batch_size": 8}
-    assert len(set(NAMES)) == 11
+    assert len(set(NAMES)) == 12
 
 
 def test_a_host_has_what_its_record_says() -> None:
@@ -116,6 +116,8 @@ def test_no_workers_are_asked_for_by_a_word() -> None:
         ({"price": "2.49"}, "names no currency"),
         ({"price": "-1 USD/h"}, "negative"),
         ({"price": 2.49}, "price must be text"),
+        ({"prices": "aws"}, "prices 'aws' names no catalogue"),
+        ({"price": "1 USD/h", "prices": "sky"}, "say one of the two"),
         ({"dataset_size": 0}, "whole number of samples"),
         ({"dataset_size": -5}, "whole number of samples"),
         ({"dataset_size": "1.5"}, "whole number of samples"),

@@ -1,4 +1,4 @@
-"""Names that schedulers have for the cards of the database.
+"""Names that catalogues of rented cards have for the cards of the database.
 
 In: the id of a card's record. Out: its names. Convention: a card without an entry has no known name
 there, and is not requested under a guessed one.
@@ -109,12 +109,3 @@ GPUHUNT_NAMES: Mapping[str, tuple[str, int]] = {
     "v100-sxm2-16gb": ("V100", 16),
     "v100-sxm2-32gb": ("V100", 32),
 }
-
-
-def node_label(name: str) -> str:
-    """Returns the card's name as a label of a Kubernetes node, `nvidia.com/gpu.product`.
-
-    GPU Feature Discovery writes NVIDIA-A100-SXM4-40GB for "NVIDIA A100-SXM4-40GB"
-    (https://github.com/NVIDIA/k8s-device-plugin/tree/main/docs/gpu-feature-discovery).
-    """
-    return "-".join(name.split())
