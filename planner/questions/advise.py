@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 OnTrial = Callable[[Trial], None]
 _MOST_CONFIRMED = 4  # attempts that are run on the card; a replay is seldom wrong
 _ALL_BYTES = 1 << 62
-_MOST_SIZED = 6  # attempts of a table whose largest batch is forecast
+_MOST_SIZED = 3  # attempts of a table whose largest batch is forecast
 _BY_REPLAY = (
     "trials are runs on a card with enough memory, and replays of them on the card; the plan was "
     "run on the card"
