@@ -19,7 +19,7 @@ from planner.hardware.specs import GpuSpec
 from planner.memory.budget import MemoryBudget, memory_budgets
 from planner.results.advice import CardChoice
 
-# Of the peak on the requested card: kernels of other cards need other workspaces, not other tensors.
+# Of the peak on the requested card: kernels of other cards need other workspaces, same tensors.
 _LEAST_SHARE = 0.9
 SAME_KERNELS = (
     "other cards are taken to launch the operators that were counted on the requested one"
