@@ -18,13 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 from planner.config.options import CurveOptions
 from planner.config.parse import choice, texts
-from planner.config.target import Target
 from planner.config.weights import settled
 from planner.errors import ModelError, PlannerError, UsageError
 from planner.estimation.advice.attempts import Attempts, Deadline, trial_of
 from planner.estimation.advice.combine import Attempt
 from planner.estimation.advice.goals import Field, candidates, ranked
-from planner.estimation.advice.lever_row import LeverRow, Subject
+from planner.estimation.advice.lever_row import LeverRow
 from planner.estimation.advice.levers import lever_rows
 from planner.estimation.advice.other_cards import (
     SAME_KERNELS,
@@ -33,6 +32,7 @@ from planner.estimation.advice.other_cards import (
     own_cost_per_step,
 )
 from planner.estimation.advice.plans import answer_of, confirmed_plan, plan_on_another_card
+from planner.estimation.advice.subject import subject_of
 from planner.estimation.advice.trials import Trials
 from planner.estimation.device_memory import DeviceMemory
 from planner.estimation.one_card import one_named_card
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 OnTrial = Callable[[Trial], None]
 _MOST_CONFIRMED = 4  # attempts that are run on the card; a replay is seldom wrong
 _ALL_BYTES = 1 << 62
-_MOST_SIZED = 6  # attempts of a table whose largest batch is forecast
+_MOST_SIZED = 3  # attempts of a table whose largest batch is forecast
 _BY_REPLAY = (
     "trials are runs on a card with enough memory, and replays of them on the card; the plan was "
     "run on the card"
@@ -100,7 +100,7 @@ def advise(
             sequence=False,
         )
         attempts = Attempts(trials, deadline, on_trial or (lambda _: None))
-        rows = _rows(session, asked, base)
+        rows = lever_rows(subject_of(session, asked, base))
         return _advice(
             _Question(
                 session=session,
@@ -131,28 +131,6 @@ class _Question:
         """Returns what is to be largest."""
         is_length = self.goal is Goal.LONGEST_SEQUENCE
         return SearchAxis.SEQUENCE if is_length else SearchAxis.BATCH
-
-
-def _rows(
-    session: EstimationSession, asked: EstimateRequest, base: DeviceMemory
-) -> tuple[LeverRow, ...]:
-    trace, found = base.trace, base.breakdown
-    published = asked.target.published if isinstance(asked.target, Target) else None
-    capacity = base.batch_capacity
-    return lever_rows(
-        Subject(
-            config=asked.config,
-            weights=weight_dtypes(trace),
-            optimizer=trace.optimizer,
-            card=base.budget.spec,
-            library=None if published is None else published.library,
-            task=None if published is None else published.task,
-            largest_batch=None if capacity is None else capacity.largest,
-            own=session.child.runner.levers,
-            given=asked.given,
-            categories={} if found is None else found.by_category(),
-        )
-    )
 
 
 def _checked_names(tries: str | Sequence[str], rows: Sequence[LeverRow]) -> tuple[str, ...]:

@@ -26,9 +26,9 @@ class Subject:
     """The step as requested.
 
     `optimizer` is its class; `task` that of a published model, None for another target;
-    `largest_batch` the largest that fits, None: not known. `own` are the levers of the model
-    file, `given` the arguments of its model. `categories` are bytes at the peak, empty where they
-    are not known.
+    `largest_batch` the largest that fits, None: not known. `best_blocks` are those to recompute.
+    `own` are the levers of the model file, `given` the arguments of its model. `categories` are
+    bytes at the peak, empty where they are not known.
     """
 
     config: StepConfig
@@ -38,6 +38,7 @@ class Subject:
     library: Library | None = None
     task: TaskConfig | None = None
     largest_batch: int | None = None
+    best_blocks: tuple[str, ...] = ()
     own: tuple[OwnLever, ...] = ()
     given: tuple[tuple[str, Scalar], ...] = ()
     categories: Mapping[str, int] = field(default_factory=dict)

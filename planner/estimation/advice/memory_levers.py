@@ -91,7 +91,10 @@ def of_activations(subject: Subject) -> list[LeverRow]:
             cannot=given,
             promise=((_SAVED, share),),
         )
-        for name, text, share in (("every second block", "every:2", 0.4),)
+        for name, text, share in (
+            ("every second block", "every:2", 0.4),
+            *_best(subject.best_blocks),
+        )
     ]
     rows.append(
         LeverRow(
@@ -109,6 +112,14 @@ def of_activations(subject: Subject) -> list[LeverRow]:
         )
     )
     return rows
+
+
+def _best(blocks: tuple[str, ...]) -> list[tuple[str, str, float]]:
+    """Returns the blocks with most bytes for each recomputed FLOP, as many as may be enough."""
+    if not blocks:
+        return []
+    number = "the best block" if len(blocks) == 1 else f"the best {len(blocks)} blocks"
+    return [(number, ",".join(blocks), 0.6)]
 
 
 def of_micro_batches(subject: Subject) -> list[LeverRow]:

@@ -19,6 +19,8 @@ from planner.hardware.specs import GpuSpec
 from planner.memory.budget import MemoryBudget, memory_budgets
 from planner.results.advice import CardChoice
 
+# Of the peak on the requested card: kernels of other cards need other workspaces, same tensors.
+_LEAST_SHARE = 0.9
 SAME_KERNELS = (
     "other cards are taken to launch the operators that were counted on the requested one"
 )
@@ -34,17 +36,19 @@ def cards_that_fit(
     Raises:
         PlannerError: a run failed.
     """
-    own = trials.budget.spec.id
+    own, asked = trials.budget.spec.id, trials.run({}).trace
     cards = [
-        card
+        card.id
         for card in load_gpus(database).all()
         if card.emulatable and card.id != own and rent(card.prices) is not None
     ]
-    if not cards:
+    if not cards or asked is None:
         return ()
-    budgets = memory_budgets(
-        [card.id for card in cards], hardware_db=database, gpu_memory=None, reserve=reserve
-    )
+    least_bytes = asked.peak_allocated_bytes * _LEAST_SHARE
+    every = memory_budgets(cards, hardware_db=database, gpu_memory=None, reserve=reserve)
+    budgets = [budget for budget in every if budget.capacity_bytes >= least_bytes]
+    if not budgets:
+        return ()
     answers = answers_by_group(session.setup, budgets, search=False)
     counted = trials.run({}).counted
     config = session.setup.config

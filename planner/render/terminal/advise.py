@@ -33,15 +33,17 @@ _COLUMNS = ("change", "fits", "device total", "saved", "largest batch", "time", 
 _LEFT = (0, 1, 6, 7)
 _LEFT_OUT_FIRST = (2, 4, 6)
 _CARDS_SHOWN = 5
+_WORTH_FACTOR = 0.98  # a gain in time below this is within the error of the model
 _EFFECTS = {Effect.NONE: "same", Effect.SMALL: "rounding", Effect.LARGE: "changes"}
 
 
 def render(advice: Advice, *, verbose: bool = False) -> RenderableType:
     """Returns the report: the plan, its code, the table, levers that cannot apply, other cards."""
     parts: list[RenderableType] = [verdict_lines(_verdict(advice)), Text(), _heading(advice)]
-    parts += [Text(), _table(advice)]
+    parts += [Text(), _table(advice, verbose=verbose)]
     plan = advice.plan
-    named = {name for trial in advice.trials if _is_tried(trial) for name in trial.levers}
+    shown_trials = _shown_trials(advice, verbose=verbose)
+    named = {name for trial in shown_trials for name in trial.levers}
     effects = [f"{lever.name}: {lever.note}" for lever in advice.levers if lever.name in named]
     sections = (
         ("what it may do to training", effects),
@@ -54,6 +56,8 @@ def render(advice: Advice, *, verbose: bool = False) -> RenderableType:
         parts += [Text(), Text("in a plain PyTorch loop", style="bold"), Text("\n".join(plan.code))]
     shown = sections if verbose else [one for one in sections if one[0] != sections[1][0]]
     left_out = [] if verbose or not sections[1][1] else ["levers that cannot apply"]
+    if not verbose and len(_shown_trials(advice, verbose=True)) > len(shown_trials):
+        left_out.append("changes that save nothing")
     return Group(*parts, *closing(shown, advice, verbose=verbose, left_out=left_out))
 
 
@@ -107,8 +111,18 @@ def _is_tried(trial: Trial) -> bool:
     return trial.state is TrialState.TRIED
 
 
-def _table(advice: Advice) -> RenderableType:
-    tried = [advice.baseline, *(trial for trial in advice.trials if _is_tried(trial))]
+def _helps(trial: Trial) -> bool:
+    """Returns whether a trial saves memory or time."""
+    factor = trial.time_factor
+    return (trial.saved_bytes or 0) > 0 or (factor is not None and factor < _WORTH_FACTOR)
+
+
+def _shown_trials(advice: Advice, *, verbose: bool) -> list[Trial]:
+    return [one for one in advice.trials if _is_tried(one) and (verbose or _helps(one))]
+
+
+def _table(advice: Advice, *, verbose: bool) -> RenderableType:
+    tried = [advice.baseline, *_shown_trials(advice, verbose=verbose)]
     return FittedTable(
         columns=_COLUMNS,
         lines=[_cells(advice, trial) for trial in tried],

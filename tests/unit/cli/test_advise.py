@@ -46,6 +46,10 @@ CHECKPOINTED = replace(
 MISSING = Trial(
     levers=("8-bit AdamW",), state=TrialState.CANNOT_APPLY, reason="pip install bitsandbytes"
 )
+USELESS = replace(
+    CHECKPOINTED, levers=("channels_last",), fits=False, saved_bytes=0, device_total_bytes=20 * GIB,
+    time_factor=1.0,
+)  # fmt: skip
 LATER = Trial(levers=("compile",), state=TrialState.NOT_TRIED, reason="it takes long")
 
 
@@ -61,7 +65,7 @@ def made_advice(*, fits: bool = True) -> Advice:
     return Advice(
         target="model.py", goal=Goal.FIT, gpu="t4", gpu_name="Tesla T4", gpu_id="t4",
         usable_memory_bytes=15 * GIB, reserve_bytes=0, baseline=AS_ASKED,
-        plan=plan if fits else None, trials=(CHECKPOINTED, MISSING, LATER),
+        plan=plan if fits else None, trials=(CHECKPOINTED, USELESS, MISSING, LATER),
         levers=(
             Lever(
                 name="checkpoint activations", flags=("--checkpoint-activations",),
@@ -70,6 +74,10 @@ def made_advice(*, fits: bool = True) -> Advice:
             Lever(
                 name="8-bit AdamW", flags=("--optimizer", "adamw8bit"), code=("# 8 bits",),
                 effect=Effect.SMALL, note="states in 8 bits",
+            ),
+            Lever(
+                name="channels_last", flags=("--channels-last",), code=("# channels",),
+                effect=Effect.NONE, note="for images",
             ),
             Lever(
                 name="compile", flags=("--compile",), code=("torch.compile(model)",),
@@ -142,8 +150,11 @@ def test_the_plan_comes_first_and_the_table_names_each_change(fake: Fake) -> Non
     assert "x = checkpoint(block, x)\n" in result.stdout  # lines of code stay lines
     assert "compile: it takes long" in result.stdout
     assert "--gpu l4: 20.0 of 22.0 GiB" in result.stdout
-    assert "bitsandbytes" not in result.stdout
-    assert "8-bit AdamW: pip install bitsandbytes" in run("model.py", "--gpu", "t4", "-v").stdout
+    whole = run("model.py", "--gpu", "t4", "-v").stdout
+    for rare in ("8-bit AdamW: pip install bitsandbytes", "--channels-last"):
+        assert rare not in result.stdout
+        assert rare in whole
+    assert "--verbose adds: levers that cannot apply, changes that save nothing" in result.stdout
 
 
 def test_trials_are_reported_while_it_runs(fake: Fake) -> None:
@@ -174,7 +185,7 @@ def test_json_and_saved_file(fake: Fake, tmp_path: Path) -> None:
 def test_shown_at_a_prompt_and_in_a_notebook() -> None:
     advice = made_advice()
     assert repr(advice) == (
-        "<Advice 'model.py' on t4, goal fit: checkpoint activations, 1 change tried>"
+        "<Advice 'model.py' on t4, goal fit: checkpoint activations, 2 changes tried>"
     )
     assert "<td" in advice._repr_html_()
     assert "--checkpoint-activations" in advice._repr_html_()
