@@ -14,6 +14,7 @@ from planner.errors import UsageError
 from planner.memory.allocator.device_memory import WITHOUT_LIMIT_BYTES
 from planner.memory.allocator.options import UnknownOptionError, parse_alloc_conf
 from planner.memory.allocator.replay import Request, replay
+from planner.memory.allocator.requests import packed
 from planner.memory.allocator.settings import AllocatorSettings, Backend
 from planner.memory.forecast import Forecast
 from planner.memory.scaling import ScaledRequests
@@ -97,15 +98,16 @@ def what_ifs(
 ) -> tuple[WhatIf, ...]:
     """Replays `requests` under each of the settings; computes the largest batch from `scaled`."""
     found = []
+    columns = packed(requests) if others else requests
     for text, settings in others:
         free = replay(
-            requests,
+            columns,
             settings,
             capacity_bytes=WITHOUT_LIMIT_BYTES,
             total_memory_bytes=total_memory_bytes,
         )
         full = replay(
-            requests,
+            columns,
             settings,
             capacity_bytes=capacity_bytes,
             total_memory_bytes=total_memory_bytes,

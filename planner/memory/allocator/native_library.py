@@ -100,7 +100,13 @@ def build_library(work: Path) -> dict[str, str]:
         OSError: the disk is full.
     """
     compiler = find_compiler()
-    command = [compiler, *_OPTIONS, *sorted(NATIVE.glob("*.cpp")), "-o", work / _LIBRARY]
+    command: list[str | Path] = [
+        compiler,
+        *_OPTIONS,
+        *sorted(NATIVE.glob("*.cpp")),
+        "-o",
+        work / _LIBRARY,
+    ]
     try:
         run_tool([*command, *_STATIC])
     except BuildError:
