@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from planner.emulator.cache import VARIABLE, DeviceCache
+from planner.emulator.prebuilt import DISTRIBUTION, prebuilt_folder, taken
 from planner.emulator.sealed import DamagedError, sealed_names
 from planner.emulator.stubs import HEADERS, make_stubs
 from planner.emulator.symbols import CudaImports, read_cuda_imports
@@ -86,7 +87,9 @@ def emulated_device(torch: TorchInstall, progress: Progress = lambda _: None) ->
         found, damage = _kept(cache, key)
         if found is not None:
             return found
-        if damage is None:
+        if damage is None and prebuilt_folder(key) is not None:
+            progress(f"taking the emulated device for torch {torch.version} from {DISTRIBUTION}")
+        elif damage is None:
             progress(f"building the emulated device for torch {torch.version} (once)")
         else:
             progress(
@@ -94,7 +97,7 @@ def emulated_device(torch: TorchInstall, progress: Progress = lambda _: None) ->
                 f"in the cache is damaged ({damage})"
             )
             cache.discard(key)
-        cache.store(key, lambda work: _build(torch, work, progress))
+        cache.store(key, lambda work: taken(key, work) or build_device(torch, work, progress))
         found, damage = _kept(cache, key)
     if found is None:
         raise BuildError(
@@ -147,8 +150,13 @@ def include_options(torch: TorchInstall) -> list[str]:
 _GENERATORS = ("build.py", "sealed.py", "stubs.py", "symbols.py", "unemulated.py")
 
 
-def _build(torch: TorchInstall, work: Path, progress: Progress) -> dict[str, Any]:
-    """Fills the folder `work`; returns the content of its manifest."""
+def build_device(torch: TorchInstall, work: Path, progress: Progress) -> dict[str, Any]:
+    """Compiles the device into the folder `work`; returns the content of its manifest.
+
+    Raises:
+        UnsupportedPlatformError: no C++ compiler, or a header is missing.
+        BuildError: compiling failed.
+    """
     compiler = find_compiler()
     check_headers(torch)
     include = include_options(torch)

@@ -2,7 +2,7 @@
 
 In: packed requests, settings, a card. Out: the figures and how the replay ended; None where it has
 to be done in Python: there is no library, or a figure may need more than 63 bits. Convention: the
-structures are those of native/settings.h and native/replay.cpp.
+structures are those of settings.h and replay.cpp in emulator/native/replay.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
-from planner.memory.allocator.native_library import library
+from planner.emulator.replay_library import library
 from planner.memory.allocator.requests import PackedRequests
 from planner.memory.allocator.settings import ROUNDUP_INTERVALS, AllocatorSettings, TieBreak
 

@@ -25,7 +25,7 @@ class Request(NamedTuple):
     stream: int = 0
 
 
-_KINDS = (  # in the order of Kind in native/replay.cpp
+_KINDS = (  # in the order of Kind in emulator/native/replay/replay.cpp
     EventKind.ALLOC,
     EventKind.FREE,
     EventKind.FREE_REQUESTED,

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from planner.emulator import replay_library
 from planner.emulator.cache import VARIABLE
-from planner.memory.allocator import native_library
 from planner.memory.allocator.replay import Request
 from planner.memory.packed_scaling import PackedLayout, packed_at
 from planner.memory.scaling import Sample, ScaledRequests, fit
@@ -24,7 +24,7 @@ ROWS = st.lists(
 def _library(device_cache: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(VARIABLE, str(device_cache))
-        assert native_library.library() is not None, "the tests need a C++ compiler"
+        assert replay_library.library() is not None, "the tests need a C++ compiler"
 
 
 def sample(value: int, rows: list[tuple[int, int, int]]) -> Sample:

@@ -15,11 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.replay import training
+from planner.emulator import replay_library
 from planner.emulator.cache import VARIABLE
+from planner.emulator.replay_library import NATIVE
 from planner.errors import UsageError
-from planner.memory.allocator import native, native_library
+from planner.memory.allocator import native
 from planner.memory.allocator.device_memory import WITHOUT_LIMIT_BYTES
-from planner.memory.allocator.native_library import NATIVE
 from planner.memory.allocator.options import parse_alloc_conf
 from planner.memory.allocator.replay import ReplayResult, Request, replay, replay_in_python
 from planner.memory.allocator.requests import PackedRequests, packed
@@ -152,7 +153,7 @@ def _library(device_cache: Path) -> None:
     """The library is built once, in the cache of the tests' devices."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(VARIABLE, str(device_cache))
-        assert native_library.library() is not None, "the tests need a C++ compiler"
+        assert replay_library.library() is not None, "the tests need a C++ compiler"
 
 
 @settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -270,11 +271,11 @@ def in_a_process(tmp_path: Path, **variables: str) -> dict[str, object]:
     code = (
         "import json\n"
         "from benchmarks.replay import training\n"
-        "from planner.memory.allocator import native_library\n"
+        "from planner.emulator import replay_library\n"
         "from planner.memory.allocator.options import parse_alloc_conf\n"
         "from planner.memory.allocator.replay import replay\n"
         "found = replay(training(1, 1), parse_alloc_conf('', '2.14.1'), capacity_bytes=1 << 44)\n"
-        "print(json.dumps([found.peak_reserved_bytes, native_library.library() is not None]))\n"
+        "print(json.dumps([found.peak_reserved_bytes, replay_library.library() is not None]))\n"
     )
     environment = {**os.environ, VARIABLE: str(tmp_path / "cache"), **variables}
     done = subprocess.run(

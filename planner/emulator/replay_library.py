@@ -1,7 +1,7 @@
 """Builds the replay in native code once, into the cache of the emulated devices, and loads it.
 
-In: the sources in native/ and a C++ compiler. Out: the library; None where it cannot be had: then
-the replay in Python gives the same figures. Convention: it needs neither torch nor CUDA's headers.
+In: the sources in native/replay/ and a C++ compiler. Out: the library; None where it cannot be had,
+and the replay in Python gives the same figures. Convention: it needs neither torch nor CUDA.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from pathlib import Path
 
 from planner.emulator.build import find_compiler, run_tool
 from planner.emulator.cache import DeviceCache
+from planner.emulator.prebuilt import taken
 from planner.emulator.sealed import DamagedError
 from planner.errors import BuildError, UnsupportedPlatformError
 
-NATIVE = Path(__file__).parent / "native"
+NATIVE = Path(__file__).parent / "native" / "replay"
 _LIBRARY = "libplanner_replay.so"
 _OPTIONS = (
     "-std=c++17", "-O2", "-w", "-s", "-shared", "-fPIC", "-fvisibility=hidden",
@@ -79,7 +80,7 @@ def _built() -> Path:
         with cache.lock(key, lambda _: None):
             if not _is_whole(cache, key):
                 cache.discard(key)
-                cache.store(key, build_library)
+                cache.store(key, lambda work: taken(key, work) or build_library(work))
         cache.opened(key)
     return cache.folder / key
 
