@@ -1,6 +1,6 @@
 """Packs built devices as a wheel, so that whoever installs it needs no compiler.
 
-    python -m planner.emulator.wheel OUT_DIR [--torch SITE_PACKAGES ...]
+    python -m planner.emulator.wheel OUT_DIR [SITE_PACKAGES ...]
 
 In: torch installations: that of this interpreter, or those in folders that `pip install --target`
 has filled. Out: a wheel of vram-planner-devices with a device for each, and the replay in native
@@ -104,11 +104,11 @@ def main(words: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("out", type=Path, metavar="OUT_DIR")
     parser.add_argument(
-        "--torch",
+        "torch",
         type=Path,
-        action="append",
+        nargs="*",
         metavar="SITE_PACKAGES",
-        help="folder with another torch; repeatable: pip install --target FOLDER torch==2.13.0",
+        help="folder with another torch: pip install --target SITE_PACKAGES torch==2.13.0",
     )
     given = parser.parse_args(words)
     try:
