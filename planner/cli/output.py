@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from planner.cli.step_command import defaults_line, used_defaults
 from planner.cli.terminal import print_text
 from planner.render.outside_text import shown, shown_lines, shown_record
-from planner.results.estimate import SCHEMA_VERSION
-from planner.results.result import Result
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+
+    from planner.results.result import Result
 
 _PIPED_WIDTH = 100_000  # no sentence is folded on a pipe, where grep and diff want it whole
 
@@ -64,6 +64,8 @@ def save(found: Result, file: Path | None) -> None:
 
 def print_json(document: dict[str, Any]) -> None:
     """Prints a document, with the version of its schema added."""
+    from planner.results.estimate import SCHEMA_VERSION  # loads slowly
+
     print_text(json.dumps({"schema_version": SCHEMA_VERSION, **document}, indent=2) + "\n")
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from planner.emulator.cache import VARIABLE, DeviceCache
+from planner.emulator.prebuilt import DISTRIBUTION, prebuilt_folder, taken
 from planner.emulator.sealed import DamagedError, sealed_names
 from planner.emulator.stubs import HEADERS, make_stubs
 from planner.emulator.symbols import CudaImports, read_cuda_imports
@@ -86,7 +87,9 @@ def emulated_device(torch: TorchInstall, progress: Progress = lambda _: None) ->
         found, damage = _kept(cache, key)
         if found is not None:
             return found
-        if damage is None:
+        if damage is None and prebuilt_folder(key) is not None:
+            progress(f"taking the emulated device for torch {torch.version} from {DISTRIBUTION}")
+        elif damage is None:
             progress(f"building the emulated device for torch {torch.version} (once)")
         else:
             progress(
@@ -94,7 +97,7 @@ def emulated_device(torch: TorchInstall, progress: Progress = lambda _: None) ->
                 f"in the cache is damaged ({damage})"
             )
             cache.discard(key)
-        cache.store(key, lambda work: _build(torch, work, progress))
+        cache.store(key, lambda work: taken(key, work) or build_device(torch, work, progress))
         found, damage = _kept(cache, key)
     if found is None:
         raise BuildError(
@@ -147,8 +150,13 @@ def include_options(torch: TorchInstall) -> list[str]:
 _GENERATORS = ("build.py", "sealed.py", "stubs.py", "symbols.py", "unemulated.py")
 
 
-def _build(torch: TorchInstall, work: Path, progress: Progress) -> dict[str, Any]:
-    """Fills the folder `work`; returns the content of its manifest."""
+def build_device(torch: TorchInstall, work: Path, progress: Progress) -> dict[str, Any]:
+    """Compiles the device into the folder `work`; returns the content of its manifest.
+
+    Raises:
+        UnsupportedPlatformError: no C++ compiler, or a header is missing.
+        BuildError: compiling failed.
+    """
     compiler = find_compiler()
     check_headers(torch)
     include = include_options(torch)
@@ -173,10 +181,12 @@ def _build(torch: TorchInstall, work: Path, progress: Progress) -> dict[str, Any
         stubs.write_text(made.source, encoding="utf-8")
         compiled.append(objects / "stubs.o")
         # -O0: thousands of functions of one line compile in half the time.
-        _run([*_c(compiler), "-O0", "-fPIC", "-w", "-fno-builtin", "-c", stubs, "-o", compiled[-1]])
+        run_tool(
+            [*_c(compiler), "-O0", "-fPIC", "-w", "-fno-builtin", "-c", stubs, "-o", compiled[-1]]
+        )
         _link_device(compiler, compiled, work)
         libraries = _link_named_libraries(compiler, imports, objects, work)
-        _run(
+        run_tool(
             [*_c(compiler), "-shared", "-O1", "-fPIC", "-w", "-Wl,-soname,libcuda.so.1",
              NATIVE / BRIDGE_DRIVER_SOURCE, "-o", work / BRIDGE_DRIVER_LIBRARY]
         )  # fmt: skip
@@ -229,18 +239,18 @@ def _preprocess(compiler: str, torch: TorchInstall, include: list[str], scratch:
     present = [h for h in HEADERS if any((d / h).is_file() for d in torch.include_folders)]
     source = scratch / "headers.h"
     source.write_text("".join(f"#include <{name}>\n" for name in present), encoding="utf-8")
-    return _run([compiler, "-std=c++17", "-E", "-P", "-w", "-x", "c++", source, *include])
+    return run_tool([compiler, "-std=c++17", "-E", "-P", "-w", "-x", "c++", source, *include])
 
 
 def _compile(compiler: str, source: Path, objects: Path, include: list[str]) -> Path:
     target = objects / f"{source.stem}.o"
-    _run([compiler, *_OPTIONS, "-c", source, "-o", target, *include])
+    run_tool([compiler, *_OPTIONS, "-c", source, "-o", target, *include])
     return target
 
 
 def _defined(objects: Sequence[Path]) -> set[str]:
     names = set()
-    for line in _run(["nm", "--defined-only", "-g", *objects]).splitlines():
+    for line in run_tool(["nm", "--defined-only", "-g", *objects]).splitlines():
         parts = line.split()
         if len(parts) == 3:
             names.add(parts[2])
@@ -255,9 +265,9 @@ def _link_device(compiler: str, objects: Sequence[Path], work: Path) -> None:
     try:
         # A process whose libstdc++ is older than the compiler's (conda) must load this too. The
         # symbols of the static libraries stay hidden: torch would bind to them.
-        _run([*command, "-static-libstdc++", "-static-libgcc", "-Wl,--exclude-libs,ALL"])
+        run_tool([*command, "-static-libstdc++", "-static-libgcc", "-Wl,--exclude-libs,ALL"])
     except BuildError:
-        _run(command)
+        run_tool(command)
 
 
 def _file_name(soname: str) -> str:
@@ -281,7 +291,7 @@ def _link_named_libraries(
         )
         source.write_text("".join(f"int {mark};\n" for mark in marks), encoding="utf-8")
         names.append(_file_name(soname))
-        _run(
+        run_tool(
             [*_c(compiler), "-shared", "-fPIC", f"-Wl,-soname,{soname}",
              f"-Wl,--version-script={script}", "-o", work / names[-1], source,
              "-x", "none", "-Wl,--no-as-needed", f"-L{work}", "-lplanner_device",
@@ -290,7 +300,13 @@ def _link_named_libraries(
     return names
 
 
-def _run(command: Sequence[str | Path]) -> str:
+def run_tool(command: Sequence[str | Path]) -> str:
+    """Runs a compiler or linker, with its scratch files where its output goes; returns its stdout.
+
+    Raises:
+        BuildError: it failed; has its own words.
+        OSError: the disk is full.
+    """
     words = [str(word) for word in command]
     folder = Path(words[words.index("-o") + 1]).parent if "-o" in words else None
     environment = dict(os.environ, LC_ALL="C")  # messages that can be recognised

@@ -57,28 +57,34 @@ def opened_seal(folder: Path) -> dict[str, Any]:
     Raises:
         DamagedError: a file is missing or changed, a name is no file, or the manifest is damaged.
     """
-    if not stat.S_ISDIR(_status(folder, folder.name).st_mode):
-        raise DamagedError("it is not a folder")
-    try:
-        document = json.loads(_content(folder, MANIFEST, _MAX_MANIFEST_BYTES))
-        files, links = dict(document[_FILES]), dict(document[_LINKS])
-        sealed = {
-            _plain(name): (int(one["size_bytes"]), str(one["sha256"]))
-            for name, one in files.items()
-        }
-        targets = {_plain(name): str(target) for name, target in links.items()}
-    except (ValueError, TypeError, KeyError, RecursionError):
-        raise DamagedError(f"{MANIFEST} is not whole") from None
-    for name, (size_bytes, digest) in sealed.items():
-        content = _content(folder, name, size_bytes)
-        if len(content) != size_bytes or hashlib.sha256(content).hexdigest() != digest:
-            raise DamagedError(f"{name} is not as it was written")
+    document, sealed, targets = _manifest(folder)
+    for name, digest in sealed.items():
+        _sealed_content(folder, name, *digest)
     for name, target in targets.items():
         if not stat.S_ISLNK(_status(folder / name, name).st_mode):
             raise DamagedError(f"{name} is not as it was written")
         if os.readlink(folder / name) != target:
             raise DamagedError(f"{name} is not as it was written")
-    return dict(document)
+    return document
+
+
+def unpacked(folder: Path, work: Path) -> dict[str, Any]:
+    """Copies what the seal of `folder` names to `work`; returns the document of the seal.
+
+    Links are made anew: an archive like a wheel holds none.
+
+    Raises:
+        DamagedError: a file is not as it was sealed.
+        OSError: `work` cannot be written.
+    """
+    document, files, links = _manifest(folder)
+    for name, digest in files.items():
+        (work / name).parent.mkdir(parents=True, exist_ok=True)
+        (work / name).write_bytes(_sealed_content(folder, name, *digest))
+    for name, target in links.items():
+        (work / name).parent.mkdir(parents=True, exist_ok=True)
+        os.symlink(target, work / name)
+    return {key: value for key, value in document.items() if key not in (_FILES, _LINKS)}
 
 
 def sealed_names(document: Mapping[str, Any], key: str) -> tuple[str, ...]:
@@ -93,6 +99,29 @@ def sealed_names(document: Mapping[str, Any], key: str) -> tuple[str, ...]:
     ):
         raise DamagedError(f"{MANIFEST} is not whole")
     return tuple(names)
+
+
+def _manifest(folder: Path) -> tuple[dict[str, Any], dict[str, tuple[int, str]], dict[str, str]]:
+    """Returns the document, size and digest of each file, and the target of each link."""
+    if not stat.S_ISDIR(_status(folder, folder.name).st_mode):
+        raise DamagedError("it is not a folder")
+    try:
+        document = dict(json.loads(_content(folder, MANIFEST, _MAX_MANIFEST_BYTES)))
+        files = {
+            _plain(name): (int(one["size_bytes"]), str(one["sha256"]))
+            for name, one in dict(document[_FILES]).items()
+        }
+        links = {_plain(name): str(target) for name, target in dict(document[_LINKS]).items()}
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise DamagedError(f"{MANIFEST} is not whole") from None
+    return document, files, links
+
+
+def _sealed_content(folder: Path, name: str, size_bytes: int, digest: str) -> bytes:
+    content = _content(folder, name, size_bytes)
+    if len(content) != size_bytes or hashlib.sha256(content).hexdigest() != digest:
+        raise DamagedError(f"{name} is not as it was written")
+    return content
 
 
 def flush_to_disk(path: Path) -> None:

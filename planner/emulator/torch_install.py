@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
 from planner.errors import UnsupportedPlatformError
@@ -48,22 +49,22 @@ class TorchInstall:
         return (major, minor) >= MINIMUM_BRIDGED_CUDNN
 
 
-def find_torch() -> TorchInstall:
-    """Returns the torch of this interpreter.
+def find_torch(site_packages: Path | None = None) -> TorchInstall:
+    """Returns the torch of this interpreter, or the one in a folder where pip has installed it.
 
     Raises:
         UnsupportedPlatformError: not Linux on x86-64, no torch, torch without CUDA, too old.
     """
     _check_platform()
-    folder = _package_folder("torch")
+    folder = _package_folder("torch", site_packages)
     if folder is None:
-        hiding = _file_named("torch")
+        hiding = _file_named("torch", site_packages)
         if hiding is not None:
             raise UnsupportedPlatformError(
                 f"{hiding} hides the package torch; rename it or start from another folder"
             )
         raise UnsupportedPlatformError(
-            f"torch is not installed for {sys.executable}; run: pip install torch"
+            f"torch is not installed for {site_packages or sys.executable}; run: pip install torch"
         )
     version, cuda = _torch_version(folder)
     if cuda is None:
@@ -77,8 +78,8 @@ def find_torch() -> TorchInstall:
         raise UnsupportedPlatformError(
             f"torch {version} in {folder} is too old; run: pip install 'torch>={wanted}'"
         )
-    nvidia = _namespace_folders("nvidia")
-    triton = _package_folder("triton")
+    nvidia = _namespace_folders("nvidia", site_packages)
+    triton = _package_folder("triton", site_packages)
     includes = [include for root in nvidia for include in sorted(root.glob("*/include"))]
     if triton is not None:
         # The runtime wheel lacks crt/host_defines.h; triton ships a copy. Its folder is the last,
@@ -91,7 +92,9 @@ def find_torch() -> TorchInstall:
         folder=folder,
         include_folders=tuple(path for path in includes if path.is_dir()),
         extension_folders=tuple(
-            found for name in ("torchvision", "torchaudio") if (found := _package_folder(name))
+            found
+            for name in ("torchvision", "torchaudio")
+            if (found := _package_folder(name, site_packages))
         ),
         cudnn_library=library,
         cudnn_version=_cudnn_version(library),
@@ -146,9 +149,15 @@ def package_version(folder: Path) -> str:
     return match.group(1) if match else "unknown"
 
 
-def _package_folder(name: str) -> Path | None:
+def _spec(name: str, site_packages: Path | None) -> ModuleSpec | None:
+    if site_packages is None:
+        return importlib.util.find_spec(name)
+    return PathFinder.find_spec(name, [str(site_packages)])
+
+
+def _package_folder(name: str, site_packages: Path | None) -> Path | None:
     try:
-        spec = importlib.util.find_spec(name)
+        spec = _spec(name, site_packages)
     except (ImportError, ValueError):
         return None
     if spec is None or not spec.submodule_search_locations:
@@ -156,18 +165,18 @@ def _package_folder(name: str) -> Path | None:
     return Path(next(iter(spec.submodule_search_locations)))
 
 
-def _file_named(name: str) -> str | None:
+def _file_named(name: str, site_packages: Path | None) -> str | None:
     """Returns the file of a module of that name, if a file hides the package."""
     try:
-        spec = importlib.util.find_spec(name)
+        spec = _spec(name, site_packages)
     except (ImportError, ValueError):
         return None
     return None if spec is None else spec.origin
 
 
-def _namespace_folders(name: str) -> tuple[Path, ...]:
+def _namespace_folders(name: str, site_packages: Path | None) -> tuple[Path, ...]:
     try:
-        spec = importlib.util.find_spec(name)
+        spec = _spec(name, site_packages)
     except (ImportError, ValueError):
         return ()
     if spec is None or not spec.submodule_search_locations:

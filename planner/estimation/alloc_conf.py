@@ -8,17 +8,21 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from planner.config.step import StepConfig
 from planner.errors import UsageError
 from planner.memory.allocator.device_memory import WITHOUT_LIMIT_BYTES
 from planner.memory.allocator.options import UnknownOptionError, parse_alloc_conf
 from planner.memory.allocator.replay import Request, replay
+from planner.memory.allocator.requests import packed
 from planner.memory.allocator.settings import AllocatorSettings, Backend
 from planner.memory.forecast import Forecast
 from planner.memory.scaling import ScaledRequests
-from planner.results.device_estimate import WhatIf
 from planner.wire.protocol import ALLOC_CONF_VARIABLES
+
+if TYPE_CHECKING:
+    from planner.results.device_estimate import WhatIf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,16 +100,19 @@ def what_ifs(
     total_memory_bytes: int,
 ) -> tuple[WhatIf, ...]:
     """Replays `requests` under each of the settings; computes the largest batch from `scaled`."""
+    from planner.results.device_estimate import WhatIf  # loads slowly, and the child starts before
+
     found = []
+    columns = packed(requests) if others else requests
     for text, settings in others:
         free = replay(
-            requests,
+            columns,
             settings,
             capacity_bytes=WITHOUT_LIMIT_BYTES,
             total_memory_bytes=total_memory_bytes,
         )
         full = replay(
-            requests,
+            columns,
             settings,
             capacity_bytes=capacity_bytes,
             total_memory_bytes=total_memory_bytes,

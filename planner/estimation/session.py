@@ -11,16 +11,17 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from planner._version import __version__
 from planner.config.step import StepConfig
 from planner.config.target import Scalar, Target
+from planner.emulator import replay_library
 from planner.emulator.build import emulated_device
 from planner.emulator.torch_install import TorchInstall, find_torch
 from planner.errors import PlannerError
 from planner.estimation.alloc_conf import allocator_plan, check_environment
-from planner.estimation.batch_counts import BatchCounts
 from planner.estimation.context import ProfileFactory, Progress, RunContext
 from planner.estimation.data_source import measured_data
 from planner.estimation.job import JobConfig, job_config
@@ -28,13 +29,23 @@ from planner.estimation.request import EstimateRequest
 from planner.hardware.database import load_gpus
 from planner.memory.budget import MemoryBudget, memory_budgets
 from planner.memory.card_words import stand_ins
-from planner.process.client import LOADING, Runner
+from planner.process.client import Runner
 from planner.process.kept.opened import opened_answers
 from planner.process.payload import ModelFunctions, child_target
-from planner.results.estimate import Versions
 from planner.verification.calibrated_budgets import CalibratedBudgets, calibrated_budgets
 from planner.wire.module_counts import ModelCounts
 from planner.wire.protocol import ChildVersions
+
+if TYPE_CHECKING:
+    from planner.estimation.batch_counts import BatchCounts
+    from planner.results.estimate import Versions
+
+# Imported while the child imports torch, because they load slowly and an answer needs them.
+_LATER = (
+    "planner.estimation.assemble",
+    "planner.estimation.device_timing",
+    "planner.estimation.grouped_devices",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +86,6 @@ def loaded_target(
         kept = opened_answers(
             named, torch=torch, device=cards.device, profile=profile, wanted=cache
         )
-        if kept.answers is None:
-            progress(LOADING)
         with Runner(
             named,
             device=cards.device,
@@ -88,6 +97,7 @@ def loaded_target(
         ) as runner:
             if kept.warning is not None:
                 runner.warnings.append(kept.warning)
+            _prepare_meanwhile()
             versions = versions_of(runner.wait_loaded(), torch)
             yield LoadedTarget(
                 runner=runner, cards=cards, label=caller_label(target, named), versions=versions
@@ -135,6 +145,8 @@ class EstimationSession:
 
     def counts(self, budget: MemoryBudget) -> BatchCounts:
         """Returns the counts of the step at any batch, made on a card without its limit."""
+        from planner.estimation.batch_counts import BatchCounts
+
         profile = self.child.cards.unlimited(budget)
 
         def count(batch_size: int) -> ModelCounts:
@@ -201,8 +213,17 @@ def caller_label(target: Any, named: Target) -> str:
     return named.name or "model"
 
 
+def _prepare_meanwhile() -> None:
+    """Does what needs no answer of the child, and would cost time after it."""
+    for name in _LATER:
+        import_module(name)
+    replay_library.library()
+
+
 def versions_of(child: ChildVersions, torch: TorchInstall) -> Versions:
     """Returns the versions that the figures of a child are made with."""
+    from planner.results.estimate import Versions
+
     return Versions(
         torch=child.torch,
         cuda=child.cuda,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from planner.memory.allocator.device_memory import WITHOUT_LIMIT_BYTES
 from planner.memory.allocator.replay import ReplayResult, replay
 from planner.memory.allocator.settings import AllocatorSettings
+from planner.memory.packed_scaling import PackedLayout, packed_at
 from planner.memory.probe import Probe, ProbeOutcome
 from planner.memory.scaling import ScaledRequests
 from planner.memory.search import BOUND, Capacity, confirmed
@@ -38,11 +39,20 @@ class Forecast:
     def __init__(self, scaled: ScaledRequests, settings: AllocatorSettings) -> None:
         self.scaled = scaled
         self._settings = settings
+        self._packed: dict[int, PackedLayout | None] = {}
         self._free: dict[int, int] = {}
         self._tried: dict[tuple[int, int, int], Probe] = {}
 
     def on_card(self, value: int, *, capacity_bytes: int, total_memory_bytes: int) -> ReplayResult:
         """Replays the step at `value` on a card with `capacity_bytes` for the allocator."""
+        packed = packed_at(self.scaled, value, self._packed)
+        if packed is not None:
+            return replay(
+                packed,
+                self._settings,
+                capacity_bytes=capacity_bytes,
+                total_memory_bytes=total_memory_bytes,
+            )
         predicted = self.scaled.at(value)
         return replay(
             predicted.requests,

@@ -14,7 +14,8 @@ from enum import Enum
 from planner.memory.allocator.settings import AllocatorSettings
 from planner.memory.forecast import Forecast
 from planner.memory.probe import Probe, ProbeOutcome
-from planner.memory.scaling import Mismatch, Sample, ScaledRequests, fit, is_near
+from planner.memory.sample_parts import Mismatch, Sample, SampleParts
+from planner.memory.scaling import ScaledRequests, fit_parts, is_near
 from planner.memory.search import BOUND, Capacity, confirmed, largest_fitting
 
 _APART = 64  # samples near each other are 1/64 apart
@@ -257,7 +258,8 @@ class _Rule:
     def __init__(self, tries: ProbeFns, *, degree: int, sample: Sample | None) -> None:
         self._tries = tries
         self._degree = degree
-        self._samples = {} if sample is None else {sample.value: sample}
+        known = () if sample is None else (sample,)
+        self._samples = {one.value: SampleParts(one) for one in known}
         self._ahead: dict[int, Sample] = {}  # a sample that no rule has asked for yet
         self._is_local = False
         self._forecast: Forecast | None = None
@@ -270,7 +272,7 @@ class _Rule:
             _NoRuleError: a sample failed, or samples near each other differ too.
         """
         self._take(values)
-        found = fit(list(self._samples.values()), self._degree)
+        found = fit_parts(self._samples.values(), self._degree)
         if isinstance(found, Mismatch):
             self._is_local = True
             step = max(1, values[-1] // _APART)
@@ -278,7 +280,7 @@ class _Rule:
                 step = -(-step // _ALIGNED) * _ALIGNED
             near = [values[-1] + step * index for index in range(self._degree + 1)]
             self._take(near)
-            found = fit([self._samples[value] for value in near], self._degree)
+            found = fit_parts([self._samples[value] for value in near], self._degree)
         if isinstance(found, Mismatch):
             raise _NoRuleError(f"the requests of the step are not alike: {found.reason}")
         return found
@@ -328,11 +330,13 @@ class _Rule:
         return value in self._samples
 
     def _take(self, values: Sequence[int]) -> None:
-        self._samples |= {value: self._ahead[value] for value in values if value in self._ahead}
+        self._samples |= {
+            value: SampleParts(self._ahead[value]) for value in values if value in self._ahead
+        }
         missing = [value for value in values if value not in self._samples]
         if not missing:
             return
         for value, sample in zip(missing, self._tries.samples(missing), strict=True):
             if sample is None:
                 raise _NoRuleError(f"the step fails at {value}, for another reason than memory")
-            self._samples[value] = sample
+            self._samples[value] = SampleParts(sample)

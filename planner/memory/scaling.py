@@ -14,32 +14,18 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import lcm, prod
 
-from planner.memory.allocator.replay import Request
+from planner.memory.allocator.requests import Request
+from planner.memory.sample_parts import Mismatch as Mismatch
+from planner.memory.sample_parts import Sample as Sample
+from planner.memory.sample_parts import SampleParts
 from planner.wire.trace import EventKind
 
 _ALLOC = EventKind.ALLOC  # a lookup in an Enum takes long
-_NESTING = 2  # scratch within the time of other scratch
 
 # A batch of 1 gives tensors other strides, hence other requests: it does not follow the rule of
 # larger batches, and no rule is learnt from it.
 FIRST_ALIKE = 2
 _NEAR = 32  # the scratch of a sample is taken to hold up to 1/32 away from it
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """The requests of one run. `workspaces` are blocks requested by a library, where known."""
-
-    value: int
-    requests: tuple[Request, ...]
-    workspaces: frozenset[int] = frozenset()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mismatch:
-    """The first request in which two runs differ by more than sizes and scratch, in words."""
-
-    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +41,7 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Layout:
+class Layout:
     """The requests of one sample.
 
     `varying` are the indices of those whose size differs between samples; `sizes_bytes` has a
@@ -70,11 +56,21 @@ class _Layout:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SizeRule:
+    """Sizes at one value: the weighted sum of columns of the layout, divided by `whole`."""
+
+    layout: Layout
+    columns: tuple[int, ...]  # indices into Layout.sizes_bytes
+    weights: tuple[int, ...]  # one for each column
+    whole: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScaledRequests:
     """Requests of one step for any value; made by `fit`. A size is rounded up to whole bytes."""
 
     degree: int
-    layouts: tuple[_Layout, ...]  # in rising order of value
+    layouts: tuple[Layout, ...]  # in rising order of value
     has_scratch_of_its_own: bool  # scratch without a rule: far from the samples it is a guess
 
     @property
@@ -84,16 +80,22 @@ class ScaledRequests:
 
     def at(self, value: int) -> Prediction:
         """Returns the requests at `value`, with the order and scratch of the nearest sample."""
-        chosen = self._nearest(value)
-        points = [self.layouts[index].value for index in chosen]
-        weights, whole = _weights(points, value)
-        layout = min((self.layouts[i] for i in chosen), key=lambda one: _distance(one.value, value))
-        columns = [layout.sizes_bytes[index] for index in chosen]
+        rule = self.rule_at(value)
+        layout = rule.layout
+        columns = [layout.sizes_bytes[index] for index in rule.columns]
+        sizes = _mixed(columns, rule.weights, rule.whole)
         requests = list(layout.requests)
-        for index, size in zip(layout.varying, _mixed(columns, weights, whole), strict=True):
+        for index, size in zip(layout.varying, sizes, strict=True):
             _, block, _, stream = requests[index]
             requests[index] = Request(_ALLOC, block, size if size > 0 else 0, stream)
         return Prediction(requests=tuple(requests), optional=layout.optional)
+
+    def rule_at(self, value: int) -> SizeRule:
+        """Returns the way from the samples to the sizes at `value`."""
+        chosen = self._nearest(value)
+        weights, whole = _weights([self.layouts[index].value for index in chosen], value)
+        layout = min((self.layouts[i] for i in chosen), key=lambda one: _distance(one.value, value))
+        return SizeRule(layout=layout, columns=tuple(chosen), weights=tuple(weights), whole=whole)
 
     def holds_at(self, value: int) -> bool:
         """Returns whether the requests at `value` are known: elsewhere resnet50 was 14 % off."""
@@ -121,10 +123,14 @@ def fit(samples: Sequence[Sample], degree: int = 1) -> ScaledRequests | Mismatch
 
     With more than `degree` + 1 samples, those nearest to a value are used there.
     """
-    ordered = sorted(samples, key=lambda sample: sample.value)
-    assert len(ordered) > degree, "a polynomial needs one sample more than its degree"
-    assert all(a.value < b.value for a, b in pairwise(ordered)), "samples at different values"
-    parts = [_Parts(sample) for sample in ordered]
+    return fit_parts([SampleParts(sample) for sample in samples], degree)
+
+
+def fit_parts(samples: Iterable[SampleParts], degree: int) -> ScaledRequests | Mismatch:
+    """Does what fit() does, with samples that are taken apart already."""
+    parts = sorted(samples, key=lambda sample: sample.value)
+    assert len(parts) > degree, "a polynomial needs one sample more than its degree"
+    assert all(a.value < b.value for a, b in pairwise(parts)), "samples at different values"
     for other in parts[1:]:
         mismatch = parts[0].compared(other)
         if mismatch is not None:
@@ -138,89 +144,7 @@ def fit(samples: Sequence[Sample], degree: int = 1) -> ScaledRequests | Mismatch
     )
 
 
-class _Parts:
-    """Splits a sample into lasting requests, by which runs are compared, and scratch."""
-
-    def __init__(self, sample: Sample) -> None:
-        self.value = sample.value
-        self.requests = sample.requests
-        self.workspaces = sample.workspaces
-        self.scratch: dict[int, list[int]] = {}  # number of lasting blocks before it: its sizes
-        self.sizes: list[int] = []  # of lasting blocks
-        self.place: dict[int, tuple[int, int]] = {}  # scratch block: its place in `scratch`
-        self.lasting: list[tuple[str, int, int]] = []
-        self._number: dict[int, int] = {}
-        self._take_apart(_short_lived(sample.requests))
-        self._settle_frees()
-
-    def _take_apart(self, scratch: set[int]) -> None:
-        for request in self.requests:
-            block = request.block
-            if block in scratch:
-                if request.kind is EventKind.ALLOC:
-                    sizes = self.scratch.setdefault(len(self.sizes), [])
-                    self.place[block] = (len(self.sizes), len(sizes))
-                    sizes.append(request.size_bytes)
-                continue
-            if request.kind is EventKind.ALLOC:
-                self._number[block] = len(self.sizes)
-                self.sizes.append(request.size_bytes)
-            number = self._number.get(block, -1)
-            self.lasting.append((request.kind.value, number, request.stream))
-
-    def _settle_frees(self) -> None:
-        """Sorts successive frees: their order is that of a hash, and changes no figure."""
-        begin = 0
-        for index, (kind, _, _) in enumerate([*self.lasting, ("", 0, 0)]):
-            if kind != EventKind.FREE.value:
-                self.lasting[begin:index] = sorted(self.lasting[begin:index])
-                begin = index + 1
-
-    def compared(self, other: _Parts) -> Mismatch | None:
-        """Returns the first difference in the lasting requests of two samples, if there is one."""
-        for one, two in zip(self.lasting, other.lasting, strict=False):
-            if one != two:
-                return Mismatch(
-                    reason=f"{_told(one)} at {self.value}, {_told(two)} at {other.value}"
-                )
-        if len(self.lasting) != len(other.lasting):
-            return Mismatch(
-                reason=f"{len(self.lasting)} requests at {self.value}, "
-                f"{len(other.lasting)} at {other.value}"
-            )
-        return None
-
-    def number(self, block: int) -> int:
-        """Returns the number of a lasting block, from 0 on."""
-        return self._number[block]
-
-
-def _short_lived(requests: Sequence[Request]) -> set[int]:
-    """Returns the blocks that are freed before any request except scratch."""
-    scratch: set[int] = set()
-    for _ in range(_NESTING):
-        found: set[int] = set()
-        last = None
-        for request in requests:
-            if request.block in scratch:
-                continue
-            if request.kind is EventKind.ALLOC:
-                last = request.block
-            elif request.kind is not EventKind.FREE:
-                last = None
-            elif request.block == last:
-                found.add(request.block)
-                last = None
-        scratch |= found
-    return scratch
-
-
-def _told(request: tuple[str, int, int]) -> str:
-    kind, number, stream = request
-    return f"{kind} of block {number}" + (f" on stream {stream}" if stream else "")
-
-
-def _ruled_scratch(parts: Sequence[_Parts], degree: int) -> set[int]:
+def _ruled_scratch(parts: Sequence[SampleParts], degree: int) -> set[int]:
     """Returns the places at which scratch grows as other memory: a fixed and a growing part."""
     ruled = set()
     for place, sizes in parts[0].scratch.items():
@@ -234,16 +158,18 @@ def _ruled_scratch(parts: Sequence[_Parts], degree: int) -> set[int]:
     return ruled
 
 
-def _layout(index: int, parts: Sequence[_Parts], ruled: set[int]) -> _Layout:
+def _layout(index: int, parts: Sequence[SampleParts], ruled: set[int]) -> Layout:
     own = parts[index]
     libraries = {part.place[b][0] for part in parts for b in part.workspaces if b in part.place}
+    lasting = list(zip(*(part.sizes for part in parts), strict=True))  # of every sample
     optional = set()
     requests = list(own.requests)
     varying: list[int] = []
     rows: list[tuple[int, ...]] = []
     for at, (kind, block, size_bytes, stream) in enumerate(own.requests):
-        if kind is not EventKind.ALLOC:
-            requests[at] = Request(kind, block, 0, stream)
+        if kind is not _ALLOC:
+            if size_bytes:
+                requests[at] = Request(kind, block, 0, stream)
             continue
         if block in own.place:
             place, which = own.place[block]
@@ -251,12 +177,11 @@ def _layout(index: int, parts: Sequence[_Parts], ruled: set[int]) -> _Layout:
             if place in libraries:
                 optional.add(block)
         else:
-            number = own.number(block)
-            sizes = tuple(part.sizes[number] for part in parts)
-        if any(size != size_bytes for size in sizes):
+            sizes = lasting[own.number(block)]
+        if sizes.count(size_bytes) != len(sizes):
             varying.append(at)
             rows.append(sizes)
-    return _Layout(
+    return Layout(
         value=own.value,
         requests=tuple(requests),
         varying=tuple(varying),

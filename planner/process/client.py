@@ -81,14 +81,21 @@ class Runner:
         self._load_lock = threading.Lock()
         self._loaded: Loaded | None = None
         self._first: Child | None = None
-        if kept is None:
-            self._first = self._start(self._request)
-        else:
+        self._found = None if kept is None else kept.loaded()
+        if kept is not None:
             self._request = replace(self._request, reports_reads=True)
+        if self._found is None:
+            self._start_first()
         self._unused: Child | None = None
         self.single_run: str | None = None
         self.warnings: list[str] = []
         self.levers: tuple[OwnLever, ...] = ()  # of the model file, once it is loaded
+
+    def _start_first(self) -> None:
+        if self._on_progress is not None:
+            self._on_progress(LOADING)
+        self._since_ns = now_ns()
+        self._first = self._start(self._request)
 
     def _start(self, request: LoadRequest) -> Child:
         with self._children_lock:
@@ -143,8 +150,7 @@ class Runner:
         Raises:
             PlannerError: it could not be imported.
         """
-        kept = None if self._kept is None else self._kept.loaded()
-        loaded = self._load() if kept is None else kept
+        loaded = self._load() if self._found is None else self._found
         assert loaded.versions is not None, "without a failure there are versions"
         self.levers = loaded.levers
         return loaded.versions
@@ -154,15 +160,13 @@ class Runner:
         with self._load_lock:
             if self._loaded is not None:
                 return self._loaded
-            since_ns = now_ns()
             if self._first is None:
-                if self._on_progress is not None:
-                    self._on_progress(LOADING)
-                self._first = self._start(self._request)
+                self._start_first()
+            assert self._first is not None, "it was started"
             loaded = self._first.wait_loaded()
             self.single_run = loaded.single_run
             self._unused = None if self.single_run is None else self._first
-            if self._kept is not None and not self._kept.keep_loaded(loaded, since_ns):
+            if self._kept is not None and not self._kept.keep_loaded(loaded, self._since_ns):
                 self.warnings.append(_CHANGED)
             self._loaded = loaded
             return loaded

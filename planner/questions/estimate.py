@@ -5,6 +5,9 @@ target, cards, options
   -> a child that loads the model; per card, side by side, its runs and search; at the same
      time a counted run
   -> Estimate
+
+The later stages are imported in the functions that call them: the child starts before, and imports
+torch at the same time.
 """
 
 from __future__ import annotations
@@ -16,20 +19,17 @@ from typing import TYPE_CHECKING, Any
 from planner.config.options import EstimateOptions
 from planner.config.parse import device_word
 from planner.errors import UsageError
-from planner.estimation.assemble import assemble
-from planner.estimation.device_memory import DeviceMemory
-from planner.estimation.device_timing import DeviceTiming, device_timings
-from planner.estimation.grouped_devices import answers_by_device, answers_by_group
-from planner.estimation.kept_device import answers_from_kept
 from planner.estimation.request import EstimateRequest, estimate_request
 from planner.estimation.session import EstimationSession, beside, counted_or_why, estimation_session
 from planner.memory.card_words import card_words, is_every_card
-from planner.questions.estimate_cpu import estimate_on_cpu
-from planner.results.estimate import Estimate
-from planner.wire.module_counts import ModelCounts
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+    from planner.estimation.device_memory import DeviceMemory
+    from planner.estimation.device_timing import DeviceTiming
+    from planner.results.estimate import Estimate
+    from planner.wire.module_counts import ModelCounts
 
 
 def estimate(
@@ -75,6 +75,8 @@ def estimate(
 
 
 def _on_cpu(asked: EstimateRequest, memory: str | int | None, *, search: bool) -> Estimate:
+    from planner.questions.estimate_cpu import estimate_on_cpu
+
     return estimate_on_cpu(
         asked.target,
         asked.functions,
@@ -106,6 +108,9 @@ def estimate_on_cards(
     Raises:
         PlannerError: see errors.py.
     """
+    from planner.estimation.assemble import assemble
+    from planner.estimation.device_timing import device_timings
+
     child, setup, known = step.child, step.setup, step.known
     warned = len(child.runner.warnings)
     request = step.measured_request()  # before other runs take processors
@@ -148,6 +153,9 @@ def _answered(
 
     They come from kept runs where those are enough, else from runs, with a count beside them.
     """
+    from planner.estimation.grouped_devices import answers_by_device, answers_by_group
+    from planner.estimation.kept_device import answers_from_kept
+
     child, setup, budgets = step.child, step.setup, step.known.budgets
     kept = child.runner.kept_runs()
     if kept is not None:

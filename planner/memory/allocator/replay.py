@@ -8,21 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
 
+from planner.memory.allocator import native
 from planner.memory.allocator.allocator import CachingAllocator, PendingFree
 from planner.memory.allocator.blocks import Block
-from planner.memory.allocator.settings import AllocatorSettings
-from planner.wire.trace import AllocationEvent, EventKind, RequestLog
-
-
-class Request(NamedTuple):
-    """One request. `block` is the caller's name for the memory, unique while it is live."""
-
-    kind: EventKind
-    block: int = 0
-    size_bytes: int = 0
-    stream: int = 0
+from planner.memory.allocator.requests import PackedRequests, packed
+from planner.memory.allocator.requests import Request as Request
+from planner.memory.allocator.requests import requests_of as requests_of
+from planner.memory.allocator.settings import AllocatorSettings, Backend
+from planner.wire.trace import EventKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,17 +42,8 @@ class ReplayResult:
     out_of_memory: OutOfMemory | None
 
 
-def requests_of(recorded: RequestLog | Iterable[AllocationEvent]) -> list[Request]:
-    """Returns the requests of a recorded run."""
-    if isinstance(recorded, RequestLog):
-        log = recorded
-        rows = zip(log.kinds, log.blocks, log.sizes_bytes, log.streams, strict=True)
-        return [Request(kind, block, size, stream) for kind, block, size, stream in rows]
-    return [Request(event.kind, event.block, event.size_bytes, event.stream) for event in recorded]
-
-
 def replay(
-    requests: Iterable[Request],
+    requests: Iterable[Request] | PackedRequests,
     settings: AllocatorSettings,
     *,
     capacity_bytes: int,
@@ -68,11 +53,85 @@ def replay(
     """Runs `requests` through the allocator of `settings` on an empty card of `capacity_bytes`.
 
     `optional` are blocks that the program can do without: a library without its workspace uses
-    another algorithm.
+    another algorithm. Packed requests hold their own, and are replayed fastest.
 
     Raises:
         UsageError: the settings choose a backend that cannot be replayed.
         ValueError: a block is freed that is not live, or a live block is allocated again.
+    """
+    if not isinstance(requests, PackedRequests):
+        requests = packed(tuple(requests), optional)
+    if isinstance(requests, PackedRequests):
+        ended = _natively(requests, settings, capacity_bytes, total_memory_bytes)
+        if ended is not None:
+            return ended
+        optional, requests = requests.optional_blocks(), requests.requests()
+    return replay_in_python(
+        requests,
+        settings,
+        capacity_bytes=capacity_bytes,
+        total_memory_bytes=total_memory_bytes,
+        optional=optional,
+    )
+
+
+def _natively(
+    requests: PackedRequests,
+    settings: AllocatorSettings,
+    capacity_bytes: int,
+    total_memory_bytes: int | None,
+) -> ReplayResult | None:
+    """Replays in native code; None where there is none, or where it cannot hold the figures.
+
+    Raises:
+        ValueError: as replay().
+    """
+    if settings.backend is not Backend.NATIVE:
+        return None
+    ended = native.replayed(
+        requests,
+        settings,
+        capacity_bytes=capacity_bytes,
+        total_memory_bytes=capacity_bytes if total_memory_bytes is None else total_memory_bytes,
+    )
+    if ended is None:
+        return None
+    failure, (ending, figures) = None, ended
+    if ending is not native.Ending.SERVED:
+        block, size_bytes = requests.block(figures.index), requests.sizes_bytes[figures.index]
+        if ending is native.Ending.LIVE_ALLOCATED:
+            raise _live_allocated(figures.index, block)
+        if ending is native.Ending.NOT_LIVE_FREED:
+            raise _not_live_freed(figures.index, block)
+        failure = OutOfMemory(
+            request_index=figures.index,
+            size_bytes=size_bytes,
+            allocated_bytes=figures.allocated_bytes,
+            reserved_bytes=figures.reserved_bytes,
+        )
+    return ReplayResult(
+        peak_allocated_bytes=figures.peak_allocated_bytes,
+        peak_active_bytes=figures.peak_active_bytes,
+        peak_reserved_bytes=figures.peak_reserved_bytes,
+        allocated_bytes=figures.allocated_bytes,
+        reserved_bytes=figures.reserved_bytes,
+        alloc_retries=figures.alloc_retries,
+        out_of_memory=failure,
+    )
+
+
+def replay_in_python(
+    requests: Iterable[Request],
+    settings: AllocatorSettings,
+    *,
+    capacity_bytes: int,
+    total_memory_bytes: int | None = None,
+    optional: Collection[int] = (),
+) -> ReplayResult:
+    """Does what replay() does, without native code: the reference that native code must equal.
+
+    Raises:
+        UsageError, ValueError: as replay().
     """
     allocator = CachingAllocator(
         settings, capacity_bytes=capacity_bytes, total_memory_bytes=total_memory_bytes
@@ -93,7 +152,7 @@ def replay(
                 failure = _out_of_memory(allocator, index, size_bytes)
                 break
             if name in live:
-                raise ValueError(f"request {index} allocates block {name}, which is live")
+                raise _live_allocated(index, name)
             live[name] = block
         elif kind is free_kind and name in live:
             free(live.pop(name))
@@ -102,7 +161,7 @@ def replay(
         elif name in done_without:
             done_without.remove(name)
         elif name not in (pending if kind is EventKind.FREE_COMPLETED else live):
-            raise ValueError(f"request {index} frees block {name}, which is not live")
+            raise _not_live_freed(index, name)
         elif kind is EventKind.FREE_REQUESTED:
             pending[name] = allocator.request_free(live.pop(name))
         else:
@@ -125,3 +184,11 @@ def _out_of_memory(allocator: CachingAllocator, index: int, size_bytes: int) -> 
         allocated_bytes=allocator.allocated_bytes,
         reserved_bytes=allocator.reserved_bytes,
     )
+
+
+def _live_allocated(index: int, block: int) -> ValueError:
+    return ValueError(f"request {index} allocates block {block}, which is live")
+
+
+def _not_live_freed(index: int, block: int) -> ValueError:
+    return ValueError(f"request {index} frees block {block}, which is not live")

@@ -56,7 +56,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> Path:
         (work / build.DEVICE_LIBRARY).write_bytes(b"library" * 1000)
         return {"libraries": [build.DEVICE_LIBRARY]}
 
-    monkeypatch.setattr(build, "_build", pretend)
+    monkeypatch.setattr(build, "build_device", pretend)
     return emulated_device(find_torch()).folder
 
 

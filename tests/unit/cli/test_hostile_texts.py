@@ -286,6 +286,8 @@ PRINTERS = {
     "cli/output.py": {"Console"},
     "cli/progress.py": {"Console"},  # prints Text that was made by `shown`
     "cli/trial_table.py": {"Console"},  # the same
+    # A command of its own for those who make releases: prints their paths and versions.
+    "emulator/wheel.py": {"sys.stdout.write", "sys.stderr.write"},
 }
 PRINTS = {
     "print", "click.echo", "click.secho", "click.confirm", "click.prompt", "Console",

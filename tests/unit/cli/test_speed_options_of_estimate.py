@@ -37,7 +37,7 @@ def unstarted(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("started")
 
     monkeypatch.setattr("planner.estimation.session.find_torch", never)
-    monkeypatch.setattr("planner.questions.estimate.estimate_on_cpu", never)
+    monkeypatch.setattr("planner.questions.estimate_cpu.estimate_on_cpu", never)
     monkeypatch.setattr("planner.estimation.job.this_host", never)
 
 

@@ -48,7 +48,7 @@ def pretend(torch, work, progress):
     print("built", flush=True)
     return {{"libraries": []}}
 
-build._build = pretend
+build.build_device = pretend
 print("folder", build.emulated_device(find_torch(), lambda text: print("said", text)).folder)
 """
 
@@ -102,13 +102,13 @@ def test_which_compiler(
 def test_missing_headers_say_what_to_install(tmp_path: Path) -> None:
     torch = replace(find_torch(), include_folders=())
     with pytest.raises(UnsupportedPlatformError, match=r"header cuda_runtime_api\.h was not found"):
-        build._build(torch, tmp_path, print)
+        build.build_device(torch, tmp_path, print)
     for header in build._REQUIRED_HEADERS:
         if header != "crt/host_defines.h":
             (tmp_path / header).write_text("")
     torch = replace(torch, include_folders=(tmp_path,))
     with pytest.raises(UnsupportedPlatformError, match=r"crt/host_defines\.h.*pip install triton"):
-        build._build(torch, tmp_path, print)
+        build.build_device(torch, tmp_path, print)
 
 
 def compiler(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,7 +153,7 @@ esac
     work = tmp_path / "work"
     work.mkdir()
     with pytest.raises(OSError, match="No space left"):
-        build._build(find_torch(), work, print)
+        build.build_device(find_torch(), work, print)
     assert [path.name for path in work.iterdir()] == ["first"]
 
 
@@ -162,7 +162,7 @@ def test_room_is_looked_for_before_the_build(
 ) -> None:
     monkeypatch.setenv(VARIABLE, str(tmp_path / "cache"))
     monkeypatch.setattr("planner.emulator.cache.free_bytes", lambda folder: 9_999_999)
-    monkeypatch.setattr(build, "_build", lambda *rest: pytest.fail("it was built"))
+    monkeypatch.setattr(build, "build_device", lambda *rest: pytest.fail("it was built"))
     with pytest.raises(BuildError, match=r"is full: .* needs about 10 MB there; free some"):
         emulated_device(find_torch())
 
@@ -245,7 +245,7 @@ def test_what_is_damaged_is_built_again_once(
         return {"libraries": [build.DEVICE_LIBRARY, "emulated_cuda.1"]}
 
     monkeypatch.setenv(VARIABLE, str(tmp_path / "cache"))
-    monkeypatch.setattr(build, "_build", pretend)
+    monkeypatch.setattr(build, "build_device", pretend)
     torch, said = find_torch(), list[str]()
     before = emulated_device(torch)
     assert emulated_device(torch, said.append) == before
@@ -269,7 +269,7 @@ def test_a_disk_that_gives_back_other_bytes_is_named(
         return {"libraries": ["not-there.so"]}
 
     monkeypatch.setenv(VARIABLE, str(tmp_path / "cache"))
-    monkeypatch.setattr(build, "_build", pretend)
+    monkeypatch.setattr(build, "build_device", pretend)
     with pytest.raises(BuildError, match=r"is not what was written \(device\.json is not whole\)"):
         emulated_device(find_torch())
 
