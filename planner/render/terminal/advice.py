@@ -9,7 +9,7 @@ from __future__ import annotations
 from planner.config.step import Mode, Precision, StepConfig
 from planner.config.weights import are_mainly_float32
 from planner.results.device_estimate import DeviceEstimate
-from planner.results.estimate import Estimate
+from planner.results.estimate import EMULATED, Estimate
 from planner.units import MIB, format_bytes
 from planner.wire.trace import TensorCategory
 
@@ -36,7 +36,8 @@ def advice(estimate: Estimate) -> tuple[str, ...]:
     less = _takes_less(estimate)
     if less:
         said.append(f"to take less memory: {'; '.join(less)}")
-        said.append(_ADVISE)
+        if estimate.engine == EMULATED and estimate.build_on:  # not of a script, or of a CPU
+            said.append(_ADVISE)
     return tuple(said)
 
 
