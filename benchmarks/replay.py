@@ -4,8 +4,8 @@
 
 The requests are those of four training steps of a transformer with the sizes of Llama-3 8B
 (https://huggingface.co/meta-llama/Meta-Llama-3-8B/blob/main/config.json), sequence 4096, bf16,
-AdamW: about 15 thousand, in the order of forward, backward and optimizer. Exit code 1 when a replay
-takes 0.5 s or more.
+AdamW: about 15 thousand, in the order of forward, backward and optimizer. They are packed once, as
+a search does. Exit code 1 when a replay takes 3 ms or more, or is not done in native code.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ import statistics
 import sys
 import time
 
+from planner.emulator.replay_library import library
 from planner.memory.allocator.options import parse_alloc_conf
 from planner.memory.allocator.replay import Request, replay
+from planner.memory.allocator.requests import packed
 from planner.units import format_bytes
 from planner.wire.trace import EventKind
 
-LIMIT_S = 0.5
+LIMIT_S = 0.003
 CAPACITY_BYTES = 1 << 44
 OPTIONS = (
     "",
@@ -108,6 +110,7 @@ def main() -> int:
     parser.add_argument("--batch", type=int, default=1)
     arguments = parser.parse_args()
     requests = training(arguments.batch, steps=4)
+    columns = packed(requests)
     print(f"{len(requests)} requests, median of {arguments.rounds}")
     slowest = 0.0
     for conf, version in [("", VERSIONS[0]), *((conf, VERSIONS[1]) for conf in OPTIONS)]:
@@ -115,7 +118,7 @@ def main() -> int:
         took = []
         for _ in range(arguments.rounds):
             began = time.perf_counter()
-            result = replay(requests, settings, capacity_bytes=CAPACITY_BYTES)
+            result = replay(columns, settings, capacity_bytes=CAPACITY_BYTES)
             took.append(time.perf_counter() - began)
         median = statistics.median(took)
         slowest = max(slowest, median)
@@ -123,7 +126,7 @@ def main() -> int:
             f"torch {version:7} {conf or 'defaults':66} {median * 1000:6.1f} ms "
             f"{len(requests) / median / 1e6:5.2f} M/s  {format_bytes(result.peak_reserved_bytes)}"
         )
-    return 0 if slowest < LIMIT_S else 1
+    return 0 if library() is not None and slowest < LIMIT_S else 1
 
 
 if __name__ == "__main__":
