@@ -46,6 +46,7 @@ STEPS = st.builds(
     optimizer_in_backward=st.just(False),
     checkpoint_blocks=st.none(),
     chunked_loss=st.none() | st.just(8),
+    compile=st.just(False),
 )
 
 
