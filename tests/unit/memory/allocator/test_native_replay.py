@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -181,6 +182,37 @@ def test_both_give_the_same_figures(
     assert case.natively() == case.in_python()
     has_a_card = total_memory_bytes is not None or capacity_bytes != WITHOUT_LIMIT_BYTES
     assert case.is_native() or not has_a_card
+
+
+def long_program(seed: int) -> list[Request]:
+    """Many requests of few sizes, so that free blocks of one size are often chosen between."""
+    draw = random.Random(seed)
+    sizes = [512, 4 * KIB, 600 * KIB, 3 * MIB, 5 * MIB, 12 * MIB, 30 * MIB, draw.randrange(9 * MIB)]
+    program = Program()
+    for _ in range(1500):
+        kind = draw.choices(["allocate", "free", "request", "complete", "empty"],
+                            [50, 44, 3, 3, 0.1])[0]  # fmt: skip
+        number = draw.choice(sizes) if kind == "allocate" else draw.randrange(1 << 30)
+        program.step(kind, number, draw.choice([0, 0, 0, 1]))
+    return program.requests
+
+
+@pytest.mark.parametrize("version", ["2.9.0", "2.12.0", "2.14.1"])
+@pytest.mark.parametrize(
+    "conf",
+    ["", "expandable_segments:True", "max_split_size_mb:20", "roundup_power2_divisions:4",
+     "garbage_collection_threshold:0.3,per_process_memory_fraction:0.9"],
+)  # fmt: skip
+def test_long_programs(conf: str, version: str) -> None:
+    allocator = replace(parse_alloc_conf(conf, "2.14.1"), version=TorchVersion.parse(version))
+    for seed in range(6):
+        requests = long_program(seed)
+        peak_bytes = replay_in_python(
+            requests, allocator, capacity_bytes=1 << 44
+        ).peak_reserved_bytes
+        for capacity_bytes in (1 << 44, peak_bytes, peak_bytes * 9 // 10, peak_bytes * 4 // 5):
+            case = Case(requests=requests, settings=allocator, capacity_bytes=capacity_bytes)
+            assert case.natively() == case.in_python()
 
 
 @settings(max_examples=200, deadline=None)
