@@ -24,7 +24,7 @@ def offered(*words: str) -> list[str]:
 
 
 def test_commands_and_their_options() -> None:
-    assert offered("c") == ["curve", "compare", "cpus"]
+    assert offered("c") == ["curve", "compare", "check", "cpus"]
     assert offered("--v") == ["--version"]
     assert "--no-config" in offered("estimate", "--no-")
     assert offered("gpus", "s") == ["show"]
