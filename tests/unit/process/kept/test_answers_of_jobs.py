@@ -25,7 +25,7 @@ from planner.process.kept.answers import FinishedSearch, KeptAnswers, KeptAxis
 from planner.process.kept.state import now_ns
 from planner.process.kept.store import Store
 from planner.wire.jobs import CountJob, NeedsValues, RunAnswer, RunJob
-from planner.wire.protocol import ChildVersions, Loaded
+from planner.wire.protocol import ChildVersions, Loaded, OwnLever
 from planner.wire.reads import Reads
 from planner.wire.trace import Failure, Recording, RequestLog, RunOutcome, StepTrace
 from planner.wire.value_reads import ReadLog, ValuesPass, ValuesRequest
@@ -34,6 +34,8 @@ PROFILE = f"name=T4\nmajor=7\nminor=5\nmultiprocessors=40\ncapacity_bytes={UNLIM
 CONFIG = StepConfig(batch_size=4)
 JOB = RunJob(profile=PROFILE, config=CONFIG)
 VERSIONS = ChildVersions(torch="2.9.0", cuda="13.0", python="3.11.7")
+LEVERS = (OwnLever(name="narrow", arguments=(("width", 2),), note="half the width"),)
+KEPT_LOAD = Loaded(versions=VERSIONS, levers=LEVERS)
 NO_READS = Reads()
 
 
@@ -67,7 +69,7 @@ def opened(tmp_path: Path, environment: Mapping[str, str] | None = None) -> Kept
 
 def loaded(model: Path, **more: Any) -> Loaded:
     reads = Reads(modules=(str(model),), **more)
-    return Loaded(versions=VERSIONS, reads=reads)
+    return Loaded(versions=VERSIONS, reads=reads, levers=LEVERS)
 
 
 def filled(tmp_path: Path, model: Path, job: RunJob = JOB) -> KeptAnswers:
@@ -83,7 +85,7 @@ def test_an_answer_is_given_again(tmp_path: Path, model: Path) -> None:
     filled(tmp_path, model)
     again = opened(tmp_path)
     assert again.answer(JOB) is None, "nothing is known of the target yet"
-    assert again.loaded() == VERSIONS
+    assert again.loaded() == KEPT_LOAD
     assert again.answer(JOB) == ANSWER
 
 
@@ -92,7 +94,7 @@ def test_an_edit_of_a_module_is_a_miss_and_its_undoing_a_hit(tmp_path: Path, mod
     model.write_text("WIDTH = 2")
     assert opened(tmp_path).loaded() is None
     model.write_text("WIDTH = 1")
-    assert opened(tmp_path).loaded() == VERSIONS
+    assert opened(tmp_path).loaded() == KEPT_LOAD
 
 
 OTHER_VALUES: dict[str, Any] = {
@@ -102,7 +104,8 @@ OTHER_VALUES: dict[str, Any] = {
     "accumulate": 2, "set_to_none": False, "steps": 2, "build_on": BuildOn.CPU,
     "alloc_conf": "expandable_segments:True", "data_dependent": DataDependent.MOST,
     "size_at": (SizeAt(file="net.py", line=1, size=2),), "batch_from_data": True,
-    "clip_grad_norm": 1.0, "ema": 0.9,
+    "clip_grad_norm": 1.0, "ema": 0.9, "checkpoint_blocks": "every:2", "chunked_loss": 4,
+    "optimizer_in_backward": True, "compile": True,
 }  # fmt: skip
 OTHER_JOBS: dict[str, RunJob | CountJob] = {
     **{
@@ -136,12 +139,12 @@ def test_what_the_job_itself_has_read_counts_too(tmp_path: Path, model: Path) ->
     late = tmp_path / "late.json"
     kept.keep(JOB, ANSWER, Reads(files=(str(late),)))
     again = opened(tmp_path)
-    assert again.loaded() == VERSIONS
+    assert again.loaded() == KEPT_LOAD
     if kept.reason is None:  # the folder is as old as its newest file
         assert again.answer(JOB) == ANSWER
     late.write_text("{}")
     last = opened(tmp_path)
-    assert last.loaded() == VERSIONS
+    assert last.loaded() == KEPT_LOAD
     assert last.answer(JOB) is None
 
 
@@ -195,7 +198,7 @@ def test_a_target_that_changed_since_it_was_looked_up_is_noticed(
 ) -> None:
     filled(tmp_path, model)
     kept = opened(tmp_path)
-    assert kept.loaded() == VERSIONS
+    assert kept.loaded() == KEPT_LOAD
     model.write_text("WIDTH = 2")
     time.sleep(0.02)
     assert not kept.keep_loaded(loaded(model), now_ns())
