@@ -17,7 +17,7 @@ from planner.errors import UnsupportedPlatformError, UsageError
 from planner.sweeps.local import local_executor
 
 FORMS = "local, dask://HOST:PORT, ray://HOST:PORT, ray://local, slurm, slurm://PARTITION"
-_CONNECT_S = 20.0
+_CONNECT_S = 30.0
 _POLL_S = 2.0
 _JOB_MINUTES = 60  # a case takes a minute or two, and a timeout of its own ends it
 _JOB_BYTES = 4 << 30  # of RAM, for schedulers that want to know; see planner/sweeps/local.py

@@ -210,6 +210,12 @@ def test_the_same_rows_by_jobs_of_submitit(
     assert figures(found.rows) == _expected(nets, tmp_path)
 
 
+def _is_whole(file: Path) -> bool:
+    with suppress(OSError, ValueError):
+        return "address" in json.loads(file.read_text())
+    return False
+
+
 @contextmanager
 def _dask_cluster(folder: Path) -> Iterator[str]:
     """A scheduler and two workers, as processes of their own; yields HOST:PORT."""
@@ -226,7 +232,7 @@ def _dask_cluster(folder: Path) -> Iterator[str]:
                     subprocess.Popen(line, env=environment(), stdout=log, stderr=log, cwd=folder)
                 )
                 end_s = time.monotonic() + 60
-                while not file.is_file() and time.monotonic() < end_s:
+                while not _is_whole(file) and time.monotonic() < end_s:
                     time.sleep(0.1)
             yield str(json.loads(file.read_text())["address"]).removeprefix("tcp://")
         finally:
