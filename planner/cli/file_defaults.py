@@ -55,8 +55,6 @@ _REPLACES: Mapping[str, tuple[str, ...]] = {
         "chunked-loss",
         "optimizer-in-backward",
     ),
-    "chunked-loss": ("compile",),
-    "compile": ("chunked-loss",),
     "clip-grad-norm": ("optimizer-in-backward",),
     "no-set-to-none": ("optimizer-in-backward",),
     "optimizer-in-backward": ("accumulate", "global-batch", "clip-grad-norm", "no-set-to-none"),

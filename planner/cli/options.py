@@ -199,11 +199,6 @@ _STEP_OPTIONS: tuple[Decorator, ...] = (
         help="Step each parameter in backward, as soon as its gradient is there, and free that.",
     ),
     click.option(
-        "--compile",
-        is_flag=True,
-        help="Compile the model with torch.compile; takes as long as ever, and times are eager.",
-    ),
-    click.option(
         "--accumulate",
         metavar="N",
         type=AT_LEAST_1,

@@ -49,8 +49,6 @@ class Step(Protocol):
     def checkpoint_blocks(self) -> str | None: ...
     @property
     def chunked_loss(self) -> int | None: ...
-    @property
-    def compile(self) -> bool: ...
 
 
 def check_levers(config: Step) -> None:
@@ -66,12 +64,6 @@ def check_levers(config: Step) -> None:
         raise UsageError(
             f"chunked_loss must be 2 pieces or more, like 8, not {config.chunked_loss} "
             "(--chunked-loss)"
-        )
-    if config.chunked_loss is not None and config.compile:
-        raise UsageError(
-            f"a loss in pieces (--chunked-loss {config.chunked_loss}) and torch.compile "
-            "(--compile) were asked for; the pieces are cut outside of compiled code: leave one of "
-            "the two out"
         )
     if config.optimizer_in_backward:
         _check_optimizer_in_backward(config)

@@ -71,8 +71,6 @@ class StepOptions(TypedDict, total=False):
     """Pieces in which output layer and cross-entropy are computed; None: whole."""
     optimizer_in_backward: bool
     """Steps each parameter in backward, as soon as its gradient is there."""
-    compile: bool
-    """Compiles the model; times are computed as in eager mode."""
 
 
 class ModelOptions(TypedDict, total=False):

@@ -40,7 +40,7 @@ _MAY_BE_NONE = (
 )  # fmt: skip
 _FLAGS = (
     "channels_last", "checkpoint_activations", "set_to_none", "batch_from_data",
-    "optimizer_in_backward", "compile",
+    "optimizer_in_backward",
 )  # fmt: skip
 _NUMBERS = ("clip_grad_norm", "ema")
 _COUNTS = ("batch_size", "sequence_length", "accumulate", "steps", "chunked_loss")

@@ -178,8 +178,6 @@ class StepConfig:
     """Pieces in which output layer and cross-entropy are computed; None: whole."""
     optimizer_in_backward: bool = False
     """Each parameter is stepped in backward, as soon as its gradient is there."""
-    compile: bool = False
-    """The model is compiled (model.compile()); times are computed as in eager mode."""
 
     @property
     def precision_name(self) -> str:

@@ -73,7 +73,6 @@ class ConfigDocument(TypedDict):
     chunked_loss: Annotated[
         int | None, _is("pieces of output layer and cross-entropy; null: they are whole")
     ]
-    compile: Annotated[bool, _is("whether the model is compiled by `--compile`")]
 
 
 class VerifiedConfigDocument(ConfigDocument):

@@ -222,22 +222,3 @@ def test_a_loss_in_pieces_is_answered_in_full(write_model: WriteModel) -> None:
     assert pieced.step.step_flops - plain.step.step_flops == again
     assert pieced.step.forward_flops_per_sample == plain.step.forward_flops_per_sample
     assert pieced.gpus[0].device_total_bytes < plain.gpus[0].device_total_bytes
-
-
-SMALL = """
-def build_model():
-    return nn.Sequential(nn.Linear(512, 512, bias=False), nn.Sigmoid())
-
-def build_batch(batch_size):
-    return torch.randn(batch_size, 512)
-"""
-
-
-@pytest.mark.slow
-def test_a_model_is_compiled_as_by_hand(write_model: WriteModel) -> None:
-    (option,) = traces(write_model(SMALL), {"compile": True})
-    by_hand = SMALL.replace("return nn", "return torch.compile(nn").replace("id())", "id()))")
-    (built,) = traces(write_model(by_hand), {})
-    assert option.step_peak_allocated_bytes == built.step_peak_allocated_bytes
-    assert any("by model.compile()" in text for text in option.assumptions)
-    assert any("as in eager mode" in text for text in option.assumptions)

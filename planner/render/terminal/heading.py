@@ -54,8 +54,6 @@ def step_words(
         words.append(f"activations checkpointed ({config.checkpoint_blocks})")
     elif config.checkpoint_activations:
         words.append("activations checkpointed")
-    if config.compile:
-        words.append("compiled")
     if config.chunked_loss is not None:
         words.append(f"loss in {config.chunked_loss} pieces")
     if config.optimizer_in_backward:

@@ -48,9 +48,7 @@ def inspect_model(
     """
     resident_bytes = _resident_bytes()
     log = StepLog()
-    once = replace(config, steps=1, accumulate=1, compile=False)
-    if config.compile:
-        log.assumptions.append(compiled.EAGER_TIMES)
+    once = replace(config, steps=1, accumulate=1)
     try:
         built = construct(source, once, device)
         with compiled.in_eager_mode(built.model):

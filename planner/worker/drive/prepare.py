@@ -82,9 +82,6 @@ def prepare(
         log.assumptions.append("model.train() was called: the model came in evaluation mode")
     if config.checkpoint_activations or config.checkpoint_blocks is not None:
         log.add(checkpoint_activations(model, source.checkpoint, config.checkpoint_blocks))
-    if config.compile:
-        model.compile()
-        log.assumptions.append("the model was compiled by model.compile(), with its defaults")
     pieces = config.chunked_loss
     chunks = None if pieces is None else chunked_loss(model, pieces)
     if chunks is not None:

@@ -51,14 +51,3 @@ def test_other_words_for_blocks_are_refused(words: str) -> None:
 def test_blocks_are_checkpointed_in_training_alone() -> None:
     with pytest.raises(UsageError, match=r"checkpoint-blocks.* mode is infer"):
         step_config({"checkpoint_blocks": "all", "mode": "infer"})
-
-
-def test_pieces_are_two_or_more_and_not_compiled() -> None:
-    assert step_config({"chunked_loss": 2}).chunked_loss == 2
-    with pytest.raises(UsageError, match="2 pieces or more, like 8, not 1"):
-        step_config({"chunked_loss": 1})
-    with pytest.raises(UsageError, match=r"--compile.* leave one of the two out"):
-        step_config({"chunked_loss": 2, "compile": True})
-    with pytest.raises(UsageError, match=r"chunked-loss.* mode is infer"):
-        step_config({"chunked_loss": 2, "mode": "infer"})
-    assert step_config({"compile": True, "mode": "infer"}).compile

@@ -46,7 +46,6 @@ STEPS = st.builds(
     optimizer_in_backward=st.just(False),
     checkpoint_blocks=st.none(),
     chunked_loss=st.none() | st.just(8),
-    compile=st.just(False),
 )
 
 

@@ -52,7 +52,6 @@ OTHER: dict[str, Any] = {
     "optimizer_in_backward": True,
     "checkpoint_blocks": "every:2",
     "chunked_loss": 8,
-    "compile": True,
 }
 # The keys of `config` as planner kept them before all were kept.
 OLD_KEYS = (

@@ -105,7 +105,7 @@ OTHER_VALUES: dict[str, Any] = {
     "alloc_conf": "expandable_segments:True", "data_dependent": DataDependent.MOST,
     "size_at": (SizeAt(file="net.py", line=1, size=2),), "batch_from_data": True,
     "clip_grad_norm": 1.0, "ema": 0.9, "checkpoint_blocks": "every:2", "chunked_loss": 4,
-    "optimizer_in_backward": True, "compile": True,
+    "optimizer_in_backward": True,
 }  # fmt: skip
 OTHER_JOBS: dict[str, RunJob | CountJob] = {
     **{
