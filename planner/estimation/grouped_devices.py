@@ -2,8 +2,8 @@
 
 In: budgets of cards that run the same kernels. Out: a DeviceMemory for each. Convention: peaks are
 those of one recorded run, replayed on each card; largest batches come from replays and are not
-confirmed by runs. Where the requests follow no rule, each card is run by itself. With `own_peaks`
-the peaks of a chip are those of its own run: kernels take buffers for each multiprocessor.
+confirmed by runs. Where the requests follow no rule, each card is run by itself; where kernels take
+buffers for each multiprocessor, the peaks of each chip are those of its own run.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from planner.estimation.device_memory import (
 from planner.estimation.drawn_runs import drawn_runs
 from planner.estimation.probes import ProbeRuns, SearchAxis, probe_of, sample_of
 from planner.estimation.replayed_card import replayed_on_card
+from planner.hardware.specs import SmLimits
 from planner.memory.allocator.replay import Request
 from planner.memory.budget import MemoryBudget, with_outside
 from planner.memory.largest import LargestValue, ReplayTarget, SearchStart, forecasts
@@ -30,23 +31,24 @@ from planner.memory.probe import Probe, ProbeOutcome
 from planner.memory.scaling import FIRST_ALIKE, Sample
 from planner.memory.search import Capacity
 from planner.units import format_bytes
-from planner.wire.trace import RequestLog, RunOutcome, StepTrace
+from planner.wire.trace import EventKind, RequestLog, RunOutcome, StepTrace
 
 # For each parameter: weight, gradient and two states of Adam in float32. Used only for a guess.
 _BYTES_PER_PARAMETER = 16
 _Run = tuple[StepTrace, Sequence[Request]]
+_Chip = tuple[int, int, SmLimits]  # what kernels can see of a card
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupedDevices:
     """The cards of one compute capability; the runs are made on the one with most memory.
 
-    With `own_peaks` there is one more run of the requested batch for each other chip.
+    Some kernels take buffers for each multiprocessor: where another chip makes other requests for
+    the requested batch, each chip has a run of its own for its peaks.
     """
 
     setup: RunContext
     budgets: tuple[MemoryBudget, ...]
-    own_peaks: bool = False
 
     def answers(self, search: bool) -> list[DeviceMemory]:
         """Returns an answer for each card, in order.
@@ -94,7 +96,7 @@ class GroupedDevices:
         runs = self._runs_of_chips(first, (trace, sample.requests))
         answers = []
         for budget, batch in zip(self.budgets, largest, strict=True):
-            own = runs[self._chip(budget)]
+            own = runs[_chip(budget)]
             if own is None:
                 answers.append(DeviceMemorySearch(setup=setup, budget=budget).answer(search))
                 continue
@@ -103,32 +105,34 @@ class GroupedDevices:
             answers.append(replace(answer, values=values, reserved_spread=spread))
         return answers
 
-    def _chip(self, budget: MemoryBudget) -> object:
-        """Returns what kernels can see of a card; the same for all without `own_peaks`."""
-        card = budget.card
-        return (
-            (card.streaming_multiprocessors, card.limits, card.l2_bytes) if self.own_peaks else None
-        )
-
-    def _runs_of_chips(self, first: MemoryBudget, run: _Run) -> dict[object, _Run | None]:
+    def _runs_of_chips(self, first: MemoryBudget, run: _Run) -> dict[_Chip, _Run | None]:
         """Returns a run for each chip; None where its requests are not known.
+
+        The chip whose number of multiprocessors is farthest from that of `first` is run too. If
+        it makes the same requests, they are those of all chips; else each is run.
 
         Raises:
             ModelError: the user's code raised on one of them.
         """
-        setup = self.setup
-        found: dict[object, _Run | None] = {self._chip(first): run}
+        by_chip: dict[_Chip, MemoryBudget] = {_chip(first): first}
         for budget in self.budgets:
-            if self._chip(budget) in found:
-                continue
-            trace, log = setup.runner.requests(setup.cards.unlimited(budget), setup.config)
-            if trace.outcome is RunOutcome.MODEL_ERROR:
-                raise model_error(trace)
-            found[self._chip(budget)] = None
-            if log is not None and trace.outcome is RunOutcome.COMPLETED:
-                requests = sample_of(setup.config.batch_size, log).requests
-                found[self._chip(budget)] = (trace, requests)
+            by_chip.setdefault(_chip(budget), budget)
+        found: dict[_Chip, _Run | None] = {_chip(first): run}
+        others = sorted(by_chip.keys() - found.keys(), key=lambda one: -_distance(one, first))
+        for index, chip in enumerate(others):
+            found[chip] = self._run_of(by_chip[chip])
+            if not index and _are_alike(run, found[chip]):
+                return dict.fromkeys(by_chip, run)
         return found
+
+    def _run_of(self, budget: MemoryBudget) -> _Run | None:
+        setup = self.setup
+        trace, log = setup.runner.requests(setup.cards.unlimited(budget), setup.config)
+        if trace.outcome is RunOutcome.MODEL_ERROR:
+            raise model_error(trace)
+        if log is None or trace.outcome is not RunOutcome.COMPLETED:
+            return None
+        return trace, sample_of(setup.config.batch_size, log).requests
 
     def _one_by_one(self, search: bool) -> list[DeviceMemory]:
         runs = [DeviceMemorySearch(setup=self.setup, budget=budget) for budget in self.budgets]
@@ -221,6 +225,24 @@ class GroupedDevices:
         return replace(self.setup.config, batch_size=1)
 
 
+def _chip(budget: MemoryBudget) -> _Chip:
+    card = budget.card
+    return card.streaming_multiprocessors, card.l2_bytes, card.limits
+
+
+def _distance(chip: _Chip, first: MemoryBudget) -> int:
+    return abs(chip[0] - first.card.streaming_multiprocessors)
+
+
+def _are_alike(one: _Run, other: _Run | None) -> bool:
+    """Returns whether two runs made the same requests, whatever the names of their blocks."""
+    return other is not None and _without_names(one[1]) == _without_names(other[1])
+
+
+def _without_names(requests: Sequence[Request]) -> list[tuple[EventKind, int, int]]:
+    return [(kind, size_bytes, stream) for kind, _, size_bytes, stream in requests]
+
+
 def answers_by_device(
     setup: RunContext, budgets: Sequence[MemoryBudget], *, search: bool
 ) -> list[DeviceMemory]:
@@ -230,16 +252,13 @@ def answers_by_device(
 
 
 def answers_by_group(
-    setup: RunContext, budgets: Sequence[MemoryBudget], *, search: bool, own_peaks: bool = False
+    setup: RunContext, budgets: Sequence[MemoryBudget], *, search: bool
 ) -> list[DeviceMemory]:
     """Returns answers in the order of the budgets, for cards of any compute capability."""
     alike: dict[tuple[int, int], list[MemoryBudget]] = {}
     for budget in budgets:
         alike.setdefault(budget.card.compute_capability, []).append(budget)
-    surveys = [
-        GroupedDevices(setup=setup, budgets=tuple(group), own_peaks=own_peaks)
-        for group in alike.values()
-    ]
+    surveys = [GroupedDevices(setup=setup, budgets=tuple(group)) for group in alike.values()]
     found = side_by_side(lambda group: group.answers(search), surveys)
     by_name = {answer.budget.requested: answer for group in found for answer in group}
     return [by_name[budget.requested] for budget in budgets]

@@ -54,7 +54,6 @@ def answers_from_kept(
     *,
     search: bool,
     is_survey: bool,
-    own_peaks: bool = False,
 ) -> KeptEstimate | None:
     """Returns the answers of kept runs; None where one of them is not kept.
 
@@ -64,7 +63,7 @@ def answers_from_kept(
     silent = replace(setup, runner=kept, progress=lambda _: None)
     try:
         if is_survey:
-            answers = answers_by_group(silent, budgets, search=search, own_peaks=own_peaks)
+            answers = answers_by_group(silent, budgets, search=search)
         else:
             answers = [_answer(silent, kept, budget, search) for budget in budgets]
         return KeptEstimate(answers=answers, counted=_counted(silent, kept, budgets[0]))
@@ -147,6 +146,8 @@ class ReplayedDevice:
         )
         if free.allocations is None or outside.managed_bytes or values.are_decided:
             raise NotKeptError
+        if free.trace.attention_backends and not self._is_same_chip(job):
+            raise NotKeptError  # fused attention takes buffers for each multiprocessor
         budget = with_outside(self.budget, outside.total_bytes)
         return replace(self, budget=budget)._answer(job, free, values, search)
 
@@ -179,6 +180,10 @@ class ReplayedDevice:
             empties_cache=empties_cache(free.allocations),
             values=values,
         )
+
+    def _is_same_chip(self, job: RunJob) -> bool:
+        profile = self.setup.cards.unlimited(self.budget)
+        return _multiprocessors(job.profile) == _multiprocessors(profile)
 
     def _settings(self, job: RunJob, free: RecordedStep) -> AllocatorSettings:
         """Returns the setting in force, once a replay has given the peaks of the kept run."""
@@ -325,6 +330,10 @@ def _size_of(config: StepConfig, axis: SearchAxis) -> int:
 
 def _value_of(config: StepConfig, axis: SearchAxis) -> int:
     return max(1, _size_of(config, axis) // axis.unit)
+
+
+def _multiprocessors(profile: str) -> list[str]:
+    return [line for line in profile.splitlines() if line.startswith("multiprocessors=")]
 
 
 def _total_memory(profile: str) -> int:

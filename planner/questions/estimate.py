@@ -96,12 +96,8 @@ def estimate_on_cards(
     is_survey: bool,
     search: bool,
     keep_allocations: bool = False,
-    own_peaks: bool = False,
 ) -> Estimate:
     """Estimates the step on all cards, and counts it at the same time.
-
-    In a survey the cards of one compute capability share their runs; with `own_peaks` each chip
-    has a run of its own for its peaks.
 
     Warnings are only those of its own runs, also where the child has served others before.
 
@@ -114,9 +110,7 @@ def estimate_on_cards(
     child, setup, known = step.child, step.setup, step.known
     warned = len(child.runner.warnings)
     request = step.measured_request()  # before other runs take processors
-    answers, counted, trouble = _answered(
-        step, is_survey=is_survey, search=search, own_peaks=own_peaks
-    )
+    answers, counted, trouble = _answered(step, is_survey=is_survey, search=search)
     speeds: list[DeviceTiming] = []
     if counted is not None:
         speeds = device_timings(answers, setup.config, counted, request)
@@ -147,7 +141,7 @@ def estimate_on_cards(
 
 
 def _answered(
-    step: EstimationSession, *, is_survey: bool, search: bool, own_peaks: bool
+    step: EstimationSession, *, is_survey: bool, search: bool
 ) -> tuple[list[DeviceMemory], ModelCounts | None, tuple[str, ...]]:
     """Returns the answers for all cards, the counts, and why there are none.
 
@@ -159,15 +153,13 @@ def _answered(
     child, setup, budgets = step.child, step.setup, step.known.budgets
     kept = child.runner.kept_runs()
     if kept is not None:
-        found = answers_from_kept(
-            setup, budgets, kept, search=search, is_survey=is_survey, own_peaks=own_peaks
-        )
+        found = answers_from_kept(setup, budgets, kept, search=search, is_survey=is_survey)
         if found is not None:
             return found.answers, found.counted, ()
     unlimited = child.cards.unlimited(budgets[0])
     counting = beside(lambda: child.runner.count(unlimited, setup.config))
     if is_survey:
-        answers = answers_by_group(setup, budgets, search=search, own_peaks=own_peaks)
+        answers = answers_by_group(setup, budgets, search=search)
     else:
         answers = answers_by_device(setup, budgets, search=search)
     counts = counted_or_why(counting)

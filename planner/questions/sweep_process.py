@@ -62,7 +62,7 @@ def answered(cases: Sequence[SweepCase]) -> list[SweepRow]:
     try:
         asked = estimate_request(first.target, **options)
         with estimation_session(asked, [case.gpu for case in cases]) as step:
-            found = estimate_on_cards(step, is_survey=not confirm, search=search, own_peaks=True)
+            found = estimate_on_cards(step, is_survey=not confirm, search=search)
         return answered_rows(cases, found)
     except PlannerError as error:
         groups = _by_capability(cases, options.get("hardware_db"))
