@@ -3,7 +3,7 @@
 In: names of models (benchmarks/sweep_models.txt). Out: whether rows were lost or made twice, the
 seconds and the processor time of a model, and the most memory of all processes together.
 `--sample 6` takes some of them, evenly; `--choose 200` writes the file anew, from models of at
-most 30 M parameters, which takes a quarter of an hour.
+most 30 M parameters.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ Exit codes:
     metavar="NAME",
     multiple=True,
     show_default="none",
-    help="A lever that is tried on request alone, like compile; repeatable.",
+    help="A lever that is tried on request, or where nothing else fits; repeatable.",
 )
 @shared.batch("Samples in a batch, like 32; with --accumulate, in one micro-batch.")
 @shared.sequence_length

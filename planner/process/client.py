@@ -29,13 +29,13 @@ from planner.process.values_runs import ValuesRuns
 from planner.wire.data_cost import DataCost
 from planner.wire.jobs import AnswerT, CountJob, DataJob, JobOf, NeedsValues, RunAnswer, RunJob
 from planner.wire.module_counts import ModelCounts
+from planner.wire.own_lever import OwnLever
 from planner.wire.protocol import (
     ALLOC_CONF_VARIABLES,
     ChildVersions,
     Engine,
     Loaded,
     LoadRequest,
-    OwnLever,
 )
 from planner.wire.trace import AllocationTrace, Recording, RequestLog, RunOutcome, StepTrace
 from planner.wire.value_reads import ValuesPass

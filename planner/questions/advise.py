@@ -73,7 +73,7 @@ def advise(
     `gpu` is one card, or "auto": that of this machine, which is also the default. `goal` is fit,
     largest-batch, longest-sequence, fastest or cheapest. `budget` bounds the time in which trials
     begin, like "60s" or seconds; the confirming run comes on top. `tries` names levers that are
-    tried on request alone, like "compile". `on_trial` is called with each Trial once it is known.
+    else tried only where nothing else fits. `on_trial` is called with each Trial once it is known.
     All `options`: planner.config.options.
 
     Raises:
@@ -190,9 +190,6 @@ def _singles(
             continue
         if row.cannot:
             attempts.left(row, TrialState.CANNOT_APPLY, row.cannot)
-        elif row.on_request and not is_named:
-            reason = f"it takes long; --try {shlex.quote(row.name)} tries it"
-            attempts.left(row, TrialState.NOT_TRIED, reason)
         elif not (is_named or row.is_own) and (
             row.is_last or trials.is_of_another_child(row.options)
         ):

@@ -69,7 +69,7 @@ class TrialState(str, Enum):
     CANNOT_APPLY = "cannot apply"
     """It would change nothing here, or something that it needs is not there."""
     NOT_TRIED = "not tried"
-    """The budget of time was used up, or it is tried on request alone."""
+    """The budget of time was used up, or it is tried only where nothing else fits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,9 +14,10 @@ from typing import Any, TypeVar, get_args
 
 import msgspec
 
-from planner.config.target import Scalar, Target
+from planner.config.target import Target
 from planner.errors import ChildError
 from planner.wire.jobs import Answer, Job, NeedsValues
+from planner.wire.own_lever import OwnLever
 from planner.wire.reads import Reads
 from planner.wire.value_reads import ValuesRequest
 
@@ -74,16 +75,6 @@ class ChildFailure:
     error: str
     message: str
     frames: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OwnLever:
-    """A change that a model file offers: `arguments` for its model, and the file's own words."""
-
-    name: str
-    arguments: tuple[tuple[str, Scalar], ...]
-    note: str = ""
-    code: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

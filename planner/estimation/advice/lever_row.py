@@ -17,7 +17,7 @@ from planner.config.weights import WeightDtype, are_mainly_float32
 from planner.estimation.advice.words import flags
 from planner.hardware.specs import GpuSpec
 from planner.results.advice import Effect, Lever
-from planner.wire.protocol import OwnLever
+from planner.wire.own_lever import OwnLever
 from planner.wire.trace import TensorCategory
 
 
@@ -66,10 +66,10 @@ class LeverRow:
 
     `options` are the words that it changes. `family`: of two levers with the same family only one
     is used at a time. `cannot` is the reason why it cannot apply here, "" where it can. `is_last`:
-    tried where nothing else fits, or on request; `on_request`: on request alone. `changes_job`: it
-    gives up something that was requested, like the batch. `is_reserve`: tried in combinations
-    alone, in place of one of its family with less `strength`. `is_own`: of the model file.
-    `promise` are the shares of categories that it may save, for the order of the trials.
+    tried where nothing else fits, or on request. `changes_job`: it gives up something that was
+    requested, like the batch. `is_reserve`: tried in combinations alone, in place of one of its
+    family with less `strength`. `is_own`: of the model file. `promise` are the shares of
+    categories that it may save, for the order of the trials.
     """
 
     name: str
@@ -80,7 +80,6 @@ class LeverRow:
     code: str
     cannot: str = ""
     is_last: bool = False
-    on_request: bool = False
     changes_job: bool = False
     is_reserve: bool = False
     is_own: bool = False

@@ -1,14 +1,12 @@
-"""The levers that this planner has options for.
+"""All levers, a list from each subject.
 
-In: Subject, the step as it was run. Out: LeverRows. Convention: a lever whose option this planner
-lacks is not listed; one that cannot apply says why.
+In: Subject, the step as it was run. Out: LeverRows. Convention: a lever that cannot apply says why.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from planner.config.parse import NAMES as STEP_NAMES
 from planner.estimation.advice.lever_row import LeverRow, Subject
 from planner.estimation.advice.memory_levers import (
     of_activations,
@@ -19,20 +17,16 @@ from planner.estimation.advice.memory_levers import (
 )
 from planner.estimation.advice.model_levers import (
     of_precision,
-    of_the_compiler,
     of_the_file,
     of_the_task,
 )
 from planner.estimation.advice.optimizer_levers import of_the_optimizer
-from planner.published.words import NAMES as TASK_NAMES
 
 
 def lever_rows(subject: Subject) -> tuple[LeverRow, ...]:
-    """Returns all levers that this planner has options for."""
-    known = {*STEP_NAMES, *TASK_NAMES, "model_arguments"}
+    """Returns all levers."""
     makers: tuple[Callable[[Subject], list[LeverRow]], ...] = (
         of_the_allocator, of_activations, of_micro_batches, of_precision, of_the_optimizer,
-        of_the_loss, of_the_input, of_the_task, of_the_compiler, of_the_file,
+        of_the_loss, of_the_input, of_the_task, of_the_file,
     )  # fmt: skip
-    rows = [row for make in makers for row in make(subject)]
-    return tuple(row for row in rows if known >= {*row.options})
+    return tuple(row for make in makers for row in make(subject))

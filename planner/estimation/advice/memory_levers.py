@@ -59,7 +59,7 @@ def of_the_allocator(subject: Subject) -> list[LeverRow]:
 
 
 def of_activations(subject: Subject) -> list[LeverRow]:
-    """Returns the levers of activations: computed again, or on the host."""
+    """Returns the levers of activations: they are computed again."""
     given = training_alone(subject) or (
         "activations are checkpointed already" if subject.config.checkpoint_activations else ""
     )
@@ -96,21 +96,6 @@ def of_activations(subject: Subject) -> list[LeverRow]:
             *_best(subject.best_blocks),
         )
     ]
-    rows.append(
-        LeverRow(
-            name="offload activations",
-            options={"offload": ("activations",)},
-            family="checkpointing",
-            effect=Effect.NONE,
-            note="the same numbers; activations wait in the RAM of the host",
-            code=(
-                "with torch.autograd.graph.save_on_cpu(pin_memory=True):\n"
-                "    loss = loss_fn(model(inputs), targets)"
-            ),
-            cannot=training_alone(subject),
-            promise=((_SAVED, 0.7),),
-        )
-    )
     return rows
 
 

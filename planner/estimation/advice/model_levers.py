@@ -1,4 +1,4 @@
-"""Levers of the model: precision, layout, task, compiler, and those of the model file itself.
+"""Levers of the model: precision, layout, task, and those of the model file itself.
 
 In: Subject. Out: LeverRows.
 """
@@ -115,21 +115,6 @@ def of_the_task(subject: Subject) -> list[LeverRow]:
             )
         )
     return rows
-
-
-def of_the_compiler(subject: Subject) -> list[LeverRow]:
-    """Returns the levers of the compiler."""
-    return [
-        LeverRow(
-            name="compile",
-            options={"compile": True},
-            family="compile",
-            effect=Effect.SMALL,
-            note="fused kernels round differently; the first step takes minutes",
-            code="model = torch.compile(model)",
-            on_request=True,
-        )
-    ]
 
 
 def of_the_file(subject: Subject) -> list[LeverRow]:

@@ -84,16 +84,6 @@ def of_the_optimizer(subject: Subject) -> list[LeverRow]:
             cannot=cannot,
             promise=((_GRADIENT, 0.9),),
         ),
-        LeverRow(
-            name="offload optimizer",
-            options={"offload": ("optimizer",)},
-            family="optimizer state",
-            effect=Effect.NONE,
-            note="the same numbers; states of the optimizer wait in the RAM of the host",
-            code="# states on the host: torchao.optim.CPUOffloadOptimizer",
-            cannot=cannot,
-            promise=((_STATE, 0.9),),
-        ),
     ]
     return rows
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from planner.config.parse import NAMES as STEP_NAMES
 from planner.config.step import Mode
 from planner.config.target import Target
 from planner.errors import PlannerError
@@ -46,8 +45,7 @@ def _best_blocks(
 ) -> tuple[str, ...]:
     """Returns the blocks to recompute, from a count by module; none where nothing is missing."""
     missing_bytes = base.trace.peak_reserved_bytes - base.budget.capacity_bytes
-    is_possible = "checkpoint_blocks" in STEP_NAMES and asked.config.mode is Mode.TRAIN
-    if not is_possible or base.fits or missing_bytes <= 0:
+    if asked.config.mode is not Mode.TRAIN or base.fits or missing_bytes <= 0:
         return ()
     profile = session.child.cards.unlimited(base.budget)
     with suppress(PlannerError):  # the other levers need no counts by module

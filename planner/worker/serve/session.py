@@ -21,7 +21,8 @@ from planner.errors import UsageError
 from planner.wire.data_cost import DataCost
 from planner.wire.jobs import Answer, CountJob, DataJob, Job, NeedsValues, RunAnswer, RunJob
 from planner.wire.module_counts import ModelCounts
-from planner.wire.protocol import Engine, OwnLever
+from planner.wire.own_lever import OwnLever
+from planner.wire.protocol import Engine
 from planner.wire.trace import AllocationTrace, Recording, RequestLog
 from planner.wire.value_reads import ValuesPass, ValuesRequest
 from planner.worker.drive.data_cost import measure_data

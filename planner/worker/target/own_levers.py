@@ -11,7 +11,7 @@ from types import ModuleType
 
 from planner.config.parse import arguments
 from planner.errors import TargetError, UsageError
-from planner.wire.protocol import OwnLever
+from planner.wire.own_lever import OwnLever
 
 LEVERS = "levers"
 _KEYS = ("arguments", "note", "code")

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import nn
 
-from planner.wire.protocol import OwnLever
+from planner.wire.own_lever import OwnLever
 
 SEQUENCE_LENGTH = "sequence_length"  # the parameter's name, and passed by it
 MODEL = "model"  # likewise, of build_optimizer

@@ -18,7 +18,7 @@ from planner.estimation.advice.levers import lever_rows
 from planner.estimation.advice.words import command, flags
 from planner.hardware.database import load_gpus
 from planner.published.words import NAMES as TASK_NAMES
-from planner.wire.protocol import OwnLever
+from planner.wire.own_lever import OwnLever
 
 FLOAT32 = (WeightDtype(dtype="float32", elements=10, size_bytes=40),)
 SUBJECT = Subject(

@@ -25,7 +25,8 @@ from planner.process.kept.answers import FinishedSearch, KeptAnswers, KeptAxis
 from planner.process.kept.state import now_ns
 from planner.process.kept.store import Store
 from planner.wire.jobs import CountJob, NeedsValues, RunAnswer, RunJob
-from planner.wire.protocol import ChildVersions, Loaded, OwnLever
+from planner.wire.own_lever import OwnLever
+from planner.wire.protocol import ChildVersions, Loaded
 from planner.wire.reads import Reads
 from planner.wire.trace import Failure, Recording, RequestLog, RunOutcome, StepTrace
 from planner.wire.value_reads import ReadLog, ValuesPass, ValuesRequest

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from planner.errors import TargetError
-from planner.wire.protocol import Loaded, OwnLever, decode, encode
+from planner.wire.own_lever import OwnLever
+from planner.wire.protocol import Loaded, decode, encode
 from planner.worker.target.own_levers import own_levers
 
 
