@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -34,13 +35,13 @@ from planner.memory.budget import memory_budgets
 from planner.memory.forecast import Forecast
 from planner.memory.scaling import ScaledRequests, fit
 from planner.process.client import Runner
-from planner.process.kept.store import OFF_VARIABLE, answers_folder
+from planner.process.kept.store import OFF_VARIABLE
 
 ROOT = Path(__file__).resolve().parent.parent
 PLANNER = [sys.executable, "-m", "planner"]
 RESNET50 = [*PLANNER, "estimate", "models/resnet50.py", "--gpu"]
 BASE = "python -c 'import torch'"
-PEAK = "peak reserved"  # of a line of progress
+PEAK = "; now searching"  # of a line of progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,11 +127,8 @@ def ratios(rounds: int) -> bool:
 @contextmanager
 def kept_answers() -> Iterator[dict[str, str]]:
     """Yields the environment of commands that keep answers, in a folder of their own."""
-    device = cache_folder().parent
     with tempfile.TemporaryDirectory(prefix="planner-latency-") as folder:
-        for entry in device.iterdir():
-            if entry.name != answers_folder().name:
-                (Path(folder) / entry.name).symlink_to(entry)
+        shutil.copytree(cache_folder(), Path(folder) / cache_folder().name)
         without = {name: text for name, text in os.environ.items() if name != OFF_VARIABLE}
         yield {**without, "VRAM_PLANNER_CACHE": folder}
 

@@ -15,7 +15,6 @@ from planner.config.published import Library
 from planner.errors import WrongTargetError
 from planner.published.config_text import FILE_NAME, checked_text, read_config
 from planner.published.hf_cache import cached_config
-from planner.published.hub import hub_config
 from planner.published.names import NamedModel, is_hub_name
 
 _FILES = {
@@ -60,6 +59,8 @@ def find_config(model: NamedModel) -> FoundConfig:
         return FoundConfig(
             text=text, origin=f"config: the cache of Hugging Face, {_date(cached)} ({cached})"
         )
+    from planner.published.hub import hub_config  # http.client loads slowly, and is seldom needed
+
     answer = hub_config(model.name, files)
     if answer.content is None:
         raise WrongTargetError(_not_found(model, answer.reason))
