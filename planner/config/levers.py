@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Protocol
 
+from planner.config.option_words import option_of
 from planner.errors import UsageError
 
 ALL_BLOCKS = "all"
@@ -99,7 +100,7 @@ def _check_mode(config: Step) -> None:
     for name, is_asked in asked:
         if is_asked and config.mode != _TRAIN:
             raise UsageError(
-                f"{name} was given ({_option(name)}), which belongs to a training step, and mode "
+                f"{name} was given ({option_of(name)}), which belongs to a training step, and mode "
                 "is infer: leave one of the two out"
             )
 
@@ -126,7 +127,3 @@ def _check_optimizer_in_backward(config: Step) -> None:
                 "the optimizer was to step in backward (--optimizer-in-backward), which frees each "
                 f"gradient at once, and {reason}: leave one of the two out"
             )
-
-
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"

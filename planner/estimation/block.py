@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from planner._version import __version__
 from planner.config.step import StepConfig
 from planner.emulator.torch_install import TorchInstall
 from planner.estimation.alloc_conf import AllocatorPlan, allocator_plan
@@ -20,12 +19,11 @@ from planner.estimation.device_timing import DeviceTiming, device_timings
 from planner.estimation.job import job_config
 from planner.estimation.largest_search import RecordedStep, recorded_step
 from planner.estimation.replayed_card import replayed_on_card
-from planner.estimation.script import AUTOCAST
+from planner.estimation.script import AUTOCAST, recoveries, reported_versions
 from planner.memory.budget import MemoryBudget, with_outside
 from planner.process.script.block import BlockReports
-from planner.results.estimate import Estimate, Versions
+from planner.results.estimate import Estimate
 from planner.results.values import ValuesResult
-from planner.units import counted
 from planner.verification.calibrated_budgets import CalibratedBudgets
 from planner.wire.script import ScriptEnd, ScriptReport
 from planner.wire.trace import StepTrace
@@ -63,13 +61,7 @@ def estimate_block(
         _LABEL,
         config,
         [answer],
-        Versions(
-            torch=here.torch,
-            cuda=here.cuda,
-            cudnn=torch.cudnn_version,
-            python=here.python,
-            planner=__version__,
-        ),
+        reported_versions(torch, here),
         (*_warnings(here, steps), *([] if count else [_UNCOUNTED]), *known.warnings),
         plan=plan,
         counted=count,
@@ -109,11 +101,7 @@ def _warnings(report: ScriptReport, steps: int) -> Iterator[str]:
             f"the block ended by itself after {report.steps} of {steps} optimizer steps: the peak "
             "of later steps may be higher"
         )
-    if report.recovered_out_of_memory:
-        yield (
-            f"the card was full {counted(report.recovered_out_of_memory, 'time')} and the block "
-            "went on by itself: its figures are of what it did then"
-        )
+    yield from recoveries(report, "block")
 
 
 def _assumptions(report: ScriptReport, steps: int, answer: DeviceMemory) -> Iterator[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from planner._version import __version__
 from planner.config.step import Precision, StepConfig
 from planner.emulator.build import emulated_device
+from planner.emulator.torch_install import TorchInstall
 from planner.errors import ModelError, PlannerError
 from planner.estimation.alloc_conf import allocator_plan
 from planner.estimation.assemble import assemble
@@ -104,7 +105,7 @@ def estimate_script(request: ScriptRequest, known: CalibratedBudgets) -> Estimat
         request.command.label,
         config,
         answers,
-        _versions(request.interpreter, report),
+        reported_versions(torch, report),
         (*_warnings(request, report, runner), *trouble, *known.warnings),
         plan=setup.plan,
         counted=counts,
@@ -169,11 +170,12 @@ def _speeds(
     return counts, device_timings(answers, config, counts, job), ()
 
 
-def _versions(interpreter: Interpreter, report: ScriptReport) -> Versions:
+def reported_versions(torch: TorchInstall, report: ScriptReport) -> Versions:
+    """Returns the versions that a script or block has run with."""
     return Versions(
         torch=report.torch,
         cuda=report.cuda,
-        cudnn=interpreter.torch.cudnn_version,
+        cudnn=torch.cudnn_version,
         python=report.python,
         planner=__version__,
     )
@@ -184,9 +186,14 @@ def _warnings(request: ScriptRequest, report: ScriptReport, runner: ScriptRunner
     early = early_end(report, request.limits, ended)
     if early is not None:
         yield early
+    yield from recoveries(report, "script")
+
+
+def recoveries(report: ScriptReport, what: str) -> Iterator[str]:
+    """Yields a warning where the card was full and the script or block went on."""
     if report.recovered_out_of_memory:
         yield (
-            f"the card was full {counted(report.recovered_out_of_memory, 'time')} and the script "
+            f"the card was full {counted(report.recovered_out_of_memory, 'time')} and the {what} "
             "went on by itself: its figures are of what it did then"
         )
 

@@ -56,6 +56,12 @@ def memory_available_bytes(meminfo: Path = MEMINFO) -> int | None:
     return listed_sizes(meminfo).get("MemAvailable")
 
 
+def memory_room_bytes() -> int | None:
+    """Returns the memory that new processes can take here; None where no file says it."""
+    sizes = [size for size in (memory_available_bytes(), memory_limit_bytes()) if size is not None]
+    return min(sizes, default=None)
+
+
 def listed_sizes(path: Path) -> dict[str, int]:
     """Returns sizes by name from the `name: 12 kB` lines of a file of /proc; skips other lines."""
     sizes: dict[str, int] = {}

@@ -20,7 +20,7 @@ from planner.config.step import StepConfig
 from planner.config.target import Target
 from planner.emulator.build import EmulatedDevice
 from planner.errors import ChildError
-from planner.process.child import Child
+from planner.process.child import Answered, Child
 from planner.process.command import child_environment
 from planner.process.kept.answers import FinishedSearch, KeptAnswer, KeptAnswers
 from planner.process.kept.runs import KeptRuns
@@ -266,11 +266,14 @@ class Runner:
         return found
 
     def _ask(self, child: Child, job: JobOf[AnswerT]) -> AnswerT | NeedsValues:
+        return self._answered(child, job).answer
+
+    def _answered(self, child: Child, job: JobOf[AnswerT]) -> Answered[AnswerT]:
         with self._processors:  # more runs at once would only wait, against their time limits
             answered = child.ask(job)
         if answered.warning is not None:
             self.warnings.append(answered.warning)
-        return answered.answer
+        return answered
 
     def _run(self, job: RunJob, seed: int = 0) -> RunAnswer:
         return self._values.run(self._run_once, job, seed)
@@ -291,11 +294,8 @@ class Runner:
 
     def _ask_and_keep(self, job: JobOf[AnswerT]) -> AnswerT | NeedsValues:
         """Asks the first child, and keeps its answer."""
-        with self._processors:
-            answered = self._child.ask(job)
-        if answered.warning is not None:
-            self.warnings.append(answered.warning)
-        elif self._kept is not None:
+        answered = self._answered(self._child, job)
+        if answered.warning is None and self._kept is not None:
             self._kept.keep(
                 cast("RunJob | CountJob", job),
                 cast("KeptAnswer", answered.answer),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from planner.config.habits import HABITS
+from planner.config.option_words import option_of
 from planner.config.parse import choice
 from planner.config.published import Library, PublishedModel, TaskConfig
 from planner.config.scalars import Scalar
@@ -20,7 +21,7 @@ from planner.errors import UsageError
 from planner.published.lookup import FoundConfig, find_config
 from planner.published.names import FORMS, NamedModel, named_model
 from planner.published.packages import check_packages
-from planner.published.words import NAMES, option_of, task_config
+from planner.published.words import NAMES, task_config
 
 _DTYPES = {
     Precision.FP32: "float32",

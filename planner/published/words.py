@@ -11,6 +11,7 @@ from dataclasses import fields
 from enum import Enum
 from typing import Any
 
+from planner.config.option_words import option_of
 from planner.config.parse import choice
 from planner.config.published import Attention, Library, Like, Quant, Task, TaskConfig
 from planner.errors import UsageError
@@ -27,11 +28,6 @@ _TASKS: Mapping[Library, tuple[Task, ...]] = {
     Library.TORCHVISION: (Task.PRETRAIN, Task.FINETUNE, Task.EMBED, Task.INFER),
     Library.DIFFUSERS: (Task.PRETRAIN, Task.FINETUNE, Task.LORA, Task.QLORA, Task.INFER),
 }
-
-
-def option_of(name: str) -> str:
-    """Returns the option of the command line for a name, as --lora-rank."""
-    return f"--{name.replace('_', '-')}"
 
 
 def task_config(words: Mapping[str, Any], library: Library, *, infers: bool) -> TaskConfig:

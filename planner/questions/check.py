@@ -11,18 +11,19 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from planner.config.check import Check
 from planner.config.options import Progress
 from planner.config.target import TargetKind, parse_target
 from planner.errors import PlannerError
-from planner.machine.host_limits import memory_available_bytes, memory_limit_bytes
+from planner.machine.host_limits import memory_room_bytes
 from planner.machine.processes import terminate_children
-from planner.preflight.source_names import SourceName, definition_line, source_name
+from planner.preflight.source_names import definition_line, source_name
 from planner.questions.estimate import estimate
 from planner.results.budget import BudgetReport, CheckResult, card_check
 from planner.results.budget_lock import Lock, LockedCheck
@@ -114,8 +115,8 @@ def _answers(asked: Sequence[Check], number: int, progress: Progress) -> list[_A
 
 def side_by_side_number() -> int:
     """Returns how many estimates this machine has memory and processors for; at least 1."""
-    limits = [size for size in (memory_available_bytes(), memory_limit_bytes()) if size is not None]
-    by_memory = min(limits) // _RAM_OF_AN_ESTIMATE_BYTES if limits else 1
+    room_bytes = memory_room_bytes()
+    by_memory = 1 if room_bytes is None else room_bytes // _RAM_OF_AN_ESTIMATE_BYTES
     by_processors = len(os.sched_getaffinity(0)) // _PROCESSORS_OF_AN_ESTIMATE
     return max(1, min(by_memory, by_processors))
 
@@ -167,7 +168,7 @@ def _result(
         else tuple(
             card_check(
                 card.requested,
-                figures_of(card, _namer(root)),
+                figures_of(card, partial(source_name, root=root)),
                 check.limits,
                 lock.figures(check.name, card.requested),
                 is_updated=is_updated,
@@ -175,10 +176,6 @@ def _result(
             for card in found.gpus
         ),
     )
-
-
-def _namer(root: Path) -> Callable[[str], SourceName]:
-    return lambda source: source_name(source, root)
 
 
 def _without_root(text: str, root: Path) -> str:

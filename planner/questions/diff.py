@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,9 @@ def diff_options(
     sides = []
     for asked in (before, after):
         found = _estimated(asked, on_progress)
-        sides.append(Side(label=asked.label, found=found, name_source=_in(Path.cwd())))
+        sides.append(
+            Side(label=asked.label, found=found, name_source=partial(source_name, root=Path.cwd()))
+        )
     return difference(sides[0], sides[1])
 
 
@@ -74,7 +77,7 @@ def diff_revisions(
     if after is not None:
         return difference(first[0], _of_revision(asked, after, on_progress)[0])
     found = _estimated(asked, on_progress)
-    here = Side(label=WORKING_TREE, found=found, name_source=_in(first[1]))
+    here = Side(label=WORKING_TREE, found=found, name_source=partial(source_name, root=first[1]))
     return difference(first[0], here)
 
 
@@ -167,10 +170,6 @@ def _saved(file: Path) -> Side:
             "estimate and planner run"
         )
     return Side(label=str(file), found=found, name_source=_without_text)
-
-
-def _in(root: Path) -> Any:
-    return lambda source: source_name(source, root)
 
 
 def _without_text(source: str) -> SourceName:

@@ -14,7 +14,7 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-from planner.machine.host_limits import cpu_quota, memory_available_bytes, memory_limit_bytes
+from planner.machine.host_limits import cpu_quota, memory_room_bytes
 from planner.machine.this_host import usable
 from planner.sweeps.process import end_running, reopen
 from planner.units import MIB
@@ -46,21 +46,15 @@ def most_jobs(available_bytes: int | None = None, processors: int | None = None)
     if processors is None:
         threads = len(os.sched_getaffinity(0))
         processors, _ = usable(threads, threads, cpu_quota())
-    free_bytes = room_bytes() if available_bytes is None else available_bytes
+    free_bytes = memory_room_bytes() if available_bytes is None else available_bytes
     by_memory = processors if free_bytes is None else free_bytes // JOB_BYTES
     return max(1, min(processors, by_memory))
-
-
-def room_bytes() -> int | None:
-    """Returns the memory that new processes can take; None where no file says it."""
-    sizes = [size for size in (memory_available_bytes(), memory_limit_bytes()) if size is not None]
-    return min(sizes, default=None)
 
 
 class LocalExecutor(ThreadPoolExecutor):
     """Runs each call in a thread, once there is memory for another process."""
 
-    def __init__(self, jobs: int, room: Callable[[], int | None] = room_bytes) -> None:
+    def __init__(self, jobs: int, room: Callable[[], int | None] = memory_room_bytes) -> None:
         super().__init__(max_workers=jobs)
         self.jobs = jobs
         self._room = room

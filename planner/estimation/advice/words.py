@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any
 
+from planner.config.option_words import option_of
 from planner.config.step import InputSpec, StepConfig
 
 _DEFAULTS: Mapping[str, Any] = {
@@ -55,7 +56,7 @@ def command(target: str, gpu: str, options: Mapping[str, Any]) -> str:
 def _flag(name: str, value: Any) -> list[str]:
     if value is None or value == _DEFAULTS.get(name):
         return []
-    option = _NAMES.get(name, f"--{name.replace('_', '-')}")
+    option = _NAMES.get(name, option_of(name))
     if isinstance(value, bool):
         return [option] if value is not (name in _SWITCHED_OFF) else []
     if isinstance(value, Mapping):

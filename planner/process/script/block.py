@@ -22,6 +22,7 @@ from planner.emulator.build import EmulatedDevice
 from planner.errors import ChildError, ChildTimeoutError, ModelError, UsageError
 from planner.machine.processes import kill
 from planner.process.exit_reasons import hint, signal_name
+from planner.process.script.runner import check_card_used
 from planner.process.script.watched_command import reports_in
 from planner.wire.script import ENDED_CODE, ScriptEnd, ScriptOrder, ScriptReport, StepsDone
 from planner.wire.trace import Recording
@@ -151,9 +152,5 @@ def _checked(report: ScriptReport) -> ScriptReport:
             "the block ended before an optimizer made a step; optimizers are seen that are "
             "subclasses of torch.optim.Optimizer"
         )
-    if not report.used_card:
-        raise ModelError(
-            f"the block made {report.steps} optimizer steps and never used the card: it trains on "
-            "the CPU. Look at the device that it chooses"
-        )
+    check_card_used(report, "block")
     return report

@@ -205,12 +205,21 @@ def report_of(result: CommandResult, limits: ScriptLimits) -> ScriptReport:
         return found
     if not found.steps:
         raise ModelError(_without_a_step(found, result))
-    if not found.used_card:
+    check_card_used(found, "script")
+    return found
+
+
+def check_card_used(report: ScriptReport, what: str) -> None:
+    """Checks a script or block that has made steps.
+
+    Raises:
+        ModelError: it never used the card.
+    """
+    if not report.used_card:
         raise ModelError(
-            f"the script made {found.steps} optimizer steps and never used the card: it trains on "
+            f"the {what} made {report.steps} optimizer steps and never used the card: it trains on "
             "the CPU. Look at the device that it chooses"
         )
-    return found
 
 
 def _without_report(result: CommandResult) -> ModelError | ChildError:
