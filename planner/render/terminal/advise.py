@@ -34,6 +34,10 @@ _LEFT = (0, 1, 6, 7)
 _LEFT_OUT_FIRST = (2, 4, 6)
 _CARDS_SHOWN = 5
 _WORTH_FACTOR = 0.98  # a gain in time below this is within the error of the model
+_GIVEN_BACK = (
+    "a device total above the memory of the card that still fits is that of a card with room: on "
+    "this one PyTorch's allocator gives cached memory back, and a replay of it fits"
+)
 _EFFECTS = {Effect.NONE: "same", Effect.SMALL: "rounding", Effect.LARGE: "changes"}
 
 
@@ -43,6 +47,8 @@ def render(advice: Advice, *, verbose: bool = False) -> RenderableType:
     parts += [Text(), _table(advice, verbose=verbose)]
     plan = advice.plan
     shown_trials = _shown_trials(advice, verbose=verbose)
+    if any(_needs_no_cache(advice, trial) for trial in shown_trials):
+        parts += [Text(), Text(_GIVEN_BACK)]
     named = {name for trial in shown_trials for name in trial.levers}
     effects = [f"{lever.name}: {lever.note}" for lever in advice.levers if lever.name in named]
     sections = (
@@ -105,6 +111,12 @@ def _heading(advice: Advice) -> RenderableType:
         Text(software(advice.versions)),
         Text(values_line(advice.values)),
     )
+
+
+def _needs_no_cache(advice: Advice, trial: Trial) -> bool:
+    """Returns whether a trial fits although it takes more than the card has, where it can."""
+    total_bytes = trial.device_total_bytes
+    return bool(trial.fits) and (total_bytes or 0) > advice.usable_memory_bytes
 
 
 def _is_tried(trial: Trial) -> bool:

@@ -163,6 +163,14 @@ def test_trials_are_reported_while_it_runs(fake: Fake) -> None:
     assert trial_words(MISSING) == "8-bit AdamW: cannot apply"
 
 
+def test_a_fit_above_the_memory_of_the_card_is_explained(fake: Fake) -> None:
+    explained = "gives cached memory back"
+    assert explained not in run("model.py", "--gpu", "t4").stdout
+    larger = replace(CHECKPOINTED, device_total_bytes=16 * GIB)
+    fake.result = replace(made_advice(), trials=(larger,))
+    assert explained in run("model.py", "--gpu", "t4").stdout
+
+
 def test_nothing_that_fits_is_3(fake: Fake) -> None:
     fake.result = made_advice(fits=False)
     result = run("model.py", "--gpu", "t4")
