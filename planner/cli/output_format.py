@@ -14,8 +14,7 @@ from planner.cli import options as shared
 from planner.cli.output import Document, print_result
 from planner.cli.terminal import print_text
 from planner.errors import UsageError
-from planner.render.exports.requests import RequestFormat, resource_request
-from planner.results.estimate import Estimate
+from planner.render.exports.formats import RequestFormat
 
 _TABLE, _JSON = "table", "json"
 OutputFormat = Enum(  # type: ignore[misc]  # members of another enum are no literals
@@ -59,6 +58,9 @@ def print_in_format(found: Document, report: str, chosen: str, *, verbose: bool)
     if not is_request(chosen):
         print_result(found, report, as_json=chosen == _JSON, verbose=verbose)
         return
+    from planner.render.exports.requests import resource_request  # loads slowly
+    from planner.results.estimate import Estimate
+
     if not isinstance(found, Estimate):
         raise UsageError(f"--format {chosen} is for the result of `planner estimate` and `run`")
     print_text(resource_request(found, RequestFormat(chosen)))

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import platformdirs
-from filelock import FileLock, Timeout
 
 from planner.emulator.sealed import flush_to_disk, opened_seal, seal
 from planner.errors import BuildError
@@ -113,6 +112,8 @@ class DeviceCache:
         Raises:
             BuildError: the folder is not writable, or the other process takes too long.
         """
+        from filelock import FileLock, Timeout  # a device that is built already needs no lock
+
         lock = FileLock(self.folder / f"{key}.lock")
         try:
             try:

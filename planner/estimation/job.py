@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from planner.cost.catalogue import catalogue
 from planner.cost.energy import NO_PUE, checked_pue
 from planner.cost.price import HourlyPrice, parse_price
 from planner.errors import UsageError
@@ -24,6 +23,9 @@ from planner.input_pipeline.loader import DEFAULT_PREFETCH_FACTOR, NO_WORKERS, L
 from planner.machine.this_host import NAME as THIS_HOST
 from planner.machine.this_host import this_host
 from planner.units import parse_dataset_size, parse_memory
+
+if TYPE_CHECKING:
+    from planner.cost.catalogue import Catalogue
 
 # Without a named host: enough for most cards, and few enough for most machines.
 DEFAULT_WORKERS = 4
@@ -106,7 +108,7 @@ def job_config(
     # Cheap checks come before the database is read and this machine is measured.
     ram_bytes = None if ram is None else parse_memory(ram, "ram")
     hourly = None if price is None else parse_price(price)
-    rents = None if prices is None else catalogue(prices)
+    rents = None if prices is None else _rents(prices)
     samples = None if dataset_size is None else parse_dataset_size(str(dataset_size))
     _loader(number, prefetch_factor, pin_memory, None)
     item = None if data is None else parse_data(str(data))
@@ -128,6 +130,12 @@ def job_config(
         pue=pue,
         notes=notes if rents is None else (*notes, *rents.notes),
     )
+
+
+def _rents(prices: str) -> Catalogue:
+    from planner.cost.catalogue import catalogue  # loads readers of CSV and of archives
+
+    return catalogue(prices)
 
 
 def _workers(asked: int | str | None) -> int | None:

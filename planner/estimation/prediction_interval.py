@@ -145,7 +145,7 @@ def _suggested(
         guess=_guess(answer, largest, capacity_bytes),
         look_below=False,
     )
-    smallest = min(layout.value for layout in largest.scaled.layouts)
+    smallest = largest.scaled.values[0]
     if found.largest < smallest:
         return _below_samples(answer.trace, smallest, capacity_bytes)
     return min(found.largest, largest.capacity.largest)

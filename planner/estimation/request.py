@@ -20,8 +20,9 @@ from planner.errors import UsageError
 from planner.estimation.job import speed_words
 from planner.preflight.target import check_target
 from planner.process.payload import ModelFunctions
-from planner.published.target import refuse_task_words, settle
+from planner.published.names import named_model
 from planner.published.words import NAMES as TASK_NAMES
+from planner.published.words import refuse_task_words
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -65,8 +66,9 @@ def model_request(target: Any, **options: Unpack[InspectOptions]) -> ModelReques
     functions = ModelFunctions(**{name: own.get(name) for name in _FUNCTIONS})
     if isinstance(target, (str, os.PathLike)):
         text = os.fspath(target)
-        published = settle(text, words, of_task, given)
-        if published is None:
+        model = named_model(text)
+        if model is None:
+            refuse_task_words(of_task, text)
             check_target(text)
         elif functions.given:
             raise UsageError(
@@ -74,6 +76,9 @@ def model_request(target: Any, **options: Unpack[InspectOptions]) -> ModelReques
                 f"file, and {text} is a published model: its task decides"
             )
         else:
+            from planner.published.target import settle  # loads the catalog
+
+            published = settle(text, model, words, of_task, given)
             target, given = published.target, published.given
             words = dict(published.step_words)
             config = step_config(words)

@@ -100,7 +100,7 @@ class Forecast:
 
         Peak reserved is not used: near its limit the allocator gives idle memory back.
         """
-        values = [layout.value for layout in self.scaled.layouts]
+        values = self.scaled.values
         (one, two), seen = (values[0], values[-1]), set(values)
         for _ in range(_MAX_EXTRAPOLATIONS):
             low, high = (self._allocated(value, total_memory_bytes) for value in (one, two))

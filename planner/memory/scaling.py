@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import lcm, prod
+from typing import overload
 
 from planner.memory.allocator.requests import Request
 from planner.memory.sample_parts import Mismatch as Mismatch
@@ -70,7 +71,8 @@ class ScaledRequests:
     """Requests of one step for any value; made by `fit`. A size is rounded up to whole bytes."""
 
     degree: int
-    layouts: tuple[Layout, ...]  # in rising order of value
+    values: tuple[int, ...]  # of the samples, rising
+    layouts: Sequence[Layout]  # one for each value
     has_scratch_of_its_own: bool  # scratch without a rule: far from the samples it is a guess
 
     @property
@@ -93,20 +95,24 @@ class ScaledRequests:
     def rule_at(self, value: int) -> SizeRule:
         """Returns the way from the samples to the sizes at `value`."""
         chosen = self._nearest(value)
-        weights, whole = _weights([self.layouts[index].value for index in chosen], value)
-        layout = min((self.layouts[i] for i in chosen), key=lambda one: _distance(one.value, value))
-        return SizeRule(layout=layout, columns=tuple(chosen), weights=tuple(weights), whole=whole)
+        weights, whole = _weights([self.values[index] for index in chosen], value)
+        nearest = min(chosen, key=lambda index: _distance(self.values[index], value))
+        return SizeRule(
+            layout=self.layouts[nearest],
+            columns=tuple(chosen),
+            weights=tuple(weights),
+            whole=whole,
+        )
 
     def holds_at(self, value: int) -> bool:
         """Returns whether the requests at `value` are known: elsewhere resnet50 was 14 % off."""
-        samples = [layout.value for layout in self.layouts]
-        if value < FIRST_ALIKE <= samples[0]:
+        if value < FIRST_ALIKE <= self.values[0]:
             return False
-        return not self.has_scratch_of_its_own or is_near(value, samples)
+        return not self.has_scratch_of_its_own or is_near(value, self.values)
 
     def _nearest(self, value: int) -> list[int]:
         """Returns indices of the samples for the polynomial, around `value` if possible."""
-        values = [layout.value for layout in self.layouts]
+        values = self.values
         count = self.degree + 1
         begin = bisect_left(values, value) - count // 2
         begin = max(0, min(begin, len(values) - count))
@@ -139,7 +145,8 @@ def fit_parts(samples: Iterable[SampleParts], degree: int) -> ScaledRequests | M
     ruled = _ruled_scratch(parts, degree)
     return ScaledRequests(
         degree=degree,
-        layouts=tuple(_layout(index, parts, ruled) for index in range(len(parts))),
+        values=tuple(part.value for part in parts),
+        layouts=_Layouts(parts, ruled),
         has_scratch_of_its_own=ruled != places,
     )
 
@@ -158,10 +165,46 @@ def _ruled_scratch(parts: Sequence[SampleParts], degree: int) -> set[int]:
     return ruled
 
 
-def _layout(index: int, parts: Sequence[SampleParts], ruled: set[int]) -> Layout:
-    own = parts[index]
-    libraries = {part.place[b][0] for part in parts for b in part.workspaces if b in part.place}
-    lasting = list(zip(*(part.sizes for part in parts), strict=True))  # of every sample
+class _Layouts(Sequence[Layout]):
+    """The layouts of samples, each made when it is first asked for: a search needs few of them."""
+
+    def __init__(self, parts: Sequence[SampleParts], ruled: set[int]) -> None:
+        self._parts, self._ruled = parts, ruled
+        self._libraries = {
+            part.place[block][0]
+            for part in parts
+            for block in part.workspaces
+            if block in part.place
+        }
+        self._lasting = list(zip(*(part.sizes for part in parts), strict=True))  # of every sample
+        self._made: dict[int, Layout] = {}
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    @overload
+    def __getitem__(self, index: int) -> Layout: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Layout]: ...
+    def __getitem__(self, index: int | slice) -> Layout | list[Layout]:
+        if isinstance(index, slice):
+            return [self[one] for one in range(len(self))[index]]
+        found = self._made.get(index)
+        if found is None:
+            own = self._parts[index]
+            found = self._made[index] = _layout(
+                own, self._parts, self._ruled, self._libraries, self._lasting
+            )
+        return found
+
+
+def _layout(
+    own: SampleParts,
+    parts: Sequence[SampleParts],
+    ruled: set[int],
+    libraries: set[int],
+    lasting: Sequence[tuple[int, ...]],
+) -> Layout:
     optional = set()
     requests = list(own.requests)
     varying: list[int] = []

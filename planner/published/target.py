@@ -11,17 +11,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from planner.config.habits import HABITS
-from planner.config.option_words import option_of
 from planner.config.parse import choice
 from planner.config.published import Library, PublishedModel, TaskConfig
 from planner.config.scalars import Scalar
 from planner.config.step import Mode, Precision
 from planner.config.target import Target, TargetKind
-from planner.errors import UsageError
 from planner.published.lookup import FoundConfig, find_config
-from planner.published.names import FORMS, NamedModel, named_model
+from planner.published.names import NamedModel
 from planner.published.packages import check_packages
-from planner.published.words import NAMES, task_config
+from planner.published.words import task_config
 
 _DTYPES = {
     Precision.FP32: "float32",
@@ -47,20 +45,17 @@ class SettledModel:
 
 def settle(
     text: str,
+    model: NamedModel,
     step_words: Mapping[str, Any],
     task_words: Mapping[str, Any],
     given: tuple[tuple[str, Scalar], ...],
-) -> SettledModel | None:
-    """Returns the target of `hf:org/name` and its kin; None for a target of another kind.
+) -> SettledModel:
+    """Returns the target of `model`, which `text` names, like `hf:org/name`.
 
     Raises:
-        UsageError: an option of a task with another target, or one that contradicts the task.
+        UsageError: an option that contradicts the task.
         WrongTargetError: no config of that model is found, or it is none.
     """
-    model = named_model(text)
-    if model is None:
-        refuse_task_words(task_words, text)
-        return None
     mode = choice(Mode, step_words.get("mode") or Mode.TRAIN, "mode")
     task = task_config(task_words, model.library, infers=mode is Mode.INFER)
     check_packages(model.library, task)
@@ -78,20 +73,6 @@ def settle(
     )
     target = Target(kind=TargetKind.LIBRARY, location=text, arguments=given, published=published)
     return SettledModel(target=target, step_words=words, given=(*given, *task.given()))
-
-
-def refuse_task_words(task_words: Mapping[str, Any], target: object) -> None:
-    """Refuses options of a task for a target that is no published model.
-
-    Raises:
-        UsageError: one was given.
-    """
-    for name in NAMES:
-        if task_words.get(name):
-            raise UsageError(
-                f"{name} was given ({option_of(name)}), which belongs to a published model, and "
-                f"the target is {target}; targets of that kind are {', '.join(FORMS)}"
-            )
 
 
 def _config_of(model: NamedModel) -> FoundConfig:

@@ -15,6 +15,7 @@ from planner.config.option_words import option_of
 from planner.config.parse import choice
 from planner.config.published import Attention, Library, Like, Quant, Task, TaskConfig
 from planner.errors import UsageError
+from planner.published.names import FORMS
 
 NAMES = tuple(field.name for field in fields(TaskConfig))
 _CHOICES: Mapping[str, type[Enum]] = {
@@ -52,6 +53,20 @@ def task_config(words: Mapping[str, Any], library: Library, *, infers: bool) -> 
             f"a model of {library.name.lower()} has no task {config.task.value}; it has {known}"
         )
     return config
+
+
+def refuse_task_words(task_words: Mapping[str, Any], target: object) -> None:
+    """Refuses options of a task for a target that is no published model.
+
+    Raises:
+        UsageError: one was given.
+    """
+    for name in NAMES:
+        if task_words.get(name):
+            raise UsageError(
+                f"{name} was given ({option_of(name)}), which belongs to a published model, and "
+                f"the target is {target}; targets of that kind are {', '.join(FORMS)}"
+            )
 
 
 def _check_together(config: TaskConfig, words: Mapping[str, Any], library: Library) -> None:

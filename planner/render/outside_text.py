@@ -13,6 +13,7 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
+from functools import cache
 from typing import Any, TypeVar, cast
 
 # Controls, formats (right to left, zero width), surrogates, line and paragraph separators.
@@ -22,6 +23,8 @@ _OF_MANY_LINES = frozenset("\n\t")
 _SENTENCES = frozenset(
     ("warnings", "assumptions", "notes", "complaints", "detail", "reason", "error")
 )
+# Most values of a record; looked up first.
+_WITHOUT_TEXT = frozenset((int, float, bool, type(None)))
 
 R = TypeVar("R")
 
@@ -48,7 +51,7 @@ def _escaped(character: str, kept: str | frozenset[str]) -> str:
 
 
 def _shown_value(value: Any, clean: Any) -> Any:
-    if isinstance(value, Enum):
+    if type(value) in _WITHOUT_TEXT or isinstance(value, Enum):
         return value
     if isinstance(value, str):
         return clean(value)
@@ -69,13 +72,18 @@ def _shown_value(value: Any, clean: Any) -> Any:
     return value
 
 
+@cache
+def _field_names(kind: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
+
+
 def _shown_dataclass(value: Any, clean: Any) -> Any:
     changed = {}
-    for field in fields(value):
-        old = getattr(value, field.name)
-        new = _shown_value(old, shown_lines if field.name in _SENTENCES else clean)
+    for name in _field_names(cast(Any, type(value))):
+        old = getattr(value, name)
+        new = _shown_value(old, shown_lines if name in _SENTENCES else clean)
         if new is not old:
-            changed[field.name] = new
+            changed[name] = new
     if not changed:
         return value
     result = copy.copy(value)

@@ -9,30 +9,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from enum import Enum
 
 from planner.errors import UsageError
 from planner.hardware.market_names import GPUHUNT_NAMES, SKYPILOT_NAMES
+from planner.render.exports.formats import RequestFormat
 from planner.render.exports.needs import JobNeeds, job_needs
 from planner.render.outside_text import shown
 from planner.results.device_estimate import DeviceEstimate
 from planner.results.estimate import Estimate
 from planner.units import MIB
-
-
-class RequestFormat(str, Enum):
-    """The scheduler that reads the request."""
-
-    SKY = "sky"
-    """`resources` of a SkyPilot task."""
-    DSTACK = "dstack"
-    """`resources` of a dstack run configuration."""
-    K8S = "k8s"
-    """A fragment of a Kubernetes pod."""
-    SLURM = "slurm"
-    """Lines of an sbatch script."""
-    HAMI = "hami"
-    """A fragment of a Kubernetes pod where HAMi shares cards."""
 
 
 def resource_request(estimate: Estimate, scheduler: RequestFormat) -> str:

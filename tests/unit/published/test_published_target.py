@@ -14,6 +14,7 @@ from planner.config.target import TargetKind
 from planner.errors import UsageError
 from planner.estimation.request import model_request
 from planner.published import packages
+from planner.published.names import named_model
 from planner.published.target import SettledModel, settle
 from planner.published.words import task_config
 
@@ -31,9 +32,9 @@ def config(tmp_path: Path) -> str:
 
 
 def settled(text: str, step: dict[str, Any] | None = None, **task: Any) -> SettledModel:
-    found = settle(text, step or {}, task, ())
-    assert found is not None
-    return found
+    model = named_model(text)
+    assert model is not None
+    return settle(text, model, step or {}, task, ())
 
 
 def test_the_target_holds_config_and_task(config: str) -> None:
@@ -124,7 +125,7 @@ def test_words_are_read() -> None:
 
 def test_options_of_a_task_need_a_published_model() -> None:
     with pytest.raises(UsageError, match="--lora-rank"):
-        settle("models/gpt2.py", {}, {"lora_rank": 8}, ())
+        model_request("models/gpt2.py", lora_rank=8)
     with pytest.raises(UsageError, match="the target is a function"):
         model_request(lambda: None, task="lora")
 

@@ -12,8 +12,9 @@ import yaml
 from planner.errors import UsageError
 from planner.hardware.database import load_gpus
 from planner.hardware.market_names import GPUHUNT_NAMES, SKYPILOT_NAMES
+from planner.render.exports.formats import RequestFormat
 from planner.render.exports.needs import job_needs, upper_bytes
-from planner.render.exports.requests import RequestFormat, node_label, resource_request
+from planner.render.exports.requests import node_label, resource_request
 from planner.results.device_estimate import DeviceEstimate
 from planner.results.estimate import Estimate
 from planner.units import GIB, MIB
