@@ -23,7 +23,7 @@ from planner.errors import UsageError
 from planner.hardware.database import load_gpus
 from planner.machine.this_host import NAME as THIS_HOST
 from planner.memory.card_words import ALL_CARDS, OWN_CARD, card_words
-from planner.wire.protocol import ALLOC_CONF_VARIABLES
+from planner.wire.variables import ALLOC_CONF_VARIABLES
 
 _OWN_KEYS = ("name", "target", STRICT, *LIMIT_WORDS)
 # Parameters of the command that are not options of planner.estimate().

@@ -60,6 +60,16 @@ def find_config(start: Path | None = None, home: Path | None = None) -> ConfigFi
     return None
 
 
+def looked_at() -> list[Path]:
+    """Returns the paths that decide which file `find_config` finds here, there or not."""
+    try:
+        folders = _folders(Path.cwd(), _home())
+    except OSError:
+        return []
+    names = (OWN_FILE, _PROJECT_FILE, ".git")
+    return [folder / name for folder in folders for name in names]
+
+
 def read_config(path: Path) -> ConfigFile:
     """Returns the content of a named file; a pyproject.toml has it under [tool.planner].
 

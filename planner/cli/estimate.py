@@ -14,6 +14,7 @@ from planner.cli.exit_codes import exit_code
 from planner.cli.output import save
 from planner.cli.output_format import chosen_format, is_request, output_format, print_in_format
 from planner.cli.progress import shown_progress
+from planner.cli.repeat import report_kept
 from planner.cli.speed_options import speed_options
 from planner.cli.step_command import StepCommand, no_config
 from planner.cli.task_options import task_options
@@ -113,13 +114,15 @@ def estimate(
     chosen = chosen_format(output_format, as_json=as_json)
     if is_request(chosen) and options["device"] is not None:
         raise UsageError(f"--format {chosen} requests a card: leave --device cpu out")
-    with shown_progress(quiet) as progress:
-        found = planner.estimate(
-            target,
-            on_progress=progress,
-            keep_allocations=save_file is not None,
-            **options,
-        )
-    print_in_format(found, "estimate", chosen, verbose=verbose)
+    with report_kept(context) as keeping:
+        with shown_progress(quiet) as progress:
+            found = planner.estimate(
+                target,
+                on_progress=progress,
+                keep_allocations=save_file is not None,
+                **options,
+            )
+        print_in_format(found, "estimate", chosen, verbose=verbose)
+        keeping.code = exit_code(found)
     save(found, save_file)
     context.exit(exit_code(found))

@@ -16,6 +16,7 @@ from click.shell_completion import CompletionItem
 
 from planner import __version__
 from planner.cli.exit_codes import ExitCode
+from planner.cli.repeat import shown_again
 from planner.cli.terminal import print_text, say, silence_stdout
 from planner.errors import ModelError, PlannerError
 
@@ -155,7 +156,9 @@ class Root(click.Group):
         """Runs the command line and ends the process (SystemExit) with the exit code."""
         extra["standalone_mode"] = False
         try:
-            code = super().main(args, *rest, **extra)
+            code = shown_again(sys.argv[1:]) if args is None else None
+            if code is None:
+                code = super().main(args, *rest, **extra)
             sys.stdout.flush()
         except PlannerError as error:
             _say_error(str(error), error.frames if isinstance(error, ModelError) else "")

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TextIO
 
 import click
 
 from planner.errors import OutputError
 from planner.render.outside_text import shown_lines
+
+_copies: list[str] | None = None
 
 
 def print_text(text: str) -> None:
@@ -21,6 +25,8 @@ def print_text(text: str) -> None:
     Raises:
         OutputError: it could not be written. BrokenPipeError: nobody reads it any more.
     """
+    if _copies is not None:
+        _copies.append(text)
     try:
         click.echo(_with_letters_of(sys.stdout, text), nl=False)
         sys.stdout.flush()
@@ -29,6 +35,17 @@ def print_text(text: str) -> None:
     except OSError as error:
         silence_stdout()
         raise OutputError(f"stdout could not be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def copied() -> Iterator[list[str]]:
+    """Yields a list that gets each text which is printed to stdout meanwhile."""
+    global _copies
+    before, _copies = _copies, []
+    try:
+        yield _copies
+    finally:
+        _copies = before
 
 
 def say(text: str) -> None:

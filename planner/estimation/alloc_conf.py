@@ -19,7 +19,7 @@ from planner.memory.allocator.requests import packed
 from planner.memory.allocator.settings import AllocatorSettings, Backend
 from planner.memory.forecast import Forecast
 from planner.memory.scaling import ScaledRequests
-from planner.wire.protocol import ALLOC_CONF_VARIABLES
+from planner.wire.variables import ALLOC_CONF_VARIABLES
 
 if TYPE_CHECKING:
     from planner.results.device_estimate import WhatIf

@@ -28,6 +28,7 @@ from planner.memory.largest import LargestValue, ProbeFns, SearchStart, forecast
 from planner.memory.peak import breakdown
 from planner.memory.probe import Probe
 from planner.memory.scaling import FIRST_ALIKE, Sample
+from planner.process.kept import journal
 from planner.process.kept.answers import KeptAxis
 from planner.process.kept.runs import KeptRuns, NotKeptError
 from planner.results.values import ValuesResult
@@ -80,6 +81,7 @@ def _counted(setup: RunContext, kept: KeptRuns, budget: MemoryBudget) -> ModelCo
     try:
         return kept.count(setup.cards.unlimited(budget), setup.config)
     except NotKeptError:
+        journal.spoil()
         job = _runs_like(setup, kept, budget)[0]
         return kept.count(job.profile, job.config)
 
@@ -90,6 +92,7 @@ def _answer(setup: RunContext, kept: KeptRuns, budget: MemoryBudget, search: boo
         (own,) = answers_by_device(setup, [budget], search=search)
         return own
     except NotKeptError:
+        journal.spoil()  # once the card has runs of its own, they count
         return ReplayedDevice(setup=setup, kept=kept, budget=budget).answer(search)
 
 

@@ -7,7 +7,6 @@ the work begins; a later failure names the file and leaves everything else as it
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 from contextlib import suppress
 from pathlib import Path
@@ -66,7 +65,7 @@ def _is_replaced(file: Path) -> bool:
 
 def _replace(file: Path, data: bytes, *, is_private: bool) -> None:
     before = file.stat() if file.exists() else None
-    draft = file.parent / f".planner-{secrets.token_hex(8)}"
+    draft = file.parent / f".planner-{os.urandom(8).hex()}"
     mode = _PRIVATE if is_private or before is not None else _PUBLIC
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:

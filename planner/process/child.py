@@ -23,7 +23,8 @@ from typing import Generic, TypeVar, cast
 import planner.errors
 from planner.errors import ChildError, ChildTimeoutError, ModelError, PlannerError
 from planner.machine.processes import PATIENCE_S, end_session, kill
-from planner.process.command import child_command, child_environment
+from planner.process.command import child_command
+from planner.process.environment import child_environment
 from planner.process.exit_reasons import death, ending, late_crash
 from planner.process.run_files import RunFiles
 from planner.wire.jobs import AnswerT, Job, JobOf, NeedsValues

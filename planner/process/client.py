@@ -21,7 +21,8 @@ from planner.config.target import Target
 from planner.emulator.build import EmulatedDevice
 from planner.errors import ChildError
 from planner.process.child import Answered, Child
-from planner.process.command import child_environment
+from planner.process.environment import child_environment
+from planner.process.kept import journal
 from planner.process.kept.answers import FinishedSearch, KeptAnswer, KeptAnswers
 from planner.process.kept.runs import KeptRuns
 from planner.process.kept.state import now_ns
@@ -31,7 +32,6 @@ from planner.wire.jobs import AnswerT, CountJob, DataJob, JobOf, NeedsValues, Ru
 from planner.wire.module_counts import ModelCounts
 from planner.wire.own_lever import OwnLever
 from planner.wire.protocol import (
-    ALLOC_CONF_VARIABLES,
     ChildVersions,
     Engine,
     Loaded,
@@ -39,6 +39,7 @@ from planner.wire.protocol import (
 )
 from planner.wire.trace import AllocationTrace, Recording, RequestLog, RunOutcome, StepTrace
 from planner.wire.value_reads import ValuesPass
+from planner.wire.variables import ALLOC_CONF_VARIABLES
 
 LOADING = "importing torch and the model"
 _CHANGED = (
@@ -266,6 +267,7 @@ class Runner:
         return found
 
     def _ask(self, child: Child, job: JobOf[AnswerT]) -> AnswerT | NeedsValues:
+        journal.spoil()  # it is not kept
         return self._answered(child, job).answer
 
     def _answered(self, child: Child, job: JobOf[AnswerT]) -> Answered[AnswerT]:
@@ -303,6 +305,8 @@ class Runner:
             )
             if self._kept.warning is not None and self._kept.warning not in self.warnings:
                 self.warnings.append(self._kept.warning)
+        else:
+            journal.spoil()
         return answered.answer
 
     def _counted(self, job: CountJob, *, beside: bool) -> ModelCounts:

@@ -29,7 +29,7 @@ from planner.machine import nvml
 from planner.machine.cpu_identity import cpu_identity
 from planner.machine.host_limits import memory_limit_bytes, memory_total_bytes
 from planner.results.estimate import SCHEMA_VERSION
-from planner.wire.protocol import ALLOC_CONF_VARIABLES
+from planner.wire.variables import ALLOC_CONF_VARIABLES
 
 # Distributions with code of their own that a step may run.
 _LIBRARIES = (

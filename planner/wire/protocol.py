@@ -21,10 +21,6 @@ from planner.wire.own_lever import OwnLever
 from planner.wire.reads import Reads
 from planner.wire.value_reads import ValuesRequest
 
-# torch 2.15 reads its allocator's setting from the first of these that is set; see
-# c10/core/AllocatorConfig.cpp. Other versions use another order, and 2.6 knows only the first.
-ALLOC_CONF = "PYTORCH_CUDA_ALLOC_CONF"
-ALLOC_CONF_VARIABLES = (ALLOC_CONF, "PYTORCH_HIP_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
 # Exit code of the child when the user's code has closed or broken the pipe of the answers.
 CLOSED_PIPE_CODE = 122
 

@@ -19,8 +19,8 @@ from planner.errors import UsageError
 from planner.memory.allocator.settings import TorchVersion
 from planner.memory.budget import memory_budgets
 from planner.process.client import Runner
-from planner.wire.protocol import ALLOC_CONF_VARIABLES
 from planner.wire.trace import StepTrace
+from planner.wire.variables import ALLOC_CONF_VARIABLES
 
 pytestmark = pytest.mark.slow
 

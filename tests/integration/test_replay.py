@@ -27,7 +27,7 @@ from planner.memory.allocator.options import parse_alloc_conf
 from planner.memory.allocator.replay import ReplayResult, Request, replay
 from planner.memory.allocator.settings import AllocatorSettings, TorchVersion
 from planner.memory.budget import memory_budgets
-from planner.process.command import child_environment
+from planner.process.environment import child_environment
 from planner.units import KIB, MIB
 from planner.wire.trace import EventKind
 

@@ -21,6 +21,7 @@ import msgspec
 
 from planner.config.step import StepConfig
 from planner.emulator.profile import UNLIMITED_BYTES
+from planner.process.kept import journal
 from planner.process.kept.state import ChangedError, Machine
 from planner.process.kept.store import Store, limit_bytes
 from planner.wire.jobs import CountJob, NeedsValues, RunAnswer, RunJob
@@ -93,6 +94,7 @@ class KeptAnswers:
             load = self._record(f"{state}/load", Loaded)
             if load is not None:
                 self._folder = state
+                journal.note(reads, self._now.state(reads))
                 return cast("Loaded", load)
         return None
 
@@ -113,6 +115,7 @@ class KeptAnswers:
                 found: KeptAnswer = msgspec.json.decode(body, type=_KINDS[head.kind])
             except (msgspec.MsgspecError, KeyError):
                 return None
+            journal.note(head.reads, head.state)
             return found
 
     def keep_loaded(self, loaded: Loaded, since_ns: int) -> bool:
@@ -144,33 +147,43 @@ class KeptAnswers:
             self.reason = "a file has changed while the model was loaded"
             return
         folder = f"{self._key}/{_digest(name, state)}"
+        journal.note(reads, state)
         self._write(f"{folder}/load", msgspec.json.encode(replace(loaded, reads=None)))
         self._write(f"{self._key}/names/{name}", content)
         self._folder = folder
 
     def keep(self, job: KeptJob, answer: KeptAnswer, reads: Reads | None) -> None:
         """Keeps the answer of a job, unless it may depend on what is not known."""
+        state = self._kept_state(job, answer, reads)
+        if reads is None or state is None:
+            journal.spoil()
+            return
+        journal.note(reads, state)
+        if isinstance(job, RunJob) and isinstance(answer, RunAnswer):
+            self._keep_index(job, answer.trace.outcome)
+
+    def _kept_state(self, job: KeptJob, answer: KeptAnswer, reads: Reads | None) -> str | None:
+        """Keeps the answer, and returns the state of what it has read; None: it is not kept."""
         if self._folder is None:
-            return
+            return None
         if isinstance(answer, RunAnswer) and answer.trace.outcome not in _KEPT_OUTCOMES:
-            return
+            return None
         if reads is None or reads.unkept is not None:
             cause = "" if reads is None else f": the step {reads.unkept}"
             self.reason = f"what the step reads is not known{cause}"
-            return
+            return None
         try:
             head = _Head(kind=type(answer).__name__, reads=reads, state=self._state_since(reads))
             content = msgspec.json.encode(head) + b"\n" + msgspec.json.encode(answer)
         except ChangedError:
             self.reason = "a file has changed while the step ran"
-            return
+            return None
         except (TypeError, ValueError, msgspec.MsgspecError):  # half a surrogate pair in a text
-            return
+            return None
         if len(content) > _MOST_BYTES:
-            return
+            return None
         self._write(f"{self._folder}/{_job_name(job)}", content)
-        if isinstance(job, RunJob) and isinstance(answer, RunAnswer):
-            self._keep_index(job, answer.trace.outcome)
+        return head.state
 
     def _keep_index(self, job: RunJob, outcome: RunOutcome) -> None:
         """Keeps a recorded run without a limit where `recorded` finds it."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -17,11 +17,11 @@ from planner._version import __version__
 from planner.config.target import Target
 from planner.emulator.build import EmulatedDevice
 from planner.emulator.torch_install import TorchInstall
+from planner.process.kept.sources import code_digest
 
 _FORMAT = 1  # of what is stored
-_PACKAGE = Path(__file__).parents[2]
 # Code of the parent alone, which makes no answer of the child.
-_NOT_IN_THE_CHILD = frozenset({"cli", "questions", "render", "results", "__pycache__"})
+_NOT_IN_THE_CHILD = frozenset({"cli", "questions", "render", "results"})
 # Libraries in C read these, which cannot be seen.
 _PREFIXES = (
     "AOTI", "ATEN_", "C10_", "CUBLAS", "CUDA", "CUDNN", "DNNL_", "GLIBC_", "GOMP_", "KINETO",
@@ -46,7 +46,7 @@ def key_of(
     known = {
         "format": _FORMAT,
         "planner": __version__,
-        "sources": _sources(),
+        "sources": code_digest(_NOT_IN_THE_CHILD),
         "target": msgspec.to_builtins(target),
         "folder": os.getcwd(),
         "python": [sys.executable, sys.version, os.path.realpath(sys.executable)],
@@ -84,22 +84,3 @@ def _seen(path: Path) -> str:
     except OSError:
         return "missing"
     return f"{found.st_size} {found.st_mtime_ns}"
-
-
-def _sources() -> str:
-    """Returns a digest of planner's own sources, by name, size and time of each file."""
-    digest = hashlib.sha256()
-    for line in _files(str(_PACKAGE)):
-        digest.update(line.encode() + b"\n")
-    return digest.hexdigest()
-
-
-def _files(folder: str) -> Iterator[str]:
-    with os.scandir(folder) as entries:
-        for entry in sorted(entries, key=lambda one: one.name):
-            if entry.is_dir():
-                if entry.name not in _NOT_IN_THE_CHILD:
-                    yield from _files(entry.path)
-            elif entry.name.endswith((".py", ".cpp", ".h", ".c")):
-                found = entry.stat()
-                yield f"{entry.path} {found.st_size} {found.st_mtime_ns}"

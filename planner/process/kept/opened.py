@@ -12,7 +12,7 @@ from planner.config.target import Target, TargetKind
 from planner.emulator.build import EmulatedDevice
 from planner.emulator.torch_install import TorchInstall
 from planner.errors import BuildError
-from planner.process.command import child_environment
+from planner.process.environment import child_environment
 from planner.process.kept.answers import KeptAnswers
 from planner.process.kept.key import key_of
 from planner.process.kept.store import OFF_VARIABLE, limit_bytes, open_store

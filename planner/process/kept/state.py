@@ -33,6 +33,11 @@ _OF_A_SHELL = frozenset(
 )  # fmt: skip
 
 
+def environment_state(environment: Mapping[str, str]) -> list[str]:
+    """Returns the variables and their values, without those that say nothing of a job."""
+    return [f"{name}={environment[name]}" for name in sorted(environment.keys() - _OF_A_SHELL)]
+
+
 class ChangedError(Exception):
     """A file has changed since the run began: it is not known what the run has read."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 import shutil
 import stat
 import zlib
@@ -71,7 +70,7 @@ class Store:
         """
         path = self.folder / name
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = path.parent / f"{_DRAFT}{secrets.token_hex(8)}"
+        draft = path.parent / f"{_DRAFT}{os.urandom(8).hex()}"
         try:
             draft.write_bytes(_sealed(content))
             os.replace(draft, path)

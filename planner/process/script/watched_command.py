@@ -24,7 +24,7 @@ import msgspec
 import planner._version
 from planner.errors import ChildError
 from planner.machine.processes import PATIENCE_S, end_session, kill
-from planner.process.command import child_environment
+from planner.process.environment import child_environment
 from planner.process.exit_reasons import told_stack
 from planner.process.script.words import ScriptCommand, environment_of
 from planner.wire.script import (

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from planner.wire.protocol import ALLOC_CONF, ALLOC_CONF_VARIABLES
+from planner.wire.variables import ALLOC_CONF, ALLOC_CONF_VARIABLES
 
 _ANOTHER = "garbage_collection_threshold:0.987"  # nobody has this one
 _STARTED_WITH = {name: os.environ[name] for name in ALLOC_CONF_VARIABLES if name in os.environ}

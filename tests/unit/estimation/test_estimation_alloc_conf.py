@@ -11,8 +11,8 @@ from planner.memory.allocator.options import parse_alloc_conf
 from planner.memory.allocator.replay import Request
 from planner.memory.scaling import Sample, ScaledRequests, fit
 from planner.units import MIB
-from planner.wire.protocol import ALLOC_CONF_VARIABLES
 from planner.wire.trace import EventKind
+from planner.wire.variables import ALLOC_CONF_VARIABLES
 
 TORCH = "2.14.1+cu130"
 

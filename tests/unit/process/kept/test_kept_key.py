@@ -14,7 +14,7 @@ from planner.config.published import Library, PublishedModel
 from planner.config.target import Target, TargetKind
 from planner.emulator.build import EmulatedDevice
 from planner.emulator.torch_install import TorchInstall
-from planner.process.kept import key
+from planner.process.kept import key, sources
 
 DEVICE = EmulatedDevice(
     folder=Path("/cache/torch-1"),
@@ -145,7 +145,7 @@ def test_planners_own_sources_count(
     (package / "worker").mkdir(parents=True)
     (package / "cli").mkdir()
     (package / "worker" / "load.py").write_text("a = 1")
-    monkeypatch.setattr(key, "_PACKAGE", package)
+    monkeypatch.setattr(sources, "PACKAGE", package)
     before = parts.key()
     (package / "cli" / "words.py").write_text("")  # makes no answer
     assert parts.key() == before

@@ -7,7 +7,7 @@ import os
 import pytest
 import torch
 
-from planner.wire.protocol import ALLOC_CONF, ALLOC_CONF_VARIABLES
+from planner.wire.variables import ALLOC_CONF, ALLOC_CONF_VARIABLES
 from planner.worker.engines import alloc_conf
 
 INHERITED = {"PYTORCH_ALLOC_CONF": "max_split_size_mb:99"}
