@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from planner.config.step import Mode
 from planner.errors import HistoryError
 from planner.memory.budget import MemoryBudget, calibrated
 from planner.memory.interval import ErrorInterval, NoInterval
 from planner.verification.calibration import calibrate, comparable, installed_driver
-from planner.verification.history import HistoryEntry, entries
 from planner.verification.intervals import card_spread
+from planner.verification.store import has_history
+
+if TYPE_CHECKING:
+    from planner.verification.history import HistoryEntry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +62,10 @@ def calibrated_budgets(
 
 def _kept() -> tuple[tuple[HistoryEntry, ...], tuple[str, ...]]:
     try:
+        if not has_history():
+            return (), ()
+        from planner.verification.history import entries  # loads the records of results
+
         return entries(), ()
     except HistoryError as error:
         return (), (f"nothing was learnt from past verifications: {error}",)

@@ -11,10 +11,13 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from planner.memory.budget import Calibration
 from planner.memory.interval import median
-from planner.verification.history import HistoryEntry
+
+if TYPE_CHECKING:
+    from planner.verification.history import HistoryEntry
 
 LEAST_FOR_OFFSET = 3  # models: the workspaces of one are no rule for the next
 _DRIVER_FILE = Path("/proc/driver/nvidia/version")

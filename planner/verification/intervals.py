@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from planner.config.step import Mode
 from planner.memory.interval import ErrorInterval, NoInterval, Ratios, median, spread
@@ -21,7 +21,9 @@ from planner.verification.calibration import (
     reserved_offset,
     reserved_pairs,
 )
-from planner.verification.history import HistoryEntry
+
+if TYPE_CHECKING:
+    from planner.verification.history import HistoryEntry
 
 LEAST_OWN = 5
 _PUBLISHED = Path(__file__).with_name("published_errors.json")

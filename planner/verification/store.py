@@ -52,6 +52,15 @@ def history_file() -> Path:
     return folder / "history.sqlite"
 
 
+def has_history() -> bool:
+    """Returns whether there is a file of verifications.
+
+    Raises:
+        HistoryError: its folder cannot be read.
+    """
+    return _exists(history_file())
+
+
 @contextmanager
 def reading() -> Iterator[sqlite3.Connection | None]:
     """Yields a connection to read from; None where nothing was kept yet. Creates nothing.
