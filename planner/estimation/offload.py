@@ -14,8 +14,8 @@ from planner.units import format_bytes, format_significant
 from planner.wire.module_counts import ModelCounts
 from planner.wire.offload import Offloaded
 
-# Eight channels of DDR4-3200, as those of a socket of EPYC 7002 and 7003 or of Ice Lake:
-# https://www.amd.com/en/products/specifications/server-processor.html
+# Eight channels of DDR4-3200: a socket of the servers that most A100 are in
+# (hardware_db/cpus/epyc-7763.yaml, xeon-platinum-8358.yaml).
 USUAL_MEMORY_BYTES_PER_S = 204.8e9
 
 
@@ -74,7 +74,7 @@ def offload_words(counted: ModelCounts, link: PcieLink, request: JobConfig) -> t
     words = [f"offload: {format_bytes(offloaded_bytes(counted))} of host RAM, {_parts(found)}"]
     rate = link_bytes_per_s(link, request)
     if rate is None:
-        words.append("offload: the card's link is not known, so the step time is without its copies")
+        words.append("offload: the card's link is not known, so the step time lacks its copies")
     else:
         words.append(
             f"offload: copies at {format_significant(rate / 1e9)} GB/s both ways, on the stream of "
@@ -82,12 +82,11 @@ def offload_words(counted: ModelCounts, link: PcieLink, request: JobConfig) -> t
         )
     if found.optimizer is not None:
         own = request.memory_bytes_per_s
-        taken = "taken for a host that was not named" if own is None else "by its record"
+        basis = "a planning figure, no bandwidth is known" if own is None else "by its record"
         words.append(
-            f"offload: the update on the host moves {format_bytes(found.optimizer.update_bytes)} at "
-            f"{format_significant((own or USUAL_MEMORY_BYTES_PER_S) / 1e9)} GB/s of memory "
-            f"bandwidth, {taken}: at least that time; temporaries of a weight's update are not in "
-            "the RAM"
+            f"offload: the update moves {format_bytes(found.optimizer.update_bytes)} in host "
+            f"memory, at {format_significant((own or USUAL_MEMORY_BYTES_PER_S) / 1e9)} GB/s "
+            f"({basis}): at least that time; temporaries of a weight's update are not in the RAM"
         )
     return tuple(words)
 

@@ -99,8 +99,7 @@ def _offloaded(one: Offloaded | None, other: Offloaded | None, line: _Line) -> O
         one,
         activations=OffloadedActivations(
             sizes_bytes=tuple(
-                line.whole(a, b)
-                for a, b in zip(first.sizes_bytes, second.sizes_bytes, strict=True)
+                line.whole(a, b) for a, b in zip(first.sizes_bytes, second.sizes_bytes, strict=True)
             ),
             to_host_bytes=line.whole(first.to_host_bytes, second.to_host_bytes),
             to_card_bytes=line.whole(first.to_card_bytes, second.to_card_bytes),

@@ -678,6 +678,8 @@ class TrialDocument(TypedDict):
     max_batch_size: Annotated[
         int | None, _is("largest batch that fits, by replay; null: not searched")
     ]
+    offload_s: Annotated[float | None, _is("part of the step that waits for the host")]
+    offloaded_bytes: Annotated[int | None, _is("RAM of the host in place of memory of the card")]
 
 
 class PlanDocument(TypedDict):
