@@ -92,6 +92,7 @@ _OF_A_STEP = {
     "--checkpoint-blocks": _values("all", "every:0|", "every:2|first:1|nothing"),
     "--chunked-loss": _values("", "1|x", "2|8")[1:],
     "--optimizer-in-backward": _values("", "", ""),
+    "--offload": _values("activations|optimizer", "disk"),
     "--accumulate": _values("1|2|4", "0|x"),
     "--clip-grad-norm": _values("1.0", "x|-1"),
     "--ema": _values("0.9", "2"),

@@ -54,6 +54,7 @@ _REPLACES: Mapping[str, tuple[str, ...]] = {
         "checkpoint-blocks",
         "chunked-loss",
         "optimizer-in-backward",
+        "offload",
     ),
     "clip-grad-norm": ("optimizer-in-backward",),
     "no-set-to-none": ("optimizer-in-backward",),

@@ -29,7 +29,8 @@ _GROUPS: Mapping[str, Sequence[str]] = {
     "The step": (
         "--mode", "--precision", "--optimizer", "--optimizer-arg", "--channels-last",
         "--checkpoint-activations", "--checkpoint-blocks", "--chunked-loss",
-        "--optimizer-in-backward", "--clip-grad-norm", "--ema", "--no-set-to-none", "--steps",
+        "--optimizer-in-backward", "--offload", "--clip-grad-norm", "--ema", "--no-set-to-none",
+        "--steps",
     ),
     "Sizes that the code reads from the card": ("--data-dependent", "--size-at"),
     "Data and host": (

@@ -20,6 +20,7 @@ from planner.config.step import (
     BuildOn,
     DataDependent,
     Mode,
+    Offload,
     OptimizerName,
     Precision,
     StepConfig,
@@ -197,6 +198,14 @@ _STEP_OPTIONS: tuple[Decorator, ...] = (
         "--optimizer-in-backward",
         is_flag=True,
         help="Step each parameter in backward, as soon as its gradient is there, and free that.",
+    ),
+    click.option(
+        "--offload",
+        metavar="PART",
+        multiple=True,
+        type=words(Offload),
+        show_default="nothing",
+        help="Keep activations or optimizer in the RAM of the host; repeatable.",
     ),
     click.option(
         "--accumulate",

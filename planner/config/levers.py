@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from planner.config.option_words import option_of
+from planner.config.scalars import Scalar
 from planner.errors import UsageError
 
 ALL_BLOCKS = "all"
@@ -50,6 +51,12 @@ class Step(Protocol):
     def checkpoint_blocks(self) -> str | None: ...
     @property
     def chunked_loss(self) -> int | None: ...
+    @property
+    def optimizer_arguments(self) -> tuple[tuple[str, Scalar], ...]: ...
+    @property
+    def offload(self) -> tuple[str, ...]: ...
+    @property
+    def offloads_optimizer(self) -> bool: ...
 
 
 def check_levers(config: Step) -> None:
@@ -68,6 +75,8 @@ def check_levers(config: Step) -> None:
         )
     if config.optimizer_in_backward:
         _check_optimizer_in_backward(config)
+    if config.offloads_optimizer:
+        _check_optimizer_offload(config)
 
 
 def block_rule(words: str) -> BlockRule:
@@ -96,6 +105,7 @@ def _check_mode(config: Step) -> None:
         ("optimizer_in_backward", config.optimizer_in_backward),
         ("checkpoint_blocks", config.checkpoint_blocks is not None),
         ("chunked_loss", config.chunked_loss is not None),
+        ("offload", bool(config.offload)),
     )
     for name, is_asked in asked:
         if is_asked and config.mode != _TRAIN:
@@ -127,3 +137,32 @@ def _check_optimizer_in_backward(config: Step) -> None:
                 "the optimizer was to step in backward (--optimizer-in-backward), which frees each "
                 f"gradient at once, and {reason}: leave one of the two out"
             )
+
+
+def _check_optimizer_offload(config: Step) -> None:
+    """An optimizer on the host has neither the gradients nor the states on the card."""
+    name = config.optimizer or ""
+    reasons = {
+        "an optimizer that steps in backward (--optimizer-in-backward) has all on the card": (
+            config.optimizer_in_backward
+        ),
+        "a GradScaler (--precision amp-fp16) steps an optimizer of the card": (
+            config.precision == "amp-fp16"
+        ),
+        "optimizer none steps nothing": name == "none",
+        "optimizer muon is chosen by all weights of the model": name == "muon",
+        f"optimizer {_word(name)} keeps its state on the card": "8bit" in name,
+        "a fused optimizer on the host cannot be run without its bytes": (
+            name.endswith("-fused") or ("fused", True) in config.optimizer_arguments
+        ),
+    }
+    for reason, holds in reasons.items():
+        if holds:
+            raise UsageError(
+                f"the optimizer was to be offloaded (--offload optimizer), and {reason}: leave one "
+                "of the two out"
+            )
+
+
+def _word(name: object) -> str:
+    return str(getattr(name, "value", name))

@@ -16,6 +16,7 @@ from planner.config.step import (
     BuildOn,
     DataDependent,
     Mode,
+    Offload,
     OptimizerName,
     Precision,
     SizeAt,
@@ -71,6 +72,8 @@ class StepOptions(TypedDict, total=False):
     """Pieces in which output layer and cross-entropy are computed; None: whole."""
     optimizer_in_backward: bool
     """Steps each parameter in backward, as soon as its gradient is there."""
+    offload: str | Offload | Sequence[str | Offload]
+    """Parts that are kept in the RAM of the host: "activations", "optimizer" or both."""
 
 
 class ModelOptions(TypedDict, total=False):

@@ -20,6 +20,7 @@ from planner.config.step import (
     BuildOn,
     DataDependent,
     Mode,
+    Offload,
     OptimizerName,
     Precision,
     SizeAt,
@@ -83,6 +84,8 @@ def _value(name: str, value: Any) -> Any:
         return arguments(value, name)
     if name == "size_at":
         return _sizes_at(value)
+    if name == "offload":
+        return _offload(value)
     if name == "alloc_conf" and not (isinstance(value, str) and _ALLOC_CONF.fullmatch(value)):
         raise UsageError(
             f"alloc_conf {value!r} is not of the form NAME:VALUE[,NAME:VALUE...], for example "
@@ -155,6 +158,15 @@ def choice(kind: type[_Choice], value: Any, name: str) -> _Choice:
     known = ", ".join(member.value for member in kind)
     meant = did_you_mean(kind, value) if isinstance(value, str) else ""
     raise UsageError(f"{name} {value!r} is not one of {known}{meant}")
+
+
+def _offload(value: Any) -> tuple[Offload, ...]:
+    """Reads "activations", Offload members or a list of both; each once, in their order."""
+    given = (value,) if isinstance(value, str) else value
+    if not isinstance(given, (tuple, list)):
+        raise UsageError(f"offload must be text or a list of texts, not {value!r}")
+    found = {choice(Offload, item, "offload") for item in given}
+    return tuple(member for member in Offload if member in found)
 
 
 def _sizes_at(value: Any) -> tuple[SizeAt, ...]:

@@ -93,6 +93,15 @@ class DataDependent(str, Enum):
     """Each decision takes the most: masks all true, all tokens to the first expert."""
 
 
+class Offload(str, Enum):
+    """A part of the step that is kept in the RAM of the host."""
+
+    ACTIVATIONS = "activations"
+    """What autograd saves, by torch.autograd.graph.save_on_cpu(pin_memory=True)."""
+    OPTIMIZER = "optimizer"
+    """The optimizer with its states, over copies of the weights; its update runs on the host."""
+
+
 class BuildOn(str, Enum):
     """Where the model is constructed before it reaches the card."""
 
@@ -178,6 +187,18 @@ class StepConfig:
     """Pieces in which output layer and cross-entropy are computed; None: whole."""
     optimizer_in_backward: bool = False
     """Each parameter is stepped in backward, as soon as its gradient is there."""
+    offload: tuple[Offload, ...] = ()
+    """Parts that are kept in the RAM of the host, in the order of Offload."""
+
+    @property
+    def offloads_activations(self) -> bool:
+        """Returns whether saved tensors are on the host."""
+        return Offload.ACTIVATIONS in self.offload
+
+    @property
+    def offloads_optimizer(self) -> bool:
+        """Returns whether the optimizer is on the host."""
+        return Offload.OPTIMIZER in self.offload
 
     @property
     def precision_name(self) -> str:

@@ -16,6 +16,7 @@ from planner.estimation.data_source import item_of_batch, unlike_words
 from planner.estimation.device_memory import DeviceMemory
 from planner.estimation.host_needs import checkpoint_bytes, host_needs
 from planner.estimation.job import JobConfig
+from planner.estimation.offload import offload_words
 from planner.estimation.speedups import gains
 from planner.estimation.timed_step import TimedStep
 from planner.hardware.specs import GpuSpec
@@ -142,6 +143,8 @@ def _time(
         bottleneck=found,
         loader_s=None if times is None else parts.loader_s,
         copy_s=None if times is None or times.copy_s is None else parts.copy_s,
+        offload_copy_s=parts.offload_copy_s if step.knows_link else None,
+        offload_update_s=parts.offload_update_s,
         interval_s=None if spread is None else _interval_s(parts, spread),
         interval_coverage=None if spread is None else spread.coverage,
         interval_basis=None if spread is None else spread.basis,
@@ -199,6 +202,7 @@ def _price(card: GpuSpec, request: JobConfig) -> HourlyPrice | None:
 def _assumptions(step: TimedStep, parts: StepParts) -> tuple[str, ...]:
     request = step.request
     said = [*request.notes, *_host_words(step.card, request)]
+    said += offload_words(step.counted, step.link, request)
     if request.item is not None and step.item is None:
         said.append(_NO_BYTES)
     if step.item is not None:

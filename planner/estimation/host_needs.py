@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from planner.config.step import Mode
 from planner.estimation.device_memory import DeviceMemory
+from planner.estimation.offload import offloaded_bytes
 from planner.estimation.timed_step import TimedStep
 from planner.input_pipeline.feeding import cores_needed
 from planner.input_pipeline.host_budget import HostBudget
@@ -48,12 +49,13 @@ def host_needs(step: TimedStep, parts: StepParts, checkpoint: int) -> HostNeeds:
         step.counted.batch_tensors_bytes,
         base_bytes=_coarse(step.counted.resident_bytes),
         checkpoint_bytes=checkpoint,
+        offloaded_bytes=offloaded_bytes(step.counted),
     )
     needed = None
     if item is not None:
         needed = cores_needed(
             item,
-            step.samples / parts.card_s,
+            step.samples / parts.own_s,
             host or _ANY_HOST,
             batch_size=step.config.batch_size,
             pin_memory=loader.pin_memory,

@@ -51,6 +51,7 @@ class JobConfig:
     host: HostBudget | None = None
     machine: HostSpec | None = None
     core_like: str | None = None
+    memory_bytes_per_s: float | None = None
     ram_bytes: int | None = None
     price: HourlyPrice | None = None
     prices: Mapping[str, HourlyPrice] = field(default_factory=dict)
@@ -123,6 +124,7 @@ def job_config(
         host=budget,
         machine=found if isinstance(found, HostSpec) else None,
         core_like=None if found is None else _cpu_of(found).name,
+        memory_bytes_per_s=None if found is None else _memory_bytes_per_s(found),
         ram_bytes=ram_bytes if budget is None else (budget.ram_bytes or None),
         price=hourly,
         prices={} if rents is None else rents.prices,
@@ -195,6 +197,15 @@ def _host(
 
 def _cpu_of(found: HostSpec | CpuSpec) -> CpuSpec:
     return found.cpu if isinstance(found, HostSpec) else found
+
+
+def _memory_bytes_per_s(found: HostSpec | CpuSpec) -> float | None:
+    """Returns the bandwidth of the memory: of a host, the part that its cores are of the socket."""
+    cpu = _cpu_of(found)
+    whole = cpu.memory_bandwidth_bytes_per_s
+    if whole is None or not isinstance(found, HostSpec):
+        return whole
+    return whole * found.physical_cores / cpu.cores
 
 
 def _budget(found: HostSpec | CpuSpec, requested: str, ram_bytes: int | None) -> HostBudget:

@@ -14,6 +14,7 @@ from math import prod
 
 from planner.timing.kernels import tensor_bytes
 from planner.wire.module_counts import ModelCounts
+from planner.wire.offload import Offloaded, OffloadedActivations
 from planner.wire.trace import OperatorRecord, TensorShape
 
 _PRODUCTS = ("mm", "addmm", "bmm", "baddbmm")
@@ -52,6 +53,7 @@ def counts_at(one: Counted, other: Counted, batch_size: int) -> ModelCounts | No
             modules=(),
             operators=operators,
             batch_tensors_bytes=tuple(line.whole(a, b) for a, b in zip(*sizes, strict=True)),
+            offloaded=_offloaded(first.offloaded, second.offloaded, line),
         )
     except _NoRuleError:
         return None
@@ -80,6 +82,29 @@ class _Line:
         """Returns the value at `at`, rounded: for bytes, some of which a rule may round up."""
         rise = (second - first) * (self.at - self.one) / (self.other - self.one)
         return max(0, first + round(rise))
+
+
+def _offloaded(one: Offloaded | None, other: Offloaded | None, line: _Line) -> Offloaded | None:
+    """Returns what is on the host; the optimizer does not depend on the batch.
+
+    Raises:
+        _NoRuleError: another number of tensors is saved, or their sizes follow no rule.
+    """
+    if one is None or other is None or one.activations is None or other.activations is None:
+        return one
+    first, second = one.activations, other.activations
+    if len(first.sizes_bytes) != len(second.sizes_bytes):
+        raise _NoRuleError
+    return replace(
+        one,
+        activations=OffloadedActivations(
+            sizes_bytes=tuple(
+                line.whole(a, b) for a, b in zip(first.sizes_bytes, second.sizes_bytes, strict=True)
+            ),
+            to_host_bytes=line.whole(first.to_host_bytes, second.to_host_bytes),
+            to_card_bytes=line.whole(first.to_card_bytes, second.to_card_bytes),
+        ),
+    )
 
 
 def _step_flops(

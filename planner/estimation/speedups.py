@@ -107,7 +107,7 @@ def _loader_gains(step: TimedStep, parts: StepParts) -> Iterator[Gain]:
     assert step.request.host is not None
     needed = workers_needed(
         step.item,
-        step.samples / parts.card_s,
+        step.samples / parts.own_s,
         step.request.host,
         batch_size=step.config.batch_size,
         pin_memory=loader.pin_memory,
@@ -128,14 +128,14 @@ def _host_gains(step: TimedStep, parts: StepParts) -> Iterator[Gain]:
     assert times is not None
     if times.limit is InputLimit.STORAGE:
         yield _on_host("faster storage", step, parts, replace(host, storage_bytes_per_s=None))
-    wanted = step.samples / parts.card_s
+    wanted = step.samples / parts.own_s
     needed = cores_needed(
         item, wanted, host, batch_size=step.config.batch_size, pin_memory=loader.pin_memory
     )
     if needed.cores is None:
         return
     cores = ceil(needed.cores) + 1  # one for the training loop
-    if parts.loader_s > parts.card_s and cores > host.cores:
+    if parts.loader_s > parts.own_s and cores > host.cores:
         larger = replace(host, cores=float(cores), threads=ceil(cores * host.threads / host.cores))
         workers = max(cores, loader.workers)
         also = f", --workers {workers}" if workers > loader.workers else ""

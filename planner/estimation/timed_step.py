@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from planner.config.step import StepConfig
 from planner.estimation.job import JobConfig
+from planner.estimation.offload import link_bytes_per_s, offload_times
 from planner.hardware.specs import GpuSpec
 from planner.input_pipeline.data_item import DataItem
 from planner.input_pipeline.host_budget import PcieLink
@@ -60,6 +61,17 @@ class TimedStep:
         """Returns samples of one optimizer step."""
         return self.config.batch_size * self.config.accumulate
 
+    @property
+    def link(self) -> PcieLink:
+        """Returns the link of the card."""
+        return PcieLink(generation=self.card.pcie_generation, lanes=self.card.pcie_lanes)
+
+    @property
+    def knows_link(self) -> bool:
+        """Returns whether the copies of what is offloaded, if anything is, have a time."""
+        is_known = link_bytes_per_s(self.link, self.request) is not None
+        return self.counted.offloaded is None or is_known
+
     def gpu_times(self, variant: Variant = AS_ASKED) -> tuple[GpuTime, GpuTime]:
         """Returns the time of one micro-batch and that of the optimizer step (0 in inference)."""
         grown = (variant.batch_size or self.config.batch_size) / self.config.batch_size
@@ -91,6 +103,7 @@ class TimedStep:
     def parts(self, variant: Variant = AS_ASKED) -> StepParts:
         """Returns the seconds of the step."""
         micro_batch, optimizer = self.gpu_times(variant)
+        grown = (variant.batch_size or self.config.batch_size) / self.config.batch_size
         launch_s = self.launch_s()
         return step_parts(
             micro_batch,
@@ -98,6 +111,7 @@ class TimedStep:
             micro_batches=self.config.accumulate,
             launch_s=launch_s,
             input=self._input(launch_s[0], self.request.loader, variant.batch_size),
+            offload=offload_times(self.counted, self.link, self.request, grown),
         )
 
     def fed_by(self, parts: StepParts, loader: Loader) -> StepParts:
@@ -120,7 +134,7 @@ class TimedStep:
             batch_size or self.config.batch_size,
             loader,
             request.host,
-            PcieLink(generation=self.card.pcie_generation, lanes=self.card.pcie_lanes),
+            self.link,
             trainer_s=launch_s,
         )
 

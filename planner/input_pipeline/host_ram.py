@@ -58,6 +58,8 @@ class HostRam:
     """A copy of the state while it is saved; 0: inference, or the run could not be recorded."""
     shm_peak_bytes: int
     """Most bytes in /dev/shm, also while batches arrive faster than they are pinned."""
+    offloaded_bytes: int = 0
+    """What the step keeps there in place of the card: activations, the optimizer."""
 
     @property
     def total_bytes(self) -> int:
@@ -69,6 +71,7 @@ class HostRam:
             + self.pinned_bytes
             + self.dataset_bytes
             + self.checkpoint_bytes
+            + self.offloaded_bytes
         )
 
 
@@ -81,6 +84,7 @@ def host_ram(
     dataset_bytes: int = 0,
     dataset_copied: bool = True,
     checkpoint_bytes: int = 0,
+    offloaded_bytes: int = 0,
 ) -> HostRam:
     """Computes the RAM of a job; `tensor_sizes_bytes` are those of one batch.
 
@@ -103,6 +107,7 @@ def host_ram(
         dataset_bytes=dataset_bytes * (1 + workers if dataset_copied else 1),
         checkpoint_bytes=checkpoint_bytes,
         shm_peak_bytes=in_shm * batch_bytes,
+        offloaded_bytes=offloaded_bytes,
     )
 
 

@@ -129,6 +129,10 @@ class Trial:
     """Time for a sample over that of the step as requested; above 1 is slower; None: not known."""
     max_batch_size: int | None = None
     """Largest batch that fits with it, by replay; 0: none; None: not searched."""
+    offload_s: float | None = None
+    """Seconds of the step that wait for the host; None: not known."""
+    offloaded_bytes: int | None = None
+    """RAM of the host in place of memory of the card; None: not known."""
 
     def to_dict(self) -> TrialDocument:
         """Returns the entry of the JSON list `trials`."""
@@ -145,6 +149,8 @@ class Trial:
             "step_s": self.step_s,
             "time_factor": self.time_factor,
             "max_batch_size": self.max_batch_size,
+            "offload_s": self.offload_s,
+            "offloaded_bytes": self.offloaded_bytes,
         }
 
 

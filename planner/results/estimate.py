@@ -249,4 +249,5 @@ def config_dict(config: StepConfig, optimizer: str | None, build_on: str | None)
         "optimizer_in_backward": config.optimizer_in_backward,
         "checkpoint_blocks": config.checkpoint_blocks,
         "chunked_loss": config.chunked_loss,
+        "offload": [one.value for one in config.offload],
     }

@@ -246,6 +246,7 @@ def _host(host: Document) -> HostNeeds:
         pinned_bytes=parts["pinned batches"],
         dataset_bytes=parts["data set"],
         checkpoint_bytes=parts["checkpoint"],
+        offloaded_bytes=parts.get("offloaded", 0),
         shm_peak_bytes=host["shm_peak_bytes"],
     )
     return _record(

@@ -73,6 +73,9 @@ class ConfigDocument(TypedDict):
     chunked_loss: Annotated[
         int | None, _is("pieces of output layer and cross-entropy; null: they are whole")
     ]
+    offload: Annotated[
+        list[str], _is('parts in the RAM of the host: `"activations"`, `"optimizer"`')
+    ]
 
 
 class VerifiedConfigDocument(ConfigDocument):
@@ -173,6 +176,11 @@ class TimeDocument(TypedDict):
     launch_s: Annotated[float, _is("time that the CPU takes to launch all kernels")]
     loader_s: Annotated[float | None, _is("time of the loader; null: no host or no data")]
     copy_s: Annotated[float | None, _is("time of the copies to the card; null: no host or no data")]
+    offload_copy_s: Annotated[
+        float | None,
+        _is("time of the copies of what is offloaded, both ways; null: the link is not known"),
+    ]
+    offload_update_s: Annotated[float, _is("time of an optimizer's update on the host")]
     phases_s: Annotated[dict[str, float], _is("time of the card by phase")]
     bound: Annotated[str, _is("what the step waits for")]
     shares: Annotated[
@@ -670,6 +678,8 @@ class TrialDocument(TypedDict):
     max_batch_size: Annotated[
         int | None, _is("largest batch that fits, by replay; null: not searched")
     ]
+    offload_s: Annotated[float | None, _is("part of the step that waits for the host")]
+    offloaded_bytes: Annotated[int | None, _is("RAM of the host in place of memory of the card")]
 
 
 class PlanDocument(TypedDict):

@@ -63,6 +63,10 @@ class StepTime:
     """Seconds that the loader takes for the batches; None: no data were named."""
     copy_s: float | None = None
     """Seconds of copying them to the card; None: no data were named."""
+    offload_copy_s: float | None = 0.0
+    """Seconds of copying what is offloaded, to the host and back; None: the link is not known."""
+    offload_update_s: float = 0.0
+    """Seconds of an optimizer's update on the host."""
     interval_s: tuple[float, float] | None = None
     """Low and high end of `step_s` in a share `interval_coverage` of cases; None: no past errors
     are known."""
@@ -85,6 +89,8 @@ class StepTime:
             "launch_s": self.launch_s,
             "loader_s": self.loader_s,
             "copy_s": self.copy_s,
+            "offload_copy_s": self.offload_copy_s,
+            "offload_update_s": self.offload_update_s,
             "phases_s": {phase.value: seconds for phase, seconds in self.phases_s},
             "bound": found.bound.value,
             "shares": {bound.value: share for bound, share in found.shares},
@@ -156,6 +162,7 @@ class HostNeeds:
                 "pinned batches": ram.pinned_bytes,
                 "data set": ram.dataset_bytes,
                 "checkpoint": ram.checkpoint_bytes,
+                "offloaded": ram.offloaded_bytes,
             },
             "shm_peak_bytes": ram.shm_peak_bytes,
             "shm_bytes": self.shm_bytes,

@@ -23,6 +23,8 @@ class Bound(str, Enum):
     """The job does not fit in the RAM of its host."""
     COPY = "PCIe copy"
     """Copies of batches to the card."""
+    OFFLOAD = "offload"
+    """Copies of what is kept on the host, and an optimizer's update there; the card waits."""
     LAUNCHES = "kernel launches"
     """The CPU is slower to launch kernels than the card to run them, or they are so small that
     their begin and end take longer than their work."""
@@ -35,11 +37,24 @@ class Bound(str, Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OffloadTimes:
+    """Seconds that the kernels of a step wait for what is kept on the host."""
+
+    activations_s: float = 0.0
+    """Copies of saved tensors of a micro-batch, both ways."""
+    optimizer_copy_s: float = 0.0
+    """Copies of gradients and weights of an optimizer step."""
+    update_s: float = 0.0
+    """The update of an optimizer step on the host."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepParts:
     """Seconds of one optimizer step, and the input of one of its `micro_batches`.
 
     `launch_s` is the CPU's time to launch all kernels. `phases_s` are of the card, `uncovered` are
-    operators without a rule.
+    operators without a rule. `offload_copy_s` and `offload_update_s` are of what is kept on the
+    host; neither overlaps the kernels.
     """
 
     compute_s: float
@@ -50,6 +65,18 @@ class StepParts:
     input: InputTimes | None = None
     phases_s: tuple[tuple[Phase, float], ...] = ()
     uncovered: tuple[str, ...] = ()
+    offload_copy_s: float = 0.0
+    offload_update_s: float = 0.0
+
+    @property
+    def offload_s(self) -> float:
+        """Returns the seconds that the kernels wait for the host."""
+        return self.offload_copy_s + self.offload_update_s
+
+    @property
+    def own_s(self) -> float:
+        """Returns the seconds of the step if its input were always there."""
+        return self.card_s + self.offload_s
 
     @property
     def gpu_s(self) -> float:
@@ -78,9 +105,10 @@ class StepParts:
 
     def step_of(self, card_s: float) -> float:
         """Returns the seconds of the step if the card took `card_s`."""
+        own_s = card_s + self.offload_s
         if self.input is None:
-            return card_s
-        return self.micro_batches * step_with_input(card_s / self.micro_batches, self.input)
+            return own_s
+        return self.micro_batches * step_with_input(own_s / self.micro_batches, self.input)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,14 +142,15 @@ def bottleneck(parts: StepParts) -> Bottleneck:
         Bound.COPY: parts.copy_s,
         Bound.LAUNCHES: parts.launch_s,
     }
-    lanes[card] = max(lanes.get(card, 0.0), parts.gpu_s)
+    chain_s = parts.gpu_s + parts.offload_s
+    lanes[card] = max(lanes.get(card, 0.0), chain_s)
     bound = max(lanes, key=lambda one: lanes[one])
     factors = {
         other: lanes[bound] / seconds
         for other, seconds in lanes.items()
         if other is not bound and seconds > 0
     }
-    if bound is card and parts.gpu_s >= parts.launch_s:
+    if bound is card and chain_s >= parts.launch_s:
         factors = _factors_of_a_roof(card, roofs, parts)
     elif bound is card:  # launches, on CPU and card: the work of the kernels comes after them
         factors |= {
@@ -156,11 +185,12 @@ def without_room(found: Bottleneck, bound: Bound) -> Bottleneck:
 
 
 def _roofs(parts: StepParts) -> dict[Bound, float]:
-    """Returns the seconds of the card by the bound of its kernels; they add up to `gpu_s`."""
+    """Returns the seconds of what runs one after another, by its bound: kernels and offload."""
     return {
         Bound.COMPUTE: parts.compute_s,
         Bound.BANDWIDTH: parts.bandwidth_s,
         Bound.LAUNCHES: parts.fixed_s,
+        **({Bound.OFFLOAD: parts.offload_s} if parts.offload_s else {}),
     }
 
 
@@ -172,7 +202,7 @@ def _factors_of_a_roof(
     The card's other kernels run one after another with them: their time stays, whatever the factor.
     """
     mine_s = roofs[card]
-    others_s = parts.gpu_s - mine_s
+    others_s = parts.gpu_s + parts.offload_s - mine_s
     factors = {
         other: mine_s / seconds
         for other, seconds in roofs.items()
@@ -195,6 +225,7 @@ def step_parts(
     micro_batches: int,
     launch_s: tuple[float, float],
     input: InputTimes | None = None,
+    offload: OffloadTimes = OffloadTimes(),
 ) -> StepParts:
     """Adds up `micro_batches` and one optimizer step; `launch_s` is of one of each."""
     phases = {phase: micro_batches * seconds for phase, seconds in micro_batch.phases_s}
@@ -207,6 +238,8 @@ def step_parts(
         launch_s=micro_batches * launch_s[0] + launch_s[1],
         micro_batches=micro_batches,
         input=input,
+        offload_copy_s=micro_batches * offload.activations_s + offload.optimizer_copy_s,
+        offload_update_s=offload.update_s,
         phases_s=tuple(phases.items()),
         uncovered=tuple(dict.fromkeys((*micro_batch.uncovered, *optimizer_step.uncovered))),
     )

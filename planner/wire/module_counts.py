@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from planner.wire.offload import Offloaded
 from planner.wire.trace import Counts, OperatorRecord
 from planner.wire.value_reads import ValueRead
 
@@ -119,6 +120,8 @@ class ModelCounts:
     zero_grad and the copy of the batch."""
     batch_tensors_bytes: tuple[int, ...] = ()
     """Size of each tensor of that micro-batch."""
+    offloaded: Offloaded | None = None
+    """What the step keeps in the RAM of the host; None: nothing."""
     tf32_matmul: bool = False
     """torch.backends.cuda.matmul.allow_tf32 at the end of the step."""
     resident_bytes: int = 0

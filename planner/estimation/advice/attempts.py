@@ -114,5 +114,7 @@ def trial_of(one: Attempt, *, largest_is_batch: bool = True) -> Trial:
         fits=tried.fits,
         step_s=tried.step_s,
         time_factor=one.time_factor,
+        offload_s=tried.offload_s,
+        offloaded_bytes=tried.offloaded_bytes,
         max_batch_size=one.largest if largest_is_batch else None,
     )

@@ -17,6 +17,7 @@ from planner.results.advice import Effect, TrialState
 
 _RANK = {Effect.NONE: 0, Effect.SMALL: 1, Effect.LARGE: 2}
 _UNKNOWN_TIME = 1.0
+_ADDED_UP = ("offload",)  # an option of several values, which levers may each give
 _SLOW_FACTOR = 2.0
 
 
@@ -61,14 +62,22 @@ Good = Callable[[Attempt], bool]
 
 
 def merged(rows: Iterable[LeverRow]) -> dict[str, Any]:
-    """Returns the changes of several levers together."""
-    return {name: value for row in rows for name, value in row.options.items()}
+    """Returns the changes of several levers together; parts to offload are added up."""
+    found: dict[str, Any] = {}
+    for row in rows:
+        for name, value in row.options.items():
+            parts = found.get(name, ()) if name in _ADDED_UP else ()
+            found[name] = tuple(dict.fromkeys((*parts, *value))) if parts else value
+    return found
 
 
 def go_together(rows: Sequence[LeverRow], other: LeverRow) -> bool:
     """Returns whether a lever can be added to others: another family, other options."""
-    taken = {name for row in rows for name in row.options}
-    return all(row.family != other.family for row in rows) and not taken & {*other.options}
+    taken = {name for row in rows for name in row.options} - {*_ADDED_UP}
+    return not taken & {*other.options} and not any(
+        row.family in (other.family, *other.excludes) or other.family in row.excludes
+        for row in rows
+    )
 
 
 def is_quick(one: Attempt) -> bool:

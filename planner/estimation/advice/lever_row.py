@@ -69,7 +69,8 @@ class LeverRow:
     tried where nothing else fits, or on request. `changes_job`: it gives up something that was
     requested, like the batch. `is_reserve`: tried in combinations alone, in place of one of its
     family with less `strength`. `is_own`: of the model file. `promise` are the shares of
-    categories that it may save, for the order of the trials.
+    categories that it may save, for the order of the trials. `excludes` are other families with
+    which it is not used.
     """
 
     name: str
@@ -85,6 +86,7 @@ class LeverRow:
     is_own: bool = False
     strength: int = 0
     promise: tuple[tuple[TensorCategory, float], ...] = ()
+    excludes: tuple[str, ...] = ()
 
     @property
     def lever(self) -> Lever:

@@ -20,6 +20,7 @@ from planner.estimation.alloc_conf import AllocatorPlan, allocator_plan
 from planner.estimation.device_memory import DeviceMemory, model_error
 from planner.estimation.device_timing import card_step
 from planner.estimation.job import JobConfig
+from planner.estimation.offload import offloaded_bytes
 from planner.estimation.probes import SearchAxis, sample_of
 from planner.estimation.request import EstimateRequest, request_with_one_setting
 from planner.estimation.session import EstimationSession, estimation_session
@@ -27,6 +28,8 @@ from planner.memory.allocator.device_memory import WITHOUT_LIMIT_BYTES
 from planner.memory.allocator.replay import replay, requests_of
 from planner.memory.budget import MemoryBudget, with_outside
 from planner.results.advice import TrialState
+from planner.timing.bottleneck import StepParts
+from planner.units import format_bytes
 from planner.wire.module_counts import ModelCounts
 from planner.wire.trace import RequestLog, RunOutcome, StepTrace
 
@@ -39,7 +42,8 @@ class Tried:
     """A step with changes, and its figures; without figures `reason` says why.
 
     `peak_reserved_bytes` and `total_bytes` are those without a limit, `sample_s` is the time of a
-    step over its samples, None where it could not be counted.
+    step over its samples, None where it could not be counted. `offload_s` is the part of a step
+    that waits for the host, `offloaded_bytes` are in its RAM.
     """
 
     changes: Changes
@@ -55,6 +59,8 @@ class Tried:
     total_bytes: int | None = None
     fits: bool | None = None
     step_s: float | None = None
+    offload_s: float | None = None
+    offloaded_bytes: int | None = None
 
     @property
     def sample_s(self) -> float | None:
@@ -159,6 +165,10 @@ class Trials:
             counted = runner.count(profile, config)
         except PlannerError:  # without counts there is no time, and the memory is known
             counted = None
+        too_much = None if counted is None else self._beyond_ram(counted)
+        if too_much is not None:
+            return Tried(changes=changes, state=TrialState.CANNOT_APPLY, reason=too_much)
+        parts = None if counted is None else self._parts(config, counted, budget)
         found = Tried(
             changes=changes,
             state=TrialState.TRIED,
@@ -168,7 +178,9 @@ class Trials:
             log=log,
             counted=counted,
             budget=budget,
-            step_s=None if counted is None else self.step_s(config, counted, budget),
+            step_s=None if parts is None else parts.step_s,
+            offload_s=None if parts is None else parts.offload_s,
+            offloaded_bytes=None if counted is None else offloaded_bytes(counted),
         )
         if trace.outcome is RunOutcome.OUT_OF_MEMORY:  # beyond all that can be measured
             return replace(found, fits=False, log=None)
@@ -239,10 +251,26 @@ class Trials:
         self, config: StepConfig, counted: ModelCounts, budget: MemoryBudget
     ) -> float | None:
         """Returns the time of a counted step on a card; None: nothing of it runs on the card."""
+        parts = self._parts(config, counted, budget)
+        return None if parts is None else parts.step_s
+
+    def _parts(
+        self, config: StepConfig, counted: ModelCounts, budget: MemoryBudget
+    ) -> StepParts | None:
         if not counted.operators:
             return None
         answer = DeviceMemory(budget=budget, trace=_NO_TRACE, fits=True)
-        return card_step(answer, config, counted, self._job).parts().step_s
+        return card_step(answer, config, counted, self._job).parts()
+
+    def _beyond_ram(self, counted: ModelCounts) -> str | None:
+        """Returns why the named host cannot keep what is offloaded; None: it can, or has no RAM."""
+        needed_bytes, ram_bytes = offloaded_bytes(counted), self._job.ram_bytes
+        if ram_bytes is None or needed_bytes <= ram_bytes:
+            return None
+        return (
+            f"it keeps {format_bytes(needed_bytes)} on the host, whose RAM is "
+            f"{format_bytes(ram_bytes)}"
+        )
 
     def time_factor(self, found: Tried) -> float | None:
         """Returns the time for a sample over that of the step as requested; None: not known."""

@@ -51,17 +51,22 @@ def render(advice: Advice, *, verbose: bool = False) -> RenderableType:
         parts += [Text(), Text(_GIVEN_BACK)]
     named = {name for trial in shown_trials for name in trial.levers}
     effects = [f"{lever.name}: {lever.note}" for lever in advice.levers if lever.name in named]
+    impossible = (
+        "no effect or not possible here",
+        list(_without_figures(advice, TrialState.CANNOT_APPLY)),
+    )
     sections = (
         ("what it may do to training", effects),
-        ("no effect or not possible here", list(_without_figures(advice, TrialState.CANNOT_APPLY))),
+        ("on the host", [_on_host(one) for one in shown_trials if one.offloaded_bytes]),
+        impossible,
         ("failed", list(_without_figures(advice, TrialState.FAILED))),
         ("not tried", list(_without_figures(advice, TrialState.NOT_TRIED))),
         ("other cards on which it fits as it is", _cards(advice.other_cards)),
     )
     if plan is not None and plan.code:
         parts += [Text(), Text("in a plain PyTorch loop", style="bold"), Text("\n".join(plan.code))]
-    shown = sections if verbose else [one for one in sections if one[0] != sections[1][0]]
-    left_out = [] if verbose or not sections[1][1] else ["levers that cannot apply"]
+    shown = sections if verbose else [one for one in sections if one is not impossible]
+    left_out = [] if verbose or not impossible[1] else ["levers that cannot apply"]
     if not verbose and len(_shown_trials(advice, verbose=True)) > len(shown_trials):
         left_out.append("changes that save nothing")
     return Group(*parts, *closing(shown, advice, verbose=verbose, left_out=left_out))
@@ -165,6 +170,14 @@ def _time(trial: Trial) -> str:
         return _NOTHING if trial.step_s is None else format_duration(trial.step_s)
     factor = trial.time_factor
     return _NOTHING if factor is None else f"x {format_significant(factor)}"
+
+
+def _on_host(trial: Trial) -> str:
+    """Returns the RAM and the time that a trial takes on the host."""
+    words = f"{' + '.join(trial.levers)}: {format_bytes(trial.offloaded_bytes or 0)} of RAM"
+    if trial.offload_s is None:
+        return words
+    return f"{words}, {format_duration(trial.offload_s)} of the step for copies and update"
 
 
 def _size(size_bytes: int | None) -> str:

@@ -58,6 +58,8 @@ def step_words(
         words.append(f"loss in {config.chunked_loss} pieces")
     if config.optimizer_in_backward:
         words.append("optimizer steps in backward")
+    if config.offload:
+        words.append(f"{' and '.join(one.value for one in config.offload)} offloaded to the host")
     return [*words, *after_backward(config.clip_grad_norm, config.ema)]
 
 

@@ -24,9 +24,9 @@ from planner.wire.trace import Phase
 
 _MILLION = 1_000_000
 _LABELS = (
-    "step time", "time interval", "throughput", *(f"- {phase.value}" for phase in Phase), "bound",
-    "next bound", "cores needed", "workers", "host memory", "shared memory", "energy", "cost",
-    "epoch", "epoch energy", "epoch cost",
+    "step time", "time interval", "throughput", *(f"- {phase.value}" for phase in Phase),
+    "- offload", "bound", "next bound", "cores needed", "workers", "host memory", "shared memory",
+    "energy", "cost", "epoch", "epoch energy", "epoch cost",
 )  # fmt: skip
 
 
@@ -69,6 +69,9 @@ def _time_rows(time: StepTime, *, fits: bool) -> dict[str, str]:
         **{f"- {phase.value}": format_duration(seconds) for phase, seconds in time.phases_s},
         "bound": bound_words(time),
     }
+    offload_s = (time.offload_copy_s or 0.0) + time.offload_update_s
+    if offload_s:
+        rows["- offload"] = format_duration(offload_s)
     # Equal ends: the step waits for the loader, which hides the time of the card.
     if time.interval_s is not None and time.interval_s[0] < time.interval_s[1]:
         low, high = map(format_duration, time.interval_s)
@@ -87,7 +90,8 @@ def _host_rows(host: HostNeeds) -> dict[str, str]:
     if host.data is not None:
         rows["cores needed"] = _cores(host)
         rows["workers"] = str(host.workers or NO_WORKERS)
-    if host.data is not None or host.ram_room is not Room.UNKNOWN:
+    is_asked = host.data is not None or host.ram.offloaded_bytes > 0
+    if is_asked or host.ram_room is not Room.UNKNOWN:
         of_bytes = host.usable_ram_bytes
         rows["host memory"] = _taken(host.ram.total_bytes, of_bytes, host.ram_room)
     if host.shm_room in (Room.TIGHT, Room.DOES_NOT_FIT):

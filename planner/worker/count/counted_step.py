@@ -17,19 +17,22 @@ from torch import nn
 
 from planner.config.step import Mode
 from planner.wire.module_counts import Structure
+from planner.wire.offload import Offloaded
 from planner.wire.trace import OperatorRecord, Phase
 from planner.worker.count.counts import ModelCall
 from planner.worker.count.module_path import ModulePath, takes_hooks
 from planner.worker.count.module_table import Watched
-from planner.worker.count.observer import OperatorObserver, SavedStorages, Tally
+from planner.worker.count.observer import OperatorObserver, SavedStorages, SavingHooks, Tally
 from planner.worker.drive import loop
 from planner.worker.drive.batch_objects import tensors_of_batch
 from planner.worker.drive.loss import DefaultLoss
 from planner.worker.model.tensors import map_tensors, size_bytes, tensors_in
+from planner.worker.optimizers.offloaded import HostOptimizer
 from planner.worker.optimizers.tree import optimizers_in
 from planner.worker.record.quiet import collector_paused
 from planner.worker.record.watch import Watch
 
+_HOST = torch.device("meta")  # an offloaded optimizer is run there, without bytes
 FORWARD_TO_BACKWARD = (Phase.FORWARD, Phase.LOSS, Phase.BACKWARD)
 
 
@@ -46,6 +49,7 @@ class CountedStep:
     assumptions: tuple[str, ...]
     batch_tensors_bytes: tuple[int, ...] = ()
     optimizer: Any | None = None
+    offloaded: Offloaded | None = None
 
     @property
     def flops(self) -> int:
@@ -63,7 +67,7 @@ def counted_step(plan: loop.StepPlan, choose_optimizer: Callable[[], Any | None]
     """
     default_loss = DefaultLoss()
     observer = OperatorObserver(ModulePath(plan.model))
-    watch = _StepWatch(plan.model, observer)
+    watch = _StepWatch(plan.model, observer, plan.offload)
     with collector_paused():
         steps_itself = plan.owns_step or plan.config.optimizer_in_backward
         optimizer = choose_optimizer() if steps_itself else None
@@ -72,6 +76,8 @@ def counted_step(plan: loop.StepPlan, choose_optimizer: Callable[[], Any | None]
             optimizer = choose_optimizer()
             for one in optimizers_in(optimizer):
                 one.step()  # makes its state
+        if plan.offload is not None:
+            plan.offload.reset()
         with watch.hooked(), observer:
             _run(replace(plan, optimizer=optimizer, watch=watch), default_loss)
     plan.model.zero_grad(set_to_none=True)
@@ -82,6 +88,22 @@ def counted_step(plan: loop.StepPlan, choose_optimizer: Callable[[], Any | None]
         assumptions=default_loss.assumptions(),
         batch_tensors_bytes=watch.batch_tensors_bytes,
         optimizer=optimizer,
+        offloaded=_offloaded(plan, optimizer, observer),
+    )
+
+
+def _offloaded(
+    plan: loop.StepPlan, optimizer: Any | None, observer: OperatorObserver
+) -> Offloaded | None:
+    """Returns what the step keeps on the host; None: nothing."""
+    if not plan.config.offload:
+        return None
+    on_host = None
+    if isinstance(optimizer, HostOptimizer):
+        on_host = optimizer.counts(observer.moved_bytes(_HOST, Phase.OPTIMIZER_STEP))
+    return Offloaded(
+        activations=None if plan.offload is None else plan.offload.counts(),
+        optimizer=on_host,
     )
 
 
@@ -95,12 +117,15 @@ def _run(plan: loop.StepPlan, default_loss: DefaultLoss) -> None:
 class _StepWatch(Watch):
     """Sets the observer's phase, and watches calls of the model."""
 
-    def __init__(self, model: nn.Module, observer: OperatorObserver) -> None:
+    def __init__(
+        self, model: nn.Module, observer: OperatorObserver, offload: SavingHooks | None = None
+    ) -> None:
         self.calls: list[ModelCall] = []
         self.forward: Watched | None = None
         self.batch_tensors_bytes: tuple[int, ...] = ()
         self._model = model
         self._observer = observer
+        self._offload = offload
         self._watching = ExitStack()
 
     def enter(self, phase: Phase, inputs: Any = None) -> None:
@@ -137,7 +162,8 @@ class _StepWatch(Watch):
         self.calls.append(ModelCall(arguments=cut_off[0], keywords=cut_off[1]))
         model = self._model
         inputs = [tensor for _, tensor in tensors_in((arguments, keywords))]
-        saved = SavedStorages(ModulePath(model), [*model.parameters(), *model.buffers(), *inputs])
+        known = [*model.parameters(), *model.buffers(), *inputs]
+        saved = SavedStorages(ModulePath(model), known, self._offload)
         self._observer.tally = tally = Tally()
         self.forward = Watched(tally=tally, saved=saved, structure=Structure.WHOLE_MODEL)
         self._watching.enter_context(saved.watching())

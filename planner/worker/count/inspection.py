@@ -101,6 +101,7 @@ def _inspect(
         build_on=built.build_on.value,
         operators=step.operators,
         batch_tensors_bytes=step.batch_tensors_bytes,
+        offloaded=step.offloaded,
         tf32_matmul=torch.backends.cuda.matmul.allow_tf32,
         assumptions=tuple(log.assumptions),
         notes=(*log.notes, *table.notes),

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -83,6 +83,11 @@ class OperatorObserver(TorchDispatchMode):  # type: ignore[no-untyped-call] # un
         """Returns the calls on `device` in the phases, alike calls as one record."""
         return operator_records(self._calls, device)
 
+    def moved_bytes(self, device: torch.device, phase: Phase) -> int:
+        """Returns the bytes that the calls on `device` in a phase read and write."""
+        found = [one for one in self.records(device) if one.phase is phase]
+        return sum(one.calls * (one.read_bytes + one.written_bytes) for one in found)
+
     def __torch_dispatch__(
         self,
         func: Any,
@@ -110,12 +115,26 @@ class OperatorObserver(TorchDispatchMode):  # type: ignore[no-untyped-call] # un
             self._calls.append((self.phase, call))
 
 
+class SavingHooks(Protocol):
+    """Hooks of tensors that autograd saves."""
+
+    def pack(self, tensor: torch.Tensor) -> Any: ...
+
+    def unpack(self, saved: Any) -> torch.Tensor: ...
+
+
 class SavedStorages:
     """Storages that autograd keeps for backward, by the module whose operator keeps them."""
 
-    def __init__(self, path: ModulePath, known: Iterable[torch.Tensor]) -> None:
-        """Excludes `known`: parameters, buffers and inputs exist anyway."""
+    def __init__(
+        self, path: ModulePath, known: Iterable[torch.Tensor], below: SavingHooks | None = None
+    ) -> None:
+        """Excludes `known`: parameters, buffers and inputs exist anyway.
+
+        `below` are the hooks in force, which those of `watching` would replace.
+        """
         self._path = path
+        self._below = below
         self._known = {id_ for tensor in known if (id_ := _identity(tensor)) is not None}
         # Held, so that no other storage gets the same identity as long as this one counts.
         self._storages: dict[str, dict[int, torch.UntypedStorage]] = {}
@@ -123,15 +142,16 @@ class SavedStorages:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Notes the tensors that autograd saves within the context."""
-        with torch.autograd.graph.saved_tensors_hooks(self._pack, lambda tensor: tensor):
+        unpack = (lambda tensor: tensor) if self._below is None else self._below.unpack
+        with torch.autograd.graph.saved_tensors_hooks(self._pack, unpack):
             yield
 
-    def _pack(self, tensor: torch.Tensor) -> torch.Tensor:
+    def _pack(self, tensor: torch.Tensor) -> Any:
         identity = _identity(tensor)
         if identity is not None and identity not in self._known:
             own = self._storages.setdefault(self._path.current, {})
             own[identity] = tensor.untyped_storage()
-        return tensor
+        return tensor if self._below is None else self._below.pack(tensor)
 
     def size_bytes(self, path: str) -> int:
         """Returns bytes that a module and all within it keep, each storage once."""

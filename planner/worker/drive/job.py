@@ -57,7 +57,11 @@ def job_of(
     if step is None and lightning.is_module(compiled.original(model)):
         return _of_lightning(source, config, model, scaler)
     if step is None or not owns_step(step):
-        return Job(choose=lambda: choose(source, config, model), training_step=step, scaler=scaler)
+        return Job(
+            choose=lambda: choose(source, config, model, real_values=real_values),
+            training_step=step,
+            scaler=scaler,
+        )
     _check(config, "training_step(model, batch, optimizers)")
     return Job(
         choose=lambda: choose(source, config, model),
@@ -84,6 +88,7 @@ def _of_lightning(
             "the optimizer was to step in backward (--optimizer-in-backward), but Lightning's "
             f"loop steps that of {steps.name}: leave it out, or give the model file a training_step"
         )
+    _check_offload(config, f"{steps.name}, with Lightning's loop,")
     if not steps.is_automatic:
         _check(config, f"{steps.name} with automatic_optimization = False")
 
@@ -127,10 +132,19 @@ def _check(config: StepConfig, step: str) -> None:
             f"the optimizer was to step in backward (--optimizer-in-backward), but {step} steps it "
             "itself: do so in it, or leave --optimizer-in-backward out"
         )
+    _check_offload(config, step)
     if config.optimizer is OptimizerName.NONE:
         raise UsageError(
             f"optimizer none was asked for, but {step} steps the optimizers itself: name one, or "
             "leave --optimizer out"
+        )
+
+
+def _check_offload(config: StepConfig, step: str) -> None:
+    if config.offload:
+        raise UsageError(
+            f"an offload was asked for (--offload {config.offload[0].value}), but {step} does the "
+            "whole step itself: offload in it, or leave --offload out"
         )
 
 

@@ -19,6 +19,7 @@ from torch import nn
 from planner.config.step import StepConfig
 from planner.wire.trace import Phase
 from planner.worker.drive import forward
+from planner.worker.drive.activation_offload import ActivationOffload
 from planner.worker.drive.clipping import clip_gradients
 from planner.worker.drive.loss import DefaultLoss, check_loss
 from planner.worker.drive.step_events import step_events
@@ -54,6 +55,7 @@ class StepPlan:
     inference_step: Callable[[nn.Module, Any], Any] | None = None
     average: WeightAverage | None = None
     chunked_loss: ChunkedLoss | None = None
+    offload: ActivationOffload | None = None
     stepped: set[int] = field(default_factory=set)
     watch: Watch = field(default_factory=Watch)
     after_micro_batch: Callable[[], None] = lambda: None
@@ -76,7 +78,7 @@ def _train(plan: StepPlan, default_loss: DefaultLoss, on_step: Callable[[int], N
             batch = plan.make_batch()
             if micro_batch == 0 and not plan.owns_step:
                 _zero_grad(plan)
-            with plan.autocast():
+            with _offloading(plan), plan.autocast():
                 if plan.training_step is not None:
                     plan.watch.enter(Phase.FORWARD, inputs=batch)
                     loss = call_training_step(plan, batch)
@@ -127,6 +129,10 @@ def _stepping_in_backward(plan: StepPlan) -> AbstractContextManager[None]:
     if not plan.config.optimizer_in_backward:
         return nullcontext()
     return stepping_in_backward(plan.optimizer, plan.watch, plan.stepped)
+
+
+def _offloading(plan: StepPlan) -> AbstractContextManager[object]:
+    return nullcontext() if plan.offload is None else plan.offload.around_forward()
 
 
 def _around_backward(plan: StepPlan) -> Callable[[], AbstractContextManager[object]]:

@@ -14,11 +14,13 @@ import torch
 from torch import nn
 
 from planner.config.step import Mode, StepConfig
-from planner.worker.drive import forward, lightning
+from planner.errors import UsageError
+from planner.worker.drive import activation_offload, forward, lightning
+from planner.worker.drive.activation_offload import ActivationOffload
 from planner.worker.drive.batch import plan_batch
 from planner.worker.drive.job import Job, job_of
 from planner.worker.drive.loop import StepPlan
-from planner.worker.model import precision
+from planner.worker.model import compiled, precision
 from planner.worker.model.checkpointing import checkpoint_activations
 from planner.worker.model.chunked_loss import chunked_loss
 from planner.worker.target.source import ModelSource
@@ -86,6 +88,9 @@ def prepare(
     chunks = None if pieces is None else chunked_loss(model, pieces)
     if chunks is not None:
         log.assumptions.append(chunks.words)
+    offload = _activation_offload(config, model, device, real_values=real_values)
+    if offload is not None:
+        log.assumptions.append(activation_offload.WORDS)
     job = job_of(source, config, model, device, real_values=real_values)
     log.assumptions += job.assumptions
     log.during = "batch"
@@ -106,5 +111,26 @@ def prepare(
         origin=job.origin,
         inference_step=source.inference_step,
         chunked_loss=chunks,
+        offload=offload,
     )
     return PreparedStep(plan=plan, job=job)
+
+
+def _activation_offload(
+    config: StepConfig, model: nn.Module, device: torch.device, *, real_values: bool
+) -> ActivationOffload | None:
+    """Returns what takes saved tensors to the host; None: they stay on the card.
+
+    Raises:
+        UsageError: there is no card, or the model is compiled.
+    """
+    if not config.offload:
+        return None
+    asked = f"an offload was asked for (--offload {config.offload[0].value})"
+    if device.type != "cuda":
+        raise UsageError(f"{asked}, and the step runs on the CPU: leave one of the two out")
+    if not config.offloads_activations:
+        return None
+    if compiled.has_compiled_parts(model):
+        raise UsageError(f"{asked}, and the model is compiled: leave one of the two out")
+    return ActivationOffload(real_values=real_values)

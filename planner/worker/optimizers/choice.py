@@ -15,9 +15,10 @@ from torch import nn
 from planner.config.step import OptimizerName, StepConfig
 from planner.errors import ModelError, UsageError
 from planner.worker.optimizers import in_backward
-from planner.worker.optimizers.named import named
+from planner.worker.optimizers.named import Named, named
+from planner.worker.optimizers.offloaded import HostOptimizer
 from planner.worker.optimizers.tree import names_in, optimizers_in, strangers_in
-from planner.worker.target.source import ModelSource, optimizer_of
+from planner.worker.target.source import ModelSource, optimizer_of, takes_model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +31,12 @@ class Chosen:
     notes: tuple[str, ...] = ()
 
 
-def choose(source: ModelSource, config: StepConfig, model: nn.Module) -> Chosen:
+def choose(
+    source: ModelSource, config: StepConfig, model: nn.Module, *, real_values: bool = False
+) -> Chosen:
     """Returns the optimizer over all of the model's parameters.
+
+    With `real_values`, one that is offloaded keeps its bytes on the host.
 
     Raises:
         UsageError: an argument that the optimizer does not take, or a value it refuses; an
@@ -53,6 +58,8 @@ def choose(source: ModelSource, config: StepConfig, model: nn.Module) -> Chosen:
             )
         if config.optimizer_in_backward:
             return _users_in_backward(source.build_optimizer, model)
+        if config.offloads_optimizer:
+            return _users_offloaded(source.build_optimizer, model, real_values)
         optimizer = _users(source.build_optimizer, parameters, model)
         return Chosen(optimizer=optimizer, name=names_in(optimizer))
     notes: tuple[str, ...] = ()
@@ -60,11 +67,15 @@ def choose(source: ModelSource, config: StepConfig, model: nn.Module) -> Chosen:
         notes = ("optimizer: AdamW (none was given)",)
     elif source.build_optimizer is not None:
         notes = (f"optimizer {config.optimizer.value} replaces build_optimizer",)
-    return _by_name(config.optimizer or OptimizerName.ADAMW, config, model, notes)
+    return _by_name(config.optimizer or OptimizerName.ADAMW, config, model, notes, real_values)
 
 
 def _by_name(
-    name: OptimizerName, config: StepConfig, model: nn.Module, notes: tuple[str, ...]
+    name: OptimizerName,
+    config: StepConfig,
+    model: nn.Module,
+    notes: tuple[str, ...],
+    real_values: bool,
 ) -> Chosen:
     given: dict[str, Any] = dict(config.optimizer_arguments)
     if name is OptimizerName.NONE:
@@ -73,6 +84,8 @@ def _by_name(
         return Chosen(optimizer=None, name=name.value, assumptions=notes)
     if config.optimizer_in_backward:
         return _named_in_backward(name, given, model, notes)
+    if config.offloads_optimizer:
+        return _named_offloaded(name, given, model, notes, real_values)
     made = named(name, model, given)
     return Chosen(
         optimizer=made.optimizer,
@@ -104,6 +117,45 @@ def _users_in_backward(build: Callable[..., Any], model: nn.Module) -> Chosen:
         name=names_in(optimizers[0]),
         assumptions=(in_backward.words(optimizers),),
     )
+
+
+def _named_offloaded(
+    name: OptimizerName,
+    given: dict[str, Any],
+    model: nn.Module,
+    notes: tuple[str, ...],
+    real_values: bool,
+) -> Chosen:
+    made: list[Named] = []
+
+    def make(copies: list[nn.Parameter]) -> Any:
+        made.append(named(name, model, given, copies))
+        return made[0].optimizer
+
+    found = HostOptimizer(in_backward.trainable(model), make, real_values=real_values)
+    return Chosen(
+        optimizer=found,
+        name=made[0].name,
+        assumptions=(*notes, *made[0].assumptions, found.words),
+        notes=made[0].notes,
+    )
+
+
+def _users_offloaded(build: Callable[..., Any], model: nn.Module, real_values: bool) -> Chosen:
+    if takes_model(build):
+        raise UsageError(
+            "the optimizer was to be offloaded (--offload optimizer), with copies of the weights, "
+            "and build_optimizer takes the whole model: let it take parameters alone, or name an "
+            "optimizer (--optimizer)"
+        )
+
+    def make(copies: list[nn.Parameter]) -> Any:
+        given = optimizer_of(build, copies, model)
+        check_optimizers(given, "build_optimizer")
+        return given
+
+    found = HostOptimizer(in_backward.trainable(model), make, real_values=real_values)
+    return Chosen(optimizer=found, name=names_in(found.given), assumptions=(found.words,))
 
 
 def _users(build: Callable[..., Any], parameters: list[nn.Parameter], model: nn.Module) -> Any:

@@ -51,3 +51,46 @@ def test_other_words_for_blocks_are_refused(words: str) -> None:
 def test_blocks_are_checkpointed_in_training_alone() -> None:
     with pytest.raises(UsageError, match=r"checkpoint-blocks.* mode is infer"):
         step_config({"checkpoint_blocks": "all", "mode": "infer"})
+
+
+@pytest.mark.parametrize(
+    ("given", "parts"),
+    [
+        ("activations", ["activations"]),
+        (["optimizer", "activations", "optimizer"], ["activations", "optimizer"]),
+        ([], []),
+    ],
+    ids=str,
+)
+def test_parts_to_offload_are_kept_once_in_their_order(given: Any, parts: list[str]) -> None:
+    assert [one.value for one in step_config({"offload": given}).offload] == parts
+
+
+@pytest.mark.parametrize("given", ["foo", ["activations", "foo"]], ids=str)
+def test_other_parts_are_refused(given: Any) -> None:
+    with pytest.raises(UsageError, match="offload 'foo' is not one of activations, optimizer"):
+        step_config({"offload": given})
+
+
+@pytest.mark.parametrize(
+    ("beside", "said"),
+    [
+        ({"optimizer_in_backward": True}, "--optimizer-in-backward"),
+        ({"precision": "amp-fp16"}, "GradScaler"),
+        ({"optimizer": "none"}, "optimizer none steps nothing"),
+        ({"optimizer": "muon"}, "muon"),
+        ({"optimizer": "adamw8bit"}, "adamw8bit keeps its state on the card"),
+        ({"optimizer": "adamw-fused"}, "fused"),
+        ({"optimizer": "adamw", "optimizer_arguments": {"fused": True}}, "fused"),
+        ({"mode": "infer"}, "mode is infer"),
+    ],
+    ids=str,
+)
+def test_an_optimizer_on_the_host_goes_without(beside: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        step_config({"offload": "optimizer", **beside})
+
+
+def test_activations_are_offloaded_in_training_alone() -> None:
+    with pytest.raises(UsageError, match=r"--offload.* mode is infer"):
+        step_config({"offload": "activations", "mode": "infer"})

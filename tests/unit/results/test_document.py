@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from planner.config.step import InputSpec, Mode, SizeAt, StepConfig
+from planner.config.step import InputSpec, Mode, Offload, SizeAt, StepConfig
 from planner.errors import DocumentError
 from planner.results.comparison import CardComparison
 from planner.results.curve import Curve
@@ -44,6 +44,7 @@ STEPS = st.builds(
     clip_grad_norm=NUMBERS | st.none(),
     ema=st.none() | st.just(0.5),
     optimizer_in_backward=st.just(False),
+    offload=st.just(()) | st.just((Offload.ACTIVATIONS,)),
     checkpoint_blocks=st.none(),
     chunked_loss=st.none() | st.just(8),
 )

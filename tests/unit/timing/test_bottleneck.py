@@ -73,6 +73,15 @@ def parts(
             Bound.COMPUTE, Bound.DATA, 6 / 5.4, id="loader next",
         ),
         pytest.param(parts(6.0), Bound.COMPUTE, None, None, id="nothing else"),
+        # The card waits: what is offloaded and the kernels follow each other.
+        pytest.param(
+            parts(6.0, 3.0, 1.0, 2.0, offload_copy_s=9.0, offload_update_s=3.0),
+            Bound.OFFLOAD, Bound.COMPUTE, 2.0, id="offload",
+        ),
+        pytest.param(
+            parts(6.0, 3.0, 0.0, 2.0, offload_copy_s=4.0),
+            Bound.COMPUTE, Bound.OFFLOAD, 1.5, id="offload next",
+        ),
     ],
 )  # fmt: skip
 def test_the_longest_part_holds_the_step_up(
@@ -127,3 +136,11 @@ def test_the_step_of_another_time_on_the_card() -> None:
     step = parts(6.0, input=batch(5.0))
     assert [step.step_of(card_s) for card_s in (4.0, 6.0, 7.0)] == [5.0, 6.0, 7.0]
     assert parts(6.0).step_of(4.0) == 4.0
+
+
+def test_the_kernels_wait_for_what_is_offloaded() -> None:
+    step = parts(4.0, launch_s=5.0, offload_copy_s=2.0, offload_update_s=1.0)
+    assert (step.card_s, step.own_s, step.step_s) == (5.0, 8.0, 8.0)
+    fed = replace(step, input=batch(7.0))
+    assert fed.step_s == 8.0
+    assert dict(bottleneck(step).shares)[Bound.OFFLOAD] == 3.0 / 8.0

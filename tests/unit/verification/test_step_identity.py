@@ -15,6 +15,7 @@ from planner.config.step import (
     DataDependent,
     InputSpec,
     Mode,
+    Offload,
     OptimizerName,
     Precision,
     SizeAt,
@@ -50,6 +51,7 @@ OTHER: dict[str, Any] = {
     "clip_grad_norm": 1.0,
     "ema": 0.9,
     "optimizer_in_backward": True,
+    "offload": (Offload.OPTIMIZER,),
     "checkpoint_blocks": "every:2",
     "chunked_loss": 8,
 }

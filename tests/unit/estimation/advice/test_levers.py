@@ -11,8 +11,9 @@ import pytest
 
 from planner.config.parse import NAMES, step_config
 from planner.config.published import Library, Task, TaskConfig
-from planner.config.step import InputSpec, Mode, OptimizerName, Precision, StepConfig
+from planner.config.step import InputSpec, Mode, Offload, OptimizerName, Precision, StepConfig
 from planner.config.weights import WeightDtype
+from planner.estimation.advice.combine import go_together, merged
 from planner.estimation.advice.lever_row import LeverRow, Subject
 from planner.estimation.advice.levers import lever_rows
 from planner.estimation.advice.words import command, flags
@@ -146,3 +147,32 @@ def test_a_command_can_be_pasted_into_a_shell() -> None:
         "planner", "estimate", "my net.py", "--gpu", "t4", "--batch", "8", "--model-arg",
         "name=a b",
     ]  # fmt: skip
+
+
+def test_parts_are_offloaded_where_they_can_be() -> None:
+    rows = rows_of()
+    assert flags(rows["activation offload"].options) == ("--offload", "activations")
+    assert "save_on_cpu(pin_memory=True)" in rows["activation offload"].code
+    assert rows["optimizer offload"].options == {"offload": (Offload.OPTIMIZER,)}
+    assert not rows["activation offload"].cannot
+    assert not rows["optimizer offload"].cannot
+    given = rows_of(config=StepConfig(offload=(Offload.ACTIVATIONS,)))
+    assert given["activation offload"].cannot == "activations are offloaded already"
+    assert given["optimizer offload"].options == {"offload": tuple(Offload)}
+    for changes, said in (
+        ({"optimizer": "AdamW8bit"}, "not one of torch.optim"),
+        ({"config": StepConfig(optimizer_in_backward=True)}, "steps in backward"),
+        ({"config": StepConfig(precision=Precision.AMP_FP16)}, "GradScaler"),
+        ({"config": StepConfig(mode=Mode.INFER)}, "only a training step"),
+    ):
+        assert said in rows_of(**changes)["optimizer offload"].cannot
+
+
+def test_offloads_are_added_up_and_exclude_a_step_in_backward() -> None:
+    rows = rows_of()
+    both = [rows["activation offload"], rows["optimizer offload"]]
+    assert go_together(both[:1], both[1])
+    assert merged(both) == {"offload": (Offload.ACTIVATIONS, Offload.OPTIMIZER)}
+    assert not go_together(both[1:], rows["optimizer in backward"])
+    assert not go_together([rows["optimizer in backward"]], both[1])
+    assert go_together(both[:1], rows["optimizer in backward"])

@@ -15,6 +15,7 @@ from planner.config.step import (
     DataDependent,
     InputSpec,
     Mode,
+    Offload,
     OptimizerName,
     Precision,
     SizeAt,
@@ -106,7 +107,7 @@ OTHER_VALUES: dict[str, Any] = {
     "alloc_conf": "expandable_segments:True", "data_dependent": DataDependent.MOST,
     "size_at": (SizeAt(file="net.py", line=1, size=2),), "batch_from_data": True,
     "clip_grad_norm": 1.0, "ema": 0.9, "checkpoint_blocks": "every:2", "chunked_loss": 4,
-    "optimizer_in_backward": True,
+    "optimizer_in_backward": True, "offload": (Offload.ACTIVATIONS,),
 }  # fmt: skip
 OTHER_JOBS: dict[str, RunJob | CountJob] = {
     **{
