@@ -2,7 +2,8 @@
 
 In: a job, and a function that runs it once. Out: the answer that counts. Convention: the first run
 keeps no values and costs nothing more. If it reads a value, this run and every later run of the
-target take two passes.
+target take two passes, in steps that differ from it in their sizes alone: another optimizer may
+read none.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ _Key = tuple[str, StepConfig, int]
 
 @dataclass(slots=True, kw_only=True)
 class ValuesRuns:
-    """The runs of one target. `reads_values` is set by the first run that needs them."""
+    """The runs of one target. `reading` are the kinds of steps of which a run has read values."""
 
-    reads_values: bool = False
+    reading: set[StepConfig] = field(default_factory=set)
     _logs: dict[_Key, ReadLog] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -37,11 +38,12 @@ class ValuesRuns:
 
         If the user's code fails in the values pass, returns the answer of that pass.
         """
-        if not self.reads_values:
+        kind = _kind_of(job.config)
+        if kind not in self.reading:
             answer = ask(replace(job, values=ValuesRequest()))
             if not isinstance(answer, NeedsValues):
                 return answer
-            self.reads_values = True
+            self.reading.add(kind)
         profile = without_limit(job.profile)  # values depend on the card, not on its capacity
         key = (profile, replace(job.config, alloc_conf=None), seed)
         log = self._logs.get(key)
@@ -71,12 +73,18 @@ class ValuesRuns:
 
         The memory of this run is not used, so it needs no second pass.
         """
-        if not self.reads_values:
+        kind = _kind_of(job.config)
+        if kind not in self.reading:
             answer = ask(replace(job, values=ValuesRequest()))
             if not isinstance(answer, NeedsValues):
                 return answer
-            self.reads_values = True
+            self.reading.add(kind)
         return _with_values(ask(replace(job, values=values_request(job.config))))
+
+
+def _kind_of(config: StepConfig) -> StepConfig:
+    """Returns the step without its sizes and the allocator's setting."""
+    return replace(config, batch_size=1, sequence_length=None, accumulate=1, alloc_conf=None)
 
 
 def _with_values(answer: AnswerT | NeedsValues) -> AnswerT:

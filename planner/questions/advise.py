@@ -10,7 +10,7 @@ target, card, options, goal
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -33,7 +33,7 @@ from planner.estimation.advice.other_cards import (
 )
 from planner.estimation.advice.plans import answer_of, confirmed_plan, plan_on_another_card
 from planner.estimation.advice.subject import subject_of
-from planner.estimation.advice.trials import Trials
+from planner.estimation.advice.trials import Trials, Tried
 from planner.estimation.device_memory import DeviceMemory
 from planner.estimation.one_card import one_named_card
 from planner.estimation.probes import SearchAxis
@@ -41,8 +41,8 @@ from planner.estimation.request import EstimateRequest, request_with_one_setting
 from planner.estimation.session import EstimationSession, estimation_session
 from planner.memory.budget import MemoryBudget
 from planner.results.advice import Advice, CardChoice, Goal, Plan, Trial, TrialState
-from planner.units import parse_seconds
-from planner.wire.trace import weight_dtypes
+from planner.units import format_bytes, parse_seconds
+from planner.wire.trace import TensorCategory, weight_dtypes
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 OnTrial = Callable[[Trial], None]
 _MOST_CONFIRMED = 4  # attempts that are run on the card; a replay is seldom wrong
 _ALL_BYTES = 1 << 62
+_NOTABLE_SHARE = 0.02  # of the missing bytes: levers that save less are not timed
+_NEGLIGIBLE_SHARE = 0.01  # of the missing bytes: levers that promise less are tried last
 _MOST_SIZED = 3  # attempts of a table whose largest batch is forecast
 _BY_REPLAY = (
     "trials are runs on a card with enough memory, and replays of them on the card; the plan was "
@@ -99,8 +101,14 @@ def advise(
             search=wanted is not Goal.LONGEST_SEQUENCE,
             sequence=False,
         )
-        attempts = Attempts(trials, deadline, on_trial or (lambda _: None))
-        rows = lever_rows(subject_of(session, asked, base))
+        missing = 0 if base.fits else _missing_bytes(trials.run({}), base)
+        attempts = Attempts(
+            trials,
+            deadline,
+            on_trial or (lambda _: None),
+            _NOTABLE_SHARE * missing if wanted is Goal.FIT and missing else None,
+        )
+        rows = lever_rows(subject_of(session, asked, base, trials.timed({}).counted))
         return _advice(
             _Question(
                 session=session,
@@ -108,6 +116,7 @@ def advise(
                 attempts=attempts,
                 asked=asked,
                 goal=wanted,
+                missing_bytes=missing,
                 named=_checked_names(tries, rows),
             ),
             base,
@@ -117,13 +126,17 @@ def advise(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Question:
-    """What is asked, and the means to answer it."""
+    """What is asked, and the means to answer it.
+
+    `missing_bytes` are those by which the step as requested does not fit; 0: it fits.
+    """
 
     session: EstimationSession
     trials: Trials
     attempts: Attempts
     asked: EstimateRequest
     goal: Goal
+    missing_bytes: int
     named: tuple[str, ...]
 
     @property
@@ -158,7 +171,7 @@ def _advice(question: _Question, base: DeviceMemory, rows: Sequence[LeverRow]) -
         base=attempts.base,
         singles=tuple(singles),
         rows=tuple(row for row in rows if not row.cannot),
-        missing_bytes=_missing_bytes(attempts.base, base),
+        missing_bytes=question.missing_bytes,
         attempt=attempts,
         last=lambda: attempts.all_of(later),
         sized=lambda one: attempts.sized(one, question.axis),
@@ -199,15 +212,36 @@ def _singles(
             )
             attempts.left(row, TrialState.NOT_TRIED, reason)
             later.append(row)
+        elif not is_named and _is_negligible(question, row, categories):
+            promised = format_bytes(int(row.promised_bytes(categories)))
+            reason = (
+                f"it may save {promised} of {format_bytes(question.missing_bytes)} that are "
+                f"missing; --try {shlex.quote(row.name)} tries it"
+            )
+            attempts.left(row, TrialState.NOT_TRIED, reason)
+            later.append(row)
         else:
             now.append(row)
     now.sort(key=lambda row: -row.promised_bytes(categories))
     return attempts.all_of(now), later
 
 
-def _missing_bytes(base: Attempt, answer: DeviceMemory) -> int:
+def _is_negligible(question: _Question, row: LeverRow, categories: Mapping[str, int]) -> bool:
+    """Returns whether a lever promises far less than what is missing.
+
+    Gradients can be more than at the peak: another lever moves the peak to where all are there.
+    """
+    if question.goal is not Goal.FIT or not row.promise or row.is_own:
+        return False
+    parameters = categories.get(TensorCategory.PARAMETER.value, 0)
+    gradients = max(parameters, categories.get(TensorCategory.GRADIENT.value, 0))
+    promised = row.promised_bytes({**categories, TensorCategory.GRADIENT.value: gradients})
+    return bool(categories) and promised < _NEGLIGIBLE_SHARE * question.missing_bytes
+
+
+def _missing_bytes(base: Tried, answer: DeviceMemory) -> int:
     """Returns the bytes by which the step as requested does not fit; 0: it fits."""
-    peak_bytes = base.tried.peak_reserved_bytes
+    peak_bytes = base.peak_reserved_bytes
     if peak_bytes is None:
         return _ALL_BYTES
     return max(0, peak_bytes - answer.budget.capacity_bytes)
@@ -221,6 +255,7 @@ def _first_confirmed(question: _Question, found: Iterable[Attempt]) -> Plan | No
         with suppress(ModelError):  # its own run had ended, and that on the full card fails
             plan = confirmed_plan(question.trials, _label(question), one, question.goal)
             if plan is not None:
+                question.attempts.timed(one)
                 return plan
     return None
 
@@ -259,7 +294,7 @@ def _result(
     cards: Sequence[tuple[CardChoice, MemoryBudget]],
 ) -> Advice:
     attempts, session = question.attempts, question.session
-    _size_the_best(question)
+    _size_the_best(question, plan)
     made = ranked(attempts.made)
     weights = weight_dtypes(base.trace)
     known = {row.name: row.lever for one in made for row in one.rows}
@@ -307,8 +342,15 @@ def _result(
     )
 
 
-def _size_the_best(question: _Question) -> None:
-    """Forecasts the largest batch of the attempts that the table begins with."""
+def _size_the_best(question: _Question, plan: Plan | None) -> None:
+    """Forecasts the largest batch of the attempts that the table begins with.
+
+    That of the plan is known.
+    """
     best = [one for one in ranked(question.attempts.made) if one.has_figures and one.fits]
     for one in best[:_MOST_SIZED]:
-        question.attempts.sized(one, question.axis)
+        is_plan = plan is not None and plan.levers == tuple(row.name for row in one.rows)
+        if is_plan and plan is not None and plan.max_batch_size and question.goal is Goal.FIT:
+            question.attempts.with_largest(one, plan.max_batch_size)
+        else:
+            question.attempts.sized(one, question.axis)

@@ -72,7 +72,7 @@ def test_a_step_that_reads_nothing_is_run_once(write_model: WriteModel) -> None:
     )
     with running(path) as (runner, profile):
         trace = runner.run(profile, step_config({}))
-        assert not runner._values.reads_values
+        assert not runner._values.reading
         assert not runner._values._logs
     assert not trace.value_reads
     found = estimate(path)

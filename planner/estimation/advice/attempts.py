@@ -35,10 +35,21 @@ class Deadline:
 
 
 class Attempts:
-    """Makes attempts. Several threads may use it; `made` are all, in the order of their end."""
+    """Makes attempts. Several threads may use it; `made` are all, in the order of their end.
 
-    def __init__(self, trials: Trials, deadline: Deadline, on_trial: OnTrial) -> None:
+    With `times_saving_bytes`, the time of a step is counted only with levers that fit, and with
+    single ones that save so much: counting a step costs more than running it. None: always.
+    """
+
+    def __init__(
+        self,
+        trials: Trials,
+        deadline: Deadline,
+        on_trial: OnTrial,
+        times_saving_bytes: float | None = None,
+    ) -> None:
         self._trials, self._deadline, self._on_trial = trials, deadline, on_trial
+        self._times_saving_bytes = times_saving_bytes
         self._lock = threading.Lock()
         self._made: dict[tuple[str, ...], Attempt] = {}
         self.base = self([])
@@ -77,6 +88,20 @@ class Attempts:
         found = replace(one, largest=self._trials.largest(one.tried, axis))
         return self._keep(tuple(sorted(row.name for row in one.rows)), found)
 
+    def with_largest(self, one: Attempt, largest: int) -> Attempt:
+        """Keeps the attempt with the largest value that runs have shown."""
+        return self._keep(
+            tuple(sorted(row.name for row in one.rows)), replace(one, largest=largest)
+        )
+
+    def timed(self, one: Attempt) -> Attempt:
+        """Returns the attempt with its time."""
+        if one.time_factor is not None or not one.has_figures:
+            return one
+        tried = self._trials.timed(one.tried.changes)
+        found = replace(one, tried=tried, time_factor=self._trials.time_factor(tried))
+        return self._keep(tuple(sorted(row.name for row in one.rows)), found)
+
     def _attempt(self, rows: tuple[LeverRow, ...]) -> Attempt:
         changes = merged(rows)
         if rows and self._deadline.is_over:
@@ -85,12 +110,22 @@ class Attempts:
         tried = self._trials.run(changes)
         before = self._trials.run({}).total_bytes
         after = tried.total_bytes
+        saved = None if before is None or after is None else before - after
+        if self._needs_time(rows, tried, saved):
+            tried = self._trials.timed(changes)
         return Attempt(
             rows=rows,
             tried=tried,
-            saved_bytes=None if before is None or after is None else before - after,
+            saved_bytes=saved,
             time_factor=self._trials.time_factor(tried),
         )
+
+    def _needs_time(self, rows: tuple[LeverRow, ...], tried: Tried, saved: int | None) -> bool:
+        """Returns whether the choice of a plan looks at the time."""
+        least = self._times_saving_bytes
+        if least is None or not rows:
+            return True
+        return len(rows) == 1 and (tried.fits is True or (saved or 0) >= least)
 
     def _keep(self, key: tuple[str, ...], one: Attempt) -> Attempt:
         with self._lock:

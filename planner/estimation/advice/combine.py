@@ -116,8 +116,8 @@ def combination(
     """Returns a minimal combination that fits; None: all useful levers together do not.
 
     Levers are added in the order of `useful`. They are run together when the sum of their savings
-    is at least `missing_bytes`, and before the first of a larger effect is added; there stronger
-    ones of `family` are tried too.
+    is at least `missing_bytes`, and before the first of a larger effect is added; there the levers
+    of each family that save most are tried too, then stronger ones of `family`.
     """
     chosen: list[LeverRow] = []
     saved, found = 0, None
@@ -133,12 +133,52 @@ def combination(
         if len(chosen) > 1 and (is_end or (is_new and saved >= missing_bytes)):
             found = attempt(chosen)
             if is_end and not found.fits:
+                found = _most_saving(candidates[: position + 1], chosen, attempt) or found
+            if is_end and not found.fits:
                 found = _strengthened(found, family, attempt)
             if found.fits:
                 break
     if found is None or not found.fits:
         return None
-    return _weakened(minimal(found, attempt, _fits), family, attempt)
+    found = _milder(minimal(found, attempt, _fits), candidates, attempt)
+    return _weakened(found, family, attempt)
+
+
+def _most_saving(
+    attempts: Sequence[Attempt], chosen: Sequence[LeverRow], attempt: AttemptFn
+) -> Attempt | None:
+    """Returns the levers that save most, one of each family; None: they are those `chosen`."""
+    rows: list[LeverRow] = []
+    for one in sorted(attempts, key=lambda one: -(one.saved_bytes or 0)):
+        (row,) = one.rows
+        if go_together(rows, row):
+            rows.append(row)
+    if {row.name for row in rows} == {row.name for row in chosen}:
+        return None
+    return attempt(rows)
+
+
+def _milder(found: Attempt, singles: Sequence[Attempt], attempt: AttemptFn) -> Attempt:
+    """Returns it with each lever replaced by one of its family with less effect, if that fits."""
+    for row in found.rows:
+        others = [
+            one
+            for one in singles
+            if one.rows[0].family == row.family and one.effect < _RANK[row.effect]
+        ]
+        for effect in sorted({one.effect for one in others}):
+            best = max(
+                (one for one in others if one.effect == effect),
+                key=lambda one: one.saved_bytes or 0,
+            ).rows[0]
+            rest = [one for one in found.rows if one is not row]
+            if not go_together(rest, best):
+                continue
+            changed = attempt([best if one is row else one for one in found.rows])
+            if changed.fits:
+                found = changed
+                break
+    return found
 
 
 def _fits(one: Attempt) -> bool:

@@ -72,7 +72,7 @@ def _plan(
     drawn = answer.values.are_decided
     if batch is not None and batch.largest < config.batch_size:
         batch = None  # this batch fits, and some smaller one does not: there is no largest to claim
-    tried = trials.run(changes)
+    tried = trials.timed(changes)
     return Plan(
         levers=tuple(row.name for row in found.rows),
         flags=flags(changes),

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from planner.config.step import StepConfig
-from planner.errors import PlannerError
+from planner.errors import PlannerError, UsageError
 from planner.estimation.advice.forecast import forecast_largest
 from planner.estimation.alloc_conf import AllocatorPlan, allocator_plan
 from planner.estimation.device_memory import DeviceMemory, model_error
@@ -34,6 +34,7 @@ from planner.wire.module_counts import ModelCounts
 from planner.wire.trace import RequestLog, RunOutcome, StepTrace
 
 RUN, REPLAY = "emulated run", "replay"
+_BLOCK_DEPTH = 4  # blocks are at most so deep, like model.layers.0
 Changes = Mapping[str, Any]
 
 
@@ -41,9 +42,10 @@ Changes = Mapping[str, Any]
 class Tried:
     """A step with changes, and its figures; without figures `reason` says why.
 
-    `peak_reserved_bytes` and `total_bytes` are those without a limit, `sample_s` is the time of a
-    step over its samples, None where it could not be counted. `offload_s` is the part of a step
-    that waits for the host, `offloaded_bytes` are in its RAM.
+    `peak_reserved_bytes` and `total_bytes` are those without a limit. `is_timed`: the step was
+    counted too, if it can be. `sample_s` is the time of a step over its samples, None where it was
+    not counted. `offload_s` is the part of a step that waits for the host, `offloaded_bytes` are in
+    its RAM.
     """
 
     changes: Changes
@@ -61,6 +63,7 @@ class Tried:
     step_s: float | None = None
     offload_s: float | None = None
     offloaded_bytes: int | None = None
+    is_timed: bool = False
 
     @property
     def sample_s(self) -> float | None:
@@ -123,10 +126,65 @@ class Trials:
 
     def run(self, changes: Changes) -> Tried:
         """Tries changes; the same changes are tried once."""
-        key = repr(sorted(changes.items(), key=lambda one: one[0]))
+        key = _key_of(changes)
         if key not in self._known:
-            self._known[key] = self._tried(changes)
+            found = self._known[key] = self._tried(changes)
+            if found.config is not None and found.config.offload:
+                return self.timed(changes)  # the counts have what the host must keep
         return self._known[key]
+
+    def timed(self, changes: Changes) -> Tried:
+        """Tries changes, and counts the step with them if that was not done before."""
+        found = self.run(changes)
+        config, budget = found.config, found.budget
+        if found.is_timed or config is None or budget is None:
+            return found
+        without = _without_allocator(changes)
+        if len(without) < len(changes):
+            free = self.timed(without)  # the allocator has no part in the operators
+            if free.state is not TrialState.TRIED:
+                return replace(free, changes=changes)
+            found = replace(
+                found,
+                counted=free.counted,
+                step_s=free.step_s,
+                offload_s=free.offload_s,
+                offloaded_bytes=free.offloaded_bytes,
+                is_timed=True,
+            )
+        else:
+            found = self._with_counts(found, self._counted(found, config), config, budget)
+        self._known[_key_of(changes)] = found
+        return found
+
+    def _with_counts(
+        self, found: Tried, counted: ModelCounts | None, config: StepConfig, budget: MemoryBudget
+    ) -> Tried:
+        """Returns it with its time; beyond the RAM of the host it cannot apply."""
+        if counted is None:
+            return replace(found, is_timed=True)
+        too_much = self._beyond_ram(counted)
+        if too_much is not None:
+            return Tried(changes=found.changes, state=TrialState.CANNOT_APPLY, reason=too_much)
+        parts = self._parts(config, counted, budget)
+        return replace(
+            found,
+            counted=counted,
+            step_s=None if parts is None else parts.step_s,
+            offload_s=None if parts is None else parts.offload_s,
+            offloaded_bytes=offloaded_bytes(counted),
+            is_timed=True,
+        )
+
+    def _counted(self, found: Tried, config: StepConfig) -> ModelCounts | None:
+        """Counts a step, that without changes by module; None: it cannot be counted."""
+        session = self.session_of(self.request_of(found.changes))
+        profile, runner = session.child.cards.unlimited(self.budget), session.child.runner
+        with suppress(PlannerError):  # without counts there is no time, and the memory is known
+            if found.changes:
+                return runner.count(profile, config)
+            return runner.inspect(profile, config, _BLOCK_DEPTH)
+        return None
 
     def session_of(self, asked: EstimateRequest) -> EstimationSession:
         """Returns the session whose child has loaded the target of a request."""
@@ -140,7 +198,7 @@ class Trials:
             return self._sessions[key]
 
     def _tried(self, changes: Changes) -> Tried:
-        without = {name: value for name, value in changes.items() if name != "alloc_conf"}
+        without = _without_allocator(changes)
         if len(without) < len(changes):
             free = self.run(without)
             if free.log is not None:
@@ -150,8 +208,8 @@ class Trials:
             return self._ran(changes, asked, self.session_of(asked))
         except PlannerError as error:
             reason = str(error).partition("\n")[0]
-            is_missing = "not installed" in reason
-            state = TrialState.CANNOT_APPLY if is_missing else TrialState.FAILED
+            cannot = isinstance(error, UsageError) or "not installed" in reason
+            state = TrialState.CANNOT_APPLY if cannot else TrialState.FAILED
             return Tried(changes=changes, state=state, reason=reason)
 
     def _ran(self, changes: Changes, asked: EstimateRequest, session: EstimationSession) -> Tried:
@@ -161,14 +219,6 @@ class Trials:
         if trace.outcome is RunOutcome.MODEL_ERROR:
             raise model_error(trace)
         budget = with_outside(self.budget, trace.outside.total_bytes)
-        try:
-            counted = runner.count(profile, config)
-        except PlannerError:  # without counts there is no time, and the memory is known
-            counted = None
-        too_much = None if counted is None else self._beyond_ram(counted)
-        if too_much is not None:
-            return Tried(changes=changes, state=TrialState.CANNOT_APPLY, reason=too_much)
-        parts = None if counted is None else self._parts(config, counted, budget)
         found = Tried(
             changes=changes,
             state=TrialState.TRIED,
@@ -176,11 +226,7 @@ class Trials:
             config=config,
             trace=trace,
             log=log,
-            counted=counted,
             budget=budget,
-            step_s=None if parts is None else parts.step_s,
-            offload_s=None if parts is None else parts.offload_s,
-            offloaded_bytes=None if counted is None else offloaded_bytes(counted),
         )
         if trace.outcome is RunOutcome.OUT_OF_MEMORY:  # beyond all that can be measured
             return replace(found, fits=False, log=None)
@@ -274,7 +320,7 @@ class Trials:
 
     def time_factor(self, found: Tried) -> float | None:
         """Returns the time for a sample over that of the step as requested; None: not known."""
-        base_s, found_s = self.run({}).sample_s, found.sample_s
+        base_s, found_s = self.timed({}).sample_s, found.sample_s
         return None if base_s is None or found_s is None else found_s / base_s
 
     def largest(self, found: Tried, axis: SearchAxis = SearchAxis.BATCH) -> int | None:
@@ -293,6 +339,14 @@ class Trials:
         value, rest = divmod(size, axis.unit)
         sample = None if rest else sample_of(value, found.log)
         return forecast_largest(setup, found.budget, axis, found.trace, sample)
+
+
+def _key_of(changes: Changes) -> str:
+    return repr(sorted(changes.items(), key=lambda one: one[0]))
+
+
+def _without_allocator(changes: Changes) -> dict[str, Any]:
+    return {name: value for name, value in changes.items() if name != "alloc_conf"}
 
 
 _NO_TRACE = StepTrace(

@@ -93,7 +93,7 @@ def test_values_are_computed_without_a_limit_and_once_for_a_batch_and_seed() -> 
 
 
 def test_a_values_pass_that_fails_is_the_answer() -> None:
-    runs, child = ValuesRuns(reads_values=True), Child(reads=True, fails=True)
+    runs, child = ValuesRuns(reading={StepConfig(batch_size=1)}), Child(reads=True, fails=True)
     assert run(runs, child).trace.outcome is RunOutcome.MODEL_ERROR
     assert child.kinds == [ValuesPass.VALUES]
 
@@ -108,7 +108,7 @@ def test_a_counted_run_with_values_needs_no_second_pass() -> None:
 
 
 def test_a_pass_that_has_values_cannot_need_them() -> None:
-    runs = ValuesRuns(reads_values=True)
+    runs = ValuesRuns(reading={StepConfig(batch_size=1)})
     job = CountJob(profile=CARD, config=StepConfig(), depth=0)
     with pytest.raises(ChildError, match="asked for values in a run that has them"):
         runs.count(lambda job: NeedsValues(), job)
