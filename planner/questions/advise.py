@@ -50,8 +50,9 @@ if TYPE_CHECKING:
 OnTrial = Callable[[Trial], None]
 _MOST_CONFIRMED = 4  # attempts that are run on the card; a replay is seldom wrong
 _ALL_BYTES = 1 << 62
-_NOTABLE_SHARE = 0.02  # of the missing bytes: levers that save less are not timed
+_NOTABLE_SHARE = 0.25  # of the missing bytes: levers that save less are not timed
 _NEGLIGIBLE_SHARE = 0.01  # of the missing bytes: levers that promise less are tried last
+_LASTING = (TensorCategory.PARAMETER, TensorCategory.GRADIENT, TensorCategory.OPTIMIZER_STATE)
 _MOST_SIZED = 3  # attempts of a table whose largest batch is forecast
 _BY_REPLAY = (
     "trials are runs on a card with enough memory, and replays of them on the card; the plan was "
@@ -229,9 +230,12 @@ def _singles(
 def _is_negligible(question: _Question, row: LeverRow, categories: Mapping[str, int]) -> bool:
     """Returns whether a lever promises far less than what is missing.
 
-    Gradients can be more than at the peak: another lever moves the peak to where all are there.
+    Parameters and states are the same all the time, and gradients are as many as parameters where
+    all are there. Of activations another lever can move the peak to where there are more.
     """
     if question.goal is not Goal.FIT or not row.promise or row.is_own:
+        return False
+    if any(category not in _LASTING for category, _ in row.promise):
         return False
     parameters = categories.get(TensorCategory.PARAMETER.value, 0)
     gradients = max(parameters, categories.get(TensorCategory.GRADIENT.value, 0))
@@ -345,12 +349,13 @@ def _result(
 def _size_the_best(question: _Question, plan: Plan | None) -> None:
     """Forecasts the largest batch of the attempts that the table begins with.
 
-    That of the plan is known.
+    Where the step has to fit and nothing more, it has that of the plan alone, which is known.
     """
     best = [one for one in ranked(question.attempts.made) if one.has_figures and one.fits]
+    if question.missing_bytes and question.goal is Goal.FIT:
+        for one in best:
+            if plan is not None and plan.levers == tuple(row.name for row in one.rows):
+                question.attempts.with_largest(one, plan.max_batch_size)
+        return
     for one in best[:_MOST_SIZED]:
-        is_plan = plan is not None and plan.levers == tuple(row.name for row in one.rows)
-        if is_plan and plan is not None and plan.max_batch_size and question.goal is Goal.FIT:
-            question.attempts.with_largest(one, plan.max_batch_size)
-        else:
-            question.attempts.sized(one, question.axis)
+        question.attempts.sized(one, question.axis)

@@ -63,7 +63,7 @@ def estimated(command: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def advice(net: str) -> Advice:
-    return planner.advise(net, gpu="t4", gpu_memory="600MiB", batch_size=16384)
+    return planner.advise(net, gpu="t4", gpu_memory="600MiB", batch_size=16384, tries="Lion")
 
 
 def test_the_plan_is_what_its_command_gives_to_the_byte(advice: Advice) -> None:

@@ -37,8 +37,8 @@ class Deadline:
 class Attempts:
     """Makes attempts. Several threads may use it; `made` are all, in the order of their end.
 
-    With `times_saving_bytes`, the time of a step is counted only with levers that fit, and with
-    single ones that save so much: counting a step costs more than running it. None: always.
+    With `times_saving_bytes`, the time of a step is counted only for single levers with which it
+    fits, and for those that save so much: a count costs more than a run. None: always.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Attempts:
         found = replace(one, largest=self._trials.largest(one.tried, axis))
         return self._keep(tuple(sorted(row.name for row in one.rows)), found)
 
-    def with_largest(self, one: Attempt, largest: int) -> Attempt:
+    def with_largest(self, one: Attempt, largest: int | None) -> Attempt:
         """Keeps the attempt with the largest value that runs have shown."""
         return self._keep(
             tuple(sorted(row.name for row in one.rows)), replace(one, largest=largest)
@@ -125,7 +125,9 @@ class Attempts:
         least = self._times_saving_bytes
         if least is None or not rows:
             return True
-        return len(rows) == 1 and (tried.fits is True or (saved or 0) >= least)
+        if len(rows) > 1 or rows[0].changes_job:
+            return False
+        return tried.fits is True or (saved or 0) >= least
 
     def _keep(self, key: tuple[str, ...], one: Attempt) -> Attempt:
         with self._lock:

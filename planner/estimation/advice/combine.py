@@ -132,49 +132,75 @@ def combination(
         is_end = not following or following[0].effect > one.effect
         if len(chosen) > 1 and (is_end or (is_new and saved >= missing_bytes)):
             found = attempt(chosen)
-            if is_end and not found.fits:
-                found = _most_saving(candidates[: position + 1], chosen, attempt) or found
-            if is_end and not found.fits:
+        if is_end and (found is None or not found.fits):
+            allowed = [other for other in attempts if other.effect <= one.effect]
+            found = _most_saving(allowed, chosen, attempt) or found
+            if found is not None and not found.fits:
                 found = _strengthened(found, family, attempt)
-            if found.fits:
-                break
+        if found is not None and found.fits:
+            break
     if found is None or not found.fits:
         return None
-    found = _milder(minimal(found, attempt, _fits), candidates, attempt)
+    found = _milder(minimal(found, attempt, _fits), attempts, family, attempt)
     return _weakened(found, family, attempt)
 
 
 def _most_saving(
     attempts: Sequence[Attempt], chosen: Sequence[LeverRow], attempt: AttemptFn
 ) -> Attempt | None:
-    """Returns the levers that save most, one of each family; None: they are those `chosen`."""
+    """Returns the levers that save most, one of each family; None: they are those `chosen`.
+
+    A lever that saves nothing alone may do so after others: checkpointing, where the peak is in
+    the step of the optimizer. Those that promise something are taken, the ones with most first.
+    """
+    helping = [
+        one
+        for one in attempts
+        if one.has_figures
+        and not one.changes_job
+        and ((one.saved_bytes or 0) > 0 or one.rows[0].promise)
+    ]
     rows: list[LeverRow] = []
-    for one in sorted(attempts, key=lambda one: -(one.saved_bytes or 0)):
+    for one in sorted(helping, key=_order_of_saving):
         (row,) = one.rows
         if go_together(rows, row):
             rows.append(row)
-    if {row.name for row in rows} == {row.name for row in chosen}:
+    if len(rows) < 2 or {row.name for row in rows} == {row.name for row in chosen}:
         return None
     return attempt(rows)
 
 
-def _milder(found: Attempt, singles: Sequence[Attempt], attempt: AttemptFn) -> Attempt:
-    """Returns it with each lever replaced by one of its family with less effect, if that fits."""
+def _order_of_saving(one: Attempt) -> tuple[float, float]:
+    return -max(0, one.saved_bytes or 0), -_share(one.rows[0])
+
+
+def _share(row: LeverRow) -> float:
+    return sum(share for _, share in row.promise)
+
+
+def _milder(
+    found: Attempt, singles: Sequence[Attempt], table: Sequence[LeverRow], attempt: AttemptFn
+) -> Attempt:
+    """Returns it with a milder lever of its family for each one of large effect, if that fits.
+
+    Milder are those of less effect, and those that the table of levers has before it.
+    """
     for row in found.rows:
+        if row.effect is not Effect.LARGE:
+            continue
+        before = [other.name for other in table if other.family == row.family]
+        before = before[: before.index(row.name)] if row.name in before else []
+        least = _share(row) / 2  # a lever that promises far less cannot take its place
         others = [
-            one
+            one.rows[0]
             for one in singles
-            if one.rows[0].family == row.family and one.effect < _RANK[row.effect]
+            if one.has_figures and one.rows[0].name in before and _share(one.rows[0]) >= least
         ]
-        for effect in sorted({one.effect for one in others}):
-            best = max(
-                (one for one in others if one.effect == effect),
-                key=lambda one: one.saved_bytes or 0,
-            ).rows[0]
+        for other in sorted(others, key=lambda one: (_RANK[one.effect], before.index(one.name))):
             rest = [one for one in found.rows if one is not row]
-            if not go_together(rest, best):
+            if not go_together(rest, other):
                 continue
-            changed = attempt([best if one is row else one for one in found.rows])
+            changed = attempt([other if one is row else one for one in found.rows])
             if changed.fits:
                 found = changed
                 break

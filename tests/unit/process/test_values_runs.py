@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from planner.config.step import StepConfig
+from planner.config.step import OptimizerName, StepConfig
 from planner.errors import ChildError
 from planner.process.values_runs import ValuesRuns
 from planner.wire.jobs import CountJob, NeedsValues, RunAnswer, RunJob
@@ -79,6 +79,19 @@ def test_the_first_read_brings_two_passes_and_later_runs_know() -> None:
     run(runs, child, batch_size=3)
     values, answered = ValuesPass.VALUES, ValuesPass.ANSWERED
     assert child.kinds == [ValuesPass.UNANSWERED, values, answered, values, answered]
+
+
+def test_a_step_of_another_kind_is_asked_anew() -> None:
+    """A read of one optimizer's step says nothing of the step of another one."""
+    runs, child = ValuesRuns(), Child(reads=True)
+    job = RunJob(profile=CARD, config=StepConfig(optimizer=OptimizerName.ADAFACTOR))
+    runs.run(child.run, job)
+    other = Child(reads=False)
+    run(runs, other, batch_size=4, accumulate=2)
+    assert other.kinds == [ValuesPass.UNANSWERED]
+    again = Child(reads=True)
+    runs.run(again.run, replace(job, config=replace(job.config, batch_size=3)))
+    assert again.kinds == [ValuesPass.VALUES, ValuesPass.ANSWERED]
 
 
 def test_values_are_computed_without_a_limit_and_once_for_a_batch_and_seed() -> None:

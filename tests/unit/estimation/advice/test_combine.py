@@ -20,6 +20,7 @@ from planner.estimation.advice.goals import Field, candidates, ranked
 from planner.estimation.advice.lever_row import LeverRow
 from planner.estimation.advice.trials import Tried
 from planner.results.advice import Effect, Goal, TrialState
+from planner.wire.trace import TensorCategory
 
 CARD, ASKED = 50, 100  # bytes
 
@@ -112,6 +113,52 @@ def test_a_stronger_lever_of_a_family_is_taken_where_the_weak_one_is_not_enough(
     singles = [card([micro[0]]), card([lever("checkpoint", 30, time=1.2)])]
     found = combination(singles, card, missing_bytes=ASKED - CARD, family=micro)
     assert names(found) == ("checkpoint", "8 micro")
+
+
+def test_a_lever_of_more_effect_takes_the_place_of_a_weak_one_of_its_family() -> None:
+    """Without it the fused optimizer, of no effect, would keep every other optimizer out."""
+    rows = [
+        lever("fused", 5, family="optimizer"),
+        lever("8-bit", 20, family="optimizer", effect=Effect.SMALL),
+        lever("sgd", 40, family="optimizer", effect=Effect.LARGE),
+        lever("in backward", 15),
+    ]
+    assert plan(Card(), rows) == ("sgd", "in backward")
+    assert plan(Card(), [*rows, lever("checkpoint", 20)]) == ("8-bit", "checkpoint", "in backward")
+
+
+def test_a_lever_that_saves_nothing_alone_is_tried_after_the_others() -> None:
+    """Checkpointing saves 15 bytes once the peak is no longer in the optimizer's step."""
+    saved = ((TensorCategory.SAVED_ACTIVATION, 0.8),)
+    checkpoint = replace(lever("checkpoint", 0), promise=saved)
+    rows = [lever("sgd", 40, effect=Effect.LARGE), checkpoint, lever("channels_last", 0)]
+    card = Card()
+
+    def attempt(chosen: Sequence[LeverRow]) -> Attempt:
+        moved = {"sgd", "checkpoint"} <= {row.name for row in chosen}
+        return card(
+            [replace(row, code="15 1.3") if moved and row is checkpoint else row for row in chosen]
+        )
+
+    singles = [attempt([row]) for row in rows]
+    found = combination(singles, attempt, missing_bytes=ASKED - CARD, family=rows)
+    assert names(found) == ("sgd", "checkpoint")
+    assert not any("channels_last" in run for run in card.runs[3:])  # it promises nothing
+
+
+def test_of_two_levers_of_large_effect_the_milder_is_kept_where_it_is_enough() -> None:
+    promised = ((TensorCategory.OPTIMIZER_STATE, 1.0),)
+    rows = [
+        replace(lever(name, saved, family="optimizer", effect=Effect.LARGE), promise=promised)
+        for name, saved in (("adafactor", 30), ("sgd", 31))
+    ]
+    for others, expected in (
+        ([lever("a", 20)], {"adafactor", "a"}),
+        ([lever("a", 19)], {"sgd", "a"}),
+    ):
+        found = plan(Card(), [*rows, *others])
+        assert isinstance(found, tuple)
+        assert {*found} == expected
 
 
 def test_a_slow_single_change_and_one_that_gives_the_batch_up_come_after_combinations() -> None:
