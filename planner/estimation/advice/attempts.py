@@ -18,6 +18,7 @@ from planner.estimation.context import side_by_side
 from planner.estimation.probes import SearchAxis
 from planner.results.advice import Trial, TrialState
 
+OPTIMIZER = "optimizer"  # the family of its levers
 OUT_OF_TIME = "the budget of time was used up"
 OnTrial = Callable[[Trial], None]
 
@@ -38,7 +39,8 @@ class Attempts:
     """Makes attempts. Several threads may use it; `made` are all, in the order of their end.
 
     With `times_saving_bytes`, the time of a step is counted only for single levers with which it
-    fits, and for those that save so much: a count costs more than a run. None: always.
+    fits, and for those that save so much: a count costs more than a run. Another optimizer is not
+    among the latter: its step is a small part of the time. None: always.
     """
 
     def __init__(
@@ -68,7 +70,7 @@ class Attempts:
         """Tries levers together; the same ones are tried once."""
         key = tuple(sorted(row.name for row in rows))
         known = self._made.get(key)
-        if known is None or known.tried.reason == OUT_OF_TIME:
+        if known is None or known.tried.state is TrialState.NOT_TRIED:
             known = self._keep(key, self._attempt(tuple(rows)))
         return known
 
@@ -127,7 +129,8 @@ class Attempts:
             return True
         if len(rows) > 1 or rows[0].changes_job:
             return False
-        return tried.fits is True or (saved or 0) >= least
+        is_large = (saved or 0) >= least and rows[0].family != OPTIMIZER
+        return tried.fits is True or is_large
 
     def _keep(self, key: tuple[str, ...], one: Attempt) -> Attempt:
         with self._lock:

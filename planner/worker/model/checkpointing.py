@@ -151,6 +151,9 @@ def _own_switch(model: nn.Module) -> str | None:
         if callable(getattr(model, "gradient_checkpointing_enable", None)):
             model.gradient_checkpointing_enable()  # type: ignore[operator]  # transformers
             return "the model's gradient_checkpointing_enable()"
+        if callable(getattr(model, "enable_gradient_checkpointing", None)):
+            model.enable_gradient_checkpointing()  # type: ignore[operator]  # diffusers
+            return "the model's enable_gradient_checkpointing()"
         if callable(getattr(model, "set_grad_checkpointing", None)):
             model.set_grad_checkpointing(True)  # type: ignore[operator]  # timm
             return "the model's set_grad_checkpointing(True)"

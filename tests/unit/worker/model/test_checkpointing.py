@@ -123,6 +123,7 @@ def test_a_list_that_grows_later_is_recomputed_as_it_was() -> None:
     [
         ("gradient_checkpointing_enable", "gradient_checkpointing_enable()"),
         ("set_grad_checkpointing", "set_grad_checkpointing(True)"),
+        ("enable_gradient_checkpointing", "enable_gradient_checkpointing()"),
         ("checkpoint_activations", "checkpoint_activations()"),
     ],
 )
