@@ -349,13 +349,18 @@ def _result(
 def _size_the_best(question: _Question, plan: Plan | None) -> None:
     """Forecasts the largest batch of the attempts that the table begins with.
 
-    Where the step has to fit and nothing more, it has that of the plan alone, which is known.
+    That of the plan is known from runs. Where the step has to fit and nothing more, a step that
+    reads values of the card has none: its runs take long.
     """
-    best = [one for one in ranked(question.attempts.made) if one.has_figures and one.fits]
-    if question.missing_bytes and question.goal is Goal.FIT:
-        for one in best:
-            if plan is not None and plan.levers == tuple(row.name for row in one.rows):
-                question.attempts.with_largest(one, plan.max_batch_size)
-        return
+    attempts = question.attempts
+    best = [one for one in ranked(attempts.made) if one.has_figures and one.fits]
     for one in best[:_MOST_SIZED]:
-        question.attempts.sized(one, question.axis)
+        if plan is not None and plan.levers == tuple(row.name for row in one.rows):
+            if question.axis is SearchAxis.BATCH:
+                attempts.with_largest(one, plan.max_batch_size)
+        elif question.goal is not Goal.FIT or not _reads_values(one):
+            attempts.sized(one, question.axis)
+
+
+def _reads_values(one: Attempt) -> bool:
+    return one.tried.trace is not None and bool(one.tried.trace.value_reads)
