@@ -101,9 +101,17 @@ def fitting(attempts: Iterable[Attempt]) -> list[Attempt]:
 
 
 def useful(attempts: Iterable[Attempt]) -> list[Attempt]:
-    """Returns levers that save memory: least effect first, then most bytes for their time."""
+    """Returns levers that save memory: least effect first, then most bytes for their time.
+
+    Those that use the host come after others of the same effect.
+    """
     saving = [one for one in attempts if one.has_figures and (one.saved_bytes or 0) > 0]
-    return sorted(saving, key=lambda one: (one.effect, -(one.saved_bytes or 0) / one.time))
+    return sorted(
+        saving,
+        key=lambda one: (
+            one.effect, one.rows[0].uses_host, -(one.saved_bytes or 0) / one.time,
+        ),
+    )  # fmt: skip
 
 
 def combination(
@@ -170,8 +178,9 @@ def _most_saving(
     return attempt(rows)
 
 
-def _order_of_saving(one: Attempt) -> tuple[float, float]:
-    return -max(0, one.saved_bytes or 0), -_share(one.rows[0])
+def _order_of_saving(one: Attempt) -> tuple[bool, float, float]:
+    row = one.rows[0]
+    return row.uses_host, -max(0, one.saved_bytes or 0), -_share(row)
 
 
 def _share(row: LeverRow) -> float:

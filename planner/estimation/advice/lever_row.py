@@ -70,7 +70,8 @@ class LeverRow:
     requested, like the batch. `is_reserve`: tried in combinations alone, in place of one of its
     family with less `strength`. `is_own`: of the model file. `promise` are the shares of
     categories that it may save, for the order of the trials. `excludes` are other families with
-    which it is not used.
+    which it is not used. `uses_host`: it moves memory to the host in each step, so a combination
+    has it only where it needs it.
     """
 
     name: str
@@ -85,6 +86,7 @@ class LeverRow:
     is_reserve: bool = False
     is_own: bool = False
     strength: int = 0
+    uses_host: bool = False
     promise: tuple[tuple[TensorCategory, float], ...] = ()
     excludes: tuple[str, ...] = ()
 

@@ -49,6 +49,7 @@ def of_the_host(subject: Subject) -> list[LeverRow]:
             cannot=alone
             or ("activations are offloaded already" if Offload.ACTIVATIONS in given else ""),
             promise=((_SAVED, 0.8),),
+            uses_host=True,
         ),
         LeverRow(
             name="optimizer offload",
@@ -61,6 +62,7 @@ def of_the_host(subject: Subject) -> list[LeverRow]:
             or ("the optimizer is offloaded already" if Offload.OPTIMIZER in given else "")
             or _why_not_on_host(subject, kind),
             promise=((_STATE, 1.0),),
+            uses_host=True,
             excludes=("in backward",),
         ),
     ]

@@ -68,6 +68,7 @@ def of_the_optimizer(subject: Subject) -> list[LeverRow]:
                 or (f"the optimizer is {kind}" if is_it else "")
                 or (f"{no_gain} keeps no more state than it" if no_gain else ""),
                 promise=((_STATE, share),),
+                uses_host=word.startswith("paged-"),
             )
         )
     rows += [

@@ -146,6 +146,13 @@ def test_a_lever_that_saves_nothing_alone_is_tried_after_the_others() -> None:
     assert not any("channels_last" in run for run in card.runs[3:])  # it promises nothing
 
 
+def test_a_lever_that_uses_the_host_is_taken_where_others_are_not_enough() -> None:
+    offload = replace(lever("offload", 40, time=1.05), uses_host=True)
+    others = [lever("micro", 30, time=1.4), lever("checkpoint", 25, time=1.3)]
+    assert plan(Card(), [offload, *others]) == ("micro", "checkpoint")
+    assert plan(Card(), [offload, *others[:1]]) == ("micro", "offload")
+
+
 def test_of_two_levers_of_large_effect_the_milder_is_kept_where_it_is_enough() -> None:
     promised = ((TensorCategory.OPTIMIZER_STATE, 1.0),)
     rows = [
