@@ -182,6 +182,11 @@ class _Layouts(Sequence[Layout]):
     def __len__(self) -> int:
         return len(self._parts)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Layouts) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]  # as a list
+
     @overload
     def __getitem__(self, index: int) -> Layout: ...
     @overload

@@ -19,6 +19,7 @@ from planner.config.step import (
     DataDependent,
     InputSpec,
     Mode,
+    Offload,
     OptimizerName,
     Precision,
     SizeAt,
@@ -93,6 +94,7 @@ from planner.wire.module_counts import (
     StepCounts,
     Structure,
 )
+from planner.wire.offload import Offloaded, OffloadedActivations, OffloadedOptimizer
 from planner.wire.trace import (
     AllocationEvent,
     AllocationTrace,
@@ -162,6 +164,10 @@ __all__ = [
     "ModelCounts",
     "ModelError",
     "ModuleCounts",
+    "Offload",
+    "Offloaded",
+    "OffloadedActivations",
+    "OffloadedOptimizer",
     "OomMessage",
     "OperatorCalls",
     "OperatorRecord",

@@ -15,7 +15,8 @@ from torch import nn
 _WRAPPER = "_orig_mod"  # attribute in which torch.compile keeps the module
 EAGER_TIMES = (
     "the job is compiled (torch.compile): its memory is that of the compiled code, but operators "
-    "are counted, and times computed, as in eager mode"
+    "are counted, and times computed, as in eager mode; where its cache on disk has no tuned "
+    "kernels yet, step 1 tunes them, with a buffer as large as the card's L2 cache"
 )
 
 
