@@ -12,7 +12,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +40,7 @@ from planner.estimation.probes import SearchAxis
 from planner.estimation.request import EstimateRequest, request_with_one_setting
 from planner.estimation.session import EstimationSession, estimation_session
 from planner.memory.budget import MemoryBudget
-from planner.results.advice import Advice, CardChoice, Goal, Plan, Trial, TrialState
+from planner.results.advice import Advice, CardChoice, Effect, Goal, Plan, Trial, TrialState
 from planner.units import format_bytes, parse_seconds
 from planner.wire.trace import TensorCategory, weight_dtypes
 
@@ -52,6 +52,7 @@ _MOST_CONFIRMED = 4  # attempts that are run on the card; a replay is seldom wro
 _ALL_BYTES = 1 << 62
 _NOTABLE_SHARE = 0.25  # of the missing bytes: levers that save less are not timed
 _NEGLIGIBLE_SHARE = 0.01  # of the missing bytes: levers that promise less are tried last
+_HOPELESS_SHARE = 0.8  # of the missing bytes: a lever of large effect that promises less
 _LASTING = (TensorCategory.PARAMETER, TensorCategory.GRADIENT, TensorCategory.OPTIMIZER_STATE)
 _MOST_SIZED = 3  # attempts of a table whose largest batch is forecast
 _BY_REPLAY = (
@@ -166,20 +167,21 @@ def _checked_names(tries: str | Sequence[str], rows: Sequence[LeverRow]) -> tupl
 
 def _advice(question: _Question, base: DeviceMemory, rows: Sequence[LeverRow]) -> Advice:
     attempts = question.attempts
-    singles, later = _singles(question, rows, base)
+    singles, left = _singles(question, rows, base)
     cards = _cards(question) if question.goal is Goal.CHEAPEST or not base.fits else ()
-    field = Field(
+    choices = Field(
         base=attempts.base,
         singles=tuple(singles),
         rows=tuple(row for row in rows if not row.cannot),
         missing_bytes=question.missing_bytes,
         attempt=attempts,
-        last=lambda: attempts.all_of(later),
+        large=lambda: attempts.all_of(left.large),
+        last=lambda: attempts.all_of(left.last),
         sized=lambda one: attempts.sized(one, question.axis),
     )
     plan = _cheapest(question, cards) if question.goal is Goal.CHEAPEST else None
     if plan is None:
-        plan = _first_confirmed(question, candidates(question.goal, field))
+        plan = _first_confirmed(question, candidates(question.goal, choices))
     return _result(question, base, plan, cards)
 
 
@@ -191,13 +193,21 @@ def _seconds(budget: str | float | None) -> float | None:
     return parse_seconds(str(budget))
 
 
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """Levers that are tried only where others are not enough; see Field."""
+
+    large: list[LeverRow] = field(default_factory=list)
+    last: list[LeverRow] = field(default_factory=list)
+
+
 def _singles(
     question: _Question, rows: Sequence[LeverRow], base: DeviceMemory
-) -> tuple[list[Attempt], list[LeverRow]]:
+) -> tuple[list[Attempt], _Left]:
     """Tries the levers one by one, the most promising first; returns those left for later too."""
     attempts, trials = question.attempts, question.trials
     categories = {} if base.breakdown is None else base.breakdown.by_category()
-    now, later = [], []
+    now, left = [], _Left()
     for row in rows:
         is_named = row.name in question.named
         if row.is_reserve:
@@ -212,7 +222,7 @@ def _singles(
                 f"--try {shlex.quote(row.name)} tries it"
             )
             attempts.left(row, TrialState.NOT_TRIED, reason)
-            later.append(row)
+            left.last.append(row)
         elif not is_named and _is_negligible(question, row, categories):
             promised = format_bytes(int(row.promised_bytes(categories)))
             reason = (
@@ -220,27 +230,52 @@ def _singles(
                 f"missing; --try {shlex.quote(row.name)} tries it"
             )
             attempts.left(row, TrialState.NOT_TRIED, reason)
-            later.append(row)
+            left.last.append(row)
+        elif not is_named and _is_hopeless_alone(question, row, categories):
+            reason = (
+                "alone it is not enough: it is tried where smaller changes do not fit together; "
+                f"--try {shlex.quote(row.name)} tries it"
+            )
+            attempts.left(row, TrialState.NOT_TRIED, reason)
+            left.large.append(row)
         else:
             now.append(row)
     now.sort(key=lambda row: -row.promised_bytes(categories))
-    return attempts.all_of(now), later
+    return attempts.all_of(now), left
 
 
 def _is_negligible(question: _Question, row: LeverRow, categories: Mapping[str, int]) -> bool:
-    """Returns whether a lever promises far less than what is missing.
+    """Returns whether a lever promises far less than what is missing."""
+    promised = _lasting_bytes(question, row, categories)
+    return promised is not None and promised < _NEGLIGIBLE_SHARE * question.missing_bytes
+
+
+def _is_hopeless_alone(question: _Question, row: LeverRow, categories: Mapping[str, int]) -> bool:
+    """Returns whether a lever promises clearly less than what is missing, and is no small change.
+
+    That is one of large effect, or one that uses the host in each step.
+    """
+    if row.changes_job or not (row.effect is Effect.LARGE or row.uses_host):
+        return False
+    promised = _lasting_bytes(question, row, categories)
+    return promised is not None and promised < _HOPELESS_SHARE * question.missing_bytes
+
+
+def _lasting_bytes(
+    question: _Question, row: LeverRow, categories: Mapping[str, int]
+) -> float | None:
+    """Returns what a lever promises of weights, gradients and states; None: of other memory too.
 
     Parameters and states are the same all the time, and gradients are as many as parameters where
     all are there. Of activations another lever can move the peak to where there are more.
     """
-    if question.goal is not Goal.FIT or not row.promise or row.is_own:
-        return False
+    if question.goal is not Goal.FIT or not row.promise or row.is_own or not categories:
+        return None
     if any(category not in _LASTING for category, _ in row.promise):
-        return False
+        return None
     parameters = categories.get(TensorCategory.PARAMETER.value, 0)
     gradients = max(parameters, categories.get(TensorCategory.GRADIENT.value, 0))
-    promised = row.promised_bytes({**categories, TensorCategory.GRADIENT.value: gradients})
-    return bool(categories) and promised < _NEGLIGIBLE_SHARE * question.missing_bytes
+    return row.promised_bytes({**categories, TensorCategory.GRADIENT.value: gradients})
 
 
 def _missing_bytes(base: Tried, answer: DeviceMemory) -> int:

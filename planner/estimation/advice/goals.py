@@ -32,8 +32,9 @@ class Field:
     """What was tried, and how to try more.
 
     `rows` are all levers that can apply. `missing_bytes` are those by which the step as requested
-    does not fit. `last` tries the levers that are tried only where nothing else fits. `sized` gives
-    an attempt its largest batch or sequence.
+    does not fit. `large` tries the levers of large effect, or of the host, that are tried only
+    where smaller ones do not fit together, `last` those that are tried only where nothing else
+    fits. `sized` gives an attempt its largest batch or sequence.
     """
 
     base: Attempt
@@ -41,6 +42,7 @@ class Field:
     rows: tuple[LeverRow, ...]
     missing_bytes: int
     attempt: AttemptFn
+    large: Callable[[], Sequence[Attempt]]
     last: Callable[[], Sequence[Attempt]]
     sized: Callable[[Attempt], Attempt]
 
@@ -61,11 +63,14 @@ def _smallest_change(field: Field) -> Iterator[Attempt]:
     keeping = [one for one in field.singles if not one.changes_job]
     yield from filter(is_quick, fitting(keeping))
     yield from _combined(field, keeping)
-    more = field.last()
-    yield from filter(is_quick, fitting(one for one in more if not one.changes_job))
-    if more:
-        yield from _combined(field, [*keeping, *more])
-    yield from fitting((*field.singles, *more))
+    later: list[Attempt] = []
+    for more in (field.large, field.last):
+        found = more()
+        later += found
+        yield from filter(is_quick, fitting(one for one in found if not one.changes_job))
+        if found:
+            yield from _combined(field, [*keeping, *later])
+    yield from fitting((*field.singles, *later))
 
 
 def _combined(field: Field, singles: Sequence[Attempt]) -> Iterator[Attempt]:

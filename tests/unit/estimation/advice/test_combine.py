@@ -58,16 +58,23 @@ def names(one: Attempt | None) -> tuple[str, ...] | None:
     return None if one is None else tuple(row.name for row in one.rows)
 
 
-def field(card: Card, rows: Sequence[LeverRow], later: Sequence[LeverRow] = ()) -> Field:
+def field(
+    card: Card, rows: Sequence[LeverRow], later: Sequence[LeverRow] = (),
+    large: Sequence[LeverRow] = (),
+) -> Field:  # fmt: skip
     return Field(
         base=card([]), singles=tuple(card([row]) for row in rows), rows=tuple(rows),
-        missing_bytes=ASKED - CARD, attempt=card, last=lambda: [card([row]) for row in later],
+        missing_bytes=ASKED - CARD, attempt=card, large=lambda: [card([row]) for row in large],
+        last=lambda: [card([row]) for row in later],
         sized=lambda one: replace(one, largest=one.saved_bytes),
     )  # fmt: skip
 
 
-def plan(card: Card, rows: Sequence[LeverRow], later: Sequence[LeverRow] = ()) -> object:
-    return names(next(candidates(Goal.FIT, field(card, rows, later)), None))
+def plan(
+    card: Card, rows: Sequence[LeverRow], later: Sequence[LeverRow] = (),
+    large: Sequence[LeverRow] = (),
+) -> object:  # fmt: skip
+    return names(next(candidates(Goal.FIT, field(card, rows, later, large)), None))
 
 
 def test_the_smallest_single_change_comes_first() -> None:
@@ -183,6 +190,17 @@ def test_what_changes_the_target_is_tried_last() -> None:
     lora = lever("LoRA", 80, effect=Effect.LARGE)
     assert plan(Card(), [lever("a", 60)], [lora]) == ("a",)
     assert plan(Card(), [lever("a", 10)], [lora]) == ("LoRA",)
+
+
+def test_large_effects_are_tried_where_smaller_ones_do_not_fit_together() -> None:
+    small = [lever("micro", 30), lever("checkpoint", 25)]
+    sgd = lever("sgd", 35, effect=Effect.LARGE)
+    card = Card()
+    assert plan(card, small, large=[sgd]) == ("micro", "checkpoint")
+    assert ("sgd",) not in card.runs
+    later = lever("lora", 60, effect=Effect.LARGE)
+    assert plan(card, small[:1], [later], [sgd]) == ("micro", "sgd")
+    assert ("lora",) not in card.runs
 
 
 def test_a_step_that_fits_needs_nothing() -> None:
