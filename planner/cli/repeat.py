@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from planner.cli.terminal import copied, print_text
 from planner.errors import PlannerError
-from planner.process.kept.reports import Report, kept_reports, states
+from planner.process.kept.reports import Report, files_state, kept_reports
 
 if TYPE_CHECKING:
     import click
 
-COMMAND = "estimate"
+_COMMAND = "estimate"
 # Parameters of the step, of the card and of the output. Any other one has its default.
 _OWN = frozenset(
     {
@@ -41,8 +41,6 @@ def shown_again(words: Sequence[str]) -> int | None:
     Raises:
         OutputError: it could not be printed.
     """
-    if words[:1] != [COMMAND]:
-        return None
     reports = kept_reports(words)
     found = None if reports is None else reports.find()
     if found is None:
@@ -68,13 +66,12 @@ def report_kept(context: click.Context) -> Iterator[Keeping]:
     keeping = Keeping()
     reports = kept_reports(sys.argv[1:]) if _may_be_kept(context) else None
     if reports is None:
-        with nullcontext():
-            yield keeping
+        yield keeping
         return
-    before = states(_looked_at())
+    before = files_state(_looked_at())
     with copied() as texts, open_journal() as journal:
         yield keeping
-    if keeping.code is not None and before == states(_looked_at()):
+    if keeping.code is not None and before == files_state(_looked_at()):
         reports.keep(Report(text="".join(texts), code=int(keeping.code)), journal, before)
 
 
@@ -88,7 +85,7 @@ def _may_be_kept(context: click.Context) -> bool:
         source = context.get_parameter_source(name)
         if name not in _OWN and source is not click.core.ParameterSource.DEFAULT:
             return False
-    if named_model(context.params["target"]) is not None or sys.argv[1:2] != [COMMAND]:
+    if named_model(context.params["target"]) is not None or sys.argv[1:2] != [_COMMAND]:
         return False
     with suppress(PlannerError):
         cards = card_words(context.params["gpu"])
@@ -103,7 +100,5 @@ def _looked_at() -> list[str]:
     from planner.verification.store import history_file
 
     torch = find_torch()
-    libraries = [torch.folder / "version.py", torch.folder / "lib" / "libtorch_cuda.so"]
-    if torch.cudnn_library is not None:
-        libraries.append(torch.cudnn_library)
-    return [str(path) for path in (*looked_at(), history_file(), *libraries)]
+    cudnn = () if torch.cudnn_library is None else (torch.cudnn_library,)
+    return [str(path) for path in (*looked_at(), history_file(), *torch.own_files, *cudnn)]

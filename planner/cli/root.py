@@ -16,7 +16,6 @@ from click.shell_completion import CompletionItem
 
 from planner import __version__
 from planner.cli.exit_codes import ExitCode
-from planner.cli.repeat import shown_again
 from planner.cli.terminal import print_text, say, silence_stdout
 from planner.errors import ModelError, PlannerError
 
@@ -156,7 +155,7 @@ class Root(click.Group):
         """Runs the command line and ends the process (SystemExit) with the exit code."""
         extra["standalone_mode"] = False
         try:
-            code = shown_again(sys.argv[1:]) if args is None else None
+            code = _shown_again(sys.argv[1:]) if args is None else None
             if code is None:
                 code = super().main(args, *rest, **extra)
             sys.stdout.flush()
@@ -178,6 +177,15 @@ class Root(click.Group):
             _say_error(f"{name}{error.strerror or error}")
             code = ExitCode.ERROR
         sys.exit(code or ExitCode.FITS)
+
+
+def _shown_again(words: Sequence[str]) -> int | None:
+    """Prints the kept report of these words, and returns its exit code; None: there is none."""
+    if words[:1] != ["estimate"]:
+        return None
+    from planner.cli.repeat import shown_again  # other commands do not pay for it
+
+    return shown_again(words)
 
 
 def _say_error(message: str, frames: str = "") -> None:

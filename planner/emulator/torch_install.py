@@ -41,6 +41,11 @@ class TorchInstall:
     triton_folder: Path | None
 
     @property
+    def own_files(self) -> tuple[Path, ...]:
+        """Returns files that differ between any two installations of torch."""
+        return (self.folder / "version.py", self.folder / "lib" / "libtorch_cuda.so")
+
+    @property
     def cudnn_answers_without_device(self) -> bool:
         """Returns whether this cuDNN can choose engines and workspaces for an absent card."""
         if self.cudnn_library is None or self.cudnn_version is None:

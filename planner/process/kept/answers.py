@@ -90,11 +90,12 @@ class KeptAnswers:
             reads = self._record(f"{folder}/{name}", Reads)
             if reads is None:
                 continue
-            state = f"{self._key}/{_digest(name, self._now.state(reads))}"
-            load = self._record(f"{state}/load", Loaded)
+            state = self._now.state(reads)
+            found = f"{self._key}/{_digest(name, state)}"
+            load = self._record(f"{found}/load", Loaded)
             if load is not None:
-                self._folder = state
-                journal.note(reads, self._now.state(reads))
+                self._folder = found
+                journal.note(reads, state)
                 return cast("Loaded", load)
         return None
 

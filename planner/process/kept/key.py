@@ -9,7 +9,6 @@ import hashlib
 import os
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 
 import msgspec
 
@@ -17,7 +16,7 @@ from planner._version import __version__
 from planner.config.target import Target
 from planner.emulator.build import EmulatedDevice
 from planner.emulator.torch_install import TorchInstall
-from planner.process.kept.sources import code_digest
+from planner.process.kept.sources import code_digest, file_state
 
 _FORMAT = 1  # of what is stored
 # Code of the parent alone, which makes no answer of the child.
@@ -42,7 +41,6 @@ def key_of(
 
     `profile` is the card that is visible while the target is loaded.
     """
-    libraries = (torch.folder / "version.py", torch.folder / "lib" / "libtorch_cuda.so")
     known = {
         "format": _FORMAT,
         "planner": __version__,
@@ -53,7 +51,7 @@ def key_of(
         "path": sys.path,
         "torch": [torch.version, torch.cuda, str(torch.folder), torch.cudnn_version],
         "cudnn": str(torch.cudnn_library),
-        "libraries": [_seen(path) for path in libraries],
+        "libraries": [file_state(path) for path in torch.own_files],
         "device": str(device.folder),
         "card": _visible_card(target, profile),
         "processors": [os.cpu_count(), len(os.sched_getaffinity(0))],
@@ -76,11 +74,3 @@ def _visible_card(target: Target, profile: str) -> list[str]:
 def variables_of_libraries(environment: Mapping[str, str]) -> dict[str, str]:
     """Returns the variables that libraries in C may read."""
     return {name: text for name, text in environment.items() if name.startswith(_PREFIXES)}
-
-
-def _seen(path: Path) -> str:
-    try:
-        found = path.stat()
-    except OSError:
-        return "missing"
-    return f"{found.st_size} {found.st_mtime_ns}"

@@ -37,6 +37,14 @@ class Report:
     code: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilesState:
+    """The state of files: a digest of planner's own, and that of each other one by its path."""
+
+    own_files: str
+    files: Mapping[str, str]
+
+
 class KeptReports:
     """The kept report of one command line in this folder, environment and terminal."""
 
@@ -50,7 +58,9 @@ class KeptReports:
         if content is None:
             return None
         kept = json.loads(content)
-        if kept["own_files"] != _own_files() or not _are_unchanged(kept["files"]):
+        if kept["own_files"] != _own_files():
+            return None
+        if any(file_state(path) != state for path, state in kept["files"].items()):
             return None
         machine = Machine(environment=child_environment({}))
         for state, reads in kept["reads"].items():
@@ -58,15 +68,15 @@ class KeptReports:
                 return None
         return Report(text=kept["text"], code=kept["code"])
 
-    def keep(self, report: Report, journal: Journal, files: Mapping[str, str]) -> None:
-        """Keeps a report; `files` are the states of other files that it depends on."""
+    def keep(self, report: Report, journal: Journal, state: FilesState) -> None:
+        """Keeps a report; `state` is that of the files that it depends on beside its reads."""
         if not journal.is_whole:
             return
         content = {
             "text": report.text,
             "code": report.code,
-            "own_files": _own_files(),
-            "files": dict(files),
+            "own_files": state.own_files,
+            "files": state.files,
             "reads": {state: asdict(reads) for state, reads in journal.reads.items()},
         }
         with suppress(OSError, ValueError):  # it is made anew
@@ -83,13 +93,10 @@ def kept_reports(words: Sequence[str]) -> KeptReports | None:
         return None  # the command itself says why
 
 
-def states(paths: Sequence[str | Path]) -> dict[str, str]:
-    """Returns the states of files, by their path."""
-    return {str(path): file_state(path) for path in paths}
-
-
-def _are_unchanged(files: Mapping[str, str]) -> bool:
-    return all(file_state(path) == state for path, state in files.items())
+def files_state(paths: Sequence[str | Path]) -> FilesState:
+    """Returns the state of planner's own files and of those at `paths`, there or not."""
+    files = {str(path): file_state(path) for path in paths}
+    return FilesState(own_files=_own_files(), files=files)
 
 
 def _own_files() -> str:

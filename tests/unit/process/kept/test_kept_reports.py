@@ -11,7 +11,7 @@ import pytest
 
 from planner.process.kept import journal, reports
 from planner.process.kept.journal import Journal
-from planner.process.kept.reports import KeptReports, Report, kept_reports, states
+from planner.process.kept.reports import KeptReports, Report, files_state, kept_reports
 from planner.process.kept.state import Machine
 from planner.process.kept.store import Store
 from planner.wire.reads import Reads
@@ -39,7 +39,7 @@ class Place:
         reads = Reads(modules=(str(self.model),), variables=("NET_DEPTH",))
         written = Journal()
         written.note(reads, Machine(environment=os.environ).state(reads))
-        KeptReports(self.store, words).keep(REPORT, written, states([self.defaults]))
+        KeptReports(self.store, words).keep(REPORT, written, files_state([self.defaults]))
 
     def find(self, words: tuple[str, ...] = WORDS) -> Report | None:
         return KeptReports(self.store, words).find()
@@ -111,7 +111,7 @@ def test_nothing_is_kept_of_an_answer_that_may_differ(place: Place) -> None:
     spoilt.note(reads, Machine(environment=os.environ).state(reads))
     spoilt.spoil()
     for written in (Journal(), spoilt):
-        KeptReports(place.store, ("estimate", "other")).keep(REPORT, written, {})
+        KeptReports(place.store, ("estimate", "other")).keep(REPORT, written, files_state([]))
     assert place.find(("estimate", "other")) is None
 
 
