@@ -9,10 +9,9 @@ target, card, options, goal
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +24,7 @@ from planner.estimation.advice.combine import Attempt
 from planner.estimation.advice.goals import Field, candidates, ranked
 from planner.estimation.advice.lever_row import LeverRow
 from planner.estimation.advice.levers import lever_rows
+from planner.estimation.advice.order import Order, order_of
 from planner.estimation.advice.other_cards import (
     SAME_KERNELS,
     cards_that_fit,
@@ -40,9 +40,9 @@ from planner.estimation.probes import SearchAxis
 from planner.estimation.request import EstimateRequest, request_with_one_setting
 from planner.estimation.session import EstimationSession, estimation_session
 from planner.memory.budget import MemoryBudget
-from planner.results.advice import Advice, CardChoice, Effect, Goal, Plan, Trial, TrialState
-from planner.units import format_bytes, parse_seconds
-from planner.wire.trace import TensorCategory, weight_dtypes
+from planner.results.advice import Advice, CardChoice, Goal, Plan, Trial
+from planner.units import parse_seconds
+from planner.wire.trace import weight_dtypes
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -51,9 +51,6 @@ OnTrial = Callable[[Trial], None]
 _MOST_CONFIRMED = 4  # attempts that are run on the card; a replay is seldom wrong
 _ALL_BYTES = 1 << 62
 _NOTABLE_SHARE = 0.25  # of the missing bytes: levers that save less are not timed
-_NEGLIGIBLE_SHARE = 0.01  # of the missing bytes: levers that promise less are tried last
-_HOPELESS_SHARE = 0.8  # of the missing bytes: a lever of large effect that promises less
-_LASTING = (TensorCategory.PARAMETER, TensorCategory.GRADIENT, TensorCategory.OPTIMIZER_STATE)
 _MOST_SIZED = 3  # attempts of a table whose largest batch is forecast
 _BY_REPLAY = (
     "trials are runs on a card with enough memory, and replays of them on the card; the plan was "
@@ -167,7 +164,7 @@ def _checked_names(tries: str | Sequence[str], rows: Sequence[LeverRow]) -> tupl
 
 def _advice(question: _Question, base: DeviceMemory, rows: Sequence[LeverRow]) -> Advice:
     attempts = question.attempts
-    singles, left = _singles(question, rows, base)
+    singles, order = _singles(question, rows, base)
     cards = _cards(question) if question.goal is Goal.CHEAPEST or not base.fits else ()
     choices = Field(
         base=attempts.base,
@@ -175,8 +172,8 @@ def _advice(question: _Question, base: DeviceMemory, rows: Sequence[LeverRow]) -
         rows=tuple(row for row in rows if not row.cannot),
         missing_bytes=question.missing_bytes,
         attempt=attempts,
-        large=lambda: attempts.all_of(left.large),
-        last=lambda: attempts.all_of(left.last),
+        large=lambda: attempts.all_of(order.large),
+        last=lambda: attempts.all_of(order.last),
         sized=lambda one: attempts.sized(one, question.axis),
     )
     plan = _cheapest(question, cards) if question.goal is Goal.CHEAPEST else None
@@ -193,89 +190,20 @@ def _seconds(budget: str | float | None) -> float | None:
     return parse_seconds(str(budget))
 
 
-@dataclass(frozen=True, slots=True)
-class _Left:
-    """Levers that are tried only where others are not enough; see Field."""
-
-    large: list[LeverRow] = field(default_factory=list)
-    last: list[LeverRow] = field(default_factory=list)
-
-
 def _singles(
     question: _Question, rows: Sequence[LeverRow], base: DeviceMemory
-) -> tuple[list[Attempt], _Left]:
-    """Tries the levers one by one, the most promising first; returns those left for later too."""
-    attempts, trials = question.attempts, question.trials
-    categories = {} if base.breakdown is None else base.breakdown.by_category()
-    now, left = [], _Left()
-    for row in rows:
-        is_named = row.name in question.named
-        if row.is_reserve:
-            continue
-        if row.cannot:
-            attempts.left(row, TrialState.CANNOT_APPLY, row.cannot)
-        elif not (is_named or row.is_own) and (
-            row.is_last or trials.is_of_another_child(row.options)
-        ):
-            reason = (
-                "the model would be loaded anew, which is done where nothing else fits; "
-                f"--try {shlex.quote(row.name)} tries it"
-            )
-            attempts.left(row, TrialState.NOT_TRIED, reason)
-            left.last.append(row)
-        elif not is_named and _is_negligible(question, row, categories):
-            promised = format_bytes(int(row.promised_bytes(categories)))
-            reason = (
-                f"it may save {promised} of {format_bytes(question.missing_bytes)} that are "
-                f"missing; --try {shlex.quote(row.name)} tries it"
-            )
-            attempts.left(row, TrialState.NOT_TRIED, reason)
-            left.last.append(row)
-        elif not is_named and _is_hopeless_alone(question, row, categories):
-            reason = (
-                "alone it is not enough: it is tried where smaller changes do not fit together; "
-                f"--try {shlex.quote(row.name)} tries it"
-            )
-            attempts.left(row, TrialState.NOT_TRIED, reason)
-            left.large.append(row)
-        else:
-            now.append(row)
-    now.sort(key=lambda row: -row.promised_bytes(categories))
-    return attempts.all_of(now), left
-
-
-def _is_negligible(question: _Question, row: LeverRow, categories: Mapping[str, int]) -> bool:
-    """Returns whether a lever promises far less than what is missing."""
-    promised = _lasting_bytes(question, row, categories)
-    return promised is not None and promised < _NEGLIGIBLE_SHARE * question.missing_bytes
-
-
-def _is_hopeless_alone(question: _Question, row: LeverRow, categories: Mapping[str, int]) -> bool:
-    """Returns whether a lever promises clearly less than what is missing, and is no small change.
-
-    That is one of large effect, or one that uses the host in each step.
-    """
-    if row.changes_job or not (row.effect is Effect.LARGE or row.uses_host):
-        return False
-    promised = _lasting_bytes(question, row, categories)
-    return promised is not None and promised < _HOPELESS_SHARE * question.missing_bytes
-
-
-def _lasting_bytes(
-    question: _Question, row: LeverRow, categories: Mapping[str, int]
-) -> float | None:
-    """Returns what a lever promises of weights, gradients and states; None: of other memory too.
-
-    Parameters and states are the same all the time, and gradients are as many as parameters where
-    all are there. Of activations another lever can move the peak to where there are more.
-    """
-    if question.goal is not Goal.FIT or not row.promise or row.is_own or not categories:
-        return None
-    if any(category not in _LASTING for category, _ in row.promise):
-        return None
-    parameters = categories.get(TensorCategory.PARAMETER.value, 0)
-    gradients = max(parameters, categories.get(TensorCategory.GRADIENT.value, 0))
-    return row.promised_bytes({**categories, TensorCategory.GRADIENT.value: gradients})
+) -> tuple[list[Attempt], Order]:
+    """Tries the levers that come first, one by one; returns them with the order of all."""
+    found = order_of(
+        rows,
+        named=question.named,
+        categories={} if base.breakdown is None else base.breakdown.by_category(),
+        missing_bytes=question.missing_bytes if question.goal is Goal.FIT else 0,
+        is_of_another_child=lambda row: question.trials.is_of_another_child(row.options),
+    )
+    for row, state, reason in found.untried:
+        question.attempts.left(row, state, reason)
+    return question.attempts.all_of(found.first), found
 
 
 def _missing_bytes(base: Tried, answer: DeviceMemory) -> int:
