@@ -45,3 +45,29 @@ def traces(path: str, *options: dict[str, Any], gpu: str = "a100") -> list[StepT
     for trace in found:
         assert trace.failure is None, trace.failure
     return found
+
+
+def net_of_blocks(block: str, *, layers: int, width: int) -> str:
+    """A model file with so many modules of the class Block in `block`, on rows of `width`."""
+    return f"""
+{block}
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.blocks = nn.ModuleList(Block() for _ in range({layers}))
+
+    def forward(self, x):
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+def build_model():
+    return Net()
+
+def build_batch(batch_size):
+    return torch.randn(batch_size, {width})
+
+def training_step(model, batch):
+    return model(batch).mean()
+"""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from child_runs import WriteModel, traces
+from child_runs import WriteModel, net_of_blocks, traces
 
 import planner
 from planner.results.estimate import Estimate
@@ -78,7 +78,8 @@ def test_an_optimizer_in_backward_as_by_hand(write_model: WriteModel) -> None:
     assert option.peak_reserved_bytes == by_hand.peak_reserved_bytes
 
 
-BLOCKS = f"""
+BLOCKS = net_of_blocks(
+    f"""
 class Block(nn.Module):
     def __init__(self):
         super().__init__()
@@ -86,26 +87,10 @@ class Block(nn.Module):
 
     def forward(self, x):
         return self.narrow(self.wide(x).relu())
-
-class Net(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.blocks = nn.ModuleList(Block() for _ in range({LAYERS}))
-
-    def forward(self, x):
-        for block in self.blocks:
-            x = block(x)
-        return x
-
-def build_model():
-    return Net()
-
-def build_batch(batch_size):
-    return torch.randn(batch_size, {WIDTH})
-
-def training_step(model, batch):
-    return model(batch).mean()
-"""
+""",
+    layers=LAYERS,
+    width=WIDTH,
+)
 CHECKPOINTED_BY_HAND = """
 import functools
 from torch.utils.checkpoint import checkpoint

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from child_runs import WriteModel, traces
+from child_runs import WriteModel, net_of_blocks, traces
 
 import planner
 
 WIDTH, BATCH, LAYERS = 256, 512, 3
 # Transposed inputs are saved as they are, not contiguous: their copies go through the card.
-NETWORK = f"""
+NETWORK = net_of_blocks(
+    f"""
 class Block(nn.Module):
     def __init__(self):
         super().__init__()
@@ -19,26 +20,10 @@ class Block(nn.Module):
     def forward(self, x):
         turned = x.t().square().t() + self.narrow(self.wide(x).relu())
         return self.norm(turned)
-
-class Net(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.blocks = nn.ModuleList(Block() for _ in range({LAYERS}))
-
-    def forward(self, x):
-        for block in self.blocks:
-            x = block(x)
-        return x
-
-def build_model():
-    return Net()
-
-def build_batch(batch_size):
-    return torch.randn(batch_size, {WIDTH})
-
-def training_step(model, batch):
-    return model(batch).mean()
-"""
+""",
+    layers=LAYERS,
+    width=WIDTH,
+)
 ACTIVATIONS_BY_HAND = """
 def training_step(model, batch):
     with torch.autograd.graph.save_on_cpu(pin_memory=True):
