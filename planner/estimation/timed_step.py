@@ -74,7 +74,7 @@ class TimedStep:
 
     def gpu_times(self, variant: Variant = AS_ASKED) -> tuple[GpuTime, GpuTime]:
         """Returns the time of one micro-batch and that of the optimizer step (0 in inference)."""
-        grown = (variant.batch_size or self.config.batch_size) / self.config.batch_size
+        grown = self._growth(variant)
 
         def of(records: Sequence[OperatorRecord]) -> GpuTime:
             return gpu_time(
@@ -90,6 +90,10 @@ class TimedStep:
             _scaled(of(steps), work=self.time_ratio, fixed=self.time_ratio),
         )
 
+    def _growth(self, variant: Variant) -> float:
+        """Returns the batch of a variant over that of the step."""
+        return (variant.batch_size or self.config.batch_size) / self.config.batch_size
+
     def launch_s(self) -> tuple[float, float]:
         """Returns CPU seconds to launch the kernels of a micro-batch and those of the optimizer."""
         core = 1.0 if self.request.host is None else self.request.host.core_speed
@@ -103,7 +107,7 @@ class TimedStep:
     def parts(self, variant: Variant = AS_ASKED) -> StepParts:
         """Returns the seconds of the step."""
         micro_batch, optimizer = self.gpu_times(variant)
-        grown = (variant.batch_size or self.config.batch_size) / self.config.batch_size
+        grown = self._growth(variant)
         launch_s = self.launch_s()
         return step_parts(
             micro_batch,
