@@ -95,6 +95,18 @@ class Llama(nn.Module):
         if size.tied:
             self.head.weight = self.tokens.weight
         self._checkpointed = False
+        # How matrices are divided among GPUs, in the words of transformers.
+        self.tp_plan = {
+            "tokens": "embedding_rowwise",
+            "blocks.*.attention.query": "colwise",
+            "blocks.*.attention.key": "colwise",
+            "blocks.*.attention.value": "colwise",
+            "blocks.*.attention.project": "rowwise",
+            "blocks.*.gate": "colwise",
+            "blocks.*.up": "colwise",
+            "blocks.*.down": "rowwise",
+            "head": "colwise_gather_output",
+        }
 
     def checkpoint_activations(self, enabled: bool = True) -> None:
         """Keep only the input of each block and compute the block again in backward."""

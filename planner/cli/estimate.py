@@ -13,6 +13,7 @@ from planner.cli import options as shared
 from planner.cli.exit_codes import exit_code
 from planner.cli.output import save
 from planner.cli.output_format import chosen_format, is_request, output_format, print_in_format
+from planner.cli.parallel_options import parallel_options
 from planner.cli.progress import shown_progress
 from planner.cli.repeat import report_kept
 from planner.cli.speed_options import speed_options
@@ -63,6 +64,7 @@ Progress, errors and whatever the model prints go to stderr.
 @shared.batch("Samples in a batch, like 32; with --accumulate, in one micro-batch.")
 @shared.sequence_length
 @shared.step_options
+@parallel_options
 @task_options
 @shared.model_arg
 @shared.input_spec

@@ -76,6 +76,19 @@ class StepOptions(TypedDict, total=False):
     """Parts that are kept in the RAM of the host: "activations", "optimizer" or both."""
 
 
+class ParallelOptions(TypedDict, total=False):
+    """How the job is spread over several GPUs; see ParallelConfig."""
+
+    num_gpus: int | None
+    """GPUs of the whole job; None: one, or the product of the degrees in `parallel`."""
+    num_hosts: int | None
+    """Machines, with equally many GPUs each; None: as few as have at most 8."""
+    parallel: str | None
+    """The strategy, like "fsdp", "ddp" or "fsdp=8,tp=4"; None: ddp on several GPUs."""
+    parallel_arguments: Arguments
+    """Knobs of the strategy under PyTorch's names, like {"reshard_after_forward": False}."""
+
+
 class ModelOptions(TypedDict, total=False):
     """Functions and arguments of the model, if its file does not have them."""
 
@@ -183,6 +196,7 @@ class InspectOptions(StepOptions, ModelOptions, TaskOptions, RunOptions, KeptOpt
 
 class EstimateOptions(
     StepOptions,
+    ParallelOptions,
     ModelOptions,
     TaskOptions,
     RunOptions,

@@ -15,6 +15,9 @@ from typing import Any, TypeVar
 
 from planner.config.inputs import read_inputs
 from planner.config.near_words import did_you_mean
+from planner.config.parallel import ParallelConfig
+from planner.config.parallel_words import NAMES as PARALLEL_NAMES
+from planner.config.parallel_words import parallel_config
 from planner.config.step import (
     EMA_DECAY,
     BuildOn,
@@ -45,7 +48,10 @@ _FLAGS = (
 )  # fmt: skip
 _NUMBERS = ("clip_grad_norm", "ema")
 _COUNTS = ("batch_size", "sequence_length", "accumulate", "steps", "chunked_loss")
-NAMES = tuple(field.name for field in fields(StepConfig))
+# `parallel` of StepConfig is made of several options.
+NAMES = (
+    *(field.name for field in fields(StepConfig) if field.name != "parallel"), *PARALLEL_NAMES
+)  # fmt: skip
 
 
 def step_config(options: Mapping[str, Any]) -> StepConfig:
@@ -64,13 +70,29 @@ def step_config(options: Mapping[str, Any]) -> StepConfig:
                 f"; did you mean {' or '.join(near)}?" if near else f"; known: {', '.join(NAMES)}"
             )
             raise UsageError(f"there is no option {name!r}{hint}")
-        if name != "inputs":
+        if name != "inputs" and name not in PARALLEL_NAMES:
             values[name] = _value(name, value)
     if "inputs" in options:
         values["inputs"], batch_size = read_inputs(options["inputs"])
         if batch_size is not None:
             values.setdefault("batch_size", batch_size)
-    return StepConfig(**values)
+    return StepConfig(**values, parallel=_parallel(options))
+
+
+def _parallel(options: Mapping[str, Any]) -> ParallelConfig | None:
+    for name in ("num_gpus", "num_hosts"):
+        value = options.get(name)
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+            raise UsageError(f"{name} must be {_WORDS[int]}, not {value!r}")
+    words = options.get("parallel")
+    if not (words is None or isinstance(words, str)):
+        raise UsageError(f"parallel must be text like 'fsdp' or 'fsdp=8,tp=4', not {words!r}")
+    return parallel_config(
+        options.get("num_gpus"),
+        options.get("num_hosts"),
+        words,
+        arguments(options.get("parallel_arguments") or (), "parallel_arguments"),
+    )
 
 
 def _value(name: str, value: Any) -> Any:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from planner.config.levers import check_levers
+from planner.config.parallel import ParallelConfig
 from planner.config.target import Scalar
 from planner.errors import UsageError
 
@@ -142,7 +143,7 @@ class StepConfig:
     """How the step is run."""
 
     batch_size: int = 8
-    """Samples of one micro-batch."""
+    """Samples of one micro-batch; on several GPUs, of each rank with samples of its own."""
     sequence_length: int | None = None
     """Tokens of a sample, for a build_batch that takes one; None: its own."""
     mode: Mode = Mode.TRAIN
@@ -189,6 +190,8 @@ class StepConfig:
     """Each parameter is stepped in backward, as soon as its gradient is there."""
     offload: tuple[Offload, ...] = ()
     """Parts that are kept in the RAM of the host, in the order of Offload."""
+    parallel: ParallelConfig | None = None
+    """How the job is spread over several GPUs; None: it runs on one."""
 
     @property
     def offloads_activations(self) -> bool:

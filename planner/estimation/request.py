@@ -149,13 +149,28 @@ def estimate_request(target: Any, **options: Unpack[EstimateOptions]) -> Estimat
     )
 
 
-def request_with_one_setting(target: Any, **options: Unpack[CurveOptions]) -> EstimateRequest:
-    """Returns the request of options that have at most one setting of the allocator.
+def check_one_gpu(config: StepConfig) -> None:
+    """Refuses a job on several GPUs, for a question that is about one.
 
     Raises:
-        UsageError: as for estimate_request, or there are several settings.
+        UsageError: says which question answers it.
+    """
+    if config.parallel is not None:
+        raise UsageError(
+            f"{config.parallel.gpus} GPUs were given (num_gpus, parallel), and this question is "
+            "about one GPU: ask planner estimate, or leave them out"
+        )
+
+
+def request_with_one_setting(target: Any, **options: Unpack[CurveOptions]) -> EstimateRequest:
+    """Returns the request of options that have one GPU and at most one setting of the allocator.
+
+    Raises:
+        UsageError: as for estimate_request, or there are several settings or several GPUs.
     """
     alloc_conf = options.get("alloc_conf")
     if not (alloc_conf is None or isinstance(alloc_conf, str)):
         raise UsageError(f"alloc_conf must be one text here, not {alloc_conf!r}")
-    return estimate_request(target, **options)
+    asked = estimate_request(target, **options)
+    check_one_gpu(asked.config)
+    return asked

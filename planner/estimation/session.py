@@ -25,6 +25,7 @@ from planner.estimation.alloc_conf import allocator_plan, check_environment
 from planner.estimation.context import ProfileFactory, Progress, RunContext
 from planner.estimation.data_source import measured_data
 from planner.estimation.job import JobConfig, job_config
+from planner.estimation.ranks import check_host
 from planner.estimation.request import EstimateRequest
 from planner.hardware.database import load_gpus
 from planner.memory.budget import MemoryBudget, memory_budgets
@@ -170,6 +171,7 @@ def estimation_session(
     """
     config, progress = asked.config, asked.progress
     request = job_config(**asked.speed_words, hardware_db=asked.database)
+    check_host(config.parallel, request.cards_of_host)
     named = gpus or [card for card, _ in request.cards_of_host]
     others = stand_ins(load_gpus(asked.database)) if may_stand_in and not named else None
     budgets = memory_budgets(

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from planner.config.options import EstimateOptions
 from planner.config.parse import device_word
 from planner.errors import UsageError
-from planner.estimation.request import EstimateRequest, estimate_request
+from planner.estimation.request import EstimateRequest, check_one_gpu, estimate_request
 from planner.estimation.session import EstimationSession, beside, counted_or_why, estimation_session
 from planner.memory.card_words import card_words, is_every_card
 
@@ -106,13 +106,16 @@ def estimate_on_cards(
     """
     from planner.estimation.assemble import assemble
     from planner.estimation.device_timing import device_timings
+    from planner.estimation.ranks import with_worst_rank
 
-    child, setup, known = step.child, step.setup, step.known
+    child, known = step.child, step.known
     warned = len(child.runner.warnings)
     request = step.measured_request()  # before other runs take processors
+    chosen = with_worst_rank(step.setup, known.budgets[0])
+    step, setup = replace(step, setup=chosen.setup), chosen.setup
     answers, counted, trouble = _answered(step, is_survey=is_survey, search=search)
     speeds: list[DeviceTiming] = []
-    if counted is not None:
+    if counted is not None and setup.config.parallel is None:
         speeds = device_timings(answers, setup.config, counted, request)
     found = assemble(
         child.label,
@@ -129,6 +132,7 @@ def estimate_on_cards(
     not_kept = child.runner.not_kept()
     found = replace(
         found,
+        ranks=chosen.ranks,
         assumptions=(*found.assumptions, *not_kept),
         notes=(*found.notes, *not_kept),
     )
@@ -172,6 +176,7 @@ def _answered(
 
 def _check_cpu(device: str | None, names: Sequence[str], asked: EstimateRequest) -> None:
     """Raises UsageError where the request does not make sense for a CPU."""
+    check_one_gpu(asked.config)
     if device != "cpu":
         raise UsageError(
             f"device {device!r} cannot be estimated: say cpu, or a card with gpu"

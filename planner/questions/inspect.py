@@ -13,7 +13,7 @@ from planner.config.options import InspectOptions
 from planner.config.weights import settled
 from planner.emulator.torch_install import find_torch
 from planner.errors import UsageError
-from planner.estimation.request import model_request
+from planner.estimation.request import check_one_gpu, model_request
 from planner.estimation.session import loaded_target
 from planner.memory.budget import memory_budgets
 from planner.memory.card_words import one_card
@@ -44,6 +44,7 @@ def inspect(
         PlannerError: see errors.py.
     """
     asked = model_request(target, **options)
+    check_one_gpu(asked.config)
     if isinstance(depth, bool) or not isinstance(depth, int) or depth < 0:
         raise UsageError(f"depth must be a whole number from 0 (the model alone) on, not {depth!r}")
     database = Path(hardware_db) if hardware_db is not None else None

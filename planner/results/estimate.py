@@ -18,6 +18,8 @@ from planner.hardware.database import card_named
 from planner.hardware.names import RecordNames, folded
 from planner.memory.peak import Breakdown
 from planner.results.device_estimate import DeviceEstimate
+from planner.results.parallel_form import parallel_document
+from planner.results.ranks import RanksResult
 from planner.results.result import Result
 from planner.results.shown import Shown
 from planner.results.values import NO_VALUES_READ, ValuesResult
@@ -95,6 +97,8 @@ class Estimate(Result, Shown):
     """Every card in the database was requested."""
     has_stand_ins: bool = False
     """No card was requested: this machine's, or a few usual ones, stand in."""
+    ranks: RanksResult | None = None
+    """The ranks of a job on several GPUs, on the first card; None: it runs on one GPU."""
     values: ValuesResult = NO_VALUES_READ
     """Values that the step reads from the card, on the first one."""
     model_arguments: tuple[tuple[str, Scalar], ...] = ()
@@ -170,6 +174,7 @@ class Estimate(Result, Shown):
             "warnings": list(self.warnings),
             "values": self.values.to_dict() if self.engine == EMULATED else None,
             "model_arguments": dict(self.model_arguments),
+            "ranks": None if self.ranks is None else self.ranks.to_dict(),
         }
 
 
@@ -250,4 +255,5 @@ def config_dict(config: StepConfig, optimizer: str | None, build_on: str | None)
         "checkpoint_blocks": config.checkpoint_blocks,
         "chunked_loss": config.chunked_loss,
         "offload": [one.value for one in config.offload],
+        "parallel": None if config.parallel is None else parallel_document(config.parallel),
     }

@@ -25,6 +25,7 @@ from planner.results.curve import Curve
 from planner.results.device_estimate import DeviceEstimate, WhatIf
 from planner.results.estimate import Estimate
 from planner.results.inspection import Inspection
+from planner.results.ranks import RanksResult
 from planner.results.step_time import HostNeeds, StepTime
 from planner.results.values import NO_VALUES_READ, ValuesResult
 from planner.results.verification import Figures, Verification
@@ -51,6 +52,7 @@ def estimate_of(document: Document) -> Estimate:
         counts=_counts(counts),
         gpus=tuple(_device(one) for one in document["gpus"]),
         step=_step_counts(counts),
+        ranks=_ranks(document),
         **_shared(document),
     )
 
@@ -152,6 +154,12 @@ def _config(config: Document) -> StepConfig:
             for place, size in sizes.items()
         ),
     )
+
+
+def _ranks(document: Document) -> RanksResult | None:
+    """Returns the ranks; None also for a document of an older planner."""
+    ranks = document.get("ranks")
+    return None if ranks is None else msgspec.convert(ranks, RanksResult)
 
 
 def _counts(counts: Document) -> Counts:

@@ -76,6 +76,50 @@ class ConfigDocument(TypedDict):
     offload: Annotated[
         list[str], _is('parts in the RAM of the host: `"activations"`, `"optimizer"`')
     ]
+    parallel: Annotated[ParallelDocument | None, _is("null: the job runs on one GPU")]
+
+
+class FsdpDocument(TypedDict):
+    """Knobs of FSDP2, under PyTorch's names; null: PyTorch's own choice, or the planner's."""
+
+    reshard_after_forward: Annotated[bool | None, _is("null: all but the last block")]
+    param_dtype: Annotated[str | None, _is("null: bf16 with amp-bf16")]
+    reduce_dtype: Annotated[str | None, _is("null: fp32 with amp-bf16")]
+    prefetch: Annotated[int | None, _is("blocks that are gathered ahead")]
+    wrap: Annotated[list[str], _is("modules that are a unit; empty: the repeated blocks")]
+
+
+class DdpDocument(TypedDict):
+    """Knobs of DistributedDataParallel, under PyTorch's names."""
+
+    bucket_cap_mb: Annotated[float | None, _is("MiB of a bucket; null: that of PyTorch")]
+    gradient_as_bucket_view: Annotated[bool, _is("whether gradients are views of buckets")]
+    static_graph: Annotated[bool, _is("whether each step uses the same parameters")]
+    find_unused_parameters: Annotated[bool, _is("whether unused parameters are looked for")]
+
+
+class TensorParallelDocument(TypedDict):
+    """Knobs of tensor parallelism."""
+
+    sequence_parallel: Annotated[bool | None, _is("null: as the plan of the model says")]
+    loss_parallel: Annotated[bool, _is("whether the logits stay sharded")]
+
+
+class ParallelDocument(TypedDict):
+    """How the job is spread over several GPUs."""
+
+    gpus: Annotated[int, _is("GPUs of the whole job")]
+    hosts: Annotated[int, _is("machines")]
+    strategy: Annotated[str, _is("in the words of `--parallel`, with all degrees")]
+    data: Annotated[str, _is('`"none"`, `"ddp"`, `"zero1"` or `"fsdp"`')]
+    replicate: Annotated[int, _is("ranks with the same parameters and other samples")]
+    shard: Annotated[int, _is("ranks over which FSDP shards")]
+    context: Annotated[int, _is("ranks among which each sequence is divided")]
+    tensor: Annotated[int, _is("ranks among which matrices are divided")]
+    rank: Annotated[int, _is("the rank whose figures these are")]
+    fsdp: Annotated[FsdpDocument, _is("knobs of FSDP")]
+    ddp: Annotated[DdpDocument, _is("knobs of DDP")]
+    tensor_options: Annotated[TensorParallelDocument, _is("knobs of tensor parallelism")]
 
 
 class VerifiedConfigDocument(ConfigDocument):
@@ -379,6 +423,24 @@ class ValuesDocument(TypedDict):
     ]
 
 
+class RankDocument(TypedDict):
+    """One rank, or several that are alike."""
+
+    first: Annotated[int, _is("the first of these ranks")]
+    last: Annotated[int, _is("the last one")]
+    role: Annotated[str, _is("what it has that others have not")]
+    peak_allocated_bytes: Annotated[int | None, _is("null: the rank was not run")]
+    peak_reserved_bytes: Annotated[int | None, _is("null: the rank was not run")]
+
+
+class RanksDocument(TypedDict):
+    """The ranks of a job on several GPUs."""
+
+    worst: Annotated[int, _is("the rank with the highest peak, whose figures these are")]
+    reason: Annotated[str, _is("why it is that one")]
+    rows: Annotated[list[RankDocument], _is("all ranks, in order")]
+
+
 class EstimateDocument(TypedDict):
     """What `planner estimate --json` prints."""
 
@@ -393,6 +455,7 @@ class EstimateDocument(TypedDict):
     warnings: Annotated[list[str], _is("sentences")]
     values: Annotated[ValuesDocument | None, _is("null on real hardware, which has its own values")]
     model_arguments: Annotated[dict[str, Scalar], _is("those of `--model-arg`")]
+    ranks: Annotated[RanksDocument | None, _is("null: the job runs on one GPU")]
 
 
 class PointDocument(TypedDict):

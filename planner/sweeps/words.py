@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from planner.config.options import EstimateOptions
+from planner.config.parallel_words import NAMES as PARALLEL_NAMES
 from planner.config.parse import NAMES as STEP_NAMES
 from planner.config.parse import step_config
 from planner.errors import UsageError
@@ -40,6 +41,8 @@ _OPTIONS = (
     CONFIRM,
 )
 
+# Options that are checked with others, when a case is run.
+_NOT_ALONE = ("inputs", "alloc_conf", *PARALLEL_NAMES)
 _FLAGS = ("max_batch", CONFIRM)
 
 
@@ -73,7 +76,7 @@ def checked(name: str, value: Any) -> Any:
         return plain.strip()
     if name in _FLAGS and not isinstance(plain, bool):
         raise UsageError(f"{name} must be true or false, not {value!r}")
-    if name in STEP_NAMES and name not in ("inputs", "alloc_conf"):
+    if name in STEP_NAMES and name not in _NOT_ALONE:
         settled = getattr(step_config({name: plain}), name)
         return getattr(settled, "value", plain)
     return plain

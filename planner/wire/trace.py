@@ -305,6 +305,7 @@ class StepTrace:
     notes: tuple[str, ...] = ()  # those of the assumptions that can make no figure wrong
     warnings: tuple[str, ...] = ()
     failure: Failure | None = None
+    rank_loads: tuple[int, ...] = ()  # elements of which each rank of a ZeRO-1 job keeps the state
 
 
 def weight_dtypes(trace: StepTrace) -> tuple[WeightDtype, ...]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from planner.config.options import InspectOptions
 from planner.config.parse import device_word
 from planner.errors import UsageError
-from planner.estimation.request import model_request
+from planner.estimation.request import check_one_gpu, model_request
 from planner.machine.nvml import chosen_card, device_index, opened
 from planner.memory.card_words import one_card
 from planner.questions.estimate_cpu import memory_limit
@@ -62,6 +62,7 @@ def verify(
         raise UsageError("memory is the limit of a run on the CPU: say device cpu with it")
     _check_max_batch(max_batch)
     asked = model_request(target, **options)
+    check_one_gpu(asked.config)
     job = Job(
         target=asked.target,
         functions=asked.functions,

@@ -26,6 +26,7 @@ from planner.render.terminal.verdict import verdict
 from planner.results import words
 from planner.results.device_estimate import DeviceEstimate
 from planner.results.estimate import EMULATED, Estimate
+from planner.results.parallel_form import parallel_words
 from planner.units import counted, format_bytes, format_count, format_flops, format_percent
 from planner.wire.trace import Phase, TensorCategory
 
@@ -75,7 +76,8 @@ def render(estimate: Estimate, *, verbose: bool = False) -> RenderableType:
 
 
 def _heading(estimate: Estimate) -> RenderableType:
-    lines = [_workload(estimate), *_work(estimate), software(estimate.versions)]
+    lines = [_workload(estimate), *_ranks(estimate), *_work(estimate)]
+    lines.append(software(estimate.versions))
     if estimate.engine == EMULATED:  # real hardware has real values
         lines.append(values_line(estimate.values))
     return Group(Text(estimate.target, style="bold"), *map(Text, lines))
@@ -90,6 +92,18 @@ def _workload(estimate: Estimate) -> str:
     if config.accumulate > 1:
         batch += " accumulated"
     return ", ".join((parameters, batch, *_step_words(estimate)))
+
+
+def _ranks(estimate: Estimate) -> tuple[str, ...]:
+    """Returns how the job is spread over several GPUs, and whose figures these are."""
+    parallel, ranks = estimate.config.parallel, estimate.ranks
+    if parallel is None:
+        return ()
+    samples = estimate.config.batch_size * estimate.config.accumulate * parallel.samples_ranks
+    line = f"{parallel_words(parallel)}: {counted(samples, 'sample')} in a step of all"
+    if ranks is None:
+        return (line,)
+    return (line, f"figures are those of rank {ranks.worst}: {ranks.reason}")
 
 
 def _step_words(estimate: Estimate) -> list[str]:

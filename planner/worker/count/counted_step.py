@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from planner.config.step import Mode
+from planner.wire.communication import CollectiveRecord
 from planner.wire.module_counts import Structure
 from planner.wire.offload import Offloaded
 from planner.wire.trace import OperatorRecord, Phase
@@ -29,6 +30,7 @@ from planner.worker.drive.loss import DefaultLoss
 from planner.worker.model.tensors import map_tensors, size_bytes, tensors_in
 from planner.worker.optimizers.offloaded import HostOptimizer
 from planner.worker.optimizers.tree import optimizers_in
+from planner.worker.ranks.communication import CommunicationLog
 from planner.worker.record.quiet import collector_paused
 from planner.worker.record.watch import Watch
 
@@ -50,6 +52,7 @@ class CountedStep:
     batch_tensors_bytes: tuple[int, ...] = ()
     optimizer: Any | None = None
     offloaded: Offloaded | None = None
+    collectives: tuple[CollectiveRecord, ...] = ()
 
     @property
     def flops(self) -> int:
@@ -57,10 +60,13 @@ class CountedStep:
         return sum(item.total_flops for item in self.operators if item.phase in FORWARD_TO_BACKWARD)
 
 
-def counted_step(plan: loop.StepPlan, choose_optimizer: Callable[[], Any | None]) -> CountedStep:
+def counted_step(
+    plan: loop.StepPlan, choose_optimizer: Callable[[], Any | None], messages: CommunicationLog
+) -> CountedStep:
     """Runs a step of `plan` without an optimizer, then a counted step with one.
 
-    If the user's code makes the whole step, or backward steps, both have the optimizers.
+    If the user's code makes the whole step, or backward steps, both have the optimizers. `messages`
+    are those of this rank.
 
     Raises:
         Exception: whatever the user's code raises.
@@ -78,6 +84,7 @@ def counted_step(plan: loop.StepPlan, choose_optimizer: Callable[[], Any | None]
                 one.step()  # makes its state
         if plan.offload is not None:
             plan.offload.reset()
+        messages.phase = lambda: observer.phase
         with watch.hooked(), observer:
             _run(replace(plan, optimizer=optimizer, watch=watch), default_loss)
     plan.model.zero_grad(set_to_none=True)
@@ -89,6 +96,7 @@ def counted_step(plan: loop.StepPlan, choose_optimizer: Callable[[], Any | None]
         batch_tensors_bytes=watch.batch_tensors_bytes,
         optimizer=optimizer,
         offloaded=_offloaded(plan, optimizer, observer),
+        collectives=messages.records(),
     )
 
 

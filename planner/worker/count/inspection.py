@@ -29,6 +29,9 @@ from planner.worker.drive.prepare import StepLog, prepare
 from planner.worker.model import compiled
 from planner.worker.model.construct import Built, construct, count
 from planner.worker.model.weight_average import weight_average
+from planner.worker.ranks import plan as ranks
+from planner.worker.ranks.communication import CommunicationLog
+from planner.worker.ranks.world import World, world_of
 from planner.worker.record.watch import Watch
 from planner.worker.serve.progress import note_step
 from planner.worker.target.frames import describe, user_frames
@@ -50,9 +53,11 @@ def inspect_model(
     log = StepLog()
     once = replace(config, steps=1, accumulate=1)
     try:
-        built = construct(source, once, device)
+        world = world_of(config)
+        shape = None if world is None else partial(ranks.shape, source, once, world)
+        built = construct(source, once, device, shape=shape)
         with compiled.in_eager_mode(built.model):
-            counts = _inspect(source, once, device, depth, log, built)
+            counts = _inspect(source, once, device, depth, log, built, world)
         return replace(counts, resident_bytes=resident_bytes)
     except PlannerError:
         raise
@@ -73,16 +78,21 @@ def _inspect(
     depth: int,
     log: StepLog,
     built: Built,
+    world: World | None,
 ) -> ModelCounts:
     log.add(built)
     if compiled.has_compiled_parts(built.model):
         log.assumptions.append(compiled.EAGER_TIMES)
     model = compiled.original(built.model)
-    prepared = prepare(source, config, model, device, log)
+    prepared = prepare(source, config, model, device, log, world=world)
     plan = replace(prepared.plan, average=weight_average(model, config.ema))
     log.during = "step 1"
     note_step(StepNote(step=1, steps=1, modules=sum(1 for _ in model.modules())))
-    step = counted_step(plan, partial(_optimizer, prepared.job, log))
+    step = counted_step(
+        plan,
+        partial(_optimizer, prepared.job, log, world),
+        CommunicationLog() if world is None else world.log,
+    )
     plan = replace(plan, optimizer=step.optimizer)
     log.assumptions += step.assumptions
     log.during = "forward"
@@ -102,6 +112,8 @@ def _inspect(
         operators=step.operators,
         batch_tensors_bytes=step.batch_tensors_bytes,
         offloaded=step.offloaded,
+        collectives=step.collectives,
+        communicators=() if world is None else world.log.communicators(),
         tf32_matmul=torch.backends.cuda.matmul.allow_tf32,
         assumptions=tuple(log.assumptions),
         notes=(*log.notes, *table.notes),
@@ -115,13 +127,13 @@ def _resident_bytes() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def _optimizer(job: Job, log: StepLog) -> Any | None:
+def _optimizer(job: Job, log: StepLog, world: World | None) -> Any | None:
     log.during = "optimizer"
     chosen = job.choose()
     log.assumptions += chosen.assumptions
     log.notes += chosen.notes
     log.during = "step 2"
-    return chosen.optimizer
+    return chosen.optimizer if world is None else ranks.optimizer_of(world, chosen.optimizer)
 
 
 def _forward(plan: loop.StepPlan, calls: Sequence[ModelCall], log: StepLog) -> Forward:

@@ -19,6 +19,7 @@ from planner.wire.trace import OperatorRecord, Phase
 from planner.worker.count.call_flops import has_formula
 from planner.worker.count.module_path import ModulePath
 from planner.worker.count.operator_calls import OperatorCall, OperatorCosts, operator_records
+from planner.worker.ranks import dtensors
 
 
 @dataclass(slots=True)
@@ -96,8 +97,12 @@ class OperatorObserver(TorchDispatchMode):  # type: ignore[no-untyped-call] # un
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
+        if types and dtensors.take_themselves_apart(types):
+            return NotImplemented
         if not isinstance(func, torch._ops.OpOverload):
             return func(*args, **kwargs)  # a control-flow operator: what is in it comes by itself
+        if types and dtensors.are_shapes_alone(types):
+            return func(*args, **kwargs)
         if func not in self._whole:
             if not has_formula(func) and _is_composite(func):
                 with self:

@@ -37,7 +37,8 @@ class StepPlan:
     `optimizer` is the result of build_optimizer, one or several. With `owns_step`, training_step
     takes it as its third argument and does the whole step; with `owns_autocast` it also decides
     on autocast around its backward. `origin` names the training_step in messages. `stepped` gets
-    the ids of the parameters that an optimizer has stepped in backward.
+    the ids of the parameters that an optimizer has stepped in backward. `around` is a context of
+    all training steps.
     """
 
     model: nn.Module
@@ -46,6 +47,7 @@ class StepPlan:
     device: torch.device
     required_inputs: int
     autocast: Callable[[], AbstractContextManager[object]]
+    around: Callable[[], AbstractContextManager[object]] = nullcontext
     optimizer: Any | None = None
     scaler: torch.amp.GradScaler | None = None
     training_step: Callable[..., Any] | None = None
@@ -63,7 +65,7 @@ class StepPlan:
 
 def train(plan: StepPlan, default_loss: DefaultLoss, on_step: Callable[[int], None]) -> None:
     """Runs the training steps; `on_step(number)` is called after each, from 1 on."""
-    with _stepping_in_backward(plan):
+    with _stepping_in_backward(plan), plan.around():
         _train(plan, default_loss, on_step)
 
 

@@ -7,6 +7,7 @@ raised. Convention: serve/failures.py decides whether an error means that memory
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,6 +26,8 @@ from planner.worker.engines import peaks
 from planner.worker.model import compiled, meta
 from planner.worker.model.construct import construct, count
 from planner.worker.model.weight_average import weight_average
+from planner.worker.ranks import plan as ranks
+from planner.worker.ranks.world import world_of
 from planner.worker.record import attention
 from planner.worker.record.quiet import collector_paused
 from planner.worker.record.recorder import Recorder
@@ -44,6 +47,7 @@ class _Log(StepLog):
     build_on: str = ""
     optimizer: str = ""
     counts: Counts | None = None
+    rank_loads: tuple[int, ...] = ()
 
 
 def measure(
@@ -136,6 +140,7 @@ def _measure(
         notes=tuple(log.notes),
         warnings=tuple(log.warnings),
         failure=failure,
+        rank_loads=log.rank_loads,
     )
 
 
@@ -162,11 +167,13 @@ def _run(
     micro_batches = Accumulation(asked=config.accumulate, device=device)
     config = shortened(config)
     note_step(StepNote(step=0, steps=config.steps))
-    built = construct(source, config, device, real_values=real_values)
+    world = world_of(config)
+    shape = None if world is None else partial(ranks.shape, source, config, world)
+    built = construct(source, config, device, real_values=real_values, shape=shape)
     model = built.model
     log.build_on = built.build_on.value
     log.add(built)
-    step = prepare(source, config, model, device, log, real_values=real_values)
+    step = prepare(source, config, model, device, log, real_values=real_values, world=world)
     _finish_lazy_modules(step.plan, log)
     log.counts = count(model)
     log.during = "optimizer"
@@ -174,11 +181,15 @@ def _run(
     log.optimizer = chosen.name
     log.assumptions += chosen.assumptions
     log.notes += chosen.notes
+    optimizer = chosen.optimizer
+    if world is not None:
+        optimizer = ranks.optimizer_of(world, optimizer)
+        log.rank_loads = ranks.loads_of(world, optimizer)
     log.during = "ema"
     average = weight_average(model, config.ema)
     plan = replace(
         step.plan,
-        optimizer=chosen.optimizer,
+        optimizer=optimizer,
         average=average,
         watch=watch,
         after_micro_batch=micro_batches.after_micro_batch,

@@ -7,7 +7,9 @@ caller adds the optimizer afterwards, as an ordinary script does.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -23,6 +25,8 @@ from planner.worker.drive.loop import StepPlan
 from planner.worker.model import compiled, precision
 from planner.worker.model.checkpointing import checkpoint_activations
 from planner.worker.model.chunked_loss import chunked_loss
+from planner.worker.ranks import plan as ranks
+from planner.worker.ranks.world import World
 from planner.worker.target.source import ModelSource
 
 
@@ -71,8 +75,11 @@ def prepare(
     log: StepLog,
     *,
     real_values: bool = False,
+    world: World | None = None,
 ) -> PreparedStep:
     """Makes the model ready for its steps, and determines batch and step.
+
+    With a `world`, the step is that of one of its ranks.
 
     Raises:
         TargetError: the target says nothing about its input.
@@ -93,17 +100,23 @@ def prepare(
         log.assumptions.append(activation_offload.WORDS)
     job = job_of(source, config, model, device, real_values=real_values)
     log.assumptions += job.assumptions
+    called = model
+    if world is not None:
+        called, said = ranks.wrapped(source, world, model)
+        log.assumptions += said
     log.during = "batch"
     with_target = lightning.wants_target(source, config, model)
     batch = plan_batch(source, config, device, real_values=real_values, with_target=with_target)
     log.add(batch)
+    make_batch = ranks.batches(world, config, batch.make)
     plan = StepPlan(
-        model=model,
-        make_batch=batch.make,
+        model=called,
+        make_batch=make_batch,
         config=config,
         device=device,
         required_inputs=forward.required_inputs(model),
-        autocast=precision.autocast(config, device),
+        autocast=nullcontext if ranks.casts_itself(config) else precision.autocast(config, device),
+        around=partial(ranks.around_steps, world, make_batch),
         scaler=job.scaler,
         training_step=job.training_step,
         owns_step=job.owns_step,

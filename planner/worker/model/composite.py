@@ -29,7 +29,10 @@ def parts(tensor: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
         return
     wrapper: Any = tensor
     for name in wrapper.__tensor_flatten__()[0]:
-        for path, part in parts(getattr(wrapper, name)):
+        inner = getattr(wrapper, name)
+        if not isinstance(inner, torch.Tensor):
+            continue  # a DTensor names its mesh too
+        for path, part in parts(inner):
             yield f".{name}{path}", part
 
 

@@ -7,6 +7,7 @@ In: ModelSource, StepConfig, device. Out: Built. Convention: the card sees the a
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -22,6 +23,9 @@ from planner.worker.model.initialisers import no_redraw_on_cuda
 from planner.worker.target.frames import first_line, text_of, user_frames
 from planner.worker.target.source import ModelSource
 
+# Shards a model before it has memory; returns it, and what was assumed.
+Shape = Callable[[nn.Module], tuple[nn.Module, tuple[str, ...]]]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
@@ -35,11 +39,16 @@ class Built:
 
 
 def construct(
-    source: ModelSource, config: StepConfig, device: torch.device, *, real_values: bool = False
+    source: ModelSource,
+    config: StepConfig,
+    device: torch.device,
+    *,
+    real_values: bool = False,
+    shape: Shape | None = None,
 ) -> Built:
     """Builds as `config.build_on` requests; None: without weights first, else on the CPU.
 
-    With `real_values`, None means on the CPU.
+    With `real_values`, None means on the CPU. `shape` shards the model before it is placed.
 
     Raises:
         ModelError: `build_on` is META and the constructor reads parameter values.
@@ -47,11 +56,11 @@ def construct(
     """
     with no_redraw_on_cuda():
         if config.build_on is BuildOn.DEVICE:
-            return _on_device(source, config, device)
+            return _on_device(source, config, device, shape)
         if config.build_on is BuildOn.CPU or (config.build_on is None and real_values):
-            return _on_cpu(source, config, device)
+            return _on_cpu(source, config, device, shape)
         try:
-            return _without_weights(source, config, device)
+            return _without_weights(source, config, device, shape)
         except (torch.OutOfMemoryError, UsageError):
             raise
         except Exception as error:
@@ -62,7 +71,7 @@ def construct(
                     user_frames(error),
                 ) from error
         peaks.release(device)
-        built = _on_cpu(source, config, device)
+        built = _on_cpu(source, config, device, shape)
         note = f"the model was built on the CPU, {reason}"
         return replace(
             built,
@@ -83,11 +92,14 @@ def count(model: nn.Module) -> Counts:
     )
 
 
-def _without_weights(source: ModelSource, config: StepConfig, device: torch.device) -> Built:
+def _without_weights(
+    source: ModelSource, config: StepConfig, device: torch.device, shape: Shape | None
+) -> Built:
     model = source.ahead.pop() if source.ahead else _on_meta(source)
     cast = precision.cast_model(model, config, keep_dtypes=source.settles_dtypes)
+    model, said = _shaped(model, shape)
     _place(model, device)
-    return _built(model, BuildOn.META, cast)
+    return _built(model, BuildOn.META, cast, said)
 
 
 def _on_meta(source: ModelSource) -> nn.Module:
@@ -101,29 +113,41 @@ def _on_meta(source: ModelSource) -> nn.Module:
                 return source.build_model()
 
 
-def _on_cpu(source: ModelSource, config: StepConfig, device: torch.device) -> Built:
+def _on_cpu(
+    source: ModelSource, config: StepConfig, device: torch.device, shape: Shape | None
+) -> Built:
     model = source.build_model()
     without_weights = meta.has_meta(model)  # a live module arrives so
     cast = precision.cast_model(model, config, keep_dtypes=source.settles_dtypes)
+    model, said = _shaped(model, shape)
     _place(model, device)
-    return _built(model, BuildOn.META if without_weights else BuildOn.CPU, cast)
+    return _built(model, BuildOn.META if without_weights else BuildOn.CPU, cast, said)
 
 
-def _on_device(source: ModelSource, config: StepConfig, device: torch.device) -> Built:
+def _on_device(
+    source: ModelSource, config: StepConfig, device: torch.device, shape: Shape | None
+) -> Built:
     with torch.device(device):
         model = source.build_model()
     meta.to_device(model, device)
     cast = precision.cast_model(model, config, keep_dtypes=source.settles_dtypes)
+    model, said = _shaped(model, shape)
     lightning.placed(model, device)
     gc.collect()  # the constructor's garbage would hold blocks of the card
-    return _built(model, BuildOn.DEVICE, cast)
+    return _built(model, BuildOn.DEVICE, cast, said)
 
 
-def _built(model: nn.Module, build_on: BuildOn, cast: precision.Cast) -> Built:
+def _shaped(model: nn.Module, shape: Shape | None) -> tuple[nn.Module, tuple[str, ...]]:
+    return (model, ()) if shape is None else shape(model)
+
+
+def _built(
+    model: nn.Module, build_on: BuildOn, cast: precision.Cast, said: tuple[str, ...]
+) -> Built:
     return Built(
         model=model,
         build_on=build_on,
-        assumptions=cast.assumptions,
+        assumptions=(*cast.assumptions, *said),
         notes=cast.notes,
         warnings=cast.warnings,
     )

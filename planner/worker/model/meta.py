@@ -24,6 +24,7 @@ from planner.worker.model import stand_ins
 from planner.worker.model.composite import is_wrapper
 from planner.worker.model.draws import DrawNothing
 from planner.worker.model.layout import placed_as
+from planner.worker.ranks import dtensors
 
 _UNINITIALIZED = (UninitializedParameter, UninitializedBuffer)  # nn.LazyLinear and its kin
 
@@ -67,9 +68,10 @@ def to_device(model: nn.Module, device: torch.device) -> None:
     def bring(tensor: torch.Tensor) -> torch.Tensor:
         if not _is_meta(tensor):
             return tensor.to(device)
-        if stand_ins.moves_itself(tensor):
+        is_divided = dtensors.is_divided(tensor)
+        if not is_divided and stand_ins.moves_itself(tensor):
             return _moved_by_itself(tensor, device)
-        placed = placed_as(tensor, device)
+        placed = (dtensors.empty_as if is_divided else placed_as)(tensor, device)
         if not isinstance(tensor, nn.Parameter):
             return placed
         try:

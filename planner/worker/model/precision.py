@@ -20,6 +20,7 @@ from torch.nn.parameter import is_lazy
 from planner.config.step import Mode, Precision, StepConfig
 from planner.config.weights import WeightDtype
 from planner.units import format_bytes
+from planner.worker.ranks import dtensors
 
 _WEIGHTS = {
     Precision.FP32: torch.float32,
@@ -139,7 +140,7 @@ def weight_dtypes(model: nn.Module) -> tuple[WeightDtype, ...]:
 def _stored(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
     """Yields the tensors within a wrapper (a quantised weight); any other tensor itself."""
     flatten: Any = getattr(tensor, "__tensor_flatten__", None)
-    if flatten is None:
+    if flatten is None or dtensors.is_divided(tensor):
         yield tensor
         return
     for name in flatten()[0]:

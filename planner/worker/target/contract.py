@@ -35,6 +35,7 @@ _OPTIONAL = {
     "build_optimizer": ("parameters",),
     "build_dataset": (),
     "inference_step": ("model", "batch"),
+    "parallelize": ("model", "mesh"),
 }
 
 
@@ -69,6 +70,7 @@ def _load(target: Target) -> ModelSource:
         training_step=given["training_step"],
         build_optimizer=given["build_optimizer"],
         build_dataset=given["build_dataset"],
+        parallelize=given["parallelize"],
         inference_step=given["inference_step"],
         collate=getattr(module, "collate", None),
         label=target.label,
@@ -152,6 +154,7 @@ def _from_pickle(target: Target) -> ModelSource:
         training_step=given["training_step"],
         build_optimizer=given["build_optimizer"],
         build_dataset=given["build_dataset"],
+        parallelize=given["parallelize"],
         inference_step=given["inference_step"],
         label=target.name or "model",
     )

@@ -129,6 +129,7 @@ class ModelSource:
     training_step: Callable[..., Any] | None = None
     build_optimizer: Callable[..., Any] | None = None
     build_dataset: Callable[[], Any] | None = None
+    parallelize: Callable[[nn.Module, Any], Any] | None = None
     inference_step: Callable[[nn.Module, Any], Any] | None = None
     collate: Callable[[Any], Any] | None = None
     label: str = ""

@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from planner.config.step import DataDependent
 from planner.worker.engines import emulation
 from planner.worker.model.tensors import is_float
+from planner.worker.ranks import dtensors
 from planner.worker.values import comparing, sparse, twins
 from planner.worker.values.answers import Call
 from planner.worker.values.at_most import at_most
@@ -71,6 +72,8 @@ class ValuesMode(TorchDispatchMode):  # type: ignore[no-untyped-call] # untyped 
         if not isinstance(func, torch._ops.OpOverload):
             return func(*args, **kwargs)  # a control-flow operator: what is in it comes by itself
         if types and not all(map(twins.is_ordinary, types)):
+            if dtensors.are_shapes_alone(types):
+                return func(*args, **kwargs)
             return NotImplemented  # a subclass takes itself apart first
         rule = self._rules.get(func)
         if rule is None:

@@ -1,0 +1,51 @@
+"""The options for a job on several GPUs.
+
+In: the words on the command line. Out: options under the names of ParallelOptions. Convention: an
+option that was not given is left out, so that only the library has the defaults.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from planner.cli.options import AT_LEAST_1, only_given
+from planner.config.parallel_words import NAMES
+
+_OPTIONS: tuple[Callable[[Any], Any], ...] = (
+    click.option(
+        "--num-gpus",
+        metavar="N",
+        type=AT_LEAST_1,
+        show_default="1, or the product of the degrees of --parallel",
+        help="GPUs of the whole job, like 8; the figures are those of one of them.",
+    ),
+    click.option(
+        "--num-hosts",
+        metavar="N",
+        type=AT_LEAST_1,
+        show_default="as few as have at most 8 GPUs",
+        help="Machines, with equally many GPUs each, like 4.",
+    ),
+    click.option(
+        "--parallel",
+        metavar="WORDS",
+        show_default="ddp on several GPUs; parallelize of the model file comes first",
+        help="fsdp, hsdp=2x8, ddp, zero1, tp=4, or several, like fsdp=8,tp=4.",
+    ),
+    click.option(
+        "--parallel-arg",
+        "parallel_arguments",
+        metavar="KEY=VALUE",
+        multiple=True,
+        show_default="those of PyTorch",
+        help="Knob of --parallel, like reshard_after_forward=false; repeatable.",
+    ),
+)
+
+
+def parallel_options(command: Callable[..., Any]) -> Any:
+    """Adds the options to a command, which is called without those not given."""
+    return only_given(NAMES, _OPTIONS)(command)

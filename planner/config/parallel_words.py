@@ -1,0 +1,255 @@
+"""Reads how a job is spread over GPUs from the words of the caller.
+
+In: `num_gpus`, `num_hosts`, `parallel`, `parallel_arguments`. Out: ParallelConfig. Convention: of
+the data-parallel words at most one may come without a degree: it has what the others leave.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+from planner.config.near_words import near
+from planner.config.parallel import (
+    ComputeDtype,
+    DataParallel,
+    DdpOptions,
+    FsdpOptions,
+    ParallelConfig,
+    TensorOptions,
+)
+from planner.config.scalars import Scalar
+from planner.errors import UsageError
+
+NAMES = ("num_gpus", "num_hosts", "parallel", "parallel_arguments")
+GPUS_OF_A_HOST = 8  # of the usual machine; more GPUs than that are on several
+MOST_GPUS = 131_072
+_DATA = {one.value: one for one in DataParallel if one is not DataParallel.NONE}
+_WORDS = (*_DATA, "hsdp", "cp", "tp")
+_DTYPES = {
+    "float32": "fp32", "bfloat16": "bf16", "float16": "fp16", "half": "fp16",
+}  # fmt: skip
+
+
+def parallel_config(
+    num_gpus: int | None,
+    num_hosts: int | None,
+    words: str | None,
+    arguments: Sequence[tuple[str, Scalar]],
+) -> ParallelConfig | None:
+    """Returns how the job is spread; None: it runs on one GPU, and nothing else was asked for.
+
+    Raises:
+        UsageError: a word is unknown, or degrees and GPUs do not fit together; says what to type.
+    """
+    if words is None and num_gpus in (None, 1):
+        if arguments or num_hosts not in (None, 1):
+            given = "--parallel-arg" if arguments else f"--num-hosts {num_hosts}"
+            raise UsageError(
+                f"{given} was given, and the job runs on one GPU: add --num-gpus, like "
+                "--num-gpus 8 --parallel fsdp"
+            )
+        return None
+    _check_counts(num_gpus, num_hosts)
+    text = words if words is not None else DataParallel.DDP.value
+    degrees = _degrees(text)
+    gpus = _gpus(num_gpus, degrees, text)
+    degrees = _filled(degrees, gpus, text)
+    config = _config(degrees, gpus, _hosts(num_hosts, gpus))
+    return _with_arguments(config, arguments)
+
+
+def _check_counts(num_gpus: int | None, num_hosts: int | None) -> None:
+    if num_gpus is not None and not 1 <= num_gpus <= MOST_GPUS:
+        raise UsageError(f"num_gpus must be from 1 to {MOST_GPUS}, not {num_gpus} (--num-gpus)")
+    if num_hosts is not None and num_hosts < 1:
+        raise UsageError(f"num_hosts must be at least 1, not {num_hosts} (--num-hosts)")
+
+
+def _degrees(text: str) -> dict[str, tuple[int, ...] | None]:
+    """Returns the degrees of each word; None where it has none."""
+    found: dict[str, tuple[int, ...] | None] = {}
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*([A-Za-z]\w*)\s*(?:=\s*(\d+(?:x\d+)?))?\s*", part)
+        word = "" if match is None else match[1].lower()
+        if match is None or word not in _WORDS:
+            raise UsageError(_unknown(part.strip(), text))
+        if word in found:
+            raise UsageError(f"parallel {text!r} (--parallel) has {word} twice: write it once")
+        found[word] = None if match[2] is None else tuple(map(int, match[2].split("x")))
+        _check_form(word, found[word], text)
+    data = [word for word in found if word in _DATA or word == "hsdp"]
+    if len(data) > 1:
+        raise UsageError(
+            f"parallel {text!r} (--parallel) has {' and '.join(data)}, which share the samples in "
+            "different ways: leave one of them out (hsdp=2x8 is fsdp over 8 in 2 replicas)"
+        )
+    return found
+
+
+def _check_form(word: str, degree: tuple[int, ...] | None, text: str) -> None:
+    wanted = 2 if word == "hsdp" else 1
+    if degree is None and (word in _DATA):
+        return
+    if degree is None or len(degree) != wanted or 0 in degree:
+        example = "hsdp=2x8 (2 replicas of 8 shards)" if word == "hsdp" else f"{word}=4"
+        raise UsageError(
+            f"parallel {text!r} (--parallel): {word} needs a number of GPUs, like {example}"
+        )
+
+
+def _unknown(part: str, text: str) -> str:
+    name = part.partition("=")[0].strip().lower()
+    meant = near(name, _WORDS)
+    hint = f"; did you mean {meant}?" if meant else f"; known: {', '.join(_WORDS)}"
+    return (
+        f"parallel {text!r} (--parallel): {part!r} is not a way to use several GPUs{hint}. "
+        "Write fsdp, ddp or fsdp=8,tp=4"
+    )
+
+
+def _gpus(num_gpus: int | None, degrees: Mapping[str, tuple[int, ...] | None], text: str) -> int:
+    if num_gpus is not None:
+        return num_gpus
+    if None in degrees.values():
+        raise UsageError(
+            f"parallel {text!r} (--parallel) does not say over how many GPUs: add --num-gpus 8, or "
+            f"write {text}=8"
+        )
+    return _product(degrees)
+
+
+def _product(degrees: Mapping[str, tuple[int, ...] | None]) -> int:
+    return math.prod(math.prod(one) for one in degrees.values() if one is not None)
+
+
+def _filled(
+    degrees: Mapping[str, tuple[int, ...] | None], gpus: int, text: str
+) -> dict[str, tuple[int, ...]]:
+    """Gives the word without a degree what the others leave."""
+    named = _product(degrees)
+    open_words = [word for word, one in degrees.items() if one is None]
+    if gpus % named:
+        raise UsageError(
+            f"parallel {text!r} (--parallel) needs a multiple of {named} GPUs, and there are "
+            f"{gpus} (--num-gpus): take --num-gpus {max(1, round(gpus / named)) * named}, or other "
+            "degrees"
+        )
+    left = gpus // named
+    if not open_words and left > 1:
+        has_data = any(word in _DATA or word == "hsdp" for word in degrees)
+        add = "" if has_data else f", or add fsdp={left} or ddp={left}"
+        raise UsageError(
+            f"parallel {text!r} (--parallel) uses {named} GPUs, and there are {gpus} (--num-gpus): "
+            f"take --num-gpus {named}{add}"
+        )
+    return {word: (left,) if one is None else one for word, one in degrees.items()}
+
+
+def _hosts(num_hosts: int | None, gpus: int) -> int:
+    if num_hosts is None:
+        return next(n for n in range(math.ceil(gpus / GPUS_OF_A_HOST), gpus + 1) if gpus % n == 0)
+    if gpus % num_hosts:
+        raise UsageError(
+            f"{gpus} GPUs (--num-gpus) cannot be shared equally by {num_hosts} machines "
+            f"(--num-hosts): take --num-gpus {math.ceil(gpus / num_hosts) * num_hosts}"
+        )
+    return num_hosts
+
+
+def _config(degrees: Mapping[str, tuple[int, ...]], gpus: int, hosts: int) -> ParallelConfig:
+    data, replicate, shard = DataParallel.NONE, 1, 1
+    for word, degree in degrees.items():
+        if word == "hsdp":
+            data, (replicate, shard) = DataParallel.FSDP, degree
+        elif word == DataParallel.FSDP.value:
+            data, (shard,) = DataParallel.FSDP, degree
+        elif word in _DATA:
+            data, (replicate,) = _DATA[word], degree
+    context, tensor = degrees.get("cp", (1,))[0], degrees.get("tp", (1,))[0]
+    if context > 1 and data is DataParallel.NONE:
+        data = DataParallel.FSDP  # over the ranks of a sequence, which hold the same parameters
+    for word, degree in (("cp", context), ("tp", tensor)):
+        if degree > 1 and data in (DataParallel.DDP, DataParallel.ZERO1):
+            raise UsageError(
+                f"{data.value} and {word} (--parallel) do not go together in PyTorch: take fsdp "
+                f"with {word}={degree}, or hsdp=Nx1"
+            )
+    return ParallelConfig(
+        gpus=gpus,
+        hosts=hosts,
+        data=data,
+        replicate=replicate,
+        shard=shard,
+        context=context,
+        tensor=tensor,
+    )
+
+
+def _with_arguments(
+    config: ParallelConfig, arguments: Sequence[tuple[str, Scalar]]
+) -> ParallelConfig:
+    """Sets the knobs.
+
+    Raises:
+        UsageError: a knob is unknown, has a wrong value, or belongs to another strategy.
+    """
+    groups: tuple[tuple[str, type[Any], bool, str], ...] = (
+        ("fsdp", FsdpOptions, config.data is DataParallel.FSDP, "fsdp"),
+        ("ddp", DdpOptions, config.data in (DataParallel.DDP, DataParallel.ZERO1), "ddp or zero1"),
+        ("tensor_options", TensorOptions, config.tensor > 1, "tp"),
+    )
+    owner = {
+        field.name: (group, used, word)
+        for group, kind, used, word in groups
+        for field in fields(kind)
+    }
+    given: dict[str, dict[str, Any]] = {}
+    for name, value in arguments:
+        if name not in owner:
+            meant = near(name, tuple(owner))
+            hint = f"; did you mean {meant}?" if meant else f"; known: {', '.join(owner)}"
+            raise UsageError(f"there is no parallel argument {name!r} (--parallel-arg){hint}")
+        group, used, word = owner[name]
+        if not used:
+            raise UsageError(
+                f"parallel argument {name} (--parallel-arg) belongs to {word}, and the job is "
+                f"spread by {config.words}: leave it out"
+            )
+        given.setdefault(group, {})[name] = _value(name, value)
+    changes: dict[str, Any] = {
+        group: replace(getattr(config, group), **values) for group, values in given.items()
+    }
+    return replace(config, **changes)
+
+
+def _value(name: str, value: Scalar) -> Any:
+    if name in ("param_dtype", "reduce_dtype"):
+        text = str(value).lower().removeprefix("torch.")
+        text = _DTYPES.get(text, text)
+        if text in [one.value for one in ComputeDtype]:
+            return ComputeDtype(text)
+        raise UsageError(_wrong(name, value, "fp32, bf16 or fp16"))
+    if name == "wrap":
+        patterns = tuple(part.strip() for part in str(value).split(","))
+        if all(re.fullmatch(r"[\w.*?\[\]!-]+", part) for part in patterns):
+            return patterns
+        raise UsageError(_wrong(name, value, "names of classes or modules, like LlamaDecoderLayer"))
+    if name == "prefetch":
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+            return value
+        raise UsageError(_wrong(name, value, "a number of blocks, like 1"))
+    if name == "bucket_cap_mb":
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:
+            return float(value)
+        raise UsageError(_wrong(name, value, "a size in MiB, like 25"))
+    if not isinstance(value, bool):
+        raise UsageError(_wrong(name, value, "true or false"))
+    return value
+
+
+def _wrong(name: str, value: Scalar, wanted: str) -> str:
+    return f"parallel argument {name} (--parallel-arg) must be {wanted}, not {value!r}"

@@ -1,0 +1,147 @@
+"""Spreads a model over the ranks: by its file's own parallelize(model, mesh), else by a usual plan.
+
+In: ModelSource, StepConfig, World, the model. Out: the model of this rank. Convention: what shards
+parameters comes before they have memory, and what copies them after it, as in torchtitan and in
+PyTorch's tutorials.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from torch import nn
+
+from planner.config.parallel import DataParallel
+from planner.config.step import Mode, StepConfig
+from planner.errors import ModelError, UsageError
+from planner.worker.drive import lightning
+from planner.worker.ranks import replicas, sharding, tensor
+from planner.worker.ranks.context import DividedBatches
+from planner.worker.ranks.world import World
+from planner.worker.target.source import ModelSource
+
+_REPLICATED = (DataParallel.DDP, DataParallel.ZERO1)
+_OWN = "the model file's own parallelize(model, mesh)"
+
+
+def check(source: ModelSource, config: StepConfig, model: nn.Module) -> None:
+    """Refuses what has not been proven on several ranks.
+
+    Raises:
+        UsageError: names the option, and what to do.
+    """
+    if config.mode is not Mode.TRAIN:
+        raise UsageError(
+            "several GPUs (--num-gpus) are planned for a training step, and mode is infer: leave "
+            "one of the two out"
+        )
+    if lightning.is_module(model) and source.training_step is None:
+        raise UsageError(
+            "several GPUs (--num-gpus) and a LightningModule: its Trainer chooses the strategy; "
+            "give the model file a training_step(model, batch)"
+        )
+    others = {
+        "--offload": bool(config.offload),
+        "--optimizer-in-backward": config.optimizer_in_backward,
+        "--chunked-loss": config.chunked_loss is not None,
+        "--ema": config.ema is not None,
+    }
+    for option, is_given in others.items():
+        if is_given:
+            raise UsageError(
+                f"{option} and several GPUs (--num-gpus) cannot be planned together yet: leave one "
+                "of the two out"
+            )
+
+
+def shape(
+    source: ModelSource, config: StepConfig, world: World, model: nn.Module
+) -> tuple[nn.Module, tuple[str, ...]]:
+    """Shards a model before it has memory; returns it, and what was assumed.
+
+    Raises:
+        UsageError: the model has no plan for the strategy, or an option does not go with it.
+        ModelError: parallelize returned something else than a model.
+    """
+    check(source, config, model)
+    parallel = world.config
+    if source.parallelize is not None:
+        if parallel.data in _REPLICATED:
+            return model, ()  # after it has memory
+        return _users(source, world, model), (_OWN,)
+    said: tuple[str, ...] = ()
+    if parallel.tensor > 1:
+        said += tensor.divide(model, world.dimension("tp"), parallel.tensor_options)
+    if parallel.data is DataParallel.FSDP:
+        dtypes = sharding.dtypes_of(config, parallel.fsdp)
+        said += sharding.shard(model, world.sharding_mesh(), parallel.fsdp, dtypes)
+    return model, said
+
+
+def wrapped(
+    source: ModelSource, world: World, model: nn.Module
+) -> tuple[nn.Module, tuple[str, ...]]:
+    """Wraps a model that has memory; returns the module to call, and what was assumed.
+
+    Raises:
+        ModelError: nothing is trainable; parallelize returned something else than a model.
+    """
+    parallel = world.config
+    if parallel.data not in _REPLICATED:
+        return model, ()
+    if source.parallelize is not None:
+        return _users(source, world, model), (_OWN,)
+    group = world.dimension("dp_replicate").get_group()
+    return replicas.replicated(model, group, parallel.ddp), ()
+
+
+def optimizer_of(world: World, optimizer: Any) -> Any:
+    """Returns the optimizer of this rank."""
+    if world.config.data is not DataParallel.ZERO1 or optimizer is None:
+        return optimizer
+    return replicas.dealt_out(optimizer, world.dimension("dp_replicate").get_group())
+
+
+def loads_of(world: World, optimizer: Any) -> tuple[int, ...]:
+    """Returns the elements of which each rank keeps the state, where ranks differ; else none."""
+    if world.config.data is not DataParallel.ZERO1 or optimizer is None:
+        return ()
+    return replicas.state_elements(optimizer)
+
+
+def casts_itself(config: StepConfig) -> bool:
+    """Returns whether FSDP's policy takes the place of autocast."""
+    return config.parallel is not None and config.parallel.data is DataParallel.FSDP
+
+
+@contextmanager
+def around_steps(world: World | None, make_batch: Callable[[], Any]) -> Iterator[None]:
+    """Is the context of all training steps."""
+    with ExitStack() as entered:
+        if isinstance(make_batch, DividedBatches):
+            entered.callback(make_batch.close)
+        if world is not None and world.config.tensor > 1:
+            tensor.enter(entered, world.config)
+        yield
+
+
+def batches(world: World | None, config: StepConfig, make: Callable[[], Any]) -> Callable[[], Any]:
+    """Returns the maker of this rank's batches."""
+    if world is None or world.config.context == 1:
+        return make
+    return DividedBatches(make, world.dimension("cp"), config)
+
+
+def _users(source: ModelSource, world: World, model: nn.Module) -> nn.Module:
+    assert source.parallelize is not None, "the caller has asked"
+    found = source.parallelize(model, world.mesh)
+    if found is None:
+        return model
+    if not isinstance(found, nn.Module):
+        raise ModelError(
+            f"parallelize(model, mesh) returned a {type(found).__name__}; return the model, or "
+            "nothing where it was changed in place"
+        )
+    return found

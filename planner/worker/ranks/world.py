@@ -1,0 +1,80 @@
+"""The rank that a run plays: variables of its environment, its group, its device mesh.
+
+In: ParallelConfig. Out: World. Convention: begun once in a process, which ends with the run.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+from planner.config.parallel import ParallelConfig
+from planner.config.step import StepConfig
+from planner.worker.ranks.process_group import CommunicationLog, begin
+
+_SHARDS = "dp_shard_cp"  # torchtitan's name
+_PORT = "29500"  # torchrun's default; nobody listens there
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """A job on several GPUs, as one of its ranks sees it."""
+
+    config: ParallelConfig
+    """The degrees, the knobs and the rank."""
+    mesh: Any
+    """The torch.distributed DeviceMesh, with the names of ParallelConfig.dimensions."""
+    log: CommunicationLog
+    """The messages of this rank."""
+
+    def dimension(self, name: str) -> Any:
+        """Returns the part of the mesh with one dimension."""
+        return self.mesh[name]
+
+    def sharding_mesh(self) -> Any:
+        """Returns the mesh over which FSDP shards: one dimension, or two with replicas.
+
+        Ranks that divide a sequence hold the same parameters, so that FSDP shards over them too.
+        """
+        names = self.mesh.mesh_dim_names
+        shards = tuple(name for name in ("dp_shard", "cp") if name in names)
+        if len(shards) > 1:
+            mesh, shards = self.mesh[shards]._flatten(_SHARDS), (_SHARDS,)
+        elif shards:
+            mesh = self.mesh[shards[0]]
+        if "dp_replicate" not in names:
+            return mesh
+        with warnings.catch_warnings():  # torch will want another way to write this
+            warnings.filterwarnings("ignore", message="Slicing a flattened dim")
+            return self.mesh[("dp_replicate", *shards)] if shards else self.mesh["dp_replicate"]
+
+
+def world_of(config: StepConfig) -> World | None:
+    """Makes this process a rank of the job; None: the job runs on one GPU."""
+    parallel = config.parallel
+    if parallel is None:
+        return None
+    from torch.distributed.device_mesh import init_device_mesh
+
+    os.environ.update(_variables(parallel))
+    log = begin(parallel.rank, parallel.gpus, parallel.gpus_of_a_host)
+    names, degrees = zip(*parallel.dimensions, strict=True)
+    mesh = init_device_mesh("cuda", degrees, mesh_dim_names=names)
+    return World(config=parallel, mesh=mesh, log=log)
+
+
+def _variables(parallel: ParallelConfig) -> dict[str, str]:
+    """Returns what torchrun sets for this rank; the emulated card is the only one here."""
+    per_host = parallel.gpus_of_a_host
+    return {
+        "RANK": str(parallel.rank),
+        "WORLD_SIZE": str(parallel.gpus),
+        "LOCAL_RANK": "0",
+        "LOCAL_WORLD_SIZE": str(per_host),
+        "GROUP_RANK": str(parallel.rank // per_host),
+        "GROUP_WORLD_SIZE": str(parallel.hosts),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": _PORT,
+    }
