@@ -19,6 +19,11 @@ from planner.results.ranks import RankRow, RanksResult
 from planner.units import format_percent
 from planner.wire.trace import RunOutcome, StepTrace
 
+NOT_OF_SEVERAL_GPUS = (
+    "NCCL's buffers outside PyTorch's allocator are not in the figures: 0.5 GB to several GB a GPU",
+    "no step time is shown: that of messages between GPUs is not predicted",
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChosenRank:

@@ -106,7 +106,7 @@ def estimate_on_cards(
     """
     from planner.estimation.assemble import assemble
     from planner.estimation.device_timing import device_timings
-    from planner.estimation.ranks import with_worst_rank
+    from planner.estimation.ranks import NOT_OF_SEVERAL_GPUS, with_worst_rank
 
     child, known = step.child, step.known
     warned = len(child.runner.warnings)
@@ -130,6 +130,8 @@ def estimate_on_cards(
         is_survey=is_survey,
     )
     not_kept = child.runner.not_kept()
+    if setup.config.parallel is not None:
+        found = replace(found, warnings=(*found.warnings, *NOT_OF_SEVERAL_GPUS))
     found = replace(
         found,
         ranks=chosen.ranks,

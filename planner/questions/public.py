@@ -14,6 +14,14 @@ from planner.config.options import (
     InspectOptions,
     ScriptOptions,
 )
+from planner.config.parallel import (
+    ComputeDtype,
+    DataParallel,
+    DdpOptions,
+    FsdpOptions,
+    ParallelConfig,
+    TensorOptions,
+)
 from planner.config.step import (
     BuildOn,
     DataDependent,
@@ -69,6 +77,7 @@ from planner.results.curve import Curve, CurvePoint
 from planner.results.device_estimate import DeviceEstimate, FitVerdict, WhatIf
 from planner.results.estimate import Estimate, Versions
 from planner.results.inspection import Inspection
+from planner.results.ranks import RankRow, RanksResult
 from planner.results.result import Result
 from planner.results.saved_file import load
 from planner.results.step_time import Gain, HostNeeds, StepTime
@@ -86,6 +95,7 @@ from planner.timing.bottleneck import Bottleneck, Bound
 from planner.verification.learned import Learned
 from planner.verification.oom_message import OomMessage
 from planner.verification.vllm_log import VllmBoot
+from planner.wire.communication import Collective, CollectiveRecord, Communicator
 from planner.wire.module_counts import (
     FlopRules,
     ModelCounts,
@@ -124,13 +134,19 @@ __all__ = [
     "CatalogError",
     "ChildError",
     "ChildTimeoutError",
+    "Collective",
+    "CollectiveRecord",
+    "Communicator",
     "CompareOptions",
     "ComparedCard",
+    "ComputeDtype",
     "Counts",
     "Curve",
     "CurveOptions",
     "CurvePoint",
     "DataDependent",
+    "DataParallel",
+    "DdpOptions",
     "Decision",
     "DeviceEstimate",
     "DeviceKind",
@@ -145,6 +161,7 @@ __all__ = [
     "FitVerdict",
     "FlopRules",
     "FlopSource",
+    "FsdpOptions",
     "Gain",
     "Goal",
     "HardwareDatabaseError",
@@ -174,6 +191,7 @@ __all__ = [
     "OptimizerName",
     "Origin",
     "OutputError",
+    "ParallelConfig",
     "Phase",
     "Plan",
     "PlannerError",
@@ -181,6 +199,8 @@ __all__ = [
     "ProbeOutcome",
     "ProbeRecord",
     "RankBy",
+    "RankRow",
+    "RanksResult",
     "ReadSite",
     "Result",
     "Room",
@@ -196,6 +216,7 @@ __all__ = [
     "SweepRow",
     "TargetError",
     "TensorCategory",
+    "TensorOptions",
     "TensorShape",
     "Trial",
     "TrialState",

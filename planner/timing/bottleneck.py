@@ -25,6 +25,8 @@ class Bound(str, Enum):
     """Copies of batches to the card."""
     OFFLOAD = "offload"
     """Copies of what is kept on the host, and an optimizer's update there; the card waits."""
+    MESSAGES = "messages between GPUs"
+    """Collectives and sends to other ranks that the kernels of the card wait for."""
     LAUNCHES = "kernel launches"
     """The CPU is slower to launch kernels than the card to run them, or they are so small that
     their begin and end take longer than their work."""
@@ -49,12 +51,22 @@ class OffloadTimes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MessageTimes:
+    """Seconds of the messages of one optimizer step to other ranks."""
+
+    total_s: float = 0.0
+    """All messages, one after another."""
+    exposed_s: float = 0.0
+    """Those that no kernel runs beside, where they overlap as the strategy allows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepParts:
     """Seconds of one optimizer step, and the input of one of its `micro_batches`.
 
     `launch_s` is the CPU's time to launch all kernels. `phases_s` are of the card, `uncovered` are
     operators without a rule. `offload_copy_s` and `offload_update_s` are of what is kept on the
-    host; neither overlaps the kernels.
+    host; neither overlaps the kernels. `messages` are to other ranks.
     """
 
     compute_s: float
@@ -67,6 +79,7 @@ class StepParts:
     uncovered: tuple[str, ...] = ()
     offload_copy_s: float = 0.0
     offload_update_s: float = 0.0
+    messages: MessageTimes = MessageTimes()
 
     @property
     def offload_s(self) -> float:
@@ -74,9 +87,14 @@ class StepParts:
         return self.offload_copy_s + self.offload_update_s
 
     @property
+    def waits_s(self) -> float:
+        """Returns the seconds that the kernels wait for the host and for other ranks."""
+        return self.offload_s + self.messages.exposed_s
+
+    @property
     def own_s(self) -> float:
         """Returns the seconds of the step if its input were always there."""
-        return self.card_s + self.offload_s
+        return self.card_s + self.waits_s
 
     @property
     def gpu_s(self) -> float:
@@ -105,7 +123,7 @@ class StepParts:
 
     def step_of(self, card_s: float) -> float:
         """Returns the seconds of the step if the card took `card_s`."""
-        own_s = card_s + self.offload_s
+        own_s = card_s + self.waits_s
         if self.input is None:
             return own_s
         return self.micro_batches * step_with_input(own_s / self.micro_batches, self.input)
@@ -142,7 +160,7 @@ def bottleneck(parts: StepParts) -> Bottleneck:
         Bound.COPY: parts.copy_s,
         Bound.LAUNCHES: parts.launch_s,
     }
-    chain_s = parts.gpu_s + parts.offload_s
+    chain_s = parts.gpu_s + parts.waits_s
     lanes[card] = max(lanes.get(card, 0.0), chain_s)
     bound = max(lanes, key=lambda one: lanes[one])
     factors = {
@@ -185,12 +203,13 @@ def without_room(found: Bottleneck, bound: Bound) -> Bottleneck:
 
 
 def _roofs(parts: StepParts) -> dict[Bound, float]:
-    """Returns the seconds of what runs one after another, by its bound: kernels and offload."""
+    """Returns the seconds of what runs one after another, by its bound: kernels and waits."""
     return {
         Bound.COMPUTE: parts.compute_s,
         Bound.BANDWIDTH: parts.bandwidth_s,
         Bound.LAUNCHES: parts.fixed_s,
         **({Bound.OFFLOAD: parts.offload_s} if parts.offload_s else {}),
+        **({Bound.MESSAGES: parts.messages.exposed_s} if parts.messages.exposed_s else {}),
     }
 
 
@@ -202,7 +221,7 @@ def _factors_of_a_roof(
     The card's other kernels run one after another with them: their time stays, whatever the factor.
     """
     mine_s = roofs[card]
-    others_s = parts.gpu_s + parts.offload_s - mine_s
+    others_s = parts.gpu_s + parts.waits_s - mine_s
     factors = {
         other: mine_s / seconds
         for other, seconds in roofs.items()
@@ -226,6 +245,7 @@ def step_parts(
     launch_s: tuple[float, float],
     input: InputTimes | None = None,
     offload: OffloadTimes = OffloadTimes(),
+    messages: MessageTimes = MessageTimes(),
 ) -> StepParts:
     """Adds up `micro_batches` and one optimizer step; `launch_s` is of one of each."""
     phases = {phase: micro_batches * seconds for phase, seconds in micro_batch.phases_s}
@@ -240,6 +260,7 @@ def step_parts(
         input=input,
         offload_copy_s=micro_batches * offload.activations_s + offload.optimizer_copy_s,
         offload_update_s=offload.update_s,
+        messages=messages,
         phases_s=tuple(phases.items()),
         uncovered=tuple(dict.fromkeys((*micro_batch.uncovered, *optimizer_step.uncovered))),
     )

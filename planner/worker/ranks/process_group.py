@@ -9,7 +9,7 @@ Requests for memory are those of PyTorch's ProcessGroupNCCL.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -272,16 +272,33 @@ def _flattened(tensors: Sequence[torch.Tensor]) -> None:
         torch.empty((len(tensors), *first.shape), dtype=first.dtype, device=first.device)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """The job whose groups are made."""
+
+    world: int
+    gpus_of_a_host: int
+    log: CommunicationLog
+
+    def group(self, options: Any, _: Any) -> OneRank:
+        """Makes a group of the job, as torch asks for it."""
+        ranks = list(options.global_ranks_in_group) or list(range(options.group_size))
+        hosts = len({one // self.gpus_of_a_host for one in ranks})
+        name = "" if len(ranks) == self.world else str(options.group_id)
+        group = RankGroup(name=name, ranks=len(ranks), hosts=hosts)
+        return OneRank(options.group_rank, group, self.log)
+
+
+_JOBS: list[_Job] = []  # the last one counts; torch keeps the first function that it is given
+
+
 def begin(rank: int, world: int, gpus_of_a_host: int) -> CommunicationLog:
     """Makes this process rank `rank` of `world`; returns the log of its messages."""
     log = CommunicationLog()
+    _JOBS.append(_Job(world=world, gpus_of_a_host=gpus_of_a_host, log=log))
 
-    def create(options: Any, _: Any) -> OneRank:
-        ranks = list(options.global_ranks_in_group) or list(range(options.group_size))
-        hosts = len({one // gpus_of_a_host for one in ranks})
-        name = "" if len(ranks) == world else str(options.group_id)
-        group = RankGroup(name=name, ranks=len(ranks), hosts=hosts)
-        return OneRank(options.group_rank, group, log)
+    def create(options: Any, more: Any) -> OneRank:
+        return _JOBS[-1].group(options, more)
 
     if BACKEND not in dist.Backend.backend_list:
         dist.Backend.register_backend(BACKEND, create, extended_api=True, devices=["cpu", "cuda"])

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from planner.config.parallel import DataParallel, ParallelConfig
 from planner.config.step import (
     BuildOn,
     DataDependent,
@@ -52,6 +53,7 @@ OTHER: dict[str, Any] = {
     "ema": 0.9,
     "optimizer_in_backward": True,
     "offload": (Offload.OPTIMIZER,),
+    "parallel": ParallelConfig(gpus=2, data=DataParallel.DDP, replicate=2),
     "checkpoint_blocks": "every:2",
     "chunked_loss": 8,
 }

@@ -63,7 +63,7 @@ MATRIX_BYTES = WIDTH * WIDTH * 4
 MODEL_BYTES = MATRICES * MATRIX_BYTES
 # The allocator leaves a rest of up to 1 MiB in a block.
 REST_BYTES = 1 << 20
-STEP_BYTES = 4  # AdamW's count of steps, a tensor for each parameter on the host or the card
+STEP_BYTES = 512  # the block of AdamW's count of steps, one for each parameter
 
 
 @pytest.mark.parametrize(

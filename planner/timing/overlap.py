@@ -1,0 +1,57 @@
+"""How much of a step's messages runs beside its kernels, by the strategy of the job.
+
+In: the messages of a step, the seconds of one of each, the seconds of the card by phase. Out:
+MessageTimes. Convention: within a phase, messages that may overlap share the link, one after
+another, and hide behind all kernels of the phase but those before the first result is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from itertools import groupby
+
+from planner.config.parallel import DataParallel, ParallelConfig
+from planner.timing.bottleneck import MessageTimes
+from planner.wire.communication import Collective, CollectiveRecord
+from planner.wire.trace import Phase
+
+_TENSOR = "tp"
+# FSDP2 gathers the next block while one computes, and reduces gradients of the last one; DDP
+# reduces a bucket while the next one fills; ring attention sends keys while it multiplies.
+_OVERLAPPING = (Phase.FORWARD, Phase.BACKWARD)
+
+
+def message_times(
+    records: Iterable[CollectiveRecord],
+    seconds_of: Callable[[CollectiveRecord], float],
+    parallel: ParallelConfig,
+    phases_s: Mapping[Phase, float],
+    micro_batches: int,
+) -> MessageTimes:
+    """Returns the seconds of all messages of a step, and of those that the kernels wait for.
+
+    `records` and `phases_s` are of one micro-batch; messages of the optimizer's step come once.
+    """
+    total_s = exposed_s = 0.0
+    ordered = sorted(records, key=lambda one: one.phase.value)
+    for phase, group in groupby(ordered, key=lambda one: one.phase):
+        found = list(group)
+        times = 1 if phase is Phase.OPTIMIZER_STEP else micro_batches
+        all_s = sum(one.calls * seconds_of(one) for one in found)
+        total_s += times * all_s
+        hidden = [one for one in found if _overlaps(one, phase, parallel)]
+        hidden_s = sum(one.calls * seconds_of(one) for one in hidden)
+        # The first gathering has no kernels before it, the last reduction none after it.
+        ends_s = max(map(seconds_of, hidden), default=0.0)
+        left_s = max(ends_s, hidden_s - phases_s.get(phase, 0.0))
+        exposed_s += times * (all_s - hidden_s + left_s)
+    return MessageTimes(total_s=total_s, exposed_s=exposed_s)
+
+
+def _overlaps(record: CollectiveRecord, phase: Phase, parallel: ParallelConfig) -> bool:
+    """Returns whether a message may run beside kernels of its phase."""
+    if phase not in _OVERLAPPING or record.group == _TENSOR:
+        return False  # matrices that are divided wait for each sum
+    if parallel.data in (DataParallel.DDP, DataParallel.ZERO1):
+        return record.collective is Collective.ALL_REDUCE and phase is Phase.BACKWARD
+    return True
