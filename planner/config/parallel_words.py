@@ -57,8 +57,7 @@ def parallel_config(
     text = words if words is not None else DataParallel.DDP.value
     degrees = _degrees(text)
     gpus = _gpus(num_gpus, degrees, text)
-    degrees = _filled(degrees, gpus, text)
-    config = _config(degrees, gpus, _hosts(num_hosts, gpus))
+    config = _config(_filled(degrees, gpus, text), gpus, _hosts(num_hosts, gpus))
     return _with_arguments(config, arguments)
 
 
@@ -172,11 +171,11 @@ def _config(degrees: Mapping[str, tuple[int, ...]], gpus: int, hosts: int) -> Pa
     context, tensor = degrees.get("cp", (1,))[0], degrees.get("tp", (1,))[0]
     if context > 1 and data is DataParallel.NONE:
         data = DataParallel.FSDP  # over the ranks of a sequence, which hold the same parameters
-    for word, degree in (("cp", context), ("tp", tensor)):
-        if degree > 1 and data in (DataParallel.DDP, DataParallel.ZERO1):
+    for word, ranks in (("cp", context), ("tp", tensor)):
+        if ranks > 1 and data in (DataParallel.DDP, DataParallel.ZERO1):
             raise UsageError(
                 f"{data.value} and {word} (--parallel) do not go together in PyTorch: take fsdp "
-                f"with {word}={degree}, or hsdp=Nx1"
+                f"with {word}={ranks}, or hsdp=Nx1"
             )
     return ParallelConfig(
         gpus=gpus,

@@ -21,11 +21,13 @@ from planner.worker.ranks.communication import CommunicationLog, RankGroup
 BACKEND = "planner"
 _OF_A_MESH = "mesh_"  # in torch's descriptions of groups
 _distributed: Any = torch._C._distributed_c10d
+_Group: Any = dist.ProcessGroup  # its methods have other signatures in other versions of torch
+_store: Any = dist.HashStore  # type: ignore[attr-defined] # not listed by torch
 # Larger tensors hold weights, gradients or activations, which no program reads.
 _SMALL_ELEMENTS = 1 << 16
 
 
-class OneRank(dist.ProcessGroup):  # type: ignore[misc] # a class of C++
+class OneRank(_Group):  # type: ignore[misc] # a class of C++
     """Plays one rank of a group."""
 
     def __init__(self, rank: int, group: RankGroup, log: CommunicationLog) -> None:
@@ -302,5 +304,5 @@ def begin(rank: int, world: int, gpus_of_a_host: int) -> CommunicationLog:
 
     if BACKEND not in dist.Backend.backend_list:
         dist.Backend.register_backend(BACKEND, create, extended_api=True, devices=["cpu", "cuda"])
-    dist.init_process_group(BACKEND, rank=rank, world_size=world, store=dist.HashStore())
+    dist.init_process_group(BACKEND, rank=rank, world_size=world, store=_store())
     return log

@@ -12,7 +12,8 @@ from typing import Any
 
 from planner.config.parallel import ParallelConfig
 from planner.config.step import StepConfig
-from planner.worker.ranks.process_group import CommunicationLog, begin
+from planner.worker.ranks.communication import CommunicationLog
+from planner.worker.ranks.process_group import begin
 
 _SHARDS = "dp_shard_cp"  # torchtitan's name
 _PORT = "29500"  # torchrun's default; nobody listens there
@@ -48,7 +49,8 @@ class World:
             return mesh
         with warnings.catch_warnings():  # torch will want another way to write this
             warnings.filterwarnings("ignore", message="Slicing a flattened dim")
-            return self.mesh[("dp_replicate", *shards)] if shards else self.mesh["dp_replicate"]
+            both = ("dp_replicate", *shards)
+            return self.mesh[both] if shards else self.mesh["dp_replicate"]
 
 
 def world_of(config: StepConfig) -> World | None:
