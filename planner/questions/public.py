@@ -95,7 +95,8 @@ from planner.timing.bottleneck import Bottleneck, Bound
 from planner.verification.learned import Learned
 from planner.verification.oom_message import OomMessage
 from planner.verification.vllm_log import VllmBoot
-from planner.wire.communication import Collective, CollectiveRecord, Communicator
+from planner.wire.communication import Collective, CollectiveRecord
+from planner.wire.communicators import CommunicatorUse
 from planner.wire.module_counts import (
     FlopRules,
     ModelCounts,
@@ -136,7 +137,7 @@ __all__ = [
     "ChildTimeoutError",
     "Collective",
     "CollectiveRecord",
-    "Communicator",
+    "CommunicatorUse",
     "CompareOptions",
     "ComparedCard",
     "ComputeDtype",

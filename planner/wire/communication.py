@@ -48,17 +48,3 @@ class CollectiveRecord:
     """Size of one message, as nccl-tests counts it."""
     calls: int
     """Number of messages."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Communicator:
-    """A group of ranks that has sent something, for which NCCL keeps buffers."""
-
-    group: str
-    """Name of the dimension of the mesh, or of the group; "" for all ranks of the job."""
-    ranks: int
-    """Number of ranks in the group."""
-    hosts: int
-    """Number of machines that the group is on."""
-    sends_to_peers: bool
-    """Whether it sends from rank to rank, besides collectives."""

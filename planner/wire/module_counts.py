@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from planner.wire.communication import CollectiveRecord, Communicator
+from planner.wire.communication import CollectiveRecord
+from planner.wire.communicators import CommunicatorUse
 from planner.wire.offload import Offloaded
 from planner.wire.trace import Counts, OperatorRecord
 from planner.wire.value_reads import ValueRead
@@ -125,7 +126,7 @@ class ModelCounts:
     """What the step keeps in the RAM of the host; None: nothing."""
     collectives: tuple[CollectiveRecord, ...] = ()
     """Messages of this rank to others in the step; none on one GPU."""
-    communicators: tuple[Communicator, ...] = ()
+    communicators: tuple[CommunicatorUse, ...] = ()
     """Groups of ranks that this rank has talked to, from the building of the model on."""
     tf32_matmul: bool = False
     """torch.backends.cuda.matmul.allow_tf32 at the end of the step."""

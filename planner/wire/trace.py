@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from planner.config.weights import WeightDtype
+from planner.wire.communicators import CommunicatorUse
 from planner.wire.value_reads import ReadSite, ValueRead
 
 
@@ -306,6 +307,7 @@ class StepTrace:
     warnings: tuple[str, ...] = ()
     failure: Failure | None = None
     rank_loads: tuple[int, ...] = ()  # elements of which each rank of a ZeRO-1 job keeps the state
+    communicators: tuple[CommunicatorUse, ...] = ()  # groups of ranks that have sent something
 
 
 def weight_dtypes(trace: StepTrace) -> tuple[WeightDtype, ...]:

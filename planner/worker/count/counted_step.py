@@ -80,8 +80,9 @@ def counted_step(
         _run(replace(plan, optimizer=optimizer), default_loss)
         if not steps_itself:
             optimizer = choose_optimizer()
-            for one in optimizers_in(optimizer):
-                one.step()  # makes its state
+            with plan.around():
+                for one in optimizers_in(optimizer):
+                    one.step()  # makes its state
         if plan.offload is not None:
             plan.offload.reset()
         messages.phase = lambda: observer.phase

@@ -27,7 +27,7 @@ from planner.worker.model import compiled, meta
 from planner.worker.model.construct import construct, count
 from planner.worker.model.weight_average import weight_average
 from planner.worker.ranks import plan as ranks
-from planner.worker.ranks.world import world_of
+from planner.worker.ranks.world import World, world_of
 from planner.worker.record import attention
 from planner.worker.record.quiet import collector_paused
 from planner.worker.record.recorder import Recorder
@@ -48,6 +48,7 @@ class _Log(StepLog):
     optimizer: str = ""
     counts: Counts | None = None
     rank_loads: tuple[int, ...] = ()
+    world: World | None = None
 
 
 def measure(
@@ -141,6 +142,7 @@ def _measure(
         warnings=tuple(log.warnings),
         failure=failure,
         rank_loads=log.rank_loads,
+        communicators=() if log.world is None else log.world.log.communicators(),
     )
 
 
@@ -167,7 +169,7 @@ def _run(
     micro_batches = Accumulation(asked=config.accumulate, device=device)
     config = shortened(config)
     note_step(StepNote(step=0, steps=config.steps))
-    world = world_of(config)
+    world = log.world = world_of(config)
     shape = None if world is None else partial(ranks.shape, source, config, world)
     built = construct(source, config, device, real_values=real_values, shape=shape)
     model = built.model

@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from planner.wire.communication import Collective, CollectiveRecord, Communicator
+from planner.wire.communication import Collective, CollectiveRecord
+from planner.wire.communicators import CommunicatorUse
 from planner.wire.trace import Phase
 
 
@@ -53,10 +54,10 @@ class CommunicationLog:
             for (group, collective, phase, size_bytes), calls in self.calls.items()
         )
 
-    def communicators(self) -> tuple[Communicator, ...]:
+    def communicators(self) -> tuple[CommunicatorUse, ...]:
         """Returns the groups that have sent something, in order of the first message."""
         return tuple(
-            Communicator(
+            CommunicatorUse(
                 group=group.name, ranks=group.ranks, hosts=group.hosts, sends_to_peers=peers
             )
             for group, peers in self.used.items()

@@ -9,7 +9,8 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from planner.wire.communication import Collective, CollectiveRecord, Communicator
+from planner.wire.communication import Collective, CollectiveRecord
+from planner.wire.communicators import CommunicatorUse
 from planner.wire.trace import Phase
 from planner.worker.ranks.communication import CommunicationLog
 from planner.worker.ranks.process_group import begin
@@ -81,8 +82,8 @@ def test_a_group_of_some_ranks_knows_its_size_and_its_machines(log: Communicatio
     assert far is not None
     dist.all_to_all_single(torch.zeros(2), torch.ones(2), group=far)
     assert [replace(one, group="") for one in log.communicators()] == [
-        Communicator(group="", ranks=4, hosts=1, sends_to_peers=False),
-        Communicator(group="", ranks=2, hosts=2, sends_to_peers=True),
+        CommunicatorUse(group="", ranks=4, hosts=1, sends_to_peers=False),
+        CommunicatorUse(group="", ranks=2, hosts=2, sends_to_peers=True),
     ]
 
 
