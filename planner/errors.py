@@ -5,6 +5,7 @@
     |  |- UnknownGpuError             2   no such card; near names are in the message
     |  |- UnknownCpuError             2   no such processor; likewise
     |  |- UnknownHostError            2   no such host; likewise
+    |  |- UnknownLinkError            2   no such link between cards or hosts; likewise
     |  |- UnknownModelError           2   no such model in the catalog; likewise
     |  `- WrongTargetError            2   a target that cannot be a model; also a TargetError
     |- HardwareDatabaseError          1   a YAML record that cannot be used; names file and key
@@ -48,6 +49,10 @@ class UnknownCpuError(UsageError):
 
 class UnknownHostError(UsageError):
     """A host that is not in the hardware database."""
+
+
+class UnknownLinkError(UsageError):
+    """A link that is not in the hardware database, or none that a card is known to have."""
 
 
 class UnknownModelError(UsageError):

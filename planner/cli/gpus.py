@@ -9,7 +9,8 @@ import click
 from planner.cli import completion, tables
 from planner.cli import options as shared
 from planner.cli.tables import UNKNOWN, Column
-from planner.hardware.database import load_gpus
+from planner.errors import UnknownLinkError
+from planner.hardware.database import LinkDatabase, load_gpus, load_links
 from planner.hardware.specs import ArithmeticRates, GpuSpec, format_capability
 from planner.units import GIB, MIB
 
@@ -50,11 +51,14 @@ def show(context: click.Context, card: str, hardware_db: Path | None, as_json: b
         tables.print_match("gpu", match)
         return
     tables.print_sheet(
-        match.spec.name, match.note, _card_lines(match.spec), {"sources": match.spec.sources}
+        match.spec.name,
+        match.note,
+        _card_lines(match.spec, load_links(folder)),
+        {"sources": match.spec.sources},
     )
 
 
-def _card_lines(spec: GpuSpec) -> list[tuple[str, str]]:
+def _card_lines(spec: GpuSpec, links: LinkDatabase) -> list[tuple[str, str]]:
     return [
         ("id", spec.id),
         ("other names", ", ".join(spec.other_names)),
@@ -73,11 +77,20 @@ def _card_lines(spec: GpuSpec) -> list[tuple[str, str]]:
         ("measured matmul, TFLOP/s", _rates(spec.measured_matmul_flops_per_s)),
         ("PCIe", tables.pcie(spec.pcie_generation, spec.pcie_lanes)),
         ("NVLink or the like", f"{spec.nvlink_bytes_per_s / 1e9:g} GB/s both ways together"),
+        ("between cards of a host", _between_cards(spec, links)),
         ("board power", f"{spec.tdp_w} W"),
         ("price", tables.prices(spec.prices)),
         ("confidence", spec.confidence.value),
         ("remark", spec.note or ""),
     ]
+
+
+def _between_cards(spec: GpuSpec, links: LinkDatabase) -> str:
+    try:
+        link = links.of_card(spec).spec
+    except UnknownLinkError:
+        return UNKNOWN
+    return f"{link.id} unless a host says otherwise: {link.wire_bytes_per_s / 1e9:g} GB/s one way"
 
 
 def _usable(spec: GpuSpec) -> str:

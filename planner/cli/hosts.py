@@ -25,6 +25,7 @@ _COLUMNS: tuple[Column[HostSpec], ...] = (
     ("USD\nan hour", lambda spec: _per_hour(spec)),
     ("cards", lambda spec: _cards(spec)),
     ("cpu", lambda spec: spec.cpu.name),
+    ("links", lambda spec: _links(spec)),
 )
 
 
@@ -70,6 +71,8 @@ def _host_lines(spec: HostSpec) -> list[tuple[str, str]]:
         ("RAM", format_bytes(spec.ram_bytes)),
         ("/dev/shm", UNKNOWN if spec.shm_bytes is None else format_bytes(spec.shm_bytes)),
         ("cards", _cards(spec)),
+        ("between cards", spec.links.cards if spec.links else UNKNOWN),
+        ("between hosts", _network(spec)),
         ("slot", tables.pcie(spec.pcie_generation, spec.pcie_lanes)),
         ("storage", _with_unit(spec.storage_bytes_per_s)),
         ("memory copy", _with_unit(spec.memory_copy_bytes_per_s)),
@@ -81,6 +84,19 @@ def _host_lines(spec: HostSpec) -> list[tuple[str, str]]:
 
 def _cards(spec: HostSpec) -> str:
     return ", ".join(f"{count} x {card}" for card, count in spec.gpus) or UNKNOWN
+
+
+def _links(spec: HostSpec) -> str:
+    if spec.links is None:
+        return UNKNOWN
+    return " + ".join(filter(None, (spec.links.cards, spec.links.network)))
+
+
+def _network(spec: HostSpec) -> str:
+    if spec.links is None or spec.links.network is None:
+        return UNKNOWN
+    rate = _with_unit(spec.links.network_bytes_per_s)
+    return f"{spec.links.network}, {rate} in one direction"
 
 
 def _per_hour(spec: HostSpec) -> str:

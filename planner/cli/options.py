@@ -362,7 +362,7 @@ hardware_db = click.option(
     metavar="DIR",
     type=click.Path(path_type=Path),
     show_default="ours alone",
-    help="Your own records, like ./records: *.yaml of cards, and cpus/, hosts/, models/.",
+    help="Your own records, like ./records: *.yaml of cards, and cpus/, links/, hosts/, models/.",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON in place of a report.")
 verbose = click.option(

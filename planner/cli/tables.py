@@ -33,7 +33,15 @@ class Match(Protocol):
     def note(self) -> str | None: ...
 
 
-_OF_TEXT = ("name", "cards", "cpu", "dtype", "library", "family")  # left-aligned, as the first
+_OF_TEXT = (
+    "name",
+    "cards",
+    "cpu",
+    "links",
+    "dtype",
+    "library",
+    "family",
+)  # left-aligned, as the first
 _PIPED_WIDTH = 400  # wide enough that no line of a piped table is folded or cut
 
 S = TypeVar("S", bound=Document)

@@ -113,6 +113,7 @@ def _gpu(answer: DeviceMemory, seen: PredictionInterval | None) -> DeviceEstimat
         peak_allocated_bytes=trace.peak_allocated_bytes,
         peak_reserved_bytes=trace.peak_reserved_bytes,
         outside_bytes=budget.outside_bytes,
+        outside_spread_bytes=budget.outside_spread_bytes,
         managed_bytes=trace.outside.managed_bytes,
         fits=answer.fits,
         max_batch_size=None if samples is None else samples.largest,

@@ -17,9 +17,11 @@ from planner.emulator.build import EmulatedDevice
 from planner.emulator.profile import UNLIMITED_BYTES, device_profile
 from planner.emulator.torch_install import TorchInstall
 from planner.estimation.alloc_conf import AllocatorPlan
-from planner.memory.budget import MemoryBudget
+from planner.estimation.network import Network
+from planner.memory.budget import MemoryBudget, with_outside
 from planner.memory.largest import ReplayTarget
 from planner.process.step_runner import StepRunner
+from planner.wire.trace import StepTrace
 
 Progress = Callable[[str], None]
 _Asked = TypeVar("_Asked")
@@ -53,13 +55,25 @@ class ProfileFactory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
-    """The requested step, and the means to run it; shared by the runs of all cards."""
+    """The requested step, and the means to run it; shared by the runs of all cards.
+
+    `network` joins the GPUs of a job on several; None: it runs on one.
+    """
 
     config: StepConfig
     plan: AllocatorPlan
     runner: StepRunner
     cards: ProfileFactory
     progress: Progress
+    network: Network | None = None
+
+    def with_outside(self, budget: MemoryBudget, trace: StepTrace) -> MemoryBudget:
+        """Returns the card with what a run takes outside PyTorch's allocator, NCCL included."""
+        between_bytes = (0, 0)
+        if self.network is not None:
+            found = self.network.memory(budget.spec, trace.communicators)
+            between_bytes = (found.low_bytes, found.high_bytes)
+        return with_outside(budget, trace.outside.total_bytes, between_bytes)
 
     def replayed_card(self, budget: MemoryBudget) -> ReplayTarget:
         """Returns the card in the form a replay needs, under the allocator's setting in force."""

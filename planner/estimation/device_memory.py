@@ -18,7 +18,7 @@ from planner.estimation.found_so_far import largest_found, peak_found
 from planner.estimation.largest_search import AxisSearch, RecordedStep, recorded_run
 from planner.estimation.probes import ProbeRuns, SearchAxis
 from planner.memory.allocator.replay import Request
-from planner.memory.budget import MemoryBudget, with_outside
+from planner.memory.budget import MemoryBudget
 from planner.memory.largest import LargestValue
 from planner.memory.peak import Breakdown
 from planner.memory.search import Capacity
@@ -84,7 +84,7 @@ class DeviceMemorySearch:
         free = recorded_run(setup.runner, setup.cards.unlimited(self.budget), setup.config)
         if free.trace.outcome is RunOutcome.MODEL_ERROR:
             raise model_error(free.trace)
-        budget = with_outside(self.budget, free.trace.outside.total_bytes)
+        budget = setup.with_outside(self.budget, free.trace)
         return replace(self, budget=budget)._answer(free, search, sequence)
 
     def _answer(self, free: RecordedStep, search: bool, sequence: bool) -> DeviceMemory:

@@ -16,6 +16,7 @@ from planner.estimation.data_source import item_of_batch, unlike_words
 from planner.estimation.device_memory import DeviceMemory
 from planner.estimation.host_needs import checkpoint_bytes, host_needs
 from planner.estimation.job import JobConfig
+from planner.estimation.network import Network
 from planner.estimation.offload import offload_words
 from planner.estimation.speedups import gains
 from planner.estimation.timed_step import TimedStep
@@ -43,12 +44,22 @@ class DeviceTiming:
 
 
 def device_timings(
-    answers: Sequence[DeviceMemory], config: StepConfig, counted: ModelCounts, request: JobConfig
+    answers: Sequence[DeviceMemory],
+    config: StepConfig,
+    counted: ModelCounts,
+    request: JobConfig,
+    network: Network | None = None,
 ) -> list[DeviceTiming]:
-    """Returns the speed on each card, in the order of answers; empty: nothing ran on the card."""
+    """Returns the speed on each card, in the order of answers; empty: nothing ran on the card.
+
+    `network` joins the GPUs of a job on several.
+    """
     if not counted.operators:
         return []
-    found = [speed_of(answer, config, counted, request, fits=answer.fits) for answer in answers]
+    found = [
+        speed_of(answer, config, counted, request, fits=answer.fits, network=network)
+        for answer in answers
+    ]
     if len({answer.budget.card.compute_capability for answer in answers}) > 1:
         first = answers[0].budget.requested
         said = f"kernels are counted on {first}; the other cards are taken to launch the same"
@@ -63,6 +74,7 @@ def speed_of(
     request: JobConfig,
     *,
     fits: bool,
+    network: Network | None = None,
 ) -> DeviceTiming:
     """Returns the speed of the step of `config`, which may differ from that of `answer`.
 
@@ -70,7 +82,7 @@ def speed_of(
     """
     capacity = answer.batch_capacity
     found = speed(
-        card_step(answer, config, counted, request),
+        card_step(answer, config, counted, request, network),
         checkpoint=checkpoint_bytes(answer, config.mode),
         fits=fits,
         largest_batch=None if capacity is None else capacity.largest,
@@ -81,7 +93,11 @@ def speed_of(
 
 
 def card_step(
-    answer: DeviceMemory, config: StepConfig, counted: ModelCounts, request: JobConfig
+    answer: DeviceMemory,
+    config: StepConfig,
+    counted: ModelCounts,
+    request: JobConfig,
+    network: Network | None = None,
 ) -> TimedStep:
     """Returns the counted step on the card of an answer."""
     ratio = _time_ratio(answer)
@@ -92,6 +108,7 @@ def card_step(
         request=request,
         item=item_of_batch(request.item, counted.batch_tensors_bytes, config.batch_size),
         time_ratio=1.0 if ratio is None else ratio,
+        network=network,
     )
 
 
@@ -145,9 +162,11 @@ def _time(
         copy_s=None if times is None or times.copy_s is None else parts.copy_s,
         offload_copy_s=parts.offload_copy_s if step.knows_link else None,
         offload_update_s=parts.offload_update_s,
+        messages_s=None if step.network is None else parts.messages.total_s,
+        exposed_messages_s=None if step.network is None else parts.messages.exposed_s,
         interval_s=None if spread is None else _interval_s(parts, spread),
-        interval_coverage=None if spread is None else spread.coverage,
-        interval_basis=None if spread is None else spread.basis,
+        interval_coverage=None if spread is None or step.network else spread.coverage,
+        interval_basis=None if spread is None else _basis(step, spread),
         gains=gains(step, parts, found.bound, largest_batch),
         uncounted_operators=parts.uncovered,
     )
@@ -161,10 +180,23 @@ def _spread(step: TimedStep) -> TimeSpread | None:
 
 
 def _interval_s(parts: StepParts, spread: TimeSpread) -> tuple[float, float]:
-    """Applies the errors to the card's part of the step; a slower input hides them."""
+    """Applies the errors to the card's part of the step; a slower input hides them.
+
+    At the high end no message runs beside a kernel.
+    """
+    hidden_s = parts.messages.total_s - parts.messages.exposed_s
     return (
         parts.step_of(parts.card_s * spread.low),
-        parts.step_of(parts.card_s * spread.high),
+        parts.step_of(parts.card_s * spread.high + hidden_s),
+    )
+
+
+def _basis(step: TimedStep, spread: TimeSpread) -> str:
+    if step.network is None:
+        return spread.basis
+    return (
+        f"{spread.basis}; messages between GPUs beside the kernels, at the high end none of them; "
+        "how often that holds is not known"
     )
 
 
@@ -172,16 +204,24 @@ def _cost(step: TimedStep, parts: StepParts) -> StepCost:
     load = StepLoad(
         step_s=parts.step_s,
         samples_per_step=step.samples,
-        tdp_w=step.card.tdp_w,
+        tdp_w=step.gpus * step.card.tdp_w,
         compute_fraction=parts.compute_s / parts.step_s,
         bandwidth_fraction=parts.bandwidth_s / parts.step_s,
     )
     return step_cost(
         load,
         dataset_samples=step.request.dataset_samples,
-        price=_price(step.card, step.request),
+        price=_of_all(_price(step.card, step.request), step.gpus),
         pue=step.request.pue,
     )
+
+
+def _of_all(price: HourlyPrice | None, gpus: int) -> HourlyPrice | None:
+    """Returns the rent of all GPUs of the job."""
+    if price is None or gpus == 1:
+        return price
+    basis = f"{price.basis}, times {gpus} GPUs"
+    return replace(price, low=gpus * price.low, high=gpus * price.high, basis=basis)
 
 
 def _price(card: GpuSpec, request: JobConfig) -> HourlyPrice | None:
@@ -203,6 +243,8 @@ def _assumptions(step: TimedStep, parts: StepParts) -> tuple[str, ...]:
     request = step.request
     said = [*request.notes, *_host_words(step.card, request)]
     said += offload_words(step.counted, step.link, request)
+    if step.network is not None:
+        said += step.network.words(step.card, step.counted.collectives)
     if request.item is not None and step.item is None:
         said.append(_NO_BYTES)
     if step.item is not None:
@@ -224,6 +266,8 @@ def _interval_words(step: TimedStep) -> tuple[str, ...]:
     spread = _spread(step)
     if spread is None:
         return ()
+    if step.network is not None:
+        return (f"interval of the step time: by {_basis(step, spread)}",)
     covered = format_percent(spread.coverage, 1)
     return (f"interval of the step time: {covered} of such cases, by {spread.basis}",)
 

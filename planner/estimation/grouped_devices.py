@@ -25,7 +25,7 @@ from planner.estimation.probes import ProbeRuns, SearchAxis, probe_of, sample_of
 from planner.estimation.replayed_card import replayed_on_card
 from planner.hardware.specs import SmLimits
 from planner.memory.allocator.replay import Request
-from planner.memory.budget import MemoryBudget, with_outside
+from planner.memory.budget import MemoryBudget
 from planner.memory.largest import LargestValue, ReplayTarget, SearchStart, forecasts
 from planner.memory.probe import Probe, ProbeOutcome
 from planner.memory.scaling import FIRST_ALIKE, Sample
@@ -68,8 +68,7 @@ class GroupedDevices:
         if search and trace.outcome is RunOutcome.COMPLETED:
             peak = f"peak reserved {format_bytes(trace.peak_reserved_bytes)}"
             setup.progress(f"{group}: {peak}{FOUND_BEFORE}searching the largest batches")
-        taken_bytes = trace.outside.total_bytes
-        budgets = tuple(with_outside(budget, taken_bytes) for budget in self.budgets)
+        budgets = tuple(setup.with_outside(budget, trace) for budget in self.budgets)
         return replace(self, budgets=budgets)._answers(search, trace, log)
 
     def _answers(
@@ -100,7 +99,7 @@ class GroupedDevices:
             if own is None:
                 answers.append(DeviceMemorySearch(setup=setup, budget=budget).answer(search))
                 continue
-            budget = with_outside(budget, own[0].outside.total_bytes)
+            budget = setup.with_outside(budget, own[0])
             answer = self._answer(budget, *own, batch, batch_1)
             answers.append(replace(answer, values=values, reserved_spread=spread))
         return answers

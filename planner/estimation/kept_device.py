@@ -23,7 +23,7 @@ from planner.memory.allocator.device_memory import WITHOUT_LIMIT_BYTES
 from planner.memory.allocator.options import parse_alloc_conf
 from planner.memory.allocator.replay import replay
 from planner.memory.allocator.settings import AllocatorSettings
-from planner.memory.budget import MemoryBudget, with_outside
+from planner.memory.budget import MemoryBudget
 from planner.memory.largest import LargestValue, ProbeFns, SearchStart, forecasts
 from planner.memory.peak import breakdown
 from planner.memory.probe import Probe
@@ -151,7 +151,7 @@ class ReplayedDevice:
             raise NotKeptError
         if free.trace.attention_backends and not self._is_same_chip(job):
             raise NotKeptError  # fused attention takes buffers for each multiprocessor
-        budget = with_outside(self.budget, outside.total_bytes)
+        budget = self.setup.with_outside(self.budget, free.trace)
         return replace(self, budget=budget)._answer(job, free, values, search)
 
     def _answer(

@@ -26,7 +26,11 @@ from planner.wire.communicators import CommunicatorUse
 from planner.wire.trace import Phase
 
 # By compute capability: what machines with such cards usually have (DGX A100: HDR, DGX H100: NDR).
-_USUAL_NETWORKS = (((9, 0), "infiniband-ndr"), ((8, 0), "infiniband-hdr"), ((0, 0), "infiniband-edr"))
+_USUAL_NETWORKS = (
+    ((9, 0), "infiniband-ndr"),
+    ((8, 0), "infiniband-hdr"),
+    ((0, 0), "infiniband-edr"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +53,8 @@ class Network:
         if machine is not None and [one for one, _ in machine.gpus] == [card.id]:
             found = topology_of_host(machine, self.links, hosts=hosts)
             return replace(found, cards_per_host=per_host)
-        inter, said = None, ()
+        inter: LinkSpec | None = None
+        said: tuple[str, ...] = ()
         if hosts > 1:
             capability = card.profile.compute_capability
             name = next(link for least, link in _USUAL_NETWORKS if capability >= least)

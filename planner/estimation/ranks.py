@@ -13,16 +13,11 @@ from dataclasses import dataclass, replace
 from planner.config.parallel import DataParallel, ParallelConfig
 from planner.errors import UsageError
 from planner.estimation.context import RunContext
-from planner.estimation.device_memory import model_error
+from planner.estimation.device_memory import DeviceMemory, model_error
 from planner.memory.budget import MemoryBudget
 from planner.results.ranks import RankRow, RanksResult
-from planner.units import format_percent
+from planner.units import counted, format_bytes, format_percent
 from planner.wire.trace import RunOutcome, StepTrace
-
-NOT_OF_SEVERAL_GPUS = (
-    "NCCL's buffers outside PyTorch's allocator are not in the figures: 0.5 GB to several GB a GPU",
-    "no step time is shown: that of messages between GPUs is not predicted",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +26,18 @@ class ChosenRank:
 
     setup: RunContext
     ranks: RanksResult | None = None
+
+
+def of_several_gpus(answers: Sequence[DeviceMemory]) -> tuple[str, ...]:
+    """Returns what is assumed of NCCL's memory on the first card."""
+    budget, communicators = answers[0].budget, answers[0].trace.communicators
+    either_bytes = budget.outside_spread_bytes
+    nccl_bytes = budget.outside_bytes - answers[0].trace.outside.total_bytes
+    low, high = (format_bytes(nccl_bytes + sign * either_bytes) for sign in (-1, 1))
+    return (
+        f"NCCL's buffers for {counted(len(communicators), 'group')} of ranks take {low} to {high} "
+        "outside PyTorch's allocator; the middle is in the device total, the rest in its interval",
+    )
 
 
 def check_host(parallel: ParallelConfig | None, cards_of_host: Sequence[tuple[str, int]]) -> None:

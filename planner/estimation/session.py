@@ -25,6 +25,7 @@ from planner.estimation.alloc_conf import allocator_plan, check_environment
 from planner.estimation.context import ProfileFactory, Progress, RunContext
 from planner.estimation.data_source import measured_data
 from planner.estimation.job import JobConfig, job_config
+from planner.estimation.network import network_of
 from planner.estimation.ranks import check_host
 from planner.estimation.request import EstimateRequest
 from planner.hardware.database import load_gpus
@@ -180,6 +181,7 @@ def estimation_session(
         gpu_memory=asked.gpu_memory,
         reserve=asked.reserve,
     )
+    network = network_of(config.parallel, request.machine, asked.database)
     torch = find_torch()
     known = calibrated_budgets(
         budgets, torch=torch.version, mode=config.mode, from_history=asked.calibration
@@ -197,7 +199,12 @@ def estimation_session(
         cache=asked.cache,
     ) as child:
         setup = RunContext(
-            config=config, plan=plan, runner=child.runner, cards=child.cards, progress=progress
+            config=config,
+            plan=plan,
+            runner=child.runner,
+            cards=child.cards,
+            progress=progress,
+            network=network,
         )
         yield EstimationSession(
             child=child,

@@ -12,13 +12,14 @@ from dataclasses import dataclass, replace
 
 from planner.config.step import StepConfig
 from planner.estimation.job import JobConfig
+from planner.estimation.network import Network
 from planner.estimation.offload import link_bytes_per_s, offload_times
 from planner.hardware.specs import GpuSpec
 from planner.input_pipeline.data_item import DataItem
 from planner.input_pipeline.host_budget import PcieLink
 from planner.input_pipeline.loader import Loader
 from planner.input_pipeline.rates import InputTimes, input_times
-from planner.timing.bottleneck import StepParts, step_parts
+from planner.timing.bottleneck import MessageTimes, StepParts, step_parts
 from planner.timing.efficiency import efficiencies
 from planner.timing.roofline import Change, GpuTime, gpu_time
 from planner.wire.module_counts import ModelCounts
@@ -46,7 +47,8 @@ AS_ASKED = Variant()
 class TimedStep:
     """A step to time. `item` is None where no data were named, or their bytes are not known.
 
-    `time_ratio` is measured over predicted step time of past runs on this card.
+    `time_ratio` is measured over predicted step time of past runs on this card. `network` joins the
+    GPUs of a job on several.
     """
 
     card: GpuSpec
@@ -55,11 +57,19 @@ class TimedStep:
     request: JobConfig
     item: DataItem | None = None
     time_ratio: float = 1.0
+    network: Network | None = None
 
     @property
     def samples(self) -> int:
-        """Returns samples of one optimizer step."""
-        return self.config.batch_size * self.config.accumulate
+        """Returns samples of one optimizer step, of all ranks together."""
+        parallel = self.config.parallel
+        ranks = 1 if parallel is None else parallel.samples_ranks
+        return self.config.batch_size * self.config.accumulate * ranks
+
+    @property
+    def gpus(self) -> int:
+        """Returns the GPUs of the job."""
+        return 1 if self.config.parallel is None else self.config.parallel.gpus
 
     @property
     def link(self) -> PcieLink:
@@ -116,6 +126,18 @@ class TimedStep:
             launch_s=launch_s,
             input=self._input(launch_s[0], self.request.loader, variant.batch_size),
             offload=offload_times(self.counted, self.link, self.request, grown),
+            messages=self._messages(micro_batch),
+        )
+
+    def _messages(self, micro_batch: GpuTime) -> MessageTimes:
+        """Returns the times of messages to other ranks, next to the kernels of a micro-batch."""
+        if self.network is None:
+            return MessageTimes()
+        return self.network.times(
+            self.card,
+            self.counted.collectives,
+            dict(micro_batch.phases_s),
+            self.config.accumulate,
         )
 
     def fed_by(self, parts: StepParts, loader: Loader) -> StepParts:

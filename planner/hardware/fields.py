@@ -99,6 +99,14 @@ class Fields:
         value = self._optional(key)
         return None if value is None else self._as_whole(key, value, low, high)
 
+    def numbers(self, key: str, low: float, high: float) -> tuple[float, ...]:
+        """Returns a list of one or more numbers from `low` to `high`."""
+        self._required(key)
+        values = tuple(self._as_number(key, item, low, high) for item in self._list(key))
+        if not values:
+            raise self._error(key, "is an empty list, but a number is needed")
+        return values
+
     def interval(self, key: str, low: float, high: float) -> tuple[float, float]:
         """Returns two numbers, the least and the greatest."""
         value = self._required(key)

@@ -1,7 +1,7 @@
 """Reads one host record of the hardware database: from YAML units to HostSpec.
 
-In: the mapping of one file (hardware_db/SCHEMA.md describes the keys), the processors and the
-ids of the cards that it may name. Out: HostSpec.
+In: the mapping of one file (hardware_db/SCHEMA.md describes the keys), the processors, the ids of
+the cards and the links that it may name. Out: HostSpec.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from enum import Enum
 from planner.hardware.cpu_specs import CpuSpec
 from planner.hardware.fields import Fields
 from planner.hardware.host_specs import HostSpec
+from planner.hardware.link_specs import HostLinks, LinkSpec
 from planner.hardware.record_parts import names_in, price_in, sources_in
 from planner.hardware.specs import Confidence, Price
 from planner.units import GIB
 
 # Each of these sections that is present needs an entry in `sources`.
-_SOURCED = ("processor", "memory", "slot", "storage", "prices")
+_SOURCED = ("processor", "memory", "slot", "links", "storage", "prices")
 _GB = 10**9
 
 
@@ -33,12 +34,13 @@ def read_host(
     *,
     cpu_of: Callable[[str], CpuSpec | None],
     gpu_ids: Collection[str],
+    link_of: Callable[[str], LinkSpec | None],
 ) -> HostSpec:
     """Reads and checks a whole record.
 
     Raises:
         HardwareDatabaseError: a key is unknown, missing, of the wrong type or out of range, a
-            processor or card is not in the database, or figures contradict one another.
+            processor, card or link is not in the database, or figures contradict one another.
     """
     record = Fields(value, file=file)
     names = names_in(record, file)
@@ -63,6 +65,7 @@ def read_host(
         gpus=gpus,
         pcie_generation=generation,
         pcie_lanes=lanes,
+        links=_links(record, link_of),
         storage_bytes_per_s=_storage(record),
         prices=tuple(_price(entry) for entry in record.sections("prices")),
         sources=sources_in(record, [key for key in _SOURCED if record.has(key)]),
@@ -118,6 +121,36 @@ def _slot(record: Fields) -> tuple[int | None, int | None]:
     lanes = section.optional_whole("pcie_lanes", 1, 16)
     section.finish()
     return generation, lanes
+
+
+def _links(record: Fields, link_of: Callable[[str], LinkSpec | None]) -> HostLinks | None:
+    section = record.optional_section("links")
+    if section is None:
+        return None
+    network, rate = None, None
+    if section.has("network"):
+        network = _link(section, "network", link_of, between_hosts=True)
+        rate = section.number("network_gb_per_s", 0.1, 100_000) * _GB
+    links = HostLinks(
+        cards=_link(section, "cards", link_of, between_hosts=False),
+        network=network,
+        network_bytes_per_s=rate,
+    )
+    section.finish()
+    return links
+
+
+def _link(
+    section: Fields, key: str, link_of: Callable[[str], LinkSpec | None], *, between_hosts: bool
+) -> str:
+    link_id = section.text(key)
+    link = link_of(link_id)
+    if link is None:
+        raise section.fail(key, f"{link_id!r} is not the id of a link; see links/ of the database")
+    if link.kind.between_hosts is not between_hosts:
+        joins = "hosts" if link.kind.between_hosts else "the cards of one host"
+        raise section.fail(key, f"{link_id} joins {joins}")
+    return link_id
 
 
 def _storage(record: Fields) -> float | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from planner.hardware.cpu_specs import CpuSpec
+from planner.hardware.link_specs import HostLinks
 from planner.hardware.specs import Confidence, Price
 
 
@@ -20,7 +21,8 @@ class HostSpec:
 
     `vcpus` are hardware threads. `physical_cores` are their cores, a fraction if a container has a
     share of CPU time. `gpus` holds ids of cards with their count. `storage_bytes_per_s` is of
-    reading without pause. `memory_copy_bytes_per_s` is known only if it was measured.
+    reading without pause. `memory_copy_bytes_per_s` is known only if it was measured. `links` is
+    what joins its cards to each other and to those of other hosts.
     """
 
     id: str
@@ -36,6 +38,7 @@ class HostSpec:
     pcie_lanes: int | None
     storage_bytes_per_s: float | None
     memory_copy_bytes_per_s: float | None = None
+    links: HostLinks | None = None
     prices: tuple[Price, ...]
     sources: tuple[tuple[str, str], ...]
     confidence: Confidence
@@ -57,6 +60,7 @@ class HostSpec:
             "pcie_lanes": self.pcie_lanes,
             "storage_bytes_per_s": self.storage_bytes_per_s,
             "memory_copy_bytes_per_s": self.memory_copy_bytes_per_s,
+            "links": None if self.links is None else self.links.to_dict(),
             "prices": [price.to_dict() for price in self.prices],
             "sources": dict(self.sources),
             "confidence": self.confidence.value,

@@ -1,4 +1,4 @@
-"""Loads records of one kind by name: cards, processors or hosts, ours and the user's on top.
+"""Loads records of one kind by name: cards, processors, links, hosts; ours and the user's on top.
 
 In: the folder of a kind. Out: Records, the base of a database of that kind.
 Convention: a user's record is checked when it is loaded; one of ours at its first use, so that an
@@ -23,7 +23,7 @@ S = TypeVar("S")
 
 # Folders below a user's folder; records of cards may also be in that folder itself. The last is
 # for planner/catalog.
-FOLDERS = ("gpus", "cpus", "hosts", "models")
+FOLDERS = ("gpus", "cpus", "links", "hosts", "models")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +125,8 @@ def users_files(wanted: str, folder: Path) -> list[Path]:
     files["gpus"] = [*record_files(folder), *files["gpus"]]
     if not any(files.values()):
         raise UsageError(
-            f"--hardware-db {folder}: no *.yaml there or under gpus/, cpus/, hosts/ or models/"
+            f"--hardware-db {folder}: no *.yaml there or under gpus/, cpus/, links/, hosts/ or "
+            "models/"
         )
     return files[wanted]
 

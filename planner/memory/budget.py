@@ -43,7 +43,8 @@ class Calibration:
 class MemoryBudget:
     """One requested card. `note` says how its name was understood, if it was not exact.
 
-    `outside_bytes` are those that the step takes outside PyTorch's allocator, once it was run.
+    `outside_bytes` are those that the step takes outside PyTorch's allocator, once it was run. They
+    may be `outside_spread_bytes` fewer or more: NCCL's are known between two bounds.
     """
 
     requested: str
@@ -54,6 +55,7 @@ class MemoryBudget:
     note: str | None
     calibration: Calibration | None = None
     outside_bytes: int = 0
+    outside_spread_bytes: int = 0
 
     @property
     def context_overhead_bytes(self) -> int:
@@ -135,9 +137,19 @@ def calibrated(budget: MemoryBudget, calibration: Calibration | None) -> MemoryB
     return _checked(replace(budget, calibration=calibration))
 
 
-def with_outside(budget: MemoryBudget, outside_bytes: int) -> MemoryBudget:
-    """Returns the card for a step that takes `outside_bytes` outside PyTorch's allocator."""
-    return replace(budget, outside_bytes=outside_bytes)
+def with_outside(
+    budget: MemoryBudget, outside_bytes: int, between_bytes: tuple[int, int] = (0, 0)
+) -> MemoryBudget:
+    """Returns the card for a step that takes `outside_bytes` outside PyTorch's allocator.
+
+    `between_bytes` are two bounds of what it takes besides; their middle counts.
+    """
+    low_bytes, high_bytes = between_bytes
+    return replace(
+        budget,
+        outside_bytes=outside_bytes + (low_bytes + high_bytes) // 2,
+        outside_spread_bytes=(high_bytes - low_bytes + 1) // 2,
+    )
 
 
 def _checked(budget: MemoryBudget) -> MemoryBudget:

@@ -46,18 +46,23 @@ class ErrorInterval:
     def interval_bytes(self, budget: MemoryBudget, peak_reserved_bytes: int) -> tuple[int, int]:
         """Returns the device total, least and greatest; the prediction is always inside.
 
-        Memory outside PyTorch's allocator has no error: it is known to the byte.
+        Memory outside PyTorch's allocator is known to the byte, or between two bounds.
         """
         reserved = peak_reserved_bytes + budget.reserved_offset_bytes
         context = budget.context_overhead_bytes
         low = reserved * self.reserved[0] + context * self.context[0]
         high = reserved * self.reserved[1] + context * self.context[1]
         predicted, outside = reserved + context, budget.outside_bytes
-        return min(predicted, round(low)) + outside, max(predicted, round(high)) + outside
+        either = budget.outside_spread_bytes
+        return (
+            min(predicted, round(low)) + outside - either,
+            max(predicted, round(high)) + outside + either,
+        )
 
     def capacity_bytes(self, budget: MemoryBudget) -> int:
         """Returns the greatest predicted peak reserved whose upper end fits on the card."""
-        free_bytes = budget.usable_memory_bytes - budget.reserve_bytes - budget.outside_bytes
+        outside_bytes = budget.outside_bytes + budget.outside_spread_bytes
+        free_bytes = budget.usable_memory_bytes - budget.reserve_bytes - outside_bytes
         for_tensors = free_bytes - budget.context_overhead_bytes * self.context[1]
         upper = int(for_tensors / self.reserved[1]) - budget.reserved_offset_bytes
         return min(upper, budget.capacity_bytes)

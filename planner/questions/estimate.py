@@ -106,7 +106,7 @@ def estimate_on_cards(
     """
     from planner.estimation.assemble import assemble
     from planner.estimation.device_timing import device_timings
-    from planner.estimation.ranks import NOT_OF_SEVERAL_GPUS, with_worst_rank
+    from planner.estimation.ranks import of_several_gpus, with_worst_rank
 
     child, known = step.child, step.known
     warned = len(child.runner.warnings)
@@ -115,8 +115,8 @@ def estimate_on_cards(
     step, setup = replace(step, setup=chosen.setup), chosen.setup
     answers, counted, trouble = _answered(step, is_survey=is_survey, search=search)
     speeds: list[DeviceTiming] = []
-    if counted is not None and setup.config.parallel is None:
-        speeds = device_timings(answers, setup.config, counted, request)
+    if counted is not None:
+        speeds = device_timings(answers, setup.config, counted, request, setup.network)
     found = assemble(
         child.label,
         setup.config,
@@ -131,7 +131,7 @@ def estimate_on_cards(
     )
     not_kept = child.runner.not_kept()
     if setup.config.parallel is not None:
-        found = replace(found, warnings=(*found.warnings, *NOT_OF_SEVERAL_GPUS))
+        found = replace(found, assumptions=(*found.assumptions, *of_several_gpus(answers)))
     found = replace(
         found,
         ranks=chosen.ranks,

@@ -51,11 +51,13 @@ from planner.errors import (
     UnknownCpuError,
     UnknownGpuError,
     UnknownHostError,
+    UnknownLinkError,
     UnknownModelError,
     UnsupportedPlatformError,
     UsageError,
     WrongTargetError,
 )
+from planner.hardware.link_specs import Collective
 from planner.input_pipeline.host_ram import HostRam, Room
 from planner.memory.peak import Breakdown, Held
 from planner.memory.probe import ProbeOutcome
@@ -95,7 +97,7 @@ from planner.timing.bottleneck import Bottleneck, Bound
 from planner.verification.learned import Learned
 from planner.verification.oom_message import OomMessage
 from planner.verification.vllm_log import VllmBoot
-from planner.wire.communication import Collective, CollectiveRecord
+from planner.wire.communication import CollectiveRecord
 from planner.wire.communicators import CommunicatorUse
 from planner.wire.module_counts import (
     FlopRules,
@@ -224,6 +226,7 @@ __all__ = [
     "UnknownCpuError",
     "UnknownGpuError",
     "UnknownHostError",
+    "UnknownLinkError",
     "UnknownModelError",
     "UnsupportedPlatformError",
     "UsageError",

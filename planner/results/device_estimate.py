@@ -115,6 +115,8 @@ class DeviceEstimate(Shown):
     """The same step under the other settings of the allocator that were given."""
     outside_bytes: int = 0
     """Most bytes that libraries take from CUDA themselves."""
+    outside_spread_bytes: int = 0
+    """How much fewer or more `outside_bytes` may be: NCCL's are known between two bounds."""
     managed_bytes: int = 0
     """Unified memory among `outside_bytes`, which the driver may move to the host."""
     reserved_offset_bytes: int = 0
@@ -195,6 +197,7 @@ class DeviceEstimate(Shown):
             "peak_allocated_bytes": self.peak_allocated_bytes,
             "peak_reserved_bytes": self.peak_reserved_bytes,
             "outside_bytes": self.outside_bytes,
+            "outside_spread_bytes": self.outside_spread_bytes,
             "managed_bytes": self.managed_bytes,
             "device_total_bytes": self.device_total_bytes,
             "fits": self.fits,

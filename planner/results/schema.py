@@ -225,6 +225,12 @@ class TimeDocument(TypedDict):
         _is("time of the copies of what is offloaded, both ways; null: the link is not known"),
     ]
     offload_update_s: Annotated[float, _is("time of an optimizer's update on the host")]
+    messages_s: Annotated[
+        float | None, _is("all messages to other GPUs, one after another; null: one GPU")
+    ]
+    exposed_messages_s: Annotated[
+        float | None, _is("those that no kernel runs beside; null: one GPU")
+    ]
     phases_s: Annotated[dict[str, float], _is("time of the card by phase")]
     bound: Annotated[str, _is("what the step waits for")]
     shares: Annotated[
@@ -346,6 +352,9 @@ class DeviceDocument(BreakdownDocument, IntervalDocument):
     peak_allocated_bytes: Annotated[int, _is("most that tensors held, at the batch of `--batch`")]
     peak_reserved_bytes: Annotated[int, _is("most that PyTorch's allocator held")]
     outside_bytes: Annotated[int, _is("what libraries take from CUDA outside that allocator")]
+    outside_spread_bytes: Annotated[
+        int, _is("how much fewer or more `outside_bytes` may be: NCCL's have two bounds")
+    ]
     managed_bytes: Annotated[int, _is("how much of `outside_bytes` is unified memory")]
     device_total_bytes: Annotated[int, _is("all of it: what the driver would show")]
     fits: Annotated[bool, _is("whether the step fits")]

@@ -67,6 +67,10 @@ class StepTime:
     """Seconds of copying what is offloaded, to the host and back; None: the link is not known."""
     offload_update_s: float = 0.0
     """Seconds of an optimizer's update on the host."""
+    messages_s: float | None = None
+    """Seconds of all messages to other GPUs, one after another; None: the job runs on one GPU."""
+    exposed_messages_s: float | None = None
+    """Seconds of those that no kernel runs beside; None: the job runs on one GPU."""
     interval_s: tuple[float, float] | None = None
     """Low and high end of `step_s` in a share `interval_coverage` of cases; None: no past errors
     are known."""
@@ -91,6 +95,8 @@ class StepTime:
             "copy_s": self.copy_s,
             "offload_copy_s": self.offload_copy_s,
             "offload_update_s": self.offload_update_s,
+            "messages_s": self.messages_s,
+            "exposed_messages_s": self.exposed_messages_s,
             "phases_s": {phase.value: seconds for phase, seconds in self.phases_s},
             "bound": found.bound.value,
             "shares": {bound.value: share for bound, share in found.shares},

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import groupby
 
 from planner.config.parallel import DataParallel, ParallelConfig
+from planner.hardware.link_specs import Collective
 from planner.timing.bottleneck import MessageTimes
-from planner.wire.communication import Collective, CollectiveRecord
+from planner.wire.communication import CollectiveRecord
 from planner.wire.trace import Phase
 
 _TENSOR = "tp"

@@ -8,26 +8,9 @@ takes, one rank's tensor for the others.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 
+from planner.hardware.link_specs import Collective
 from planner.wire.trace import Phase
-
-
-class Collective(str, Enum):
-    """A kind of message between ranks."""
-
-    ALL_REDUCE = "all-reduce"
-    """The sum of all ranks' tensors, on each of them."""
-    ALL_GATHER = "all-gather"
-    """The tensors of all ranks, on each of them."""
-    REDUCE_SCATTER = "reduce-scatter"
-    """The sum of all ranks' tensors, a part of it on each of them."""
-    ALL_TO_ALL = "all-to-all"
-    """A part of each rank's tensor for each other rank."""
-    BROADCAST = "broadcast"
-    """One rank's tensor, on each of them; also scatter, gather and reduce, which move as much."""
-    SEND_RECV = "send-recv"
-    """One rank's tensor, on another one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -433,3 +433,12 @@ def test_the_examples_in_python_run(tmp_path: Path) -> None:
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_examples_of_communication_run(capsys: pytest.CaptureFixture[str]) -> None:
+    examples = blocks(DOCUMENTS["docs/reference/communication.md"], "python")
+    assert len(examples) == 2
+    for example in examples:
+        exec(compile(example, "communication.md", "exec"), {})
+    assert "Algorithm" not in (printed := capsys.readouterr().out)
+    assert "NCCL's model of ring" in printed

@@ -25,7 +25,7 @@ from planner.wire.trace import Phase
 _MILLION = 1_000_000
 _LABELS = (
     "step time", "time interval", "throughput", *(f"- {phase.value}" for phase in Phase),
-    "- offload", "bound", "next bound", "cores needed", "workers", "host memory", "shared memory",
+    "- offload", "- messages", "bound", "next bound", "cores needed", "workers", "host memory", "shared memory",
     "energy", "cost", "epoch", "epoch energy", "epoch cost",
 )  # fmt: skip
 
@@ -72,6 +72,10 @@ def _time_rows(time: StepTime, *, fits: bool) -> dict[str, str]:
     offload_s = (time.offload_copy_s or 0.0) + time.offload_update_s
     if offload_s:
         rows["- offload"] = format_duration(offload_s)
+    if time.messages_s is not None and time.exposed_messages_s is not None:
+        rows["- messages"] = (
+            f"{format_duration(time.exposed_messages_s)} of {format_duration(time.messages_s)}"
+        )
     # Equal ends: the step waits for the loader, which hides the time of the card.
     if time.interval_s is not None and time.interval_s[0] < time.interval_s[1]:
         low, high = map(format_duration, time.interval_s)

@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from planner.wire.communication import Collective, CollectiveRecord
+from planner.hardware.link_specs import Collective
+from planner.wire.communication import CollectiveRecord
 from planner.wire.communicators import CommunicatorUse
 from planner.wire.trace import Phase
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from planner.wire.communication import Collective
+from planner.hardware.link_specs import Collective
 from planner.worker.ranks.communication import CommunicationLog, RankGroup
 
 BACKEND = "planner"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,13 +35,16 @@ def test_list_has_one_line_per_host() -> None:
         assert heading in lines[0]
     for line, spec in zip(lines[1:], specs, strict=True):
         assert line.startswith(f"{spec.id} ")
-        assert line.rstrip().endswith(spec.cpu.name)
+        links = "-" if spec.links is None else f"{spec.links.cards} + {spec.links.network}"
+        assert spec.cpu.name in line
+        assert line.rstrip().endswith(links)
 
 
 def test_list_figures_of_two_hosts() -> None:
     lines = {line.split()[0]: line.split()[1:] for line in run().splitlines()[1:]}
     assert lines["aws-g5-xlarge"] == [
         "4", "2", "0.66", "16", "0.09", "1.01", "1", "x", "a10g", "AMD", "EPYC", "7R32",
+        "-",
     ]  # fmt: skip
     assert lines["workstation-rtx-3090-ryzen-9-5950x"][:6] == [
         "32",
@@ -62,12 +66,15 @@ def test_json_keys_are_stable() -> None:
     assert set(host) >= {
         "id", "name", "aliases", "cpu", "vcpus", "physical_cores", "ram_bytes", "shm_bytes",
         "gpus", "pcie_generation", "pcie_lanes", "storage_bytes_per_s",
-        "memory_copy_bytes_per_s", "prices", "sources", "confidence", "note",
+        "memory_copy_bytes_per_s", "links", "prices", "sources", "confidence", "note",
     }  # fmt: skip
     assert host["cpu"]["id"] == "xeon-platinum-8275cl"
     assert host["gpus"] == [{"id": "a100-sxm4-40gb", "count": 8}]
     assert host["ram_bytes"] == 1152 * GIB
     assert host["storage_bytes_per_s"] == 2.375e9
+    assert host["links"] == {
+        "cards": "nvswitch-3", "network": "efa-1", "network_bytes_per_s": 50e9,
+    }  # fmt: skip
     assert set(host["prices"][0]) == {"provider", "date", "usd_per_hour", "usd_to_buy"}
     assert shown == json.loads(run("--json", "show", "p4d"))
 
@@ -94,6 +101,15 @@ def test_show_describes_the_host_and_its_processor() -> None:
         "0.67; estimated from the boost clock, 3.5 GHz",
     ):
         assert said in output
+
+
+def test_show_names_the_links_of_several_cards() -> None:
+    output = run("show", "dgx-h100")
+    assert re.search(r"^between cards +nvswitch-4$", output, re.MULTILINE)
+    assert re.search(
+        r"^between hosts +infiniband-ndr, 400 GB/s in one direction$", output, re.MULTILINE
+    )
+    assert re.search(r"^between cards +-$", run("show", "g5.xlarge"), re.MULTILINE)
 
 
 def test_unknown_host_is_a_usage_error() -> None:

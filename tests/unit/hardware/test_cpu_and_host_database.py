@@ -240,6 +240,6 @@ def test_folders_without_records(tmp_path: Path, load: Any) -> None:
     with pytest.raises(UsageError, match="no such folder"):
         load(tmp_path / "missing")
     with pytest.raises(
-        UsageError, match=r"no \*\.yaml there or under gpus/, cpus/, hosts/ or models/"
+        UsageError, match=r"no \*\.yaml there or under gpus/, cpus/, links/, hosts/ or models/"
     ):
         load(tmp_path)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from planner.hardware.database import load_gpus, load_hosts
+from planner.hardware.database import load_gpus, load_hosts, load_links
 from planner.hardware.host_specs import HostSpec
 from planner.units import GIB
 
@@ -27,7 +27,8 @@ def test_every_file_is_loaded_under_its_own_name() -> None:
 
 @pytest.mark.parametrize("spec", SPECS, ids=IDS)
 def test_cores_are_those_of_the_processor(spec: HostSpec) -> None:
-    sockets = 2 if spec.id in ("aws-p4d-24xlarge", "aws-p5-48xlarge") else 1
+    two = spec.id.startswith("dgx-") or spec.id in ("aws-p4d-24xlarge", "aws-p5-48xlarge")
+    sockets = 2 if two else 1
     assert spec.vcpus <= sockets * spec.cpu.threads
     assert spec.physical_cores <= sockets * spec.cpu.cores
     if spec.id.startswith("workstation"):
@@ -98,9 +99,44 @@ def test_every_section_has_a_source_and_every_key_is_documented(path: Path) -> N
     }  # fmt: skip
     keys = {
         f"{key}.{below}"
-        for key in ("processor", "memory", "slot", "storage")
+        for key in ("processor", "memory", "slot", "links", "storage")
         for below in record.get(key) or ()
     }
     keys |= {f"prices[].{key}" for price in record.get("prices", ()) for key in price}
     assert {*record, *keys} <= named
     assert re.search(r"^cpu:", path.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("name", "cards", "network", "gb_per_s"),
+    [
+        # AWS: 400 and 3200 Gb/s; NVIDIA: eight adapters of 200 and 400 Gb/s
+        ("p4d", "nvswitch-3", "efa-1", 50),
+        ("p5", "nvswitch-4", "efa-2", 400),
+        ("dgx-a100", "nvswitch-3", "infiniband-hdr", 200),
+        ("dgx-h100", "nvswitch-4", "infiniband-ndr", 400),
+        ("dgx-h200", "nvswitch-4", "infiniband-ndr", 400),
+        ("dgx-b200", "nvswitch-5", "infiniband-ndr", 400),
+    ],
+)
+def test_links_of_known_hosts(name: str, cards: str, network: str, gb_per_s: float) -> None:
+    links = load_hosts().find(name).spec.links
+    assert links is not None
+    assert (links.cards, links.network) == (cards, network)
+    assert links.network_bytes_per_s == gb_per_s * 1e9
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=IDS)
+def test_links_fit_the_cards_and_the_adapters(spec: HostSpec) -> None:
+    """Hosts of one card need none; the cards of the others have the link by themselves too."""
+    count = sum(count for _, count in spec.gpus)
+    assert (spec.links is not None) == (count > 1)
+    if spec.links is None:
+        return
+    known = load_links()
+    assert known.of_card(load_gpus().find(spec.gpus[0][0]).spec).spec.id == spec.links.cards
+    network = known.by_id(spec.links.network or "")
+    assert network is not None
+    assert spec.links.network_bytes_per_s is not None
+    adapters = spec.links.network_bytes_per_s / network.wire_bytes_per_s
+    assert adapters == int(adapters) >= 4

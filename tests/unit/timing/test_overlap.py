@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from planner.config.parse import step_config
+from planner.hardware.link_specs import Collective
 from planner.timing.bottleneck import MessageTimes
 from planner.timing.overlap import message_times
-from planner.wire.communication import Collective, CollectiveRecord
+from planner.wire.communication import CollectiveRecord
 from planner.wire.trace import Phase
 
 MS = 1e-3

@@ -9,7 +9,8 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from planner.wire.communication import Collective, CollectiveRecord
+from planner.hardware.link_specs import Collective
+from planner.wire.communication import CollectiveRecord
 from planner.wire.communicators import CommunicatorUse
 from planner.wire.trace import Phase
 from planner.worker.ranks.communication import CommunicationLog
