@@ -41,7 +41,8 @@ _GROUPS: tuple[tuple[str, ...], ...] = (
      "device total", "interval", "kept free", "usable memory", "attention"),
     ("largest batch", "suggested batch", "longest sequence"),
     ("peak is in", *_PARTS_OF_PEAK),
-    ("step time", "time interval", "throughput", *_PARTS_OF_STEP, "bound", "next bound"),
+    ("step time", "time interval", "throughput", *_PARTS_OF_STEP, "- offload", "messages", "bound",
+     "next bound"),
     ("cores needed", "workers", "host memory", "shared memory"),
     ("energy", "cost", "epoch", "epoch energy", "epoch cost"),
 )  # fmt: skip

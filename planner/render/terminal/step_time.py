@@ -25,8 +25,8 @@ from planner.wire.trace import Phase
 _MILLION = 1_000_000
 _LABELS = (
     "step time", "time interval", "throughput", *(f"- {phase.value}" for phase in Phase),
-    "- offload", "- messages", "bound", "next bound", "cores needed", "workers", "host memory", "shared memory",
-    "energy", "cost", "epoch", "epoch energy", "epoch cost",
+    "- offload", "messages", "bound", "next bound", "cores needed", "workers", "host memory",
+    "shared memory", "energy", "cost", "epoch", "epoch energy", "epoch cost",
 )  # fmt: skip
 
 
@@ -73,8 +73,9 @@ def _time_rows(time: StepTime, *, fits: bool) -> dict[str, str]:
     if offload_s:
         rows["- offload"] = format_duration(offload_s)
     if time.messages_s is not None and time.exposed_messages_s is not None:
-        rows["- messages"] = (
-            f"{format_duration(time.exposed_messages_s)} of {format_duration(time.messages_s)}"
+        rows["messages"] = (
+            f"{format_duration(time.messages_s)}, {format_duration(time.exposed_messages_s)} of it "
+            "beside no kernel"
         )
     # Equal ends: the step waits for the loader, which hides the time of the card.
     if time.interval_s is not None and time.interval_s[0] < time.interval_s[1]:
