@@ -116,14 +116,15 @@ def test_small_messages_over_hosts_take_a_tree() -> None:
 
 
 def test_groups_of_one_card_a_host_share_the_adapters() -> None:
-    """Data parallel groups beside tensor parallel ones: each gets an eighth, 0.5 of 10 GB/s."""
+    """Each has an eighth, 0.5 of 10 GB/s; groups of two cards have a quarter."""
     group = RankGroup(cards_by_host=(1,) * 4)
     done = collective_time(Collective.ALL_GATHER, 4 * GB, group, FOUR_HOSTS)
     assert done.time_s == pytest.approx((8.4 + 3 * 12) * US + 3 / 5)
-    assert any("share of the host's adapters" in note for note in done.assumptions)
-    alone = collective_time(Collective.ALL_GATHER, 4 * GB, group, FOUR_HOSTS, alone=True)
-    assert alone.time_s == pytest.approx((8.4 + 3 * 12) * US + 3 / 40)
-    assert not any("adapters" in note for note in alone.assumptions)
+    assert any("part of the host's adapters" in note for note in done.assumptions)
+    pairs = collective_time(
+        Collective.ALL_GATHER, 8 * GB, RankGroup(cards_by_host=(2,) * 4), FOUR_HOSTS
+    )
+    assert pairs.time_s == pytest.approx((8.4 + 4 * 4 + 3 * 10) * US + 7 / 10)
 
 
 def test_a_message_to_another_host_has_the_adapters_of_one_card() -> None:
