@@ -14,7 +14,7 @@ from pathlib import Path
 from planner.config.parallel import ParallelConfig
 from planner.hardware.database import LinkDatabase, load_links
 from planner.hardware.host_specs import HostSpec
-from planner.hardware.link_specs import LinkSpec
+from planner.hardware.link_specs import Collective, LinkSpec
 from planner.hardware.specs import GpuSpec
 from planner.memory.communicators import Communicator, CommunicatorMemory, communicator_memory
 from planner.timing.bottleneck import MessageTimes
@@ -51,8 +51,7 @@ class Network:
         per_host, hosts = self.parallel.gpus_of_a_host, self.parallel.hosts
         machine = self.machine
         if machine is not None and [one for one, _ in machine.gpus] == [card.id]:
-            found = topology_of_host(machine, self.links, hosts=hosts)
-            return replace(found, cards_per_host=per_host)
+            return topology_of_host(machine, self.links, hosts=hosts, cards_per_host=per_host)
         inter: LinkSpec | None = None
         said: tuple[str, ...] = ()
         if hosts > 1:
@@ -139,7 +138,9 @@ def _time(record: CollectiveRecord, topology: Topology) -> CollectiveTime | None
     if record.size_bytes < 1 or record.ranks < 2:
         return None
     group = RankGroup(cards_by_host=_cards_by_host(record.ranks, record.hosts))
-    return collective_time(record.collective, record.size_bytes, group, topology)
+    # the enum of the wire is another one with the same members
+    collective = Collective[record.collective.name]
+    return collective_time(collective, record.size_bytes, group, topology)
 
 
 def _cards_by_host(ranks: int, hosts: int) -> tuple[int, ...]:

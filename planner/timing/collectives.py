@@ -60,13 +60,16 @@ def collective_time(
 ) -> CollectiveTime:
     """Returns the time of a collective over a group of ranks.
 
-    A group that has only some cards of each host has their part of the host's adapters.
+    A group that has only some cards of each host has their part of the host's adapters. In a
+    send_recv of more than two cards each one sends to the next, and the slowest of these counts.
 
     Raises:
-        UsageError: a size below 1, more cards on a host than the topology or its link has, a
-            message between other than two cards, or several hosts that no link joins.
+        UsageError: a size below 1, more cards on a host than the topology or its link has, or
+            several hosts that no link joins.
     """
     intra = _checked(collective, size_bytes, group, topology)
+    if collective is Collective.SEND_RECV and group.cards > 2:
+        group = RankGroup(cards_by_host=(2,) if group.hosts == 1 else (1, 1))
     if group.cards == 1:
         return _nothing()
     if group.hosts == 1:
@@ -121,8 +124,6 @@ def _checked(
             f"{group.most_on_a_host} ranks on each of {group.hosts} hosts do not fit "
             f"{topology.hosts} hosts of {topology.cards_per_host} cards"
         )
-    if collective is Collective.SEND_RECV and group.cards != 2:
-        raise UsageError(f"send_recv is between two cards, not {group.cards}")
     if group.hosts > 1 and (topology.inter is None or topology.network_bytes_per_s is None):
         raise UsageError(_NO_NETWORK.format(hosts=group.hosts))
     most = topology.intra.most_cards
