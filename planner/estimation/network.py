@@ -14,7 +14,7 @@ from pathlib import Path
 from planner.config.parallel import ParallelConfig
 from planner.hardware.database import LinkDatabase, load_links
 from planner.hardware.host_specs import HostSpec
-from planner.hardware.link_specs import Collective, LinkSpec
+from planner.hardware.link_specs import LinkSpec
 from planner.hardware.specs import GpuSpec
 from planner.memory.communicators import Communicator, CommunicatorMemory, communicator_memory
 from planner.timing.bottleneck import MessageTimes
@@ -138,9 +138,7 @@ def _time(record: CollectiveRecord, topology: Topology) -> CollectiveTime | None
     if record.size_bytes < 1 or record.ranks < 2:
         return None
     group = RankGroup(cards_by_host=_cards_by_host(record.ranks, record.hosts))
-    # the enum of the wire is another one with the same members
-    collective = Collective[record.collective.name]
-    return collective_time(collective, record.size_bytes, group, topology)
+    return collective_time(record.collective, record.size_bytes, group, topology)
 
 
 def _cards_by_host(ranks: int, hosts: int) -> tuple[int, ...]:
