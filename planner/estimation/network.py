@@ -51,8 +51,7 @@ class Network:
         per_host, hosts = self.parallel.gpus_of_a_host, self.parallel.hosts
         machine = self.machine
         if machine is not None and [one for one, _ in machine.gpus] == [card.id]:
-            found = topology_of_host(machine, self.links, hosts=hosts)
-            return replace(found, cards_per_host=per_host)
+            return topology_of_host(machine, self.links, hosts=hosts, cards_per_host=per_host)
         inter: LinkSpec | None = None
         said: tuple[str, ...] = ()
         if hosts > 1:

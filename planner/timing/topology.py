@@ -87,16 +87,23 @@ def group_of_ranks(ranks: Iterable[int], topology: Topology) -> RankGroup:
     return RankGroup(cards_by_host=tuple(by_host[host] for host in sorted(by_host)))
 
 
-def topology_of_host(host: HostSpec, links: LinkDatabase, *, hosts: int = 1) -> Topology:
-    """Returns the topology of one or several hosts of a kind, with all of their cards.
+def topology_of_host(
+    host: HostSpec, links: LinkDatabase, *, hosts: int = 1, cards_per_host: int | None = None
+) -> Topology:
+    """Returns the topology of one or several hosts of a kind.
+
+    `cards_per_host` is how many cards of each are used, with their part of its adapters; None: all.
 
     Raises:
-        UsageError: the host has no cards or cards of several kinds, or its record does not say what
-            joins its cards, or hosts.
+        UsageError: the host has no cards, cards of several kinds or too few, or its record does not
+            say what joins its cards, or hosts.
     """
     if len(host.gpus) != 1:
         raise UsageError(f"{host.name} does not have cards of one kind; name one that has")
-    cards = host.gpus[0][1]
+    all_cards = host.gpus[0][1]
+    cards = all_cards if cards_per_host is None else cards_per_host
+    if not 1 <= cards <= all_cards:
+        raise UsageError(f"{host.name} has {all_cards} cards, not {cards}")
     if host.links is None:
         raise UsageError(
             f"the record of {host.name} does not say what joins its cards; add `links` to it with "
@@ -107,13 +114,16 @@ def topology_of_host(host: HostSpec, links: LinkDatabase, *, hosts: int = 1) -> 
             f"the record of {host.name} does not say what joins {hosts} of them; add "
             "`links.network` to it with --hardware-db"
         )
-    several = hosts > 1 and host.links.network is not None
+    network, rate = None, None
+    if hosts > 1 and host.links.network is not None and host.links.network_bytes_per_s is not None:
+        network = links.find(host.links.network).spec
+        rate = host.links.network_bytes_per_s * cards / all_cards
     return Topology(
         cards_per_host=cards,
         hosts=hosts,
         intra=links.find(host.links.cards).spec,
-        inter=links.find(host.links.network).spec if several and host.links.network else None,
-        network_bytes_per_s=host.links.network_bytes_per_s if several else None,
+        inter=network,
+        network_bytes_per_s=rate,
     )
 
 

@@ -59,6 +59,14 @@ def test_a_host_has_the_links_of_its_record() -> None:
     assert two.assumptions == ()
 
 
+def test_some_cards_of_a_host_have_their_part_of_its_adapters() -> None:
+    host = load_hosts().find("dgx-h100").spec
+    two = topology_of_host(host, LINKS, hosts=2, cards_per_host=2)
+    assert (two.cards, two.network_bytes_per_s) == (4, 100e9)
+    with pytest.raises(UsageError, match="NVIDIA DGX H100 has 8 cards, not 9"):
+        topology_of_host(host, LINKS, cards_per_host=9)
+
+
 def test_a_host_without_links_is_an_error_with_a_way_out() -> None:
     host = load_hosts().find("g5.xlarge").spec
     with pytest.raises(UsageError, match="does not say what joins its cards; add `links`"):
