@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from planner._version import __version__
+from planner.config.parallel import DataParallel, ParallelConfig
 from planner.config.step import Precision, StepConfig
 from planner.emulator.build import emulated_device
 from planner.emulator.torch_install import TorchInstall
@@ -21,6 +22,8 @@ from planner.estimation.context import ProfileFactory, Progress, RunContext, sid
 from planner.estimation.device_memory import DeviceMemory, DeviceMemorySearch
 from planner.estimation.device_timing import DeviceTiming, device_timings
 from planner.estimation.job import job_config
+from planner.estimation.network import network_of
+from planner.estimation.ranks import of_several_gpus
 from planner.memory.budget import MemoryBudget
 from planner.process.script.interpreter import Interpreter
 from planner.process.script.runner import ScriptLimits, ScriptRunner, early_end
@@ -29,7 +32,7 @@ from planner.results.estimate import Estimate, Versions
 from planner.units import counted
 from planner.verification.calibrated_budgets import CalibratedBudgets
 from planner.wire.module_counts import ModelCounts
-from planner.wire.script import ScriptEnd, ScriptReport
+from planner.wire.script import PlayedRank, ScriptEnd, ScriptReport
 from planner.wire.trace import RunOutcome
 from planner.wire.warden import ShieldKind
 
@@ -42,6 +45,12 @@ _OF_THE_NETWORK = (
 )  # fmt: skip
 _NO_NETWORK = (
     ". A script has no network under planner run: fetch what it needs before, as by running it once"
+)
+
+
+_RANK_0 = (
+    "one process plays rank 0 of the launcher's; the others are taken to do the same at the same "
+    "time, and sums of small tensors are those of equal ranks"
 )
 
 
@@ -86,12 +95,14 @@ def estimate_script(request: ScriptRequest, known: CalibratedBudgets) -> Estimat
     _check_failure(report)
     config = _config(request, report)
     runner.own_batch = config.batch_size
+    network = network_of(config.parallel, None, request.database)
     setup = RunContext(
         config=config,
         plan=allocator_plan((), torch.version),
         runner=runner,
         cards=cards,
         progress=request.progress,
+        network=network,
     )
     can_search = request.batch_argument is not None or report.loader_batch_size is not None
     search = request.search and can_search
@@ -100,7 +111,7 @@ def estimate_script(request: ScriptRequest, known: CalibratedBudgets) -> Estimat
         return DeviceMemorySearch(setup=setup, budget=budget).answer(search)
 
     answers = side_by_side(answered, known.budgets)
-    counts, speeds, trouble = _speeds(request, runner, config, answers)
+    counts, speeds, trouble = _speeds(request, runner, setup, answers)
     found = assemble(
         request.command.label,
         config,
@@ -113,6 +124,8 @@ def estimate_script(request: ScriptRequest, known: CalibratedBudgets) -> Estimat
         speeds=speeds,
     )
     said = (*_assumptions(request, report, runner, can_search=can_search), *_of_options(found))
+    if config.parallel is not None:
+        said += (_RANK_0, *of_several_gpus(answers))
     if request.keep_allocations:
         found = replace(found, allocations=tuple(answer.allocations for answer in answers))
     has_stand_ins = request.stand_in_note is not None
@@ -152,22 +165,39 @@ def _config(request: ScriptRequest, report: ScriptReport) -> StepConfig:
         accumulate=report.micro_batches,
         steps=request.limits.steps,
         precision=AUTOCAST.get(report.autocast),
+        parallel=_parallel(request.limits.ranks, report.strategy),
+    )
+
+
+def _parallel(ranks: PlayedRank | None, strategy: str) -> ParallelConfig | None:
+    """Returns the job of a launcher, with the strategy that was seen."""
+    if ranks is None:
+        return None
+    data = DataParallel(strategy) if strategy else DataParallel.NONE
+    is_sharded = data is DataParallel.FSDP
+    return ParallelConfig(
+        gpus=ranks.gpus,
+        hosts=ranks.hosts,
+        data=data,
+        replicate=1 if is_sharded else ranks.gpus,
+        shard=ranks.gpus if is_sharded else 1,
+        rank=ranks.rank,
     )
 
 
 def _speeds(
     request: ScriptRequest,
     runner: ScriptRunner,
-    config: StepConfig,
+    setup: RunContext,
     answers: Sequence[DeviceMemory],
 ) -> tuple[ModelCounts | None, list[DeviceTiming], tuple[str, ...]]:
     """Returns what was counted and the speed on each card; without counts the reason."""
     try:
-        counts = runner.count("", config)
+        counts = runner.count("", setup.config)
     except PlannerError as error:
         return None, [], (f"no step time: {error}",)
     job = job_config(hardware_db=request.database)
-    return counts, device_timings(answers, config, counts, job), ()
+    return counts, device_timings(answers, setup.config, counts, job, setup.network), ()
 
 
 def reported_versions(torch: TorchInstall, report: ScriptReport) -> Versions:

@@ -24,11 +24,13 @@ from planner.hardware.database import load_gpus
 from planner.memory.budget import MemoryBudget, memory_budgets
 from planner.memory.card_words import card_words, is_every_card, stand_ins
 from planner.process.script.interpreter import interpreter_of
+from planner.process.script.launchers import launch_of
 from planner.process.script.notebook import notebook_as_script
 from planner.process.script.runner import ScriptLimits
 from planner.process.script.words import ScriptCommand, batch_place, script_command
 from planner.results.estimate import Estimate
 from planner.verification.calibrated_budgets import calibrated_budgets
+from planner.wire.script import PlayedRank
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -69,6 +71,7 @@ def run(
     given = tuple(shlex.split(command) if isinstance(command, str) else command)
     with notebook_as_script(given, working) as words:
         asked = _command(words, given, working, batch_argument)
+        asked, ranks = _of_one_rank(asked)
         interpreter = interpreter_of(asked.interpreter, working)
         known = calibrated_budgets(
             budgets,
@@ -84,6 +87,7 @@ def run(
                 steps=steps,
                 timeout_s=options.get("timeout_s", DEFAULT_TIMEOUT_S),
                 kept=kept,
+                ranks=ranks,
             ),
             batch_argument=batch_argument,
             search=max_batch,
@@ -121,6 +125,18 @@ def _command(
     if batch_argument is not None:
         batch_place(found.words, batch_argument)
     return replace(found, given=given)
+
+
+def _of_one_rank(command: ScriptCommand) -> tuple[ScriptCommand, PlayedRank | None]:
+    """Returns the command of one rank of a launcher's, and the job; None: there is one GPU."""
+    launch = launch_of(command.words, command.interpreter)
+    if launch is None:
+        return command, None
+    given = command.given or command.words
+    one = replace(command, words=launch.words, given=given)
+    if launch.gpus == 1:
+        return one, None
+    return one, PlayedRank(gpus=launch.gpus, hosts=launch.hosts)
 
 
 def _folders(allow_writes: Sequence[str | os.PathLike[str]]) -> tuple[Path, ...]:

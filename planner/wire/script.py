@@ -50,12 +50,21 @@ class StepsDone(BaseException):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlayedRank:
+    """The rank that the script plays, of a job on several GPUs."""
+
+    gpus: int
+    hosts: int
+    rank: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScriptOrder:
     """What each Python process of the command shall do.
 
     `libraries` are the emulated device and `profile` the card. A process that has made `steps`
     optimizer steps reports into `folder` and ends. `batch_size` replaces that of the first
-    training DataLoader; None leaves it.
+    training DataLoader; None leaves it. `ranks` is the rank to play; None: there is one GPU.
     """
 
     libraries: tuple[str, ...]
@@ -66,6 +75,7 @@ class ScriptOrder:
     recording: Recording = Recording.NOTHING
     values: ValuesRequest = _WITH_VALUES
     batch_size: int | None = None
+    ranks: PlayedRank | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +87,8 @@ class ScriptReport:
     where). `loader_batch_size` is that of its first training DataLoader. `autocast` is a dtype, ""
     for none. `counted` is of a values pass, None where torch.compile hides operators
     (`is_compiled`). `recovered_out_of_memory`: how often the card was full and the script went on.
-    `saved` are files that it saved without the bytes of tensors.
+    `saved` are files that it saved without the bytes of tensors. `strategy` is how its model is
+    spread over several GPUs, in the words of --parallel; "": not seen.
     """
 
     end: ScriptEnd
@@ -97,6 +108,7 @@ class ScriptReport:
     recovered_out_of_memory: int = 0
     refusal: str = ""
     saved: tuple[str, ...] = ()
+    strategy: str = ""
 
 
 def order_text(order: ScriptOrder) -> str:
@@ -112,7 +124,7 @@ def order_of(text: str) -> ScriptOrder:
     """
     try:
         given: dict[str, Any] = json.loads(text)
-        values = given.pop("values")
+        values, ranks = given.pop("values"), given.pop("ranks")
         return ScriptOrder(
             libraries=tuple(given.pop("libraries")),
             recording=Recording(given.pop("recording")),
@@ -123,6 +135,7 @@ def order_of(text: str) -> ScriptOrder:
                 size_at=tuple(SizeAt(**one) for one in values["size_at"]),
                 log=None if values["log"] is None else _log_of(values["log"]),
             ),
+            ranks=None if ranks is None else PlayedRank(**ranks),
             **given,
         )
     except (KeyError, TypeError) as error:

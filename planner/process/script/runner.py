@@ -21,7 +21,7 @@ from planner.process.script.watched_command import CommandResult, run_command, w
 from planner.process.script.words import ScriptCommand, with_value
 from planner.wire.jobs import RunAnswer
 from planner.wire.module_counts import ModelCounts
-from planner.wire.script import ENDED_CODE, ScriptEnd, ScriptOrder, ScriptReport
+from planner.wire.script import ENDED_CODE, PlayedRank, ScriptEnd, ScriptOrder, ScriptReport
 from planner.wire.trace import AllocationTrace, Recording, RequestLog, RunOutcome, StepTrace
 from planner.wire.value_reads import ReadLog, ValuesPass, ValuesRequest
 from planner.wire.warden import CommandEnded, ShieldKind
@@ -33,12 +33,16 @@ _ENDS = (ScriptEnd.STEPS_DONE, ScriptEnd.EXCEPTION, ScriptEnd.ENDED, ScriptEnd.R
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScriptLimits:
-    """Steps and seconds of a run, folders whose writes are kept, and shields to try."""
+    """Steps and seconds of a run, folders whose writes are kept, and shields to try.
+
+    `ranks` is the rank that is played of a job on several GPUs.
+    """
 
     steps: int
     timeout_s: float
     kept: tuple[Path, ...] = ()
     shields: tuple[ShieldKind, ...] = _SHIELDS
+    ranks: PlayedRank | None = None
 
 
 class ScriptRunner:
@@ -151,6 +155,7 @@ class ScriptRunner:
             recording=recording,
             values=values,
             batch_size=None if self._argument is not None else batch,
+            ranks=self._limits.ranks,
         )
         result = run_command(
             self._with_batch(batch),

@@ -19,6 +19,8 @@ from planner.hardware.link_specs import Collective
 from planner.worker.ranks.communication import CommunicationLog, RankGroup
 
 BACKEND = "planner"
+_init = dist.init_process_group  # a script's own is another one
+_PORT = "29500"  # torchrun's default; nobody listens there
 _OF_A_MESH = "mesh_"  # in torch's descriptions of groups
 _distributed: Any = torch._C._distributed_c10d
 _Group: Any = dist.ProcessGroup  # its methods have other signatures in other versions of torch
@@ -294,8 +296,28 @@ class _Job:
 _JOBS: list[_Job] = []  # the last one counts; torch keeps the first function that it is given
 
 
-def begin(rank: int, world: int, gpus_of_a_host: int) -> CommunicationLog:
-    """Makes this process rank `rank` of `world`; returns the log of its messages."""
+def variables(rank: int, world: int, hosts: int) -> dict[str, str]:
+    """Returns what torchrun sets for a rank; the emulated card is the only one of its host here."""
+    per_host = world // hosts
+    return {
+        "RANK": str(rank),
+        "WORLD_SIZE": str(world),
+        "LOCAL_RANK": "0",
+        "LOCAL_WORLD_SIZE": str(per_host),
+        "GROUP_RANK": str(rank // per_host),
+        "GROUP_WORLD_SIZE": str(hosts),
+        "ROLE_RANK": str(rank),
+        "ROLE_WORLD_SIZE": str(world),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": _PORT,
+        "TORCHELASTIC_RUN_ID": "none",
+        "TORCHELASTIC_RESTART_COUNT": "0",
+        "TORCHELASTIC_MAX_RESTARTS": "0",
+    }
+
+
+def register(world: int, gpus_of_a_host: int) -> CommunicationLog:
+    """Makes the backend known to torch, for groups of a job; returns the log of their messages."""
     log = CommunicationLog()
     _JOBS.append(_Job(world=world, gpus_of_a_host=gpus_of_a_host, log=log))
 
@@ -304,5 +326,16 @@ def begin(rank: int, world: int, gpus_of_a_host: int) -> CommunicationLog:
 
     if BACKEND not in dist.Backend.backend_list:
         dist.Backend.register_backend(BACKEND, create, extended_api=True, devices=["cpu", "cuda"])
-    dist.init_process_group(BACKEND, rank=rank, world_size=world, store=_store())
+    return log
+
+
+def init(rank: int, world: int) -> None:
+    """Makes the default group of torch.distributed, in which this process is a rank."""
+    _init(BACKEND, rank=rank, world_size=world, store=_store())
+
+
+def begin(rank: int, world: int, gpus_of_a_host: int) -> CommunicationLog:
+    """Makes this process rank `rank` of `world`; returns the log of its messages."""
+    log = register(world, gpus_of_a_host)
+    init(rank, world)
     return log

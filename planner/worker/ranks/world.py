@@ -13,10 +13,9 @@ from typing import Any
 from planner.config.parallel import ParallelConfig
 from planner.config.step import StepConfig
 from planner.worker.ranks.communication import CommunicationLog
-from planner.worker.ranks.process_group import begin
+from planner.worker.ranks.process_group import begin, variables
 
 _SHARDS = "dp_shard_cp"  # torchtitan's name
-_PORT = "29500"  # torchrun's default; nobody listens there
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,23 +59,8 @@ def world_of(config: StepConfig) -> World | None:
         return None
     from torch.distributed.device_mesh import init_device_mesh
 
-    os.environ.update(_variables(parallel))
+    os.environ.update(variables(parallel.rank, parallel.gpus, parallel.hosts))
     log = begin(parallel.rank, parallel.gpus, parallel.gpus_of_a_host)
     names, degrees = zip(*parallel.dimensions, strict=True)
     mesh = init_device_mesh("cuda", degrees, mesh_dim_names=names)
     return World(config=parallel, mesh=mesh, log=log)
-
-
-def _variables(parallel: ParallelConfig) -> dict[str, str]:
-    """Returns what torchrun sets for this rank; the emulated card is the only one here."""
-    per_host = parallel.gpus_of_a_host
-    return {
-        "RANK": str(parallel.rank),
-        "WORLD_SIZE": str(parallel.gpus),
-        "LOCAL_RANK": "0",
-        "LOCAL_WORLD_SIZE": str(per_host),
-        "GROUP_RANK": str(parallel.rank // per_host),
-        "GROUP_WORLD_SIZE": str(parallel.hosts),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": _PORT,
-    }

@@ -26,6 +26,7 @@ from planner.worker.count.operator_rules import is_elementwise
 from planner.worker.drive.batch_objects import tensors_of_batch
 from planner.worker.model.construct import count
 from planner.worker.model.tensors import size_bytes
+from planner.worker.ranks.communication import CommunicationLog
 from planner.worker.record.watch import Watch
 
 _COUNTED_STEP = 2
@@ -64,7 +65,12 @@ class StepCounting(Watch):
         self.observer.phase = self.observer.tally = None
         self._step += 1
 
-    def found(self, model: nn.Module | None, batch_size: int) -> ModelCounts | None:
+    def found(
+        self,
+        model: nn.Module | None,
+        batch_size: int,
+        messages: CommunicationLog | None = None,
+    ) -> ModelCounts | None:
         """Returns the counts of the step; None where it did not come to its end."""
         operators = self.observer.records(torch.device("cuda", 0))
         if self._step <= _COUNTED_STEP or not operators or model is None:
@@ -86,6 +92,8 @@ class StepCounting(Watch):
             build_on="",
             operators=operators,
             batch_tensors_bytes=self._batch_bytes,
+            collectives=() if messages is None else messages.records(),
+            communicators=() if messages is None else messages.communicators(),
             tf32_matmul=torch.backends.cuda.matmul.allow_tf32,
         )
 

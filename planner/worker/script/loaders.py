@@ -13,7 +13,7 @@ import inspect
 import math
 from typing import Any
 
-from torch.utils.data import DataLoader, RandomSampler
+from torch.utils.data import DataLoader, DistributedSampler, RandomSampler
 
 
 class TrainingLoader:
@@ -50,13 +50,19 @@ class TrainingLoader:
         sampler = given.get("sampler")
         if given.get("batch_sampler") is not None or not isinstance(size, int):
             return None
-        if not (given.get("shuffle") or isinstance(sampler, RandomSampler)):
+        if not (given.get("shuffle") or _shuffles(sampler)):
             return None
         if self.batch_size is None:
             self.batch_size = size
         if size != self.batch_size:
             return None
         return size if self._instead is None else self._instead
+
+
+def _shuffles(sampler: Any) -> bool:
+    if isinstance(sampler, DistributedSampler):
+        return bool(sampler.shuffle)
+    return isinstance(sampler, RandomSampler)
 
 
 def _draw_full(given: dict[str, Any], own: int, size: int) -> None:

@@ -27,6 +27,7 @@ from planner.wire.trace import (
 from planner.worker.drive.batch_objects import samples_in, tensors_of_batch
 from planner.worker.model import compiled
 from planner.worker.model.construct import count
+from planner.worker.ranks.communication import CommunicationLog
 from planner.worker.script.counting import StepCounting
 from planner.worker.script.true_peaks import TruePeaks
 from planner.worker.serve.device_facts import with_device_facts
@@ -93,9 +94,12 @@ def report_of(
     counting: StepCounting | None,
     loader_batch_size: int | None,
     saved: Sequence[str],
+    messages: CommunicationLog | None = None,
 ) -> ScriptReport:
-    """Returns the report of this process at its end."""
-    found = RunAnswer(trace=_trace(seen, peaks), allocations=recorded[0], requests=recorded[1])
+    """Returns the report of this process at its end; `messages` are those to other ranks."""
+    found = RunAnswer(
+        trace=_trace(seen, peaks, messages), allocations=recorded[0], requests=recorded[1]
+    )
     unsupported = () if seen.profile_note is None else (seen.profile_note,)
     answer = with_device_facts(found, values, unsupported)
     one_optimizer = len(seen.optimizers) == 1
@@ -118,13 +122,23 @@ def report_of(
         is_compiled=is_compiled,
         counted=None
         if counting is None or is_compiled
-        else counting.found(seen.all_models, batch_size or 1),
+        else counting.found(seen.all_models, batch_size or 1, messages),
         refusal=seen.refusal,
         saved=tuple(dict.fromkeys(saved)),
+        strategy=_strategy(seen),
     )
 
 
-def _trace(seen: Seen, peaks: TruePeaks) -> StepTrace:
+def _strategy(seen: Seen) -> str:
+    """Returns how the first model that is spread over ranks is spread; "": none is."""
+    names = {base.__name__ for model in seen.models for base in type(model).__mro__}
+    owners = {type(one).__name__ for one in seen.optimizers.values()}
+    if "DistributedDataParallel" in names:
+        return "zero1" if "ZeroRedundancyOptimizer" in owners else "ddp"
+    return "fsdp" if names & {"FSDPModule", "FullyShardedDataParallel"} else ""
+
+
+def _trace(seen: Seen, peaks: TruePeaks, messages: CommunicationLog | None) -> StepTrace:
     failure, outcome = None, RunOutcome.COMPLETED
     if seen.error is not None:
         failure = _failure(seen.error, seen.steps)
@@ -140,6 +154,7 @@ def _trace(seen: Seen, peaks: TruePeaks) -> StepTrace:
         optimizer=_names(seen.optimizers.values()),
         counts=_counts(seen.all_models),
         failure=failure,
+        communicators=() if messages is None else messages.communicators(),
     )
 
 

@@ -45,6 +45,7 @@ from planner.wire.trace import Phase
 from planner.wire.value_reads import ValuesPass
 from planner.worker.drive.step_events import step_events
 from planner.worker.engines import emulation
+from planner.worker.ranks.communication import CommunicationLog
 from planner.worker.record.watch import Watch
 from planner.worker.script.counting import StepCounting
 from planner.worker.script.initialising import leave_large_weights
@@ -78,10 +79,11 @@ class RunningScript(Watch):
         self._seen = Seen(profile_note=None)
         self._steps: Counter[int] = Counter()
         self._finding: Any = None  # the hook that looks for the model
+        self._messages: CommunicationLog | None = None  # to other ranks
 
     def begin(self) -> None:
         """Starts to watch."""
-        self._refuse_ranks()
+        self._play_rank()
         settled, self._seen.profile_note = emulation.settle_architecture(self._order.profile)
         emulation.configure(settled)
         torch_hooks.install()
@@ -106,12 +108,21 @@ class RunningScript(Watch):
         on_card: Any = torch.cuda._lazy_call
         on_card(self._recording.begin)
 
-    def _refuse_ranks(self) -> None:
+    def _play_rank(self) -> None:
+        if self._order.ranks is not None:
+            from planner.worker.script.ranks import play
+
+            self._messages = play(self._order.ranks)
+            if self._counting is not None:
+                counting = self._counting
+                self._messages.phase = lambda: counting.observer.phase
+            return
         ranks = os.environ.get("WORLD_SIZE", "1")
         if ranks != "1":
             self._seen.refusal = (
                 f"the launcher starts {ranks} processes that train together; planner run has one "
-                "process and one card: start it with one (--nproc-per-node 1, --num_processes 1)"
+                "process and one card: start it with one (--nproc-per-node 1, --num_processes 1), "
+                "or with torchrun, whose ranks planner run plays"
             )
             self._end(ScriptEnd.REFUSED)
 
@@ -226,6 +237,7 @@ class RunningScript(Watch):
             counting=self._counting,
             loader_batch_size=self._loader.batch_size,
             saved=self._saves.files,
+            messages=self._messages,
         )
 
 

@@ -1,0 +1,91 @@
+"""A launcher of several processes as one command: torchrun's words become those of one rank.
+
+In: the words of a command. Out: Launch: the command that each process runs, and how many there
+are. Convention: what torchrun would decide while it runs (a number of GPUs that it looks for) must
+be said as a number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from planner.errors import UsageError
+from planner.process.script.words import is_python
+
+_MODULES = ("torch.distributed.run", "torch.distributed.launch")
+# Options of torchrun without a value (torch/distributed/run.py); all others have one.
+_FLAGS = frozenset(
+    ("standalone", "module", "m", "no_python", "run_path", "use_env", "signals_to_handle_default")
+)
+_PROCESSES, _HOSTS = "nproc_per_node", "nnodes"
+_EXAMPLE = "torchrun --nproc-per-node 8 train.py"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """Processes that train together: the words of one, their number, their machines."""
+
+    words: tuple[str, ...]
+    gpus: int
+    hosts: int
+
+
+def launch_of(words: Sequence[str], interpreter: Sequence[str]) -> Launch | None:
+    """Returns what a launcher starts; None: the command is no launcher.
+
+    `interpreter` are the words that start Python there.
+
+    Raises:
+        UsageError: the launcher names no script, or no number of processes.
+    """
+    rest = _after_launcher(words)
+    if rest is None:
+        return None
+    options, script = _divided(rest)
+    if not script:
+        raise UsageError(f"the launcher starts no script: write it after its options: {_EXAMPLE}")
+    flags = {"module", "m"} & options.keys()
+    if "no_python" in options:
+        started = tuple(script)
+    else:
+        started = (*interpreter, *(("-m",) if flags else ()), *script)
+    per_host = _number(options.get(_PROCESSES, "1"), "--nproc-per-node")
+    hosts = _number(options.get(_HOSTS, "1").rpartition(":")[2], "--nnodes")
+    return Launch(words=started, gpus=per_host * hosts, hosts=hosts)
+
+
+def _after_launcher(words: Sequence[str]) -> list[str] | None:
+    """Returns the words after torchrun or `python -m torch.distributed.run`."""
+    if words and Path(words[0]).name == "torchrun":
+        return list(words[1:])
+    for index, word in enumerate(words[:-2]):
+        if is_python(word) and words[index + 1] == "-m" and words[index + 2] in _MODULES:
+            return list(words[index + 3 :])
+    return None
+
+
+def _divided(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """Divides words into torchrun's options, by name, and the script with its arguments."""
+    options: dict[str, str] = {}
+    left = list(words)
+    while left and left[0].startswith("-") and left[0] != "-":
+        word = left.pop(0)
+        if word == "--":
+            break
+        name, given, value = word.lstrip("-").partition("=")
+        name = name.replace("-", "_")
+        if not given and name not in _FLAGS:
+            value = left.pop(0) if left else ""
+        options[name] = value
+    return options, left
+
+
+def _number(text: str, option: str) -> int:
+    if text.isdecimal() and int(text):
+        return int(text)
+    raise UsageError(
+        f"{option} {text!r} of the launcher is no number, and planner looks for no GPUs on this "
+        f"machine: write one, like {_EXAMPLE}"
+    )

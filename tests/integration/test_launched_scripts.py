@@ -1,0 +1,80 @@
+"""A script under torchrun: planner plays one of its ranks."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+import planner
+
+MODEL = """
+import torch
+from torch import nn
+
+def build_model():
+    return nn.Sequential(
+        nn.Conv2d(3, 64, 3, padding=1), nn.ReLU(), nn.Conv2d(64, 128, 3, stride=2), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, 1000),
+    )
+
+def build_batch(batch_size):
+    return torch.zeros(batch_size, 3, 64, 64), torch.zeros(batch_size, dtype=torch.int64)
+"""
+SCRIPT = """
+import os
+import torch
+import torch.distributed as dist
+from model import build_batch, build_model
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data.distributed import DistributedSampler
+
+dist.init_process_group("nccl")
+torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+assert (dist.get_backend(), dist.get_world_size(), dist.get_rank()) == ("nccl", 2, 0)
+objects = [None, None]
+dist.all_gather_object(objects, {"rank": 0})
+assert objects == [{"rank": 0}] * 2
+data = TensorDataset(*build_batch(128))
+loader = DataLoader(data, batch_size=16, sampler=DistributedSampler(data))
+model = DistributedDataParallel(build_model().cuda())
+optimizer = torch.optim.AdamW(model.parameters())
+for images, labels in loader:
+    images, labels = images.cuda(), labels.cuda()
+    optimizer.zero_grad()
+    loss = torch.nn.functional.cross_entropy(model(images), labels)
+    loss.backward()
+    optimizer.step()
+dist.barrier()
+dist.destroy_process_group()
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the script and its model, in which this process is."""
+    (tmp_path / "model.py").write_text(MODEL)
+    (tmp_path / "train.py").write_text(SCRIPT)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_ddp_under_torchrun_is_that_of_the_estimate(folder: Path) -> None:
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    ran = planner.run([*torchrun, "train.py"], gpu="a100", max_batch=False)
+    planned = planner.estimate(
+        "model.py", gpu="a100", batch_size=16, num_gpus=2, parallel="ddp", max_batch=False
+    )
+    assert ran.config.parallel is not None
+    assert ran.config.parallel.words == "ddp=2"
+    assert ran.config.batch_size == 16
+    for name in ("peak_allocated_bytes", "peak_reserved_bytes"):
+        run, plan = getattr(ran.gpus[0], name), getattr(planned.gpus[0], name)
+        assert run == pytest.approx(plan, rel=0.005), name
+    assert ran.gpus[0].outside_bytes == planned.gpus[0].outside_bytes > 0
+    time = ran.gpus[0].time
+    assert time is not None
+    assert time.messages_s is not None
+    assert time.messages_s > 0
