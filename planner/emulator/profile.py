@@ -12,8 +12,9 @@ from planner.hardware.specs import EmulationProfile
 
 # More than any step requests: runs with it do not fail and measure the need.
 UNLIMITED_BYTES = 1 << 44
-# Launches that a card is behind the host, where memory depends on it: chosen by a published run of
-# FSDP (benchmarks/lag). About as many as the driver lets a host queue before a launch waits.
+# Launches that a card is behind the host, where memory depends on it. The driver lets a host queue
+# about 1,000 before a launch waits (forums.developer.nvidia.com/t/68937), and published peaks of
+# FSDP with and without its rate limiter agree with that (python -m benchmarks.lag).
 LAUNCH_LAG = 1024
 
 
