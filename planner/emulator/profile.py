@@ -12,6 +12,10 @@ from planner.hardware.specs import EmulationProfile
 
 # More than any step requests: runs with it do not fail and measure the need.
 UNLIMITED_BYTES = 1 << 44
+# Launches that a card is behind the host, where memory depends on it. The driver lets a host queue
+# about 1,000 before a launch waits (forums.developer.nvidia.com/t/68937), and published peaks of
+# FSDP with and without its rate limiter agree with that (python -m benchmarks.lag).
+LAUNCH_LAG = 1024
 
 
 def device_profile(
@@ -21,10 +25,12 @@ def device_profile(
     device: EmulatedDevice,
     total_memory_bytes: int,
     capacity_bytes: int,
+    launch_lag: int | None = LAUNCH_LAG,
 ) -> str:
     """Writes the profile of `card`; torch shows `total_memory_bytes` as its memory.
 
-    The card is full when all allocations together take `capacity_bytes`.
+    The card is full when all allocations together take `capacity_bytes`. It is `launch_lag`
+    launches behind the host; 0: it keeps up; None: it does nothing until the host waits.
     """
     major, minor = card.compute_capability
     bridged = torch.cudnn_answers_without_device
@@ -45,6 +51,7 @@ def device_profile(
         "bus_bits": card.memory_bus_bits,
         "cudnn_library": torch.cudnn_library if bridged else "",
         "bridge_driver_library": device.bridge_driver if bridged else "",
+        "launch_lag": "never" if launch_lag is None else launch_lag,
     }
     return "".join(f"{key}={value}\n" for key, value in values.items())
 

@@ -12,7 +12,14 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from planner.emulator.unemulated import Refusals, computes, is_refused, read_refusals, refusing
+from planner.emulator.unemulated import (
+    Refusals,
+    computes,
+    is_refused,
+    read_refusals,
+    refusing,
+    starts_work,
+)
 
 HEADERS = (
     "cuda_runtime_api.h", "cuda.h", "cublas_v2.h", "cublasLt.h", "cudnn.h", "cusparse.h",
@@ -61,9 +68,11 @@ def make_stubs(wanted: Collection[str], headers: str, defined: Collection[str] =
     lines = [
         "void *calloc(unsigned long, unsigned long);",
         "void planner_device_note(const char *);",
+        "void planner_device_launched(void);",
         "long planner_device_refuse(const char *, long, const void *);",
         '#define EXPORT __attribute__((visibility("default")))',
         "static long done(void) { return 0; }",
+        "static long queued(void) { planner_device_launched(); return 0; }",
     ]
     for name in sorted(wanted):
         if name in declared:
@@ -140,7 +149,8 @@ def _stub_beside_torch(
     if number is not None and is_refused(name, len(outputs) - len(filled)):
         return refusing(name, number)
     if not filled and "*" not in return_type:  # compiles in half the time of a body
-        return f'EXPORT long {name}(void) __attribute__((alias("done")));'
+        answer = "queued" if starts_work(name) else "done"
+        return f'EXPORT long {name}(void) __attribute__((alias("{answer}")));'
     return _stub(name, return_type, parameters)
 
 
@@ -180,6 +190,8 @@ def _stub(name: str, return_type: str, parameters: list[str]) -> str:
         return f'EXPORT const char *{name}({taken}) {{ return "emulated"; }}'
     if name.startswith("cuptiSubscribe"):
         result = str(_CUPTI_NOT_SUPPORTED)
+    if starts_work(name):
+        body.append("planner_device_launched();")
     statements = " ".join([*body, f"return {result};"])
     return f"EXPORT long {name}({', '.join(arguments) or 'void'}) {{ {statements} }}"
 

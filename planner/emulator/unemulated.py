@@ -31,6 +31,11 @@ _ANY_ERROR = 1
 # Libraries whose functions compute on data of the card, given by pointers.
 _COMPUTES = re.compile(r"^(cublas|cudnn|cusparse|cusolver|cufft|curand|nccl)")
 _ASKS = re.compile(r"Get|Query|Info\b")
+# Functions of those libraries that put nothing on the card: they make, change or ask for objects.
+_PREPARES = re.compile(
+    r"Get|Set|Create|Destroy|Query|Info|Init|Check|Size|Plan|Make|Estimate|Restore|Find|Version|"
+    r"Desc|Logger|Comm[A-Z]|Group|Register|RedOp|Error|Mem[A-Z]"
+)
 # Functions of the runtime and the driver that return nothing and write no host memory.
 _HARMLESS = re.compile(
     r"Set(?!.*Callback)|Destroy|Free|Unload|Unregister|Release|Synchronize|Advise|Prefetch|"
@@ -75,6 +80,11 @@ def refusing(name: str, number: int) -> str:
     """Returns the C function that notes its caller and answers "not supported"."""
     call = f'planner_device_refuse("{name}", {number}, __builtin_return_address(0))'
     return f"EXPORT long {name}(void) {{ return {call}; }}"
+
+
+def starts_work(name: str) -> bool:
+    """Returns whether the function puts work on the card: it belongs to a library that computes."""
+    return computes(name) and _PREPARES.search(name) is None
 
 
 def computes(name: str) -> bool:

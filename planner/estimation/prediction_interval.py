@@ -5,9 +5,10 @@ In: DeviceMemory and the ErrorInterval of predictions for that card. Out: Predic
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from planner.estimation.device_memory import DeviceMemory
+from planner.estimation.idle_card import idle_fraction
 from planner.memory.allocator.replay import replay
 from planner.memory.allocator.settings import AllocatorSettings
 from planner.memory.forecast import Forecast
@@ -25,16 +26,22 @@ _NO_INTERVAL = "there is no interval of device total that it could fit at the up
 _NOT_ENDED = "the run of the batch that was asked for did not come to its end"
 _NO_LIMIT = "no memory of the step depends on the batch"
 _NO_REPLAY = "this allocator cannot be replayed"
+_IDLE = "; it is wider, to hold for a card that keeps up with the host"
 _BELOW_SAMPLES = "it is less than {smallest}, the smallest batch whose requests a replay goes by"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictionInterval:
-    """Holds the interval, as in DeviceEstimate. `basis` is its source, or why there is none."""
+    """Holds the interval, as in DeviceEstimate. `basis` is its source, or why there is none.
+
+    `spans_idle_card`: memory depends on how far the card is behind the host, and the interval is
+    widened by a card that keeps up.
+    """
 
     basis: str
     interval_bytes: tuple[int, int] | None = None
     coverage: float | None = None
+    spans_idle_card: bool = False
     suggested_batch_size: int | None = None
     suggested_margin_bytes: int | None = None
     suggested_batch_reason: str | None = None
@@ -51,7 +58,7 @@ class PredictionInterval:
         covered = format_percent(self.coverage, 1)
         interval = (
             f"interval of device total: {covered} of such cases at the least, by the errors of "
-            f"{self.basis}"
+            f"{self.basis}{_IDLE if self.spans_idle_card else ''}"
         )
         if reason in (None, _NOT_SEARCHED, _NOT_OF_ALL_CARDS):
             return (interval,)
@@ -75,6 +82,9 @@ def outlook(
             suggested_batch_reason=_NOT_SEARCHED if answer.batch is None else _NOT_ENDED,
         )
     budget = answer.budget
+    idle = idle_fraction(answer.requests, settings, total_memory_bytes=budget.usable_memory_bytes)
+    least, greatest = answer.reserved_spread
+    answer = replace(answer, reserved_spread=(least * min(1.0, idle), greatest * max(1.0, idle)))
     # The extra memory of other draws has to fit as well.
     capacity_bytes = int(spread.capacity_bytes(budget) / answer.reserved_spread[1])
     found: int | str = _NOT_SEARCHED if answer.batch is None else _NOT_OF_ALL_CARDS
@@ -92,11 +102,12 @@ def outlook(
         suggested_batch_size=batch,
         suggested_margin_bytes=None if batch is None else budget.capacity_bytes - capacity_bytes,
         suggested_batch_reason=found if isinstance(found, str) else None,
+        spans_idle_card=idle != 1.0,
     )
 
 
 def _with_other_draws(answer: DeviceMemory, spread: ErrorInterval) -> tuple[int, int]:
-    """Returns the interval, widened by other draws of the numbers that decide sizes."""
+    """Returns the interval, widened by other draws of sizes and by a card that keeps up."""
     reserved_bytes = answer.trace.peak_reserved_bytes
     least, greatest = answer.reserved_spread
     low_bytes, _ = spread.interval_bytes(answer.budget, round(least * reserved_bytes))

@@ -9,6 +9,7 @@
 #include "device.h"
 #include "memory.h"
 #include "status.h"
+#include "streams.h"
 
 using namespace emulated;
 
@@ -58,6 +59,25 @@ void copy(void* destination, const void* source, size_t bytes) {
   if (ReadCallback callback = g_on_read.load()) callback(bytes, destination, source);
 }
 
+enum class Host { kWaits, kGoesOn };
+
+bool is_page_locked(const void* address) {
+  Range range;
+  if (!find_range(address, &range)) return false;
+  return range.kind == RangeKind::kPinned || range.kind == RangeKind::kRegistered;
+}
+
+// Counts one copy. The host waits for a copy from the card even where it did not say so, if its own
+// memory is not page-locked ("API synchronization behavior" of the CUDA runtime's reference).
+void count_copy(const void* destination, const void* source, Host host) {
+  const bool to_card = on_device(destination);
+  const bool from_card = on_device(source);
+  if (!to_card && !from_card) return;
+  launched();
+  if (to_card && from_card) return;
+  if (host == Host::kWaits || (from_card && !is_page_locked(destination))) waited();
+}
+
 cudaError_t copy_2d(void* destination, size_t destination_pitch, const void* source,
                     size_t source_pitch, size_t width, size_t height) {
   for (size_t row = 0; row < height; row++) {
@@ -68,7 +88,10 @@ cudaError_t copy_2d(void* destination, size_t destination_pitch, const void* sou
 }
 
 cudaError_t fill(void* destination, int value, size_t bytes) {
-  if (!on_device(destination)) memset(destination, value, bytes);
+  if (on_device(destination))
+    launched();
+  else
+    memset(destination, value, bytes);
   return cudaSuccess;
 }
 
@@ -100,30 +123,36 @@ EXPORT int planner_device_sent(const void* address, size_t bytes, void* content)
 
 EXPORT cudaError_t cudaMemcpy(void* destination, const void* source, size_t bytes,
                               enum cudaMemcpyKind) {
+  count_copy(destination, source, Host::kWaits);
   copy(destination, source, bytes);
   return cudaSuccess;
 }
 EXPORT cudaError_t cudaMemcpyAsync(void* destination, const void* source, size_t bytes,
                                    enum cudaMemcpyKind, cudaStream_t) {
+  count_copy(destination, source, Host::kGoesOn);
   copy(destination, source, bytes);
   return cudaSuccess;
 }
 EXPORT cudaError_t cudaMemcpy2D(void* destination, size_t destination_pitch, const void* source,
                                 size_t source_pitch, size_t width, size_t height,
                                 enum cudaMemcpyKind) {
+  count_copy(destination, source, Host::kWaits);
   return copy_2d(destination, destination_pitch, source, source_pitch, width, height);
 }
 EXPORT cudaError_t cudaMemcpy2DAsync(void* destination, size_t destination_pitch,
                                      const void* source, size_t source_pitch, size_t width,
                                      size_t height, enum cudaMemcpyKind, cudaStream_t) {
+  count_copy(destination, source, Host::kGoesOn);
   return copy_2d(destination, destination_pitch, source, source_pitch, width, height);
 }
 EXPORT cudaError_t cudaMemcpyPeer(void* destination, int, const void* source, int, size_t bytes) {
+  count_copy(destination, source, Host::kGoesOn);
   copy(destination, source, bytes);
   return cudaSuccess;
 }
 EXPORT cudaError_t cudaMemcpyPeerAsync(void* destination, int, const void* source, int,
                                        size_t bytes, cudaStream_t) {
+  count_copy(destination, source, Host::kGoesOn);
   copy(destination, source, bytes);
   return cudaSuccess;
 }

@@ -283,6 +283,7 @@ EXPORT cudnnStatus_t cudnnBackendExecute(cudnnHandle_t, Descriptor plan, Descrip
   Entry plan_entry;
   Entry pack_entry;
   if (!lookup(plan, plan_entry) || !lookup(variant_pack, pack_entry)) return CUDNN_STATUS_BAD_PARAM;
+  launched();
   if (plan_entry.attention) {
     note("attention-cudnn");
     return CUDNN_STATUS_SUCCESS;

@@ -15,6 +15,7 @@ namespace emulated {
 constexpr size_t MiB = size_t{1} << 20;
 constexpr size_t GiB = size_t{1} << 30;
 constexpr int kMaxDevices = 16;
+constexpr uint64_t kNothingUntilWait = UINT64_MAX;  // a lag: nothing is done until the host waits
 
 struct Profile {
   std::string name = "unconfigured (emulated)";
@@ -35,6 +36,8 @@ struct Profile {
   int memory_clock_khz = 1593000;
   int bus_bits = 5120;
   int device_count = 1;
+  // How many launches the card is behind the host (see streams.cpp); 0: it keeps up.
+  uint64_t launch_lag = 0;
   std::string cudnn_library;          // the wheel's libcudnn.so.9; empty: use the model
   std::string bridge_driver_library;  // stub libcuda.so.1 for that library's own namespace
 };

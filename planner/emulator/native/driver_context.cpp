@@ -9,6 +9,7 @@
 #include "memory.h"
 #include "properties.h"
 #include "status.h"
+#include "streams.h"
 
 using namespace emulated;
 
@@ -93,7 +94,10 @@ EXPORT CUresult cuCtxGetDevice(CUdevice* device) {
   *device = current_device();
   return CUDA_SUCCESS;
 }
-EXPORT CUresult cuCtxSynchronize() { return CUDA_SUCCESS; }
+EXPORT CUresult cuCtxSynchronize() {
+  emulated::waited();
+  return CUDA_SUCCESS;
+}
 
 EXPORT CUresult cuGetErrorString(CUresult error, const char** text) {
   *text = cudaGetErrorString(static_cast<cudaError_t>(error));

@@ -6,6 +6,7 @@
 
 #include "device.h"
 #include "kernels.h"
+#include "streams.h"
 
 using namespace emulated;
 
@@ -105,7 +106,10 @@ EXPORT CUresult cuTensorMapEncodeTiled(CUtensorMap*, CUtensorMapDataType, cuuint
 EXPORT CUresult cuStreamWriteValue32(CUstream, CUdeviceptr, cuuint32_t, unsigned) {
   return CUDA_SUCCESS;
 }
-EXPORT CUresult cuStreamSynchronize(CUstream) { return CUDA_SUCCESS; }
+EXPORT CUresult cuStreamSynchronize(CUstream) {
+  waited();
+  return CUDA_SUCCESS;
+}
 
 // cuda.h renames the function; torch up to 2.6 looks it up under the plain name.
 #ifdef cuStreamWriteValue32

@@ -39,6 +39,7 @@ EXPORT cudaError_t cudaStreamIsCapturing(cudaStream_t stream,
 EXPORT cudaError_t cudaStreamBeginCapture(cudaStream_t stream, enum cudaStreamCaptureMode) {
   Stream* object = stream_object(stream);
   if (!object) return report(cudaErrorInvalidValue);
+  if (!object->capturing) capture_begun();
   object->capturing = true;
   object->capture_id = g_next_capture++;
   return cudaSuccess;
@@ -49,7 +50,11 @@ EXPORT cudaError_t cudaStreamBeginCaptureToGraph(cudaStream_t stream, cudaGraph_
   return cudaStreamBeginCapture(stream, mode);
 }
 EXPORT cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
-  if (Stream* object = stream_object(stream)) object->capturing = false;
+  Stream* object = stream_object(stream);
+  if (object && object->capturing) {
+    object->capturing = false;
+    capture_ended();
+  }
   if (graph) *graph = reinterpret_cast<cudaGraph_t>(new Graph());
   return cudaSuccess;
 }
@@ -107,7 +112,10 @@ EXPORT cudaError_t cudaGraphGetNodes(cudaGraph_t, cudaGraphNode_t* nodes, size_t
     nodes[0] = reinterpret_cast<cudaGraphNode_t>(0x1);
   return cudaSuccess;
 }
-EXPORT cudaError_t cudaGraphLaunch(cudaGraphExec_t, cudaStream_t) { return cudaSuccess; }
+EXPORT cudaError_t cudaGraphLaunch(cudaGraphExec_t, cudaStream_t) {
+  launched();
+  return cudaSuccess;
+}
 EXPORT cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
   delete reinterpret_cast<Graph*>(graph);
   return cudaSuccess;

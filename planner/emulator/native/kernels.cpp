@@ -12,6 +12,7 @@
 
 #include "device.h"
 #include "status.h"
+#include "streams.h"
 
 using namespace emulated;
 
@@ -49,6 +50,7 @@ const char* attention_note(const char* kernel_name) {
 namespace emulated {
 
 void on_launch(const void* function) {
+  launched();
   // Read without the lock: registration ends when the library is loaded, before any launch of it.
   const auto& noted = noted_kernels();
   auto it = noted.find(function);

@@ -11,6 +11,7 @@
 
 #include "device.h"
 #include "status.h"
+#include "streams.h"
 
 namespace emulated {
 namespace {
@@ -251,7 +252,10 @@ using namespace emulated;
 EXPORT cudaError_t cudaMalloc(void** pointer, size_t bytes) {
   return allocate(pointer, bytes, owner_of(__builtin_return_address(0)));
 }
-EXPORT cudaError_t cudaFree(void* pointer) { return release(pointer); }
+EXPORT cudaError_t cudaFree(void* pointer) {
+  if (pointer) waited();  // for all streams, as on a card
+  return release(pointer);
+}
 EXPORT cudaError_t cudaMallocAsync(void** pointer, size_t bytes, cudaStream_t) {
   return allocate(pointer, bytes, owner_of(__builtin_return_address(0)));
 }

@@ -63,6 +63,8 @@ bool assign(Profile& p, const std::string& key, const std::string& value) {
     p.bus_bits = std::stoi(value);
   else if (key == "device_count")
     p.device_count = std::stoi(value);
+  else if (key == "launch_lag")
+    p.launch_lag = value == "never" ? kNothingUntilWait : std::stoull(value);
   else
     return false;
   return true;

@@ -2,6 +2,7 @@
 #include "status.h"
 
 #include "device.h"
+#include "streams.h"
 
 namespace {
 
@@ -87,7 +88,10 @@ EXPORT cudaError_t cudaSetDevice(int device) {
   return cudaSuccess;
 }
 
-EXPORT cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
+EXPORT cudaError_t cudaDeviceSynchronize() {
+  emulated::waited();
+  return cudaSuccess;
+}
 EXPORT cudaError_t cudaDeviceReset() { return cudaSuccess; }
 EXPORT cudaError_t cudaProfilerStart() { return cudaSuccess; }
 EXPORT cudaError_t cudaProfilerStop() { return cudaSuccess; }

@@ -1,10 +1,18 @@
-// Streams and events. Work is complete as soon as it is queued; an event remembers host time, and the
-// time that work would have taken where that is told (see spend).
+// Streams and events. An event remembers host time, and the time that work would have taken where
+// that is told (see spend).
+//
+// Work changes nothing, so only one question depends on when it is done: PyTorch's allocator takes
+// memory back that another stream has used (record_stream) once a query says that the event after
+// the last use is done. A card that is `launch_lag` launches behind the host has reached an event
+// when that many launches came after it, or when the host has waited since. All streams count as
+// one queue. Whoever else queries is answered "done": its loops would wait for time to pass.
 #include "streams.h"
 
 #include <algorithm>
 #include <atomic>
+#include <cstring>
 
+#include <dlfcn.h>
 #include <time.h>
 
 #include "device.h"
@@ -16,7 +24,50 @@ namespace {
 
 struct Event {
   double recorded_ms = 0;
+  uint64_t launches = 0;    // queued before it was recorded
+  uint64_t queried_at = 0;  // launches at the last query by the allocator
+  int queries = 0;          // by the allocator, since the last launch
 };
+
+std::atomic<uint64_t> g_launches{0};
+std::atomic<uint64_t> g_waited_for{0};  // launches that the host has waited for
+std::atomic<int> g_captures{0};
+
+// A host that queries so often without a launch does nothing else than wait (torch.Event.query()
+// comes from the allocator's library too).
+constexpr int kPatience = 1 << 16;
+
+void waited_for(uint64_t launches) {
+  uint64_t before = g_waited_for.load();
+  while (before < launches && !g_waited_for.compare_exchange_weak(before, launches)) {
+  }
+}
+
+bool is_reached(const Event& event) {
+  if (event.launches <= g_waited_for.load()) return true;
+  return g_launches.load() - event.launches >= profile().launch_lag;
+}
+
+// The allocator's query of an event that the card has not reached: whether its patience ends.
+bool is_waited_out(Event& event) {
+  const uint64_t launches = g_launches.load();
+  event.queries = launches == event.queried_at ? event.queries + 1 : 1;
+  event.queried_at = launches;
+  return event.queries > kPatience;
+}
+
+enum class Caller {
+  kAllocator,  // PyTorch's caching allocator
+  kTorch,      // its pinned memory and its watchdog of collectives: they only look
+  kOther,      // the user's code: with the answer it goes on as if it had waited
+};
+
+Caller caller_of(const void* address) {
+  Dl_info library;
+  if (!dladdr(address, &library) || !library.dli_fname) return Caller::kOther;
+  if (strstr(library.dli_fname, "libc10_cuda")) return Caller::kAllocator;
+  return strstr(library.dli_fname, "libtorch_cuda") ? Caller::kTorch : Caller::kOther;
+}
 
 double now_ms() {
   timespec time;
@@ -37,6 +88,17 @@ Stream* stream_object(cudaStream_t stream) {
   return reinterpret_cast<uintptr_t>(stream) <= 2 ? nullptr : reinterpret_cast<Stream*>(stream);
 }
 
+void launched() {
+  if (!g_captures.load(std::memory_order_relaxed)) {
+    g_launches.fetch_add(1, std::memory_order_relaxed);
+  }
+}
+
+void waited() { waited_for(g_launches.load()); }
+
+void capture_begun() { g_captures.fetch_add(1); }
+void capture_ended() { g_captures.fetch_sub(1); }
+
 void spend(double ms) {
   double before = g_spent_ms.load();
   while (!g_spent_ms.compare_exchange_weak(before, before + ms)) {
@@ -44,6 +106,9 @@ void spend(double ms) {
 }
 
 }  // namespace emulated
+
+// For the generated stubs, which are C.
+EXPORT void planner_device_launched() { launched(); }
 
 EXPORT cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned flags,
                                                 int priority) {
@@ -64,8 +129,14 @@ EXPORT cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   delete stream_object(stream);
   return cudaSuccess;
 }
-EXPORT cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
-EXPORT cudaError_t cudaStreamQuery(cudaStream_t) { return cudaSuccess; }
+EXPORT cudaError_t cudaStreamSynchronize(cudaStream_t) {
+  waited();
+  return cudaSuccess;
+}
+EXPORT cudaError_t cudaStreamQuery(cudaStream_t) {
+  waited();  // "done" is the answer, and the caller goes on with it
+  return cudaSuccess;
+}
 EXPORT cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
 EXPORT cudaError_t cudaStreamGetPriority(cudaStream_t stream, int* priority) {
   const Stream* object = stream_object(stream);
@@ -109,14 +180,36 @@ EXPORT cudaError_t cudaEventDestroy(cudaEvent_t event) {
   return cudaSuccess;
 }
 EXPORT cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) {
-  if (event) event_object(event)->recorded_ms = now_ms() + g_spent_ms.load();
+  if (event) {
+    event_object(event)->recorded_ms = now_ms() + g_spent_ms.load();
+    event_object(event)->launches = g_launches.load();
+  }
   return cudaSuccess;
 }
 EXPORT cudaError_t cudaEventRecordWithFlags(cudaEvent_t event, cudaStream_t stream, unsigned) {
   return cudaEventRecord(event, stream);
 }
-EXPORT cudaError_t cudaEventQuery(cudaEvent_t) { return cudaSuccess; }
-EXPORT cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
+EXPORT cudaError_t cudaEventQuery(cudaEvent_t event) {
+  Event* object = event_object(event);
+  if (!object || is_reached(*object)) return cudaSuccess;
+  switch (caller_of(__builtin_return_address(0))) {
+    case Caller::kTorch:
+      return cudaSuccess;
+    case Caller::kAllocator:
+      if (!is_waited_out(*object)) {
+        note("events-pending");
+        return cudaErrorNotReady;
+      }
+      [[fallthrough]];
+    case Caller::kOther:
+      waited_for(object->launches);
+  }
+  return cudaSuccess;
+}
+EXPORT cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  if (event) waited_for(event_object(event)->launches);
+  return cudaSuccess;
+}
 EXPORT cudaError_t cudaEventElapsedTime(float* elapsed_ms, cudaEvent_t start, cudaEvent_t end) {
   // Never zero: user code divides by it.
   *elapsed_ms = static_cast<float>(

@@ -33,6 +33,9 @@ _WARNINGS = {
     "cudnn-library-too-old": _MODELLED + "the cuDNN of this torch is older than 9.8",
     "cudnn-card-refused": _MODELLED + "the cuDNN of this torch does not plan for this card",
 }
+# The allocator has asked for an event that the card had not reached yet.
+_EVENTS_PENDING = "events-pending"
+_LAG = "launch_lag="
 _BENCHMARK = (
     "torch.backends.cudnn.benchmark is on: the first step tries every engine, and the one with the "
     "least workspace is taken to win; on a card it is the fastest"
@@ -63,6 +66,7 @@ def configure(profile: str) -> None:
     line = _STATE["device"].planner_device_configure(profile.encode())
     if line:
         raise ValueError(f"the emulated device does not understand line {line} of its profile")
+    _STATE["profile"] = profile
 
 
 def count_one_card() -> None:
@@ -125,7 +129,18 @@ def device() -> ctypes.CDLL:
 
 def assumptions(found: Sequence[str]) -> tuple[str, ...]:
     """Returns the notes that a reader of the figures must know, as sentences."""
-    return tuple(NOTES_IN_WORDS[key] for key in found if key in NOTES_IN_WORDS)
+    said = tuple(NOTES_IN_WORDS[key] for key in found if key in NOTES_IN_WORDS)
+    return (*said, *((_of_lag(_STATE["profile"]),) if _EVENTS_PENDING in found else ()))
+
+
+def _of_lag(profile: str) -> str:
+    """Returns a sentence on memory that waits for other streams; `profile` says how long."""
+    lags = [line.removeprefix(_LAG) for line in profile.splitlines() if line.startswith(_LAG)]
+    launches = "" if lags[-1] == "never" else f"{int(lags[-1]):,} launches later, or "
+    return (
+        "memory that another stream still uses (record_stream) comes back "
+        f"{launches}when the host waits for the card"
+    )
 
 
 def warnings(found: Sequence[str]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from planner.emulator.stubs import find_prototypes, make_stubs
+from planner.emulator.unemulated import starts_work
 
 VOID = "EXPORT long {}(void) {{ return 0; }}"
 
@@ -22,11 +23,13 @@ VOID = "EXPORT long {}(void) {{ return 0; }}"
         ),
         (
             "cublasStatus_t cublasSscal(cublasHandle_t h, int n, const float* alpha, float *x);",
-            "long cublasSscal(long p0, long p1, void *p2, void *p3) {  return 0; }",
+            "long cublasSscal(long p0, long p1, void *p2, void *p3) { planner_device_launched(); "
+            "return 0; }",
         ),
         (
             "cublasStatus_t cublasAxpyOne(float a, double b, long long c);",
-            "long cublasAxpyOne(float p0, double p1, long p2) {  return 0; }",
+            "long cublasAxpyOne(float p0, double p1, long p2) { planner_device_launched(); "
+            "return 0; }",
         ),
         (
             "cusolverStatus_t cusolverDnX_bufferSize(cusolverDnHandle_t h, int m, int *lwork);",
@@ -56,7 +59,7 @@ VOID = "EXPORT long {}(void) {{ return 0; }}"
         ),
         (
             "ncclResult_t ncclMany(const int sizes[8], int counts[], ncclComm_t* comms);",
-            "long ncclMany(void *p0, void *p1, void *p2) {  return 0; }",
+            "long ncclMany(void *p0, void *p1, void *p2) { planner_device_launched(); return 0; }",
         ),
         (
             'extern __attribute__((visibility("default"))) cudaError_t\n  cudaSpread(int a,\n'
@@ -106,6 +109,7 @@ enum { CUBLAS_STATUS_NOT_SUPPORTED = 15, CURAND_STATUS_INTERNAL_ERROR = 0x3e7 };
 """
 REFUSED = 'return planner_device_refuse("{}", {}, __builtin_return_address(0));'
 DONE = '__attribute__((alias("done")));'
+QUEUED = '__attribute__((alias("queued")));'
 
 
 @pytest.mark.parametrize(
@@ -126,7 +130,7 @@ DONE = '__attribute__((alias("done")));'
         # a driver that the headers give no number for
         ("CUresult cuMulticastCreate(long *h);", REFUSED.format("cuMulticastCreate", 1)),
         # computes on the card, as a kernel
-        ("cublasStatus_t cublasSgemm(cublasHandle_t h, const float *a, float *c);", DONE),
+        ("cublasStatus_t cublasSgemm(cublasHandle_t h, const float *a, float *c);", QUEUED),
         ("cublasStatus_t cublasGetAtomicsMode(cublasHandle_t h, cublasAtomicsMode_t *mode);",
          REFUSED.format("cublasGetAtomicsMode", 15)),
         ("curandStatus_t curandGetOffset(long *n);", REFUSED.format("curandGetOffset", 999)),
@@ -156,6 +160,7 @@ def test_the_source_compiles_without_any_header(tmp_path: Path) -> None:
     header = (
         "float cublasF(float a, double *b); int cudaG(void (*callback)(int, int), int n);"
         "cudaError_t cudaBesideGet(int *n); cudaError_t cudaBesideSet(int n);"
+        "cublasStatus_t cublasBeside(int n);"
     )
     source = tmp_path / "stubs.c"
     source.write_text(make_stubs({"cublasF", "cudaG", "cudaNone"}, header).source)
@@ -174,4 +179,30 @@ def test_the_source_compiles_without_any_header(tmp_path: Path) -> None:
         "cudaNone",
         "cudaBesideGet",
         "cudaBesideSet",
+        "cublasBeside",
     }
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cublasSgemm_v2", "cublasGemmEx", "cublasLtMatmul", "cublasDgetrsBatched",
+        "cudnnConvolutionForward", "cudnnBatchNormalizationBackwardEx", "cudnnRNNForward",
+        "cusparseSpMM", "cusolverDnSgesvd", "cufftXtExec", "curandGenerateUniform", "ncclAllGather",
+    ],
+)  # fmt: skip
+def test_what_puts_work_on_the_card(name: str) -> None:
+    assert starts_work(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cublasCreate_v2", "cublasSetStream_v2", "cublasLtMatmulAlgoGetHeuristic",
+        "cublasLtMatmulAlgoCheck", "cublasLtMatmulAlgoInit", "cudnnGetRNNTempSpaceSizes",
+        "cudnnDestroyTensorDescriptor", "cusparseSpMM_bufferSize", "cufftXtMakePlanMany",
+        "ncclCommInitRank", "ncclGroupEnd", "ncclRedOpDestroy", "cudaLaunchKernel", "cuMemFree",
+    ],
+)  # fmt: skip
+def test_what_only_prepares_work(name: str) -> None:
+    assert not starts_work(name)

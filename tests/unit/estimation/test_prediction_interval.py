@@ -75,6 +75,25 @@ def test_other_draws_of_sizes_widen_the_interval_and_lower_the_batch() -> None:
     assert found.interval_bytes == (low, high)
 
 
+def test_a_card_that_keeps_up_lowers_the_lower_end_alone() -> None:
+    """Of 260 MiB two thirds wait for another stream: a card that keeps up holds 86.7 MiB."""
+    requests = tuple(
+        Request(kind, block, 20 * MIB)
+        for block in range(3)
+        for kind in (EventKind.ALLOC, EventKind.FREE_REQUESTED)
+    )
+    plain, found = (
+        outlook(replace(answer(), requests=made), SPREAD, SETTINGS) for made in ((), requests)
+    )
+    low = round(round(260 * MIB / 3) * 0.9 + 198 * MIB * 0.5)
+    assert found.interval_bytes is not None
+    assert plain.interval_bytes is not None
+    assert found.interval_bytes == (low, plain.interval_bytes[1])
+    assert found.suggested_batch_size == plain.suggested_batch_size == 388
+    assert "a card that keeps up with the host" in found.said[0]
+    assert "a card that keeps up with the host" not in plain.said[0]
+
+
 def test_no_more_than_the_largest_batch_is_suggested() -> None:
     """Runs may have found less than a replay gives."""
     assert outlook(answer(largest=300), SPREAD, SETTINGS).suggested_batch_size == 300
