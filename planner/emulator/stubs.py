@@ -173,7 +173,8 @@ def _is_filled(function: str, parameter: str, index: int) -> bool:
 
 def _stub(name: str, return_type: str, parameters: list[str]) -> str:
     if any(_STRUCTS_BY_VALUE.search(p) and "*" not in p for p in parameters):
-        return f"EXPORT long {name}(void) {{ return 0; }}"
+        work = "planner_device_launched(); " if starts_work(name) else ""
+        return f"EXPORT long {name}(void) {{ {work}return 0; }}"
     arguments, body = [], []
     for index, parameter in enumerate(parameters):
         words = parameter.replace("*", " * ").split()

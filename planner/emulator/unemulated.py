@@ -33,9 +33,11 @@ _COMPUTES = re.compile(r"^(cublas|cudnn|cusparse|cusolver|cufft|curand|nccl)")
 _ASKS = re.compile(r"Get|Query|Info\b")
 # Functions of those libraries that put nothing on the card: they make, change or ask for objects.
 _PREPARES = re.compile(
-    r"Get|Set|Create|Destroy|Query|Info|Init|Check|Size|Plan|Make|Estimate|Restore|Find|Version|"
-    r"Desc|Logger|Comm[A-Z]|Group|Register|RedOp|Error|Mem[A-Z]"
+    r"Get|Set(?!Vector|Matrix|Tensor$)|Create|Destroy|Query|Info|Init|Check|Size|Plan|Make|"
+    r"Estimate|Restore|Find|Version|Desc|Logger|Comm[A-Z]|Group|Register|RedOp|Error|Mem[A-Z]"
 )
+# Functions of the runtime and the driver that write the card's memory.
+_WRITES = re.compile(r"^cu(da)?Mem(cpy|set)")
 # Functions of the runtime and the driver that return nothing and write no host memory.
 _HARMLESS = re.compile(
     r"Set(?!.*Callback)|Destroy|Free|Unload|Unregister|Release|Synchronize|Advise|Prefetch|"
@@ -83,7 +85,9 @@ def refusing(name: str, number: int) -> str:
 
 
 def starts_work(name: str) -> bool:
-    """Returns whether the function puts work on the card: it belongs to a library that computes."""
+    """Returns whether the function puts work on the card, which may write its memory."""
+    if _WRITES.match(name) is not None:
+        return True
     return computes(name) and _PREPARES.search(name) is None
 
 

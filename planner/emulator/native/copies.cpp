@@ -1,11 +1,13 @@
 // Copies and fills. Nothing is stored on the device. What is read back from it is zero unless the
-// planner, which is called for each such read, writes what it knows. Small copies to the device are
-// kept for a moment: torch makes some tensors where the planner sees no operator (torch.tensor).
+// planner, which is called for each such read, writes what it knows, or contents are kept (see
+// contents.h). Small copies to the device are kept for a moment: torch makes some tensors where the
+// planner sees no operator (torch.tensor).
 #include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <mutex>
 
+#include "contents.h"
 #include "device.h"
 #include "memory.h"
 #include "status.h"
@@ -45,18 +47,32 @@ void remember(const void* address, const void* content, size_t bytes) {
   memcpy(copy.content, content, bytes);
 }
 
-void copy(void* destination, const void* source, size_t bytes) {
-  if (bytes == 0) return;
+ContentPointer sent_content(const void* source, size_t bytes) {
+  if (!contents::are_kept() || bytes > kContentBytes) return nullptr;
+  return known_content(all_known({static_cast<const char*>(source), bytes}));
+}
+
+cudaError_t copy(void* destination, const void* source, size_t bytes) {
+  if (bytes == 0) return cudaSuccess;
   if (on_device(destination)) {
-    if (!on_device(source)) remember(destination, source, bytes);
-    return;
+    if (on_device(source)) {
+      contents::copy(destination, source, bytes);
+    } else {
+      remember(destination, source, bytes);
+      contents::put(destination, bytes, sent_content(source, bytes));
+    }
+    return cudaSuccess;
   }
   if (!on_device(source)) {
     memmove(destination, source, bytes);
-    return;
+    return cudaSuccess;
   }
   memset(destination, 0, bytes);
+  const Content::State state = contents::read(source, bytes, destination);
+  if (state == Content::State::kLost) return report(cudaErrorExternalDevice);
+  if (state == Content::State::kKnown) return cudaSuccess;
   if (ReadCallback callback = g_on_read.load()) callback(bytes, destination, source);
+  return cudaSuccess;
 }
 
 enum class Host { kWaits, kGoesOn };
@@ -81,24 +97,31 @@ void count_copy(const void* destination, const void* source, Host host) {
 cudaError_t copy_2d(void* destination, size_t destination_pitch, const void* source,
                     size_t source_pitch, size_t width, size_t height) {
   for (size_t row = 0; row < height; row++) {
-    copy(static_cast<char*>(destination) + row * destination_pitch,
-         static_cast<const char*>(source) + row * source_pitch, width);
+    const cudaError_t error = copy(static_cast<char*>(destination) + row * destination_pitch,
+                                   static_cast<const char*>(source) + row * source_pitch, width);
+    if (error != cudaSuccess) return error;
   }
   return cudaSuccess;
 }
 
 cudaError_t fill(void* destination, int value, size_t bytes) {
-  if (on_device(destination))
-    launched();
-  else
+  if (!on_device(destination)) {
     memset(destination, value, bytes);
+    return cudaSuccess;
+  }
+  launched();
+  if (contents::are_kept()) {
+    const size_t kept = bytes <= kContentBytes ? bytes : 0;
+    contents::put(destination, bytes,
+                  known_content(all_known(std::string(kept, static_cast<char>(value)))));
+  }
   return cudaSuccess;
 }
 
 }  // namespace
 
-// Called for every copy from the device to the host, whose destination holds zeros then and may be
-// written; null switches it off.
+// Called for every copy from the device to the host of which not all is known: the destination holds
+// what is known, else zeros, and may be written. Null switches it off.
 EXPORT void planner_device_on_read(ReadCallback callback) { g_on_read.store(callback); }
 
 // From now on small copies to the device are kept.
@@ -124,14 +147,12 @@ EXPORT int planner_device_sent(const void* address, size_t bytes, void* content)
 EXPORT cudaError_t cudaMemcpy(void* destination, const void* source, size_t bytes,
                               enum cudaMemcpyKind) {
   count_copy(destination, source, Host::kWaits);
-  copy(destination, source, bytes);
-  return cudaSuccess;
+  return copy(destination, source, bytes);
 }
 EXPORT cudaError_t cudaMemcpyAsync(void* destination, const void* source, size_t bytes,
                                    enum cudaMemcpyKind, cudaStream_t) {
   count_copy(destination, source, Host::kGoesOn);
-  copy(destination, source, bytes);
-  return cudaSuccess;
+  return copy(destination, source, bytes);
 }
 EXPORT cudaError_t cudaMemcpy2D(void* destination, size_t destination_pitch, const void* source,
                                 size_t source_pitch, size_t width, size_t height,
@@ -147,14 +168,12 @@ EXPORT cudaError_t cudaMemcpy2DAsync(void* destination, size_t destination_pitch
 }
 EXPORT cudaError_t cudaMemcpyPeer(void* destination, int, const void* source, int, size_t bytes) {
   count_copy(destination, source, Host::kGoesOn);
-  copy(destination, source, bytes);
-  return cudaSuccess;
+  return copy(destination, source, bytes);
 }
 EXPORT cudaError_t cudaMemcpyPeerAsync(void* destination, int, const void* source, int,
                                        size_t bytes, cudaStream_t) {
   count_copy(destination, source, Host::kGoesOn);
-  copy(destination, source, bytes);
-  return cudaSuccess;
+  return copy(destination, source, bytes);
 }
 EXPORT cudaError_t cudaMemset(void* destination, int value, size_t bytes) {
   return fill(destination, value, bytes);

@@ -11,6 +11,7 @@
 #include <string>
 #include <unordered_map>
 
+#include "contents.h"
 #include "cudnn_bridge.h"
 #include "cudnn_model.h"
 #include "device.h"
@@ -280,6 +281,7 @@ EXPORT cudnnStatus_t cudnnBackendGetAttribute(const Descriptor descriptor,
 }
 
 EXPORT cudnnStatus_t cudnnBackendExecute(cudnnHandle_t, Descriptor plan, Descriptor variant_pack) {
+  contents::launched();
   Entry plan_entry;
   Entry pack_entry;
   if (!lookup(plan, plan_entry) || !lookup(variant_pack, pack_entry)) return CUDNN_STATUS_BAD_PARAM;

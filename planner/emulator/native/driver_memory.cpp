@@ -4,6 +4,7 @@
 
 #include <cuda.h>
 
+#include "contents.h"
 #include "device.h"
 #include "memory.h"
 #include "status.h"
@@ -64,7 +65,10 @@ EXPORT CUresult cuMemGetAddressRange(CUdeviceptr* begin, size_t* size, CUdevicep
   if (size) *size = range.size;
   return CUDA_SUCCESS;
 }
-EXPORT CUresult cuMemsetD32Async(CUdeviceptr, unsigned, size_t, CUstream) { return CUDA_SUCCESS; }
+EXPORT CUresult cuMemsetD32Async(CUdeviceptr pointer, unsigned, size_t count, CUstream) {
+  contents::put(reinterpret_cast<void*>(pointer), 4 * count, nullptr);
+  return CUDA_SUCCESS;
+}
 
 EXPORT CUresult cuMemAddressReserve(CUdeviceptr* pointer, size_t bytes, size_t, CUdeviceptr,
                                     unsigned long long) {
@@ -126,6 +130,7 @@ EXPORT CUresult cuMemMap(CUdeviceptr pointer, size_t, size_t, CUmemGenericAlloca
   return CUDA_SUCCESS;
 }
 EXPORT CUresult cuMemUnmap(CUdeviceptr pointer, size_t bytes) {
+  contents::put(reinterpret_cast<void*>(pointer), bytes, nullptr);
   Lock lock(memory_mutex());
   auto it = mappings().lower_bound(pointer);
   while (it != mappings().end() && it->first < pointer + bytes) {

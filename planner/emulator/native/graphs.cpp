@@ -3,6 +3,7 @@
 #include <atomic>
 #include <utility>
 
+#include "contents.h"
 #include "device.h"
 #include "status.h"
 #include "streams.h"
@@ -114,6 +115,7 @@ EXPORT cudaError_t cudaGraphGetNodes(cudaGraph_t, cudaGraphNode_t* nodes, size_t
 }
 EXPORT cudaError_t cudaGraphLaunch(cudaGraphExec_t, cudaStream_t) {
   launched();
+  contents::launched();
   return cudaSuccess;
 }
 EXPORT cudaError_t cudaGraphDestroy(cudaGraph_t graph) {

@@ -10,6 +10,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include "contents.h"
 #include "device.h"
 #include "status.h"
 #include "streams.h"
@@ -51,6 +52,7 @@ namespace emulated {
 
 void on_launch(const void* function) {
   launched();
+  contents::launched();
   // Read without the lock: registration ends when the library is loaded, before any launch of it.
   const auto& noted = noted_kernels();
   auto it = noted.find(function);

@@ -9,6 +9,7 @@
 #include <dlfcn.h>
 #include <sys/mman.h>
 
+#include "contents.h"
 #include "device.h"
 #include "status.h"
 #include "streams.h"
@@ -240,6 +241,7 @@ cudaError_t release(void* pointer) {
   if (!remove_range(reinterpret_cast<uintptr_t>(pointer), &range))
     return report(cudaErrorInvalidValue);
   if (range.kind == RangeKind::kManaged) return release_managed(range);
+  contents::put(pointer, range.size, nullptr);
   give_addresses(range.device, range.begin, range.size);
   discharge(range.device, range.size, range.owner);
   return cudaSuccess;

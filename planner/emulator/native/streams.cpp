@@ -15,6 +15,7 @@
 #include <dlfcn.h>
 #include <time.h>
 
+#include "contents.h"
 #include "device.h"
 #include "status.h"
 
@@ -108,7 +109,10 @@ void spend(double ms) {
 }  // namespace emulated
 
 // For the generated stubs, which are C.
-EXPORT void planner_device_launched() { launched(); }
+EXPORT void planner_device_launched() {
+  launched();
+  contents::launched();
+}
 
 EXPORT cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned flags,
                                                 int priority) {

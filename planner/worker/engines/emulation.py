@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 _NOTES_BYTES = 1 << 20
@@ -169,8 +170,8 @@ def attention_kernels(found: Sequence[str]) -> tuple[str, ...]:
 def on_read(callback: Any | None) -> None:
     """Lets the device call a ctypes function for each copy to the host; None ends that.
 
-    Its arguments are the size in bytes, the address of the destination (zeros; it may be written),
-    and the address on the device.
+    Its arguments are the size in bytes, the address of the destination (zeros, where contents are
+    not kept; it may be written), and the address on the device.
     """
     _STATE["device"].planner_device_on_read(callback)
 
@@ -187,3 +188,37 @@ def sent(address: int, size_bytes: int) -> bytes | None:
         ctypes.c_void_p(address), ctypes.c_size_t(size_bytes), content
     )
     return content.raw if found else None
+
+
+def keep_contents() -> None:
+    """Makes the device keep what small ranges of its memory certainly hold, from now on.
+
+    A copy to the host of such a range gives these bytes, and no callback is called for it.
+    """
+    _STATE["device"].planner_device_keep_contents()
+
+
+def content(address: int, size_bytes: int) -> bytes | None:
+    """Returns what a range of the device's memory holds; None if that is not certain."""
+    found = ctypes.create_string_buffer(size_bytes)
+    known = _STATE["device"].planner_device_content(
+        ctypes.c_void_p(address), ctypes.c_size_t(size_bytes), found
+    )
+    return found.raw if known else None
+
+
+def set_content(address: int, size_bytes: int, content: bytes | None) -> None:
+    """Says what a range of the device's memory holds from now on; None if that is not known."""
+    _STATE["device"].planner_device_set_content(
+        ctypes.c_void_p(address), ctypes.c_size_t(size_bytes), content
+    )
+
+
+@contextmanager
+def held_contents() -> Iterator[None]:
+    """Keeps contents over launches of this thread; the caller sets those that they write."""
+    _STATE["device"].planner_device_hold_contents(1)
+    try:
+        yield
+    finally:
+        _STATE["device"].planner_device_hold_contents(0)

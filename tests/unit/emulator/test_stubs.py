@@ -55,7 +55,7 @@ VOID = "EXPORT long {}(void) {{ return 0; }}"
         ),
         (
             "cublasStatus_t cublasByValue(cuComplex value, int n);",
-            "long cublasByValue(void) { return 0; }",
+            "long cublasByValue(void) { planner_device_launched(); return 0; }",
         ),
         (
             "ncclResult_t ncclMany(const int sizes[8], int counts[], ncclComm_t* comms);",
@@ -189,6 +189,7 @@ def test_the_source_compiles_without_any_header(tmp_path: Path) -> None:
         "cublasSgemm_v2", "cublasGemmEx", "cublasLtMatmul", "cublasDgetrsBatched",
         "cudnnConvolutionForward", "cudnnBatchNormalizationBackwardEx", "cudnnRNNForward",
         "cusparseSpMM", "cusolverDnSgesvd", "cufftXtExec", "curandGenerateUniform", "ncclAllGather",
+        "cublasSetVector", "cudnnSetTensor", "cudaMemcpy3DAsync", "cuMemsetD8Async",
     ],
 )  # fmt: skip
 def test_what_puts_work_on_the_card(name: str) -> None:
