@@ -69,3 +69,8 @@ def limit_profile(**limits: int | None) -> str:
     that PyTorch's allocator must leave free.
     """
     return "".join(f"{key}={value}\n" for key, value in limits.items() if value is not None)
+
+
+def with_peers(profile: str) -> str:
+    """Returns the profile of a rank whose peers are processes of this machine (native/peers.h)."""
+    return f"{profile}nccl_peers=1\n"

@@ -38,6 +38,9 @@ struct Profile {
   int device_count = 1;
   // How many launches the card is behind the host (see streams.cpp); 0: it keeps up.
   uint64_t launch_lag = 0;
+  // Whether the other ranks of NCCL's communicators are processes of this machine. Else there is one
+  // rank alone, and collectives do nothing.
+  bool nccl_peers = false;
   std::string cudnn_library;          // the wheel's libcudnn.so.9; empty: use the model
   std::string bridge_driver_library;  // stub libcuda.so.1 for that library's own namespace
 };

@@ -65,6 +65,8 @@ bool assign(Profile& p, const std::string& key, const std::string& value) {
     p.device_count = std::stoi(value);
   else if (key == "launch_lag")
     p.launch_lag = value == "never" ? kNothingUntilWait : std::stoull(value);
+  else if (key == "nccl_peers")
+    p.nccl_peers = std::stoi(value) != 0;
   else
     return false;
   return true;

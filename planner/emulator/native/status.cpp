@@ -1,6 +1,7 @@
 // Errors and the current device, both per thread as in CUDA.
 #include "status.h"
 
+#include "arrivals.h"
 #include "device.h"
 #include "streams.h"
 
@@ -23,6 +24,8 @@ const char* error_name(int error) {
       return "cudaErrorNotReady";
     case cudaErrorNotSupported:
       return "cudaErrorNotSupported";
+    case cudaErrorExternalDevice:
+      return "cudaErrorExternalDevice";
     default:
       return "cudaErrorUnknown";
   }
@@ -42,6 +45,8 @@ const char* error_text(int error) {
       return "device not ready";
     case cudaErrorNotSupported:
       return "operation not supported on the emulated device";
+    case cudaErrorExternalDevice:
+      return "another rank has ended, or means another operation";
     default:
       return "error of the emulated CUDA device";
   }
@@ -90,7 +95,7 @@ EXPORT cudaError_t cudaSetDevice(int device) {
 
 EXPORT cudaError_t cudaDeviceSynchronize() {
   emulated::waited();
-  return cudaSuccess;
+  return emulated::arrivals::synchronize_all();
 }
 EXPORT cudaError_t cudaDeviceReset() { return cudaSuccess; }
 EXPORT cudaError_t cudaProfilerStart() { return cudaSuccess; }

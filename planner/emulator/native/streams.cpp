@@ -6,6 +6,9 @@
 // the last use is done. A card that is `launch_lag` launches behind the host has reached an event
 // when that many launches came after it, or when the host has waited since. All streams count as
 // one queue. Whoever else queries is answered "done": its loops would wait for time to pass.
+//
+// What another rank has not sent yet is not there (see arrivals.h): for that a host waits, and gets
+// "not ready". Only the allocator does not, so that the memory of a rank is that of equal peers.
 #include "streams.h"
 
 #include <algorithm>
@@ -15,6 +18,7 @@
 #include <dlfcn.h>
 #include <time.h>
 
+#include "arrivals.h"
 #include "contents.h"
 #include "device.h"
 #include "status.h"
@@ -130,18 +134,23 @@ EXPORT cudaError_t cudaStreamCreate(cudaStream_t* stream) {
   return cudaStreamCreateWithPriority(stream, 0, 0);
 }
 EXPORT cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  arrivals::forget(stream);
   delete stream_object(stream);
   return cudaSuccess;
 }
-EXPORT cudaError_t cudaStreamSynchronize(cudaStream_t) {
+EXPORT cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   waited();
-  return cudaSuccess;
+  return arrivals::synchronize(stream);
 }
-EXPORT cudaError_t cudaStreamQuery(cudaStream_t) {
+EXPORT cudaError_t cudaStreamQuery(cudaStream_t stream) {
+  if (arrivals::query(stream) != cudaSuccess) return cudaErrorNotReady;
   waited();  // "done" is the answer, and the caller goes on with it
   return cudaSuccess;
 }
-EXPORT cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
+EXPORT cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  arrivals::wait(stream, event);
+  return cudaSuccess;
+}
 EXPORT cudaError_t cudaStreamGetPriority(cudaStream_t stream, int* priority) {
   const Stream* object = stream_object(stream);
   *priority = object ? object->priority : 0;
@@ -180,13 +189,15 @@ EXPORT cudaError_t cudaEventCreate(cudaEvent_t* event) {
   return cudaEventCreateWithFlags(event, 0);
 }
 EXPORT cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  arrivals::forget(event);
   delete event_object(event);
   return cudaSuccess;
 }
-EXPORT cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) {
+EXPORT cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   if (event) {
     event_object(event)->recorded_ms = now_ms() + g_spent_ms.load();
     event_object(event)->launches = g_launches.load();
+    arrivals::record(event, stream);
   }
   return cudaSuccess;
 }
@@ -195,8 +206,12 @@ EXPORT cudaError_t cudaEventRecordWithFlags(cudaEvent_t event, cudaStream_t stre
 }
 EXPORT cudaError_t cudaEventQuery(cudaEvent_t event) {
   Event* object = event_object(event);
-  if (!object || is_reached(*object)) return cudaSuccess;
-  switch (caller_of(__builtin_return_address(0))) {
+  if (!object) return cudaSuccess;
+  const void* caller = __builtin_return_address(0);
+  if (arrivals::query(event) != cudaSuccess && caller_of(caller) != Caller::kAllocator)
+    return cudaErrorNotReady;
+  if (is_reached(*object)) return cudaSuccess;
+  switch (caller_of(caller)) {
     case Caller::kTorch:
       return cudaSuccess;
     case Caller::kAllocator:
@@ -211,8 +226,9 @@ EXPORT cudaError_t cudaEventQuery(cudaEvent_t event) {
   return cudaSuccess;
 }
 EXPORT cudaError_t cudaEventSynchronize(cudaEvent_t event) {
-  if (event) waited_for(event_object(event)->launches);
-  return cudaSuccess;
+  if (!event) return cudaSuccess;
+  waited_for(event_object(event)->launches);
+  return arrivals::synchronize(event);
 }
 EXPORT cudaError_t cudaEventElapsedTime(float* elapsed_ms, cudaEvent_t start, cudaEvent_t end) {
   // Never zero: user code divides by it.
