@@ -1,0 +1,205 @@
+"""The ways to share a step that are compared, each as a program of one rank.
+
+In: a rank of an initialised process group. Out: a function that does one step. Convention: the same
+code for every group, but for what PyTorch's fake group cannot do.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+
+from benchmarks.real_ranks.model import Block, Decoder, Sizes, indices, loss_of
+
+Step = Callable[[], None]
+SIZES = Sizes()
+_MICRO_BATCHES = 4
+
+
+def is_fake() -> bool:
+    """Returns whether this rank is alone, in PyTorch's fake process group."""
+    return dist.get_backend() == "fake"
+
+
+def _training(model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> Step:
+    used = optimizer or torch.optim.AdamW(model.parameters(), lr=1e-4)
+
+    def step() -> None:
+        used.zero_grad()
+        loss_of(model(indices(SIZES)), indices(SIZES)).backward()
+        used.step()
+
+    return step
+
+
+def ddp() -> Step:
+    """DistributedDataParallel."""
+    return _training(_ddp())
+
+
+def ddp_unused() -> Step:
+    """DistributedDataParallel that looks for unused parameters."""
+    return _training(_ddp(find_unused_parameters=True))
+
+
+def _ddp(**options: Any) -> nn.Module:
+    from torch.nn.parallel import DistributedDataParallel
+
+    model = DistributedDataParallel(Decoder(SIZES).cuda(), bucket_cap_mb=4, **options)
+    if is_fake():  # its futures hold no tensor, which the reducer expects
+        model.register_comm_hook(None, _averaged)
+    return model
+
+
+def _averaged(_state: object, bucket: dist.GradBucket) -> torch.futures.Future[torch.Tensor]:
+    buffer = bucket.buffer()
+    buffer.div_(dist.get_world_size())
+    dist.all_reduce(buffer)
+    done: torch.futures.Future[torch.Tensor] = torch.futures.Future()
+    done.set_result(buffer)
+    return done
+
+
+def zero1() -> Step:
+    """ZeroRedundancyOptimizer over DistributedDataParallel."""
+    from torch.distributed.optim import ZeroRedundancyOptimizer
+
+    model = _ddp()
+    return _training(model, ZeroRedundancyOptimizer(model.parameters(), torch.optim.AdamW, lr=1e-4))
+
+
+def fsdp1() -> Step:
+    """FullyShardedDataParallel."""
+    import functools
+
+    from torch.distributed.fsdp import FullyShardedDataParallel
+    from torch.distributed.fsdp.wrap import ModuleWrapPolicy
+
+    wrap = functools.partial(
+        FullyShardedDataParallel,
+        auto_wrap_policy=ModuleWrapPolicy({Block}),
+        device_id=torch.device("cuda", 0),
+        use_orig_params=True,
+    )
+    return _training(wrap(Decoder(SIZES).cuda()))
+
+
+def fsdp2() -> Step:
+    """fully_shard of every block, in bfloat16."""
+    return _training(_sharded(Decoder(SIZES), (dist.get_world_size(),), ("shard",)))
+
+
+def hsdp() -> Step:
+    """fully_shard in halves of the ranks, replicated: needs an even number of ranks."""
+    half = dist.get_world_size() // 2
+    return _training(_sharded(Decoder(SIZES), (2, half), ("replicate", "shard")))
+
+
+def _sharded(model: nn.Module, shape: tuple[int, ...], names: tuple[str, ...]) -> nn.Module:
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
+    mesh = init_device_mesh("cuda", shape, mesh_dim_names=names)
+    precision = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+    model = model.cuda()
+    for part in [module for module in model.modules() if isinstance(module, Block)]:
+        fully_shard(part, mesh=mesh, mp_policy=precision)
+    fully_shard(model, mesh=mesh, mp_policy=precision)
+    return model
+
+
+def tp() -> Step:
+    """Tensor parallel: layers of a block by columns and rows."""
+    from torch.distributed.tensor.parallel import (
+        ColwiseParallel,
+        RowwiseParallel,
+        parallelize_module,
+    )
+
+    mesh = init_device_mesh("cuda", (dist.get_world_size(),))
+    model = Decoder(SIZES).cuda()
+    by_columns = dict.fromkeys(("query", "key", "value", "up"), ColwiseParallel())
+    plan = {**by_columns, "out": RowwiseParallel(), "down": RowwiseParallel()}
+    for block in model.blocks:
+        parallelize_module(block, mesh, plan)
+    # Some parameters are no DTensors: AdamW takes them one by one.
+    return _training(model, torch.optim.AdamW(model.parameters(), lr=1e-4, foreach=False))
+
+
+def pipeline() -> Step:
+    """1F1B of as many stages as there are ranks; all shapes are given."""
+    return _pipeline(are_shapes_given=True)
+
+
+def pipeline_shapes() -> Step:
+    """1F1B whose ranks find the shapes, and send them as objects; the fake group gets them."""
+    return _pipeline(are_shapes_given=is_fake())
+
+
+def _pipeline(*, are_shapes_given: bool) -> Step:
+    from torch.distributed.pipelining import PipelineStage, Schedule1F1B
+
+    rank, ranks = dist.get_rank(), dist.get_world_size()
+    first, last = rank * SIZES.depth // ranks, (rank + 1) * SIZES.depth // ranks
+    part = Decoder(SIZES, first, last).cuda()
+    shapes = _shapes(rank, ranks) if are_shapes_given else {}
+    stage = PipelineStage(part, rank, ranks, torch.device("cuda", 0), **shapes)
+    if is_fake():
+        _keep_what_is_sent()
+    schedule = Schedule1F1B(stage, n_microbatches=_MICRO_BATCHES, loss_fn=loss_of)
+    optimizer = torch.optim.AdamW(part.parameters(), lr=1e-4)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        inputs = (indices(SIZES, _MICRO_BATCHES),) if rank == 0 else ()
+        target = indices(SIZES, _MICRO_BATCHES) if rank == ranks - 1 else None
+        schedule.step(*inputs, target=target)
+        optimizer.step()
+
+    return step
+
+
+class _Works(list[Any]):
+    """Works that keep their tensors, as NCCL's do until they are dropped; fake ones have none."""
+
+    tensors: tuple[torch.Tensor, ...] = ()
+
+
+def _keep_what_is_sent() -> None:
+    from torch.distributed.pipelining import schedules
+
+    exchange = schedules._batch_p2p
+
+    def keeping(operations: list[Any], desc: str | None = None) -> list[Any]:
+        works = _Works(exchange(operations, desc))
+        works.tensors = tuple(operation.tensor for operation in operations)
+        return works
+
+    schedules._batch_p2p = keeping
+
+
+def _shapes(rank: int, ranks: int) -> dict[str, Any]:
+    """Returns what a stage gets and gives, as tensors without memory."""
+    rows = (SIZES.batch, SIZES.sequence)
+    words = torch.empty(rows, dtype=torch.int64, device="meta")
+    hidden = torch.empty(*rows, SIZES.width, device="meta", requires_grad=True)
+    logits = torch.empty(*rows, SIZES.words, device="meta", requires_grad=True)
+    return {
+        "input_args": (words if rank == 0 else hidden,),
+        "output_args": (logits if rank == ranks - 1 else hidden,),
+    }
+
+
+PROGRAMS: dict[str, Callable[[], Step]] = {
+    "fsdp2": fsdp2,
+    "hsdp": hsdp,
+    "fsdp1": fsdp1,
+    "ddp": ddp,
+    "ddp-unused": ddp_unused,
+    "zero1": zero1,
+    "tp": tp,
+    "pp": pipeline,
+    "pp-shapes": pipeline_shapes,
+}
