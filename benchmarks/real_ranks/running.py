@@ -156,7 +156,7 @@ def _wait(
         time.sleep(_TICK_S)
     for rank in [*wrong, *late]:
         how = "is still running" if codes[rank] is None else f"ended by {codes[rank]}"
-        tail = logs[rank].read_text(errors="replace")[-9000:]
+        tail = logs[rank].read_text(errors="replace")[-3000:]
         raise RankError(f"rank {rank} of {len(started)} {how}:\n{tail}")
 
 

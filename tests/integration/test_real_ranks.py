@@ -108,13 +108,13 @@ def test_ranks_that_disagree_get_an_error(device: EmulatedDevice, tmp_path: Path
     assert "operation 1 of 24 bytes, and operation 1 of 32 bytes was expected" in texts[1]
 
 
-@pytest.mark.parametrize("program", [name for name in GROUPS if name != "hsdp"])
+# The benchmark has more programs, more ranks, and PyTorch's fake group for each of them.
+@pytest.mark.parametrize("program", ["fsdp2", "ddp", "zero1", "tp", "pp"])
 def test_a_rank_alone_has_the_same_peaks(program: str, device: EmulatedDevice) -> None:
     case = Case(program=program, ranks=2, steps=2)
-    real = real_peaks(case, device)
-    for group in GROUPS[program]:
-        for pair in zip(peaks_alone(case, device, group), real, strict=True):
-            assert agree(*pair), (group, *pair)
+    alone = peaks_alone(case, device, GROUPS[program][0])
+    for pair in zip(alone, real_peaks(case, device), strict=True):
+        assert agree(*pair), pair
 
 
 def test_stages_send_their_shapes(device: EmulatedDevice) -> None:
