@@ -86,7 +86,11 @@ def _order(case: Case, device: EmulatedDevice, rank: int, **more: str) -> dict[s
 
 
 def profile_of(device: EmulatedDevice, *, has_peers: bool) -> str:
-    """Returns the profile of an H100 without a limit."""
+    """Returns the profile of an H100 without a limit, which keeps up with the host.
+
+    Behind the host it would hold what NCCL's sends record on their stream, and a fake send records
+    nothing: reserved memory of pipelines would differ.
+    """
     (budget,) = memory_budgets(["h100"], hardware_db=None, gpu_memory=None, reserve=0)
     profile = device_profile(
         budget.card,
@@ -94,6 +98,7 @@ def profile_of(device: EmulatedDevice, *, has_peers: bool) -> str:
         device=device,
         total_memory_bytes=80 * GIB,
         capacity_bytes=UNLIMITED_BYTES,
+        launch_lag=0,
     )
     return with_peers(profile) if has_peers else profile
 
