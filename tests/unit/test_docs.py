@@ -173,6 +173,8 @@ def test_every_option_named_exists() -> None:
         "--shipped",
         "--fit",
         "--lr",  # of a script
+        "--nnodes",  # of torchrun
+        "--nproc-per-node",
         "--hook-stage",  # of pre-commit
     }
     for _, command in commands(root):

@@ -22,7 +22,7 @@ PYTHON = ("/env/bin/python",)
             "/env/bin/python train.py", 4, 1, id="underscores and =",
         ),
         pytest.param(
-            "torchrun --nnodes=4 --nproc-per-node=8 --rdzv-backend c10d --rdzv-endpoint a:1 t.py -v",
+            "torchrun --nnodes=4 --nproc-per-node=8 --rdzv-backend c10d --rdzv-id 7 t.py -v",
             "/env/bin/python t.py -v", 32, 4, id="hosts",
         ),
         pytest.param(
