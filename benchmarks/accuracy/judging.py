@@ -117,11 +117,14 @@ def _peak(result: Result) -> int | None:
     """Returns the predicted peak of the measured kind; the driver's figure holds peak reserved."""
     if result.case.quantity is Quantity.PEAK_ALLOCATED:
         return result.prediction.peak_allocated_bytes
+    if result.case.quantity is Quantity.PEAK_ACTIVE:
+        return result.prediction.peak_active_bytes
     return result.prediction.peak_reserved_bytes
 
 
 def _absolute(source: Source, result: Result) -> Judged:
-    return _against(source, result, _peak(result))
+    judged = _against(source, result, _peak(result))
+    return replace(judged, verdict=Verdict.FITTED) if result.case.chosen_on else judged
 
 
 def _with_offset(

@@ -12,7 +12,7 @@ from benchmarks.accuracy.records import Judged, Quantity
 from planner.units import GIB
 
 # Digits of GiB, and of per cent; peak allocated is met more closely.
-_DIGITS = {Quantity.PEAK_ALLOCATED: 4, Quantity.PEAK_RESERVED: 3}
+_DIGITS = {Quantity.PEAK_ALLOCATED: 4, Quantity.PEAK_ACTIVE: 3, Quantity.PEAK_RESERVED: 3}
 
 
 def lines(judged: Iterable[Judged]) -> Iterator[str]:
@@ -20,11 +20,13 @@ def lines(judged: Iterable[Judged]) -> Iterator[str]:
     runs: dict[str, dict[Quantity, Judged]] = {}
     for one in judged:
         runs.setdefault(one.result.case.run, {})[one.result.case.quantity] = one
-    heads = [(name.value.removeprefix("peak "), "measured", "error") for name in _DIGITS]
+    published = {quantity for figures in runs.values() for quantity in figures}
+    names = [name for name in _DIGITS if name in published]
+    heads = [(name.value.removeprefix("peak "), "measured", "error") for name in names]
     yield _line("case", *(cell for group in heads for cell in group))
     for run, figures in runs.items():
-        yield _line(run, *(cell for name in _DIGITS for cell in _cells(figures.get(name), name)))
-    yield _line("median, without sign", *(c for name in _DIGITS for c in _median(runs, name)))
+        yield _line(run, *(cell for name in names for cell in _cells(figures.get(name), name)))
+    yield _line("median, without sign", *(c for name in names for c in _median(runs, name)))
 
 
 def _cells(one: Judged | None, quantity: Quantity) -> tuple[str, str, str]:

@@ -153,6 +153,8 @@ def budget_of(source: Source, card: str) -> MemoryBudget:
     if figures is None:
         return card_budget(card)
     budget = card_budget(card, figures.usable_bytes)
+    if figures.context_bytes is None:
+        return budget
     loaded = replace(budget.card, context_overhead_bytes=figures.context_bytes)
     return replace(budget, card=loaded)
 
@@ -165,6 +167,7 @@ def _prediction(case: Case, trace: StepTrace) -> Prediction:
     return Prediction(
         case=case.name,
         peak_allocated_bytes=trace.peak_allocated_bytes,
+        peak_active_bytes=trace.peak_active_bytes,
         peak_reserved_bytes=trace.peak_reserved_bytes,
         parameters=None if trace.counts is None else trace.counts.parameters,
         warning="" if not trace.warnings else trace.warnings[0][:200],

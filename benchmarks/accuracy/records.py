@@ -21,6 +21,7 @@ class Quantity(str, Enum):
     """The measured quantity."""
 
     PEAK_ALLOCATED = "peak allocated"  # of PyTorch's allocator
+    PEAK_ACTIVE = "peak active"  # the same, with freed blocks that a stream still uses
     PEAK_RESERVED = "peak reserved"  # of PyTorch's allocator
     DEVICE_TOTAL = "device total"  # as the driver reports it, with the CUDA context
     FITS = "fits"  # this batch ran
@@ -34,7 +35,7 @@ class Verdict(str, Enum):
     WRONG = "wrong"
     WITHIN = "within"  # the bound of the source
     BEYOND = "beyond"  # that bound
-    FITTED = "fitted"  # in the half that a constant was fitted on, hence not judged
+    FITTED = "fitted"  # a constant was fitted or a setting chosen on it, hence not judged
     LEFT_OUT = "left out"  # the measurement is no figure of memory; the note says why
     NOT_RUN = "not run"  # the note says why
 
@@ -53,13 +54,15 @@ class Case(record.Case):
 
     `measured_bytes` is None where the figure is that a batch fits, or does not.
     `parameters_millions` is the size of the network as published, rounded to two digits behind the
-    point; None where it was not.
+    point; None where it was not. `chosen_on`: a setting that the source does not state was chosen
+    by this figure, which is hence not judged.
     """
 
     family: str
     quantity: Quantity
     measured_bytes: int | None = None
     parameters_millions: float | None = None
+    chosen_on: bool = False
 
     @property
     def run(self) -> str:
@@ -74,10 +77,10 @@ class Case(record.Case):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardFigures:
-    """A card as it was in the measurement."""
+    """A card as it was in the measurement; without `context_bytes`, its record has them."""
 
     usable_bytes: int
-    context_bytes: int
+    context_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +127,7 @@ class Prediction:
 
     case: str
     peak_allocated_bytes: int | None = None
+    peak_active_bytes: int | None = None
     peak_reserved_bytes: int | None = None
     fits: bool | None = None
     fits_smaller: bool | None = None

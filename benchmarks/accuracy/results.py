@@ -14,9 +14,9 @@ from benchmarks.record.rows import append_row, rows, write_rows
 
 FIELDS = (
     "source", "case", "family", "model", "batch_size", "card", "quantity", "measured", "predicted",
-    "error", "verdict", "peak_allocated_bytes", "peak_reserved_bytes", "fits", "fits_smaller",
-    "without_workspaces_bytes", "parameters", "largest_elements", "seconds", "note", "warning",
-    "trouble", "versions",
+    "error", "verdict", "peak_allocated_bytes", "peak_active_bytes", "peak_reserved_bytes", "fits",
+    "fits_smaller", "without_workspaces_bytes", "parameters", "largest_elements", "seconds",
+    "note", "warning", "trouble", "versions",
 )  # fmt: skip
 _IN_WORDS = {True: "yes", False: "no", None: ""}
 _FROM_WORDS = {words: value for value, words in _IN_WORDS.items()}
@@ -51,6 +51,7 @@ def _row(result: Result) -> dict[str, object]:
         "quantity": case.quantity.value,
         "measured": _measured(case),
         "peak_allocated_bytes": _known(prediction.peak_allocated_bytes),
+        "peak_active_bytes": _known(prediction.peak_active_bytes),
         "peak_reserved_bytes": _known(prediction.peak_reserved_bytes),
         "fits": _IN_WORDS[prediction.fits],
         "fits_smaller": _IN_WORDS[prediction.fits_smaller],
@@ -87,11 +88,12 @@ def _known(number: int | None) -> object:
 
 def _prediction(row: dict[str, str]) -> Prediction:
     def number(key: str) -> int | None:
-        return int(row[key]) if row[key] else None
+        return int(row[key]) if row.get(key) else None
 
     return Prediction(
         case=row["case"],
         peak_allocated_bytes=number("peak_allocated_bytes"),
+        peak_active_bytes=number("peak_active_bytes"),
         peak_reserved_bytes=number("peak_reserved_bytes"),
         fits=_FROM_WORDS[row["fits"]],
         fits_smaller=_FROM_WORDS[row["fits_smaller"]],

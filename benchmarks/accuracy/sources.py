@@ -5,7 +5,7 @@ In: nothing. Out: SOURCES. Convention: the source of a number is written next to
 
 from __future__ import annotations
 
-from benchmarks.accuracy import reading
+from benchmarks.accuracy import reading, several_gpus
 from benchmarks.accuracy.records import Bounds, CardFigures, Judging, Quantity, Source
 from benchmarks.record import h100_training
 from benchmarks.record.records import Unit
@@ -19,6 +19,9 @@ MODEL_FILES = "benchmarks/accuracy/cases"
 RTX3090_TORCH_1_12 = CardFigures(
     usable_bytes=round(23.69 * GIB), context_bytes=(1546 + 1687) // 2 * MIB
 )
+
+# As the runs of torchtitan print it; there is no record of the card, whose chip is that of an H100.
+H100_96GB = CardFigures(usable_bytes=round(95.0396 * GIB))
 
 SOURCES = {
     source.name: source
@@ -116,6 +119,27 @@ SOURCES = {
             options=(("steps", 3),),
             bounds={Quantity.PEAK_ALLOCATED: Bounds(row=0.02)},
             must_hold=True,
+        ),
+        Source(
+            name="several-gpus",
+            title="Training of Llama-2-7B and Llama-3-8B by torchtitan on 8 and 128 H100 96GB",
+            measurements=MEASUREMENTS / "several_gpus.csv",
+            judging=Judging.ABSOLUTE,
+            read=several_gpus.figure_of_a_rank,
+            model_file=f"{MODEL_FILES}/torchtitan_llama.py",
+            card_figures=H100_96GB,
+            bounds={
+                Quantity.PEAK_ACTIVE: Bounds(row=0.05),
+                Quantity.PEAK_RESERVED: Bounds(row=0.05),
+            },
+        ),
+        Source(
+            name="several-gpus-fits",
+            title="Training of Llama 2 and 3 by torchtitan on 64 A100 80GB: what ran, and what not",
+            measurements=MEASUREMENTS / "several_gpus_fits.csv",
+            judging=Judging.BRACKET,
+            read=several_gpus.figure_of_a_rank,
+            model_file=f"{MODEL_FILES}/torchtitan_llama.py",
         ),
     )
 }

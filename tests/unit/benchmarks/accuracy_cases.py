@@ -31,6 +31,7 @@ def figure(
     prediction = Prediction(
         case=case.name,
         peak_allocated_bytes=predicted,
+        peak_active_bytes=predicted,
         peak_reserved_bytes=predicted,
         without_workspaces_bytes=without_workspaces,
         trouble=trouble,

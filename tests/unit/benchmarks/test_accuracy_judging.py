@@ -21,7 +21,7 @@ from benchmarks.record.rows import fitting_half
 from benchmarks.record.statistics import error_statistics, quantile
 
 H100, TRAIN, A100 = SOURCES["h100-peaks"], SOURCES["timm-train"], SOURCES["gpumemnet"]
-ADAPTERS = SOURCES["peft-metamath"]
+ADAPTERS, SEVERAL = SOURCES["peft-metamath"], SOURCES["several-gpus"]
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,14 @@ ADAPTERS = SOURCES["peft-metamath"]
 )  # fmt: skip
 def test_a_bracket(result: Result, expected: Verdict) -> None:
     assert judge(TRAIN, [result], frozenset())[0].verdict is expected
+
+
+def test_a_figure_that_a_setting_was_chosen_on_is_not_judged() -> None:
+    known = figure("llama", 1_000, 1_010, quantity=Quantity.PEAK_ACTIVE, source="several-gpus")
+    chosen = replace(known, case=replace(known.case, chosen_on=True))
+    judged = judge(SEVERAL, [known, chosen], frozenset())
+    assert [one.verdict for one in judged] == [Verdict.WITHIN, Verdict.FITTED]
+    assert errors_of(judged) == [0.01]
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,8 @@ NUMBERS = {
     "peft-metamath": 63,
     "vramcalc": 5,
     "fms-mistral": 6,
+    "several-gpus": 17,
+    "several-gpus-fits": 9,
 }
 
 
@@ -98,6 +100,28 @@ def test_each_run_of_an_adapter_has_its_configuration() -> None:
     without = [name for name, one in adapters.items() if "peft_type" not in one.get("adapter", {})]
     assert without == ["full-finetuning--llama-3.2-3B-lr_0.00001"]
     assert all("lr" in one["optimizer_arguments"] for one in adapters.values())
+
+
+def test_a_run_on_several_gpus_is_one_rank_of_it() -> None:
+    (case,) = [
+        case
+        for case in read_cases(SOURCES["several-gpus"])
+        if case.name == "torchtitan-165-FSDP2-TP2-op peak active"
+    ]
+    assert case.measured_bytes == round(0.7649 * 95.0396 * 1024**3)
+    assert (case.quantity, case.run) == (Quantity.PEAK_ACTIVE, "torchtitan-165-FSDP2-TP2-op")
+    config = config_of(case.step)
+    assert config.parallel is not None
+    assert config.parallel.dimensions == (("dp_shard", 4), ("tp", 2))
+    assert (config.batch_size, config.steps, config.precision) == (16, 3, Precision.FP32)
+    assert ("sequence_length", 2048) in target_of(case.step).arguments
+
+
+def test_a_setting_that_was_not_stated_is_chosen_on_few_figures() -> None:
+    cases = read_cases(SOURCES["several-gpus"])
+    assert {case.name for case in cases if case.chosen_on} == {
+        "torchtitan-2412-8b-8", "torchtitan-2412-8b-128", "pytorch-129721-after-step2"
+    }  # fmt: skip
 
 
 def test_full_cards_are_known() -> None:
