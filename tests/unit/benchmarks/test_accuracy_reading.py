@@ -120,7 +120,8 @@ def test_a_run_on_several_gpus_is_one_rank_of_it() -> None:
 def test_a_setting_that_was_not_stated_is_chosen_on_few_figures() -> None:
     cases = read_cases(SOURCES["several-gpus"])
     assert {case.name for case in cases if case.chosen_on} == {
-        "torchtitan-2412-8b-8", "torchtitan-2412-8b-128", "pytorch-129721-after-step2"
+        "torchtitan-2412-8b-8", "torchtitan-2412-8b-128", "pytorch-129721-after-step2",
+        "torchtitan-165-FSDP1-full peak active", "torchtitan-165-FSDP1-full peak reserved",
     }  # fmt: skip
 
 
