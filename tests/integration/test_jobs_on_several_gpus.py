@@ -149,6 +149,25 @@ def parallelize(model, mesh):
     assert whole.peak_allocated_bytes >= blocks.peak_allocated_bytes + 4 * MATRIX_BYTES
 
 
+def test_the_parameters_of_fsdp1_are_counted_before_it_shards(write_model: WriteModel) -> None:
+    own = """
+def parallelize(model, mesh):
+    from torch.distributed.fsdp import FullyShardedDataParallel
+
+    def placed(module):
+        for name, one in list(module.named_parameters(recurse=False)):
+            setattr(module, name, nn.Parameter(torch.empty_like(one, device="cuda")))
+
+    return FullyShardedDataParallel(
+        model, device_mesh=mesh, use_orig_params=True, param_init_fn=placed
+    )
+"""
+    (trace,) = traces(write_model(BLOCKS + own), {"batch_size": ROWS, "num_gpus": 4,
+                                                 "parallel": "fsdp"})  # fmt: skip
+    assert trace.counts is not None
+    assert trace.counts.parameters == MATRICES * WIDTH * WIDTH
+
+
 def failed(path: str, **options: Any) -> StepTrace:
     """The trace of a run that fails."""
     with running(path) as (runner, profile):

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch import nn
 
 from planner.config.step import Mode, StepConfig
 from planner.errors import ModelError, TargetError, UsageError
@@ -170,14 +171,14 @@ def _run(
     config = shortened(config)
     note_step(StepNote(step=0, steps=config.steps))
     world = log.world = world_of(config)
-    shape = None if world is None else partial(ranks.shape, source, config, world)
+    shape = None if world is None else partial(_shaped, source, config, world, log)
     built = construct(source, config, device, real_values=real_values, shape=shape)
     model = built.model
     log.build_on = built.build_on.value
     log.add(built)
     step = prepare(source, config, model, device, log, real_values=real_values, world=world)
     _finish_lazy_modules(step.plan, log)
-    log.counts = count(model)
+    log.counts = log.counts or count(model)
     log.during = "optimizer"
     chosen = step.job.choose()
     log.optimizer = chosen.name
@@ -199,6 +200,15 @@ def _run(
     _run_steps(plan, recorder, log)
     log.assumptions += micro_batches.assumptions()
     log.warnings += micro_batches.warnings()
+
+
+def _shaped(
+    source: ModelSource, config: StepConfig, world: World, log: _Log, model: nn.Module
+) -> tuple[nn.Module, tuple[str, ...]]:
+    """Shards a model; counts it before, because FSDP1 leaves plain tensors of this rank alone."""
+    if not meta.lazy_parameters(model):
+        log.counts = count(model)
+    return ranks.shape(source, config, world, model)
 
 
 def _run_steps(plan: loop.StepPlan, recorder: peaks.PeakRecorder, log: _Log) -> None:
