@@ -37,12 +37,18 @@ class Collective(str, Enum):
     the one before the sum of a reduce-scatter, and the one of all parts of an all-to-all.
     """
 
-    ALL_REDUCE = "all_reduce"  # each card ends with the sum of all buffers
-    ALL_GATHER = "all_gather"  # each card ends with the parts of all cards
-    REDUCE_SCATTER = "reduce_scatter"  # each card ends with its part of the sum
-    ALL_TO_ALL = "all_to_all"  # each card has a part for each other one
-    BROADCAST = "broadcast"  # one card's buffer goes to all
-    SEND_RECV = "send_recv"  # one card's buffer goes to one other card
+    ALL_REDUCE = "all_reduce"
+    """Each card ends with the sum of all buffers."""
+    ALL_GATHER = "all_gather"
+    """Each card ends with the parts of all cards."""
+    REDUCE_SCATTER = "reduce_scatter"
+    """Each card ends with its part of the sum."""
+    ALL_TO_ALL = "all_to_all"
+    """Each card has a part for each other one."""
+    BROADCAST = "broadcast"
+    """One card's buffer goes to all."""
+    SEND_RECV = "send_recv"
+    """One card's buffer goes to one other card."""
 
     def traffic_factor(self, cards: int) -> float:
         """Returns bytes on the wire of one card for each byte of the size, in one direction."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from planner.config.parallel import ParallelConfig
 from planner.config.step import StepConfig
+from planner.worker.engines import emulation
 from planner.worker.ranks.communication import CommunicationLog
 from planner.worker.ranks.process_group import begin, variables
 
@@ -59,6 +60,7 @@ def world_of(config: StepConfig) -> World | None:
         return None
     from torch.distributed.device_mesh import init_device_mesh
 
+    emulation.keep_contents()  # what DDP agrees on through the card
     os.environ.update(variables(parallel.rank, parallel.gpus, parallel.hosts))
     log = begin(parallel.rank, parallel.gpus, parallel.gpus_of_a_host)
     names, degrees = zip(*parallel.dimensions, strict=True)

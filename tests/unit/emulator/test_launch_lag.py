@@ -42,6 +42,9 @@ card, other_card = made(device.cudaMalloc, size(64)), made(device.cudaMalloc, si
 pinned, pageable = made(device.cudaHostAlloc, size(64), 0), (ctypes.c_char * 64)()
 to_card, to_host, on_card = 1, 2, 3
 
+def alone():
+    return made(device.ncclCommInitAll, 1, NOTHING)
+
 def recorded():
     event = made(device.cudaEventCreate)
     assert device.cudaEventRecord(event, side) == 0
@@ -172,7 +175,7 @@ def test_other_calls_do_not_wait(device: EmulatedDevice, allocator: Path, call: 
         ("device.cublasSgemm_v2()", 1),
         ("device.cublasLtMatmul()", 1),
         ("device.cudnnRNNForward()", 1),
-        ("device.ncclAllReduce()", 1),
+        ("device.ncclAllReduce(card, card, size(8), 7, 0, alone(), side)", 1),
         ("device.cudaMemsetAsync(card, 0, size(8), side)", 1),
         ("device.cudaMemcpyAsync(card, other_card, size(8), on_card, side)", 1),
         ("device.cudaGraphLaunch(NOTHING, side)", 1),
