@@ -102,7 +102,7 @@ def prepare(
     log.assumptions += job.assumptions
     called = model
     if world is not None:
-        called, said = ranks.wrapped(source, world, model)
+        called, said = ranks.wrapped(source, config, world, model)
         log.assumptions += said
     log.during = "batch"
     with_target = lightning.wants_target(source, config, model)

@@ -23,6 +23,10 @@ from planner.worker.ranks.world import World
 from planner.worker.target.source import ModelSource
 
 _REPLICATED = (DataParallel.DDP, DataParallel.ZERO1)
+_EACH_MICRO_BATCH = (
+    "gradients are reduced among the GPUs in each micro-batch, as without no_sync(): a loop that "
+    "has it sends less, and FSDP then keeps whole gradients",
+)
 _OWN = "the model file's own parallelize(model, mesh)"
 
 
@@ -81,7 +85,7 @@ def shape(
 
 
 def wrapped(
-    source: ModelSource, world: World, model: nn.Module
+    source: ModelSource, config: StepConfig, world: World, model: nn.Module
 ) -> tuple[nn.Module, tuple[str, ...]]:
     """Wraps a model that has memory; returns the module to call, and what was assumed.
 
@@ -90,11 +94,12 @@ def wrapped(
     """
     parallel = world.config
     if parallel.data not in _REPLICATED:
-        return model, ()
+        return model, _EACH_MICRO_BATCH if config.accumulate > 1 else ()
     if source.parallelize is not None:
         return _users(source, world, model), (_OWN,)
     group = world.dimension("dp_replicate").get_group()
-    return replicas.replicated(model, group, parallel.ddp), ()
+    said = _EACH_MICRO_BATCH if config.accumulate > 1 else ()
+    return replicas.replicated(model, group, parallel.ddp), said
 
 
 def optimizer_of(world: World, optimizer: Any) -> Any:
