@@ -54,13 +54,13 @@ def _join(order: dict[str, Any]) -> None:
     import torch.distributed as dist
     from torch.testing._internal.distributed.fake_pg import FakeStore
 
-    from planner.worker.ranks import process_group
+    from planner.worker.ranks import membership
     from planner.worker.ranks.agreements import keep_agreements
 
     keep_agreements()
     rank, ranks = order["rank"], order["ranks"]
     if order["group"] == "planner":
-        process_group.begin(rank, ranks, ranks)
+        membership.begin(rank, ranks, ranks)
         return
     if order["group"] == "fake":
         dist.init_process_group("fake", rank=rank, world_size=ranks, store=FakeStore())

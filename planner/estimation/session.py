@@ -182,6 +182,9 @@ def estimation_session(
         reserve=asked.reserve,
     )
     network = network_of(config.parallel, request.machine, asked.database)
+    if network is not None:
+        for budget in budgets:  # an unknown link is said before anything runs
+            network.topology(budget.spec)
     torch = find_torch()
     known = calibrated_budgets(
         budgets, torch=torch.version, mode=config.mode, from_history=asked.calibration

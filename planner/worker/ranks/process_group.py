@@ -9,7 +9,7 @@ Requests for memory are those of PyTorch's ProcessGroupNCCL.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,12 +19,9 @@ from planner.hardware.link_specs import Collective
 from planner.worker.ranks.communication import CommunicationLog, RankGroup
 
 BACKEND = "planner"
-_init = dist.init_process_group  # a script's own is another one
-_PORT = "29500"  # torchrun's default; nobody listens there
 _OF_A_MESH = "mesh_"  # in torch's descriptions of groups
 _distributed: Any = torch._C._distributed_c10d
 _Group: Any = dist.ProcessGroup  # its methods have other signatures in other versions of torch
-_store: Any = dist.HashStore  # type: ignore[attr-defined] # not listed by torch
 # Larger tensors hold weights, gradients or activations, which no program reads.
 _SMALL_ELEMENTS = 1 << 16
 
@@ -274,68 +271,3 @@ def _flattened(tensors: Sequence[torch.Tensor]) -> None:
     first = tensors[0]
     if first.is_cuda and all(one.shape == first.shape for one in tensors):
         torch.empty((len(tensors), *first.shape), dtype=first.dtype, device=first.device)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Job:
-    """The job whose groups are made."""
-
-    world: int
-    gpus_of_a_host: int
-    log: CommunicationLog
-
-    def group(self, options: Any, _: Any) -> OneRank:
-        """Makes a group of the job, as torch asks for it."""
-        ranks = list(options.global_ranks_in_group) or list(range(options.group_size))
-        hosts = len({one // self.gpus_of_a_host for one in ranks})
-        name = "" if len(ranks) == self.world else str(options.group_id)
-        group = RankGroup(name=name, ranks=len(ranks), hosts=hosts)
-        return OneRank(options.group_rank, group, self.log)
-
-
-_JOBS: list[_Job] = []  # the last one counts; torch keeps the first function that it is given
-
-
-def variables(rank: int, world: int, hosts: int) -> dict[str, str]:
-    """Returns what torchrun sets for a rank; the emulated card is the only one of its host here."""
-    per_host = world // hosts
-    return {
-        "RANK": str(rank),
-        "WORLD_SIZE": str(world),
-        "LOCAL_RANK": "0",
-        "LOCAL_WORLD_SIZE": str(per_host),
-        "GROUP_RANK": str(rank // per_host),
-        "GROUP_WORLD_SIZE": str(hosts),
-        "ROLE_RANK": str(rank),
-        "ROLE_WORLD_SIZE": str(world),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": _PORT,
-        "TORCHELASTIC_RUN_ID": "none",
-        "TORCHELASTIC_RESTART_COUNT": "0",
-        "TORCHELASTIC_MAX_RESTARTS": "0",
-    }
-
-
-def register(world: int, gpus_of_a_host: int) -> CommunicationLog:
-    """Makes the backend known to torch, for groups of a job; returns the log of their messages."""
-    log = CommunicationLog()
-    _JOBS.append(_Job(world=world, gpus_of_a_host=gpus_of_a_host, log=log))
-
-    def create(options: Any, more: Any) -> OneRank:
-        return _JOBS[-1].group(options, more)
-
-    if BACKEND not in dist.Backend.backend_list:
-        dist.Backend.register_backend(BACKEND, create, extended_api=True, devices=["cpu", "cuda"])
-    return log
-
-
-def init(rank: int, world: int) -> None:
-    """Makes the default group of torch.distributed, in which this process is a rank."""
-    _init(BACKEND, rank=rank, world_size=world, store=_store())
-
-
-def begin(rank: int, world: int, gpus_of_a_host: int) -> CommunicationLog:
-    """Makes this process rank `rank` of `world`; returns the log of its messages."""
-    log = register(world, gpus_of_a_host)
-    init(rank, world)
-    return log

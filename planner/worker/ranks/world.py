@@ -14,7 +14,7 @@ from planner.config.parallel import ParallelConfig
 from planner.config.step import StepConfig
 from planner.worker.engines import emulation
 from planner.worker.ranks.communication import CommunicationLog
-from planner.worker.ranks.process_group import begin, variables
+from planner.worker.ranks.membership import begin, variables
 
 _SHARDS = "dp_shard_cp"  # torchtitan's name
 

@@ -16,8 +16,9 @@ from typing import Any
 import torch.distributed as dist
 
 from planner.wire.script import PlayedRank
-from planner.worker.ranks import process_group
+from planner.worker.ranks import membership
 from planner.worker.ranks.communication import CommunicationLog
+from planner.worker.ranks.process_group import BACKEND
 
 _NCCL = "nccl"
 _OF_TORCH = "torch.distributed"
@@ -25,15 +26,15 @@ _OF_TORCH = "torch.distributed"
 
 def play(rank: PlayedRank) -> CommunicationLog:
     """Makes this process the rank; returns the log of its messages."""
-    os.environ.update(process_group.variables(rank.rank, rank.gpus, rank.hosts))
-    log = process_group.register(rank.gpus, rank.gpus // rank.hosts)
+    os.environ.update(membership.variables(rank.rank, rank.gpus, rank.hosts))
+    log = membership.register(rank.gpus, rank.gpus // rank.hosts)
     asked = [_NCCL]
     made: Any = dist.init_process_group
 
     @functools.wraps(made)
     def init_process_group(backend: str | None = None, *_: Any, **given: Any) -> None:
         asked[0] = str(backend or _NCCL).rpartition(":")[2]
-        process_group.init(rank.rank, rank.gpus)
+        membership.init(rank.rank, rank.gpus)
 
     grouped: Any = dist.new_group
 
@@ -47,7 +48,7 @@ def play(rank: PlayedRank) -> CommunicationLog:
     @functools.wraps(named)
     def get_backend(*args: Any, **given: Any) -> str:
         found = str(named(*args, **given))
-        return asked[0] if found == process_group.BACKEND else found
+        return asked[0] if found == BACKEND else found
 
     for old, new in (
         (made, init_process_group),

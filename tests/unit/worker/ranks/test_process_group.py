@@ -14,7 +14,7 @@ from planner.wire.communication import CollectiveRecord
 from planner.wire.communicators import CommunicatorUse
 from planner.wire.trace import Phase
 from planner.worker.ranks.communication import CommunicationLog
-from planner.worker.ranks.process_group import begin
+from planner.worker.ranks.membership import begin
 
 RANK, WORLD, PER_HOST = 5, 16, 8
 
