@@ -71,7 +71,7 @@ def run(
     given = tuple(shlex.split(command) if isinstance(command, str) else command)
     with notebook_as_script(given, working) as words:
         asked = _command(words, given, working, batch_argument)
-        asked, ranks = _of_one_rank(asked)
+        asked, ranks = _of_one_rank(asked, working)
         interpreter = interpreter_of(asked.interpreter, working)
         known = calibrated_budgets(
             budgets,
@@ -127,16 +127,17 @@ def _command(
     return replace(found, given=given)
 
 
-def _of_one_rank(command: ScriptCommand) -> tuple[ScriptCommand, PlayedRank | None]:
+def _of_one_rank(command: ScriptCommand, working: Path) -> tuple[ScriptCommand, PlayedRank | None]:
     """Returns the command of one rank of a launcher's, and the job; None: there is one GPU."""
-    launch = launch_of(command.words, command.interpreter)
+    launch = launch_of(command.words, command.interpreter, working)
     if launch is None:
         return command, None
     given = command.given or command.words
     one = replace(command, words=launch.words, given=given)
     if launch.gpus == 1:
         return one, None
-    return one, PlayedRank(gpus=launch.gpus, hosts=launch.hosts)
+    ranks = PlayedRank(gpus=launch.gpus, hosts=launch.hosts, environment=launch.environment)
+    return one, ranks
 
 
 def _folders(allow_writes: Sequence[str | os.PathLike[str]]) -> tuple[Path, ...]:

@@ -51,11 +51,15 @@ class StepsDone(BaseException):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlayedRank:
-    """The rank that the script plays, of a job on several GPUs."""
+    """The rank that the script plays, of a job on several GPUs.
+
+    `environment` are variables of its launcher, besides those of torchrun.
+    """
 
     gpus: int
     hosts: int
     rank: int = 0
+    environment: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,11 +139,16 @@ def order_of(text: str) -> ScriptOrder:
                 size_at=tuple(SizeAt(**one) for one in values["size_at"]),
                 log=None if values["log"] is None else _log_of(values["log"]),
             ),
-            ranks=None if ranks is None else PlayedRank(**ranks),
+            ranks=None if ranks is None else _ranks_of(ranks),
             **given,
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"not an order of planner run: {error!r}") from error
+
+
+def _ranks_of(ranks: dict[str, Any]) -> PlayedRank:
+    environment = tuple((name, value) for name, value in ranks.pop("environment"))
+    return PlayedRank(environment=environment, **ranks)
 
 
 def _log_of(log: dict[str, Any]) -> ReadLog:

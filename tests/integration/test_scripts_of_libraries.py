@@ -124,3 +124,22 @@ def test_a_script_has_the_figures_of_its_target(
     for figure in ("peak_allocated_bytes", "peak_reserved_bytes"):
         assert seen[figure] == pytest.approx(expected[figure], rel=0.01)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_trainer_under_accelerate_launch_is_a_rank_of_ddp(
+    tmp_path: Path, device_cache: Path
+) -> None:
+    for package in ("transformers", "accelerate"):
+        pytest.importorskip(package, reason=f"install {package} to run this")
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    (tmp_path / "train.py").write_text(TRAINER)
+    launch = (sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu")
+    seen = planner(tmp_path, device_cache, "run", "--", *launch, "--num_processes", "2", "train.py")
+    expected = planner(
+        tmp_path, device_cache, "estimate", "hf:config.json", "--batch", "4", "--seq", "256",
+        "--num-gpus", "2", "--parallel", "ddp",
+    )  # fmt: skip
+    for figure in ("peak_allocated_bytes", "peak_reserved_bytes"):
+        assert seen[figure] == pytest.approx(expected[figure], rel=0.01)
+    assert seen["outside_bytes"] == expected["outside_bytes"]

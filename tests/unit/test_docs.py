@@ -175,6 +175,9 @@ def test_every_option_named_exists() -> None:
         "--lr",  # of a script
         "--nnodes",  # of torchrun
         "--nproc-per-node",
+        "--multi-gpu",  # of accelerate
+        "--num-processes",
+        "--mixed-precision",
         "--hook-stage",  # of pre-commit
     }
     for _, command in commands(root):

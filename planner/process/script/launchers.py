@@ -1,8 +1,8 @@
-"""A launcher of several processes as one command: torchrun's words become those of one rank.
+"""A launcher of several processes as one command: its words become those of one rank.
 
-In: the words of a command. Out: Launch: the command that each process runs, and how many there
-are. Convention: what torchrun would decide while it runs (a number of GPUs that it looks for) must
-be said as a number.
+In: the words of a command: torchrun's, or those of accelerate launch. Out: Launch: the command that
+each process runs, and how many there are. Convention: what torchrun would decide while it runs (a
+number of GPUs that it looks for) must be said as a number.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from planner.errors import UsageError
+from planner.process.script.accelerate import accelerated_launch
 from planner.process.script.words import is_python
 
 _MODULES = ("torch.distributed.run", "torch.distributed.launch")
@@ -25,21 +26,28 @@ _EXAMPLE = "torchrun --nproc-per-node 8 train.py"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """Processes that train together: the words of one, their number, their machines."""
+    """Processes that train together: the words of one, their number, their machines.
+
+    `environment` are variables that the launcher sets besides those of torchrun.
+    """
 
     words: tuple[str, ...]
     gpus: int
     hosts: int
+    environment: tuple[tuple[str, str], ...] = ()
 
 
-def launch_of(words: Sequence[str], interpreter: Sequence[str]) -> Launch | None:
-    """Returns what a launcher starts; None: the command is no launcher.
+def launch_of(words: Sequence[str], interpreter: Sequence[str], working: Path) -> Launch | None:
+    """Returns what a launcher starts; None: the command is no launcher of several processes.
 
     `interpreter` are the words that start Python there.
 
     Raises:
         UsageError: the launcher names no script, or no number of processes.
     """
+    accelerated = _after_accelerate(words)
+    if accelerated is not None:
+        return _of_accelerate(accelerated, interpreter, working)
     rest = _after_launcher(words)
     if rest is None:
         return None
@@ -54,6 +62,29 @@ def launch_of(words: Sequence[str], interpreter: Sequence[str]) -> Launch | None
     per_host = _number(options.get(_PROCESSES, "1"), "--nproc-per-node")
     hosts = _number(options.get(_HOSTS, "1").rpartition(":")[2], "--nnodes")
     return Launch(words=started, gpus=per_host * hosts, hosts=hosts)
+
+
+def _of_accelerate(rest: Sequence[str], interpreter: Sequence[str], working: Path) -> Launch | None:
+    found = accelerated_launch(rest, interpreter, working)
+    if found is None:
+        return None
+    started = (*interpreter, *(("-m",) if found.is_module else ()), *found.script)
+    return Launch(
+        words=started if found.is_python else found.script,
+        gpus=found.gpus,
+        hosts=found.hosts,
+        environment=found.environment,
+    )
+
+
+def _after_accelerate(words: Sequence[str]) -> list[str] | None:
+    """Returns the words after `accelerate launch`."""
+    for index, word in enumerate(words[:-1]):
+        if Path(word).name == "accelerate" and words[index + 1] == "launch":
+            return list(words[index + 2 :])
+        if (word, words[index + 1]) == ("-m", "accelerate.commands.launch"):
+            return list(words[index + 2 :])
+    return None
 
 
 def _after_launcher(words: Sequence[str]) -> list[str] | None:

@@ -26,6 +26,7 @@ _OF_TORCH = "torch.distributed"
 
 def play(rank: PlayedRank) -> CommunicationLog:
     """Makes this process the rank; returns the log of its messages."""
+    os.environ.update(rank.environment)
     os.environ.update(membership.variables(rank.rank, rank.gpus, rank.hosts))
     log = membership.register(rank.gpus, rank.gpus // rank.hosts)
     asked = [_NCCL]

@@ -122,7 +122,7 @@ class RunningScript(Watch):
             self._seen.refusal = (
                 f"the launcher starts {ranks} processes that train together; planner run has one "
                 "process and one card: start it with one (--nproc-per-node 1, --num_processes 1), "
-                "or with torchrun, whose ranks planner run plays"
+                "or with torchrun or accelerate launch, whose ranks planner run plays"
             )
             self._end(ScriptEnd.REFUSED)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from planner.errors import UsageError
@@ -45,14 +47,14 @@ PYTHON = ("/env/bin/python",)
     ],
 )  # fmt: skip
 def test_the_command_of_one_rank(words: str, started: str, gpus: int, hosts: int) -> None:
-    assert launch_of(words.split(), PYTHON) == Launch(
+    assert launch_of(words.split(), PYTHON, Path()) == Launch(
         words=tuple(started.split()), gpus=gpus, hosts=hosts
     )
 
 
 @pytest.mark.parametrize("words", ["python train.py", "python -m torch.utils.x a b", "uv run a.py"])
 def test_another_command_is_no_launcher(words: str) -> None:
-    assert launch_of(words.split(), PYTHON) is None
+    assert launch_of(words.split(), PYTHON, Path()) is None
 
 
 @pytest.mark.parametrize(
@@ -65,5 +67,5 @@ def test_another_command_is_no_launcher(words: str) -> None:
 )
 def test_what_only_the_launcher_would_find_must_be_said(words: str, said: str) -> None:
     with pytest.raises(UsageError) as raised:
-        launch_of(words.split(), PYTHON)
+        launch_of(words.split(), PYTHON, Path())
     assert said in str(raised.value)
