@@ -12,10 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from planner.config.parallel import ParallelConfig
+from planner.errors import UnknownLinkError
 from planner.hardware.database import LinkDatabase, load_links
 from planner.hardware.host_specs import HostSpec
 from planner.hardware.link_specs import LinkSpec
 from planner.hardware.specs import GpuSpec
+from planner.memory.budget import MemoryBudget
 from planner.memory.communicators import Communicator, CommunicatorMemory, communicator_memory
 from planner.timing.bottleneck import MessageTimes
 from planner.timing.collectives import CollectiveTime, collective_time
@@ -131,6 +133,28 @@ def network_of(
     return Network(
         parallel=parallel, links=load_links(database), machine=machine if has_links else None
     )
+
+
+def with_known_links(
+    network: Network | None, budgets: tuple[MemoryBudget, ...]
+) -> tuple[tuple[MemoryBudget, ...], tuple[str, ...]]:
+    """Returns the cards of which several can be joined, and a warning for each other one.
+
+    Raises:
+        UsageError, UnknownLinkError: none of them can be.
+    """
+    if network is None:
+        return budgets, ()
+    known, warnings = [], []
+    for budget in budgets:
+        try:
+            network.topology(budget.spec)
+            known.append(budget)
+        except UnknownLinkError as error:
+            if len(budgets) == 1:
+                raise
+            warnings.append(f"{budget.requested} is left out: {error}")
+    return tuple(known), tuple(warnings)
 
 
 def _time(record: CollectiveRecord, topology: Topology) -> CollectiveTime | None:

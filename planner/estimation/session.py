@@ -25,7 +25,7 @@ from planner.estimation.alloc_conf import allocator_plan, check_environment
 from planner.estimation.context import ProfileFactory, Progress, RunContext
 from planner.estimation.data_source import measured_data
 from planner.estimation.job import JobConfig, job_config
-from planner.estimation.network import network_of
+from planner.estimation.network import network_of, with_known_links
 from planner.estimation.ranks import check_host
 from planner.estimation.request import EstimateRequest
 from planner.hardware.database import load_gpus
@@ -127,6 +127,7 @@ class EstimationSession:
     """A step in a child that has loaded the target, and the cards to estimate it for.
 
     `stand_in_note` names the cards taken where none was requested; None: some were requested.
+    `left_out` says which of several cards cannot be answered for.
     """
 
     child: LoadedTarget
@@ -134,6 +135,7 @@ class EstimationSession:
     known: CalibratedBudgets
     request: JobConfig
     stand_in_note: str | None
+    left_out: tuple[str, ...] = ()
 
     def measured_request(self) -> JobConfig:
         """Returns the request, with the user's own items timed where that was requested.
@@ -182,9 +184,7 @@ def estimation_session(
         reserve=asked.reserve,
     )
     network = network_of(config.parallel, request.machine, asked.database)
-    if network is not None:
-        for budget in budgets:  # an unknown link is said before anything runs
-            network.topology(budget.spec)
+    budgets, left_out = with_known_links(network, budgets)
     torch = find_torch()
     known = calibrated_budgets(
         budgets, torch=torch.version, mode=config.mode, from_history=asked.calibration
@@ -215,6 +215,7 @@ def estimation_session(
             known=known,
             request=request,
             stand_in_note=None if others is None else others.note,
+            left_out=left_out,
         )
 
 

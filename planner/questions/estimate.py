@@ -122,7 +122,7 @@ def estimate_on_cards(
         setup.config,
         answers,
         child.versions,
-        (*child.runner.warnings[warned:], *trouble, *known.warnings),
+        (*child.runner.warnings[warned:], *trouble, *known.warnings, *step.left_out),
         plan=setup.plan,
         counted=counted,
         spreads=known.spreads,

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from planner.config.parse import step_config
-from planner.estimation.network import Network, network_of
+from planner.errors import UnknownLinkError
+from planner.estimation.network import Network, network_of, with_known_links
 from planner.hardware.database import load_gpus, load_hosts
 from planner.hardware.link_specs import Collective
+from planner.memory.budget import memory_budgets
 from planner.memory.communicators import Communicator, communicator_memory
 from planner.timing.collectives import collective_time
 from planner.timing.topology import RankGroup
@@ -102,3 +104,17 @@ def test_ranks_that_hosts_do_not_share_equally_are_placed() -> None:
         size_bytes=1 << 20, calls=1,
     )  # fmt: skip
     assert network("ddp=16").times(H100, [record], {}, 1).total_s > 0
+
+
+def test_a_card_without_a_known_link_is_left_out_of_several() -> None:
+    found, other = memory_budgets(
+        ["h100", "gh200-96gb"], hardware_db=None, gpu_memory=None, reserve=0
+    )
+    job = network("ddp=2")
+    assert with_known_links(job, (found,)) == ((found,), ())
+    assert with_known_links(None, (found, other)) == ((found, other), ())
+    kept, (warning,) = with_known_links(job, (found, other))
+    assert kept == (found,)
+    assert warning.startswith("gh200-96gb is left out: no link")
+    with pytest.raises(UnknownLinkError):
+        with_known_links(job, (other,))
