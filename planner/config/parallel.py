@@ -70,8 +70,6 @@ class DdpOptions:
 class TensorOptions:
     """Knobs of tensor parallelism."""
 
-    sequence_parallel: bool | None = None
-    """Norms and residuals are sharded along the sequence; None: as the plan of the model says."""
     loss_parallel: bool = False
     """Logits stay sharded, and the cross-entropy is computed on the shards."""
 

@@ -41,10 +41,7 @@ def parallel_document(config: ParallelConfig) -> ParallelDocument:
             "static_graph": ddp.static_graph,
             "find_unused_parameters": ddp.find_unused_parameters,
         },
-        "tensor_options": {
-            "sequence_parallel": tensor.sequence_parallel,
-            "loss_parallel": tensor.loss_parallel,
-        },
+        "tensor_options": {"loss_parallel": tensor.loss_parallel},
     }
 
 

@@ -101,7 +101,6 @@ class DdpDocument(TypedDict):
 class TensorParallelDocument(TypedDict):
     """Knobs of tensor parallelism."""
 
-    sequence_parallel: Annotated[bool | None, _is("null: as the plan of the model says")]
     loss_parallel: Annotated[bool, _is("whether the logits stay sharded")]
 
 

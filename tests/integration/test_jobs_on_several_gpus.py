@@ -149,6 +149,32 @@ def parallelize(model, mesh):
     assert whole.peak_allocated_bytes >= blocks.peak_allocated_bytes + 4 * MATRIX_BYTES
 
 
+def test_autocast_is_left_to_the_files_own_plan(write_model: WriteModel) -> None:
+    own = """
+def parallelize(model, mesh):
+    from torch.distributed.fsdp import fully_shard
+    fully_shard(model, mesh=mesh)
+"""
+    asks = BLOCKS.replace(
+        "    return model(batch).mean()",
+        "    assert torch.is_autocast_enabled('cuda') is EXPECTED\n    return model(batch).mean()",
+    )
+    options = {"batch_size": ROWS, "num_gpus": 4, "parallel": "fsdp", "precision": "amp-bf16"}
+    # FSDP's own policy is in the place of autocast where planner makes the plan.
+    traces(write_model(asks.replace("EXPECTED", "False")), options)
+    traces(write_model(asks.replace("EXPECTED", "True") + own, "own.py"), options)
+
+
+def test_knobs_do_not_change_the_files_own_plan(write_model: WriteModel) -> None:
+    path = write_model(BLOCKS + "def parallelize(model, mesh):\n    pass\n")
+    knob = {"reshard_after_forward": False}
+    with running(path) as (runner, profile), pytest.raises(UsageError, match="set it there"):
+        runner.run(
+            profile,
+            step_config({"num_gpus": 2, "parallel": "fsdp", "parallel_arguments": knob}),
+        )
+
+
 def test_the_parameters_of_fsdp1_are_counted_before_it_shards(write_model: WriteModel) -> None:
     own = """
 def parallelize(model, mesh):

@@ -115,7 +115,9 @@ def prepare(
         config=config,
         device=device,
         required_inputs=forward.required_inputs(model),
-        autocast=nullcontext if ranks.casts_itself(config) else precision.autocast(config, device),
+        autocast=nullcontext
+        if ranks.casts_itself(source, config)
+        else precision.autocast(config, device),
         around=partial(ranks.around_steps, world, make_batch),
         scaler=job.scaler,
         training_step=job.training_step,

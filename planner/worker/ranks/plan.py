@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import nn
 
-from planner.config.parallel import DataParallel
+from planner.config.parallel import DataParallel, DdpOptions, FsdpOptions, TensorOptions
 from planner.config.step import Mode, StepConfig
 from planner.errors import ModelError, UsageError
 from planner.worker.drive import lightning
@@ -45,6 +45,14 @@ def check(source: ModelSource, config: StepConfig, model: nn.Module) -> None:
         raise UsageError(
             "several GPUs (--num-gpus) and a LightningModule: its Trainer chooses the strategy; "
             "give the model file a training_step(model, batch)"
+        )
+    parallel = config.parallel
+    assert parallel is not None, "the job has several ranks"
+    knobs = (parallel.fsdp, parallel.ddp, parallel.tensor_options)
+    if source.parallelize is not None and knobs != (FsdpOptions(), DdpOptions(), TensorOptions()):
+        raise UsageError(
+            "a parallel argument was given (--parallel-arg), and parallelize(model, mesh) of the "
+            "model file spreads the model: set it there, or leave one of the two out"
         )
     others = {
         "--offload": bool(config.offload),
@@ -116,9 +124,14 @@ def loads_of(world: World, optimizer: Any) -> tuple[int, ...]:
     return replicas.state_elements(optimizer)
 
 
-def casts_itself(config: StepConfig) -> bool:
-    """Returns whether FSDP's policy takes the place of autocast."""
-    return config.parallel is not None and config.parallel.data is DataParallel.FSDP
+def casts_itself(source: ModelSource, config: StepConfig) -> bool:
+    """Returns whether FSDP's policy takes the place of autocast; a file's own plan decides itself.
+
+    In that case autocast is as the precision says.
+    """
+    if source.parallelize is not None or config.parallel is None:
+        return False
+    return config.parallel.data is DataParallel.FSDP
 
 
 @contextmanager
