@@ -10,18 +10,20 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from planner.config.step import StepConfig
 from planner.emulator.build import EmulatedDevice
 from planner.emulator.profile import UNLIMITED_BYTES, device_profile
 from planner.emulator.torch_install import TorchInstall
 from planner.estimation.alloc_conf import AllocatorPlan
-from planner.estimation.network import Network
 from planner.memory.budget import MemoryBudget, with_outside
 from planner.memory.largest import ReplayTarget
 from planner.process.step_runner import StepRunner
 from planner.wire.trace import StepTrace
+
+if TYPE_CHECKING:
+    from planner.estimation.network import Network
 
 Progress = Callable[[str], None]
 _Asked = TypeVar("_Asked")

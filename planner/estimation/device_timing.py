@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from planner.config.step import Mode, StepConfig
 from planner.cost.energy import StepCost, StepLoad, step_cost
@@ -16,7 +17,6 @@ from planner.estimation.data_source import item_of_batch, unlike_words
 from planner.estimation.device_memory import DeviceMemory
 from planner.estimation.host_needs import checkpoint_bytes, host_needs
 from planner.estimation.job import JobConfig
-from planner.estimation.network import Network
 from planner.estimation.offload import offload_words
 from planner.estimation.speedups import gains
 from planner.estimation.timed_step import TimedStep
@@ -30,6 +30,9 @@ from planner.wire.module_counts import ModelCounts
 _NO_BYTES = (
     "data are left out: the step's batch holds no tensors, so the bytes of an item are not known"
 )
+
+if TYPE_CHECKING:
+    from planner.estimation.network import Network
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

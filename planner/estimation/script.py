@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from planner._version import __version__
 from planner.config.parallel import DataParallel, ParallelConfig
@@ -22,8 +23,6 @@ from planner.estimation.context import ProfileFactory, Progress, RunContext, sid
 from planner.estimation.device_memory import DeviceMemory, DeviceMemorySearch
 from planner.estimation.device_timing import DeviceTiming, device_timings
 from planner.estimation.job import job_config
-from planner.estimation.network import network_of
-from planner.estimation.ranks import of_several_gpus
 from planner.memory.budget import MemoryBudget
 from planner.process.script.interpreter import Interpreter
 from planner.process.script.runner import ScriptLimits, ScriptRunner, early_end
@@ -35,6 +34,9 @@ from planner.wire.module_counts import ModelCounts
 from planner.wire.script import PlayedRank, ScriptEnd, ScriptReport
 from planner.wire.trace import RunOutcome
 from planner.wire.warden import ShieldKind
+
+if TYPE_CHECKING:
+    from planner.estimation.network import Network
 
 AUTOCAST = {"float16": Precision.AMP_FP16, "bfloat16": Precision.AMP_BF16}
 
@@ -95,7 +97,7 @@ def estimate_script(request: ScriptRequest, known: CalibratedBudgets) -> Estimat
     _check_failure(report)
     config = _config(request, report)
     runner.own_batch = config.batch_size
-    network = network_of(config.parallel, None, request.database)
+    network = _network(request, config)
     setup = RunContext(
         config=config,
         plan=allocator_plan((), torch.version),
@@ -125,11 +127,21 @@ def estimate_script(request: ScriptRequest, known: CalibratedBudgets) -> Estimat
     )
     said = (*_assumptions(request, report, runner, can_search=can_search), *_of_options(found))
     if config.parallel is not None:
+        from planner.estimation.ranks import of_several_gpus
+
         said += (_RANK_0, *of_several_gpus(answers))
     if request.keep_allocations:
         found = replace(found, allocations=tuple(answer.allocations for answer in answers))
     has_stand_ins = request.stand_in_note is not None
     return replace(found, assumptions=(*said, *found.assumptions), has_stand_ins=has_stand_ins)
+
+
+def _network(request: ScriptRequest, config: StepConfig) -> Network | None:
+    if config.parallel is None:
+        return None
+    from planner.estimation.network import network_of  # of several GPUs alone
+
+    return network_of(config.parallel, None, request.database)
 
 
 def _of_options(found: Estimate) -> Iterator[str]:

@@ -25,7 +25,6 @@ from planner.estimation.alloc_conf import allocator_plan, check_environment
 from planner.estimation.context import ProfileFactory, Progress, RunContext
 from planner.estimation.data_source import measured_data
 from planner.estimation.job import JobConfig, job_config
-from planner.estimation.network import network_of, with_known_links
 from planner.estimation.ranks import check_host
 from planner.estimation.request import EstimateRequest
 from planner.hardware.database import load_gpus
@@ -183,8 +182,13 @@ def estimation_session(
         gpu_memory=asked.gpu_memory,
         reserve=asked.reserve,
     )
-    network = network_of(config.parallel, request.machine, asked.database)
-    budgets, left_out = with_known_links(network, budgets)
+    network = None
+    left_out: tuple[str, ...] = ()
+    if config.parallel is not None:
+        from planner.estimation.network import network_of, with_known_links
+
+        network = network_of(config.parallel, request.machine, asked.database)
+        budgets, left_out = with_known_links(network, budgets)
     torch = find_torch()
     known = calibrated_budgets(
         budgets, torch=torch.version, mode=config.mode, from_history=asked.calibration

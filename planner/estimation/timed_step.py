@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from planner.config.step import StepConfig
 from planner.estimation.job import JobConfig
-from planner.estimation.network import Network
 from planner.estimation.offload import link_bytes_per_s, offload_times
 from planner.hardware.specs import GpuSpec
 from planner.input_pipeline.data_item import DataItem
@@ -24,6 +24,9 @@ from planner.timing.efficiency import efficiencies
 from planner.timing.roofline import Change, GpuTime, gpu_time
 from planner.wire.module_counts import ModelCounts
 from planner.wire.trace import OperatorRecord, Phase
+
+if TYPE_CHECKING:
+    from planner.estimation.network import Network
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

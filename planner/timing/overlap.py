@@ -34,16 +34,17 @@ def message_times(
     `records` and `phases_s` are of one micro-batch; messages of the optimizer's step come once.
     """
     total_s = exposed_s = 0.0
-    ordered = sorted(records, key=lambda one: one.phase.value)
-    for phase, group in groupby(ordered, key=lambda one: one.phase):
+    timed = [(one, seconds_of(one)) for one in records]
+    timed.sort(key=lambda one: one[0].phase.value)
+    for phase, group in groupby(timed, key=lambda one: one[0].phase):
         found = list(group)
         times = 1 if phase is Phase.OPTIMIZER_STEP else micro_batches
-        all_s = sum(one.calls * seconds_of(one) for one in found)
+        all_s = sum(one.calls * one_s for one, one_s in found)
         total_s += times * all_s
-        hidden = [one for one in found if _overlaps(one, phase, parallel)]
-        hidden_s = sum(one.calls * seconds_of(one) for one in hidden)
+        hidden = [(one, one_s) for one, one_s in found if _overlaps(one, phase, parallel)]
+        hidden_s = sum(one.calls * one_s for one, one_s in hidden)
         # The first gathering has no kernels before it, the last reduction none after it.
-        ends_s = max(map(seconds_of, hidden), default=0.0)
+        ends_s = max((one_s for _, one_s in hidden), default=0.0)
         left_s = max(ends_s, hidden_s - phases_s.get(phase, 0.0))
         exposed_s += times * (all_s - hidden_s + left_s)
     return MessageTimes(total_s=total_s, exposed_s=exposed_s)

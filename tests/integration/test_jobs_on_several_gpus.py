@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from child_runs import WriteModel, running, traces
+from child_runs import WriteModel, net_of_blocks, running, traces
 
 import planner
 from planner.config.parse import step_config
@@ -16,7 +16,7 @@ from planner.wire.trace import RunOutcome, StepTrace, TensorCategory
 
 LAYERS, WIDTH, ROWS = 4, 512, 64
 # Two square matrices in each block, without biases: all memory is matrices of float32.
-BLOCKS = f"""
+BLOCK = f"""
 class Block(nn.Module):
     def __init__(self):
         super().__init__()
@@ -25,27 +25,14 @@ class Block(nn.Module):
 
     def forward(self, x):
         return self.down(self.up(x).relu())
-
-class Net(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.blocks = nn.ModuleList(Block() for _ in range({LAYERS}))
-        self.tp_plan = {{"blocks.*.up": "colwise", "blocks.*.down": "rowwise"}}
-
-    def forward(self, x):
-        for block in self.blocks:
-            x = block(x)
-        return x
-
-def build_model():
-    return Net()
-
-def build_batch(batch_size):
-    return torch.randn(batch_size, {WIDTH})
-
-def training_step(model, batch):
-    return model(batch).mean()
 """
+PLANNED = """
+def build_model():
+    net = Net()
+    net.tp_plan = {"blocks.*.up": "colwise", "blocks.*.down": "rowwise"}
+    return net
+"""
+BLOCKS = net_of_blocks(BLOCK, layers=LAYERS, width=WIDTH) + PLANNED
 # On two ranks the first has the largest of three tensors, and the second the two others.
 UNEQUAL = """
 def build_model():
@@ -234,6 +221,6 @@ def test_what_cannot_be_spread_is_refused(
 
 
 def test_a_model_without_a_plan_cannot_be_divided(write_model: WriteModel) -> None:
-    path = write_model(BLOCKS.replace("self.tp_plan", "self.other"))
+    path = write_model(BLOCKS.replace("net.tp_plan", "net.other"))
     with running(path) as (runner, profile), pytest.raises(UsageError, match="tp_plan"):
         runner.run(profile, step_config({"batch_size": ROWS, "num_gpus": 2, "parallel": "tp=2"}))

@@ -7,17 +7,14 @@ is started.
 
 from __future__ import annotations
 
-import json
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from planner.errors import UsageError
+from planner.process.script.asked import MARK, answer_of
 
 _PATIENCE_S = 180.0
-_MARK = "planner-launch "
 _QUESTION = """\
 import json, os, sys
 import accelerate.commands.launch as launch
@@ -36,7 +33,7 @@ def deepspeed(args):
 launch.multi_gpu_launcher, launch.simple_launcher = several, one
 launch.deepspeed_launcher = deepspeed
 launch.main()
-""".replace("MARK", _MARK)
+""".replace("MARK", MARK)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,23 +56,15 @@ def accelerated_launch(
     Raises:
         UsageError: accelerate refuses its options, or they ask for DeepSpeed.
     """
-    try:
-        done = subprocess.run(
-            [*interpreter, "-c", _QUESTION, *rest],
-            cwd=working,
-            capture_output=True,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            errors="replace",
-            timeout=_PATIENCE_S,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise UsageError(f"accelerate does not answer what it would launch: {error}") from error
-    answers = [line for line in done.stdout.splitlines() if line.startswith(_MARK)]
-    if not answers:
-        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise UsageError(f"accelerate launch does not take these words: {lines[-1]}")
-    said: dict[str, Any] = json.loads(answers[-1].removeprefix(_MARK))
+    said = answer_of(
+        interpreter,
+        _QUESTION,
+        rest,
+        working=working,
+        patience_s=_PATIENCE_S,
+        not_started="accelerate does not answer what it would launch",
+        no_answer="accelerate launch does not take these words",
+    )
     if "deepspeed" in said:
         raise UsageError(
             "accelerate launch was asked for DeepSpeed, whose engine planner run does not play: "

@@ -6,8 +6,6 @@ process imports planner's own search for torch by its path; it imports no torch.
 
 from __future__ import annotations
 
-import json
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +13,11 @@ from typing import Any
 
 import planner._version
 from planner.emulator.torch_install import TorchInstall
-from planner.errors import UnsupportedPlatformError, UsageError
+from planner.errors import UnsupportedPlatformError
+from planner.process.script.asked import MARK, answer_of
 
 _LEAST = (3, 10)
 _PATIENCE_S = 120.0
-_MARK = "planner-interpreter "
 _QUESTION = """\
 import sys
 said = {"version": sys.version.split()[0]}
@@ -40,7 +38,7 @@ if sys.version_info >= (3, 10):
     print("MARK" + json.dumps(said, default=str))
 else:
     print("MARK" + '{"version": "%s"}' % said["version"])
-""".replace("MARK", _MARK)
+""".replace("MARK", MARK)
 _PATHS = ("folder", "cudnn_library", "triton_folder")
 _LISTS_OF_PATHS = ("include_folders", "extension_folders")
 
@@ -62,23 +60,15 @@ def interpreter_of(words: Sequence[str], working: Path) -> Interpreter:
     """
     root = Path(planner._version.__file__).resolve().parents[1]
     shown = " ".join(words)
-    try:
-        done = subprocess.run(
-            [*words, "-c", _QUESTION, str(root)],
-            cwd=working,
-            capture_output=True,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            errors="replace",
-            timeout=_PATIENCE_S,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise UsageError(f"`{shown}` does not start: {error}") from error
-    answers = [line for line in done.stdout.splitlines() if line.startswith(_MARK)]
-    if not answers:
-        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise UsageError(f"`{shown}` does not answer as Python: {lines[-1]}")
-    said: dict[str, Any] = json.loads(answers[-1].removeprefix(_MARK))
+    said = answer_of(
+        words,
+        _QUESTION,
+        [str(root)],
+        working=working,
+        patience_s=_PATIENCE_S,
+        not_started=f"`{shown}` does not start",
+        no_answer=f"`{shown}` does not answer as Python",
+    )
     version = str(said["version"])
     if tuple(map(int, version.split(".")[:2])) < _LEAST:
         raise UnsupportedPlatformError(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -29,14 +29,15 @@ from planner.worker.drive.prepare import StepLog, prepare
 from planner.worker.model import compiled
 from planner.worker.model.construct import Built, construct, count
 from planner.worker.model.weight_average import weight_average
-from planner.worker.ranks import plan as ranks
 from planner.worker.ranks.communication import CommunicationLog
-from planner.worker.ranks.world import World, world_of
 from planner.worker.record.watch import Watch
 from planner.worker.serve.progress import note_step
 from planner.worker.target.frames import describe, user_frames
 from planner.worker.target.source import ModelSource
 from planner.worker.target.unloadable import library_error
+
+if TYPE_CHECKING:
+    from planner.worker.ranks.world import World
 
 
 def inspect_model(
@@ -53,8 +54,13 @@ def inspect_model(
     log = StepLog()
     once = replace(config, steps=1, accumulate=1)
     try:
-        world = world_of(config)
-        shape = None if world is None else partial(ranks.shape, source, once, world)
+        world = shape = None
+        if config.parallel is not None:
+            from planner.worker.ranks import plan as ranks
+            from planner.worker.ranks.world import world_of
+
+            world = world_of(config.parallel)
+            shape = partial(ranks.shape, source, once, world)
         built = construct(source, once, device, shape=shape)
         with compiled.in_eager_mode(built.model):
             counts = _inspect(source, once, device, depth, log, built, world)
@@ -102,7 +108,7 @@ def _inspect(
         table = module_table(_forward(plan, step.calls, log), depth, watched)
     log.assumptions += table.assumptions
     return ModelCounts(
-        counts=count(model),
+        counts=built.counts or count(model),
         step=_step_counts(table, step.flops, config.batch_size),
         modules=table.rows,
         structure=table.structure,
@@ -133,7 +139,11 @@ def _optimizer(job: Job, log: StepLog, world: World | None) -> Any | None:
     log.assumptions += chosen.assumptions
     log.notes += chosen.notes
     log.during = "step 2"
-    return chosen.optimizer if world is None else ranks.optimizer_of(world, chosen.optimizer)
+    if world is None:
+        return chosen.optimizer
+    from planner.worker.ranks import plan as ranks
+
+    return ranks.optimizer_of(world, chosen.optimizer)
 
 
 def _forward(plan: loop.StepPlan, calls: Sequence[ModelCall], log: StepLog) -> Forward:

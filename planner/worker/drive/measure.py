@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
 
 from planner.config.step import Mode, StepConfig
 from planner.errors import ModelError, TargetError, UsageError
@@ -27,8 +26,6 @@ from planner.worker.engines import peaks
 from planner.worker.model import compiled, meta
 from planner.worker.model.construct import construct, count
 from planner.worker.model.weight_average import weight_average
-from planner.worker.ranks import plan as ranks
-from planner.worker.ranks.world import World, world_of
 from planner.worker.record import attention
 from planner.worker.record.quiet import collector_paused
 from planner.worker.record.recorder import Recorder
@@ -39,6 +36,9 @@ from planner.worker.serve.progress import note_step
 from planner.worker.target.frames import text_of, user_frames
 from planner.worker.target.source import ModelSource
 from planner.worker.target.unloadable import library_error
+
+if TYPE_CHECKING:
+    from planner.worker.ranks.world import World
 
 
 @dataclass(slots=True, kw_only=True)
@@ -170,15 +170,20 @@ def _run(
     micro_batches = Accumulation(asked=config.accumulate, device=device)
     config = shortened(config)
     note_step(StepNote(step=0, steps=config.steps))
-    world = log.world = world_of(config)
-    shape = None if world is None else partial(_shaped, source, config, world, log)
+    world = shape = None
+    if config.parallel is not None:
+        from planner.worker.ranks import plan as ranks
+        from planner.worker.ranks.world import world_of
+
+        world = log.world = world_of(config.parallel)
+        shape = partial(ranks.shape, source, config, world)
     built = construct(source, config, device, real_values=real_values, shape=shape)
     model = built.model
     log.build_on = built.build_on.value
     log.add(built)
     step = prepare(source, config, model, device, log, real_values=real_values, world=world)
     _finish_lazy_modules(step.plan, log)
-    log.counts = log.counts or count(model)
+    log.counts = built.counts or count(model)
     log.during = "optimizer"
     chosen = step.job.choose()
     log.optimizer = chosen.name
@@ -200,15 +205,6 @@ def _run(
     _run_steps(plan, recorder, log)
     log.assumptions += micro_batches.assumptions()
     log.warnings += micro_batches.warnings()
-
-
-def _shaped(
-    source: ModelSource, config: StepConfig, world: World, log: _Log, model: nn.Module
-) -> tuple[nn.Module, tuple[str, ...]]:
-    """Shards a model; counts it before, because FSDP1 leaves plain tensors of this rank alone."""
-    if not meta.lazy_parameters(model):
-        log.counts = count(model)
-    return ranks.shape(source, config, world, model)
 
 
 def _run_steps(plan: loop.StepPlan, recorder: peaks.PeakRecorder, log: _Log) -> None:

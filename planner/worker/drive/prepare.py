@@ -7,10 +7,8 @@ caller adds the optimizer afterwards, as an ordinary script does.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import nn
@@ -25,9 +23,10 @@ from planner.worker.drive.loop import StepPlan
 from planner.worker.model import compiled, precision
 from planner.worker.model.checkpointing import checkpoint_activations
 from planner.worker.model.chunked_loss import chunked_loss
-from planner.worker.ranks import plan as ranks
-from planner.worker.ranks.world import World
 from planner.worker.target.source import ModelSource
+
+if TYPE_CHECKING:
+    from planner.worker.ranks.world import World
 
 
 class Noted(Protocol):
@@ -102,23 +101,21 @@ def prepare(
     log.assumptions += job.assumptions
     called = model
     if world is not None:
+        from planner.worker.ranks import plan as ranks  # of several GPUs alone
+
         called, said = ranks.wrapped(source, config, world, model)
         log.assumptions += said
     log.during = "batch"
     with_target = lightning.wants_target(source, config, model)
     batch = plan_batch(source, config, device, real_values=real_values, with_target=with_target)
     log.add(batch)
-    make_batch = ranks.batches(world, config, batch.make)
     plan = StepPlan(
         model=called,
-        make_batch=make_batch,
+        make_batch=batch.make,
         config=config,
         device=device,
         required_inputs=forward.required_inputs(model),
-        autocast=nullcontext
-        if ranks.casts_itself(source, config)
-        else precision.autocast(config, device),
-        around=partial(ranks.around_steps, world, make_batch),
+        autocast=precision.autocast(config, device),
         scaler=job.scaler,
         training_step=job.training_step,
         owns_step=job.owns_step,
@@ -128,6 +125,8 @@ def prepare(
         chunked_loss=chunks,
         offload=offload,
     )
+    if world is not None:
+        plan = ranks.of_a_rank(plan, source, world)
     return PreparedStep(plan=plan, job=job)
 
 

@@ -29,10 +29,15 @@ Shape = Callable[[nn.Module], tuple[nn.Module, tuple[str, ...]]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """A model on the card, and where it was built."""
+    """A model on the card, and where it was built.
+
+    `counts` are of a model that is spread over several GPUs, before it was: FSDP1 leaves plain
+    tensors of this rank alone. None: it is whole, or was not shaped yet.
+    """
 
     model: nn.Module
     build_on: BuildOn
+    counts: Counts | None = None
     assumptions: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -97,9 +102,9 @@ def _without_weights(
 ) -> Built:
     model = source.ahead.pop() if source.ahead else _on_meta(source)
     cast = precision.cast_model(model, config, keep_dtypes=source.settles_dtypes)
-    model, said = _shaped(model, shape)
-    _place(model, device)
-    return _built(model, BuildOn.META, cast, said)
+    built = _shaped(model, shape, BuildOn.META, cast)
+    _place(built.model, device)
+    return built
 
 
 def _on_meta(source: ModelSource) -> nn.Module:
@@ -119,9 +124,9 @@ def _on_cpu(
     model = source.build_model()
     without_weights = meta.has_meta(model)  # a live module arrives so
     cast = precision.cast_model(model, config, keep_dtypes=source.settles_dtypes)
-    model, said = _shaped(model, shape)
-    _place(model, device)
-    return _built(model, BuildOn.META if without_weights else BuildOn.CPU, cast, said)
+    built = _shaped(model, shape, BuildOn.META if without_weights else BuildOn.CPU, cast)
+    _place(built.model, device)
+    return built
 
 
 def _on_device(
@@ -131,22 +136,24 @@ def _on_device(
         model = source.build_model()
     meta.to_device(model, device)
     cast = precision.cast_model(model, config, keep_dtypes=source.settles_dtypes)
-    model, said = _shaped(model, shape)
-    lightning.placed(model, device)
+    built = _shaped(model, shape, BuildOn.DEVICE, cast)
+    lightning.placed(built.model, device)
     gc.collect()  # the constructor's garbage would hold blocks of the card
-    return _built(model, BuildOn.DEVICE, cast, said)
+    return built
 
 
-def _shaped(model: nn.Module, shape: Shape | None) -> tuple[nn.Module, tuple[str, ...]]:
-    return (model, ()) if shape is None else shape(model)
-
-
-def _built(
-    model: nn.Module, build_on: BuildOn, cast: precision.Cast, said: tuple[str, ...]
+def _shaped(
+    model: nn.Module, shape: Shape | None, build_on: BuildOn, cast: precision.Cast
 ) -> Built:
+    counts: Counts | None = None
+    said: tuple[str, ...] = ()
+    if shape is not None:
+        counts = None if meta.lazy_parameters(model) else count(model)
+        model, said = shape(model)
     return Built(
         model=model,
         build_on=build_on,
+        counts=counts,
         assumptions=(*cast.assumptions, *said),
         notes=cast.notes,
         warnings=cast.warnings,

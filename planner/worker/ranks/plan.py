@@ -8,15 +8,24 @@ PyTorch's tutorials.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from torch import nn
 
-from planner.config.parallel import DataParallel, DdpOptions, FsdpOptions, TensorOptions
+from planner.config.parallel import (
+    DataParallel,
+    DdpOptions,
+    FsdpOptions,
+    ParallelConfig,
+    TensorOptions,
+)
 from planner.config.step import Mode, StepConfig
 from planner.errors import ModelError, UsageError
 from planner.worker.drive import lightning
+from planner.worker.drive.loop import StepPlan
 from planner.worker.ranks import replicas, sharding, tensor
 from planner.worker.ranks.context import DividedBatches
 from planner.worker.ranks.world import World
@@ -124,32 +133,33 @@ def loads_of(world: World, optimizer: Any) -> tuple[int, ...]:
     return replicas.state_elements(optimizer)
 
 
-def casts_itself(source: ModelSource, config: StepConfig) -> bool:
-    """Returns whether FSDP's policy takes the place of autocast; a file's own plan decides itself.
+def of_a_rank(plan: StepPlan, source: ModelSource, world: World) -> StepPlan:
+    """Returns the plan of this rank: its batches, its contexts.
 
-    In that case autocast is as the precision says.
+    FSDP's policy takes the place of autocast; with a file's own plan autocast is as the precision
+    says.
     """
-    if source.parallelize is not None or config.parallel is None:
-        return False
-    return config.parallel.data is DataParallel.FSDP
+    parallel, make_batch = world.config, plan.make_batch
+    if parallel.context > 1:
+        make_batch = DividedBatches(make_batch, world.dimension("cp"), plan.config)
+    casts_itself = source.parallelize is None and parallel.data is DataParallel.FSDP
+    return replace(
+        plan,
+        make_batch=make_batch,
+        autocast=nullcontext if casts_itself else plan.autocast,
+        around=partial(_around_steps, parallel, make_batch),
+    )
 
 
 @contextmanager
-def around_steps(world: World | None, make_batch: Callable[[], Any]) -> Iterator[None]:
+def _around_steps(parallel: ParallelConfig, make_batch: Callable[[], Any]) -> Iterator[None]:
     """Is the context of all training steps."""
     with ExitStack() as entered:
         if isinstance(make_batch, DividedBatches):
             entered.callback(make_batch.close)
-        if world is not None and world.config.tensor > 1:
-            tensor.enter(entered, world.config)
+        if parallel.tensor > 1:
+            tensor.enter(entered, parallel)
         yield
-
-
-def batches(world: World | None, config: StepConfig, make: Callable[[], Any]) -> Callable[[], Any]:
-    """Returns the maker of this rank's batches."""
-    if world is None or world.config.context == 1:
-        return make
-    return DividedBatches(make, world.dimension("cp"), config)
 
 
 def _users(source: ModelSource, world: World, model: nn.Module) -> nn.Module:

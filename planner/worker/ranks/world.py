@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from planner.config.parallel import ParallelConfig
-from planner.config.step import StepConfig
 from planner.worker.engines import emulation
 from planner.worker.ranks.communication import CommunicationLog
 from planner.worker.ranks.membership import begin, variables
@@ -53,11 +52,8 @@ class World:
             return self.mesh[both] if shards else self.mesh["dp_replicate"]
 
 
-def world_of(config: StepConfig) -> World | None:
-    """Makes this process a rank of the job; None: the job runs on one GPU."""
-    parallel = config.parallel
-    if parallel is None:
-        return None
+def world_of(parallel: ParallelConfig) -> World:
+    """Makes this process a rank of the job."""
     from torch.distributed.device_mesh import init_device_mesh
 
     emulation.keep_contents()  # what DDP agrees on through the card
