@@ -6,6 +6,7 @@ whether it is enough.
 
 from __future__ import annotations
 
+from planner.config.parallel import DataParallel
 from planner.config.step import Mode, Precision, StepConfig
 from planner.config.weights import are_mainly_float32
 from planner.results.device_estimate import DeviceEstimate
@@ -36,9 +37,18 @@ def advice(estimate: Estimate) -> tuple[str, ...]:
     less = _takes_less(estimate)
     if less:
         said.append(f"to take less memory: {'; '.join(less)}")
-        if estimate.engine == EMULATED and estimate.build_on:  # not of a script, or of a CPU
+        is_planned = estimate.engine == EMULATED and estimate.build_on  # no script, and no CPU
+        if is_planned and estimate.config.parallel is None:
             said.append(_ADVISE)
     return tuple(said)
+
+
+def _shards(config: StepConfig) -> tuple[str, ...]:
+    """Returns the option that shards what each GPU keeps whole; none if it is sharded."""
+    parallel = config.parallel
+    if parallel is None or parallel.data not in (DataParallel.DDP, DataParallel.ZERO1):
+        return ()
+    return ("--parallel fsdp (parameters, gradients and state in shards)",)
 
 
 def changes_that_take_less(estimate: Estimate) -> tuple[str, ...]:
@@ -100,7 +110,7 @@ def _holds_activations(estimate: Estimate) -> bool:
 def _takes_less(estimate: Estimate) -> list[str]:
     config = estimate.config
     trains = config.mode is Mode.TRAIN
-    found = []
+    found = list(_shards(config))
     if trains and not config.checkpoint_activations and _holds_activations(estimate):
         found.append("--checkpoint-activations (computes them again in backward)")
     is_single = are_mainly_float32(estimate.counts.weight_dtypes)

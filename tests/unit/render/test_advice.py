@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from planner.config.parallel import DataParallel, ParallelConfig
 from planner.config.step import Mode, Precision, StepConfig
 from planner.config.weights import WeightDtype
 from planner.memory.peak import Breakdown, Held
@@ -176,3 +177,15 @@ def test_checkpointing_is_for_a_peak_that_holds_activations(
     small = replace(estimate.gpus[1], fits=False, breakdown=found)
     said = " ".join(advice(replace(estimate, gpus=(small,))))
     assert ("--checkpoint-activations" in said) is advised
+
+
+def test_several_gpus_that_each_keep_the_whole_are_offered_shards(
+    estimate: Estimate, t4: DeviceEstimate
+) -> None:
+    shards, advise = "--parallel fsdp (parameters", "planner advise, with the same words"
+    ddp = ParallelConfig(gpus=8, data=DataParallel.DDP, replicate=8)
+    assert shards in on(t4, estimate, parallel=ddp)
+    assert shards not in on(t4, estimate)
+    assert shards not in on(t4, estimate, parallel=replace(ddp, data=DataParallel.FSDP))
+    assert advise in on(t4, estimate)
+    assert advise not in on(t4, estimate, parallel=ddp)  # it is about one GPU
