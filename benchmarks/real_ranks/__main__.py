@@ -17,9 +17,15 @@ from planner.emulator.build import EmulatedDevice, emulated_device
 from planner.emulator.torch_install import find_torch
 from planner.units import MIB
 
-PROGRAMS = ("fsdp2", "hsdp", "fsdp1", "ddp", "ddp-unused", "zero1", "tp", "pp")
-# The group of planner plays no pipeline.
-GROUPS = {name: ("fake",) if name == "pp" else ("planner", "fake") for name in PROGRAMS}
+_WHOLE = ("fsdp2", "hsdp", "fsdp1", "ddp", "ddp-unused", "zero1", "tp")
+_STAGES = ("pp", "pp-1f1b", "pp-gpipe", "pp-interleaved", "pp-zb", "pp-zbv")
+PROGRAMS = (*_WHOLE, *_STAGES)
+# "pp" is written by hand; the others are made by the product, whose group they need.
+GROUPS = {
+    **dict.fromkeys(_WHOLE, ("planner", "fake")),
+    **dict.fromkeys(_STAGES, ("planner",)),
+    "pp": ("fake",),
+}
 _TOLERANCE_FRACTION = 0.001
 _HEADS = ("program", "ranks", "rank", "alone in", "allocated MiB", "reserved MiB", "all there", "")
 

@@ -5,6 +5,8 @@ code for every group, but for what PyTorch's fake group cannot do.
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -155,10 +157,69 @@ def _pipeline(*, are_shapes_given: bool) -> Step:
         optimizer.zero_grad()
         inputs = (indices(SIZES, _MICRO_BATCHES),) if rank == 0 else ()
         target = indices(SIZES, _MICRO_BATCHES) if rank == ranks - 1 else None
-        schedule.step(*inputs, target=target)
+        schedule.step(*inputs, target=target, return_outputs=False)
         optimizer.step()
 
     return step
+
+
+def planned(words: str) -> Callable[[], Step]:
+    """Returns the program of a pipeline that the product makes of the whole decoder."""
+
+    def program() -> Step:
+        return _planned(words)
+
+    return program
+
+
+def _planned(words: str) -> Step:
+    from planner.config.parse import step_config
+    from planner.worker.drive.loop import StepPlan, train
+    from planner.worker.drive.loss import DefaultLoss
+    from planner.worker.model import meta
+    from planner.worker.ranks.communication import CommunicationLog
+    from planner.worker.ranks.pipeline.staged import ready
+    from planner.worker.ranks.plan import rehearsal, shape
+    from planner.worker.ranks.world import World
+    from planner.worker.target.source import ModelSource
+
+    rank, ranks = dist.get_rank(), dist.get_world_size()
+    sizes = SIZES if words in ("1f1b", "gpipe") else replace(SIZES, depth=2 * ranks)
+    config = step_config(
+        {
+            "batch_size": SIZES.batch, "num_gpus": ranks, "parallel": f"pp={ranks},{words}",
+            "microbatches": max(_MICRO_BATCHES, ranks),
+        }
+    )  # fmt: skip
+    assert config.parallel is not None
+    config = replace(config, steps=1, parallel=replace(config.parallel, rank=rank))
+    device = torch.device("cuda", 0)
+    source = ModelSource(
+        build_model=lambda: Decoder(sizes),
+        build_batch=lambda _: torch.zeros(SIZES.batch, SIZES.sequence, dtype=torch.int64),
+        training_step=lambda model, batch: loss_of(model(batch), batch),
+    )
+    world = World(
+        config=config.parallel,
+        mesh=init_device_mesh("cuda", (ranks,), mesh_dim_names=("pp",)),
+        log=CommunicationLog(),
+        chain=rehearsal(source, config, device),
+    )
+    model, _ = shape(source, config, world, device, Decoder(sizes))
+    meta.to_device(model, device)
+    pipeline = ready(world.staged[0], config.parallel, world.mesh, model)
+    plan = StepPlan(
+        model=model,
+        make_batch=lambda: indices(SIZES),
+        config=config,
+        device=device,
+        required_inputs=1,
+        autocast=nullcontext,
+        optimizer=torch.optim.AdamW(model.parameters(), lr=1e-4),
+        training_step=source.training_step,
+        pipeline=pipeline,
+    )
+    return lambda: train(plan, DefaultLoss(), lambda _: None)
 
 
 class _Works(list[Any]):
@@ -202,4 +263,9 @@ PROGRAMS: dict[str, Callable[[], Step]] = {
     "tp": tp,
     "pp": pipeline,
     "pp-shapes": pipeline_shapes,
+    "pp-1f1b": planned("1f1b"),
+    "pp-gpipe": planned("gpipe"),
+    "pp-interleaved": planned("interleaved"),
+    "pp-zb": planned("zb"),
+    "pp-zbv": planned("zbv"),
 }

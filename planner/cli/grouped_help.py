@@ -32,7 +32,7 @@ _GROUPS: Mapping[str, Sequence[str]] = {
         "--optimizer-in-backward", "--offload", "--clip-grad-norm", "--ema", "--no-set-to-none",
         "--steps",
     ),
-    "Several GPUs": ("--num-gpus", "--num-hosts", "--parallel", "--parallel-arg"),
+    "Several GPUs": ("--num-gpus", "--num-hosts", "--parallel", "--microbatches", "--parallel-arg"),
     "Sizes that the code reads from the card": ("--data-dependent", "--size-at"),
     "Data and host": (
         "--data", "--measure-data", "--workers", "--prefetch-factor", "--no-pin-memory", "--host",

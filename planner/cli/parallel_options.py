@@ -33,7 +33,14 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         "--parallel",
         metavar="WORDS",
         show_default="ddp on several GPUs; parallelize of the model file comes first",
-        help="fsdp, hsdp=2x8, ddp, zero1, tp=4, or several, like fsdp=8,tp=4.",
+        help="fsdp, hsdp=2x8, ddp, zero1, tp=4, pp=4,1f1b, or several, like fsdp=8,tp=4.",
+    ),
+    click.option(
+        "--microbatches",
+        metavar="N",
+        type=AT_LEAST_1,
+        show_default="twice the ranks of pp",
+        help="Micro-batches of --batch samples that a step sends through a pipeline.",
     ),
     click.option(
         "--parallel-arg",

@@ -84,9 +84,11 @@ class ParallelOptions(TypedDict, total=False):
     num_hosts: int | None
     """Machines, with equally many GPUs each; None: as few as have at most 8."""
     parallel: str | None
-    """The strategy, like "fsdp", "ddp" or "fsdp=8,tp=4"; None: ddp on several GPUs."""
+    """The strategy, like "fsdp", "ddp", "fsdp=8,tp=4" or "pp=4,1f1b"; None: ddp on several GPUs."""
     parallel_arguments: Arguments
     """Knobs of the strategy under PyTorch's names, like {"reshard_after_forward": False}."""
+    microbatches: int | None
+    """Micro-batches of `batch_size` samples in a step of a pipeline; None: twice its ranks."""
 
 
 class ModelOptions(TypedDict, total=False):

@@ -24,6 +24,26 @@ class DataParallel(str, Enum):
     """All three are sharded: torch.distributed.fsdp.fully_shard; with `replicate` above 1, HSDP."""
 
 
+class Schedule(str, Enum):
+    """The order in which a pipeline computes micro-batches, by torch.distributed.pipelining."""
+
+    GPIPE = "gpipe"
+    """ScheduleGPipe: all forwards, then all backwards."""
+    ONE_F_ONE_B = "1f1b"
+    """Schedule1F1B: one forward and one backward in turn."""
+    INTERLEAVED = "interleaved"
+    """ScheduleInterleaved1F1B: a rank has several stages, far from each other."""
+    ZERO_BUBBLE = "zb"
+    """ScheduleInterleavedZeroBubble: gradients of weights are computed where a rank would wait."""
+    ZERO_BUBBLE_V = "zbv"
+    """ScheduleZBVZeroBubble: the same, with two stages of a rank, in the form of a V."""
+
+    @property
+    def stages_of_a_rank(self) -> int:
+        """The usual number of stages that a rank has."""
+        return 1 if self in (Schedule.GPIPE, Schedule.ONE_F_ONE_B) else 2
+
+
 class ComputeDtype(str, Enum):
     """A dtype of FSDP's MixedPrecisionPolicy."""
 
@@ -75,6 +95,21 @@ class TensorOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineOptions:
+    """Knobs of a pipeline."""
+
+    schedule: Schedule = Schedule.ONE_F_ONE_B
+    """The order of forwards and backwards."""
+    microbatches: int | None = None
+    """Micro-batches of a step; None: twice as many as there are ranks in the pipeline."""
+    stages_of_a_rank: int | None = None
+    """Stages of one rank; None: as is usual for the schedule."""
+    split: tuple[int, ...] = ()
+    """Blocks of each stage, in order; none: as evenly as they divide, where what comes before the
+    first block and what comes after the last one count as a block each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ParallelConfig:
     """The ranks of a job, and the one that a run plays."""
 
@@ -92,6 +127,8 @@ class ParallelConfig:
     """Ranks among which each sequence is divided."""
     tensor: int = 1
     """Ranks among which matrices are divided."""
+    pipeline: int = 1
+    """Ranks among which the blocks of the model are divided, one after another."""
     rank: int = 0
     """The rank that a run plays; in a result, the one with the highest peak."""
     fsdp: FsdpOptions = FsdpOptions()
@@ -100,6 +137,8 @@ class ParallelConfig:
     """Knobs of DDP and of ZeRO-1's DDP."""
     tensor_options: TensorOptions = TensorOptions()
     """Knobs of tensor parallelism."""
+    pipeline_options: PipelineOptions = PipelineOptions()
+    """Knobs of the pipeline."""
 
     @property
     def dimensions(self) -> tuple[tuple[str, int], ...]:
@@ -108,6 +147,7 @@ class ParallelConfig:
         Names are those of torchtitan. Dimensions of degree 1 are left out, unless all are.
         """
         every = (
+            ("pp", self.pipeline),
             ("dp_replicate", self.replicate),
             ("dp_shard", self.shard),
             ("cp", self.context),
@@ -121,6 +161,30 @@ class ParallelConfig:
         return self.replicate * self.shard
 
     @property
+    def microbatches(self) -> int:
+        """Number of micro-batches that a step sends through the pipeline; 1 without one."""
+        if self.pipeline == 1:
+            return 1
+        return self.pipeline_options.microbatches or 2 * self.pipeline
+
+    @property
+    def stages(self) -> int:
+        """Number of stages of the pipeline."""
+        options = self.pipeline_options
+        of_a_rank = options.stages_of_a_rank or options.schedule.stages_of_a_rank
+        return 1 if self.pipeline == 1 else self.pipeline * of_a_rank
+
+    @property
+    def ranks_of_a_stage(self) -> int:
+        """Number of ranks that share one place in the pipeline."""
+        return self.gpus // self.pipeline
+
+    @property
+    def place(self) -> int:
+        """Place of the played rank in the pipeline."""
+        return self.rank // self.ranks_of_a_stage
+
+    @property
     def gpus_of_a_host(self) -> int:
         """GPUs of one machine."""
         return self.gpus // self.hosts
@@ -129,6 +193,8 @@ class ParallelConfig:
     def words(self) -> str:
         """The strategy in the words of --parallel, with all degrees."""
         words = []
+        if self.pipeline > 1:
+            words += [f"pp={self.pipeline}", self.pipeline_options.schedule.value]
         if self.data is DataParallel.FSDP and self.replicate > 1:
             words.append(f"hsdp={self.replicate}x{self.shard}")
         elif self.data is not DataParallel.NONE:

@@ -1,7 +1,8 @@
 """Reads how a job is spread over GPUs from the words of the caller.
 
-In: `num_gpus`, `num_hosts`, `parallel`, `parallel_arguments`. Out: ParallelConfig. Convention: of
-the data-parallel words at most one may come without a degree: it has what the others leave.
+In: `num_gpus`, `num_hosts`, `parallel`, `parallel_arguments`, `microbatches`. Out: ParallelConfig.
+Convention: of the data-parallel words at most one may come without a degree: it has what the others
+leave.
 """
 
 from __future__ import annotations
@@ -19,16 +20,21 @@ from planner.config.parallel import (
     DdpOptions,
     FsdpOptions,
     ParallelConfig,
+    PipelineOptions,
+    Schedule,
     TensorOptions,
 )
 from planner.config.scalars import Scalar
 from planner.errors import UsageError
 
-NAMES = ("num_gpus", "num_hosts", "parallel", "parallel_arguments")
+NAMES = ("num_gpus", "num_hosts", "parallel", "parallel_arguments", "microbatches")
 GPUS_OF_A_HOST = 8  # of the usual machine; more GPUs than that are on several
 MOST_GPUS = 131_072
 _DATA = {one.value: one for one in DataParallel if one is not DataParallel.NONE}
-_WORDS = (*_DATA, "hsdp", "cp", "tp")
+_DEGREES = (*_DATA, "hsdp", "cp", "tp", "pp")
+_SCHEDULES = {one.value: one for one in Schedule}
+_WORDS = (*_DEGREES, *_SCHEDULES)
+_OWN_OPTIONS = ("schedule", "microbatches")  # they have words and an option of their own
 _DTYPES = {
     "float32": "fp32", "bfloat16": "bf16", "float16": "fp16", "half": "fp16",
 }  # fmt: skip
@@ -39,6 +45,7 @@ def parallel_config(
     num_hosts: int | None,
     words: str | None,
     arguments: Sequence[tuple[str, Scalar]],
+    microbatches: int | None = None,
 ) -> ParallelConfig | None:
     """Returns how the job is spread; None: it runs on one GPU, and nothing else was asked for.
 
@@ -46,8 +53,10 @@ def parallel_config(
         UsageError: a word is unknown, or degrees and GPUs do not fit together; says what to type.
     """
     if words is None and num_gpus in (None, 1):
-        if arguments or num_hosts not in (None, 1):
+        if arguments or microbatches is not None or num_hosts not in (None, 1):
             given = "--parallel-arg" if arguments else f"--num-hosts {num_hosts}"
+            if microbatches is not None:
+                given = f"--microbatches {microbatches}"
             raise UsageError(
                 f"{given} was given, and the job runs on one GPU: add --num-gpus, like "
                 "--num-gpus 8 --parallel fsdp"
@@ -55,10 +64,13 @@ def parallel_config(
         return None
     _check_counts(num_gpus, num_hosts)
     text = words if words is not None else DataParallel.DDP.value
-    degrees = _degrees(text)
+    degrees, schedule = _degrees(text)
     gpus = _gpus(num_gpus, degrees, text)
     config = _config(_filled(degrees, gpus, text), gpus, _hosts(num_hosts, gpus))
-    return _with_arguments(config, arguments)
+    config = _with_schedule(config, schedule, microbatches)
+    config = _with_arguments(config, arguments)
+    _check_pipeline(config)
+    return config
 
 
 def _check_counts(num_gpus: int | None, num_hosts: int | None) -> None:
@@ -68,13 +80,17 @@ def _check_counts(num_gpus: int | None, num_hosts: int | None) -> None:
         raise UsageError(f"num_hosts must be at least 1, not {num_hosts} (--num-hosts)")
 
 
-def _degrees(text: str) -> dict[str, tuple[int, ...] | None]:
-    """Returns the degrees of each word; None where it has none."""
+def _degrees(text: str) -> tuple[dict[str, tuple[int, ...] | None], Schedule | None]:
+    """Returns the degrees of each word, None where it has none; and the order of a pipeline."""
     found: dict[str, tuple[int, ...] | None] = {}
+    schedules: list[Schedule] = []
     for part in text.split(","):
+        if part.strip().lower() in _SCHEDULES:
+            schedules.append(_SCHEDULES[part.strip().lower()])
+            continue
         match = re.fullmatch(r"\s*([A-Za-z]\w*)\s*(?:=\s*(\d+(?:x\d+)?))?\s*", part)
         word = "" if match is None else match[1].lower()
-        if match is None or word not in _WORDS:
+        if match is None or word not in _DEGREES:
             raise UsageError(_unknown(part.strip(), text))
         if word in found:
             raise UsageError(f"parallel {text!r} (--parallel) has {word} twice: write it once")
@@ -86,7 +102,12 @@ def _degrees(text: str) -> dict[str, tuple[int, ...] | None]:
             f"parallel {text!r} (--parallel) has {' and '.join(data)}, which share the samples in "
             "different ways: leave one of them out (hsdp=2x8 is fsdp over 8 in 2 replicas)"
         )
-    return found
+    if schedules and ("pp" not in found or len(schedules) > 1):
+        raise UsageError(
+            f"parallel {text!r} (--parallel): {schedules[-1].value} is an order of a pipeline: "
+            f"write one of them after pp, like pp=4,{schedules[-1].value}"
+        )
+    return found, schedules[0] if schedules else None
 
 
 def _check_form(word: str, degree: tuple[int, ...] | None, text: str) -> None:
@@ -106,7 +127,7 @@ def _unknown(part: str, text: str) -> str:
     hint = f"; did you mean {meant}?" if meant else f"; known: {', '.join(_WORDS)}"
     return (
         f"parallel {text!r} (--parallel): {part!r} is not a way to use several GPUs{hint}. "
-        "Write fsdp, ddp or fsdp=8,tp=4"
+        "Write fsdp, ddp, fsdp=8,tp=4 or pp=4,1f1b"
     )
 
 
@@ -169,6 +190,7 @@ def _config(degrees: Mapping[str, tuple[int, ...]], gpus: int, hosts: int) -> Pa
         elif word in _DATA:
             data, (replicate,) = _DATA[word], degree
     context, tensor = degrees.get("cp", (1,))[0], degrees.get("tp", (1,))[0]
+    pipeline = degrees.get("pp", (1,))[0]
     if context > 1 and data is DataParallel.NONE:
         data = DataParallel.FSDP  # over the ranks of a sequence, which hold the same parameters
     for word, ranks in (("cp", context), ("tp", tensor)):
@@ -185,7 +207,75 @@ def _config(degrees: Mapping[str, tuple[int, ...]], gpus: int, hosts: int) -> Pa
         shard=shard,
         context=context,
         tensor=tensor,
+        pipeline=pipeline,
     )
+
+
+def _with_schedule(
+    config: ParallelConfig, schedule: Schedule | None, microbatches: int | None
+) -> ParallelConfig:
+    """Sets the order of the pipeline and its micro-batches.
+
+    Raises:
+        UsageError: there is no pipeline, or what does not go with one.
+    """
+    if config.pipeline == 1:
+        if microbatches is not None:
+            raise UsageError(
+                f"--microbatches {microbatches} was given, and the job has no pipeline: add "
+                f"pp=4 (--parallel), or take --accumulate {microbatches}"
+            )
+        return config
+    for word, is_asked in (
+        ("cp", config.context > 1),
+        ("zero1", config.data is DataParallel.ZERO1),
+    ):
+        if is_asked:
+            raise UsageError(
+                f"pp and {word} (--parallel) cannot be planned together yet: leave one of them "
+                "out, or write parallelize(model, mesh) in the model file"
+            )
+    if microbatches is not None and microbatches < 1:
+        raise UsageError(f"microbatches must be at least 1, not {microbatches} (--microbatches)")
+    options = PipelineOptions(schedule=schedule or Schedule.ONE_F_ONE_B, microbatches=microbatches)
+    return replace(config, pipeline_options=options)
+
+
+def _check_pipeline(config: ParallelConfig) -> None:
+    """Refuses numbers that PyTorch's schedule does not take.
+
+    Raises:
+        UsageError: says which number it takes.
+    """
+    if config.pipeline == 1:
+        return
+    options, schedule = config.pipeline_options, config.pipeline_options.schedule
+    name, number = schedule.value, config.microbatches
+    given, usual = options.stages_of_a_rank, schedule.stages_of_a_rank
+    if given is not None and given != usual and schedule not in (
+        Schedule.INTERLEAVED, Schedule.ZERO_BUBBLE,
+    ):  # fmt: skip
+        raise UsageError(
+            f"stages_of_a_rank={given} (--parallel-arg) and {name}: a rank has {usual} there; "
+            "leave it out, or take interleaved"
+        )
+    if options.split and len(options.split) != config.stages:
+        raise UsageError(
+            f"split (--parallel-arg) has {len(options.split)} numbers, and the pipeline has "
+            f"{config.stages} stages ({config.pipeline} ranks): write the blocks of each stage, "
+            "like split=8:8:8:8"
+        )
+    if schedule is Schedule.ONE_F_ONE_B and number < config.stages:
+        raise UsageError(
+            f"1f1b with {config.stages} stages needs at least as many micro-batches, not {number}: "
+            f"take --microbatches {config.stages}, or gpipe"
+        )
+    rounds = max(1, number // config.pipeline)
+    if schedule in (Schedule.INTERLEAVED, Schedule.ZERO_BUBBLE) and number % rounds:
+        raise UsageError(
+            f"{name} (--parallel) takes micro-batches in rounds of {config.pipeline}, and {number} "
+            f"cannot be divided so: take --microbatches {config.pipeline * rounds}"
+        )
 
 
 def _with_arguments(
@@ -200,11 +290,13 @@ def _with_arguments(
         ("fsdp", FsdpOptions, config.data is DataParallel.FSDP, "fsdp"),
         ("ddp", DdpOptions, config.data in (DataParallel.DDP, DataParallel.ZERO1), "ddp or zero1"),
         ("tensor_options", TensorOptions, config.tensor > 1, "tp"),
+        ("pipeline_options", PipelineOptions, config.pipeline > 1, "pp"),
     )
     owner = {
         field.name: (group, used, word)
         for group, kind, used, word in groups
         for field in fields(kind)
+        if field.name not in _OWN_OPTIONS
     }
     given: dict[str, dict[str, Any]] = {}
     for name, value in arguments:
@@ -237,10 +329,15 @@ def _value(name: str, value: Scalar) -> Any:
         if all(re.fullmatch(r"[\w.*?\[\]!-]+", part) for part in patterns):
             return patterns
         raise UsageError(_wrong(name, value, "names of classes or modules, like LlamaDecoderLayer"))
-    if name == "prefetch":
+    if name in ("prefetch", "stages_of_a_rank"):
         if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
             return value
-        raise UsageError(_wrong(name, value, "a number of blocks, like 1"))
+        what = "blocks, like 1" if name == "prefetch" else "stages, like 2"
+        raise UsageError(_wrong(name, value, f"a number of {what}"))
+    if name == "split":
+        if re.fullmatch(r"\d+(:\d+)+", str(value)) and "0" not in str(value).split(":"):
+            return tuple(int(one) for one in str(value).split(":"))
+        raise UsageError(_wrong(name, value, "blocks of each stage, like 8:8:8:8"))
     if name == "bucket_cap_mb":
         if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:
             return float(value)

@@ -80,7 +80,7 @@ def step_config(options: Mapping[str, Any]) -> StepConfig:
 
 
 def _parallel(options: Mapping[str, Any]) -> ParallelConfig | None:
-    for name in ("num_gpus", "num_hosts"):
+    for name in ("num_gpus", "num_hosts", "microbatches"):
         value = options.get(name)
         if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
             raise UsageError(f"{name} must be {_WORDS[int]}, not {value!r}")
@@ -92,6 +92,7 @@ def _parallel(options: Mapping[str, Any]) -> ParallelConfig | None:
         options.get("num_hosts"),
         words,
         arguments(options.get("parallel_arguments") or (), "parallel_arguments"),
+        options.get("microbatches"),
     )
 
 

@@ -167,6 +167,7 @@ def _time(
         offload_update_s=parts.offload_update_s,
         messages_s=None if step.network is None else parts.messages.total_s,
         exposed_messages_s=None if step.network is None else parts.messages.exposed_s,
+        bubble_s=None if step.counted.pipeline is None else parts.bubble_s,
         interval_s=None if spread is None else _interval_s(parts, spread),
         interval_coverage=None if spread is None or step.network else spread.coverage,
         interval_basis=None if spread is None else _basis(step, spread),
@@ -188,9 +189,10 @@ def _interval_s(parts: StepParts, spread: TimeSpread) -> tuple[float, float]:
     At the high end no message runs beside a kernel.
     """
     hidden_s = parts.messages.total_s - parts.messages.exposed_s
+    card_s, bubble_s = parts.card_s, parts.bubble_s  # other stages are as wrong as this one
     return (
-        parts.step_of(parts.card_s * spread.low),
-        parts.step_of(parts.card_s * spread.high + hidden_s),
+        parts.step_of(card_s * spread.low - bubble_s * (1 - spread.low)),
+        parts.step_of(card_s * spread.high + bubble_s * (spread.high - 1) + hidden_s),
     )
 
 

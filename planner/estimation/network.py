@@ -8,14 +8,14 @@ InfiniBand with an adapter for each card; both are said.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from planner.config.parallel import ParallelConfig
 from planner.errors import UnknownLinkError
 from planner.hardware.database import LinkDatabase, load_links
 from planner.hardware.host_specs import HostSpec
-from planner.hardware.link_specs import LinkSpec
+from planner.hardware.link_specs import Collective, LinkSpec
 from planner.hardware.specs import GpuSpec
 from planner.memory.budget import MemoryBudget
 from planner.memory.communicators import Communicator, CommunicatorMemory, communicator_memory
@@ -25,6 +25,7 @@ from planner.timing.overlap import message_times
 from planner.timing.topology import RankGroup, Topology, topology_of_card, topology_of_host
 from planner.wire.communication import CollectiveRecord
 from planner.wire.communicators import CommunicatorUse
+from planner.wire.module_counts import ModelCounts
 from planner.wire.trace import Phase
 
 # By compute capability: what machines with such cards usually have (DGX A100: HDR, DGX H100: NDR).
@@ -37,11 +38,15 @@ _USUAL_NETWORKS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """The links of a job's GPUs. `machine` is the record of a named host, if it says its links."""
+    """The links of a job's GPUs. `machine` is the record of a named host, if it says its links.
+
+    `stage_counts` are the counted steps of other ranks in a pipeline, by their place in it.
+    """
 
     parallel: ParallelConfig
     links: LinkDatabase
     machine: HostSpec | None = None
+    stage_counts: Mapping[int, ModelCounts] = field(default_factory=dict)
 
     def topology(self, card: GpuSpec) -> Topology:
         """Returns the topology of the job on this card.
@@ -110,6 +115,18 @@ class Network:
             return 0.0 if found is None else found.time_s
 
         return message_times(records, seconds_of, self.parallel, phases_s, micro_batches)
+
+    def message_s(self, card: GpuSpec, records: Sequence[CollectiveRecord]) -> float:
+        """Returns the seconds of the largest message from rank to rank; 0 without any.
+
+        Raises:
+            UsageError, UnknownLinkError: see topology.
+        """
+        sent = [one for one in records if one.collective is Collective.SEND_RECV]
+        if not sent:
+            return 0.0
+        found = _time(max(sent, key=lambda one: one.size_bytes), self.topology(card))
+        return 0.0 if found is None else found.time_s
 
     def words(self, card: GpuSpec, records: Sequence[CollectiveRecord]) -> tuple[str, ...]:
         """Returns the assumptions of the times."""

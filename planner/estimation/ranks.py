@@ -7,25 +7,35 @@ the largest shard of each parameter.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from planner.config.parallel import DataParallel, ParallelConfig
+from planner.config.step import StepConfig
 from planner.errors import UsageError
 from planner.estimation.context import RunContext
 from planner.estimation.device_memory import DeviceMemory, model_error
 from planner.memory.budget import MemoryBudget
 from planner.results.ranks import RankRow, RanksResult
 from planner.units import counted, format_bytes, format_percent
+from planner.wire.module_counts import ModelCounts
+from planner.wire.pipeline import PipelineRecord
 from planner.wire.trace import RunOutcome, StepTrace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChosenRank:
-    """The setup of the rank with the highest peak; `ranks` is None on one GPU."""
+    """The setup of the rank with the highest peak; `ranks` is None on one GPU.
+
+    `places` are those of a pipeline that were run.
+    """
 
     setup: RunContext
     ranks: RanksResult | None = None
+    places: tuple[int, ...] = ()
+
+
+_SHORT_PIPELINE = 4
 
 
 def of_several_gpus(answers: Sequence[DeviceMemory]) -> tuple[str, ...]:
@@ -70,6 +80,8 @@ def with_worst_rank(setup: RunContext, budget: MemoryBudget) -> ChosenRank:
         return ChosenRank(setup=setup)
     if parallel.data is DataParallel.ZERO1:
         return _of_dealt_out_state(setup, budget, parallel)
+    if parallel.pipeline > 1:
+        return _of_stages(setup, budget, parallel)
     last = parallel.gpus - 1
     return ChosenRank(
         setup=setup,
@@ -111,6 +123,92 @@ def _of_dealt_out_state(
             else "the ranks could not be told apart",
             rows=rows,
         ),
+    )
+
+
+def _of_stages(setup: RunContext, budget: MemoryBudget, parallel: ParallelConfig) -> ChosenRank:
+    """Ranks of a pipeline differ by their blocks, and by the micro-batches that they hold."""
+    each = parallel.ranks_of_a_stage
+    traces = {0: _run(setup, budget, 0)}
+    record = traces[0].pipeline
+    for place in places_to_run(parallel.pipeline, record):
+        if place not in traces:
+            traces[place] = _run(setup, budget, place * each)
+    worst = max(traces, key=lambda place: (traces[place].peak_reserved_bytes, -place))
+    rows = tuple(
+        RankRow(
+            first=place * each,
+            last=place * each + each - 1,
+            role=_place_words(place, record),
+            peak_allocated_bytes=traces[place].peak_allocated_bytes if place in traces else None,
+            peak_reserved_bytes=traces[place].peak_reserved_bytes if place in traces else None,
+        )
+        for place in range(parallel.pipeline)
+    )
+    return ChosenRank(
+        setup=_played(setup, worst * each),
+        ranks=RanksResult(
+            worst=worst * each,
+            reason=f"of {counted(len(traces), 'place')} in the pipeline that were run, its peak is "
+            f"the highest; it has {rows[worst].role}",
+            rows=rows,
+        ),
+        places=tuple(sorted(traces)),
+    )
+
+
+def places_to_run(ranks: int, record: PipelineRecord | None) -> tuple[int, ...]:
+    """Returns the places in a pipeline that may have the highest peak.
+
+    All of a short one. In a long one the first, the last, and of those between that have equally
+    many blocks the first: it holds the most micro-batches. Without a record, nothing is known.
+    """
+    if record is None or ranks <= _SHORT_PIPELINE:
+        return tuple(range(ranks))
+    kinds: dict[tuple[int, ...], int] = {}
+    for place in range(1, ranks - 1):
+        kinds.setdefault(_blocks_of(place, record), place)
+    return (0, *kinds.values(), ranks - 1)
+
+
+def with_stage_counts(
+    setup: RunContext, chosen: ChosenRank, count: Callable[[StepConfig], ModelCounts]
+) -> RunContext:
+    """Returns the setup with the counts of the first, a middle and the last place of a pipeline.
+
+    Raises:
+        PlannerError: a step could not be counted.
+    """
+    parallel, network = chosen.setup.config.parallel, setup.network
+    if parallel is None or parallel.pipeline == 1 or network is None:
+        return chosen.setup
+    each = parallel.ranks_of_a_stage
+    wanted = {0, min(1, parallel.pipeline - 1), parallel.pipeline - 1} - {parallel.place}
+    counts = {place: count(_played(chosen.setup, place * each).config) for place in sorted(wanted)}
+    return replace(chosen.setup, network=replace(network, stage_counts=counts))
+
+
+def _blocks_of(place: int, record: PipelineRecord) -> tuple[int, ...]:
+    return tuple(
+        number for number, at in zip(record.blocks, record.places, strict=True) if at == place
+    )
+
+
+def _place_words(place: int, record: PipelineRecord | None) -> str:
+    if record is None:
+        return f"place {place} of the pipeline"
+    stages = [str(stage) for stage, at in enumerate(record.places) if at == place]
+    blocks = _blocks_of(place, record)
+    word = "stage" if len(stages) == 1 else "stages"
+    ends = [
+        words
+        for stage, words in ((0, "the first layers"), (len(record.places) - 1, "the loss"))
+        if record.places[stage] == place
+    ]
+    with_ends = f", with {' and '.join(ends)}" if ends else ""
+    return (
+        f"{word} {' and '.join(stages)} of {len(record.places)}: "
+        f"{' + '.join(map(str, blocks))} blocks{with_ends}"
     )
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from planner.config.step import StepConfig
 from planner.estimation.job import JobConfig
 from planner.estimation.offload import link_bytes_per_s, offload_times
+from planner.estimation.pipeline import waiting_s
 from planner.hardware.specs import GpuSpec
 from planner.input_pipeline.data_item import DataItem
 from planner.input_pipeline.host_budget import PcieLink
@@ -66,8 +67,8 @@ class TimedStep:
     def samples(self) -> int:
         """Returns samples of one optimizer step, of all ranks together."""
         parallel = self.config.parallel
-        ranks = 1 if parallel is None else parallel.samples_ranks
-        return self.config.batch_size * self.config.accumulate * ranks
+        times = 1 if parallel is None else parallel.samples_ranks * parallel.microbatches
+        return self.config.batch_size * self.config.accumulate * times
 
     @property
     def gpus(self) -> int:
@@ -130,6 +131,7 @@ class TimedStep:
             input=self._input(launch_s[0], self.request.loader, variant.batch_size),
             offload=offload_times(self.counted, self.link, self.request, grown),
             messages=self._messages(micro_batch),
+            bubble_s=self._bubble_s(micro_batch, launch_s[0], variant),
         )
 
     def _messages(self, micro_batch: GpuTime) -> MessageTimes:
@@ -141,6 +143,26 @@ class TimedStep:
             self.counted.collectives,
             dict(micro_batch.phases_s),
             self.config.accumulate,
+        )
+
+    def _bubble_s(self, micro_batch: GpuTime, launch_s: float, variant: Variant) -> float:
+        """Returns the seconds that this rank waits for other stages of the pipeline."""
+        parallel = self.config.parallel
+        if self.network is None or parallel is None or self.counted.pipeline is None:
+            return 0.0
+        # Where the CPU is slower to launch kernels than the card to run them, phases are longer.
+        slower = max(1.0, launch_s / micro_batch.total_s) if micro_batch.total_s else 1.0
+
+        def seconds_of(counts: ModelCounts) -> dict[Phase, float]:
+            found = replace(self, counted=counts).gpu_times(variant)[0]
+            return {phase: slower * seconds for phase, seconds in found.phases_s}
+
+        return waiting_s(
+            parallel.place,
+            self.counted,
+            self.network.stage_counts,
+            seconds_of,
+            self.network.message_s(self.card, self.counted.collectives),
         )
 
     def fed_by(self, parts: StepParts, loader: Loader) -> StepParts:

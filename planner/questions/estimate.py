@@ -106,7 +106,7 @@ def estimate_on_cards(
     """
     from planner.estimation.assemble import assemble
     from planner.estimation.device_timing import device_timings
-    from planner.estimation.ranks import of_several_gpus, with_worst_rank
+    from planner.estimation.ranks import of_several_gpus, with_stage_counts, with_worst_rank
 
     child, known = step.child, step.known
     warned = len(child.runner.warnings)
@@ -116,6 +116,10 @@ def estimate_on_cards(
     answers, counted, trouble = _answered(step, is_survey=is_survey, search=search)
     speeds: list[DeviceTiming] = []
     if counted is not None:
+        unlimited = child.cards.unlimited(known.budgets[0])
+        setup = with_stage_counts(
+            setup, chosen, lambda config: child.runner.count(unlimited, config)
+        )
         speeds = device_timings(answers, setup.config, counted, request, setup.network)
     found = assemble(
         child.label,

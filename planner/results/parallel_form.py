@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 def parallel_document(config: ParallelConfig) -> ParallelDocument:
     """Returns the entry `parallel` of a JSON document."""
     fsdp, ddp, tensor = config.fsdp, config.ddp, config.tensor_options
+    pipeline = config.pipeline_options
     return {
         "gpus": config.gpus,
         "hosts": config.hosts,
@@ -27,6 +28,7 @@ def parallel_document(config: ParallelConfig) -> ParallelDocument:
         "shard": config.shard,
         "context": config.context,
         "tensor": config.tensor,
+        "pipeline": config.pipeline,
         "rank": config.rank,
         "fsdp": {
             "reshard_after_forward": fsdp.reshard_after_forward,
@@ -42,6 +44,12 @@ def parallel_document(config: ParallelConfig) -> ParallelDocument:
             "find_unused_parameters": ddp.find_unused_parameters,
         },
         "tensor_options": {"loss_parallel": tensor.loss_parallel},
+        "pipeline_options": {
+            "schedule": pipeline.schedule.value,
+            "microbatches": config.microbatches,
+            "stages_of_a_rank": config.stages // config.pipeline,
+            "split": list(pipeline.split),
+        },
     }
 
 

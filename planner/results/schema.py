@@ -104,6 +104,15 @@ class TensorParallelDocument(TypedDict):
     loss_parallel: Annotated[bool, _is("whether the logits stay sharded")]
 
 
+class PipelineDocument(TypedDict):
+    """Knobs of a pipeline."""
+
+    schedule: Annotated[str, _is('`"gpipe"`, `"1f1b"`, `"interleaved"`, `"zb"` or `"zbv"`')]
+    microbatches: Annotated[int, _is("micro-batches of a step; 1 without a pipeline")]
+    stages_of_a_rank: Annotated[int, _is("stages of one rank")]
+    split: Annotated[list[int], _is("blocks of each stage as asked; empty: evenly")]
+
+
 class ParallelDocument(TypedDict):
     """How the job is spread over several GPUs."""
 
@@ -115,10 +124,12 @@ class ParallelDocument(TypedDict):
     shard: Annotated[int, _is("ranks over which FSDP shards")]
     context: Annotated[int, _is("ranks among which each sequence is divided")]
     tensor: Annotated[int, _is("ranks among which matrices are divided")]
+    pipeline: Annotated[int, _is("ranks among which the blocks of the model are divided")]
     rank: Annotated[int, _is("the rank whose figures these are")]
     fsdp: Annotated[FsdpDocument, _is("knobs of FSDP")]
     ddp: Annotated[DdpDocument, _is("knobs of DDP")]
     tensor_options: Annotated[TensorParallelDocument, _is("knobs of tensor parallelism")]
+    pipeline_options: Annotated[PipelineDocument, _is("knobs of the pipeline")]
 
 
 class VerifiedConfigDocument(ConfigDocument):
@@ -229,6 +240,9 @@ class TimeDocument(TypedDict):
     ]
     exposed_messages_s: Annotated[
         float | None, _is("those that no kernel runs beside; null: one GPU")
+    ]
+    bubble_s: Annotated[
+        float | None, _is("time that the GPU waits for other stages; null: no pipeline")
     ]
     phases_s: Annotated[dict[str, float], _is("time of the card by phase")]
     bound: Annotated[str, _is("what the step waits for")]

@@ -71,6 +71,8 @@ class StepTime:
     """Seconds of all messages to other GPUs, one after another; None: the job runs on one GPU."""
     exposed_messages_s: float | None = None
     """Seconds of those that no kernel runs beside; None: the job runs on one GPU."""
+    bubble_s: float | None = None
+    """Seconds that the GPU waits for other stages of a pipeline; None: there is none."""
     interval_s: tuple[float, float] | None = None
     """Low and high end of `step_s` in a share `interval_coverage` of cases; None: no past errors
     are known."""
@@ -97,6 +99,7 @@ class StepTime:
             "offload_update_s": self.offload_update_s,
             "messages_s": self.messages_s,
             "exposed_messages_s": self.exposed_messages_s,
+            "bubble_s": self.bubble_s,
             "phases_s": {phase.value: seconds for phase, seconds in self.phases_s},
             "bound": found.bound.value,
             "shares": {bound.value: share for bound, share in found.shares},

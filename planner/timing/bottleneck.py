@@ -27,6 +27,8 @@ class Bound(str, Enum):
     """Copies of what is kept on the host, and an optimizer's update there; the card waits."""
     MESSAGES = "messages between GPUs"
     """Collectives and sends to other ranks that the kernels of the card wait for."""
+    BUBBLE = "pipeline bubble"
+    """The card waits for what other stages of the pipeline compute."""
     LAUNCHES = "kernel launches"
     """The CPU is slower to launch kernels than the card to run them, or they are so small that
     their begin and end take longer than their work."""
@@ -66,7 +68,8 @@ class StepParts:
 
     `launch_s` is the CPU's time to launch all kernels. `phases_s` are of the card, `uncovered` are
     operators without a rule. `offload_copy_s` and `offload_update_s` are of what is kept on the
-    host; neither overlaps the kernels. `messages` are to other ranks.
+    host; neither overlaps the kernels. `messages` are to other ranks; in `bubble_s` the card waits
+    for other stages of a pipeline.
     """
 
     compute_s: float
@@ -80,6 +83,7 @@ class StepParts:
     offload_copy_s: float = 0.0
     offload_update_s: float = 0.0
     messages: MessageTimes = MessageTimes()
+    bubble_s: float = 0.0
 
     @property
     def offload_s(self) -> float:
@@ -89,7 +93,7 @@ class StepParts:
     @property
     def waits_s(self) -> float:
         """Returns the seconds that the kernels wait for the host and for other ranks."""
-        return self.offload_s + self.messages.exposed_s
+        return self.offload_s + self.messages.exposed_s + self.bubble_s
 
     @property
     def own_s(self) -> float:
@@ -210,6 +214,7 @@ def _roofs(parts: StepParts) -> dict[Bound, float]:
         Bound.LAUNCHES: parts.fixed_s,
         **({Bound.OFFLOAD: parts.offload_s} if parts.offload_s else {}),
         **({Bound.MESSAGES: parts.messages.exposed_s} if parts.messages.exposed_s else {}),
+        **({Bound.BUBBLE: parts.bubble_s} if parts.bubble_s else {}),
     }
 
 
@@ -246,6 +251,7 @@ def step_parts(
     input: InputTimes | None = None,
     offload: OffloadTimes = OffloadTimes(),
     messages: MessageTimes = MessageTimes(),
+    bubble_s: float = 0.0,
 ) -> StepParts:
     """Adds up `micro_batches` and one optimizer step; `launch_s` is of one of each."""
     phases = {phase: micro_batches * seconds for phase, seconds in micro_batch.phases_s}
@@ -261,6 +267,7 @@ def step_parts(
         offload_copy_s=micro_batches * offload.activations_s + offload.optimizer_copy_s,
         offload_update_s=offload.update_s,
         messages=messages,
+        bubble_s=bubble_s,
         phases_s=tuple(phases.items()),
         uncovered=tuple(dict.fromkeys((*micro_batch.uncovered, *optimizer_step.uncovered))),
     )

@@ -17,6 +17,7 @@ from planner.wire.communication import CollectiveRecord
 from planner.wire.trace import Phase
 
 _TENSOR = "tp"
+_PIPELINE = "pp"  # its messages are a part of what the stages wait for each other
 # FSDP2 gathers the next block while one computes, and reduces gradients of the last one; DDP
 # reduces a bucket while the next one fills; ring attention sends keys while it multiplies.
 _OVERLAPPING = (Phase.FORWARD, Phase.BACKWARD)
@@ -41,6 +42,8 @@ def message_times(
         times = 1 if phase is Phase.OPTIMIZER_STEP else micro_batches
         all_s = sum(one.calls * one_s for one, one_s in found)
         total_s += times * all_s
+        found = [one for one in found if one[0].group != _PIPELINE]
+        all_s = sum(one.calls * one_s for one, one_s in found)
         hidden = [(one, one_s) for one, one_s in found if _overlaps(one, phase, parallel)]
         hidden_s = sum(one.calls * one_s for one, one_s in hidden)
         # The first gathering has no kernels before it, the last reduction none after it.

@@ -12,6 +12,7 @@ from enum import Enum
 from planner.wire.communication import CollectiveRecord
 from planner.wire.communicators import CommunicatorUse
 from planner.wire.offload import Offloaded
+from planner.wire.pipeline import PipelineRecord
 from planner.wire.trace import Counts, OperatorRecord
 from planner.wire.value_reads import ValueRead
 
@@ -128,6 +129,8 @@ class ModelCounts:
     """Messages of this rank to others in the step; none on one GPU."""
     communicators: tuple[CommunicatorUse, ...] = ()
     """Groups of ranks that this rank has talked to, from the building of the model on."""
+    pipeline: PipelineRecord | None = None
+    """The stages of a job in a pipeline, of which this rank has some; None: it has none."""
     tf32_matmul: bool = False
     """torch.backends.cuda.matmul.allow_tf32 at the end of the step."""
     resident_bytes: int = 0

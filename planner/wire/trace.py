@@ -10,6 +10,7 @@ from enum import Enum
 
 from planner.config.weights import WeightDtype
 from planner.wire.communicators import CommunicatorUse
+from planner.wire.pipeline import PipelineRecord
 from planner.wire.value_reads import ReadSite, ValueRead
 
 
@@ -308,6 +309,7 @@ class StepTrace:
     failure: Failure | None = None
     rank_loads: tuple[int, ...] = ()  # elements of which each rank of a ZeRO-1 job keeps the state
     communicators: tuple[CommunicatorUse, ...] = ()  # groups of ranks that have sent something
+    pipeline: PipelineRecord | None = None  # of a rank with stages of the model
 
 
 def weight_dtypes(trace: StepTrace) -> tuple[WeightDtype, ...]:

@@ -100,7 +100,8 @@ def _ranks(estimate: Estimate) -> tuple[str, ...]:
     parallel, ranks = estimate.config.parallel, estimate.ranks
     if parallel is None:
         return ()
-    samples = estimate.config.batch_size * estimate.config.accumulate * parallel.samples_ranks
+    times = estimate.config.accumulate * parallel.microbatches * parallel.samples_ranks
+    samples = estimate.config.batch_size * times
     line = f"{parallel_words(parallel)}: {counted(samples, 'sample')} in a step of all"
     if ranks is None:
         return (line,)

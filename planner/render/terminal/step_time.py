@@ -77,6 +77,9 @@ def _time_rows(time: StepTime, *, fits: bool) -> dict[str, str]:
             f"{format_duration(time.messages_s)}, {format_duration(time.exposed_messages_s)} of it "
             "beside no kernel"
         )
+    if time.bubble_s is not None:
+        share = format_percent(time.bubble_s, time.step_s)
+        rows["pipeline bubble"] = f"{format_duration(time.bubble_s)}, {share} of the step"
     # Equal ends: the step waits for the loader, which hides the time of the card.
     if time.interval_s is not None and time.interval_s[0] < time.interval_s[1]:
         low, high = map(format_duration, time.interval_s)

@@ -59,8 +59,8 @@ def inspect_model(
             from planner.worker.ranks import plan as ranks
             from planner.worker.ranks.world import world_of
 
-            world = world_of(config.parallel)
-            shape = partial(ranks.shape, source, once, world)
+            world = world_of(config.parallel, ranks.rehearsal(source, once, device))
+            shape = partial(ranks.shape, source, once, world, device)
         built = construct(source, once, device, shape=shape)
         with compiled.in_eager_mode(built.model):
             counts = _inspect(source, once, device, depth, log, built, world)
@@ -105,7 +105,8 @@ def _inspect(
     with plan.autocast():
         # With depth 0, watching the step itself is enough.
         watched = step.forward if depth == 0 else None
-        table = module_table(_forward(plan, step.calls, log), depth, watched)
+        calls = step.calls if plan.pipeline is None else step.calls[:1]
+        table = module_table(_forward(plan, calls, log), depth, watched)
     log.assumptions += table.assumptions
     return ModelCounts(
         counts=built.counts or count(model),
@@ -120,6 +121,7 @@ def _inspect(
         offloaded=step.offloaded,
         collectives=step.collectives,
         communicators=() if world is None else world.log.communicators(),
+        pipeline=None if plan.pipeline is None else plan.pipeline.record(),
         tf32_matmul=torch.backends.cuda.matmul.allow_tf32,
         assumptions=tuple(log.assumptions),
         notes=(*log.notes, *table.notes),

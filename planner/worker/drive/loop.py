@@ -11,7 +11,7 @@ import gc
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -29,6 +29,9 @@ from planner.worker.optimizers.in_backward import stepping_in_backward
 from planner.worker.optimizers.tree import optimizers_in
 from planner.worker.record.watch import Watch
 
+if TYPE_CHECKING:
+    from planner.worker.ranks.pipeline.driver import Pipeline
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepPlan:
@@ -38,7 +41,7 @@ class StepPlan:
     takes it as its third argument and does the whole step; with `owns_autocast` it also decides
     on autocast around its backward. `origin` names the training_step in messages. `stepped` gets
     the ids of the parameters that an optimizer has stepped in backward. `around` is a context of
-    all training steps.
+    all training steps. `pipeline` runs forward and backward of micro-batches in the loop's place.
     """
 
     model: nn.Module
@@ -58,6 +61,7 @@ class StepPlan:
     average: WeightAverage | None = None
     chunked_loss: ChunkedLoss | None = None
     offload: ActivationOffload | None = None
+    pipeline: Pipeline | None = None
     stepped: set[int] = field(default_factory=set)
     watch: Watch = field(default_factory=Watch)
     after_micro_batch: Callable[[], None] = lambda: None
@@ -66,7 +70,7 @@ class StepPlan:
 def train(plan: StepPlan, default_loss: DefaultLoss, on_step: Callable[[int], None]) -> None:
     """Runs the training steps; `on_step(number)` is called after each, from 1 on."""
     with _stepping_in_backward(plan), plan.around():
-        _train(plan, default_loss, on_step)
+        (_train if plan.pipeline is None else _train_stages)(plan, default_loss, on_step)
 
 
 def _train(plan: StepPlan, default_loss: DefaultLoss, on_step: Callable[[int], None]) -> None:
@@ -103,19 +107,40 @@ def _train(plan: StepPlan, default_loss: DefaultLoss, on_step: Callable[[int], N
                 _backward(loss, plan.scaler)
             plan.after_micro_batch()
         if not plan.owns_step and not plan.config.optimizer_in_backward:
-            plan.watch.enter(Phase.OPTIMIZER_STEP)
-            clip_gradients(
-                plan.model,
-                plan.config.clip_grad_norm,
-                optimizers=optimizers_in(plan.optimizer),
-                scaler=plan.scaler,
-            )
-            _optimizer_step(plan)
+            _clip_and_step(plan)
         if plan.average is not None:
             plan.average.update()
         on_step(number)
         _collect_first(number)
     del batch, target, output, loss
+
+
+def _train_stages(
+    plan: StepPlan, default_loss: DefaultLoss, on_step: Callable[[int], None]
+) -> None:
+    """Trains a rank of a pipeline, which gets all micro-batches of a step before it begins."""
+    assert plan.pipeline is not None, "the caller has asked"
+    batches: list[Any] = []
+    for number in range(1, plan.config.steps + 1):
+        plan.watch.enter(Phase.BETWEEN_STEPS)
+        batches.clear()
+        batches += [plan.make_batch() for _ in range(plan.pipeline.microbatches)]
+        _zero_grad(plan)
+        plan.pipeline.step(plan, batches, default_loss)
+        _clip_and_step(plan)
+        on_step(number)
+        _collect_first(number)
+
+
+def _clip_and_step(plan: StepPlan) -> None:
+    plan.watch.enter(Phase.OPTIMIZER_STEP)
+    clip_gradients(
+        plan.model,
+        plan.config.clip_grad_norm,
+        optimizers=optimizers_in(plan.optimizer),
+        scaler=plan.scaler,
+    )
+    _optimizer_step(plan)
 
 
 def call_training_step(plan: StepPlan, batch: Any) -> Any:

@@ -14,6 +14,7 @@ import torch
 
 from planner.config.step import Mode, StepConfig
 from planner.errors import ModelError, TargetError, UsageError
+from planner.wire.pipeline import PipelineRecord
 from planner.wire.run_notes import StepNote
 from planner.wire.trace import AllocationTrace, Counts, Failure, RequestLog, RunOutcome, StepTrace
 from planner.worker.drive import forward, loop
@@ -38,6 +39,7 @@ from planner.worker.target.source import ModelSource
 from planner.worker.target.unloadable import library_error
 
 if TYPE_CHECKING:
+    from planner.worker.ranks.pipeline.chain import Chain
     from planner.worker.ranks.world import World
 
 
@@ -50,6 +52,7 @@ class _Log(StepLog):
     counts: Counts | None = None
     rank_loads: tuple[int, ...] = ()
     world: World | None = None
+    pipeline: PipelineRecord | None = None
 
 
 def measure(
@@ -114,10 +117,15 @@ def _measure(
     attention.reset()
     recorder = peaks.PeakRecorder(device)
     log = _Log()
+    chain = None
+    if config.parallel is not None:
+        from planner.worker.ranks import plan as ranks
+
+        chain = ranks.rehearsal(source, config, device)
     outcome, failure = RunOutcome.COMPLETED, None
     watch.begin()
     try:
-        _run(source, config, device, recorder, log, watch, real_values)
+        _run(source, config, device, recorder, log, watch, real_values, chain)
     except (TargetError, UsageError):
         raise
     except BaseException as error:  # the user's code may raise any
@@ -143,6 +151,7 @@ def _measure(
         warnings=tuple(log.warnings),
         failure=failure,
         rank_loads=log.rank_loads,
+        pipeline=log.pipeline,
         communicators=() if log.world is None else log.world.log.communicators(),
     )
 
@@ -166,6 +175,7 @@ def _run(
     log: _Log,
     watch: Watch,
     real_values: bool,
+    chain: Chain | None,
 ) -> None:
     micro_batches = Accumulation(asked=config.accumulate, device=device)
     config = shortened(config)
@@ -175,8 +185,8 @@ def _run(
         from planner.worker.ranks import plan as ranks
         from planner.worker.ranks.world import world_of
 
-        world = log.world = world_of(config.parallel)
-        shape = partial(ranks.shape, source, config, world)
+        world = log.world = world_of(config.parallel, chain)
+        shape = partial(ranks.shape, source, config, world, device)
     built = construct(source, config, device, real_values=real_values, shape=shape)
     model = built.model
     log.build_on = built.build_on.value
@@ -194,6 +204,8 @@ def _run(
         optimizer = ranks.optimizer_of(world, optimizer)
         log.rank_loads = ranks.loads_of(world, optimizer)
     log.during = "ema"
+    if step.plan.pipeline is not None:
+        log.pipeline = step.plan.pipeline.record()
     average = weight_average(model, config.ema)
     plan = replace(
         step.plan,

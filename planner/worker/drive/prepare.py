@@ -88,7 +88,10 @@ def prepare(
     if config.mode is Mode.TRAIN and not model.training:
         model.train()
         log.assumptions.append("model.train() was called: the model came in evaluation mode")
-    if config.checkpoint_activations or config.checkpoint_blocks is not None:
+    is_checkpointed = world is not None and bool(world.staged)  # before its blocks were dealt out
+    if (config.checkpoint_activations or config.checkpoint_blocks is not None) and (
+        not is_checkpointed
+    ):
         log.add(checkpoint_activations(model, source.checkpoint, config.checkpoint_blocks))
     pieces = config.chunked_loss
     chunks = None if pieces is None else chunked_loss(model, pieces)

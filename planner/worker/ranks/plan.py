@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import torch
 from torch import nn
 
 from planner.config.parallel import (
@@ -20,6 +21,7 @@ from planner.config.parallel import (
     DdpOptions,
     FsdpOptions,
     ParallelConfig,
+    PipelineOptions,
     TensorOptions,
 )
 from planner.config.step import Mode, StepConfig
@@ -28,6 +30,7 @@ from planner.worker.drive import lightning
 from planner.worker.drive.loop import StepPlan
 from planner.worker.ranks import replicas, sharding, tensor
 from planner.worker.ranks.context import DividedBatches
+from planner.worker.ranks.pipeline.chain import Chain
 from planner.worker.ranks.world import World
 from planner.worker.target.source import ModelSource
 
@@ -57,11 +60,23 @@ def check(source: ModelSource, config: StepConfig, model: nn.Module) -> None:
         )
     parallel = config.parallel
     assert parallel is not None, "the job has several ranks"
-    knobs = (parallel.fsdp, parallel.ddp, parallel.tensor_options)
-    if source.parallelize is not None and knobs != (FsdpOptions(), DdpOptions(), TensorOptions()):
+    knobs = (
+        parallel.fsdp,
+        parallel.ddp,
+        parallel.tensor_options,
+        replace(parallel.pipeline_options, schedule=PipelineOptions().schedule),
+    )
+    usual = (FsdpOptions(), DdpOptions(), TensorOptions(), PipelineOptions())
+    if source.parallelize is not None and knobs != usual:
         raise UsageError(
-            "a parallel argument was given (--parallel-arg), and parallelize(model, mesh) of the "
-            "model file spreads the model: set it there, or leave one of the two out"
+            "a parallel argument was given (--parallel-arg, --microbatches), and "
+            "parallelize(model, mesh) of the model file spreads the model: set it there, or leave "
+            "one of the two out"
+        )
+    if parallel.pipeline > 1 and config.accumulate > 1:
+        raise UsageError(
+            f"--accumulate {config.accumulate} and pp (--parallel): a pipeline accumulates over "
+            f"its micro-batches; take --microbatches {config.accumulate * parallel.microbatches}"
         )
     others = {
         "--offload": bool(config.offload),
@@ -77,8 +92,29 @@ def check(source: ModelSource, config: StepConfig, model: nn.Module) -> None:
             )
 
 
+def rehearsal(source: ModelSource, config: StepConfig, device: torch.device) -> Chain | None:
+    """Returns the way of a micro-batch through the model; None: the job has no pipeline of ours.
+
+    To be called before a run is watched: it takes memory of the card and gives it back.
+
+    Raises:
+        UsageError: the model has no chain of blocks that can be cut.
+        ModelError: its code failed.
+    """
+    parallel = config.parallel
+    if parallel is None or parallel.pipeline == 1 or source.parallelize is not None:
+        return None
+    from planner.worker.ranks.pipeline.chain import rehearsed
+
+    return rehearsed(source, config, device)
+
+
 def shape(
-    source: ModelSource, config: StepConfig, world: World, model: nn.Module
+    source: ModelSource,
+    config: StepConfig,
+    world: World,
+    device: torch.device,
+    model: nn.Module,
 ) -> tuple[nn.Module, tuple[str, ...]]:
     """Shards a model before it has memory; returns it, and what was assumed.
 
@@ -92,7 +128,16 @@ def shape(
         if parallel.data in _REPLICATED:
             return model, ()  # after it has memory
         return _users(source, world, model), (_OWN,)
-    said: tuple[str, ...] = ()
+    if world.chain is not None:
+        from planner.worker.ranks.pipeline.staged import divided
+
+        of_shards = world.sharding_mesh() if parallel.data is DataParallel.FSDP else None
+        staged, said = divided(
+            source, config, parallel, world.chain, world.mesh, of_shards, model, device
+        )
+        world.staged.append(staged)
+        return model, said
+    said = ()
     if parallel.tensor > 1:
         said += tensor.divide(model, world.dimension("tp"), parallel.tensor_options)
     if parallel.data is DataParallel.FSDP:
@@ -110,6 +155,8 @@ def wrapped(
         ModelError: nothing is trainable; parallelize returned something else than a model.
     """
     parallel = world.config
+    if world.staged:
+        return model, ()  # its stages are wrapped
     if parallel.data not in _REPLICATED:
         return model, _EACH_MICRO_BATCH if config.accumulate > 1 else ()
     if source.parallelize is not None:
@@ -142,10 +189,16 @@ def of_a_rank(plan: StepPlan, source: ModelSource, world: World) -> StepPlan:
     parallel, make_batch = world.config, plan.make_batch
     if parallel.context > 1:
         make_batch = DividedBatches(make_batch, world.dimension("cp"), plan.config)
+    pipeline = None
+    if world.staged:
+        from planner.worker.ranks.pipeline.staged import ready
+
+        pipeline = ready(world.staged[0], parallel, world.mesh, plan.model)
     casts_itself = source.parallelize is None and parallel.data is DataParallel.FSDP
     return replace(
         plan,
         make_batch=make_batch,
+        pipeline=pipeline,
         autocast=nullcontext if casts_itself else plan.autocast,
         around=partial(_around_steps, parallel, make_batch),
     )

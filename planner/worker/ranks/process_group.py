@@ -35,6 +35,7 @@ class OneRank(_Group):  # type: ignore[misc] # a class of C++
         self._group_here = group
         self._log = log
         self._name = self._description = ""
+        self._stream: Any = None  # of messages from rank to rank
 
     def size(self) -> int:
         """Returns the number of ranks."""
@@ -214,11 +215,13 @@ class OneRank(_Group):  # type: ignore[misc] # a class of C++
     def send(self, tensors: list[torch.Tensor], to: int, tag: int) -> Any:
         """Sends to a rank that takes it at once."""
         self._note(Collective.SEND_RECV, tensors)
+        self._record(tensors)
         return _done(tensors)
 
     def recv(self, tensors: list[torch.Tensor], origin: int, tag: int) -> Any:
         """Receives what is not known."""
         self._note(Collective.SEND_RECV, tensors)
+        self._record(tensors)
         return _done(tensors)
 
     def recv_anysource(self, tensors: list[torch.Tensor], tag: int) -> Any:
@@ -235,6 +238,15 @@ class OneRank(_Group):  # type: ignore[misc] # a class of C++
     def _note(self, collective: Collective, tensors: Sequence[torch.Tensor]) -> None:
         size_bytes = sum(one.numel() * one.element_size() for one in tensors)
         self._log.note(self._group_here, collective, size_bytes)
+
+    def _record(self, tensors: Sequence[torch.Tensor]) -> None:
+        """Lets the allocator keep tensors until their stream is done, as ProcessGroupNCCL does."""
+        for tensor in tensors:
+            if tensor.is_cuda:
+                if self._stream is None:
+                    stream: Any = torch.cuda.Stream  # untyped in torch
+                    self._stream = stream(tensor.device)
+                tensor.record_stream(self._stream)
 
     def _fill_whole(self, output: torch.Tensor, one: torch.Tensor) -> None:
         if _is_small(output) and output.numel() == one.numel() * self.size():

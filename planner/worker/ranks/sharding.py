@@ -58,8 +58,14 @@ def dtypes_of(config: StepConfig, options: FsdpOptions) -> Dtypes:
     )
 
 
-def shard(model: nn.Module, mesh: Any, options: FsdpOptions, dtypes: Dtypes) -> tuple[str, ...]:
-    """Shards `model` over `mesh`; returns what was assumed.
+def shard(
+    model: nn.Module,
+    mesh: Any,
+    options: FsdpOptions,
+    dtypes: Dtypes,
+    blocks: Sequence[nn.Module] | None = None,
+) -> tuple[str, ...]:
+    """Shards `model` over `mesh`; returns what was assumed. `blocks` are those of the model.
 
     Raises:
         UsageError: `wrap` matches no module.
@@ -68,7 +74,10 @@ def shard(model: nn.Module, mesh: Any, options: FsdpOptions, dtypes: Dtypes) -> 
 
     policy = MixedPrecisionPolicy(param_dtype=dtypes.param, reduce_dtype=dtypes.reduce)
     given: dict[str, Any] = {"mesh": mesh, "mp_policy": policy}
-    units = _wrapped(model, options.wrap) if options.wrap else repeated_blocks(model)
+    if options.wrap:
+        units = _wrapped(model, options.wrap)
+    else:
+        units = repeated_blocks(model) if blocks is None else list(blocks)
     for number, unit in enumerate(units):
         reshard = options.reshard_after_forward
         if reshard is None:

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import os
 import warnings
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from planner.config.parallel import ParallelConfig
 from planner.worker.engines import emulation
 from planner.worker.ranks.communication import CommunicationLog
 from planner.worker.ranks.membership import begin, variables
+
+if TYPE_CHECKING:
+    from planner.worker.ranks.pipeline.chain import Chain
+    from planner.worker.ranks.pipeline.staged import StagedModel
 
 _SHARDS = "dp_shard_cp"  # torchtitan's name
 
@@ -28,6 +32,10 @@ class World:
     """The torch.distributed DeviceMesh, with the names of ParallelConfig.dimensions."""
     log: CommunicationLog
     """The messages of this rank."""
+    chain: Chain | None = None
+    """The way of a micro-batch through the model, in a pipeline."""
+    staged: list[StagedModel] = field(default_factory=list)
+    """The stages of this rank, once the model is divided: one entry, or none."""
 
     def dimension(self, name: str) -> Any:
         """Returns the part of the mesh with one dimension."""
@@ -52,7 +60,7 @@ class World:
             return self.mesh[both] if shards else self.mesh["dp_replicate"]
 
 
-def world_of(parallel: ParallelConfig) -> World:
+def world_of(parallel: ParallelConfig, chain: Chain | None = None) -> World:
     """Makes this process a rank of the job."""
     from torch.distributed.device_mesh import init_device_mesh
 
@@ -61,4 +69,4 @@ def world_of(parallel: ParallelConfig) -> World:
     log = begin(parallel.rank, parallel.gpus, parallel.gpus_of_a_host)
     names, degrees = zip(*parallel.dimensions, strict=True)
     mesh = init_device_mesh("cuda", degrees, mesh_dim_names=names)
-    return World(config=parallel, mesh=mesh, log=log)
+    return World(config=parallel, mesh=mesh, log=log, chain=chain)
