@@ -41,10 +41,11 @@ def main() -> int:
     parser.add_argument(
         "--group", choices=("planner", "fake"), action="append", help="repeatable; default: both"
     )
+    parser.add_argument("--lag", type=int, default=0, help="launches that the card is behind")
     options = parser.parse_args()
     device = emulated_device(find_torch(), lambda line: print(line, file=sys.stderr))
     cases = [
-        Case(program=program, ranks=ranks)
+        Case(program=program, ranks=ranks, lag=options.lag)
         for program in options.programs
         for ranks in options.ranks or (2, 4)
     ]

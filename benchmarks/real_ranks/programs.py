@@ -179,6 +179,7 @@ def _planned(words: str) -> Step:
     from planner.worker.model import meta
     from planner.worker.ranks.communication import CommunicationLog
     from planner.worker.ranks.pipeline.staged import ready
+    from planner.worker.ranks.pipeline.votes import take_own_votes
     from planner.worker.ranks.plan import rehearsal, shape
     from planner.worker.ranks.world import World
     from planner.worker.target.source import ModelSource
@@ -199,6 +200,8 @@ def _planned(words: str) -> Step:
         build_batch=lambda _: torch.zeros(SIZES.batch, SIZES.sequence, dtype=torch.int64),
         training_step=lambda model, batch: loss_of(model(batch), batch),
     )
+    if dist.get_backend() != "nccl":
+        take_own_votes()
     world = World(
         config=config.parallel,
         mesh=init_device_mesh("cuda", (ranks,), mesh_dim_names=("pp",)),

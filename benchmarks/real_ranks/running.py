@@ -28,12 +28,16 @@ _TICK_S = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A program of some ranks. `is_eager`: communicators are made at once, and split."""
+    """A program of some ranks. `is_eager`: communicators are made at once, and split.
+
+    `lag` is the number of launches by which the card is behind its host.
+    """
 
     program: str
     ranks: int
     steps: int = 3
     is_eager: bool = False
+    lag: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,16 +84,16 @@ def _order(case: Case, device: EmulatedDevice, rank: int, **more: str) -> dict[s
         "is_eager": case.is_eager,
         "rank": rank,
         "libraries": [str(path) for path in device.libraries],
-        "profile": profile_of(device, has_peers=more["group"] == "nccl"),
+        "profile": profile_of(device, has_peers=more["group"] == "nccl", lag=case.lag),
         **more,
     }
 
 
-def profile_of(device: EmulatedDevice, *, has_peers: bool) -> str:
-    """Returns the profile of an H100 without a limit, which keeps up with the host.
+def profile_of(device: EmulatedDevice, *, has_peers: bool, lag: int = 0) -> str:
+    """Returns the profile of an H100 without a limit, `lag` launches behind the host.
 
-    Behind the host it would hold what NCCL's sends record on their stream, and a fake send records
-    nothing: reserved memory of pipelines would differ.
+    Behind the host it holds what NCCL's sends record on their stream; torch's fake group records
+    nothing.
     """
     (budget,) = memory_budgets(["h100"], hardware_db=None, gpu_memory=None, reserve=0)
     profile = device_profile(
@@ -98,7 +102,7 @@ def profile_of(device: EmulatedDevice, *, has_peers: bool) -> str:
         device=device,
         total_memory_bytes=80 * GIB,
         capacity_bytes=UNLIMITED_BYTES,
-        launch_lag=0,
+        launch_lag=lag,
     )
     return with_peers(profile) if has_peers else profile
 

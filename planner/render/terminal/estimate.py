@@ -41,7 +41,8 @@ _GROUPS: tuple[tuple[str, ...], ...] = (
      "device total", "interval", "kept free", "usable memory", "attention"),
     ("largest batch", "suggested batch", "longest sequence"),
     ("peak is in", *_PARTS_OF_PEAK),
-    ("step time", "time interval", "throughput", *_PARTS_OF_STEP, "- offload", "messages", "bound",
+    ("step time", "time interval", "throughput", *_PARTS_OF_STEP, "- offload", "messages",
+     "pipeline bubble", "bound",
      "next bound"),
     ("cores needed", "workers", "host memory", "shared memory"),
     ("energy", "cost", "epoch", "epoch energy", "epoch cost"),
@@ -119,6 +120,12 @@ def _work(estimate: Estimate) -> tuple[str, ...]:
         return ()
     forward, whole = format_flops(step.forward_flops_per_sample), format_flops(step.step_flops)
     of = "the forward" if estimate.config.mode is Mode.INFER else "forward and backward"
+    parallel = estimate.config.parallel
+    if parallel is not None and parallel.pipeline > 1:
+        return (
+            f"{forward} for a sample in forward on this rank, {whole} for {of} of its "
+            f"{parallel.microbatches} micro-batches",
+        )
     return (f"{forward} for a sample in forward, {whole} for {of} of the batch",)
 
 

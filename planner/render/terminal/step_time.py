@@ -25,8 +25,8 @@ from planner.wire.trace import Phase
 _MILLION = 1_000_000
 _LABELS = (
     "step time", "time interval", "throughput", *(f"- {phase.value}" for phase in Phase),
-    "- offload", "messages", "bound", "next bound", "cores needed", "workers", "host memory",
-    "shared memory", "energy", "cost", "epoch", "epoch energy", "epoch cost",
+    "- offload", "messages", "pipeline bubble", "bound", "next bound", "cores needed", "workers",
+    "host memory", "shared memory", "energy", "cost", "epoch", "epoch energy", "epoch cost",
 )  # fmt: skip
 
 

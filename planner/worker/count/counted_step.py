@@ -57,7 +57,11 @@ class CountedStep:
     @property
     def flops(self) -> int:
         """FLOPs from the forward to the end of backward."""
-        return sum(item.total_flops for item in self.operators if item.phase in FORWARD_TO_BACKWARD)
+        return self.flops_in(*FORWARD_TO_BACKWARD)
+
+    def flops_in(self, *phases: Phase) -> int:
+        """FLOPs in some phases of the step."""
+        return sum(item.total_flops for item in self.operators if item.phase in phases)
 
 
 def counted_step(

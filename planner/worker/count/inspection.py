@@ -20,7 +20,8 @@ from planner.config.step import Mode, StepConfig
 from planner.errors import ModelError, PlannerError
 from planner.wire.module_counts import ModelCounts, OperatorCalls, StepCounts
 from planner.wire.run_notes import StepNote
-from planner.worker.count.counted_step import counted_step
+from planner.wire.trace import Phase
+from planner.worker.count.counted_step import CountedStep, counted_step
 from planner.worker.count.counts import ModelCall
 from planner.worker.count.module_table import Forward, Table, module_table
 from planner.worker.drive import forward, loop
@@ -110,7 +111,7 @@ def _inspect(
     log.assumptions += table.assumptions
     return ModelCounts(
         counts=built.counts or count(model),
-        step=_step_counts(table, step.flops, config.batch_size),
+        step=_step_counts(table, step, plan, config.batch_size),
         modules=table.rows,
         structure=table.structure,
         flop_rules=table.flop_rules,
@@ -194,12 +195,18 @@ def _inferred(step: Callable[[nn.Module, Any], Any], model: nn.Module, batch: An
         return step(model, batch)
 
 
-def _step_counts(table: Table, step_flops: int, batch_size: int) -> StepCounts:
+def _step_counts(
+    table: Table, step: CountedStep, plan: loop.StepPlan, batch_size: int
+) -> StepCounts:
     whole = table.rows[0]
+    samples, forward_flops = batch_size, whole.forward_flops
+    if plan.pipeline is not None:  # a call of the model is the forward of one stage
+        samples *= plan.pipeline.microbatches
+        forward_flops = step.flops_in(Phase.FORWARD)
     ordered = sorted(table.uncounted.items(), key=lambda item: (-item[1], item[0]))
     return StepCounts(
-        forward_flops_per_sample=round(whole.forward_flops / batch_size),
-        step_flops=step_flops,
+        forward_flops_per_sample=round(forward_flops / samples),
+        step_flops=step.flops,
         activations_per_sample=None
         if whole.activations is None
         else round(whole.activations / batch_size),

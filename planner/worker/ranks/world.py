@@ -67,6 +67,10 @@ def world_of(parallel: ParallelConfig, chain: Chain | None = None) -> World:
     emulation.keep_contents()  # what DDP agrees on through the card
     os.environ.update(variables(parallel.rank, parallel.gpus, parallel.hosts))
     log = begin(parallel.rank, parallel.gpus, parallel.gpus_of_a_host)
+    if parallel.pipeline > 1:
+        from planner.worker.ranks.pipeline.votes import take_own_votes
+
+        take_own_votes()
     names, degrees = zip(*parallel.dimensions, strict=True)
     mesh = init_device_mesh("cuda", degrees, mesh_dim_names=names)
     return World(config=parallel, mesh=mesh, log=log, chain=chain)

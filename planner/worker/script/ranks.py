@@ -22,6 +22,7 @@ from planner.worker.ranks.process_group import BACKEND
 
 _NCCL = "nccl"
 _OF_TORCH = "torch.distributed"
+_PIPELINES = "torch.distributed.pipelining"
 
 
 def play(rank: PlayedRank) -> CommunicationLog:
@@ -36,6 +37,10 @@ def play(rank: PlayedRank) -> CommunicationLog:
     def init_process_group(backend: str | None = None, *_: Any, **given: Any) -> None:
         asked[0] = str(backend or _NCCL).rpartition(":")[2]
         membership.init(rank.rank, rank.gpus)
+        if _PIPELINES in sys.modules:
+            from planner.worker.ranks.pipeline.votes import take_own_votes
+
+            take_own_votes()
 
     grouped: Any = dist.new_group
 

@@ -138,6 +138,19 @@ def _strategy(seen: Seen) -> str:
     return "fsdp" if names & {"FSDPModule", "FullyShardedDataParallel"} else ""
 
 
+def _stage_words() -> tuple[str, ...]:
+    """Says which stages of a pipeline the script has had; others hold other memory."""
+    votes = sys.modules.get("planner.worker.ranks.pipeline.votes")
+    found = () if votes is None else votes.stages_that_voted()
+    if not found:
+        return ()
+    stages = " and ".join(str(stage) for stage, _ in found)
+    return (
+        f"the script's rank has stage {stages} of {found[0][1]} of a pipeline: ranks with other "
+        "stages hold other memory, and may need more (planner estimate --parallel pp runs each)",
+    )
+
+
 def _trace(seen: Seen, peaks: TruePeaks, messages: CommunicationLog | None) -> StepTrace:
     failure, outcome = None, RunOutcome.COMPLETED
     if seen.error is not None:
@@ -153,6 +166,7 @@ def _trace(seen: Seen, peaks: TruePeaks, messages: CommunicationLog | None) -> S
         alloc_retries=peaks.alloc_retries,
         optimizer=_names(seen.optimizers.values()),
         counts=_counts(seen.all_models),
+        warnings=_stage_words(),
         failure=failure,
         communicators=() if messages is None else messages.communicators(),
     )

@@ -45,6 +45,13 @@ def parallel(**options: Any) -> ParallelConfig:
         ),
         pytest.param({"parallel": "cp=4"}, "fsdp=1,cp=4", (("cp", 4),), id="cp shards with FSDP"),
         pytest.param({"parallel": "tp=2"}, "tp=2", (("tp", 2),), id="tp alone"),
+        pytest.param({"parallel": "pp=4"}, "pp=4,1f1b", (("pp", 4),), id="pp alone"),
+        pytest.param(
+            {"num_gpus": 16, "parallel": "fsdp,pp=2,zbv"},
+            "pp=2,zbv,fsdp=8",
+            (("pp", 2), ("dp_shard", 8)),
+            id="pp is outermost",
+        ),
         pytest.param(
             {"num_gpus": 1, "parallel": "fsdp"}, "fsdp=1", (("dp_shard", 1),), id="one GPU"
         ),
@@ -116,7 +123,38 @@ def test_the_knobs_have_the_names_of_pytorch() -> None:
         ),
         pytest.param({"parallel": "fsdp"}, "add --num-gpus 8", id="no number"),
         pytest.param({"parallel": "fdsp=8"}, "did you mean fsdp", id="a typing error"),
-        pytest.param({"parallel": "mesh"}, "known: ddp, zero1, fsdp, hsdp, cp, tp", id="unknown"),
+        pytest.param(
+            {"parallel": "mesh"}, "known: ddp, zero1, fsdp, hsdp, cp, tp, pp", id="unknown"
+        ),
+        pytest.param({"parallel": "pp"}, "like pp=4", id="pp needs one"),
+        pytest.param({"num_gpus": 4, "parallel": "1f1b"}, "like pp=4,1f1b", id="an order alone"),
+        pytest.param({"parallel": "pp=2,1f1b,zbv"}, "one of them after pp", id="two orders"),
+        pytest.param({"parallel": "pp=2,1f2b"}, "did you mean 1f1b", id="no such order"),
+        pytest.param({"parallel": "pp=2,cp=2"}, "leave one of them out", id="pp and cp"),
+        pytest.param({"parallel": "pp=2,zero1=2"}, "leave one of them out", id="pp and zero1"),
+        pytest.param(
+            {"num_gpus": 2, "microbatches": 4}, "take --accumulate 4", id="no pipeline to fill"
+        ),
+        pytest.param({"microbatches": 4}, "add --num-gpus", id="micro-batches alone"),
+        pytest.param(
+            {"parallel": "pp=4", "microbatches": 2}, "take --microbatches 4", id="too few for 1f1b"
+        ),
+        pytest.param(
+            {"parallel": "pp=4,interleaved", "microbatches": 9}, "take --microbatches 8",
+            id="uneven rounds",
+        ),
+        pytest.param(
+            {"parallel": "pp=2", "parallel_arguments": {"split": "1:2:3"}}, "split=8:8:8:8",
+            id="a split of other stages",
+        ),
+        pytest.param(
+            {"parallel": "pp=2", "parallel_arguments": {"split": "1,2"}}, "like 8:8:8:8",
+            id="no split",
+        ),
+        pytest.param(
+            {"parallel": "pp=2,zbv", "parallel_arguments": {"stages_of_a_rank": 3}},
+            "take interleaved", id="a V of three",
+        ),
         pytest.param({"parallel": "hsdp=8"}, "like hsdp=2x8", id="hsdp needs two"),
         pytest.param({"parallel": "tp"}, "like tp=4", id="tp needs one"),
         pytest.param({"parallel": "tp=0"}, "like tp=4", id="a degree of 0"),

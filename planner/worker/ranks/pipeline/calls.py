@@ -54,7 +54,7 @@ class CalledModel(nn.Module):
             )
 
 
-class _Called(BaseException):
+class _CalledError(BaseException):
     """The call that a training_step makes of its model."""
 
     def __init__(self, args: Any, kwargs: Any, cast: torch.dtype | None) -> None:
@@ -73,12 +73,12 @@ def called_with(
 
     def stop(*args: Any, **kwargs: Any) -> Any:
         is_cast = torch.is_autocast_enabled(device.type)
-        raise _Called(args, kwargs, torch.get_autocast_dtype(device.type) if is_cast else None)
+        raise _CalledError(args, kwargs, torch.get_autocast_dtype(device.type) if is_cast else None)
 
     stand_in = CalledModel(model, stop)
     try:
         training_step(stand_in, batch)
-    except _Called as found:
+    except _CalledError as found:
         return found.call
     stand_in.check_once()
     raise AssertionError("a call is stopped")

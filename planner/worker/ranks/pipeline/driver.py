@@ -7,6 +7,7 @@ not tell each other; outputs of the last stage are not kept, as in torchtitan.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -24,7 +25,6 @@ from planner.wire.pipeline import PipelineRecord
 from planner.wire.trace import Phase
 from planner.worker.drive import forward
 from planner.worker.drive.loss import DefaultLoss, check_loss
-from planner.worker.engines import emulation
 from planner.worker.ranks.pipeline.calls import CalledModel, called_with, cast_as
 from planner.worker.ranks.pipeline.chain import Chain
 from planner.worker.ranks.pipeline.split import places_of
@@ -40,7 +40,7 @@ _SCHEDULES: dict[Schedule, Any] = {
     Schedule.ZERO_BUBBLE: pipelining.ScheduleInterleavedZeroBubble,
     Schedule.ZERO_BUBBLE_V: pipelining.ScheduleZBVZeroBubble,
 }
-_VOTE_BYTES = 4
+_SCHEDULE_LOGGER = "torch.distributed.pipelining.schedules"
 _COMPUTES = re.compile(r"\d+[FBIW]\d+")  # not: what follows the last backward, bubbles
 
 
@@ -72,6 +72,7 @@ class Pipeline:
         self._now = _Now()
         for own, _ in stages:
             own.route, own.run = route, self._run
+        logging.getLogger(_SCHEDULE_LOGGER).disabled = True  # a step without room is an answer here
         made = [self._stage(own, called, mesh, chain) for own, called in stages]
         kind = _SCHEDULES[config.pipeline_options.schedule]
         is_multi = issubclass(kind, PipelineScheduleMulti)
@@ -104,18 +105,28 @@ class Pipeline:
 
     def record(self) -> PipelineRecord:
         """Returns the stages and the order of their work."""
-        found = getattr(self._schedule, "pipeline_order", None) or {}
-        order = tuple(
-            tuple(word for word in map(str, found[place]) if _COMPUTES.fullmatch(word))
-            for place in range(self.config.pipeline)
-            if place in found
-        )
         return PipelineRecord(
             blocks=tuple(self._sizes),
             places=places_of(self.config),
             microbatches=self.config.microbatches,
-            order=order,
+            order=tuple(self._order(place) for place in range(self.config.pipeline)),
         )
+
+    def _order(self, place: int) -> tuple[str, ...]:
+        """Returns what a rank of the pipeline computes.
+
+        Of schedules with one stage a rank, torch's own order is for pictures: that of 1F1B leaves
+        the last rank's first micro-batch out. Theirs is that of their _step_microbatches.
+        """
+        number = self.config.microbatches
+        schedule = self.config.pipeline_options.schedule
+        if schedule in (Schedule.GPIPE, Schedule.ONE_F_ONE_B):
+            ahead = number
+            if schedule is Schedule.ONE_F_ONE_B:
+                ahead = min(number, self.config.pipeline - place)
+            return one_stage_order(place, number, ahead)
+        words = map(str, self._schedule.pipeline_order[place])
+        return tuple(word for word in words if _COMPUTES.fullmatch(word))
 
     def _stage(self, own: StageModule, called: nn.Module, mesh: Any, chain: Chain) -> Any:
         stage = own.stage
@@ -189,8 +200,18 @@ class Pipeline:
         return loss if plan.scaler is None else plan.scaler.scale(loss)
 
 
+def one_stage_order(stage: int, microbatches: int, ahead: int) -> tuple[str, ...]:
+    """Returns forwards and backwards in turn, where `ahead` forwards come before the first one."""
+    words = [f"{stage}F{number}" for number in range(ahead)]
+    for number in range(microbatches):
+        words.append(f"{stage}B{number}")
+        if ahead + number < microbatches:
+            words.append(f"{stage}F{ahead + number}")
+    return tuple(words)
+
+
 class _Stage(pipelining.PipelineStage):
-    """A stage that says what it does; peers vote as it does itself."""
+    """A stage that says what it does."""
 
     def __init__(self, pipeline: Pipeline, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -210,15 +231,3 @@ class _Stage(pipelining.PipelineStage):
         """Runs the backward of a micro-batch to its weights."""
         self._pipeline.entered(Phase.BACKWARD, bwd_chunk_id)
         return super().backward_weight_one_chunk(bwd_chunk_id, *args, **kwargs)
-
-    def _warmup_forward_vote(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        return _agreed(super()._warmup_forward_vote(*args, **kwargs))
-
-    def _warmup_backward_result(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        return _agreed(super()._warmup_backward_result(*args, **kwargs))
-
-
-def _agreed(vote: torch.Tensor) -> torch.Tensor:
-    """Gives a vote on the card the content 1: all stages know their shapes, as this one does."""
-    emulation.set_content(vote.data_ptr(), _VOTE_BYTES, (1).to_bytes(_VOTE_BYTES, "little"))
-    return vote

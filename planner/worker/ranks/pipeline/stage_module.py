@@ -71,12 +71,12 @@ class StageModule(nn.Module):
         with self.route.through(self.stage, received[0] if received else None):
             try:
                 return self.run()
-            except _StageEnd as end:
+            except _StageEndError as end:
                 return end.hidden
 
 
-class _StageEnd(BaseException):
-    """The last block of a stage has run."""
+class _StageEndError(Exception):
+    """The last block of a stage has run: an Exception, so that hooks of modules see the end."""
 
     def __init__(self, hidden: torch.Tensor) -> None:
         super().__init__()
@@ -185,7 +185,7 @@ def _block_role(route: Route, number: int) -> Callable[..., Any]:
             return route.answer(number)
         if number != stage.last or stage.is_last:
             return call(*args, **kwargs)
-        raise _StageEnd(_hidden_of(call(*args, **kwargs)))
+        raise _StageEndError(_hidden_of(call(*args, **kwargs)))
 
     return role
 
