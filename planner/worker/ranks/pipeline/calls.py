@@ -30,6 +30,8 @@ class CalledModel(nn.Module):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Calls the function in the model's place."""
         self._planner_calls += 1
+        if self._planner_calls > 1:
+            self.check_once()
         return self._planner_act(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
