@@ -20,6 +20,8 @@ from planner.config.parallel import (
     DdpOptions,
     FsdpOptions,
     ParallelConfig,
+    PipelineOptions,
+    Schedule,
     TensorOptions,
 )
 from planner.config.step import (
@@ -108,6 +110,7 @@ from planner.wire.module_counts import (
     Structure,
 )
 from planner.wire.offload import Offloaded, OffloadedActivations, OffloadedOptimizer
+from planner.wire.pipeline import PipelineRecord
 from planner.wire.trace import (
     AllocationEvent,
     AllocationTrace,
@@ -196,6 +199,8 @@ __all__ = [
     "OutputError",
     "ParallelConfig",
     "Phase",
+    "PipelineOptions",
+    "PipelineRecord",
     "Plan",
     "PlannerError",
     "Precision",
@@ -207,6 +212,7 @@ __all__ = [
     "ReadSite",
     "Result",
     "Room",
+    "Schedule",
     "ScriptOptions",
     "SizeAt",
     "StepConfig",

@@ -200,7 +200,8 @@ def test_a_file_makes_its_own_stages(write_model: WriteModel) -> None:
     least = 4 * (LAYERS // 2 * BLOCK_BYTES + MATRIX_BYTES)
     for peak in peaks:
         assert peak is not None
-        assert least < peak < 1.5 * least
+        # Four micro-batches of activations come on top, and what torch keeps for its products.
+        assert least < peak < 2 * least
 
 
 def test_stages_of_a_file_need_their_shapes(write_model: WriteModel) -> None:

@@ -8,15 +8,16 @@ loader's next one takes its name. Nothing else is kept.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
 
 from planner.config.step import StepConfig
+from planner.wire.pipeline import PipelineRecord
 from planner.wire.trace import Phase
 from planner.worker.drive import forward
 from planner.worker.drive.activation_offload import ActivationOffload
@@ -29,8 +30,18 @@ from planner.worker.optimizers.in_backward import stepping_in_backward
 from planner.worker.optimizers.tree import optimizers_in
 from planner.worker.record.watch import Watch
 
-if TYPE_CHECKING:
-    from planner.worker.ranks.pipeline.driver import Pipeline
+
+class Pipeline(Protocol):
+    """What runs forward and backward of a step's micro-batches in the place of the loop."""
+
+    @property
+    def microbatches(self) -> int: ...
+
+    def step(self, plan: StepPlan, batches: Sequence[Any], default_loss: DefaultLoss) -> None:
+        """Runs them all; gradients are there afterwards."""
+
+    def record(self) -> PipelineRecord:
+        """Returns the stages and the order of their work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

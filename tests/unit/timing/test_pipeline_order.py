@@ -6,7 +6,7 @@ import pytest
 
 from planner.timing.pipeline import StageTime, busy_s, pipeline_s
 from planner.wire.pipeline import PipelineRecord
-from planner.worker.ranks.pipeline.driver import one_stage_order
+from planner.worker.ranks.pipeline.split import one_stage_order
 
 FORWARD_S, BACKWARD_S = 1.0, 2.0
 EQUAL = StageTime(forward_s=FORWARD_S, backward_s=BACKWARD_S)

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
@@ -24,14 +24,12 @@ from planner.config.parallel import ParallelConfig, Schedule
 from planner.wire.pipeline import PipelineRecord
 from planner.wire.trace import Phase
 from planner.worker.drive import forward
+from planner.worker.drive.loop import StepPlan
 from planner.worker.drive.loss import DefaultLoss, check_loss
 from planner.worker.ranks.pipeline.calls import CalledModel, called_with, cast_as
 from planner.worker.ranks.pipeline.chain import Chain
-from planner.worker.ranks.pipeline.split import places_of
+from planner.worker.ranks.pipeline.split import one_stage_order, places_of
 from planner.worker.ranks.pipeline.stage_module import Route, StageModule
-
-if TYPE_CHECKING:
-    from planner.worker.drive.loop import StepPlan
 
 _SCHEDULES: dict[Schedule, Any] = {
     Schedule.GPIPE: pipelining.ScheduleGPipe,
@@ -198,16 +196,6 @@ class Pipeline:
                 origin = plan.origin
         loss = check_loss(loss, origin)
         return loss if plan.scaler is None else plan.scaler.scale(loss)
-
-
-def one_stage_order(stage: int, microbatches: int, ahead: int) -> tuple[str, ...]:
-    """Returns forwards and backwards in turn, where `ahead` forwards come before the first one."""
-    words = [f"{stage}F{number}" for number in range(ahead)]
-    for number in range(microbatches):
-        words.append(f"{stage}B{number}")
-        if ahead + number < microbatches:
-            words.append(f"{stage}F{ahead + number}")
-    return tuple(words)
 
 
 class _Stage(pipelining.PipelineStage):

@@ -80,6 +80,16 @@ def places_of(config: ParallelConfig) -> tuple[int, ...]:
     return tuple(index % ranks for index in range(stages))
 
 
+def one_stage_order(stage: int, microbatches: int, ahead: int) -> tuple[str, ...]:
+    """Returns forwards and backwards in turn, where `ahead` forwards come before the first one."""
+    words = [f"{stage}F{number}" for number in range(ahead)]
+    for number in range(microbatches):
+        words.append(f"{stage}B{number}")
+        if ahead + number < microbatches:
+            words.append(f"{stage}F{ahead + number}")
+    return tuple(words)
+
+
 def _even(number: int, parts: int) -> list[int]:
     each, more = divmod(number, parts)
     return [each + (part < more) for part in range(parts)]
