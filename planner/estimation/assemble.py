@@ -15,6 +15,11 @@ from planner.config.weights import settled
 from planner.estimation.alloc_conf import AllocatorPlan
 from planner.estimation.device_memory import DeviceMemory
 from planner.estimation.device_timing import DeviceTiming
+from planner.estimation.full_state import (
+    full_state_of,
+    full_state_warnings,
+    unknown_full_state,
+)
 from planner.estimation.prediction_interval import PredictionInterval, outlook
 from planner.estimation.probes import SearchAxis
 from planner.memory.budget import Calibration
@@ -63,14 +68,16 @@ def assemble(
             for answer, spread in zip(answers, spreads, strict=True)
         ]
     counts = first.counts or Counts(parameters=0, trainable_parameters=0, buffers=0)
+    entries = tuple(
+        replace(_timed(_gpu(answer, seen), found), full_state=full_state_of(answer, counted))
+        for (answer, seen), found in zip_longest(views, speeds)
+    )
+    of_states = [] if is_survey else [text for one in entries for text in full_state_warnings(one)]
     return Estimate(
         target=target,
         config=settled(config, counts.weight_dtypes),
         counts=counts,
-        gpus=tuple(
-            _timed(_gpu(answer, seen), found)
-            for (answer, seen), found in zip_longest(views, speeds)
-        ),
+        gpus=entries,
         versions=versions,
         optimizer=first.optimizer,
         build_on=first.build_on,
@@ -78,13 +85,17 @@ def assemble(
             *_shared(views, _assumptions),
             *_environment(plan),
             *dict.fromkeys(text for found in speeds for text in found.assumptions),
+            *unknown_full_state(counted),
             *((_NOT_RUN,) if is_survey and answers[0].batch is not None else ()),
         ),
         notes=(
             *_shared(views, _notes),
             *dict.fromkeys(text for found in speeds for text in found.notes),
         ),
-        warnings=(*_shared(views, _warnings), *dict.fromkeys(run_warnings)),
+        warnings=(
+            *_shared(views, _warnings),
+            *dict.fromkeys((*run_warnings, *of_states)),
+        ),
         step=None if counted is None else counted.step,
         is_survey=is_survey,
         values=answers[0].values,

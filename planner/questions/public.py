@@ -80,6 +80,7 @@ from planner.results.comparison import CardComparison, ComparedCard, LeftOut, Ra
 from planner.results.curve import Curve, CurvePoint
 from planner.results.device_estimate import DeviceEstimate, FitVerdict, WhatIf
 from planner.results.estimate import Estimate, Versions
+from planner.results.full_state import FullState
 from planner.results.inspection import Inspection
 from planner.results.ranks import RankRow, RanksResult
 from planner.results.result import Result
@@ -101,6 +102,7 @@ from planner.verification.oom_message import OomMessage
 from planner.verification.vllm_log import VllmBoot
 from planner.wire.communication import CollectiveRecord
 from planner.wire.communicators import CommunicatorUse
+from planner.wire.full_state import FullStateCounts
 from planner.wire.module_counts import (
     FlopRules,
     ModelCounts,
@@ -168,6 +170,8 @@ __all__ = [
     "FlopRules",
     "FlopSource",
     "FsdpOptions",
+    "FullState",
+    "FullStateCounts",
     "Gain",
     "Goal",
     "HardwareDatabaseError",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from planner.cost.energy import StepCost
 from planner.memory.peak import Breakdown
 from planner.results.breakdown_summary import BreakdownSummary, summary_of
+from planner.results.full_state import FullState
 from planner.results.shown import Shown
 from planner.results.step_time import HostNeeds, StepTime, cost_document
 
@@ -146,6 +147,9 @@ class DeviceEstimate(Shown):
     """Memory and cores for the job on its host; None: the operators could not be counted."""
     cost: StepCost | None = None
     """Energy and money; None: the operators could not be counted."""
+    full_state: FullState | None = None
+    """Saving and loading the whole state of a job on several GPUs; None: it runs on one, or it is
+    not known."""
 
     @property
     def device_total_bytes(self) -> int:
@@ -217,6 +221,7 @@ class DeviceEstimate(Shown):
             "time": None if self.time is None else self.time.to_dict(),
             "host": None if self.host is None else self.host.to_dict(),
             "cost": None if self.cost is None else cost_document(self.cost),
+            "full_state": None if self.full_state is None else self.full_state.to_dict(),
         }
 
     def _interval_dict(self) -> IntervalDocument:

@@ -24,6 +24,7 @@ from planner.results.comparison import CardComparison
 from planner.results.curve import Curve
 from planner.results.device_estimate import DeviceEstimate, WhatIf
 from planner.results.estimate import Estimate
+from planner.results.full_state import FullState
 from planner.results.inspection import Inspection
 from planner.results.ranks import RanksResult
 from planner.results.step_time import HostNeeds, StepTime
@@ -206,7 +207,14 @@ def _device(entry: Document) -> DeviceEstimate:
         time=None if entry.get("time") is None else _time(entry["time"]),
         host=None if entry.get("host") is None else _host(entry["host"]),
         cost=None if entry.get("cost") is None else _cost(entry["cost"]),
+        full_state=_full_state(entry),
     )
+
+
+def _full_state(entry: Document) -> FullState | None:
+    """Returns it; None also for a document of an older planner."""
+    found = entry.get("full_state")
+    return None if found is None else _record(FullState, found)
 
 
 def _summary(entry: Document) -> BreakdownSummary | None:

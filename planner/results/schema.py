@@ -352,6 +352,29 @@ class IntervalDocument(TypedDict):
     reserved_offset_bytes: Annotated[int, _is("what these add to device total")]
 
 
+class FullStateDocument(TypedDict):
+    """Saving and loading the whole state of a job on several GPUs, by PyTorch's state_dict with
+    full_state_dict=True. Sizes of the card are allocated bytes."""
+
+    is_divided: Annotated[bool, _is("whether ranks hold parts of the model")]
+    model_bytes: Annotated[int, _is("state of the whole model, in the RAM of rank 0")]
+    optimizer_bytes: Annotated[
+        int | None, _is("state of the whole optimizer, likewise; null: none, or not known")
+    ]
+    saving_bytes: Annotated[int, _is("peak on the card with `cpu_offload=True`, after a step")]
+    saving_on_card_bytes: Annotated[int, _is("peak without it, of the model alone")]
+    saving_all_on_card_bytes: Annotated[
+        int | None, _is("peak without it, with the optimizer; null as `optimizer_bytes`")
+    ]
+    loading_bytes: Annotated[
+        int, _is("peak with `broadcast_from_rank0=True`, before there is an optimizer")
+    ]
+    loading_each_bytes: Annotated[int, _is("peak where each rank has the whole model in its RAM")]
+    capacity_bytes: Annotated[int, _is("memory that PyTorch's allocator can have on the card")]
+    fits: Annotated[bool, _is("whether `saving_bytes` and `loading_bytes` do")]
+    fits_on_card: Annotated[bool, _is("whether `saving_on_card_bytes` does")]
+
+
 class DeviceDocument(BreakdownDocument, IntervalDocument):
     """The answer for one card."""
 
@@ -405,6 +428,9 @@ class DeviceDocument(BreakdownDocument, IntervalDocument):
     time: Annotated[TimeDocument | None, _is("speed; null: the step could not be counted")]
     host: Annotated[HostDocument | None, _is("RAM and cores of the host; null as `time`")]
     cost: Annotated[CostDocument | None, _is("energy and money; null as `time`")]
+    full_state: Annotated[
+        FullStateDocument | None, _is("null: the job runs on one GPU, or it is not known")
+    ]
 
 
 class ReadDocument(TypedDict):

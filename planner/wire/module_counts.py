@@ -11,6 +11,7 @@ from enum import Enum
 
 from planner.wire.communication import CollectiveRecord
 from planner.wire.communicators import CommunicatorUse
+from planner.wire.full_state import FullStateCounts
 from planner.wire.offload import Offloaded
 from planner.wire.pipeline import PipelineRecord
 from planner.wire.trace import Counts, OperatorRecord
@@ -131,6 +132,11 @@ class ModelCounts:
     """Groups of ranks that this rank has talked to, from the building of the model on."""
     pipeline: PipelineRecord | None = None
     """The stages of a job in a pipeline, of which this rank has some; None: it has none."""
+    full_state: FullStateCounts | None = None
+    """Saving and loading the whole state of a job on several GPUs; None: it runs on one, or
+    `full_state_problem` says why that is not known."""
+    full_state_problem: str = ""
+    """Why PyTorch could not gather the state, or the optimizer's part of it; "": it could."""
     tf32_matmul: bool = False
     """torch.backends.cuda.matmul.allow_tf32 at the end of the step."""
     resident_bytes: int = 0

@@ -307,6 +307,7 @@ class StepTrace:
     notes: tuple[str, ...] = ()  # those of the assumptions that can make no figure wrong
     warnings: tuple[str, ...] = ()
     failure: Failure | None = None
+    rest_bytes: int = 0  # in tensors after the last step that ended, with loss and output
     rank_loads: tuple[int, ...] = ()  # elements of which each rank of a ZeRO-1 job keeps the state
     communicators: tuple[CommunicatorUse, ...] = ()  # groups of ranks that have sent something
     pipeline: PipelineRecord | None = None  # of a rank with stages of the model

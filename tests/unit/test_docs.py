@@ -335,7 +335,10 @@ def test_the_report_shown_has_the_rows_of_a_report(estimate: Estimate) -> None:
     explained = {
         name: meaning for names, meaning in rows for name in names.split(", ") if names != "row"
     }
-    rare = {"longest sequence", "peak is in", "messages", "pipeline bubble"}
+    rare = {
+        "longest sequence", "peak is in", "messages", "pipeline bubble", "full state saved",
+        "full state loaded",
+    }  # fmt: skip
     assert {*whole, *rare} - {"card"} == set(explained)
     marked = {name for name, meaning in explained.items() if meaning.startswith("*v* ")}
     assert marked == {*whole, "peak is in"} - set(short)

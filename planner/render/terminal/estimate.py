@@ -26,6 +26,13 @@ from planner.render.terminal.verdict import verdict
 from planner.results import words
 from planner.results.device_estimate import DeviceEstimate
 from planner.results.estimate import EMULATED, Estimate
+from planner.results.full_state import (
+    loading_each_words,
+    loading_words,
+    on_card_words,
+    ram_words,
+    saving_words,
+)
 from planner.results.parallel_form import parallel_words
 from planner.units import counted, format_bytes, format_count, format_flops, format_percent
 from planner.wire.trace import Phase, TensorCategory
@@ -35,6 +42,10 @@ _WIDEST_TABLE = 120  # more cards than fit go into a second table, also on a pip
 _NOTHING = "-"
 _PARTS_OF_PEAK = tuple(f"- {one}" for one in (*(part.value for part in TensorCategory), ROUNDING))
 _PARTS_OF_STEP = tuple(f"- {phase.value}" for phase in Phase)
+_STATE_ROWS = (
+    "full state saved", "- left on the card", "- RAM of rank 0", "full state loaded",
+    "- by every rank",
+)  # fmt: skip
 # An empty line is between two groups of rows.
 _GROUPS: tuple[tuple[str, ...], ...] = (
     ("card", "fits", "peak allocated", "peak reserved", "context overhead", "outside PyTorch",
@@ -44,13 +55,14 @@ _GROUPS: tuple[tuple[str, ...], ...] = (
     ("step time", "time interval", "throughput", *_PARTS_OF_STEP, "- offload", "messages",
      "pipeline bubble", "bound",
      "next bound"),
+    _STATE_ROWS,
     ("cores needed", "workers", "host memory", "shared memory"),
     ("energy", "cost", "epoch", "epoch energy", "epoch cost"),
 )  # fmt: skip
 # Rows that explain another one: only with --verbose.
 _EXPLAINING = frozenset(
     ("peak allocated", "attention", "peak is in", *_PARTS_OF_PEAK, *_PARTS_OF_STEP, "next bound",
-     "energy")
+     "- by every rank", "energy")
 )  # fmt: skip
 
 
@@ -204,6 +216,7 @@ def _cells(entry: DeviceEstimate) -> dict[str, Text]:
         "longest sequence": Text(longest_sequence(entry)),
         "attention": Text(", ".join(entry.attention_backends)),
         **_breakdown_cells(entry),
+        **_state_cells(entry),
         **{label: Text(text) for label, text in speed_rows(entry).items()},
     }
 
@@ -228,6 +241,21 @@ def _breakdown_cells(entry: DeviceEstimate) -> dict[str, Text]:
             for name in (*(category.value for category in TensorCategory), ROUNDING)
         },
     }
+
+
+def _state_cells(entry: DeviceEstimate) -> dict[str, Text]:
+    """Returns the rows on saving and loading the whole state of a job on several GPUs."""
+    state = entry.full_state
+    texts: tuple[str, ...] = ("",) * len(_STATE_ROWS)
+    if state is not None:
+        texts = (
+            saving_words(state, entry.peak_allocated_bytes),
+            on_card_words(state),
+            ram_words(state),
+            loading_words(state),
+            loading_each_words(state),
+        )
+    return dict(zip(_STATE_ROWS, map(Text, texts), strict=True))
 
 
 def _interval(entry: DeviceEstimate) -> str:

@@ -65,12 +65,15 @@ class CountedStep:
 
 
 def counted_step(
-    plan: loop.StepPlan, choose_optimizer: Callable[[], Any | None], messages: CommunicationLog
+    plan: loop.StepPlan,
+    choose_optimizer: Callable[[], Any | None],
+    messages: CommunicationLog,
+    at_end: Callable[[Any | None], None] = lambda _: None,
 ) -> CountedStep:
     """Runs a step of `plan` without an optimizer, then a counted step with one.
 
     If the user's code makes the whole step, or backward steps, both have the optimizers. `messages`
-    are those of this rank.
+    are those of this rank. `at_end` gets the optimizer, while the gradients are there.
 
     Raises:
         Exception: whatever the user's code raises.
@@ -92,6 +95,8 @@ def counted_step(
         messages.phase = lambda: observer.phase
         with watch.hooked(), observer:
             _run(replace(plan, optimizer=optimizer, watch=watch), default_loss)
+        messages.phase = lambda: None
+        at_end(optimizer)
     plan.model.zero_grad(set_to_none=True)
     return CountedStep(
         operators=observer.records(plan.device),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from torch import nn
 
 from planner.config.step import Mode, StepConfig
 from planner.errors import ModelError, PlannerError
+from planner.wire.full_state import FullStateCounts
 from planner.wire.module_counts import ModelCounts, OperatorCalls, StepCounts
 from planner.wire.run_notes import StepNote
 from planner.wire.trace import Phase
@@ -30,6 +31,7 @@ from planner.worker.drive.prepare import StepLog, prepare
 from planner.worker.model import compiled
 from planner.worker.model.construct import Built, construct, count
 from planner.worker.model.weight_average import weight_average
+from planner.worker.optimizers.tree import optimizers_in
 from planner.worker.ranks.communication import CommunicationLog
 from planner.worker.record.watch import Watch
 from planner.worker.serve.progress import note_step
@@ -39,6 +41,8 @@ from planner.worker.target.unloadable import library_error
 
 if TYPE_CHECKING:
     from planner.worker.ranks.world import World
+
+_STAGES = "a rank of a pipeline has its own stages alone, and no function of PyTorch joins them"
 
 
 def inspect_model(
@@ -63,8 +67,9 @@ def inspect_model(
             world = world_of(config.parallel, ranks.rehearsal(source, once, device))
             shape = partial(ranks.shape, source, once, world, device)
         built = construct(source, once, device, shape=shape)
+        whole = None if world is None else _Whole(world, torch.cuda.memory_allocated(device))
         with compiled.in_eager_mode(built.model):
-            counts = _inspect(source, once, device, depth, log, built, world)
+            counts = _inspect(source, once, device, depth, log, built, whole)
         return replace(counts, resident_bytes=resident_bytes)
     except PlannerError:
         raise
@@ -85,8 +90,9 @@ def _inspect(
     depth: int,
     log: StepLog,
     built: Built,
-    world: World | None,
+    whole: _Whole | None,
 ) -> ModelCounts:
+    world = None if whole is None else whole.world
     log.add(built)
     if compiled.has_compiled_parts(built.model):
         log.assumptions.append(compiled.EAGER_TIMES)
@@ -99,6 +105,7 @@ def _inspect(
         plan,
         partial(_optimizer, prepared.job, log, world),
         CommunicationLog() if world is None else world.log,
+        (lambda _: None) if whole is None else partial(whole.count, prepared.plan.model),
     )
     plan = replace(plan, optimizer=step.optimizer)
     log.assumptions += step.assumptions
@@ -123,11 +130,37 @@ def _inspect(
         collectives=step.collectives,
         communicators=() if world is None else world.log.communicators(),
         pipeline=None if plan.pipeline is None else plan.pipeline.record(),
+        full_state=None if whole is None else whole.counted,
+        full_state_problem="" if whole is None else whole.problem,
         tf32_matmul=torch.backends.cuda.matmul.allow_tf32,
         assumptions=tuple(log.assumptions),
         notes=(*log.notes, *table.notes),
         warnings=tuple(log.warnings),
     )
+
+
+@dataclass(slots=True)
+class _Whole:
+    """The state of the whole job, saved and loaded from this rank. `built_bytes`: the model alone.
+
+    Groups that only this talks to are not those of a step.
+    """
+
+    world: World
+    built_bytes: int
+    counted: FullStateCounts | None = None
+    problem: str = ""
+
+    def count(self, model: nn.Module, optimizer: Any | None) -> None:
+        """Counts it, after a step."""
+        if self.world.config.pipeline > 1:
+            self.problem = _STAGES
+            return
+        from planner.worker.ranks.full_state import full_state
+
+        used = dict(self.world.log.used)
+        self.counted, self.problem = full_state(model, optimizers_in(optimizer), self.built_bytes)
+        self.world.log.used = used
 
 
 def _resident_bytes() -> int:

@@ -150,6 +150,7 @@ def _measure(
         notes=tuple(log.notes),
         warnings=tuple(log.warnings),
         failure=failure,
+        rest_bytes=recorder.rest_bytes,
         rank_loads=log.rank_loads,
         pipeline=log.pipeline,
         communicators=() if log.world is None else log.world.log.communicators(),

@@ -24,6 +24,7 @@ class PeakRecorder:
         self.active_bytes = 0
         self.reserved_bytes = 0
         self.step_allocated_bytes: list[int] = []
+        self.rest_bytes = 0
         self._retries_before = 0
         if device.type == "cuda":
             _cuda.init()
@@ -38,6 +39,8 @@ class PeakRecorder:
     def end_step(self) -> None:
         """Takes the peaks of the step that ends here."""
         self.step_allocated_bytes.append(self._collect())
+        if self._device.type == "cuda":
+            self.rest_bytes = torch.cuda.memory_allocated(self._device)
 
     def finish(self) -> None:
         """Takes the peaks of a run that stopped within a step."""

@@ -76,6 +76,10 @@ class OneRank(_Group):  # type: ignore[misc] # a class of C++
             name = description.removeprefix(_OF_A_MESH)
             self._group_here = replace(self._group_here, name=name)
 
+    @property
+    def _device_types(self) -> list[torch.device]:
+        return [torch.device("cuda"), torch.device("cpu")]
+
     def _get_backend(self, device: Any) -> OneRank:
         return self
 
