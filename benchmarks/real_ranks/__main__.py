@@ -17,7 +17,9 @@ from planner.emulator.build import EmulatedDevice, emulated_device
 from planner.emulator.torch_install import find_torch
 from planner.units import MIB
 
-_WHOLE = ("fsdp2", "hsdp", "fsdp1", "ddp", "ddp-unused", "zero1", "tp")
+_WHOLE = (
+    "fsdp2", "hsdp", "fsdp1", "ddp", "ddp-unused", "zero1", "full-state", "cp", "cp-alltoall", "tp",
+)  # fmt: skip
 _STAGES = ("pp", "pp-1f1b", "pp-gpipe", "pp-interleaved", "pp-zb", "pp-zbv")
 PROGRAMS = (*_WHOLE, *_STAGES)
 # "pp" is written by hand; the others are made by the product, whose group they need.

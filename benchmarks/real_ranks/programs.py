@@ -112,6 +112,78 @@ def _sharded(model: nn.Module, shape: tuple[int, ...], names: tuple[str, ...]) -
     return model
 
 
+def full_state() -> Step:
+    """Steps of `fsdp2`, after each of which the whole state is saved, and loaded from rank 0."""
+    from torch.distributed.checkpoint.state_dict import (
+        StateDictOptions,
+        get_state_dict,
+        set_model_state_dict,
+    )
+
+    model = _sharded(Decoder(SIZES), (dist.get_world_size(),), ("shard",))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    train = _training(model, optimizer)
+    if dist.get_backend() != "nccl" and dist.get_rank():
+        _know_what_rank_0_sends(model)
+    to_host = StateDictOptions(full_state_dict=True, cpu_offload=True)
+    from_rank_0 = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
+
+    def step() -> None:
+        train()
+        torch.cuda.reset_peak_memory_stats()  # the step's own peak is that of `fsdp2`
+        saved, _ = get_state_dict(model, optimizer, options=to_host)
+        set_model_state_dict(model, saved, options=from_rank_0)
+
+    return step
+
+
+def _know_what_rank_0_sends(model: nn.Module) -> None:
+    """Gives a rank that is alone the sizes of the whole state, which rank 0 sends as an object."""
+    from torch.distributed import _state_dict_utils as used
+
+    sizes = {
+        name: used._TensorInfo(one.size(), one.dtype) for name, one in model.state_dict().items()
+    }
+
+    def broadcast(objects: list[Any], **_: Any) -> None:
+        objects[0] = dict(sizes)
+
+    used.dist.broadcast_object_list = broadcast
+
+
+def context() -> Step:
+    """Ring attention whose keys and values are gathered, with FSDP over the same ranks."""
+    return _context("allgather")
+
+
+def context_exchanged() -> Step:
+    """Ring attention whose keys and values go from rank to rank."""
+    return _context("alltoall")
+
+
+def _context(rotation: str) -> Step:
+    from torch.distributed.tensor.experimental import context_parallel
+    from torch.distributed.tensor.experimental._attention import set_rotate_method
+
+    set_rotate_method(rotation)
+    ranks = dist.get_world_size()
+    mesh = init_device_mesh("cuda", (ranks,), mesh_dim_names=("cp",))
+    model = _sharded(Decoder(SIZES), (ranks,), ("shard",))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        batch = [indices(SIZES), indices(SIZES)]
+        with context_parallel(
+            mesh, buffers=batch, buffer_seq_dims=[1, 1], no_restore_buffers=set(batch)
+        ):
+            inputs, target = batch
+            loss_of(model(inputs), target).backward()
+        optimizer.step()
+
+    return step
+
+
 def tp() -> Step:
     """Tensor parallel: layers of a block by columns and rows."""
     from torch.distributed.tensor.parallel import (
@@ -263,6 +335,9 @@ PROGRAMS: dict[str, Callable[[], Step]] = {
     "ddp": ddp,
     "ddp-unused": ddp_unused,
     "zero1": zero1,
+    "full-state": full_state,
+    "cp": context,
+    "cp-alltoall": context_exchanged,
     "tp": tp,
     "pp": pipeline,
     "pp-shapes": pipeline_shapes,

@@ -109,7 +109,7 @@ def test_ranks_that_disagree_get_an_error(device: EmulatedDevice, tmp_path: Path
 
 
 # The benchmark has more programs, more ranks, and PyTorch's fake group for each of them.
-@pytest.mark.parametrize("program", ["fsdp2", "ddp", "zero1", "tp", "pp-zbv"])
+@pytest.mark.parametrize("program", ["fsdp2", "ddp", "zero1", "full-state", "cp", "tp", "pp-zbv"])
 def test_a_rank_alone_has_the_same_peaks(program: str, device: EmulatedDevice) -> None:
     case = Case(program=program, ranks=2, steps=2)
     alone = peaks_alone(case, device, GROUPS[program][0])
