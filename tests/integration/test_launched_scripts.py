@@ -78,3 +78,66 @@ def test_ddp_under_torchrun_is_that_of_the_estimate(folder: Path) -> None:
     assert time is not None
     assert time.messages_s is not None
     assert time.messages_s > 0
+
+
+SAVING = """
+import os
+import torch
+import torch.distributed as dist
+import torch.distributed.checkpoint as dcp
+from torch import nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions, get_model_state_dict, get_state_dict, set_model_state_dict, set_state_dict,
+)
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+
+dist.init_process_group("cpu:gloo,cuda:nccl")
+torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+mesh = init_device_mesh("cuda", (dist.get_world_size(),), mesh_dim_names=("dp",))
+model = nn.Sequential(*[nn.Linear(512, 512, bias=False) for _ in range(2)]).cuda()
+fully_shard(model, mesh=mesh)
+optimizer = torch.optim.AdamW(model.parameters())
+batch = torch.randn(16, 512, device="cuda")
+for _ in range(2):
+    optimizer.zero_grad()
+    model(batch).mean().backward()
+    optimizer.step()
+
+weights, states = get_state_dict(model, optimizer)
+parts = {"model": weights, "optimizer": states, "epoch": 7}
+dcp.save(parts, checkpoint_id="out/parts")
+assert sorted(os.listdir("out/parts")) == [".metadata", "__0_0.distcp"]
+read = {"model": weights, "optimizer": states, "epoch": 0}
+dcp.load(read, checkpoint_id="out/parts")
+assert read["epoch"] == 7
+set_state_dict(model, optimizer, model_state_dict=weights, optim_state_dict=states)
+
+dcp.async_save({"model": weights}, checkpoint_id="out/async").result()
+assert ".metadata" in os.listdir("out/async")
+
+whole = get_model_state_dict(
+    model, options=StateDictOptions(full_state_dict=True, cpu_offload=True)
+)
+assert [tuple(one.shape) for one in whole.values()] == [(512, 512)] * 2
+assert all(one.device.type == "cpu" for one in whole.values())
+torch.save(whole, "out/whole.pt")
+set_model_state_dict(
+    model,
+    torch.load("out/whole.pt"),
+    options=StateDictOptions(full_state_dict=True, broadcast_from_rank0=True),
+)
+"""
+
+
+def test_a_script_saves_in_parts_and_as_a_whole(folder: Path) -> None:
+    (folder / "save.py").write_text(SAVING)
+    kept = folder / "out"
+    kept.mkdir()
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "4"]
+    ran = planner.run([*torchrun, "save.py"], gpu="a100", max_batch=False, allow_writes=["out"])
+    assert ran.fits()
+    # A rank writes its own quarter of the model and of the two states of AdamW, in float32.
+    part_bytes = (kept / "parts" / "__0_0.distcp").stat().st_size
+    assert 0 <= part_bytes - 3 * 2 * 512 * 512 * 4 // 4 < 64 * 1024
+    assert (kept / "whole.pt").stat().st_size > 2 * 512 * 512 * 4

@@ -19,6 +19,7 @@ from planner.wire.script import PlayedRank
 from planner.worker.ranks import membership
 from planner.worker.ranks.communication import CommunicationLog
 from planner.worker.ranks.process_group import BACKEND
+from planner.worker.script.sharded_saves import save_alone
 
 _NCCL = "nccl"
 _OF_TORCH = "torch.distributed"
@@ -62,6 +63,7 @@ def play(rank: PlayedRank) -> CommunicationLog:
         (named, get_backend),
     ):
         _replace(old, new)
+    save_alone()
     return log
 
 

@@ -8,13 +8,10 @@ the card is saved so; data on the host is true, and the script may read it again
 from __future__ import annotations
 
 import functools
-import importlib.abc
-import importlib.machinery
 import json
 import os
 import struct
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,6 +20,7 @@ import torch
 from torch import nn
 
 from planner.worker.model.tensors import size_bytes, tensors_in
+from planner.worker.script.after_import import after_import
 
 _SAFETENSORS = "safetensors.torch"
 _DEPTH = 6  # of lists and dicts in a checkpoint
@@ -33,7 +31,7 @@ _DTYPES = {
 }  # fmt: skip
 
 
-class Saves(importlib.abc.MetaPathFinder):
+class Saves:
     """Sees what a script saves; `files` are those without bytes."""
 
     def __init__(self) -> None:
@@ -43,28 +41,7 @@ class Saves(importlib.abc.MetaPathFinder):
         """Replaces the functions; that of safetensors as soon as it is imported."""
         module: Any = torch
         module.save = self._saving(torch.save)
-        if _SAFETENSORS in sys.modules:
-            self._watch_safetensors(sys.modules[_SAFETENSORS])
-        else:
-            sys.meta_path.insert(0, self)
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        """Returns the spec of safetensors.torch, with its functions replaced after its import."""
-        if fullname != _SAFETENSORS:
-            return None
-        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
-        if spec is not None and spec.loader is not None:
-            loader: Any = spec.loader
-            execute = loader.exec_module
-
-            def exec_module(module: ModuleType) -> None:
-                execute(module)
-                self._watch_safetensors(module)
-
-            loader.exec_module = exec_module
-        return spec
+        after_import(_SAFETENSORS, self._watch_safetensors)
 
     def _saving(self, save: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(save)
