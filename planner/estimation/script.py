@@ -48,6 +48,12 @@ _OF_THE_NETWORK = (
 _NO_NETWORK = (
     ". A script has no network under planner run: fetch what it needs before, as by running it once"
 )
+# torch/distributed/device_mesh.py: its errors where a mesh has no names.
+_WITHOUT_NAMES = ("without mesh_dim_names", "No `mesh_dim_names` found")
+_NAMES = (
+    ". A mesh has the names that it is made with: write "
+    'init_device_mesh("cuda", (8,), mesh_dim_names=("dp",)), then mesh["dp"]'
+)
 
 
 _RANK_0 = (
@@ -158,7 +164,8 @@ def _check_failure(report: ScriptReport) -> None:
     if report.answer.trace.outcome is RunOutcome.MODEL_ERROR and failure is not None:
         raise ModelError(
             f"the script failed ({failure.during}): {failure.kind}: {failure.message}"
-            f"{_NO_NETWORK if failure.kind in _OF_THE_NETWORK else ''}",
+            f"{_NO_NETWORK if failure.kind in _OF_THE_NETWORK else ''}"
+            f"{_NAMES if any(text in failure.message for text in _WITHOUT_NAMES) else ''}",
             failure.frames,
         )
 

@@ -181,6 +181,43 @@ def parallelize(model, mesh):
     assert trace.counts.parameters == MATRICES * WIDTH * WIDTH
 
 
+@pytest.mark.parametrize(
+    ("own", "said"),
+    [
+        pytest.param(
+            'mesh["dp"]', 'the mesh that it is given has mesh["dp_shard"]', id="another name"
+        ),
+        pytest.param(
+            'init_device_mesh("cuda", (4,))["dp"]',
+            'init_device_mesh("cuda", (4,), mesh_dim_names=("dp_shard",))',
+            id="a mesh without names",
+        ),
+        pytest.param(
+            "None", "4 GPUs were asked for (--num-gpus), and in no step did they send",
+            id="nothing is shared",
+        ),
+        pytest.param(
+            "store.get('ready')", "key ready of a store, and nobody has set it",
+            id="a wait for another rank",
+        ),
+    ],
+)  # fmt: skip
+def test_a_plan_of_the_file_that_cannot_be_meant(
+    write_model: WriteModel, own: str, said: str
+) -> None:
+    plan = f"""
+def parallelize(model, mesh):
+    import torch.distributed as dist
+    from torch.distributed.device_mesh import init_device_mesh
+
+    store = dist.distributed_c10d._get_default_store()
+    {own}
+"""
+    trace = failed(write_model(BLOCKS + plan), num_gpus=4, parallel="fsdp")
+    assert trace.failure is not None
+    assert said in trace.failure.message
+
+
 def failed(path: str, **options: Any) -> StepTrace:
     """The trace of a run that fails."""
     with running(path) as (runner, profile):

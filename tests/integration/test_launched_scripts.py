@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import planner
+from planner.errors import ModelError
 
 MODEL = """
 import torch
@@ -78,6 +79,37 @@ def test_ddp_under_torchrun_is_that_of_the_estimate(folder: Path) -> None:
     assert time is not None
     assert time.messages_s is not None
     assert time.messages_s > 0
+
+
+STUCK = """
+import os
+import torch.distributed as dist
+from torch.distributed.device_mesh import init_device_mesh
+
+dist.init_process_group("nccl")
+WAIT
+"""
+
+
+@pytest.mark.parametrize(
+    ("wait", "said"),
+    [
+        pytest.param(
+            "store = dist.TCPStore('127.0.0.1', 0, 4, dist.get_rank() == 0); store.wait(['go'])",
+            "waited 5 s for key go of a store, and nobody has set it", id="a key of a store",
+        ),
+        pytest.param(
+            "init_device_mesh('cuda', (4,))['dp']",
+            'mesh_dim_names=("dp",)), then mesh["dp"]', id="a mesh without names",
+        ),
+    ],
+)  # fmt: skip
+def test_what_a_script_cannot_have_ends_it(folder: Path, wait: str, said: str) -> None:
+    (folder / "stuck.py").write_text(STUCK.replace("WAIT", wait))
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "4"]
+    with pytest.raises(ModelError) as raised:
+        planner.run([*torchrun, "stuck.py"], gpu="a100", max_batch=False)
+    assert said in str(raised.value)
 
 
 SAVING = """

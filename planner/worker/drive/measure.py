@@ -216,6 +216,9 @@ def _run(
         after_micro_batch=micro_batches.after_micro_batch,
     )
     _run_steps(plan, recorder, log)
+    if world is not None:
+        log.during = "after the steps"
+        ranks.check_messages(source, world)
     log.assumptions += micro_batches.assumptions()
     log.warnings += micro_batches.warnings()
 

@@ -14,6 +14,7 @@ import torch.distributed as dist
 
 from planner.worker.ranks.communication import CommunicationLog, RankGroup
 from planner.worker.ranks.process_group import BACKEND, OneRank
+from planner.worker.ranks.stores import end_waits
 
 _store: Any = dist.HashStore  # type: ignore[attr-defined] # not listed by torch
 _init = dist.init_process_group  # a script's own is another one
@@ -62,6 +63,7 @@ def variables(rank: int, world: int, hosts: int) -> dict[str, str]:
 
 def register(world: int, gpus_of_a_host: int) -> CommunicationLog:
     """Makes the backend known to torch, for groups of a job; returns the log of their messages."""
+    end_waits()
     log = CommunicationLog()
     _JOBS.append(_Job(world=world, gpus_of_a_host=gpus_of_a_host, log=log))
 

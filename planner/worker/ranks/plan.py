@@ -32,6 +32,7 @@ from planner.worker.ranks import replicas, sharding, tensor
 from planner.worker.ranks.context import DividedBatches
 from planner.worker.ranks.pipeline.chain import Chain
 from planner.worker.ranks.world import World
+from planner.worker.target.frames import first_line, text_of, user_frames
 from planner.worker.target.source import ModelSource
 
 _REPLICATED = (DataParallel.DDP, DataParallel.ZERO1)
@@ -39,6 +40,7 @@ _EACH_MICRO_BATCH = (
     "gradients are reduced among the GPUs in each micro-batch, as without no_sync(): a loop that "
     "has it sends less, and FSDP then keeps whole gradients",
 )
+_OF_NAMES = "mesh_dim_names"  # in torch's errors on them
 _OWN = "the model file's own parallelize(model, mesh)"
 
 
@@ -215,9 +217,46 @@ def _around_steps(parallel: ParallelConfig, make_batch: Callable[[], Any]) -> It
         yield
 
 
+def _unnamed(error: Exception, world: World) -> str:
+    """Returns what to write where a dimension of a mesh was asked for by a name it has not."""
+    names = [name for name, _ in world.config.dimensions]
+    listed = ", ".join(f'mesh["{name}"]' for name in names)
+    return (
+        f"parallelize(model, mesh) asked a mesh for a dimension by a name ({first_line(error)}): "
+        f"the mesh that it is given has {listed}; a mesh of its own needs names, like "
+        f'init_device_mesh("cuda", ({world.config.gpus},), mesh_dim_names=("{names[0]}",))'
+    )
+
+
+def check_messages(source: ModelSource, world: World) -> None:
+    """Refuses a job whose ranks have sent each other nothing: each would train a model of its own.
+
+    Raises:
+        ModelError: says what to write.
+    """
+    parallel = world.config
+    if parallel.gpus == 1 or any(group.ranks > 1 for group in world.log.used):
+        return
+    plan = (
+        "parallelize(model, mesh) of the model file shares nothing"
+        if source.parallelize is not None
+        else f"the plan of {parallel.words} shares nothing"
+    )
+    raise ModelError(
+        f"{parallel.gpus} GPUs were asked for (--num-gpus), and in no step did they send anything: "
+        f"{plan}, so that each GPU trains a model of its own. Call fully_shard(...) or "
+        "parallelize_module(...) in it, or return DistributedDataParallel(model)"
+    )
+
+
 def _users(source: ModelSource, world: World, model: nn.Module) -> nn.Module:
     assert source.parallelize is not None, "the caller has asked"
-    found = source.parallelize(model, world.mesh)
+    try:
+        found = source.parallelize(model, world.mesh)
+    except (KeyError, RuntimeError) as error:
+        if _OF_NAMES not in text_of(error):
+            raise
+        raise ModelError(_unnamed(error, world), user_frames(error)) from error
     if found is None:
         return model
     if not isinstance(found, nn.Module):

@@ -216,6 +216,10 @@ class OneRank(_Group):  # type: ignore[misc] # a class of C++
             self.allreduce([torch.zeros(1, device="cuda")])
         return _done([])
 
+    def monitored_barrier(self, *_: Any, **__: Any) -> None:
+        """Waits for nobody, as `barrier`."""
+        self.barrier()
+
     def send(self, tensors: list[torch.Tensor], to: int, tag: int) -> Any:
         """Sends to a rank that takes it at once."""
         self._note(Collective.SEND_RECV, tensors)
