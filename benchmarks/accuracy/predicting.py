@@ -90,10 +90,11 @@ class _Model:
         """Predicts the peaks on the card, or without its limit if the step does not fit."""
         cards, runner = self.opened.cards, self.opened.runner
         budget, config = self._budget(case), config_of(case.step)
-        trace, log = runner.requests(cards.limited(budget), config)
+        behind = "" if case.launches_behind is None else f"launch_lag={case.launches_behind}\n"
+        trace, log = runner.requests(cards.limited(budget) + behind, config)
         fits = trace.outcome is not RunOutcome.OUT_OF_MEMORY
         if not fits:
-            trace, log = runner.requests(cards.unlimited(budget), config)
+            trace, log = runner.requests(cards.unlimited(budget) + behind, config)
         without = self._without_workspaces(log) if self.source.judging is Judging.OFFSET else None
         return replace(_prediction(case, trace), fits=fits, without_workspaces_bytes=without)
 

@@ -55,7 +55,8 @@ class Case(record.Case):
     `measured_bytes` is None where the figure is that a batch fits, or does not.
     `parameters_millions` is the size of the network as published, rounded to two digits behind the
     point; None where it was not. `chosen_on`: a setting that the source does not state was chosen
-    by this figure, which is hence not judged.
+    by this figure, which is hence not judged. `launches_behind` is how far the emulated card is
+    behind the host; None: as planner has it.
     """
 
     family: str
@@ -63,6 +64,7 @@ class Case(record.Case):
     measured_bytes: int | None = None
     parameters_millions: float | None = None
     chosen_on: bool = False
+    launches_behind: int | None = None
 
     @property
     def run(self) -> str:

@@ -16,7 +16,7 @@ _WORDS = ("loop", "norm", "checkpointing", "sharding")  # arguments of build_mod
 
 def figure_of_a_rank(source: Source, row: Row) -> Iterator[Case]:
     """Yields the one figure of a row: a peak of PyTorch's allocator, or that the step fits."""
-    measured = row.get("measured_bytes")
+    measured, behind = row.get("measured_bytes"), row.get("launches_behind")
     yield Case(
         source=source.name,
         name=row["case"],
@@ -25,6 +25,7 @@ def figure_of_a_rank(source: Source, row: Row) -> Iterator[Case]:
         quantity=Quantity(row["quantity"]),
         measured_bytes=None if measured is None else int(measured),
         chosen_on=row["chosen_on"] == "yes",
+        launches_behind=int(behind) if behind else None,
     )
 
 

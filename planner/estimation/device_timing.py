@@ -22,8 +22,16 @@ from planner.estimation.speedups import gains
 from planner.estimation.timed_step import TimedStep
 from planner.hardware.specs import GpuSpec
 from planner.results.step_time import HostNeeds, StepTime
-from planner.timing.bottleneck import Bottleneck, Bound, StepParts, bottleneck, without_room
+from planner.timing.bottleneck import (
+    Bottleneck,
+    Bound,
+    MessageTimes,
+    StepParts,
+    bottleneck,
+    without_room,
+)
 from planner.timing.efficiency import TimeSpread, efficiencies
+from planner.timing.utilization import utilization
 from planner.units import format_percent
 from planner.wire.module_counts import ModelCounts
 
@@ -152,11 +160,11 @@ def speed(
 def _time(
     step: TimedStep, parts: StepParts, found: Bottleneck, largest_batch: int | None
 ) -> StepTime:
-    spread = _spread(step)
-    times = parts.input
+    spread, times = _spread(step), parts.input
+    samples_per_s, length = step.samples_per_s(parts), step.config.sequence_length
     return StepTime(
         step_s=parts.step_s,
-        samples_per_s=step.samples_per_s(parts),
+        samples_per_s=samples_per_s,
         gpu_s=parts.gpu_s,
         launch_s=parts.launch_s,
         phases_s=parts.phases_s,
@@ -168,12 +176,25 @@ def _time(
         messages_s=None if step.network is None else parts.messages.total_s,
         exposed_messages_s=None if step.network is None else parts.messages.exposed_s,
         bubble_s=None if step.counted.pipeline is None else parts.bubble_s,
+        samples_per_s_per_gpu=None if step.network is None else samples_per_s / step.gpus,
+        tokens_per_s_per_gpu=None if length is None else samples_per_s * length / step.gpus,
+        mfu=utilization(
+            step.counted, step.card, seconds=parts.step_s, micro_batches=parts.micro_batches
+        ),
+        scaling_efficiency=_scaling_efficiency(step, parts),
         interval_s=None if spread is None else _interval_s(parts, spread),
         interval_coverage=None if spread is None or step.network else spread.coverage,
         interval_basis=None if spread is None else _basis(step, spread),
         gains=gains(step, parts, found.bound, largest_batch),
         uncounted_operators=parts.uncovered,
     )
+
+
+def _scaling_efficiency(step: TimedStep, parts: StepParts) -> float | None:
+    """Returns the time of the step if no other GPU were waited for over its time."""
+    if step.network is None:
+        return None
+    return replace(parts, messages=MessageTimes(), bubble_s=0.0).step_s / parts.step_s
 
 
 def _spread(step: TimedStep) -> TimeSpread | None:

@@ -49,7 +49,13 @@ def counts_at(one: Counted, other: Counted, batch_size: int) -> ModelCounts | No
         )
         return replace(
             first,
-            step=replace(first.step, step_flops=_step_flops(first, second, operators, line)),
+            step=replace(
+                first.step,
+                step_flops=_step_flops(first, second, operators, line),
+                recomputed_flops=line.whole(
+                    first.step.recomputed_flops, second.step.recomputed_flops
+                ),
+            ),
             modules=(),
             operators=operators,
             batch_tensors_bytes=tuple(line.whole(a, b) for a, b in zip(*sizes, strict=True)),

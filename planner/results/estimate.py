@@ -183,6 +183,7 @@ def _step_dict(step: StepCounts | None) -> StepCountsDocument:
         return {
             "forward_flops_per_sample": None,
             "step_flops": None,
+            "recomputed_flops": None,
             "activations_per_sample": None,
             "uncounted_operators": None,
         }
@@ -194,6 +195,7 @@ def step_document(step: StepCounts) -> StepCountsDocument:
     return {
         "forward_flops_per_sample": step.forward_flops_per_sample,
         "step_flops": step.step_flops,
+        "recomputed_flops": step.recomputed_flops,
         "activations_per_sample": step.activations_per_sample,
         "uncounted_operators": {item.name: item.calls for item in step.uncounted_operators},
     }

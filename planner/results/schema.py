@@ -165,6 +165,10 @@ class StepCountsDocument(TypedDict):
     step_flops: Annotated[
         int | None, _is("of forward and backward of the batch; null: not counted")
     ]
+    recomputed_flops: Annotated[
+        int | None,
+        _is("those of them by which backward computes activations again; null: not counted"),
+    ]
     activations_per_sample: Annotated[
         int | None,
         _is("elements that convolutions, matrix products and attention give; null: not counted"),
@@ -226,6 +230,23 @@ class TimeDocument(TypedDict):
 
     step_s: Annotated[float, _is("time of an optimizer step")]
     samples_per_s: Annotated[float, _is("throughput")]
+    samples_per_s_per_gpu: Annotated[
+        float | None, _is("throughput over the GPUs of the job; null: one GPU")
+    ]
+    tokens_per_s_per_gpu: Annotated[
+        float | None, _is("tokens over time and GPUs; null: no length was given (`--seq`)")
+    ]
+    mfu: Annotated[
+        float | None,
+        _is(
+            "model FLOPs utilization, from 0 to 1: FLOPs without recomputation over those of the "
+            "card at its peak; null: no FLOPs, or no peak is known"
+        ),
+    ]
+    scaling_efficiency: Annotated[
+        float | None,
+        _is("time of the step without other GPUs over its time with them; null: one GPU"),
+    ]
     gpu_s: Annotated[float, _is("time that the card is busy")]
     launch_s: Annotated[float, _is("time that the CPU takes to launch all kernels")]
     loader_s: Annotated[float | None, _is("time of the loader; null: no host or no data")]

@@ -73,6 +73,17 @@ class StepTime:
     """Seconds of those that no kernel runs beside; None: the job runs on one GPU."""
     bubble_s: float | None = None
     """Seconds that the GPU waits for other stages of a pipeline; None: there is none."""
+    samples_per_s_per_gpu: float | None = None
+    """`samples_per_s` over the GPUs of the job; None: the job runs on one GPU."""
+    tokens_per_s_per_gpu: float | None = None
+    """Tokens of the step over its time and the GPUs of the job; None: no sequence length was
+    given."""
+    mfu: float | None = None
+    """Model FLOPs utilization, from 0 to 1: FLOPs of the step without recomputation over those that
+    the card could do in its time at the peak of the dtype; None: no FLOPs, or no peak is known."""
+    scaling_efficiency: float | None = None
+    """Time of the step if no other GPU were waited for over its time; None: the job runs on one
+    GPU."""
     interval_s: tuple[float, float] | None = None
     """Low and high end of `step_s` in a share `interval_coverage` of cases; None: no past errors
     are known."""
@@ -91,6 +102,10 @@ class StepTime:
         return {
             "step_s": self.step_s,
             "samples_per_s": self.samples_per_s,
+            "samples_per_s_per_gpu": self.samples_per_s_per_gpu,
+            "tokens_per_s_per_gpu": self.tokens_per_s_per_gpu,
+            "mfu": self.mfu,
+            "scaling_efficiency": self.scaling_efficiency,
             "gpu_s": self.gpu_s,
             "launch_s": self.launch_s,
             "loader_s": self.loader_s,

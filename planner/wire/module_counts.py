@@ -60,6 +60,8 @@ class StepCounts:
     activations_per_sample: int | None
     """Output elements of such layers in the forward, divided by the batch size; None: they could
     not be counted."""
+    recomputed_flops: int = 0
+    """Those of `step_flops` by which backward computes activations of the forward again."""
     uncounted_operators: tuple[OperatorCalls, ...] = ()
     """Operators that no rule covers."""
 

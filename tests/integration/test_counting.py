@@ -40,6 +40,36 @@ def test_a_count_beside_runs(write_model: WriteModel, import_time: str) -> None:
         assert (runner.single_run is None) == (not import_time)
 
 
+CHECKPOINTED = """
+from torch.utils.checkpoint import checkpoint
+
+class Twice(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Sequential(nn.Linear(3, 5), nn.Tanh())
+        self.last = nn.Linear(5, 7)
+
+    def forward(self, x):
+        return self.last(checkpoint(self.first, x, use_reentrant=False))
+
+def build_model():
+    return Twice()
+
+def build_batch(batch_size):
+    return torch.rand(batch_size, 3)
+"""
+
+
+@pytest.mark.slow
+def test_what_backward_computes_again_is_counted_apart(write_model: WriteModel) -> None:
+    first, last = 2 * 4 * 3 * 5, 2 * 4 * 5 * 7  # FLOPs of a batch of 4
+    with running(write_model(CHECKPOINTED)) as (runner, profile):
+        step = runner.count(profile, StepConfig(batch_size=4)).step
+    # Forward, weights of both, input of the last alone, and the first again.
+    assert step.step_flops == (first + last) + (first + last) + last + step.recomputed_flops
+    assert step.recomputed_flops == first
+
+
 @pytest.mark.slow
 def test_a_count_that_fails_leaves_runs_alone(write_model: WriteModel) -> None:
     with running(write_model(LINEAR.replace("batch_size, 3", "batch_size, 7"))) as (runner, card):

@@ -62,12 +62,17 @@ class Loop:
     keeps_logits: bool  # through backward, and until the next forward has ended
     positions: int | None = None  # of the rotary table; None: twice the sequence
     saves_reduce_scatter: bool = True  # of tensor parallelism, in selective checkpointing
+    records_streams: bool = False  # c10d calls record_stream for tensors of async collectives
 
 
 LOOPS = {
     # The policy of March names the collective of an older torch, which DTensor did not use.
     "2024-03": Loop(
-        casts_in_model=True, keeps_logits=True, positions=65536, saves_reduce_scatter=False
+        casts_in_model=True,
+        keeps_logits=True,
+        positions=65536,
+        saves_reduce_scatter=False,
+        records_streams=True,
     ),
     "2024-04": Loop(casts_in_model=True, keeps_logits=True),
     "2024-06": Loop(casts_in_model=True, keeps_logits=False),
@@ -275,6 +280,8 @@ def parallelize(model: Llama, mesh: Any) -> nn.Module:
     """Spreads the model over the ranks as torchtitan did."""
     if "tp" in mesh.mesh_dim_names:
         divide(model, mesh["tp"])
+        if _run.loop.records_streams:
+            record_streams_of_collectives()
     for number, block in enumerate(model.layers):
         model.layers[number] = checkpointed(block, number)
     shards = mesh["dp_shard"]
@@ -414,6 +421,29 @@ def divide(model: Llama, mesh: Any) -> None:
         for name in ("feed_forward.w1", "feed_forward.w3"):
             plan[name] = ColwiseParallel()
         parallelize_module(block, mesh, plan)
+
+
+def record_streams_of_collectives() -> None:
+    """Lets collectives of DTensor call record_stream, as ProcessGroupNCCL did before torch 2.8.
+
+    Such a collective is started with async_op=True. Its input and its output then come back to the
+    allocator only when the card has passed the point at which they were freed.
+    """
+    from torch.distributed import _functional_collectives as collectives
+
+    stream = torch.cuda.Stream()
+
+    def recording(collective: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def recorded(one: Tensor, *given: Any, **named: Any) -> Tensor:
+            result = collective(one, *given, **named)
+            for tensor in (one, result):
+                getattr(tensor, "elem", tensor).record_stream(stream)
+            return result
+
+        return recorded
+
+    for name in ("all_reduce", "all_gather_single", "reduce_scatter_single"):
+        setattr(collectives, name, recording(getattr(collectives, name)))
 
 
 def _gathered(style: Callable[..., Any], divided: Any, whole: Any, *others: None) -> Any:

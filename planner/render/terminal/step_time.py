@@ -24,7 +24,8 @@ from planner.wire.trace import Phase
 
 _MILLION = 1_000_000
 _LABELS = (
-    "step time", "time interval", "throughput", *(f"- {phase.value}" for phase in Phase),
+    "step time", "time interval", "throughput", "per GPU", "scaling efficiency",
+    *(f"- {phase.value}" for phase in Phase),
     "- offload", "messages", "pipeline bubble", "bound", "next bound", "cores needed", "workers",
     "host memory", "shared memory", "energy", "cost", "epoch", "epoch energy", "epoch cost",
 )  # fmt: skip
@@ -69,6 +70,10 @@ def _time_rows(time: StepTime, *, fits: bool) -> dict[str, str]:
         **{f"- {phase.value}": format_duration(seconds) for phase, seconds in time.phases_s},
         "bound": bound_words(time),
     }
+    if time.samples_per_s_per_gpu is not None:
+        rows["per GPU"] = _of_a_gpu(time, time.samples_per_s_per_gpu)
+    if time.scaling_efficiency is not None:
+        rows["scaling efficiency"] = format_percent(time.scaling_efficiency, 1)
     offload_s = (time.offload_copy_s or 0.0) + time.offload_update_s
     if offload_s:
         rows["- offload"] = format_duration(offload_s)
@@ -91,6 +96,16 @@ def _time_rows(time: StepTime, *, fits: bool) -> dict[str, str]:
         at = "" if factor is None else f", at x{format_significant(factor)}"
         rows["next bound"] = f"{found.runner_up.value}{at}"
     return rows
+
+
+def _of_a_gpu(time: StepTime, samples_per_s: float) -> str:
+    tokens, mfu = time.tokens_per_s_per_gpu, time.mfu
+    figures = [f"{format_significant(samples_per_s)} samples/s"]
+    if tokens is not None:
+        figures.append(f"{format_significant(tokens)} tokens/s")
+    if mfu is not None:
+        figures.append(f"MFU {format_percent(mfu, 1)}")
+    return ", ".join(figures)
 
 
 def _host_rows(host: HostNeeds) -> dict[str, str]:

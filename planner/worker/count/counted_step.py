@@ -53,6 +53,7 @@ class CountedStep:
     optimizer: Any | None = None
     offloaded: Offloaded | None = None
     collectives: tuple[CollectiveRecord, ...] = ()
+    recomputed_flops: int = 0
 
     @property
     def flops(self) -> int:
@@ -107,6 +108,7 @@ def counted_step(
         optimizer=optimizer,
         offloaded=_offloaded(plan, optimizer, observer),
         collectives=messages.records(),
+        recomputed_flops=observer.recomputed_flops(plan.device),
     )
 
 

@@ -240,6 +240,7 @@ def _step_counts(
     return StepCounts(
         forward_flops_per_sample=round(forward_flops / samples),
         step_flops=step.flops,
+        recomputed_flops=step.recomputed_flops,
         activations_per_sample=None
         if whole.activations is None
         else round(whole.activations / batch_size),

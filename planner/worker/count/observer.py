@@ -74,15 +74,21 @@ class OperatorObserver(TorchDispatchMode):  # type: ignore[no-untyped-call] # un
         self._path = path
         self._costs = OperatorCosts()
         self._calls: list[tuple[Phase, OperatorCall]] = []
+        self._repeated: list[OperatorCall] = []  # calls of the forward that backward makes again
         self._whole: set[Any] = set()  # operators that are not made of others
 
     def forget(self) -> None:
         """Forgets the calls in phases so far."""
         self._calls.clear()
+        self._repeated.clear()
 
     def records(self, device: torch.device) -> tuple[OperatorRecord, ...]:
         """Returns the calls on `device` in the phases, alike calls as one record."""
         return operator_records(self._calls, device)
+
+    def recomputed_flops(self, device: torch.device) -> int:
+        """Returns the FLOPs on `device` by which backward computes activations again."""
+        return sum(one.flops or 0 for one in self._repeated if device.type in one.devices)
 
     def moved_bytes(self, device: torch.device, phase: Phase) -> int:
         """Returns the bytes that the calls on `device` in a phase read and write."""
@@ -118,6 +124,9 @@ class OperatorObserver(TorchDispatchMode):  # type: ignore[no-untyped-call] # un
             self.tally.add(self._path.current, call)
         if self.phase is not None:
             self._calls.append((self.phase, call))
+            # Backward itself runs without gradients; a checkpoint switches them on to recompute.
+            if self.phase is Phase.BACKWARD and torch.is_grad_enabled():
+                self._repeated.append(call)
 
 
 class SavingHooks(Protocol):

@@ -82,6 +82,7 @@ class StepCounting(Watch):
             step=StepCounts(
                 forward_flops_per_sample=round(forward / max(1, batch_size)),
                 step_flops=forward + backward,
+                recomputed_flops=self.observer.recomputed_flops(torch.device("cuda", 0)),
                 activations_per_sample=None,
                 uncounted_operators=self._uncounted(),
             ),

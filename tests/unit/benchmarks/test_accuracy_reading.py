@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from dataclasses import asdict
 
@@ -15,6 +16,7 @@ from benchmarks.record.emulated import config_of, target_of
 from benchmarks.record.rows import MEASUREMENTS, fitting_half, read_cases, sample
 from planner.config.step import BuildOn, Precision
 
+GPUS = ("several-gpus", "several-gpus-fits")
 # Rows of the files in benchmarks/measurements; two figures for each of the 19 runs on the H100.
 NUMBERS = {
     "h100-peaks": 38,
@@ -122,7 +124,30 @@ def test_a_setting_that_was_not_stated_is_chosen_on_few_figures() -> None:
     assert {case.name for case in cases if case.chosen_on} == {
         "torchtitan-2412-8b-8", "torchtitan-2412-8b-128", "pytorch-129721-after-step2",
         "torchtitan-165-FSDP1-full peak active", "torchtitan-165-FSDP1-full peak reserved",
+        "torchtitan-165-FSDP2-TP2-full peak active", "torchtitan-165-FSDP2-TP2-op peak active",
     }  # fmt: skip
+
+
+def test_every_published_row_of_several_gpus_is_a_case_or_has_a_reason() -> None:
+    with (MEASUREMENTS / "several_gpus_published.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    known = {case.name for name in GPUS for case in read_cases(SOURCES[name])}
+    assert len({row["id"] for row in rows}) == len(rows) == 84
+    for row in rows:
+        assert row["source_repository"]
+        assert row["source_path"]
+        assert (row["case"] in known) == (row["use"] == "case") == (not row["reason"])
+    # The commit message has four figures more than the pull request.
+    assert {name for name in known if "TP2" not in name} == {row["case"] for row in rows} - {""}
+
+
+def test_a_published_throughput_is_of_a_run_that_has_a_case() -> None:
+    with (MEASUREMENTS / "several_gpus_throughput.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    known = {case.run for name in GPUS for case in read_cases(SOURCES[name])}
+    assert len(rows) == 17
+    assert {row["run"] for row in rows} <= known
+    assert all(float(row["tokens_per_s_per_gpu"]) > 0 and row["source_path"] for row in rows)
 
 
 def test_full_cards_are_known() -> None:

@@ -62,3 +62,32 @@ def test_the_norm_by_hand_is_that_of_torch(module: ModuleType) -> None:
     x = torch.randn(3, 16, generator=torch.Generator().manual_seed(1))
     by_hand, fused = (module.norm_of(kind, 16)(x) for kind in ("by hand", "fused"))
     torch.testing.assert_close(by_hand, fused)
+
+
+def test_streams_are_recorded_for_what_goes_into_a_collective_and_what_comes_out(
+    module: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torch.distributed import _functional_collectives as collectives
+
+    recorded = []
+
+    class Tensor:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def record_stream(self, stream: object) -> None:
+            recorded.append((self.name, stream))
+
+    class Waiting:  # as torch wraps the result of a collective that is under way
+        elem = Tensor("out")
+
+    monkeypatch.setattr(torch.cuda, "Stream", lambda: "side")
+    for name in ("all_reduce", "all_gather_single", "reduce_scatter_single"):
+        monkeypatch.setattr(collectives, name, lambda *given: Waiting())
+    module.record_streams_of_collectives()
+    assert isinstance(collectives.all_gather_single(Tensor("in"), 0, "group"), Waiting)
+    assert recorded == [("in", "side"), ("out", "side")]
+
+
+def test_only_the_loop_of_march_2024_records_streams(module: ModuleType) -> None:
+    assert {name for name, loop in module.LOOPS.items() if loop.records_streams} == {"2024-03"}

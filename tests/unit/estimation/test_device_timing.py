@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from operator_records import product, relu
 
+from planner.config.parse import step_config
 from planner.config.step import Mode, Precision, StepConfig
 from planner.config.weights import WeightDtype
 from planner.estimation import device_timing as speed
@@ -19,8 +20,10 @@ from planner.estimation.device_memory import DeviceMemory
 from planner.estimation.device_timing import DeviceTiming, device_timings
 from planner.estimation.host_needs import checkpoint_bytes
 from planner.estimation.job import JobConfig, job_config
+from planner.estimation.network import network_of
 from planner.estimation.timed_step import TimedStep
 from planner.hardware.database import load_gpus
+from planner.hardware.link_specs import Collective
 from planner.input_pipeline import rates as input_pipeline
 from planner.input_pipeline.host_budget import HostBudget
 from planner.input_pipeline.host_ram import Room
@@ -32,6 +35,7 @@ from planner.timing.bottleneck import Bound
 from planner.timing.efficiency import Efficiencies, TimeSpread
 from planner.timing.rates import memory_rate
 from planner.units import GIB, MIB
+from planner.wire.communication import CollectiveRecord
 from planner.wire.module_counts import FlopRules, ModelCounts, StepCounts, Structure
 from planner.wire.trace import Counts, OperatorRecord, Phase, RunOutcome, StepTrace
 
@@ -443,6 +447,45 @@ def test_bytes_that_nobody_knows_leave_data_out() -> None:
 def test_without_a_recorded_run_or_in_inference_there_is_no_checkpoint() -> None:
     assert checkpoint_bytes(answer(), Mode.TRAIN) == 0
     assert checkpoint_bytes(answer(), Mode.INFER) == 0
+
+
+def test_the_share_of_the_peak_leaves_out_what_is_computed_again() -> None:
+    flops = 2 * 4096**3
+    done = StepCounts(
+        forward_flops_per_sample=flops, step_flops=4 * flops, activations_per_sample=None,
+        recomputed_flops=flops,
+    )  # fmt: skip
+    timed = step(COMPUTE_BOUND, accumulate=2)
+    timed = replace(timed, counted=replace(timed.counted, step=done))
+    time = speed.speed(timed).time
+    peak = T4.peak_flops_per_s.fp32
+    assert peak is not None
+    assert time.mfu == pytest.approx(2 * 3 * flops / (time.step_s * peak))
+    assert speed.speed(step(BANDWIDTH_BOUND)).time.mfu is None  # no FLOPs
+
+
+def test_a_job_on_several_gpus_has_the_throughput_of_each_and_its_efficiency() -> None:
+    config = step_config({"batch_size": 8, "num_gpus": 4, "sequence_length": 100})
+    sent = CollectiveRecord(
+        collective=Collective.ALL_REDUCE, group="", phase=Phase.BACKWARD, size_bytes=GIB,
+        ranks=4, hosts=1, calls=1,
+    )  # fmt: skip
+    alone = step(BANDWIDTH_BOUND)
+    several = replace(
+        alone,
+        config=config,
+        counted=replace(alone.counted, collectives=(sent,)),
+        network=network_of(config.parallel, None, None),
+    )
+    time, one = speed.speed(several).time, speed.speed(alone).time
+    assert time.exposed_messages_s is not None
+    assert time.exposed_messages_s > 0
+    assert time.step_s == pytest.approx(one.step_s + time.exposed_messages_s)
+    assert time.samples_per_s == pytest.approx(4 * 8 / time.step_s)
+    assert time.samples_per_s_per_gpu == pytest.approx(8 / time.step_s)
+    assert time.tokens_per_s_per_gpu == pytest.approx(800 / time.step_s)
+    assert time.scaling_efficiency == pytest.approx(one.step_s / time.step_s)
+    assert (one.samples_per_s_per_gpu, one.scaling_efficiency) == (None, None)
 
 
 def test_the_form_in_json_is_plain() -> None:

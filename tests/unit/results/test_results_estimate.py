@@ -167,7 +167,8 @@ def test_json_keys_that_users_were_promised(estimate: Estimate) -> None:
     assert set(document["config"]) >= {"batch_size", "precision", "optimizer", "mode"}
     assert set(document["counts"]) == {
         "parameters", "trainable_parameters", "buffers", "weight_dtypes",
-        "forward_flops_per_sample", "step_flops", "activations_per_sample", "uncounted_operators",
+        "forward_flops_per_sample", "step_flops", "recomputed_flops", "activations_per_sample",
+        "uncounted_operators",
     }  # fmt: skip
     for card in document["gpus"]:
         assert set(card) >= {

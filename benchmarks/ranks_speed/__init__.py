@@ -1,0 +1,1 @@
+"""Predicted next to published throughput of training on several GPUs."""
