@@ -19,8 +19,10 @@ _TAKING = ("embedding", "index", "index_select", "gather", "take")
 # Memory without values, and queries without a kernel.
 _NOTHING_MOVED = (
     "empty", "empty_like", "empty_strided", "empty_permuted", "new_empty", "new_empty_strided",
-    "set_", "_fused_sdp_choice",
+    "set_", "_fused_sdp_choice", "record_stream",
 )  # fmt: skip
+# Collectives: their bytes go over links, whose time is known apart.
+_MESSAGES = "_c10d_functional::"
 
 
 def moved_bytes(
@@ -29,6 +31,8 @@ def moved_bytes(
     """Returns bytes read and bytes written by one call of the operator overload `func`."""
     name = func._schema.name.rpartition("::")[2].removeprefix("_foreach_")
     if name in _NOTHING_MOVED or torch.Tag.inplace_view in func.tags:
+        return 0, 0
+    if func._schema.name.startswith(_MESSAGES) or _is_view(func):
         return 0, 0
     inputs = _unique(tensors_of((args, kwargs)))
     outputs = list(tensors_of(out))
@@ -68,6 +72,15 @@ def tensors_of(tree: Any) -> Iterator[torch.Tensor]:
     elif isinstance(tree, dict):
         for item in tree.values():
             yield from tensors_of(item)
+
+
+def _is_view(func: Any) -> bool:
+    """Returns whether all results alias an argument that is not written.
+
+    A tensor that wraps another, as the result of a collective, has no storage that would show it.
+    """
+    aliases = [one.alias_info for one in func._schema.returns]
+    return bool(aliases) and all(one is not None and not one.is_write for one in aliases)
 
 
 def _changed(
