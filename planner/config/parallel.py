@@ -67,6 +67,10 @@ class FsdpOptions:
     """Dtype in which gradients are reduced; None: fp32 with amp-bf16, else the gradient's."""
     prefetch: int | None = None
     """Blocks that are gathered ahead, in forward and backward; None: FSDP's own order."""
+    cpu_offload: bool = False
+    """CPUOffloadPolicy: parameters, gradients and optimizer state are in the RAM of the host."""
+    pin_memory: bool = True
+    """With `cpu_offload`, whether that RAM is pinned."""
     wrap: tuple[str, ...] = ()
     """Classes or names of modules that are sharded as a unit, with * as in fnmatch; none: the
     repeated blocks of the model."""

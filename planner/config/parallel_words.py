@@ -314,6 +314,11 @@ def _with_arguments(
     changes: dict[str, Any] = {
         group: replace(getattr(config, group), **values) for group, values in given.items()
     }
+    if "pin_memory" in given.get("fsdp", {}) and not changes["fsdp"].cpu_offload:
+        raise UsageError(
+            "parallel argument pin_memory (--parallel-arg) is of what cpu_offload keeps on the "
+            "host: add --parallel-arg cpu_offload=true, or leave it out"
+        )
     return replace(config, **changes)
 
 

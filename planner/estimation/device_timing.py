@@ -209,7 +209,7 @@ def _interval_s(parts: StepParts, spread: TimeSpread) -> tuple[float, float]:
 
     At the high end no message runs beside a kernel.
     """
-    hidden_s = parts.messages.total_s - parts.messages.exposed_s
+    hidden_s = parts.messages.hidden_s
     card_s, bubble_s = parts.card_s, parts.bubble_s  # other stages are as wrong as this one
     return (
         parts.step_of(card_s * spread.low - bubble_s * (1 - spread.low)),
@@ -268,7 +268,7 @@ def _price(card: GpuSpec, request: JobConfig) -> HourlyPrice | None:
 def _assumptions(step: TimedStep, parts: StepParts) -> tuple[str, ...]:
     request = step.request
     said = [*request.notes, *_host_words(step.card, request)]
-    said += offload_words(step.counted, step.link, request)
+    said += offload_words(step.counted, step.link, request, step.config)
     if step.network is not None:
         said += step.network.words(step.card, step.counted.collectives)
     if request.item is not None and step.item is None:

@@ -41,21 +41,25 @@ def checkpoint_bytes(answer: DeviceMemory, mode: Mode) -> int:
 
 
 def host_needs(step: TimedStep, parts: StepParts, checkpoint: int) -> HostNeeds:
-    """Returns the host needs of the step on its card; `checkpoint` is in bytes."""
+    """Returns the host needs of the step on its card; `checkpoint` is in bytes.
+
+    Of a job on several GPUs, RAM and cores are those of one machine, with all its ranks.
+    """
     request, item = step.request, step.item
     host, loader = request.host, request.loader
+    hosts = step.gpus // step.gpus_of_a_host
     ram = host_ram(
         loader,
         step.counted.batch_tensors_bytes,
         base_bytes=_coarse(step.counted.resident_bytes),
         checkpoint_bytes=checkpoint,
         offloaded_bytes=offloaded_bytes(step.counted),
-    )
+    ).of_processes(step.gpus_of_a_host)
     needed = None
     if item is not None:
         needed = cores_needed(
             item,
-            step.samples / parts.own_s,
+            step.samples / hosts / parts.own_s,
             host or _ANY_HOST,
             batch_size=step.config.batch_size,
             pin_memory=loader.pin_memory,

@@ -19,7 +19,7 @@ from planner.hardware.link_specs import Collective, LinkSpec
 from planner.hardware.specs import GpuSpec
 from planner.memory.budget import MemoryBudget
 from planner.memory.communicators import Communicator, CommunicatorMemory, communicator_memory
-from planner.timing.bottleneck import MessageTimes
+from planner.timing.bottleneck import MessageTimes, ShardCopies
 from planner.timing.collectives import CollectiveTime, collective_time
 from planner.timing.overlap import message_times
 from planner.timing.topology import RankGroup, Topology, topology_of_card, topology_of_host
@@ -102,8 +102,9 @@ class Network:
         records: Sequence[CollectiveRecord],
         phases_s: Mapping[Phase, float],
         micro_batches: int,
+        copies: ShardCopies | None = None,
     ) -> MessageTimes:
-        """Returns the seconds of a step's messages on the card.
+        """Returns the seconds of a step's messages on the card, and of `copies` of shards.
 
         Raises:
             UsageError, UnknownLinkError: see topology.
@@ -114,7 +115,7 @@ class Network:
             found = _time(record, topology)
             return 0.0 if found is None else found.time_s
 
-        return message_times(records, seconds_of, self.parallel, phases_s, micro_batches)
+        return message_times(records, seconds_of, self.parallel, phases_s, micro_batches, copies)
 
     def message_s(self, card: GpuSpec, records: Sequence[CollectiveRecord]) -> float:
         """Returns the seconds of the largest message from rank to rank; 0 without any.

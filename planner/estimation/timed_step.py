@@ -20,7 +20,7 @@ from planner.input_pipeline.data_item import DataItem
 from planner.input_pipeline.host_budget import PcieLink
 from planner.input_pipeline.loader import Loader
 from planner.input_pipeline.rates import InputTimes, input_times
-from planner.timing.bottleneck import MessageTimes, StepParts, step_parts
+from planner.timing.bottleneck import MessageTimes, ShardCopies, StepParts, step_parts
 from planner.timing.efficiency import efficiencies
 from planner.timing.roofline import Change, GpuTime, gpu_time
 from planner.wire.module_counts import ModelCounts
@@ -76,6 +76,11 @@ class TimedStep:
         return 1 if self.config.parallel is None else self.config.parallel.gpus
 
     @property
+    def gpus_of_a_host(self) -> int:
+        """Returns the GPUs of the job on one machine, each with a process of its own."""
+        return 1 if self.config.parallel is None else self.config.parallel.gpus_of_a_host
+
+    @property
     def link(self) -> PcieLink:
         """Returns the link of the card."""
         return PcieLink(generation=self.card.pcie_generation, lanes=self.card.pcie_lanes)
@@ -123,18 +128,19 @@ class TimedStep:
         micro_batch, optimizer = self.gpu_times(variant)
         grown = self._growth(variant)
         launch_s = self.launch_s()
+        offload = offload_times(self.counted, self.link, self.request, self.config, grown)
         return step_parts(
             micro_batch,
             optimizer,
             micro_batches=self.config.accumulate,
             launch_s=launch_s,
             input=self._input(launch_s[0], self.request.loader, variant.batch_size),
-            offload=offload_times(self.counted, self.link, self.request, grown),
-            messages=self._messages(micro_batch),
+            offload=offload,
+            messages=self._messages(micro_batch, offload.shards),
             bubble_s=self._bubble_s(micro_batch, launch_s[0], variant),
         )
 
-    def _messages(self, micro_batch: GpuTime) -> MessageTimes:
+    def _messages(self, micro_batch: GpuTime, copies: ShardCopies | None) -> MessageTimes:
         """Returns the times of messages to other ranks, next to the kernels of a micro-batch."""
         if self.network is None:
             return MessageTimes()
@@ -143,6 +149,7 @@ class TimedStep:
             self.counted.collectives,
             dict(micro_batch.phases_s),
             self.config.accumulate,
+            copies,
         )
 
     def _bubble_s(self, micro_batch: GpuTime, launch_s: float, variant: Variant) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import Enum
 
 from planner.input_pipeline.loader import Loader
@@ -73,6 +73,10 @@ class HostRam:
             + self.checkpoint_bytes
             + self.offloaded_bytes
         )
+
+    def of_processes(self, number: int) -> HostRam:
+        """Returns the RAM of as many processes that each take this."""
+        return HostRam(**{one.name: number * getattr(self, one.name) for one in fields(self)})
 
 
 def host_ram(

@@ -35,6 +35,8 @@ def parallel_document(config: ParallelConfig) -> ParallelDocument:
             "param_dtype": None if fsdp.param_dtype is None else fsdp.param_dtype.value,
             "reduce_dtype": None if fsdp.reduce_dtype is None else fsdp.reduce_dtype.value,
             "prefetch": fsdp.prefetch,
+            "cpu_offload": fsdp.cpu_offload,
+            "pin_memory": fsdp.pin_memory,
             "wrap": list(fsdp.wrap),
         },
         "ddp": {

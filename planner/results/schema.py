@@ -86,6 +86,10 @@ class FsdpDocument(TypedDict):
     param_dtype: Annotated[str | None, _is("null: bf16 with amp-bf16")]
     reduce_dtype: Annotated[str | None, _is("null: fp32 with amp-bf16")]
     prefetch: Annotated[int | None, _is("blocks that are gathered ahead")]
+    cpu_offload: Annotated[
+        bool, _is("whether parameters, gradients and optimizer state are in the RAM of the host")
+    ]
+    pin_memory: Annotated[bool, _is("whether that RAM is pinned")]
     wrap: Annotated[list[str], _is("modules that are a unit; empty: the repeated blocks")]
 
 
@@ -253,7 +257,10 @@ class TimeDocument(TypedDict):
     copy_s: Annotated[float | None, _is("time of the copies to the card; null: no host or no data")]
     offload_copy_s: Annotated[
         float | None,
-        _is("time of the copies of what is offloaded, both ways; null: the link is not known"),
+        _is(
+            "time of the copies of what is offloaded, both ways; of FSDP's shards, as far as no "
+            "kernel runs beside; null: the link is not known"
+        ),
     ]
     offload_update_s: Annotated[float, _is("time of an optimizer's update on the host")]
     messages_s: Annotated[
@@ -290,7 +297,7 @@ class HostDocument(TypedDict):
     """What the job takes of its host."""
 
     requested: Annotated[str | None, _is("the host's name as given; null: none")]
-    ram_bytes: Annotated[int, _is("RAM of the job")]
+    ram_bytes: Annotated[int, _is("RAM of the job; of several GPUs, on one machine")]
     usable_ram_bytes: Annotated[int | None, _is("RAM that the job may take; null: not known")]
     fits: Annotated[bool | None, _is("whether it fits into RAM; null: not known")]
     verdict: Annotated[str, _is('`"fits"`, `"tight"`, `"does not fit"` or `"unknown"`')]

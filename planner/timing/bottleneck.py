@@ -41,6 +41,18 @@ class Bound(str, Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShardCopies:
+    """Seconds of the copies of FSDP's shards between card and host, of one micro-batch."""
+
+    phases_s: tuple[tuple[Phase, float], ...] = ()
+    """All copies of a phase."""
+    unit_s: float = 0.0
+    """Those of the largest unit of FSDP: no kernel runs beside the first or the last one."""
+    overlap: bool = True
+    """Whether they run beside kernels: those of pinned memory do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OffloadTimes:
     """Seconds that the kernels of a step wait for what is kept on the host."""
 
@@ -50,6 +62,8 @@ class OffloadTimes:
     """Copies of gradients and weights of an optimizer step."""
     update_s: float = 0.0
     """The update of an optimizer step on the host."""
+    shards: ShardCopies | None = None
+    """Copies of shards that FSDP keeps on the host; None: it keeps none there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +74,15 @@ class MessageTimes:
     """All messages, one after another."""
     exposed_s: float = 0.0
     """Those that no kernel runs beside, where they overlap as the strategy allows."""
+    copies_s: float = 0.0
+    """All copies of shards between card and host."""
+    exposed_copies_s: float = 0.0
+    """Those that no kernel runs beside, next to the messages."""
+
+    @property
+    def hidden_s(self) -> float:
+        """Returns the seconds of messages and copies beside kernels."""
+        return self.total_s - self.exposed_s + self.copies_s - self.exposed_copies_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,7 +287,9 @@ def step_parts(
         launch_s=micro_batches * launch_s[0] + launch_s[1],
         micro_batches=micro_batches,
         input=input,
-        offload_copy_s=micro_batches * offload.activations_s + offload.optimizer_copy_s,
+        offload_copy_s=micro_batches * offload.activations_s
+        + offload.optimizer_copy_s
+        + messages.exposed_copies_s,
         offload_update_s=offload.update_s,
         messages=messages,
         bubble_s=bubble_s,

@@ -45,6 +45,38 @@ class OffloadedOptimizer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OffloadedShards:
+    """Shards that FSDP keeps on the host: those of one rank; copies of one micro-batch."""
+
+    parameter_sizes_bytes: tuple[int, ...] = ()
+    """Size of each shard of a parameter."""
+    gradient_sizes_bytes: tuple[int, ...] = ()
+    """Size of each shard of a gradient."""
+    state_bytes: int = 0
+    """Bytes of the optimizer's states."""
+    update_bytes: int = 0
+    """Bytes that the operators of the update read and write in host memory."""
+    to_card_forward_bytes: int = 0
+    """Bytes of shards that are copied to the card in forward, to be gathered."""
+    to_card_backward_bytes: int = 0
+    """Bytes of shards that are copied to the card once more in backward."""
+    largest_unit_bytes: int = 0
+    """Shards of the largest unit that is gathered at once."""
+    pinned: bool = True
+    """Whether they are in pinned memory."""
+
+    @property
+    def parameters_bytes(self) -> int:
+        """Returns the bytes of all shards of parameters."""
+        return sum(self.parameter_sizes_bytes)
+
+    @property
+    def to_host_bytes(self) -> int:
+        """Returns the bytes of the gradients that a micro-batch copies to the host."""
+        return sum(self.gradient_sizes_bytes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Offloaded:
     """What a step keeps on its host; None: on the card, as usual."""
 
@@ -52,3 +84,5 @@ class Offloaded:
     """Saved tensors of a micro-batch."""
     optimizer: OffloadedOptimizer | None = None
     """The optimizer."""
+    shards: OffloadedShards | None = None
+    """Parameters, gradients and states of one rank, with FSDP's CPUOffloadPolicy."""

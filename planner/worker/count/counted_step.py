@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -29,12 +30,14 @@ from planner.worker.drive.batch_objects import tensors_of_batch
 from planner.worker.drive.loss import DefaultLoss
 from planner.worker.model.tensors import map_tensors, size_bytes, tensors_in
 from planner.worker.optimizers.offloaded import HostOptimizer
-from planner.worker.optimizers.tree import optimizers_in
+from planner.worker.optimizers.tree import optimizers_in, states_of
+from planner.worker.ranks import dtensors
 from planner.worker.ranks.communication import CommunicationLog
 from planner.worker.record.quiet import collector_paused
 from planner.worker.record.watch import Watch
 
 _HOST = torch.device("meta")  # an offloaded optimizer is run there, without bytes
+_HOST_OF_SHARDS = torch.device("cpu")  # where FSDP keeps them
 FORWARD_TO_BACKWARD = (Phase.FORWARD, Phase.LOSS, Phase.BACKWARD)
 
 
@@ -94,6 +97,9 @@ def counted_step(
         if plan.offload is not None:
             plan.offload.reset()
         messages.phase = lambda: observer.phase
+        shards = dtensors.copies_of_shards(plan.model)
+        if shards is not None:
+            shards.count_from_here(lambda: observer.phase)
         with watch.hooked(), observer:
             _run(replace(plan, optimizer=optimizer, watch=watch), default_loss)
         messages.phase = lambda: None
@@ -116,11 +122,16 @@ def _offloaded(
     plan: loop.StepPlan, optimizer: Any | None, observer: OperatorObserver
 ) -> Offloaded | None:
     """Returns what the step keeps on the host; None: nothing."""
+    updated_bytes = partial(observer.moved_bytes, phase=Phase.OPTIMIZER_STEP)
+    shards = dtensors.copies_of_shards(plan.model)
+    if shards is not None:
+        found = shards.counts(plan.model, states_of(optimizer), updated_bytes(_HOST_OF_SHARDS))
+        return Offloaded(shards=found)
     if not plan.config.offload:
         return None
     on_host = None
     if isinstance(optimizer, HostOptimizer):
-        on_host = optimizer.counts(observer.moved_bytes(_HOST, Phase.OPTIMIZER_STEP))
+        on_host = optimizer.counts(updated_bytes(_HOST))
     return Offloaded(
         activations=None if plan.offload is None else plan.offload.counts(),
         optimizer=on_host,

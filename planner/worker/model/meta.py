@@ -64,14 +64,19 @@ def to_device(model: nn.Module, device: torch.device) -> None:
     """
     _check_hooks(model)
     _forget_computed(model)
+    stay_on_host = dtensors.shards_on_host(model)
 
     def bring(tensor: torch.Tensor) -> torch.Tensor:
-        if not _is_meta(tensor):
+        stays = id(tensor) in stay_on_host
+        if not _is_meta(tensor) and not stays:
             return tensor.to(device)
         is_divided = dtensors.is_divided(tensor)
         if not is_divided and stand_ins.moves_itself(tensor):
             return _moved_by_itself(tensor, device)
-        placed = (dtensors.empty_as if is_divided else placed_as)(tensor, device)
+        if stays:
+            placed = dtensors.on_host(tensor)
+        else:
+            placed = (dtensors.empty_as if is_divided else placed_as)(tensor, device)
         if not isinstance(tensor, nn.Parameter):
             return placed
         try:

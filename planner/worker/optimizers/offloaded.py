@@ -7,7 +7,7 @@ run without bytes; with real values they are pinned tensors.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from torch import nn
 
 from planner.errors import UsageError
 from planner.wire.offload import OffloadedOptimizer
-from planner.worker.optimizers.tree import names_in, optimizers_in
+from planner.worker.optimizers.tree import names_in, optimizers_in, states_of
 from planner.worker.values import twins
 
 _ASKED = "the optimizer was to be offloaded (--offload optimizer)"
@@ -106,7 +106,7 @@ class HostOptimizer:
             gradient_sizes_bytes=tuple(
                 copy.grad.nbytes for _, copy in self._pairs if copy.grad is not None
             ),
-            state_bytes=sum(tensor.nbytes for tensor in self._states()),
+            state_bytes=sum(tensor.nbytes for tensor in states_of(self.given)),
             update_bytes=update_bytes,
         )
 
@@ -122,13 +122,6 @@ class HostOptimizer:
                 f"the weights ({str(error).partition(chr(10))[0]}): name another optimizer, like "
                 "adamw"
             ) from error
-
-    def _states(self) -> Iterator[torch.Tensor]:
-        for one in optimizers_in(self.given):
-            for kept in getattr(one, "state", {}).values():
-                for value in kept.values() if isinstance(kept, dict) else ():
-                    if isinstance(value, torch.Tensor):
-                        yield value
 
     def _copy_of(self, weight: nn.Parameter) -> nn.Parameter:
         copy = self._empty_like(weight)

@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import torch
+
 
 def optimizers_in(given: Any) -> tuple[Any, ...]:
     """Returns every optimizer in `given`, once."""
@@ -38,6 +40,15 @@ def names_in(given: Any) -> str:
     return ", ".join(
         name if number == 1 else f"{number} x {name}" for name, number in numbers.items()
     )
+
+
+def states_of(given: Any) -> Iterator[torch.Tensor]:
+    """Yields the tensors that the optimizers keep for their parameters."""
+    for one in optimizers_in(given):
+        for kept in getattr(one, "state", {}).values():
+            for value in kept.values() if isinstance(kept, dict) else ():
+                if isinstance(value, torch.Tensor):
+                    yield value
 
 
 def is_optimizer(one: Any) -> bool:

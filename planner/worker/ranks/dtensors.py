@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
+
+if TYPE_CHECKING:
+    from planner.worker.ranks.host_shards import CopyLog
 
 _MODULE = "torch.distributed.tensor"
 _FAKE = "torch._subclasses.fake_tensor"
+_FSDP2 = "torch.distributed.fsdp._fully_shard"
 
 
 def is_divided(tensor: torch.Tensor) -> bool:
@@ -36,3 +41,29 @@ def are_shapes_alone(kinds: Iterable[Any]) -> bool:
 def empty_as(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     """Returns a DTensor on `device` with this rank's part of `tensor`, uninitialised."""
     return torch.empty_like(tensor, device=device)
+
+
+def shards_on_host(model: nn.Module) -> set[int]:
+    """Returns the ids of the parameters whose shards FSDP keeps in the RAM of the host."""
+    if _FSDP2 not in sys.modules:
+        return set()
+    from planner.worker.ranks import host_shards
+
+    return host_shards.on_host(model)
+
+
+def copies_of_shards(model: nn.Module) -> CopyLog | None:
+    """Returns the log of copies of shards between card and host; None: no shard is on the host."""
+    if not shards_on_host(model):
+        return None
+    from planner.worker.ranks import host_shards
+
+    return host_shards.LOG
+
+
+def on_host(tensor: torch.Tensor) -> torch.Tensor:
+    """Returns a DTensor whose part on this rank is in the RAM of the host, without bytes here."""
+    from planner.worker.ranks import host_shards
+
+    found: torch.Tensor = host_shards.placed(tensor)
+    return found

@@ -70,10 +70,12 @@ def shard(
     Raises:
         UsageError: `wrap` matches no module.
     """
-    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+    from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, fully_shard
 
     policy = MixedPrecisionPolicy(param_dtype=dtypes.param, reduce_dtype=dtypes.reduce)
     given: dict[str, Any] = {"mesh": mesh, "mp_policy": policy}
+    if options.cpu_offload:
+        given["offload_policy"] = CPUOffloadPolicy(pin_memory=options.pin_memory)
     if options.wrap:
         units = _wrapped(model, options.wrap)
     else:

@@ -92,7 +92,7 @@ def test_the_knobs_have_the_names_of_pytorch() -> None:
         parallel="fsdp",
         parallel_arguments={
             "reshard_after_forward": False, "reduce_dtype": "bfloat16", "wrap": "Block,head",
-            "prefetch": 2,
+            "prefetch": 2, "cpu_offload": True,
         },
     ).fsdp  # fmt: skip
     assert found.reshard_after_forward is False
@@ -100,6 +100,7 @@ def test_the_knobs_have_the_names_of_pytorch() -> None:
     assert found.param_dtype is None
     assert found.wrap == ("Block", "head")
     assert found.prefetch == 2
+    assert (found.cpu_offload, found.pin_memory) == (True, True)
     ddp = parallel(
         num_gpus=2, parallel="zero1", parallel_arguments=["bucket_cap_mb=100", "static_graph=true"]
     )
@@ -184,6 +185,14 @@ def test_the_knobs_have_the_names_of_pytorch() -> None:
         pytest.param(
             {"num_gpus": 2, "parallel": "fsdp", "parallel_arguments": {"prefetch": 0}},
             "must be a number of blocks", id="a wrong number",
+        ),
+        pytest.param(
+            {"num_gpus": 2, "parallel": "fsdp", "parallel_arguments": {"pin_memory": False}},
+            "add --parallel-arg cpu_offload=true", id="pinned memory of nothing",
+        ),
+        pytest.param(
+            {"num_gpus": 2, "parallel": "ddp", "parallel_arguments": {"cpu_offload": True}},
+            "belongs to fsdp", id="offload without shards",
         ),
         pytest.param({"num_gpus": True}, "num_gpus must be a whole number", id="a flag"),
         pytest.param({"parallel": 8}, "parallel must be text", id="a number"),

@@ -68,3 +68,9 @@ def test_room_in_shared_memory() -> None:
     assert room_in_shm(large, 110 * MIB) is Room.TIGHT
     assert room_in_shm(large, None) is Room.UNKNOWN
     assert room_in_shm(host_ram(Loader(workers=0), (1 << 40,), base_bytes=0), 1) is Room.FITS
+
+
+def test_processes_of_a_machine_take_as_many_times_as_much() -> None:
+    one = ram(2, dataset_bytes=50, checkpoint_bytes=7)
+    assert one.of_processes(8).total_bytes == 8 * one.total_bytes
+    assert one.of_processes(8).pinned_bytes == 8 * one.pinned_bytes

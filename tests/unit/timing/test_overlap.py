@@ -6,7 +6,7 @@ import pytest
 
 from planner.config.parse import step_config
 from planner.hardware.link_specs import Collective
-from planner.timing.bottleneck import MessageTimes
+from planner.timing.bottleneck import MessageTimes, ShardCopies
 from planner.timing.overlap import message_times
 from planner.wire.communication import CollectiveRecord
 from planner.wire.trace import Phase
@@ -82,3 +82,36 @@ def test_messages_of_the_optimizer_come_once_in_a_step(micro_batches: int) -> No
 
 def test_without_messages_there_is_no_wait() -> None:
     assert times([], "fsdp=8", 1, 1) == MessageTimes()
+
+
+def copied(forward_ms: float, *, overlap: bool = True) -> tuple[float, float]:
+    """Seconds of copies and of those that are waited for, in ms: 10 gathers of 1 ms, 40 of kernels.
+
+    The largest unit takes 4 ms.
+    """
+    parallel = step_config({"parallel": "fsdp=8"}).parallel
+    assert parallel is not None
+    found = message_times(
+        [record(Collective.ALL_GATHER, Phase.FORWARD, 10)],
+        lambda one: one.size_bytes * MS,
+        parallel,
+        {Phase.FORWARD: 40 * MS, Phase.BACKWARD: 80 * MS},
+        2,
+        ShardCopies(phases_s=((Phase.FORWARD, forward_ms * MS),), unit_s=4 * MS, overlap=overlap),
+    )
+    assert (found.total_s / MS, found.exposed_s / MS) == pytest.approx((2 * 10, 2 * 1))
+    assert found.hidden_s == pytest.approx(
+        found.total_s - found.exposed_s + found.copies_s - found.exposed_copies_s
+    )
+    return round(found.copies_s / MS, 6), round(found.exposed_copies_s / MS, 6)
+
+
+def test_copies_of_shards_come_on_top_of_the_messages() -> None:
+    # No kernel runs beside the first unit: its copy of 4 ms is waited for in each micro-batch.
+    assert copied(20) == (40, 8)
+    # 10 + 60 ms behind 40 of kernels: 30 are left, one of which is the gather's own.
+    assert copied(60) == (120, 2 * 29)
+    # Pageable copies hide behind nothing.
+    assert copied(20, overlap=False) == (40, 40)
+    # A copy that is shorter than the largest unit is the whole of it.
+    assert copied(3) == (6, 6)
