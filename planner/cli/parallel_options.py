@@ -56,3 +56,8 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
 def parallel_options(command: Callable[..., Any]) -> Any:
     """Adds the options to a command, which is called without those not given."""
     return only_given(NAMES, _OPTIONS)(command)
+
+
+def ranks_of_a_script(command: Callable[..., Any]) -> Any:
+    """Adds the options on GPUs and machines alone: a script spreads itself."""
+    return only_given(NAMES[:2], _OPTIONS[:2])(command)

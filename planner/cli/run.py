@@ -15,6 +15,7 @@ from planner.cli import options as shared
 from planner.cli.exit_codes import exit_code
 from planner.cli.grouped_help import GroupedCommand
 from planner.cli.output import print_result, save
+from planner.cli.parallel_options import ranks_of_a_script
 from planner.cli.progress import shown_progress
 from planner.cli.terminal import say
 from planner.questions.run import DEFAULT_STEPS
@@ -75,6 +76,7 @@ _BANNER = (
     show_default=True,
     help="Optimizer steps to run; the script is ended where the next one begins.",
 )
+@ranks_of_a_script
 @click.option(
     "--allow-writes",
     metavar="DIR",

@@ -131,6 +131,8 @@ class ParallelConfig:
     """Ranks among which each sequence is divided."""
     tensor: int = 1
     """Ranks among which matrices are divided."""
+    experts: int = 1
+    """Of the ranks over which FSDP shards, those among which whole experts are dealt out."""
     pipeline: int = 1
     """Ranks among which the blocks of the model are divided, one after another."""
     rank: int = 0
@@ -148,8 +150,12 @@ class ParallelConfig:
     def dimensions(self) -> tuple[tuple[str, int], ...]:
         """Name and degree of each dimension of the device mesh, outermost first.
 
-        Names are those of torchtitan. Dimensions of degree 1 are left out, unless all are.
+        Names are those of torchtitan. Dimensions of degree 1 are left out, unless all are. Where
+        experts are dealt out, the ranks of FSDP are two dimensions: `ep` and, of the ranks that
+        hold the same experts, `efsdp`.
         """
+        if self.experts > 1:
+            return (("efsdp", self.shard // self.experts), ("ep", self.experts))
         every = (
             ("pp", self.pipeline),
             ("dp_replicate", self.replicate),
@@ -207,4 +213,6 @@ class ParallelConfig:
             words.append(f"cp={self.context}")
         if self.tensor > 1:
             words.append(f"tp={self.tensor}")
+        if self.experts > 1:
+            words.append(f"ep={self.experts}")
         return ",".join(words)

@@ -31,7 +31,8 @@ NAMES = ("num_gpus", "num_hosts", "parallel", "parallel_arguments", "microbatche
 GPUS_OF_A_HOST = 8  # of the usual machine; more GPUs than that are on several
 MOST_GPUS = 131_072
 _DATA = {one.value: one for one in DataParallel if one is not DataParallel.NONE}
-_DEGREES = (*_DATA, "hsdp", "cp", "tp", "pp")
+_EXPERTS = "ep"
+_DEGREES = (*_DATA, "hsdp", "cp", "tp", "pp", _EXPERTS)
 _SCHEDULES = {one.value: one for one in Schedule}
 _WORDS = (*_DEGREES, *_SCHEDULES)
 _OWN_OPTIONS = ("schedule", "microbatches")  # they have words and an option of their own
@@ -65,6 +66,7 @@ def parallel_config(
     _check_counts(num_gpus, num_hosts)
     text = words if words is not None else DataParallel.DDP.value
     degrees, schedule = _degrees(text)
+    degrees = _with_experts(degrees, num_gpus, text)
     gpus = _gpus(num_gpus, degrees, text)
     config = _config(_filled(degrees, gpus, text), gpus, _hosts(num_hosts, gpus))
     config = _with_schedule(config, schedule, microbatches)
@@ -143,7 +145,9 @@ def _gpus(num_gpus: int | None, degrees: Mapping[str, tuple[int, ...] | None], t
 
 
 def _product(degrees: Mapping[str, tuple[int, ...] | None]) -> int:
-    return math.prod(math.prod(one) for one in degrees.values() if one is not None)
+    """Returns the GPUs of all degrees; experts are dealt out to those of fsdp."""
+    named = (one for word, one in degrees.items() if one is not None and word != _EXPERTS)
+    return math.prod(map(math.prod, named))
 
 
 def _filled(
@@ -190,6 +194,7 @@ def _config(degrees: Mapping[str, tuple[int, ...]], gpus: int, hosts: int) -> Pa
         elif word in _DATA:
             data, (replicate,) = _DATA[word], degree
     context, tensor = degrees.get("cp", (1,))[0], degrees.get("tp", (1,))[0]
+    experts = degrees.get(_EXPERTS, (1,))[0]
     pipeline = degrees.get("pp", (1,))[0]
     if context > 1 and data is DataParallel.NONE:
         data = DataParallel.FSDP  # over the ranks of a sequence, which hold the same parameters
@@ -208,7 +213,44 @@ def _config(degrees: Mapping[str, tuple[int, ...]], gpus: int, hosts: int) -> Pa
         context=context,
         tensor=tensor,
         pipeline=pipeline,
+        experts=_checked_experts(experts, degrees, shard),
     )
+
+
+def _with_experts(
+    degrees: dict[str, tuple[int, ...] | None], num_gpus: int | None, text: str
+) -> dict[str, tuple[int, ...] | None]:
+    """Adds fsdp where experts alone were asked for, and refuses what they cannot be planned with.
+
+    Raises:
+        UsageError: names the other word.
+    """
+    experts = degrees.get(_EXPERTS)
+    if experts is None:
+        return degrees
+    others = [word for word in degrees if word not in (_EXPERTS, DataParallel.FSDP.value)]
+    if others:
+        raise UsageError(
+            f"parallel {text!r} (--parallel): ep deals experts out to the GPUs of fsdp, and cannot "
+            f"be planned together with {others[0]} yet: write fsdp=8,ep={experts[0]}"
+        )
+    if DataParallel.FSDP.value in degrees:
+        return degrees
+    return {DataParallel.FSDP.value: experts if num_gpus is None else None, **degrees}
+
+
+def _checked_experts(experts: int, degrees: Mapping[str, tuple[int, ...]], shard: int) -> int:
+    """Returns the degree of ep.
+
+    Raises:
+        UsageError: it does not divide the GPUs of fsdp.
+    """
+    if shard % experts:
+        raise UsageError(
+            f"ep={experts} (--parallel) deals experts out to the {shard} GPUs of fsdp, and does "
+            f"not divide them: take {math.ceil(shard / experts) * experts} GPUs, or another degree"
+        )
+    return experts
 
 
 def _with_schedule(

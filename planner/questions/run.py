@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from planner.config.options import ScriptOptions
+from planner.config.parallel_words import parallel_config
 from planner.config.step import Mode
 from planner.errors import UsageError
 from planner.estimation.request import DEFAULT_TIMEOUT_S
@@ -29,6 +30,7 @@ from planner.process.script.notebook import notebook_as_script
 from planner.process.script.runner import ScriptLimits
 from planner.process.script.words import ScriptCommand, batch_place, script_command
 from planner.results.estimate import Estimate
+from planner.units import counted
 from planner.verification.calibrated_budgets import calibrated_budgets
 from planner.wire.script import PlayedRank
 
@@ -45,6 +47,8 @@ def run(
     steps: int = DEFAULT_STEPS,
     max_batch: bool = True,
     batch_argument: str | None = None,
+    num_gpus: int | None = None,
+    num_hosts: int | None = None,
     allow_writes: Sequence[str | os.PathLike[str]] = (),
     keep_allocations: bool = False,
     **options: Unpack[ScriptOptions],
@@ -55,8 +59,10 @@ def run(
     notebook, ["train.ipynb"]. It is ended where its optimizer begins step `steps` + 1. What it
     writes is thrown away, except below the folders of `allow_writes`. `batch_argument` names the
     argument with the batch, like "--batch_size" or "batch_size=", for the largest batch; None: the
-    first DataLoader that shuffles is varied. With `keep_allocations` the result holds each
-    allocation of the recorded runs, which `Estimate.save` writes too.
+    first DataLoader that shuffles is varied. With `num_gpus` it plays one of so many ranks, on
+    `num_hosts` machines, as under torchrun; a launcher in the command says them itself. With
+    `keep_allocations` the result holds each allocation of the recorded runs, which `Estimate.save`
+    writes too.
 
     Raises:
         PlannerError: see errors.py. A script that does not fit is a result, not an error.
@@ -71,7 +77,7 @@ def run(
     given = tuple(shlex.split(command) if isinstance(command, str) else command)
     with notebook_as_script(given, working) as words:
         asked = _command(words, given, working, batch_argument)
-        asked, ranks = _of_one_rank(asked, working)
+        asked, ranks = _of_one_rank(asked, working, num_gpus, num_hosts)
         interpreter = interpreter_of(asked.interpreter, working)
         known = calibrated_budgets(
             budgets,
@@ -127,11 +133,25 @@ def _command(
     return replace(found, given=given)
 
 
-def _of_one_rank(command: ScriptCommand, working: Path) -> tuple[ScriptCommand, PlayedRank | None]:
-    """Returns the command of one rank of a launcher's, and the job; None: there is one GPU."""
+def _of_one_rank(
+    command: ScriptCommand, working: Path, num_gpus: int | None, num_hosts: int | None
+) -> tuple[ScriptCommand, PlayedRank | None]:
+    """Returns the command of one rank of a launcher's, and the job; None: there is one GPU.
+
+    Raises:
+        UsageError: the launcher starts another number of processes, or the numbers cannot be.
+    """
+    asked = parallel_config(num_gpus, num_hosts, None, ())
     launch = launch_of(command.words, command.interpreter, working)
     if launch is None:
-        return command, None
+        ranks = None if asked is None else PlayedRank(gpus=asked.gpus, hosts=asked.hosts)
+        return command, ranks
+    if asked is not None and (asked.gpus, asked.hosts) != (launch.gpus, launch.hosts):
+        raise UsageError(
+            f"the launcher in the command starts {counted(launch.gpus, 'rank')} on "
+            f"{counted(launch.hosts, 'machine')}, and {asked.gpus} on {asked.hosts} were asked for "
+            "(--num-gpus, --num-hosts): leave the options out, or the launcher"
+        )
     given = command.given or command.words
     one = replace(command, words=launch.words, given=given)
     if launch.gpus == 1:

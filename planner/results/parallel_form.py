@@ -28,6 +28,7 @@ def parallel_document(config: ParallelConfig) -> ParallelDocument:
         "shard": config.shard,
         "context": config.context,
         "tensor": config.tensor,
+        "experts": config.experts,
         "pipeline": config.pipeline,
         "rank": config.rank,
         "fsdp": {

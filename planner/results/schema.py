@@ -128,6 +128,7 @@ class ParallelDocument(TypedDict):
     shard: Annotated[int, _is("ranks over which FSDP shards")]
     context: Annotated[int, _is("ranks among which each sequence is divided")]
     tensor: Annotated[int, _is("ranks among which matrices are divided")]
+    experts: Annotated[int, _is("of the ranks of FSDP, those that whole experts are dealt out to")]
     pipeline: Annotated[int, _is("ranks among which the blocks of the model are divided")]
     rank: Annotated[int, _is("the rank whose figures these are")]
     fsdp: Annotated[FsdpDocument, _is("knobs of FSDP")]

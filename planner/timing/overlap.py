@@ -73,6 +73,8 @@ def _overlaps(record: CollectiveRecord, phase: Phase, parallel: ParallelConfig) 
     """Returns whether a message may run beside kernels of its phase."""
     if phase not in _OVERLAPPING or record.group == _TENSOR:
         return False  # matrices that are divided wait for each sum
+    if parallel.experts > 1 and record.collective is Collective.ALL_TO_ALL:
+        return False  # experts wait for their tokens, and the next layer for theirs
     if parallel.data in (DataParallel.DDP, DataParallel.ZERO1):
         return record.collective is Collective.ALL_REDUCE and phase is Phase.BACKWARD
     return True

@@ -71,6 +71,8 @@ class _DeferredCompiler(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name == "config" and sys.modules.get(_NAME) is self:
             return _options()
+        if name == "__file__" and sys.modules.get(_NAME) is self:
+            raise AttributeError(name)  # inspect asks each module for it, in the middle of imports
         return getattr(self._real(), name)
 
     def _hidden_later(

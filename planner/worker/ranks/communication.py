@@ -26,11 +26,16 @@ class RankGroup:
 
 @dataclass(slots=True, kw_only=True)
 class CommunicationLog:
-    """The messages of this rank; those in a phase are counted."""
+    """The messages of this rank; those in a phase are counted.
+
+    With `most_to_this_rank` each peer of an exchange sends this rank what it keeps for itself; else
+    a rank gets what it sends.
+    """
 
     phase: Callable[[], Phase | None] = lambda: None
     calls: Counter[tuple[RankGroup, Collective, Phase, int]] = field(default_factory=Counter)
     used: dict[RankGroup, bool] = field(default_factory=dict)
+    most_to_this_rank: bool = False
 
     def note(self, group: RankGroup, collective: Collective, size_bytes: int) -> None:
         """Notes one message."""

@@ -24,11 +24,11 @@ from planner.config.parallel import (
     PipelineOptions,
     TensorOptions,
 )
-from planner.config.step import Mode, StepConfig
+from planner.config.step import DataDependent, Mode, StepConfig
 from planner.errors import ModelError, UsageError
 from planner.worker.drive import lightning
 from planner.worker.drive.loop import StepPlan
-from planner.worker.ranks import replicas, sharding, tensor
+from planner.worker.ranks import experts, replicas, sharding, tensor
 from planner.worker.ranks.context import DividedBatches
 from planner.worker.ranks.pipeline.chain import Chain
 from planner.worker.ranks.world import World
@@ -126,6 +126,8 @@ def shape(
     """
     check(source, config, model)
     parallel = world.config
+    if parallel.experts > 1:
+        world.log.most_to_this_rank = config.data_dependent is DataDependent.MOST
     if source.parallelize is not None:
         if parallel.data in _REPLICATED:
             return model, ()  # after it has memory
@@ -144,6 +146,8 @@ def shape(
         said += tensor.divide(model, world.dimension("tp"), parallel.tensor_options)
     if parallel.data is DataParallel.FSDP:
         dtypes = sharding.dtypes_of(config, parallel.fsdp)
+        if parallel.experts > 1:
+            said += experts.deal_out(model, world.mesh, parallel.fsdp, dtypes)
         said += sharding.shard(model, world.sharding_mesh(), parallel.fsdp, dtypes)
     return model, said
 

@@ -194,10 +194,14 @@ class OneRank(_Group):  # type: ignore[misc] # a class of C++
         input_sizes: Sequence[int] | None = None,
         opts: Any = None,
     ) -> Any:
-        """Exchanges parts of a tensor; equal peers send what this rank keeps for itself."""
+        """Exchanges parts of a tensor; this rank gets what it sends, or most: see the log."""
         self._note(Collective.ALL_TO_ALL, [one])
         if output.shape == one.shape:
-            _fill([output], one)
+            if self._log.most_to_this_rank and one.shape and one.shape[0] % self.size() == 0:
+                own = one.chunk(self.size())[self._rank_here]
+                _fill(output.chunk(self.size()), own)
+            else:
+                _fill([output], one)
         return _done([output])
 
     def alltoall(

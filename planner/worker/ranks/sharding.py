@@ -58,6 +58,17 @@ def dtypes_of(config: StepConfig, options: FsdpOptions) -> Dtypes:
     )
 
 
+def arguments(mesh: Any, options: FsdpOptions, dtypes: Dtypes) -> dict[str, Any]:
+    """Returns what each call of fully_shard is given."""
+    from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy
+
+    policy = MixedPrecisionPolicy(param_dtype=dtypes.param, reduce_dtype=dtypes.reduce)
+    given: dict[str, Any] = {"mesh": mesh, "mp_policy": policy}
+    if options.cpu_offload:
+        given["offload_policy"] = CPUOffloadPolicy(pin_memory=options.pin_memory)
+    return given
+
+
 def shard(
     model: nn.Module,
     mesh: Any,
@@ -70,12 +81,9 @@ def shard(
     Raises:
         UsageError: `wrap` matches no module.
     """
-    from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, fully_shard
+    from torch.distributed.fsdp import fully_shard
 
-    policy = MixedPrecisionPolicy(param_dtype=dtypes.param, reduce_dtype=dtypes.reduce)
-    given: dict[str, Any] = {"mesh": mesh, "mp_policy": policy}
-    if options.cpu_offload:
-        given["offload_policy"] = CPUOffloadPolicy(pin_memory=options.pin_memory)
+    given = arguments(mesh, options, dtypes)
     if options.wrap:
         units = _wrapped(model, options.wrap)
     else:

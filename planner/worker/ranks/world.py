@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from planner.worker.ranks.pipeline.staged import StagedModel
 
 _SHARDS = "dp_shard_cp"  # torchtitan's name
+_RANKS_OF_FSDP = "dp_shard"
+_OF_EXPERTS = ("efsdp", "ep")  # the same ranks, where experts are dealt out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +49,8 @@ class World:
         Ranks that divide a sequence hold the same parameters, so that FSDP shards over them too.
         """
         names = self.mesh.mesh_dim_names
+        if self.config.experts > 1:
+            return self.mesh[_RANKS_OF_FSDP]
         shards = tuple(name for name in ("dp_shard", "cp") if name in names)
         if len(shards) > 1:
             mesh, shards = self.mesh[shards]._flatten(_SHARDS), (_SHARDS,)
@@ -73,4 +77,7 @@ def world_of(parallel: ParallelConfig, chain: Chain | None = None) -> World:
         take_own_votes()
     names, degrees = zip(*parallel.dimensions, strict=True)
     mesh = init_device_mesh("cuda", degrees, mesh_dim_names=names)
+    if parallel.experts > 1:
+        warnings.filterwarnings("ignore", message="Slicing a flattened dim")  # of this process
+        mesh[_OF_EXPERTS]._flatten(_RANKS_OF_FSDP)  # mesh["dp_shard"], as without experts
     return World(config=parallel, mesh=mesh, log=log, chain=chain)

@@ -43,6 +43,15 @@ def parallel(**options: Any) -> ParallelConfig:
         pytest.param(
             {"num_gpus": 4, "parallel": "zero1"}, "zero1=4", (("dp_replicate", 4),), id="zero1"
         ),
+        pytest.param(
+            {"parallel": "ep=8"}, "fsdp=8,ep=8", (("efsdp", 1), ("ep", 8)), id="experts alone"
+        ),
+        pytest.param(
+            {"num_gpus": 16, "parallel": "ep=8"},
+            "fsdp=16,ep=8",
+            (("efsdp", 2), ("ep", 8)),
+            id="experts over some of the shards",
+        ),
         pytest.param({"parallel": "cp=4"}, "fsdp=1,cp=4", (("cp", 4),), id="cp shards with FSDP"),
         pytest.param({"parallel": "tp=2"}, "tp=2", (("tp", 2),), id="tp alone"),
         pytest.param({"parallel": "pp=4"}, "pp=4,1f1b", (("pp", 4),), id="pp alone"),
@@ -194,6 +203,9 @@ def test_the_knobs_have_the_names_of_pytorch() -> None:
             {"num_gpus": 2, "parallel": "ddp", "parallel_arguments": {"cpu_offload": True}},
             "belongs to fsdp", id="offload without shards",
         ),
+        pytest.param({"parallel": "fsdp=6,ep=4"}, "take 8 GPUs", id="experts of some ranks alone"),
+        pytest.param({"parallel": "ep=4,tp=2"}, "together with tp yet", id="experts and tp"),
+        pytest.param({"parallel": "ddp=4,ep=4"}, "together with ddp yet", id="experts and ddp"),
         pytest.param({"num_gpus": True}, "num_gpus must be a whole number", id="a flag"),
         pytest.param({"parallel": 8}, "parallel must be text", id="a number"),
     ],

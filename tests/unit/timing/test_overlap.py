@@ -115,3 +115,11 @@ def test_copies_of_shards_come_on_top_of_the_messages() -> None:
     assert copied(20, overlap=False) == (40, 40)
     # A copy that is shorter than the largest unit is the whole of it.
     assert copied(3) == (6, 6)
+
+
+def test_experts_wait_for_their_tokens() -> None:
+    messages = [
+        record(Collective.ALL_GATHER, Phase.FORWARD, 10),
+        record(Collective.ALL_TO_ALL, Phase.FORWARD, 4, size=2, group="ep"),
+    ]
+    assert times(messages, "fsdp=8,ep=8", 100, 200) == MessageTimes(total_s=18, exposed_s=1 + 8)

@@ -67,3 +67,12 @@ def test_compiling_loads_it_and_works() -> None:
     print(loaded())
     """
     assert run(code).split() == ["True"]
+
+
+def test_who_asks_each_module_for_its_file_does_not_load_it() -> None:
+    code = """
+    import torch.distributed._functional_collectives  # inspect asks, in the middle of it
+    assert not hasattr(sys.modules["torch._dynamo"], "__file__")
+    assert not loaded()
+    """
+    run(code)

@@ -103,3 +103,14 @@ def test_messages_in_a_phase_are_counted_with_their_sizes(log: CommunicationLog)
     )
     (communicator,) = log.communicators()
     assert communicator.sends_to_peers
+
+
+def test_an_exchange_gives_what_this_rank_sends_or_the_most_that_it_can_get(
+    log: CommunicationLog,
+) -> None:
+    sent, got = torch.arange(2 * WORLD), torch.zeros(2 * WORLD, dtype=torch.long)
+    dist.all_to_all_single(got, sent)
+    assert got.tolist() == sent.tolist()
+    log.most_to_this_rank = True
+    dist.all_to_all_single(got, sent)
+    assert got.tolist() == [2 * RANK, 2 * RANK + 1] * WORLD
