@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from child_runs import WriteModel, running, traces
+from child_runs import WriteModel, running
 
+import planner
 from planner.config.parse import step_config
 from planner.errors import UsageError
 from planner.memory.peak import breakdown
@@ -126,25 +127,25 @@ def options_of(gpus: int, **changes: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("gpus", [8, 16])
 def test_experts_of_transformers(published: str, gpus: int) -> None:
-    with running(published) as (runner, profile):
-        trace, allocations = runner.record(profile, step_config(options_of(gpus)))
-    assert trace.failure is None, trace.failure
-    assert allocations is not None
-    assert trace.counts is not None
-    assert trace.counts.parameters == EXPERT_ELEMENTS + DENSE_ELEMENTS
-    kept = breakdown(allocations).by_category()[TensorCategory.PARAMETER.value]
+    found = planner.estimate(published, gpu="a100", max_batch=False, **options_of(gpus))
+    assert found.counts is not None
+    assert found.counts.parameters == EXPERT_ELEMENTS + DENSE_ELEMENTS
+    parts = found.gpus[0].breakdown
+    assert parts is not None
+    kept = parts.by_category()[TensorCategory.PARAMETER.value]
     elements = EXPERT_ELEMENTS // gpus + DENSE_ELEMENTS // gpus
     # A tensor takes whole blocks of 512 bytes; the few norms and routers are smaller than that.
     assert 4 * elements <= kept <= 4 * elements + 20 * 512
-    said = " ".join(trace.assumptions)
+    said = " ".join(found.assumptions)
     assert "2 of 16 experts on each GPU, in 2 layers" in said
     # 2 of the 4 experts of each token can be on one of 8 ranks.
     assert "it may get none, or 4 times as many" in said
 
 
 def test_most_tokens_on_one_rank(published: str) -> None:
-    balanced, most = traces(
-        published, options_of(8), options_of(8, data_dependent="most"), gpu="a100"
+    balanced, most = (
+        planner.estimate(published, gpu="a100", max_batch=False, **options_of(8, **changes)).gpus[0]
+        for changes in ({}, {"data_dependent": "most"})
     )
     # 256 tokens with 4 experts each: 1,024 rows of 256 float32 at the least, or four times as many.
     rows_bytes = 1024 * 256 * 4
@@ -152,9 +153,5 @@ def test_most_tokens_on_one_rank(published: str) -> None:
 
 
 def test_experts_that_cannot_be_dealt_out(published: str) -> None:
-    options = options_of(3, parallel="ep=3")
-    with (
-        running(published) as (runner, profile),
-        pytest.raises(UsageError, match="take one of 2, 4, 8, 16"),
-    ):
-        runner.run(profile, step_config(options))
+    with pytest.raises(UsageError, match="take one of 2, 4, 8, 16"):
+        planner.estimate(published, gpu="a100", max_batch=False, **options_of(3, parallel="ep=3"))
