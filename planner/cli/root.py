@@ -36,6 +36,10 @@ _COMMANDS = {
             "planner.cli.advise",
             "Try changes that make a step fit, and say which to take.",
         ),
+        "parallelize": (
+            "planner.cli.parallelize",
+            "Search how to spread a step over several GPUs.",
+        ),
         "check": ("planner.cli.check", "Hold the limits of a project's file, for a CI job."),
         "diff": ("planner.cli.diff", "Say what grew between two results, revisions or options."),
         "run": ("planner.cli.run", "Run a training script, unchanged, on an emulated card."),

@@ -208,6 +208,13 @@ class StepConfig:
         """Returns the precision in the words of --precision."""
         return (self.precision or Precision.AS_BUILT).value
 
+    @property
+    def samples_of_a_step(self) -> int:
+        """Returns the samples of an optimizer step, of all ranks together."""
+        parallel = self.parallel
+        times = 1 if parallel is None else parallel.samples_ranks * parallel.microbatches
+        return self.batch_size * self.accumulate * times
+
     def __post_init__(self) -> None:
         for field in ("batch_size", "sequence_length", "accumulate", "steps"):
             value = getattr(self, field)

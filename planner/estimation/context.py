@@ -42,8 +42,11 @@ class ProfileFactory:
         return self._profile(budget, UNLIMITED_BYTES)
 
     def limited(self, budget: MemoryBudget) -> str:
-        """Returns the card with its own memory: allocations beyond its capacity fail."""
-        return self._profile(budget, budget.allocatable_bytes)
+        """Returns the card with its own memory: allocations beyond its capacity fail.
+
+        What other libraries allocate is counted by the emulated card; NCCL's buffers are not there.
+        """
+        return self._profile(budget, max(0, budget.allocatable_bytes - budget.nccl_bytes))
 
     def _profile(self, budget: MemoryBudget, capacity_bytes: int) -> str:
         return device_profile(

@@ -237,7 +237,7 @@ def _cost(step: TimedStep, parts: StepParts) -> StepCost:
     return step_cost(
         load,
         dataset_samples=step.request.dataset_samples,
-        price=_of_all(_price(step.card, step.request), step.gpus),
+        price=_of_all(price_of(step.card, step.request), step.gpus),
         pue=step.request.pue,
     )
 
@@ -250,8 +250,8 @@ def _of_all(price: HourlyPrice | None, gpus: int) -> HourlyPrice | None:
     return replace(price, low=gpus * price.low, high=gpus * price.high, basis=basis)
 
 
-def _price(card: GpuSpec, request: JobConfig) -> HourlyPrice | None:
-    """Returns the given price, else that of a catalogue, of the host, of the card's record."""
+def price_of(card: GpuSpec, request: JobConfig) -> HourlyPrice | None:
+    """Returns the rent of a card: the given one, that of a catalogue, the host, the record."""
     if request.price is not None:
         return request.price
     if card.id in request.prices:

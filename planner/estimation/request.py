@@ -168,9 +168,18 @@ def request_with_one_setting(target: Any, **options: Unpack[CurveOptions]) -> Es
     Raises:
         UsageError: as for estimate_request, or there are several settings or several GPUs.
     """
+    asked = request_of_a_job(target, **options)
+    check_one_gpu(asked.config)
+    return asked
+
+
+def request_of_a_job(target: Any, **options: Unpack[EstimateOptions]) -> EstimateRequest:
+    """Returns the request of options that have at most one setting of the allocator.
+
+    Raises:
+        UsageError: as for estimate_request, or there are several settings.
+    """
     alloc_conf = options.get("alloc_conf")
     if not (alloc_conf is None or isinstance(alloc_conf, str)):
         raise UsageError(f"alloc_conf must be one text here, not {alloc_conf!r}")
-    asked = estimate_request(target, **options)
-    check_one_gpu(asked.config)
-    return asked
+    return estimate_request(target, **options)

@@ -66,9 +66,7 @@ class TimedStep:
     @property
     def samples(self) -> int:
         """Returns samples of one optimizer step, of all ranks together."""
-        parallel = self.config.parallel
-        times = 1 if parallel is None else parallel.samples_ranks * parallel.microbatches
-        return self.config.batch_size * self.config.accumulate * times
+        return self.config.samples_of_a_step
 
     @property
     def gpus(self) -> int:

@@ -44,7 +44,8 @@ class MemoryBudget:
     """One requested card. `note` says how its name was understood, if it was not exact.
 
     `outside_bytes` are those that the step takes outside PyTorch's allocator, once it was run. They
-    may be `outside_spread_bytes` fewer or more: NCCL's are known between two bounds.
+    may be `outside_spread_bytes` fewer or more: NCCL's are known between two bounds. The middle of
+    these is `nccl_bytes`, which no emulated card takes by itself.
     """
 
     requested: str
@@ -56,6 +57,7 @@ class MemoryBudget:
     calibration: Calibration | None = None
     outside_bytes: int = 0
     outside_spread_bytes: int = 0
+    nccl_bytes: int = 0
 
     @property
     def context_overhead_bytes(self) -> int:
@@ -145,10 +147,12 @@ def with_outside(
     `between_bytes` are two bounds of what it takes besides; their middle counts.
     """
     low_bytes, high_bytes = between_bytes
+    nccl_bytes = (low_bytes + high_bytes) // 2
     return replace(
         budget,
-        outside_bytes=outside_bytes + (low_bytes + high_bytes) // 2,
+        outside_bytes=outside_bytes + nccl_bytes,
         outside_spread_bytes=(high_bytes - low_bytes + 1) // 2,
+        nccl_bytes=nccl_bytes,
     )
 
 

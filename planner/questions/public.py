@@ -71,6 +71,7 @@ from planner.questions.estimate import estimate
 from planner.questions.inspect import inspect
 from planner.questions.learn import learn
 from planner.questions.max_batch_size import max_batch_size
+from planner.questions.parallelize import parallelize
 from planner.questions.run import run
 from planner.questions.sweep import sweep
 from planner.questions.verify import verify
@@ -82,6 +83,16 @@ from planner.results.device_estimate import DeviceEstimate, FitVerdict, WhatIf
 from planner.results.estimate import Estimate, Versions
 from planner.results.full_state import FullState
 from planner.results.inspection import Inspection
+from planner.results.parallelization import (
+    HeldBytes,
+    Parallelization,
+    ParallelPlan,
+    PreferBy,
+    SmallestJob,
+    SpreadMethod,
+    SpreadState,
+    SpreadTrial,
+)
 from planner.results.ranks import RankRow, RanksResult
 from planner.results.result import Result
 from planner.results.saved_file import load
@@ -176,6 +187,7 @@ __all__ = [
     "Goal",
     "HardwareDatabaseError",
     "Held",
+    "HeldBytes",
     "HostNeeds",
     "HostRam",
     "HourlyPrice",
@@ -202,12 +214,15 @@ __all__ = [
     "Origin",
     "OutputError",
     "ParallelConfig",
+    "ParallelPlan",
+    "Parallelization",
     "Phase",
     "PipelineOptions",
     "PipelineRecord",
     "Plan",
     "PlannerError",
     "Precision",
+    "PreferBy",
     "ProbeOutcome",
     "ProbeRecord",
     "RankBy",
@@ -219,6 +234,10 @@ __all__ = [
     "Schedule",
     "ScriptOptions",
     "SizeAt",
+    "SmallestJob",
+    "SpreadMethod",
+    "SpreadState",
+    "SpreadTrial",
     "StepConfig",
     "StepCost",
     "StepCounts",
@@ -260,6 +279,7 @@ __all__ = [
     "learn",
     "load",
     "max_batch_size",
+    "parallelize",
     "run",
     "sweep",
     "verify",

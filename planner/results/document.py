@@ -21,6 +21,7 @@ from planner.results.comparison import CardComparison
 from planner.results.curve import Curve
 from planner.results.estimate import SCHEMA_VERSION, Estimate
 from planner.results.inspection import Inspection
+from planner.results.parallelization import Parallelization
 from planner.results.result import Result
 from planner.results.verification import Verification
 
@@ -81,6 +82,13 @@ KINDS = (
         document=schema.AdviceDocument,
         key="trials",
         read=reading.advice_of,
+    ),
+    DocumentKind(
+        command="parallelize",
+        result=Parallelization,
+        document=schema.ParallelizationDocument,
+        key="spreads",
+        read=reading.parallelization_of,
     ),
 )
 

@@ -17,6 +17,7 @@ from planner.results.device_estimate import DeviceEstimate
 from planner.results.estimate import Estimate
 from planner.results.inspection import Inspection
 from planner.results.one_line import plan_words, ranked_by, verdict_words
+from planner.results.parallelization import Parallelization, SpreadMethod
 from planner.results.verification import COMPARED, Verification
 from planner.results.words import (
     fit_words,
@@ -176,6 +177,27 @@ def _(advice: Advice) -> str:
     ]
     columns = ("change", "fits", "device total", "largest batch", "time factor", "flags")
     return _table(caption, columns, rows, advice.warnings)
+
+
+@html_form.register
+def _(found: Parallelization) -> str:
+    usable = format_bytes(found.usable_memory_bytes)
+    plan = "nothing that was tried fits" if found.plan is None else found.plan.spread.words
+    gpus = counted(found.num_gpus, "GPU")
+    caption = f"{found.target} on {gpus} {found.gpu_name}, {usable} each: {plan}"
+    run = [one for one in found.spreads if one.method is SpreadMethod.RUN]
+    rows = [
+        (
+            one.words,
+            one.state.value,
+            _or_nothing(one.device_total_bytes),
+            _NOTHING if one.step_s is None else format_duration(one.step_s),
+            _NOTHING if one.samples_per_s is None else format_significant(one.samples_per_s),
+        )
+        for one in run
+    ]
+    columns = ("spread", "result", "device total", "step", "samples/s")
+    return _table(caption, columns, rows, found.warnings)
 
 
 def _card_row(entry: DeviceEstimate, *, is_drawn: bool = False) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from planner.results.curve import Curve
 from planner.results.device_estimate import DeviceEstimate
 from planner.results.estimate import Estimate
 from planner.results.inspection import Inspection
+from planner.results.parallelization import Parallelization
 from planner.results.verification import DeviceKind, Verification
 from planner.results.words import (
     fit_words,
@@ -118,6 +119,14 @@ def _(advice: Advice) -> str:
     tried = sum(trial.device_total_bytes is not None for trial in advice.trials)
     words = f"{plan_words(advice.plan)}, {counted(tried, 'change')} tried"
     return _closed("Advice", f"{head}: {words}", advice.warnings)
+
+
+@one_line.register
+def _(found: Parallelization) -> str:
+    gpus = counted(found.num_gpus, "GPU")
+    head = f"{found.target!r} on {gpus} {printable(found.gpu)}"
+    plan = "nothing that was tried fits" if found.plan is None else found.plan.spread.words
+    return _closed("Parallelization", f"{head}: {printable(plan)}", found.warnings)
 
 
 def plan_words(plan: Plan | None) -> str:

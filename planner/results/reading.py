@@ -1,9 +1,9 @@
 """Turns a JSON document of `--json` back into the result, with the figures it holds.
 
 In: documents as `to_dict` gives them, also of older planners, which lack later keys. Out: Estimate,
-Curve, CardComparison, Inspection, Verification, Advice. Parts that a document does not hold have
-their defaults: the blocks of a breakdown, the other names of a card, the requested `optimizer` and
-`build_on` of a step.
+Curve, CardComparison, Inspection, Verification, Advice, Parallelization. Parts that a document does
+not hold have their defaults: the blocks of a breakdown, the other names of a card, the requested
+`optimizer` and `build_on` of a step.
 """
 
 from __future__ import annotations
@@ -26,6 +26,13 @@ from planner.results.device_estimate import DeviceEstimate, WhatIf
 from planner.results.estimate import Estimate
 from planner.results.full_state import FullState
 from planner.results.inspection import Inspection
+from planner.results.parallelization import (
+    HeldBytes,
+    Parallelization,
+    ParallelPlan,
+    SmallestJob,
+    SpreadTrial,
+)
 from planner.results.ranks import RanksResult
 from planner.results.step_time import HostNeeds, StepTime
 from planner.results.values import NO_VALUES_READ, ValuesResult
@@ -133,6 +140,27 @@ def advice_of(document: Document) -> Advice:
         other_cards=tuple(_record(CardChoice, one) for one in document["other_cards"]),
         **_shared(document),
     )
+
+
+def parallelization_of(document: Document) -> Parallelization:
+    """Returns the Parallelization of a document."""
+    plan = document["plan"]
+    return _record(
+        Parallelization,
+        document,
+        config=_config(document["config"]),
+        weight_dtypes=_weights(document),
+        plan=None if plan is None else _record(ParallelPlan, plan, spread=_spread(plan)),
+        spreads=tuple(_spread(one) for one in document["spreads"]),
+        held=tuple(_record(HeldBytes, one) for one in document["held"]),
+        smallest=tuple(_record(SmallestJob, one) for one in document["smallest"]),
+        levers=tuple(_record(Lever, one) for one in document["levers"]),
+        **_shared(document),
+    )
+
+
+def _spread(document: Document) -> SpreadTrial:
+    return _record(SpreadTrial, document, cost_per_million=_range(document, "cost_per_million"))
 
 
 def _shared(document: Document) -> dict[str, Any]:

@@ -889,3 +889,128 @@ class AdviceDocument(TypedDict):
     warnings: Annotated[list[str], _is("sentences")]
     values: Annotated[ValuesDocument, _is("how far the figures rest on values of the card")]
     model_arguments: Annotated[dict[str, Scalar], _is("those of `--model-arg`")]
+
+
+class SpreadDocument(TypedDict):
+    """One way to use the GPUs; figures of a card are those of the worst rank."""
+
+    gpus: Annotated[int, _is("GPUs of the job")]
+    hosts: Annotated[int, _is("machines")]
+    parallel: Annotated[str, _is("the strategy in the words of `--parallel`; empty: one GPU")]
+    arguments: Annotated[list[str], _is("knobs in the words of `--parallel-arg`")]
+    checkpoint: Annotated[
+        str, _is('`"none"`, `"every:2"`, `"all"`, `"as requested"`, or `"any"` of these')
+    ]
+    levers: Annotated[list[str], _is("names of other levers")]
+    state: Annotated[
+        str,
+        _is('`"fits"`, `"slower"`, `"does not fit"`, `"not run"`, `"failed"` or `"cannot apply"`'),
+    ]
+    reason: Annotated[str, _is("why, or empty")]
+    method: Annotated[str, _is('`"arithmetic"` or `"emulated run"`')]
+    batch_size: Annotated[int | None, _is("samples of a micro-batch of one rank")]
+    accumulate: Annotated[int | None, _is("micro-batches of an optimizer step")]
+    max_batch_size: Annotated[
+        int | None, _is("largest micro-batch that fits, by replay; null: not searched")
+    ]
+    device_total_bytes: Annotated[
+        int | None, _is("what it takes of a card; by arithmetic at least so much")
+    ]
+    over_bytes: Annotated[
+        int | None, _is("beyond the memory of a card; by arithmetic at least so much")
+    ]
+    step_s: Annotated[float | None, _is("time of an optimizer step")]
+    samples_per_s: Annotated[float | None, _is("throughput of the whole job")]
+    slower_factor: Annotated[
+        float | None, _is("time for a sample over that of the plan; above 1 is slower")
+    ]
+    cost_per_million: Annotated[
+        Range | None, _is("rent of all GPUs for a million samples; null: not known")
+    ]
+
+
+class ParallelPlanDocument(SpreadDocument):
+    """What to do: run as one rank, and on the full card, with exactly these flags."""
+
+    flags: Annotated[list[str], _is("the words of all that differs from the request")]
+    command: Annotated[str, _is("the whole command that gives the same estimate")]
+    launch: Annotated[str, _is("the command that starts the job on each machine")]
+    code: Annotated[
+        list[str],
+        _is("lines of `parallelize(model, mesh)`; none: one GPU, or the model file has its own"),
+    ]
+    code_flags: Annotated[list[str], _is("in place of `flags` for a file with that function")]
+    notes: Annotated[list[str], _is("lines of code beside the function")]
+    peak_reserved_bytes: Annotated[int, _is("most that PyTorch's allocator holds")]
+    usable_memory_bytes: Annotated[int, _is("memory of a card")]
+    worst_rank: Annotated[int, _is("the rank of the figures, which takes most memory")]
+    rank_reason: Annotated[str, _is("why it is that one, or empty on one GPU")]
+    global_batch: Annotated[int, _is("samples of an optimizer step of all ranks")]
+    next_batch_size: Annotated[
+        int | None,
+        _is("the next larger micro-batch, which a run refused; null: memory is not the limit"),
+    ]
+    samples_per_s_per_gpu: Annotated[float | None, _is("throughput of one GPU")]
+    tokens_per_s: Annotated[
+        float | None, _is("tokens a second of the job; null: no `--seq` is known")
+    ]
+    tokens_per_s_per_gpu: Annotated[float | None, _is("the same of one GPU")]
+    currency: Annotated[str | None, _is("of the cost")]
+
+
+class HeldBytesDocument(TypedDict):
+    """What lasts through an optimizer step, of the whole model."""
+
+    levers: Annotated[list[str], _is("names of the levers; none: as requested")]
+    parameter_bytes: Annotated[int, _is("parameters")]
+    gradient_bytes: Annotated[int, _is("gradients")]
+    optimizer_bytes: Annotated[int, _is("state of the optimizer")]
+    total_bytes: Annotated[int, _is("all of it")]
+
+
+class SmallestDocument(TypedDict):
+    """The fewest of these cards that fit."""
+
+    levers: Annotated[list[str], _is("names of the levers; none: as requested")]
+    gpus: Annotated[int | None, _is("cards; null: no number that was looked at fits")]
+    hosts: Annotated[int | None, _is("machines")]
+    device_total_bytes: Annotated[int | None, _is("what it takes of a card")]
+    reason: Annotated[str, _is("why fewer do not fit, or why none does")]
+
+
+class ParallelizationDocument(TypedDict):
+    """What `planner parallelize --json` prints."""
+
+    schema_version: Annotated[Literal[1], _is("version of this document")]
+    target: Annotated[str, _is("the target as given")]
+    engine: Annotated[str, _is('`"emulated"`')]
+    by: Annotated[str, _is("that of `--by`")]
+    gpu: Annotated[str, _is("the card's name as given")]
+    gpu_name: Annotated[str, _is("name of the device")]
+    gpu_id: Annotated[str, _is("`id` of the card's record")]
+    versions: Annotated[VersionsDocument, _is("what the figures were made with")]
+    config: Annotated[ConfigDocument, _is("how the step was requested")]
+    weight_dtypes: Annotated[
+        list[WeightDtypeDocument], _is("the parameters by dtype, most bytes first")
+    ]
+    usable_memory_bytes: Annotated[int, _is("memory of a card")]
+    reserve_bytes: Annotated[int, _is("memory to be kept free")]
+    num_gpus: Annotated[int, _is("GPUs of the job as requested")]
+    num_hosts: Annotated[int, _is("machines")]
+    global_batch: Annotated[int | None, _is("that of `--global-batch`; null: as many as fit")]
+    plan: Annotated[ParallelPlanDocument | None, _is("what to do; null: nothing fits")]
+    runner_up: Annotated[SpreadDocument | None, _is("the next best that fits; null: none does")]
+    spreads: Annotated[
+        list[SpreadDocument], _is("all that were looked at: those that fit first, the best first")
+    ]
+    held: Annotated[
+        list[HeldBytesDocument], _is("what lasts through a step, as requested and with levers")
+    ]
+    smallest: Annotated[
+        list[SmallestDocument], _is("the fewest cards, as requested and with the plan's levers")
+    ]
+    levers: Annotated[list[LeverDocument], _is("the levers that the spreads name")]
+    assumptions: Annotated[list[str], _is("sentences")]
+    warnings: Annotated[list[str], _is("sentences")]
+    values: Annotated[ValuesDocument, _is("how far the figures rest on values of the card")]
+    model_arguments: Annotated[dict[str, Scalar], _is("those of `--model-arg`")]

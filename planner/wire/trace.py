@@ -311,6 +311,7 @@ class StepTrace:
     rank_loads: tuple[int, ...] = ()  # elements of which each rank of a ZeRO-1 job keeps the state
     communicators: tuple[CommunicatorUse, ...] = ()  # groups of ranks that have sent something
     pipeline: PipelineRecord | None = None  # of a rank with stages of the model
+    sharded_units: tuple[str, ...] = ()  # modules that FSDP gathers as a unit each, usual plan
 
 
 def weight_dtypes(trace: StepTrace) -> tuple[WeightDtype, ...]:

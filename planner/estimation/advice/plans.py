@@ -12,7 +12,6 @@ from typing import Any
 from planner.estimation.advice.combine import Attempt, merged
 from planner.estimation.advice.trials import Trials
 from planner.estimation.advice.words import command, flags
-from planner.estimation.alloc_conf import allocator_plan
 from planner.estimation.device_memory import DeviceMemory, DeviceMemorySearch
 from planner.estimation.probes import SearchAxis
 from planner.estimation.request import EstimateRequest
@@ -34,9 +33,7 @@ def answer_of(
     Raises:
         PlannerError: the user's code raised, or a run took too long.
     """
-    session = trials.session_of(asked)
-    plan = allocator_plan(asked.alloc_confs, session.child.versions.torch)
-    setup = replace(session.setup, config=asked.config, plan=plan)
+    setup = trials.setup_of(asked)
     return DeviceMemorySearch(setup=setup, budget=budget).answer(search, sequence=sequence)
 
 

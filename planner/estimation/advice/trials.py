@@ -2,7 +2,8 @@
 
 In: a session with the loaded target, changes of the caller's options. Out: Tried. Convention: peaks
 are those of a run without a limit, and a replay on the card decides whether it fits; a setting of
-the allocator is replayed, without a run. Changes of the target itself need a child of their own.
+the allocator is replayed, without a run. Changes of the target itself need a child of their own. A
+change may spread the step over several GPUs: the figures are those of the rank with most memory.
 """
 
 from __future__ import annotations
@@ -11,27 +12,34 @@ import threading
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from planner.config.parallel import ParallelConfig
 from planner.config.step import StepConfig
 from planner.errors import PlannerError, UsageError
 from planner.estimation.advice.forecast import forecast_largest
 from planner.estimation.alloc_conf import AllocatorPlan, allocator_plan
+from planner.estimation.context import RunContext
 from planner.estimation.device_memory import DeviceMemory, model_error
 from planner.estimation.device_timing import card_step
 from planner.estimation.job import JobConfig
 from planner.estimation.offload import offloaded_bytes
 from planner.estimation.probes import SearchAxis, sample_of
-from planner.estimation.request import EstimateRequest, request_with_one_setting
+from planner.estimation.ranks import with_worst_rank
+from planner.estimation.request import EstimateRequest, request_of_a_job
 from planner.estimation.session import EstimationSession, estimation_session
 from planner.memory.allocator.device_memory import WITHOUT_LIMIT_BYTES
 from planner.memory.allocator.replay import replay, requests_of
-from planner.memory.budget import MemoryBudget, with_outside
+from planner.memory.budget import MemoryBudget
 from planner.results.advice import TrialState
+from planner.results.ranks import RanksResult
 from planner.timing.bottleneck import StepParts
 from planner.units import format_bytes
 from planner.wire.module_counts import ModelCounts
 from planner.wire.trace import RequestLog, RunOutcome, StepTrace
+
+if TYPE_CHECKING:
+    from planner.estimation.network import Network
 
 RUN, REPLAY = "emulated run", "replay"
 _BLOCK_DEPTH = 4  # blocks are at most so deep, like model.layers.0
@@ -43,9 +51,9 @@ class Tried:
     """A step with changes, and its figures; without figures `reason` says why.
 
     `peak_reserved_bytes` and `total_bytes` are those without a limit. `is_timed`: the step was
-    counted too, if it can be. `sample_s` is the time of a step over its samples, None where it was
-    not counted. `offload_s` is the part of a step that waits for the host, `offloaded_bytes` are in
-    its RAM.
+    counted too, if it can be. `sample_s` is the time of a step over its samples on all GPUs, None
+    where it was not counted. `ranks` are those of a job on several GPUs. `offload_s` is the part of
+    a step that waits for the host, `offloaded_bytes` are in its RAM.
     """
 
     changes: Changes
@@ -63,6 +71,7 @@ class Tried:
     step_s: float | None = None
     offload_s: float | None = None
     offloaded_bytes: int | None = None
+    ranks: RanksResult | None = None
     is_timed: bool = False
 
     @property
@@ -70,7 +79,7 @@ class Tried:
         """Returns the time of a step over its samples; None: not known."""
         if self.step_s is None or self.config is None:
             return None
-        return self.step_s / (self.config.batch_size * self.config.accumulate)
+        return self.step_s / self.config.samples_of_a_step
 
 
 class Trials:
@@ -91,6 +100,7 @@ class Trials:
         self._opened = ExitStack()
         self._opening = threading.Lock()
         self._known: dict[str, Tried] = {}
+        self._first_network: Network | None = None
 
     def __enter__(self) -> Trials:
         return self
@@ -114,7 +124,7 @@ class Trials:
         Raises:
             UsageError: the changes contradict each other or other options.
         """
-        return request_with_one_setting(self._target, **{**self.options, **changes})
+        return request_of_a_job(self._target, **{**self.options, **changes})
 
     def is_of_another_child(self, changes: Changes) -> bool:
         """Returns whether changes are of the target, which must then be loaded anew."""
@@ -166,7 +176,8 @@ class Trials:
         too_much = self._beyond_ram(counted)
         if too_much is not None:
             return Tried(changes=found.changes, state=TrialState.CANNOT_APPLY, reason=too_much)
-        parts = self._parts(config, counted, budget)
+        asked = self.request_of(found.changes)
+        parts = self._parts(config, counted, budget, self._network(asked))
         return replace(
             found,
             counted=counted,
@@ -197,6 +208,38 @@ class Trials:
                 self._sessions[key] = self._opened.enter_context(entered)
             return self._sessions[key]
 
+    def setup_of(self, asked: EstimateRequest) -> RunContext:
+        """Returns what runs a request: its step, its allocator, its links between GPUs.
+
+        Raises:
+            PlannerError: its target cannot be loaded; the links of its GPUs are not known.
+        """
+        session = self.session_of(asked)
+        plan = allocator_plan(asked.alloc_confs, session.child.versions.torch)
+        network = self._network(asked)
+        return replace(session.setup, config=asked.config, plan=plan, network=network)
+
+    def _network(self, asked: EstimateRequest) -> Network | None:
+        parallel = asked.config.parallel
+        return None if parallel is None else self.network_of(parallel)
+
+    def network_of(self, parallel: ParallelConfig) -> Network:
+        """Returns what joins the GPUs of a job.
+
+        Raises:
+            PlannerError: the links of such cards are not known.
+        """
+        from planner.estimation.network import Network, network_of
+
+        if self._first_network is None:
+            found = network_of(parallel, self._job.machine, self._asked.database)
+            assert found is not None, "the job has several GPUs"
+            self._first_network = found
+        known = self._first_network
+        network = Network(parallel=parallel, links=known.links, machine=known.machine)
+        network.topology(self.budget.spec)  # its links are known
+        return network
+
     def _tried(self, changes: Changes) -> Tried:
         without = _without_allocator(changes)
         if len(without) < len(changes):
@@ -205,20 +248,20 @@ class Trials:
                 return self._replayed(changes, free)
         try:
             asked = self.request_of(changes)
-            return self._ran(changes, asked, self.session_of(asked))
+            return self._ran(changes, self.setup_of(asked))
         except PlannerError as error:
             reason = str(error).partition("\n")[0]
             cannot = isinstance(error, UsageError) or "not installed" in reason
             state = TrialState.CANNOT_APPLY if cannot else TrialState.FAILED
             return Tried(changes=changes, state=state, reason=reason)
 
-    def _ran(self, changes: Changes, asked: EstimateRequest, session: EstimationSession) -> Tried:
-        config, runner = asked.config, session.child.runner
-        profile = session.child.cards.unlimited(self.budget)
-        trace, log = runner.requests(profile, config)
+    def _ran(self, changes: Changes, setup: RunContext) -> Tried:
+        chosen = with_worst_rank(setup, self.budget)
+        setup, config = chosen.setup, chosen.setup.config
+        trace, log = setup.runner.requests(setup.cards.unlimited(self.budget), config)
         if trace.outcome is RunOutcome.MODEL_ERROR:
             raise model_error(trace)
-        budget = with_outside(self.budget, trace.outside.total_bytes)
+        budget = setup.with_outside(self.budget, trace)
         found = Tried(
             changes=changes,
             state=TrialState.TRIED,
@@ -227,6 +270,7 @@ class Trials:
             trace=trace,
             log=log,
             budget=budget,
+            ranks=chosen.ranks,
         )
         if trace.outcome is RunOutcome.OUT_OF_MEMORY:  # beyond all that can be measured
             return replace(found, fits=False, log=None)
@@ -301,12 +345,16 @@ class Trials:
         return None if parts is None else parts.step_s
 
     def _parts(
-        self, config: StepConfig, counted: ModelCounts, budget: MemoryBudget
+        self,
+        config: StepConfig,
+        counted: ModelCounts,
+        budget: MemoryBudget,
+        network: Network | None = None,
     ) -> StepParts | None:
         if not counted.operators:
             return None
         answer = DeviceMemory(budget=budget, trace=_NO_TRACE, fits=True)
-        return card_step(answer, config, counted, self._job).parts()
+        return card_step(answer, config, counted, self._job, network).parts()
 
     def _beyond_ram(self, counted: ModelCounts) -> str | None:
         """Returns why the named host cannot keep what is offloaded; None: it can, or has no RAM."""
@@ -329,10 +377,9 @@ class Trials:
             return None
         if found.trace is None:
             return None
-        session = self.session_of(self.request_of(found.changes))
         plan = self.plan_of(found.config.alloc_conf)
         config = replace(found.config, alloc_conf=self._asked.config.alloc_conf)
-        setup = replace(session.setup, config=config, plan=plan)
+        setup = replace(self.setup_of(self.request_of(found.changes)), config=config, plan=plan)
         size = config.batch_size if axis is SearchAxis.BATCH else config.sequence_length
         if size is None:
             return None

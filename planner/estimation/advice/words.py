@@ -31,6 +31,7 @@ _NAMES = {
     "inputs": "--input",
     "optimizer_arguments": "--optimizer-arg",
     "model_arguments": "--model-arg",
+    "parallel_arguments": "--parallel-arg",
     "set_to_none": "--no-set-to-none",
     "calibration": "--no-calibration",
     "pin_memory": "--no-pin-memory",

@@ -154,6 +154,7 @@ def _measure(
         rank_loads=log.rank_loads,
         pipeline=log.pipeline,
         communicators=() if log.world is None else log.world.log.communicators(),
+        sharded_units=() if log.world is None else log.world.log.units,
     )
 
 

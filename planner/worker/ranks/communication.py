@@ -36,6 +36,7 @@ class CommunicationLog:
     calls: Counter[tuple[RankGroup, Collective, Phase, int]] = field(default_factory=Counter)
     used: dict[RankGroup, bool] = field(default_factory=dict)
     most_to_this_rank: bool = False
+    units: tuple[str, ...] = ()  # names of the modules that FSDP gathers as a unit
 
     def note(self, group: RankGroup, collective: Collective, size_bytes: int) -> None:
         """Notes one message."""

@@ -149,6 +149,7 @@ def shape(
         if parallel.experts > 1:
             said += experts.deal_out(model, world.mesh, parallel.fsdp, dtypes)
         said += sharding.shard(model, world.sharding_mesh(), parallel.fsdp, dtypes)
+        world.log.units = sharding.unit_names(model)
     return model, said
 
 

@@ -99,6 +99,14 @@ def shard(
     return _words(units, options, dtypes)
 
 
+def unit_names(model: nn.Module) -> tuple[str, ...]:
+    """Returns the names of the modules in `model` that are a unit each."""
+    from torch.distributed.fsdp import FSDPModule
+
+    named = model.named_modules()
+    return tuple(name for name, module in named if name and isinstance(module, FSDPModule))
+
+
 def _prefetch(units: Sequence[Any], ahead: int) -> None:
     for number, unit in enumerate(units):
         unit.set_modules_to_forward_prefetch(list(units[number + 1 : number + 1 + ahead]))

@@ -1,0 +1,201 @@
+"""Searches the best spread: arithmetic first, then runs of the most promising.
+
+In: the trials of a step, the numbers of GPUs to use. Out: Searched. Convention: a spread is run as
+long as arithmetic expects it to come near the best one that fits; what divides layers is expected
+too fast, because its own messages are left out, so that it must promise more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from planner.cost.price import HourlyPrice
+from planner.errors import PlannerError
+from planner.estimation.advice.lever_row import LeverRow
+from planner.estimation.advice.trials import Trials
+from planner.estimation.spread.candidates import (
+    Candidate,
+    Field,
+    candidate_of,
+    in_order,
+    not_dealt_out,
+    too_large,
+)
+from planner.estimation.spread.facts import StepFacts, facts_of, with_counts
+from planner.estimation.spread.runs import RunSpread, run_spread
+from planner.estimation.spread.spreads import Spread
+from planner.results.parallelization import SpreadState, SpreadTrial
+from planner.units import format_bytes, format_significant
+
+_MOST_RUN = 6  # spreads; each takes two to five runs
+_MOST_DIVIDED = 2  # of them such as divide layers
+_LEAST_FITTING = 2  # the plan and a runner-up
+_NEAR_FACTOR = 1.05  # a forecast that is slower by more than this is not run
+_WORTH_FACTOR = 0.98  # a gain in time below this is within the error of the model
+_DIVIDED_FACTOR = 0.95  # a forecast without the messages of divided layers must be faster by this
+OnSpread = Callable[[SpreadTrial], None]
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What is searched: spreads, levels of checkpointing, and what is to be small.
+
+    `price` is that of one GPU; None: not known. With `by_gpus` the rent of a sample is to be small.
+    """
+
+    spreads: Sequence[Spread]
+    levels: Mapping[str, Mapping[str, Any]]
+    price: HourlyPrice | None
+    by_gpus: bool
+
+
+@dataclass(slots=True)
+class Searched:
+    """What was found with some levers: runs, and the spreads that fell out without one."""
+
+    facts: list[StepFacts] = field(default_factory=list)
+    runs: list[RunSpread] = field(default_factory=list)
+    others: list[SpreadTrial] = field(default_factory=list)
+
+    def best(self, *, by_gpus: bool) -> list[RunSpread]:
+        """Returns the runs that fit, the best first.
+
+        Of those within the error of the model, the one with least memory comes first.
+        """
+        fit = [one for one in self.runs if one.fits]
+        fit.sort(key=lambda one: one.value(by_gpus=by_gpus))
+        least = fit[0].value(by_gpus=by_gpus) / _WORTH_FACTOR if fit else 0.0
+        near = [one for one in fit if one.value(by_gpus=by_gpus) <= least]
+        near.sort(key=lambda one: one.sample_bytes)
+        return [*near, *(one for one in fit if one not in near)]
+
+
+def searched(
+    trials: Trials,
+    known: Field,
+    wanted: Wanted,
+    rows: Sequence[LeverRow],
+    on_spread: OnSpread,
+    progress: Progress,
+) -> Searched:
+    """Searches with levers; they are on in all runs.
+
+    Raises:
+        PlannerError: the step does not run on one card with them.
+    """
+    found = Searched()
+    candidates = _candidates(trials, known, wanted, rows, found, progress)
+    waiting = in_order(candidates, by_gpus=wanted.by_gpus)
+    divided = 0
+    for one in waiting:
+        reason = _not_worth_a_run(one, found, wanted, divided)
+        if reason is not None:
+            found.others.append(one.trial(*reason))
+            continue
+        progress(f"{trials.budget.requested}: {one.trial(SpreadState.NOT_RUN).words}")
+        divided += one.divides_layers
+        run = run_spread(trials, one, wanted.price)
+        found.runs.append(run)
+        on_spread(run.trial)
+    return found
+
+
+def _candidates(
+    trials: Trials,
+    known: Field,
+    wanted: Wanted,
+    rows: Sequence[LeverRow],
+    found: Searched,
+    progress: Progress,
+) -> list[Candidate]:
+    """Returns the candidates that may fit; the others are kept in `found`."""
+    candidates: list[Candidate] = []
+    names = " + ".join(row.name for row in rows) or "as requested"
+    left: Sequence[Spread] = wanted.spreads
+    for position, (level, options) in enumerate(reversed(list(wanted.levels.items()))):
+        progress(f"{trials.budget.requested}: {names} on one card, checkpointing {level}")
+        try:
+            facts = facts_of(trials, rows, level, options)
+        except PlannerError as error:
+            if position == len(wanted.levels) - 1 and not found.facts:
+                raise
+            found.others.append(_failed(wanted.spreads[0], level, rows, str(error)))
+            continue
+        if not found.facts:  # what lasts is the same at every level
+            left = _may_hold(left, facts, known, found)
+        found.facts.append(facts)
+        if not left:
+            break
+        counted = found.facts[-1] = with_counts(trials, facts)
+        candidates += [candidate_of(spread, counted, known) for spread in left]
+    return candidates
+
+
+def _may_hold(
+    spreads: Sequence[Spread], facts: StepFacts, known: Field, found: Searched
+) -> list[Spread]:
+    left = []
+    for spread in spreads:
+        out = not_dealt_out(spread, facts, known) or too_large(spread, facts, known)
+        if out is None:
+            left.append(spread)
+        else:
+            found.others.append(replace(out, checkpoint="any"))
+    return left
+
+
+def _failed(spread: Spread, level: str, rows: Sequence[LeverRow], reason: str) -> SpreadTrial:
+    return SpreadTrial(
+        gpus=spread.gpus,
+        hosts=spread.hosts,
+        parallel="",
+        arguments=(),
+        checkpoint=level,
+        levers=tuple(row.name for row in rows),
+        state=SpreadState.CANNOT_APPLY,
+        reason=reason.partition("\n")[0],
+    )
+
+
+def _not_worth_a_run(
+    one: Candidate, found: Searched, wanted: Wanted, divided: int
+) -> tuple[SpreadState, str] | None:
+    """Returns why a candidate is not run; None: it is."""
+    fit = found.best(by_gpus=wanted.by_gpus)
+    if len(found.runs) >= _MOST_RUN:
+        return SpreadState.NOT_RUN, f"{_MOST_RUN} others that promised more were run"
+    if one.divides_layers and divided >= _MOST_DIVIDED:
+        return SpreadState.NOT_RUN, f"{_MOST_DIVIDED} others that divide layers were run"
+    if not fit:
+        return None
+    if not one.may_fit:
+        return SpreadState.NOT_RUN, (
+            f"by arithmetic about {format_bytes(one.expected_bytes)} of tensors a card, more than "
+            "it has, and others fit"
+        )
+    factor = _expected_factor(one, fit[0], wanted)
+    if one.divides_layers:
+        if factor is None or factor < _DIVIDED_FACTOR:
+            return None
+        return SpreadState.SLOWER, (
+            f"without the messages of divided layers x {format_significant(factor)} the time of "
+            "the plan, and they come on top"
+        )
+    if len(fit) < _LEAST_FITTING or factor is None or factor <= _NEAR_FACTOR:
+        return None
+    return SpreadState.SLOWER, f"by arithmetic x {format_significant(factor)} the time of the plan"
+
+
+def _expected_factor(one: Candidate, best: RunSpread, wanted: Wanted) -> float | None:
+    """Returns the time to expect for a sample over that of the best; None: not known.
+
+    The forecasts of both are compared, because they leave the same things out.
+    """
+    expected_s, of_best_s = one.sample_s, best.candidate.sample_s
+    if expected_s is None or of_best_s is None:
+        return None
+    factor = expected_s / of_best_s
+    return factor * one.spread.gpus / best.candidate.spread.gpus if wanted.by_gpus else factor

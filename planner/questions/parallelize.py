@@ -1,0 +1,393 @@
+"""parallelize(): which strategy on these GPUs, with which micro-batch, and how to start it.
+
+target, card, number of GPUs
+  -> a child that loads the model; one run and one count on one card for each level of checkpointing
+  -> spreads, ordered by arithmetic; the most promising are run
+  -> where nothing fits, the same with levers that take less memory
+  -> the plan, confirmed by runs on the full card; the fewest cards that fit
+  -> Parallelization
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from planner.config.options import CurveOptions
+from planner.config.parallel_words import GPUS_OF_A_HOST, parallel_config
+from planner.config.parse import choice
+from planner.config.step import Mode
+from planner.config.weights import settled
+from planner.errors import PlannerError, UsageError
+from planner.estimation.advice.lever_row import LeverRow, Subject
+from planner.estimation.advice.levers import lever_rows
+from planner.estimation.advice.trials import Trials
+from planner.estimation.device_timing import price_of
+from planner.estimation.one_card import one_named_card
+from planner.estimation.ranks import check_host
+from planner.estimation.request import EstimateRequest, request_with_one_setting
+from planner.estimation.session import EstimationSession, estimation_session
+from planner.estimation.spread.candidates import Field, levels_of
+from planner.estimation.spread.confirm import Confirmed, confirmed
+from planner.estimation.spread.parallel_plan import plan_of
+from planner.estimation.spread.search import OnSpread, Searched, Wanted, searched
+from planner.estimation.spread.smallest import Sizes, sizes_tried, smallest_job
+from planner.estimation.spread.spreads import Spread, sizes_of_jobs, spreads
+from planner.results.parallelization import (
+    Parallelization,
+    ParallelPlan,
+    PreferBy,
+    SmallestJob,
+    SpreadState,
+    SpreadTrial,
+)
+from planner.wire.trace import StepTrace, weight_dtypes
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+_MOST_CONFIRMED = 3  # spreads that are run on the full card; a replay is seldom wrong
+_FUSED = "fused optimizer"
+# Levers that save what lasts, those with least effect on training first; own ones come last.
+_LEVER_SETS = (
+    (_FUSED,),
+    ("8-bit AdamW",),
+    ("bf16 weights",),
+    ("bf16 weights", _FUSED),
+    ("bf16 weights", "8-bit AdamW"),
+    ("LoRA",),
+    ("QLoRA",),
+)
+_ORDER = (
+    SpreadState.FITS, SpreadState.SLOWER, SpreadState.TOO_LARGE, SpreadState.NOT_RUN,
+    SpreadState.FAILED, SpreadState.CANNOT_APPLY,
+)  # fmt: skip
+_METHOD = (
+    "spreads were compared by arithmetic, from runs on one card; the best were run as one rank, at "
+    "the largest micro-batch by replay; the plan was run on the full card"
+)
+
+
+def parallelize(
+    target: Any,
+    *,
+    gpu: str | None = None,
+    num_gpus: int,
+    num_hosts: int | None = None,
+    global_batch: int | None = None,
+    by: str | PreferBy = PreferBy.TIME,
+    on_spread: OnSpread | None = None,
+    **options: Unpack[CurveOptions],
+) -> Parallelization:
+    """Searches the strategy for so many GPUs: what fits, and is the fastest or the cheapest.
+
+    `gpu` is one card, or "auto": that of this machine, which is also the default. `num_hosts` are
+    machines with equally many GPUs each; None: as few as have at most 8. `global_batch` are the
+    samples of an optimizer step, which each plan keeps; None: as many as fit. `by` is "time", or
+    "cost": then fewer of the GPUs may be used. `on_spread` is called with each SpreadTrial that was
+    run. All `options`: planner.config.options; the micro-batch and its accumulation are searched.
+
+    Raises:
+        PlannerError: see errors.py. A step that fits in no way is a result: plan is None.
+    """
+    wanted = choice(PreferBy, by, "by")
+    hosts = _hosts(num_gpus, num_hosts)
+    asked = _request(target, global_batch, options)
+    card = one_named_card(gpu, asked, "parallelize", "a job has one kind of card")
+    with (
+        estimation_session(asked, [card]) as session,
+        Trials(target, options, asked, session) as trials,
+    ):
+        parallel = parallel_config(num_gpus, hosts, None, ())
+        check_host(parallel, session.request.cards_of_host)
+        if parallel is not None:
+            trials.network_of(parallel)  # before any run: the links are known
+        question = _Question(
+            session=session,
+            trials=trials,
+            asked=asked,
+            num_gpus=num_gpus,
+            num_hosts=hosts,
+            global_batch=global_batch,
+            by=wanted,
+            on_spread=on_spread or (lambda _: None),
+        )
+        return _result(question, _answer(question))
+
+
+def _hosts(num_gpus: int, num_hosts: int | None) -> int:
+    """Returns the number of machines.
+
+    Raises:
+        UsageError: the GPUs cannot be dealt out equally to them, or are too few or too many.
+    """
+    if num_gpus == 1 and num_hosts in (None, 1):
+        return 1
+    found = parallel_config(num_gpus, num_hosts, None, ())
+    if found is None or num_gpus < 2:
+        raise UsageError(
+            f"{num_gpus} GPU (--num-gpus) cannot be on {num_hosts} machines (--num-hosts): take "
+            f"--num-gpus {num_hosts}"
+        )
+    return found.hosts
+
+
+def _request(target: Any, global_batch: int | None, options: CurveOptions) -> EstimateRequest:
+    """Returns the step as requested.
+
+    Raises:
+        UsageError: it is no training step, or an option is one that is searched.
+    """
+    if global_batch is not None and global_batch < 1:
+        raise UsageError(f"global_batch must be at least 1, not {global_batch} (--global-batch)")
+    for name in ("batch_size", "accumulate"):
+        value: Any = options.get(name)
+        if value is not None and value != 1:
+            raise UsageError(
+                f"{name} {value!r} was given, and planner parallelize searches it: say the samples "
+                "of a step with --global-batch (global_batch=), or leave it out"
+            )
+    asked = request_with_one_setting(target, **options)
+    if asked.config.mode is not Mode.TRAIN:
+        raise UsageError(
+            "planner parallelize spreads a training step, and mode is infer (--mode): leave it out"
+        )
+    return asked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Question:
+    """What is asked, and the means to answer it."""
+
+    session: EstimationSession
+    trials: Trials
+    asked: EstimateRequest
+    num_gpus: int
+    num_hosts: int
+    global_batch: int | None
+    by: PreferBy
+    on_spread: OnSpread
+
+    @property
+    def by_gpus(self) -> bool:
+        """Returns whether the rent of a sample is to be small."""
+        return self.by is PreferBy.COST
+
+    @property
+    def per_host(self) -> int:
+        """Returns the GPUs of a machine, also for another number of them."""
+        named = sum(number for _, number in self.session.request.cards_of_host)
+        if self.num_hosts > 1:
+            return self.num_gpus // self.num_hosts
+        return max(named or GPUS_OF_A_HOST, self.num_gpus)
+
+    @property
+    def known(self) -> Field:
+        """Returns what arithmetic needs."""
+        return Field(
+            budget=self.trials.budget,
+            job=self.trials.request,
+            network=self.trials.network_of,
+            global_batch=self.global_batch,
+        )
+
+    @property
+    def wanted(self) -> Wanted:
+        """Returns what is searched."""
+        config = self.asked.config
+        is_given = config.checkpoint_activations or config.checkpoint_blocks is not None
+        return Wanted(
+            spreads=tuple(self._spreads()),
+            levels=levels_of(is_given),
+            price=price_of(self.trials.budget.spec, self.trials.request),
+            by_gpus=self.by_gpus,
+        )
+
+    def _spreads(self) -> Iterator[Spread]:
+        """Yields the spreads; by cost also those of fewer GPUs, each twice as many."""
+        if self.by_gpus:
+            least = 1
+            for gpus, hosts in sizes_of_jobs(self.per_host, self.num_gpus - 1):
+                if gpus >= least:
+                    yield from spreads(gpus, hosts)
+                    least = 2 * gpus
+        yield from spreads(self.num_gpus, self.num_hosts)
+
+
+@dataclass(slots=True)
+class _Answer:
+    """What was found so far."""
+
+    searches: list[Searched] = field(default_factory=list)
+    plan: ParallelPlan | None = None
+    best: Confirmed | None = None
+    smallest: list[SmallestJob] = field(default_factory=list)
+
+
+def _answer(question: _Question) -> _Answer:
+    answer = _Answer()
+    first = _searched(question, ())
+    answer.searches.append(first)
+    _confirm(question, answer, first)
+    answer.smallest.append(_smallest(question, first))
+    for rows in _lever_sets(question, first):
+        if answer.plan is not None:
+            break
+        if _only_fuses(rows) and not first.runs:
+            continue  # what lasts is too large as it is
+        try:
+            found = _searched(question, rows)
+        except PlannerError as error:
+            answer.searches.append(Searched(others=[_failed(question, rows, str(error))]))
+            continue
+        answer.searches.append(found)
+        _confirm(question, answer, found)
+        if answer.plan is not None:
+            answer.smallest.append(_smallest(question, found))
+    return answer
+
+
+def _only_fuses(rows: Sequence[LeverRow]) -> bool:
+    return [row.name for row in rows] == [_FUSED]
+
+
+def _searched(question: _Question, rows: Sequence[LeverRow]) -> Searched:
+    return searched(
+        question.trials,
+        question.known,
+        question.wanted,
+        rows,
+        question.on_spread,
+        question.asked.progress,
+    )
+
+
+def _confirm(question: _Question, answer: _Answer, found: Searched) -> None:
+    """Takes the first of the best that a run on the full card confirms."""
+    for one in found.best(by_gpus=question.by_gpus)[:_MOST_CONFIRMED]:
+        words = one.trial.words
+        question.asked.progress(f"{question.trials.budget.requested}: confirming {words}")
+        checked = confirmed(question.trials, one)
+        if checked is None:
+            continue
+        found.runs[found.runs.index(one)] = checked.run
+        answer.best = checked
+        answer.plan = plan_of(
+            question.trials,
+            question.session.child.label,
+            checked,
+            price_of(question.trials.budget.spec, question.trials.request),
+        )
+        return
+
+
+def _lever_sets(question: _Question, first: Searched) -> Iterator[tuple[LeverRow, ...]]:
+    """Yields levers to try together, those with least effect on training first."""
+    facts, session = first.facts[0], question.session
+    trace = facts.recorded.trace
+    published = getattr(question.asked.target, "published", None)
+    rows = lever_rows(
+        Subject(
+            config=question.asked.config,
+            weights=weight_dtypes(trace),
+            optimizer=trace.optimizer,
+            card=question.trials.budget.spec,
+            library=None if published is None else published.library,
+            task=None if published is None else published.task,
+            own=session.child.runner.levers,
+            given=question.asked.given,
+        )
+    )
+    usable = {row.name: row for row in rows if not row.cannot}
+    for names in (*_LEVER_SETS, *((row.name,) for row in rows if row.is_own)):
+        if all(name in usable for name in names):
+            yield tuple(usable[name] for name in names)
+
+
+def _failed(question: _Question, rows: Sequence[LeverRow], reason: str) -> SpreadTrial:
+    return SpreadTrial(
+        gpus=question.num_gpus,
+        hosts=question.num_hosts,
+        parallel="",
+        arguments=(),
+        checkpoint="any",
+        levers=tuple(row.name for row in rows),
+        state=SpreadState.CANNOT_APPLY,
+        reason=reason.partition("\n")[0],
+    )
+
+
+def _smallest(question: _Question, found: Searched) -> SmallestJob:
+    facts = found.facts[0]  # with the most checkpointing
+    question.asked.progress(f"{question.trials.budget.requested}: the fewest cards that fit")
+    sizes = Sizes(per_host=question.per_host, capacity_bytes=question.trials.budget.capacity_bytes)
+    return smallest_job(facts, sizes, partial(sizes_tried, question.trials, facts))
+
+
+def _result(question: _Question, answer: _Answer) -> Parallelization:
+    session, asked, budget = question.session, question.asked, question.trials.budget
+    facts = answer.searches[0].facts[0]
+    trace: StepTrace = facts.recorded.trace
+    if answer.best is not None:
+        trace = answer.best.run.tried.trace or trace
+    weights = weight_dtypes(facts.recorded.trace)
+    rows = [row for one in answer.searches for facts in one.facts for row in facts.rows]
+    note = () if budget.note is None else (budget.note,)
+    return Parallelization(
+        target=session.child.label,
+        by=question.by,
+        gpu=budget.requested,
+        gpu_name=budget.card.name,
+        gpu_id=budget.spec.id,
+        usable_memory_bytes=budget.usable_memory_bytes,
+        reserve_bytes=budget.reserve_bytes,
+        num_gpus=question.num_gpus,
+        num_hosts=question.num_hosts,
+        global_batch=question.global_batch,
+        plan=answer.plan,
+        spreads=_ordered(question, answer),
+        held=tuple(one.facts[0].held for one in answer.searches if one.facts),
+        smallest=tuple(answer.smallest),
+        levers=tuple({row.name: row.lever for row in rows}.values()),
+        config=settled(asked.config, weights),
+        versions=session.child.versions,
+        assumptions=(*note, *trace.assumptions, *_network_words(question, answer), _METHOD),
+        notes=(*trace.notes, _METHOD),
+        warnings=(
+            *trace.warnings,
+            *dict.fromkeys(session.child.runner.warnings),
+            *session.known.warnings,
+        ),
+        weight_dtypes=weights,
+        model_arguments=asked.given,
+    )
+
+
+def _network_words(question: _Question, answer: _Answer) -> tuple[str, ...]:
+    """Returns what is assumed of the links of the plan."""
+    best = answer.best
+    if best is None or best.run.tried.config is None or best.run.tried.counted is None:
+        return ()
+    parallel = best.run.tried.config.parallel
+    if parallel is None:
+        return ()
+    network = question.trials.network_of(parallel)
+    return network.words(question.trials.budget.spec, best.run.tried.counted.collectives)
+
+
+def _ordered(question: _Question, answer: _Answer) -> tuple[SpreadTrial, ...]:
+    """Returns all spreads, the plan first, then those that fit, the others by their state."""
+    best = None if answer.best is None else answer.best.run
+    of_best = None if best is None else best.value(by_gpus=False)
+    found: list[tuple[float, SpreadTrial]] = []
+    for search in answer.searches:
+        for run in search.runs:
+            own = run.value(by_gpus=False)
+            factor = own / of_best if of_best and own != float("inf") else None
+            place = -1.0 if run is best else run.value(by_gpus=question.by_gpus)
+            found.append((place, replace(run.trial, slower_factor=factor)))
+        found += [(float("inf"), one) for one in search.others]
+    found.sort(key=lambda one: (_ORDER.index(one[1].state), one[0], one[1].over_bytes or 0))
+    return tuple(trial for _, trial in found)
