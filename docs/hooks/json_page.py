@@ -39,7 +39,7 @@ A JSON Schema of each document, for an editor or a validator, is in `schema/` be
 the site: {schemas}.
 In Python, `planner.results.document.json_schema("estimate")` gives it.
 
-Where a [file of the project](config-file.md) gave defaults, the documents of these six commands
+Where a [file of the project](config-file.md) gave defaults, the documents of these seven commands
 have one key more: `defaults_file`, with the path as `file` and the defaults in force as `options`.
 """
 _TAIL = """

@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from planner._version import __version__
+from planner.config.parallel import ParallelConfig
 from planner.config.step import StepConfig
 from planner.config.target import Scalar, Target
 from planner.emulator import replay_library
@@ -162,18 +163,23 @@ class EstimationSession:
 
 @contextmanager
 def estimation_session(
-    asked: EstimateRequest, gpus: Sequence[str], *, may_stand_in: bool = False
+    asked: EstimateRequest,
+    gpus: Sequence[str],
+    *,
+    may_stand_in: bool = False,
+    job: ParallelConfig | None = None,
 ) -> Iterator[EstimationSession]:
     """Yields the step on the cards of these names; without names, on those of the named host.
 
-    Without either, with `may_stand_in`, other cards stand in; see memory/card_words.py.
+    Without either, with `may_stand_in`, other cards stand in; see memory/card_words.py. `job` is
+    one on several GPUs that the step is to be a part of, None: that of the request.
 
     Raises:
         PlannerError: see errors.py.
     """
     config, progress = asked.config, asked.progress
     request = job_config(**asked.speed_words, hardware_db=asked.database)
-    check_host(config.parallel, request.cards_of_host)
+    check_host(job or config.parallel, request.cards_of_host)
     named = gpus or [card for card, _ in request.cards_of_host]
     others = stand_ins(load_gpus(asked.database)) if may_stand_in and not named else None
     budgets = memory_budgets(

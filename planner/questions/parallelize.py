@@ -26,7 +26,6 @@ from planner.estimation.advice.levers import lever_rows
 from planner.estimation.advice.trials import Trials
 from planner.estimation.device_timing import price_of
 from planner.estimation.one_card import one_named_card
-from planner.estimation.ranks import check_host
 from planner.estimation.request import EstimateRequest, request_with_one_setting
 from planner.estimation.session import EstimationSession, estimation_session
 from planner.estimation.spread.candidates import Field, levels_of
@@ -96,12 +95,11 @@ def parallelize(
     hosts = _hosts(num_gpus, num_hosts)
     asked = _request(target, global_batch, options)
     card = one_named_card(gpu, asked, "parallelize", "a job has one kind of card")
+    parallel = parallel_config(num_gpus, hosts, None, ())
     with (
-        estimation_session(asked, [card]) as session,
+        estimation_session(asked, [card], job=parallel) as session,
         Trials(target, options, asked, session) as trials,
     ):
-        parallel = parallel_config(num_gpus, hosts, None, ())
-        check_host(parallel, session.request.cards_of_host)
         if parallel is not None:
             trials.network_of(parallel)  # before any run: the links are known
         question = _Question(
@@ -125,8 +123,8 @@ def _hosts(num_gpus: int, num_hosts: int | None) -> int:
     """
     if num_gpus == 1 and num_hosts in (None, 1):
         return 1
-    found = parallel_config(num_gpus, num_hosts, None, ())
-    if found is None or num_gpus < 2:
+    found = None if num_gpus == 1 else parallel_config(num_gpus, num_hosts, None, ())
+    if found is None:
         raise UsageError(
             f"{num_gpus} GPU (--num-gpus) cannot be on {num_hosts} machines (--num-hosts): take "
             f"--num-gpus {num_hosts}"

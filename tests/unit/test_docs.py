@@ -44,6 +44,7 @@ EXIT_CODES = DOCUMENTS["docs/reference/exit-codes.md"]
 VERIFY = DOCUMENTS["docs/guides/verify.md"]
 WHICH_CARD = DOCUMENTS["docs/guides/which-card.md"]
 MAKE_IT_FIT = DOCUMENTS["docs/guides/make-it-fit.md"]
+SEVERAL_GPUS = DOCUMENTS["docs/guides/several-gpus.md"]
 CONFIG_FILE = DOCUMENTS["docs/reference/config-file.md"]
 OWN_MODEL = DOCUMENTS["docs/guides/own-model.md"]
 IN_PYTHON = DOCUMENTS["docs/guides/notebook.md"]
@@ -142,6 +143,7 @@ def test_commands_are_understood(
         "curve",
         "compare",
         "advise",
+        "parallelize",
     ):  # what runs a model is only parsed
         monkeypatch.chdir(tmp_path)  # some write a file
         message = (ROOT / "tests/unit/verification/messages/since-2-1.txt").read_bytes()
@@ -203,6 +205,12 @@ def test_every_option_of_advise_has_a_row_here_or_there() -> None:
     here = set(re.findall(r"`(--[a-z-]+)", MAKE_IT_FIT))
     there = set(re.findall(r"`(--?[a-z-]+)", OPTIONS))
     assert options_of(dict(commands(root))["advise"]) - {"-h", "--help"} <= here | there
+
+
+def test_every_option_of_parallelize_has_a_row_here_or_there() -> None:
+    here = set(re.findall(r"`(--[a-z-]+)", section(SEVERAL_GPUS, "Which strategy")))
+    there = set(re.findall(r"`(--?[a-z-]+)", OPTIONS))
+    assert options_of(dict(commands(root))["parallelize"]) - {"-h", "--help"} <= here | there
 
 
 @pytest.mark.parametrize("name", ["curve", "compare"])

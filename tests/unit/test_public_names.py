@@ -157,8 +157,8 @@ def test_a_question_is_the_same_without_the_list_of_names() -> None:
     from planner.questions import public
 
     questions = (
-        "advise", "compare", "curve", "estimate", "inspect", "learn", "max_batch_size", "run",
-        "sweep", "verify",
+        "advise", "compare", "curve", "estimate", "inspect", "learn", "max_batch_size",
+        "parallelize", "run", "sweep", "verify",
     )  # fmt: skip
     assert questions == planner._QUESTIONS  # type: ignore[attr-defined]
     for name in questions:

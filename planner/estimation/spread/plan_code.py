@@ -78,7 +78,11 @@ def _imports(spread: Spread, *, has_policy: bool) -> Iterator[str]:
 
 
 def _sharding(spread: Spread, units: Sequence[str], *, has_policy: bool) -> Iterator[str]:
-    yield f"    options = {{{', '.join(_options(spread, has_policy=has_policy))}}}"
+    yield f"    options = {{{', '.join(_options(spread))}}}"
+    if has_policy:
+        param, reduce = _TORCH["bf16"], _TORCH["fp32"]
+        yield f"    dtypes = MixedPrecisionPolicy(param_dtype={param}, reduce_dtype={reduce})"
+        yield '    options["mp_policy"] = dtypes  # in the place of autocast'
     keeps = spread.keeps_gathered
     if units:
         yield f"    blocks = {_blocks(units)}"
@@ -88,11 +92,8 @@ def _sharding(spread: Spread, units: Sequence[str], *, has_policy: bool) -> Iter
     yield f"    fully_shard(model, reshard_after_forward={not keeps}, **options)"
 
 
-def _options(spread: Spread, *, has_policy: bool) -> Iterator[str]:
+def _options(spread: Spread) -> Iterator[str]:
     yield f'"mesh": {_mesh(spread)}'
-    if has_policy:
-        param, reduce = _TORCH["bf16"], _TORCH["fp32"]
-        yield f'"mp_policy": MixedPrecisionPolicy(param_dtype={param}, reduce_dtype={reduce})'
 
 
 def _mesh(spread: Spread) -> str:

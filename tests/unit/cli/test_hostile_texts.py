@@ -19,6 +19,7 @@ from rich.console import Console
 from test_advise import made_advice
 from test_curve_and_compare import made_comparison, made_curve
 from test_history_command import KEPT
+from test_parallelize import made_parallelization
 
 import planner
 from planner.cli import output, tables
@@ -149,7 +150,9 @@ def check(result: Result, mark: str, *, coloured: bool) -> None:
 ESCAPED = r"x\x1b]0;PWN\x07\x1b[2J"
 
 
-@pytest.mark.parametrize("command", ["estimate", "curve", "compare", "inspect", "verify", "advise"])
+@pytest.mark.parametrize(
+    "command", ["estimate", "curve", "compare", "inspect", "verify", "advise", "parallelize"]
+)
 def test_results(
     command: str,
     on_terminal: bool,
@@ -169,9 +172,11 @@ def test_results(
             "compare": made_comparison(),
             "verify": KEPT,
             "advise": made_advice(),
+            "parallelize": made_parallelization(),
         }[command]
     answer(monkeypatch, command, poisoned(made))
     gpu = () if command == "verify" else ("--gpu", "t4")
+    gpu += ("--num-gpus", "8") if command == "parallelize" else ()
     file = str(tmp_path / "kept.planner")
     check(run(command, "model.py", *gpu, "--save", file), ESCAPED, coloured=on_terminal)
     check(run("show", file), ESCAPED, coloured=on_terminal)
@@ -211,6 +216,7 @@ def test_published_models(records: Path, on_terminal: bool) -> None:
 
 def test_every_command_is_tried_here() -> None:
     results = {"estimate", "curve", "compare", "inspect", "verify", "advise", "show", "history"}
+    results.add("parallelize")
     # each has a file of its own here; the report of run is that of estimate
     elsewhere = {"doctor", "cache", "check", "diff", "learn", "run", "sweep"}
     assert results | {"gpus", "cpus", "hosts", "models"} | elsewhere == set(_MODULES)
