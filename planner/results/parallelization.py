@@ -196,7 +196,7 @@ class ParallelPlan:
     file has its own."""
     code_flags: tuple[str, ...]
     """Flags in place of `flags` for a model file that has this function."""
-    notes: tuple[str, ...]
+    script: tuple[str, ...]
     """Lines of code beside the function: optimizer, checkpointing, levers."""
     peak_reserved_bytes: int
     """Most bytes held by PyTorch's allocator on the worst rank."""
@@ -236,7 +236,7 @@ class ParallelPlan:
             "launch": self.launch,
             "code": list(self.code),
             "code_flags": list(self.code_flags),
-            "notes": list(self.notes),
+            "script": list(self.script),
             "peak_reserved_bytes": self.peak_reserved_bytes,
             "usable_memory_bytes": self.usable_memory_bytes,
             "worst_rank": self.worst_rank,

@@ -940,7 +940,7 @@ class ParallelPlanDocument(SpreadDocument):
         _is("lines of `parallelize(model, mesh)`; none: one GPU, or the model file has its own"),
     ]
     code_flags: Annotated[list[str], _is("in place of `flags` for a file with that function")]
-    notes: Annotated[list[str], _is("lines of code beside the function")]
+    script: Annotated[list[str], _is("lines of code beside the function")]
     peak_reserved_bytes: Annotated[int, _is("most that PyTorch's allocator holds")]
     usable_memory_bytes: Annotated[int, _is("memory of a card")]
     worst_rank: Annotated[int, _is("the rank of the figures, which takes most memory")]

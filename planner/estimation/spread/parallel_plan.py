@@ -13,7 +13,7 @@ from planner.cost.price import HourlyPrice
 from planner.estimation.advice.trials import Trials, Tried
 from planner.estimation.advice.words import command, flags
 from planner.estimation.spread.confirm import Confirmed
-from planner.estimation.spread.plan_code import PlanCode, launch_command, notes_of, plan_code
+from planner.estimation.spread.plan_code import PlanCode, launch_command, plan_code, script_of
 from planner.estimation.spread.spreads import Spread
 from planner.results.parallelization import ParallelPlan
 
@@ -41,8 +41,8 @@ def plan_of(
         launch=launch_command(spread),
         code=code.lines,
         code_flags=flags(_of_code(run.changes, code)),
-        notes=(
-            *notes_of(spread, trace.optimizer),
+        script=(
+            *script_of(spread, trace.optimizer),
             *_checkpointing(run.candidate.facts.checkpoint),
             *(line for row in rows for line in row.code.splitlines()),
         ),

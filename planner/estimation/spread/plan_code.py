@@ -129,7 +129,7 @@ def launch_command(spread: Spread) -> str:
     )
 
 
-def notes_of(spread: Spread, optimizer: str) -> tuple[str, ...]:
+def script_of(spread: Spread, optimizer: str) -> tuple[str, ...]:
     """Returns lines of the script beside the function."""
     if spread.gpus == 1:
         return ()

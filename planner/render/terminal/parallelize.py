@@ -159,9 +159,9 @@ def _code(plan: ParallelPlan) -> list[RenderableType]:
     if plan.code:
         title = "in the model file"
         parts += [Text(), Text(title, style="bold"), Text("\n".join(plan.code))]
-    if plan.notes:
+    if plan.script:
         title = "in the training script"
-        parts += [Text(), Text(title, style="bold"), Text("\n".join(plan.notes))]
+        parts += [Text(), Text(title, style="bold"), Text("\n".join(plan.script))]
     if plan.code and plan.code_flags != plan.flags:
         said = f"flags of planner for a file with this code: {' '.join(plan.code_flags)}"
         parts += [Text(), Text(said)]

@@ -61,7 +61,7 @@ def made_parallelization(*, fits: bool = True) -> Parallelization:
         command="planner estimate model.py --gpu t4 --num-gpus 8 --parallel fsdp=8",
         code=("def parallelize(model, mesh):", '    fully_shard(model, mesh=mesh["dp_shard"])'),
         code_flags=("--parallel", "fsdp=8", "--precision", "as-built"),
-        notes=('mesh = init_device_mesh("cuda", (8,), mesh_dim_names=("dp_shard",))',),
+        script=('mesh = init_device_mesh("cuda", (8,), mesh_dim_names=("dp_shard",))',),
         peak_reserved_bytes=11 * GIB, usable_memory_bytes=15 * GIB, worst_rank=0,
         rank_reason="all ranks hold and compute alike", global_batch=64, next_batch_size=3,
         tokens_per_s=128 * 4096.0, currency="USD",

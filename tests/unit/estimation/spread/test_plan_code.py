@@ -8,7 +8,7 @@ import pytest
 
 from planner.config.parallel import DataParallel
 from planner.config.step import Precision, StepConfig
-from planner.estimation.spread.plan_code import launch_command, notes_of, plan_code
+from planner.estimation.spread.plan_code import launch_command, plan_code, script_of
 from planner.estimation.spread.spreads import Spread, spreads
 
 FSDP = Spread(gpus=8, hosts=1, data=DataParallel.FSDP, shard=8)
@@ -28,7 +28,7 @@ def test_every_spread_is_a_function_that_python_reads(spread: Spread) -> None:
 def test_one_gpu_needs_no_code() -> None:
     assert text(Spread(gpus=1, hosts=1)) == ""
     assert launch_command(Spread(gpus=1, hosts=1)) == "python train.py"
-    assert notes_of(Spread(gpus=1, hosts=1), "AdamW") == ()
+    assert script_of(Spread(gpus=1, hosts=1), "AdamW") == ()
 
 
 def test_the_last_block_stays_gathered() -> None:
@@ -78,7 +78,7 @@ def test_the_commands_that_start_it() -> None:
     assert launch_command(FSDP) == "torchrun --standalone --nproc-per-node 8 train.py"
     several = Spread(gpus=32, hosts=4, data=DataParallel.FSDP, replicate=4, shard=8)
     assert launch_command(several).startswith("torchrun --nnodes 4 --nproc-per-node 8 ")
-    (mesh,) = notes_of(several, "AdamW")
+    (mesh,) = script_of(several, "AdamW")
     assert mesh == (
         'mesh = init_device_mesh("cuda", (4, 8), mesh_dim_names=("dp_replicate", "dp_shard"))'
     )
@@ -86,5 +86,5 @@ def test_the_commands_that_start_it() -> None:
 
 def test_the_optimizer_of_zero1_is_named() -> None:
     spread = Spread(gpus=8, hosts=1, data=DataParallel.ZERO1, replicate=8)
-    _, optimizer = notes_of(spread, "AdamW (fused)")
+    _, optimizer = script_of(spread, "AdamW (fused)")
     assert "optimizer_class=torch.optim.AdamW, fused=True" in optimizer
