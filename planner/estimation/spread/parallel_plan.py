@@ -6,14 +6,22 @@ run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from planner.config.parallel import DataParallel
 from planner.cost.price import HourlyPrice
+from planner.estimation.advice.lever_row import LeverRow
 from planner.estimation.advice.trials import Trials, Tried
 from planner.estimation.advice.words import command, flags
 from planner.estimation.spread.confirm import Confirmed
-from planner.estimation.spread.plan_code import PlanCode, launch_command, plan_code, script_of
+from planner.estimation.spread.plan_code import (
+    PlanCode,
+    eight_bit_lines,
+    launch_command,
+    plan_code,
+    script_of,
+)
 from planner.estimation.spread.spreads import Spread
 from planner.results.parallelization import ParallelPlan
 
@@ -44,7 +52,7 @@ def plan_of(
         script=(
             *script_of(spread, trace.optimizer),
             *_checkpointing(run.candidate.facts.checkpoint),
-            *(line for row in rows for line in row.code.splitlines()),
+            *(line for row in rows for line in _lines(row, spread)),
         ),
         peak_reserved_bytes=trace.peak_reserved_bytes,
         usable_memory_bytes=budget.usable_memory_bytes,
@@ -55,6 +63,13 @@ def plan_of(
         tokens_per_s=None if rate is None or length is None else rate * length,
         currency=None if price is None else price.currency,
     )
+
+
+def _lines(row: LeverRow, spread: Spread) -> Sequence[str]:
+    """Returns the lines of a lever, which may be others where parameters are DTensors."""
+    if row.options.get("optimizer") == "adamw8bit" and spread.data is DataParallel.FSDP:
+        return eight_bit_lines()
+    return row.code.splitlines()
 
 
 def _code(spread: Spread, tried: Tried) -> PlanCode:

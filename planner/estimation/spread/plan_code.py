@@ -36,6 +36,13 @@ _STYLES = """\
         for other, other_name in others:
             setattr(other, other_name, getattr(owner, name))"""
 
+_OVER_SHARDS = """\
+shards = [torch.nn.Parameter(p.detach().to_local()) for p in model.parameters()]
+optimizer = bitsandbytes.optim.AdamW8bit(shards)  # it takes no DTensors
+for shard, whole in zip(shards, model.parameters()):  # before each optimizer.step()
+    shard.data, shard.grad = whole.detach().to_local(), whole.grad.to_local()
+optimizer.zero_grad(), model.zero_grad()  # after it"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanCode:
@@ -114,6 +121,11 @@ def _blocks(units: Sequence[str]) -> str:
     if len(stems) == 1 and numbers == list(range(len(units))) and len(units) > 1:
         return f'[model.get_submodule(f"{stems.pop()}{{n}}") for n in range({len(units)})]'
     return f"[model.get_submodule(name) for name in {list(units)!r}]"
+
+
+def eight_bit_lines() -> tuple[str, ...]:
+    """Returns the lines for 8-bit AdamW over the shards of FSDP: it takes no DTensors."""
+    return tuple(_OVER_SHARDS.splitlines())
 
 
 def launch_command(spread: Spread) -> str:

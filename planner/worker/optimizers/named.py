@@ -20,12 +20,15 @@ from planner.config.step import OptimizerName
 from planner.config.target import Scalar
 from planner.errors import UsageError
 from planner.worker.optimizers.muon import muon_and_adamw
+from planner.worker.optimizers.shards import WORDS, over_shards
+from planner.worker.ranks.dtensors import is_divided
 from planner.worker.target.frames import text_of
 
 _TORCH = "torch.optim"
 # Packages other than torch: the name to import, and pip's name.
 _PIP_NAMES = {"bitsandbytes": "bitsandbytes", "lion_pytorch": "lion-pytorch"}
-_BITSANDBYTES = "bitsandbytes.optim"
+_BITSANDBYTES_PACKAGE = "bitsandbytes"
+_BITSANDBYTES = f"{_BITSANDBYTES_PACKAGE}.optim"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +127,11 @@ def _made(
     parameters: list[nn.Parameter],
     arguments: Mapping[str, Scalar],
 ) -> Named:
-    optimizer = make(parameters, **arguments)
+    takes_parts = kind.package == _BITSANDBYTES_PACKAGE and any(map(is_divided, parameters))
+    if takes_parts:
+        optimizer = over_shards(lambda shards: make(shards, **arguments), parameters)
+    else:
+        optimizer = make(parameters, **arguments)
     class_name = type(optimizer).__name__
     notes: list[str] = []
     if kind.package in _PIP_NAMES:
@@ -132,7 +139,10 @@ def _made(
         notes.append(f"optimizer {name.value}: {class_name} of {kind.package} {version}")
     paged = [f"optimizer {name.value}: {_PAGED}"] if name is OptimizerName.PAGED_ADAMW8BIT else []
     shown = f"{class_name} (fused)" if arguments.get("fused") is True else class_name
-    return Named(optimizer=optimizer, name=shown, assumptions=(*notes, *paged), notes=tuple(notes))
+    said = [f"optimizer {name.value}: {WORDS}"] if takes_parts else []
+    return Named(
+        optimizer=optimizer, name=shown, assumptions=(*notes, *said, *paged), notes=tuple(notes)
+    )
 
 
 def _installed(name: OptimizerName) -> tuple[_Kind, Any]:
