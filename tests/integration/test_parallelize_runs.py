@@ -71,7 +71,7 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def found(net: Path) -> Parallelization:
     """On cards on which DDP has no room: its parameters, gradients and state are 160 MiB."""
     return planner.parallelize(
-        str(net), gpu="a100", num_gpus=4, gpu_memory="800MiB", global_batch=16, **OPTIONS
+        str(net), gpu="a100", num_gpus=4, gpu_memory="1280MiB", global_batch=16, **OPTIONS
     )
 
 
@@ -115,7 +115,7 @@ def test_the_printed_code_has_the_same_bytes(found: Parallelization, tmp_path: P
     assert plan is not None
     file = tmp_path / "spread.py"
     file.write_text(NET + "\n\n" + "\n".join(plan.code) + "\n")
-    words = ["planner", "estimate", str(file), "--gpu", "a100", "--gpu-memory", "800MiB",
+    words = ["planner", "estimate", str(file), "--gpu", "a100", "--gpu-memory", "1280MiB",
              "--optimizer", "adamw-fused", *plan.code_flags]  # fmt: skip
     card = estimated(shlex.join(words), str(file))
     assert card["peak_reserved_bytes"] == plan.peak_reserved_bytes
@@ -131,7 +131,7 @@ def test_others_fall_out_for_a_reason(found: Parallelization) -> None:
 
 
 def test_memory_limits_the_plan_and_a_run_refuses_the_next(net: Path) -> None:
-    found = planner.parallelize(str(net), gpu="a100", num_gpus=2, gpu_memory="800MiB", **OPTIONS)
+    found = planner.parallelize(str(net), gpu="a100", num_gpus=2, gpu_memory="1280MiB", **OPTIONS)
     plan = found.plan
     assert plan is not None
     assert plan.next_batch_size == (plan.spread.batch_size or 0) + 1
@@ -139,7 +139,7 @@ def test_memory_limits_the_plan_and_a_run_refuses_the_next(net: Path) -> None:
 
 def test_thousands_of_gpus(net: Path) -> None:
     found = planner.parallelize(
-        str(net), gpu="h100", num_gpus=4096, global_batch=8192, gpu_memory="800MiB", **OPTIONS
+        str(net), gpu="h100", num_gpus=4096, global_batch=8192, gpu_memory="1280MiB", **OPTIONS
     )
     plan = found.plan
     assert plan is not None

@@ -70,8 +70,8 @@ def expected_largest(spread: Spread, facts: StepFacts, capacity_bytes: int) -> i
 
 
 def _gathered_bytes(spread: Spread, facts: StepFacts) -> int:
-    if spread.data is not DataParallel.FSDP or not facts.elements:
-        return 0
+    if spread.data is not DataParallel.FSDP or not facts.elements or not facts.modules:
+        return 0  # units are known once the step was counted
     gather_bytes, _ = _element_bytes(facts)
     if spread.keeps_gathered:
         return int(facts.elements * gather_bytes / spread.tensor)

@@ -141,6 +141,8 @@ def candidate_of(spread: Spread, facts: StepFacts, field: Field) -> Candidate:
 def in_order(candidates: Sequence[Candidate], *, by_gpus: bool) -> list[Candidate]:
     """Returns candidates, the most promising first: those that may fit, the fastest of them first.
 
+    Of the others, those that take least come first.
+
     Spreads that divide layers come last, because arithmetic leaves out what these send. With
     `by_gpus` the time counts for each GPU, as a rent does.
     """
@@ -148,7 +150,7 @@ def in_order(candidates: Sequence[Candidate], *, by_gpus: bool) -> list[Candidat
     def order(one: Candidate) -> tuple[bool, bool, float]:
         weight = one.spread.gpus if by_gpus else 1
         time_s = float("inf") if one.sample_s is None else one.sample_s * weight
-        return not one.may_fit, one.divides_layers, time_s
+        return not one.may_fit, one.divides_layers, time_s if one.may_fit else one.expected_bytes
 
     return sorted(candidates, key=order)
 

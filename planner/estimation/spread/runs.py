@@ -13,7 +13,7 @@ from typing import Any
 from planner.cost.price import HourlyPrice
 from planner.estimation.advice.trials import Trials, Tried
 from planner.estimation.spread.candidates import Candidate
-from planner.estimation.spread.micro_batches import MicroBatches, micro_batches
+from planner.estimation.spread.micro_batches import MicroBatches, micro_batches, next_larger
 from planner.results.advice import TrialState
 from planner.results.parallelization import SpreadMethod, SpreadState, SpreadTrial
 from planner.units import SECONDS_PER_HOUR
@@ -114,13 +114,18 @@ def _at_largest(
 
     No micro-batch: none fits. No largest: the requests of the step follow no rule.
     """
+    if one.micro.batch_size == 1:
+        following = next_larger(one.share, 1)
+        if not first.fits:
+            return None, 0, first
+        if following is None:
+            return one.micro, 1, first
+        second = trials.run({**_changes(one, one.micro), "batch_size": following})
+        if second.state is TrialState.TRIED and not second.fits:
+            return one.micro, following - 1, first
     largest = trials.largest(first)
-    start = one.micro.batch_size if largest is None else largest
-    if largest == 0 and one.micro.batch_size == 1:
-        start = 1 if first.fits else 0
-    elif largest == 0:
-        start = 1  # only a run shows whether one sample fits
-    micro, last = micro_batches(one.share, start), first
+    start = one.micro.batch_size if largest is None else max(1, largest)
+    micro, last = micro_batches(one.share, start), first  # only a run shows whether one fits
     for _ in range(_SMALLER_TRIED):
         if micro is None:
             break

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from planner.config.parallel import DataParallel
 from planner.cost.price import HourlyPrice
 from planner.errors import PlannerError
 from planner.estimation.advice.lever_row import LeverRow
@@ -30,7 +31,7 @@ from planner.results.parallelization import SpreadState, SpreadTrial
 from planner.units import format_bytes, format_significant
 
 _MOST_RUN = 6  # spreads; each takes two to five runs
-_MOST_DIVIDED = 2  # of them such as divide layers
+_MOST_DIVIDED = 1  # of them such as divide layers
 _LEAST_FITTING = 2  # the plan and a runner-up
 _NEAR_FACTOR = 1.05  # a forecast that is slower by more than this is not run
 _WORTH_FACTOR = 0.98  # a gain in time below this is within the error of the model
@@ -129,8 +130,13 @@ def _candidates(
         found.facts.append(facts)
         if not left:
             break
-        counted = found.facts[-1] = with_counts(trials, facts)
-        candidates += [candidate_of(spread, counted, known) for spread in left]
+        at_level = [candidate_of(spread, facts, known) for spread in left]
+        if any(one.may_fit for one in at_level):
+            counted = found.facts[-1] = with_counts(trials, facts)
+            at_level = [candidate_of(spread, counted, known) for spread in left]
+        candidates += at_level
+        if not any(one.may_fit for one in at_level):
+            break  # with less checkpointing it takes more
     return candidates
 
 
@@ -165,10 +171,13 @@ def _not_worth_a_run(
 ) -> tuple[SpreadState, str] | None:
     """Returns why a candidate is not run; None: it is."""
     fit = found.best(by_gpus=wanted.by_gpus)
+    smaller = next((run for run in found.runs if _holds_less(run, one, wanted)), None)
+    if smaller is not None:
+        return SpreadState.TOO_LARGE, f"it holds more than {smaller.trial.words}"
     if len(found.runs) >= _MOST_RUN:
         return SpreadState.NOT_RUN, f"{_MOST_RUN} others that promised more were run"
     if one.divides_layers and divided >= _MOST_DIVIDED:
-        return SpreadState.NOT_RUN, f"{_MOST_DIVIDED} others that divide layers were run"
+        return SpreadState.NOT_RUN, "another one that divides layers and promised more was run"
     if not fit:
         return None
     if not one.may_fit:
@@ -187,6 +196,26 @@ def _not_worth_a_run(
     if len(fit) < _LEAST_FITTING or factor is None or factor <= _NEAR_FACTOR:
         return None
     return SpreadState.SLOWER, f"by arithmetic x {format_significant(factor)} the time of the plan"
+
+
+def _holds_less(run: RunSpread, one: Candidate, wanted: Wanted) -> bool:
+    """Returns whether a run does not fit with one sample, and the candidate holds more than it.
+
+    That is so where state is divided among fewer ranks, where parameters stay gathered, and where
+    fewer blocks are checkpointed.
+    """
+    if run.trial.state is not SpreadState.TOO_LARGE or run.trial.batch_size != 1:
+        return False
+    small, large = run.candidate.spread, one.spread
+    levels = list(wanted.levels)
+    at, of_run = (levels.index(of.facts.checkpoint) for of in (one, run.candidate))
+    return (
+        (small.tensor, small.context) == (large.tensor, large.context)
+        and small.data is DataParallel.FSDP
+        and large.state_ranks <= small.state_ranks
+        and (large.keeps_gathered or not small.keeps_gathered)
+        and at <= of_run
+    )
 
 
 def _expected_factor(one: Candidate, best: RunSpread, wanted: Wanted) -> float | None:

@@ -15,7 +15,7 @@ from planner.config.parallel import DataParallel
 from planner.config.parallel_words import MOST_GPUS
 from planner.estimation.advice.combine import merged
 from planner.estimation.advice.trials import Trials
-from planner.estimation.spread.arithmetic import floor_bytes
+from planner.estimation.spread.arithmetic import expected_bytes, floor_bytes
 from planner.estimation.spread.facts import StepFacts
 from planner.estimation.spread.spreads import Spread, sizes_of_jobs
 from planner.results.advice import TrialState
@@ -73,7 +73,15 @@ def smallest_job(
     if first is None:
         return _none(levers, f"not even {MOST_GPUS} cards hold what lasts through a step")
     tried: dict[int, SizeTried] = {}
-    low, at = first, first  # below `low` nothing fits
+    low = first  # below it nothing fits
+    at = next(
+        (
+            index
+            for index in range(first, len(numbers))
+            if expected_bytes(spread_over(*numbers[index]), facts, 1) <= sizes.capacity_bytes
+        ),
+        first,
+    )
     high: int | None = None  # the lowest known to fit
     while len(tried) < _MOST_RUNS and (high is None or low < high):
         found = run(spread_over(*numbers[at]))
