@@ -21,8 +21,7 @@ from planner.config.parse import choice
 from planner.config.step import Mode
 from planner.config.weights import settled
 from planner.errors import PlannerError, UsageError
-from planner.estimation.advice.lever_row import LeverRow, Subject
-from planner.estimation.advice.levers import lever_rows
+from planner.estimation.advice.lever_row import LeverRow
 from planner.estimation.advice.trials import Trials
 from planner.estimation.device_timing import price_of
 from planner.estimation.one_card import one_named_card
@@ -30,6 +29,7 @@ from planner.estimation.request import EstimateRequest, request_with_one_setting
 from planner.estimation.session import EstimationSession, estimation_session
 from planner.estimation.spread.candidates import Field, levels_of
 from planner.estimation.spread.confirm import Confirmed, confirmed
+from planner.estimation.spread.lever_sets import lever_sets, saves_only_temporaries
 from planner.estimation.spread.parallel_plan import plan_of
 from planner.estimation.spread.search import OnSpread, Searched, Wanted, searched
 from planner.estimation.spread.smallest import Sizes, sizes_tried, smallest_job
@@ -42,23 +42,13 @@ from planner.results.parallelization import (
     SpreadState,
     SpreadTrial,
 )
+from planner.results.values import ValuesResult
 from planner.wire.trace import StepTrace, weight_dtypes
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 _MOST_CONFIRMED = 3  # spreads that are run on the full card; a replay is seldom wrong
-_FUSED = "fused optimizer"
-# Levers that save what lasts, those with least effect on training first; own ones come last.
-_LEVER_SETS = (
-    (_FUSED,),
-    ("8-bit AdamW",),
-    ("bf16 weights",),
-    ("bf16 weights", _FUSED),
-    ("bf16 weights", "8-bit AdamW"),
-    ("LoRA",),
-    ("QLoRA",),
-)
 _ORDER = (
     SpreadState.FITS, SpreadState.SLOWER, SpreadState.TOO_LARGE, SpreadState.NOT_RUN,
     SpreadState.FAILED, SpreadState.CANNOT_APPLY,
@@ -230,10 +220,10 @@ def _answer(question: _Question) -> _Answer:
     answer.searches.append(first)
     _confirm(question, answer, first)
     answer.smallest.append(_smallest(question, first))
-    for rows in _lever_sets(question, first):
+    for rows in lever_sets(question.session, question.asked, first.facts[0]):
         if answer.plan is not None:
             break
-        if _only_fuses(rows) and not first.runs:
+        if saves_only_temporaries(rows) and not first.runs:
             continue  # what lasts is too large as it is
         try:
             found = _searched(question, rows)
@@ -245,10 +235,6 @@ def _answer(question: _Question) -> _Answer:
         if answer.plan is not None:
             answer.smallest.append(_smallest(question, found))
     return answer
-
-
-def _only_fuses(rows: Sequence[LeverRow]) -> bool:
-    return [row.name for row in rows] == [_FUSED]
 
 
 def _searched(question: _Question, rows: Sequence[LeverRow]) -> Searched:
@@ -281,29 +267,6 @@ def _confirm(question: _Question, answer: _Answer, found: Searched) -> None:
         return
 
 
-def _lever_sets(question: _Question, first: Searched) -> Iterator[tuple[LeverRow, ...]]:
-    """Yields levers to try together, those with least effect on training first."""
-    facts, session = first.facts[0], question.session
-    trace = facts.recorded.trace
-    published = getattr(question.asked.target, "published", None)
-    rows = lever_rows(
-        Subject(
-            config=question.asked.config,
-            weights=weight_dtypes(trace),
-            optimizer=trace.optimizer,
-            card=question.trials.budget.spec,
-            library=None if published is None else published.library,
-            task=None if published is None else published.task,
-            own=session.child.runner.levers,
-            given=question.asked.given,
-        )
-    )
-    usable = {row.name: row for row in rows if not row.cannot}
-    for names in (*_LEVER_SETS, *((row.name,) for row in rows if row.is_own)):
-        if all(name in usable for name in names):
-            yield tuple(usable[name] for name in names)
-
-
 def _failed(question: _Question, rows: Sequence[LeverRow], reason: str) -> SpreadTrial:
     return SpreadTrial(
         gpus=question.num_gpus,
@@ -331,6 +294,11 @@ def _result(question: _Question, answer: _Answer) -> Parallelization:
     if answer.best is not None:
         trace = answer.best.run.tried.trace or trace
     weights = weight_dtypes(facts.recorded.trace)
+    values = ValuesResult(
+        reads=trace.value_reads,
+        data_dependent=asked.config.data_dependent,
+        parted=trace.parted_reads,
+    )
     rows = [row for one in answer.searches for facts in one.facts for row in facts.rows]
     note = () if budget.note is None else (budget.note,)
     return Parallelization(
@@ -351,13 +319,21 @@ def _result(question: _Question, answer: _Answer) -> Parallelization:
         levers=tuple({row.name: row.lever for row in rows}.values()),
         config=settled(asked.config, weights),
         versions=session.child.versions,
-        assumptions=(*note, *trace.assumptions, *_network_words(question, answer), _METHOD),
+        assumptions=(
+            *note,
+            *trace.assumptions,
+            *values.assumptions(),
+            *_network_words(question, answer),
+            _METHOD,
+        ),
         notes=(*trace.notes, _METHOD),
         warnings=(
             *trace.warnings,
+            *values.warnings(),
             *dict.fromkeys(session.child.runner.warnings),
             *session.known.warnings,
         ),
+        values=values,
         weight_dtypes=weights,
         model_arguments=asked.given,
     )

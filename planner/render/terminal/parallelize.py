@@ -90,12 +90,19 @@ def _as_requested(found: Parallelization) -> Text:
         return Text(f"fits on {number}", style="bold green")
     (held, *_) = found.held
     share_bytes = held.total_bytes // found.num_gpus
-    return Text(
+    words = (
         f"fits on {number} in no way: weights, gradients and optimizer state are "
         f"{format_bytes(held.total_bytes)}, {format_bytes(share_bytes)} a card where they are "
-        f"divided by {found.num_gpus}, of {format_bytes(found.usable_memory_bytes)}",
-        style="bold red",
+        f"divided by {found.num_gpus}, of {format_bytes(found.usable_memory_bytes)}"
     )
+    missing = [
+        one.over_bytes
+        for one in found.spreads
+        if one.method is SpreadMethod.RUN and one.over_bytes and not one.levers
+    ]
+    if missing:
+        words += f"; the best takes {format_bytes(min(missing))} too much"
+    return Text(words, style="bold red")
 
 
 def _part(spread: SpreadTrial, usable_bytes: int) -> str:
