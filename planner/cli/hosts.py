@@ -34,7 +34,7 @@ _COLUMNS: tuple[Column[HostSpec], ...] = (
 @shared.as_json
 @click.pass_context
 def hosts(context: click.Context, hardware_db: Path | None, as_json: bool) -> None:
-    """List the known hosts; `planner hosts show this` measures this one."""
+    """List the known hosts; `planner hosts show this`: this machine."""
     if context.invoked_subcommand is not None:
         return
     tables.print_records("hosts", _COLUMNS, load_hosts(hardware_db).all(), as_json=as_json)

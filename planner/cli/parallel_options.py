@@ -40,7 +40,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         metavar="N",
         type=AT_LEAST_1,
         show_default="twice the ranks of pp",
-        help="Micro-batches of --batch samples that a step sends through a pipeline.",
+        help="Micro-batches of --batch samples in a step of a pipeline, like 16.",
     ),
     click.option(
         "--parallel-arg",

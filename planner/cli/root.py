@@ -75,7 +75,7 @@ _COMMANDS = {
         ),
         "hosts": (
             "planner.cli.hosts",
-            "List the known hosts; `planner hosts show this` measures this one.",
+            "List the known hosts; `planner hosts show this`: this machine.",
         ),
         "cache": (
             "planner.cli.cache",

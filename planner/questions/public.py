@@ -122,7 +122,12 @@ from planner.wire.module_counts import (
     StepCounts,
     Structure,
 )
-from planner.wire.offload import Offloaded, OffloadedActivations, OffloadedOptimizer
+from planner.wire.offload import (
+    Offloaded,
+    OffloadedActivations,
+    OffloadedOptimizer,
+    OffloadedShards,
+)
 from planner.wire.pipeline import PipelineRecord
 from planner.wire.trace import (
     AllocationEvent,
@@ -207,6 +212,7 @@ __all__ = [
     "Offloaded",
     "OffloadedActivations",
     "OffloadedOptimizer",
+    "OffloadedShards",
     "OomMessage",
     "OperatorCalls",
     "OperatorRecord",

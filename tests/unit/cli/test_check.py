@@ -177,7 +177,7 @@ def test_the_document_has_all_figures(folder: Path, fake: Fake) -> None:
         (one("max-peek = '20 GiB'"), "limits are max-peak"),
         (one("batch = 0"), "(net.py): batch: 0 is not in the range"),
         (one("batch = 'many'"), "batch must be a whole number"),
-        (one("batchs = 1"), "did you mean batch?"),
+        (one("batchs = 1"), "did you mean batch"),
         (one("global-batch = 64"), "there is no option 'global-batch'"),
         (one("precision = 'fp17'"), "(net.py): precision:"),
         (one("save = 'x'"), "save is no option of a check"),

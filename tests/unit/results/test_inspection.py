@@ -30,7 +30,8 @@ def test_json_form(inspection: Inspection) -> None:
     assert document["counts"] == {
         "parameters": 30, "trainable_parameters": 20, "buffers": 0,
         "weight_dtypes": [{"dtype": "float32", "elements": 30, "bytes": 120}],
-        "forward_flops_per_sample": 1250, "step_flops": 30000, "activations_per_sample": 8,
+        "forward_flops_per_sample": 1250, "step_flops": 30000, "recomputed_flops": 0,
+        "activations_per_sample": 8,
         "uncounted_operators": {"aten::fft_rfft": 2, "my::kernel": 1},
         "forward_flops_by_torch": 9900,
     }  # fmt: skip
