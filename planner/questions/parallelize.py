@@ -220,28 +220,41 @@ def _answer(question: _Question) -> _Answer:
     answer.searches.append(first)
     _confirm(question, answer, first)
     answer.smallest.append(_smallest(question, first))
-    for rows in lever_sets(question.session, question.asked, first.facts[0]):
-        if answer.plan is not None:
-            break
-        if saves_only_temporaries(rows) and not first.runs:
-            continue  # what lasts is too large as it is
-        try:
-            found = _searched(question, rows)
-        except PlannerError as error:
-            answer.searches.append(Searched(others=[_failed(question, rows, str(error))]))
-            continue
-        answer.searches.append(found)
-        _confirm(question, answer, found)
-        if answer.plan is not None:
-            answer.smallest.append(_smallest(question, found))
+    sets = [
+        rows
+        for rows in lever_sets(question.session, question.asked, first.facts[0])
+        # what lasts may be too large as it is
+        if first.runs or not saves_only_temporaries(rows)
+    ]
+    for quick in (True, False):  # all that is left, only where nothing else fits
+        tried: list[Searched] = []
+        for rows in () if answer.plan is not None else sets:
+            found = _with_levers(question, answer, rows, quick=quick)
+            tried.append(found)
+            if answer.plan is not None:
+                answer.smallest.append(_smallest(question, found))
+                break
+        if answer.plan is not None or not quick:
+            answer.searches += tried
     return answer
 
 
-def _searched(question: _Question, rows: Sequence[LeverRow]) -> Searched:
+def _with_levers(
+    question: _Question, answer: _Answer, rows: Sequence[LeverRow], *, quick: bool
+) -> Searched:
+    try:
+        found = _searched(question, rows, quick=quick)
+    except PlannerError as error:
+        return Searched(others=[_failed(question, rows, str(error))])
+    _confirm(question, answer, found)
+    return found
+
+
+def _searched(question: _Question, rows: Sequence[LeverRow], *, quick: bool = False) -> Searched:
     return searched(
         question.trials,
         question.known,
-        question.wanted,
+        replace(question.wanted, quick=quick),
         rows,
         question.on_spread,
         question.asked.progress,

@@ -45,12 +45,15 @@ class Wanted:
     """What is searched: spreads, levels of checkpointing, and what is to be small.
 
     `price` is that of one GPU; None: not known. With `by_gpus` the rent of a sample is to be small.
+    A `quick` search runs only what by arithmetic fits, and nothing that divides layers, whose runs
+    take the longest.
     """
 
     spreads: Sequence[Spread]
     levels: Mapping[str, Mapping[str, Any]]
     price: HourlyPrice | None
     by_gpus: bool
+    quick: bool = False
 
 
 @dataclass(slots=True)
@@ -170,6 +173,13 @@ def _not_worth_a_run(
     one: Candidate, found: Searched, wanted: Wanted, divided: int
 ) -> tuple[SpreadState, str] | None:
     """Returns why a candidate is not run; None: it is."""
+    if wanted.quick and not one.may_fit:
+        return SpreadState.NOT_RUN, (
+            f"by arithmetic about {format_bytes(one.expected_bytes)} of tensors a card, more than "
+            "it has, and other levers take less"
+        )
+    if wanted.quick and one.divides_layers:
+        return SpreadState.NOT_RUN, "levers without divided layers were tried first"
     fit = found.best(by_gpus=wanted.by_gpus)
     smaller = next((run for run in found.runs if _holds_less(run, one, wanted)), None)
     if smaller is not None:

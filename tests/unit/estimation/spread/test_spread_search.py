@@ -90,6 +90,8 @@ def search_on(
     monkeypatch: pytest.MonkeyPatch,
     given: Sequence[Spread] = spreads(8, 1),
     capacity_mib: int = 70,
+    *,
+    quick: bool = False,
 ) -> Searched:
     usable_bytes = capacity_mib * MIB + budget.context_overhead_bytes
     card = replace(budget, usable_memory_bytes=usable_bytes)
@@ -103,7 +105,7 @@ def search_on(
     return searched(
         Trials(),  # type: ignore[arg-type] # what is asked of it is replaced
         Field(budget=card, job=job_config(), network=lambda _: None, global_batch=8),  # type: ignore[arg-type,return-value]
-        Wanted(spreads=given, levels=LEVELS, price=None, by_gpus=False),
+        Wanted(spreads=given, levels=LEVELS, price=None, by_gpus=False, quick=quick),
         (),
         lambda _: None,
         lambda _: None,
@@ -181,6 +183,21 @@ def test_divided_layers_must_promise_more(
     found = search_on(bench, budget, monkeypatch)
     assert not [words for words in bench.asked if "tp" in words or "cp" in words]
     assert "they come on top" in state_of(found, "fsdp=4,tp=2").reason
+
+
+def test_a_quick_search_runs_only_what_fits_by_arithmetic(
+    budget: MemoryBudget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With 10 MiB nothing fits: fsdp=8 and one sample take 10 + 1; tp=8 would be run else."""
+    bench = Bench(fsdp_is_best, 10)
+    found = search_on(bench, budget, monkeypatch, capacity_mib=10, quick=True)
+    assert not bench.asked
+    assert "other levers take less" in state_of(found, "fsdp=8, checkpointing all").reason
+    # With room, what divides layers is left for later.
+    bench = Bench(lambda one: 0.5 if one.divides_layers else 1.0, 70)
+    search_on(bench, budget, monkeypatch, quick=True)
+    assert bench.asked
+    assert not [words for words in bench.asked if "tp" in words or "cp" in words]
 
 
 def test_a_level_that_the_model_does_not_have_is_named(
