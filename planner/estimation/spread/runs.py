@@ -73,6 +73,15 @@ def run_spread(trials: Trials, one: Candidate, price: HourlyPrice | None) -> Run
     return counted_run(one, micro, trial, tried, changes, price)
 
 
+def too_large_run(trials: Trials, one: Candidate) -> RunSpread | None:
+    """Runs a candidate with one sample; returns the run if it does not fit, else None."""
+    least = replace(one, micro=MicroBatches(batch_size=1, accumulate=1))
+    tried = trials.run(_changes(least, least.micro))
+    if tried.state is not TrialState.TRIED or tried.fits:
+        return None
+    return _too_large(least, tried, 0)
+
+
 def counted_run(
     one: Candidate,
     micro: MicroBatches,

@@ -25,7 +25,7 @@ from planner.estimation.spread.candidates import (
     too_large,
 )
 from planner.estimation.spread.facts import StepFacts, facts_of, with_counts
-from planner.estimation.spread.runs import RunSpread, run_spread
+from planner.estimation.spread.runs import RunSpread, run_spread, too_large_run
 from planner.estimation.spread.spreads import Spread
 from planner.results.parallelization import SpreadState, SpreadTrial
 from planner.units import format_bytes, format_significant
@@ -36,6 +36,7 @@ _LEAST_FITTING = 2  # the plan and a runner-up
 _NEAR_FACTOR = 1.05  # a forecast that is slower by more than this is not run
 _WORTH_FACTOR = 0.98  # a gain in time below this is within the error of the model
 _DIVIDED_FACTOR = 0.95  # a forecast without the messages of divided layers must be faster by this
+_DIVIDED_LATER = "levers without divided layers were tried first"
 OnSpread = Callable[[SpreadTrial], None]
 Progress = Callable[[str], None]
 
@@ -45,8 +46,8 @@ class Wanted:
     """What is searched: spreads, levels of checkpointing, and what is to be small.
 
     `price` is that of one GPU; None: not known. With `by_gpus` the rent of a sample is to be small.
-    A `quick` search runs only what by arithmetic fits, and nothing that divides layers, whose runs
-    take the longest.
+    A `quick` search ends where the spread that shares most does not fit with one sample; it runs
+    only what by arithmetic fits, and nothing that divides layers, whose runs take the longest.
     """
 
     spreads: Sequence[Spread]
@@ -133,6 +134,12 @@ def _candidates(
         found.facts.append(facts)
         if not left:
             break
+        if wanted.quick and not position:
+            smallest = _smallest_too_large(trials, known, left, facts, progress)
+            if smallest is not None:
+                found.runs.append(smallest)
+                found.others += _beside(smallest, [candidate_of(one, facts, known) for one in left])
+                return []
         at_level = [candidate_of(spread, facts, known) for spread in left]
         if any(one.may_fit for one in at_level):
             counted = found.facts[-1] = with_counts(trials, facts)
@@ -141,6 +148,37 @@ def _candidates(
         if not any(one.may_fit for one in at_level):
             break  # with less checkpointing it takes more
     return candidates
+
+
+def _smallest_too_large(
+    trials: Trials,
+    known: Field,
+    spreads: Sequence[Spread],
+    facts: StepFacts,
+    progress: Progress,
+) -> RunSpread | None:
+    """Returns the run of the spread that shares most, with one sample, if it does not fit."""
+    whole = [one for one in spreads if one.tensor == one.context == 1]
+    if not whole:
+        return None
+    most = max(whole, key=lambda one: (one.state_ranks, not one.keeps_gathered))
+    one = candidate_of(most, facts, known)
+    progress(f"{trials.budget.requested}: {one.trial(SpreadState.NOT_RUN).words}")
+    return too_large_run(trials, one)
+
+
+def _beside(smallest: RunSpread, others: Sequence[Candidate]) -> list[SpreadTrial]:
+    """Returns what becomes of the others where the one that shares most does not fit."""
+    found = []
+    for one in others:
+        if one.spread == smallest.candidate.spread:
+            continue
+        if one.divides_layers:
+            found.append(one.trial(SpreadState.NOT_RUN, _DIVIDED_LATER))
+        else:
+            reason = f"it holds more than {smallest.trial.words}"
+            found.append(one.trial(SpreadState.TOO_LARGE, reason))
+    return found
 
 
 def _may_hold(
@@ -179,7 +217,7 @@ def _not_worth_a_run(
             "it has, and other levers take less"
         )
     if wanted.quick and one.divides_layers:
-        return SpreadState.NOT_RUN, "levers without divided layers were tried first"
+        return SpreadState.NOT_RUN, _DIVIDED_LATER
     fit = found.best(by_gpus=wanted.by_gpus)
     smaller = next((run for run in found.runs if _holds_less(run, one, wanted)), None)
     if smaller is not None:

@@ -68,6 +68,11 @@ class Bench:
         tried = Timed(changes={}, state=TrialState.TRIED, step_s=self.seconds(one))
         return RunSpread(candidate=one, trial=trial, tried=tried, changes={})
 
+    def too_large_run(self, _: object, one: Candidate) -> RunSpread | None:
+        """Runs a candidate; returns it if it does not fit."""
+        found = self.run_spread(_, one, None)
+        return None if found.fits else found
+
 
 class Timed(Tried):
     """A step whose time is that of a sample."""
@@ -95,7 +100,7 @@ def search_on(
 ) -> Searched:
     usable_bytes = capacity_mib * MIB + budget.context_overhead_bytes
     card = replace(budget, usable_memory_bytes=usable_bytes)
-    for name in ("facts_of", "candidate_of", "run_spread"):
+    for name in ("facts_of", "candidate_of", "run_spread", "too_large_run"):
         monkeypatch.setattr(search, name, getattr(bench, name))
     monkeypatch.setattr(search, "with_counts", lambda _, known: known)
 
@@ -188,11 +193,13 @@ def test_divided_layers_must_promise_more(
 def test_a_quick_search_runs_only_what_fits_by_arithmetic(
     budget: MemoryBudget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With 10 MiB nothing fits: fsdp=8 and one sample take 10 + 1; tp=8 would be run else."""
-    bench = Bench(fsdp_is_best, 10)
-    found = search_on(bench, budget, monkeypatch, capacity_mib=10, quick=True)
-    assert not bench.asked
-    assert "other levers take less" in state_of(found, "fsdp=8, checkpointing all").reason
+    """With 11 MiB nothing fits: fsdp=8 and one sample take 10 + 1 + 2; tp=8 would be run else."""
+    bench = Bench(fsdp_is_best, 11)
+    found = search_on(bench, budget, monkeypatch, capacity_mib=11, quick=True)
+    assert bench.asked == ["fsdp=8, checkpointing all"]
+    assert [run.trial.state for run in found.runs] == [SpreadState.TOO_LARGE]
+    assert "holds more than fsdp=8" in state_of(found, "fsdp=8, reshard").reason
+    assert "were tried first" in state_of(found, "fsdp=4,tp=2").reason
     # With room, what divides layers is left for later.
     bench = Bench(lambda one: 0.5 if one.divides_layers else 1.0, 70)
     search_on(bench, budget, monkeypatch, quick=True)
