@@ -382,8 +382,7 @@ class IntervalDocument(TypedDict):
 
 
 class FullStateDocument(TypedDict):
-    """Saving and loading the whole state of a job on several GPUs, by PyTorch's state_dict with
-    full_state_dict=True. Sizes of the card are allocated bytes."""
+    """Saving and loading the whole state of a job on several GPUs; allocated bytes of the card."""
 
     is_divided: Annotated[bool, _is("whether ranks hold parts of the model")]
     model_bytes: Annotated[int, _is("state of the whole model, in the RAM of rank 0")]

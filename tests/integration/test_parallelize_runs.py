@@ -139,7 +139,7 @@ def test_memory_limits_the_plan_and_a_run_refuses_the_next(net: Path) -> None:
 
 def test_thousands_of_gpus(net: Path) -> None:
     found = planner.parallelize(
-        str(net), gpu="h100", num_gpus=4096, global_batch=8192, gpu_memory="1280MiB", **OPTIONS
+        str(net), gpu="h100", num_gpus=4096, global_batch=8192, gpu_memory="8GiB", **OPTIONS
     )
     plan = found.plan
     assert plan is not None

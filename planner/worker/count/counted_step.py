@@ -103,6 +103,7 @@ def counted_step(
         with watch.hooked(), observer:
             _run(replace(plan, optimizer=optimizer, watch=watch), default_loss)
         messages.phase = lambda: None
+        offloaded = _offloaded(plan, optimizer, observer)  # of the step, without what comes next
         at_end(optimizer)
     plan.model.zero_grad(set_to_none=True)
     return CountedStep(
@@ -112,7 +113,7 @@ def counted_step(
         assumptions=default_loss.assumptions(),
         batch_tensors_bytes=watch.batch_tensors_bytes,
         optimizer=optimizer,
-        offloaded=_offloaded(plan, optimizer, observer),
+        offloaded=offloaded,
         collectives=messages.records(),
         recomputed_flops=observer.recomputed_flops(plan.device),
     )
