@@ -45,7 +45,7 @@ def _stage_times(
     found = []
     for stage, place in enumerate(record.places):
         source = place if place in phases else usual
-        of_a_block = 1 / (record.microbatches * _blocks(record, source))
+        of_a_block = 1 / (record.microbatches * sum(record.blocks_at(source)))
         times = phases[source]
         forward_s = times.get(Phase.FORWARD, 0.0) + times.get(Phase.LOSS, 0.0)
         found.append(
@@ -55,9 +55,3 @@ def _stage_times(
             )
         )
     return found
-
-
-def _blocks(record: PipelineRecord, place: int) -> int:
-    return sum(
-        number for number, at in zip(record.blocks, record.places, strict=True) if at == place
-    )

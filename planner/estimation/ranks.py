@@ -22,20 +22,15 @@ from planner.wire.module_counts import ModelCounts
 from planner.wire.pipeline import PipelineRecord
 from planner.wire.trace import RunOutcome, StepTrace
 
+_SHORT_PIPELINE = 4  # ranks; all of them are run
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChosenRank:
-    """The setup of the rank with the highest peak; `ranks` is None on one GPU.
-
-    `places` are those of a pipeline that were run.
-    """
+    """The setup of the rank with the highest peak; `ranks` is None on one GPU."""
 
     setup: RunContext
     ranks: RanksResult | None = None
-    places: tuple[int, ...] = ()
-
-
-_SHORT_PIPELINE = 4
 
 
 def of_several_gpus(answers: Sequence[DeviceMemory]) -> tuple[str, ...]:
@@ -82,13 +77,12 @@ def with_worst_rank(setup: RunContext, budget: MemoryBudget) -> ChosenRank:
         return _of_dealt_out_state(setup, budget, parallel)
     if parallel.pipeline > 1:
         return _of_stages(setup, budget, parallel)
-    last = parallel.gpus - 1
     return ChosenRank(
         setup=setup,
         ranks=RanksResult(
             worst=0,
             reason="all ranks hold and compute alike; rank 0 has the largest shards",
-            rows=(RankRow(first=0, last=last, role="alike"),),
+            rows=(_row(0, parallel.gpus, "alike"),),
         ),
     )
 
@@ -104,13 +98,7 @@ def _of_dealt_out_state(
         traces[worst] = _run(setup, budget, worst)
     whole = sum(loads) or 1
     rows = tuple(
-        RankRow(
-            first=rank,
-            last=rank,
-            role=f"steps {format_percent(load, whole)} of the parameters",
-            peak_allocated_bytes=traces[rank].peak_allocated_bytes if rank in traces else None,
-            peak_reserved_bytes=traces[rank].peak_reserved_bytes if rank in traces else None,
-        )
+        _row(rank, 1, f"steps {format_percent(load, whole)} of the parameters", traces.get(rank))
         for rank, load in enumerate(loads)
     )
     mean = format_percent(1, max(1, len(loads)))
@@ -136,13 +124,7 @@ def _of_stages(setup: RunContext, budget: MemoryBudget, parallel: ParallelConfig
             traces[place] = _run(setup, budget, place * each)
     worst = max(traces, key=lambda place: (traces[place].peak_reserved_bytes, -place))
     rows = tuple(
-        RankRow(
-            first=place * each,
-            last=place * each + each - 1,
-            role=_place_words(place, record),
-            peak_allocated_bytes=traces[place].peak_allocated_bytes if place in traces else None,
-            peak_reserved_bytes=traces[place].peak_reserved_bytes if place in traces else None,
-        )
+        _row(place * each, each, _place_words(place, record), traces.get(place))
         for place in range(parallel.pipeline)
     )
     return ChosenRank(
@@ -153,7 +135,6 @@ def _of_stages(setup: RunContext, budget: MemoryBudget, parallel: ParallelConfig
             f"the highest; it has {rows[worst].role}",
             rows=rows,
         ),
-        places=tuple(sorted(traces)),
     )
 
 
@@ -167,7 +148,7 @@ def places_to_run(ranks: int, record: PipelineRecord | None) -> tuple[int, ...]:
         return tuple(range(ranks))
     kinds: dict[tuple[int, ...], int] = {}
     for place in range(1, ranks - 1):
-        kinds.setdefault(_blocks_of(place, record), place)
+        kinds.setdefault(record.blocks_at(place), place)
     return (0, *kinds.values(), ranks - 1)
 
 
@@ -183,22 +164,16 @@ def with_stage_counts(
     if parallel is None or parallel.pipeline == 1 or network is None:
         return chosen.setup
     each = parallel.ranks_of_a_stage
-    wanted = {0, min(1, parallel.pipeline - 1), parallel.pipeline - 1} - {parallel.place}
+    wanted = {0, 1, parallel.pipeline - 1} - {parallel.place}
     counts = {place: count(_played(chosen.setup, place * each).config) for place in sorted(wanted)}
     return replace(chosen.setup, network=replace(network, stage_counts=counts))
-
-
-def _blocks_of(place: int, record: PipelineRecord) -> tuple[int, ...]:
-    return tuple(
-        number for number, at in zip(record.blocks, record.places, strict=True) if at == place
-    )
 
 
 def _place_words(place: int, record: PipelineRecord | None) -> str:
     if record is None:
         return f"place {place} of the pipeline"
     stages = [str(stage) for stage, at in enumerate(record.places) if at == place]
-    blocks = _blocks_of(place, record)
+    blocks = record.blocks_at(place)
     word = "stage" if len(stages) == 1 else "stages"
     ends = [
         words
@@ -209,6 +184,17 @@ def _place_words(place: int, record: PipelineRecord | None) -> str:
     return (
         f"{word} {' and '.join(stages)} of {len(record.places)}: "
         f"{' + '.join(map(str, blocks))} blocks{with_ends}"
+    )
+
+
+def _row(first: int, number: int, role: str, trace: StepTrace | None = None) -> RankRow:
+    """Returns the row of ranks that are alike; without a trace they were not run."""
+    return RankRow(
+        first=first,
+        last=first + number - 1,
+        role=role,
+        peak_allocated_bytes=None if trace is None else trace.peak_allocated_bytes,
+        peak_reserved_bytes=None if trace is None else trace.peak_reserved_bytes,
     )
 
 

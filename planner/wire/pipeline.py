@@ -21,3 +21,8 @@ class PipelineRecord:
     order: tuple[tuple[str, ...], ...]
     """What each rank within the pipeline computes, in PyTorch's words: stage, then F (forward), B
     (backward), I (gradients of inputs) or W (gradients of weights), then the micro-batch."""
+
+    def blocks_at(self, place: int) -> tuple[int, ...]:
+        """Returns the number of blocks of each stage of a rank."""
+        stages = zip(self.blocks, self.places, strict=True)
+        return tuple(number for number, at in stages if at == place)

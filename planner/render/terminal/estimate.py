@@ -113,8 +113,7 @@ def _ranks(estimate: Estimate) -> tuple[str, ...]:
     parallel, ranks = estimate.config.parallel, estimate.ranks
     if parallel is None:
         return ()
-    times = estimate.config.accumulate * parallel.microbatches * parallel.samples_ranks
-    samples = estimate.config.batch_size * times
+    samples = estimate.config.samples_of_a_step
     line = f"{parallel_words(parallel)}: {counted(samples, 'sample')} in a step of all"
     if ranks is None:
         return (line,)

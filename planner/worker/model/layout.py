@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -25,6 +26,11 @@ def placed_as(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     hidden: Any = torch._C._DisableTorchDispatch
     with hidden():
         return empty_as(tensor, device).zero_()
+
+
+def thin(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Returns a tensor of this shape whose elements are all the same zero: it takes no memory."""
+    return torch.zeros((), dtype=dtype, device=device).expand(*shape)
 
 
 def is_dense(tensor: torch.Tensor) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch.nn.utils.rnn import PackedSequence
+from torch.utils._pytree import tree_leaves
 
 _COMPRESSED_ROWS = (torch.sparse_csr, torch.sparse_bsr)
 _COMPRESSED_COLUMNS = (torch.sparse_csc, torch.sparse_bsc)
@@ -48,6 +49,11 @@ def map_tensors(tree: Any, function: Callable[[torch.Tensor], torch.Tensor]) -> 
 def tensors_in(tree: Any, path: str = "") -> Iterator[tuple[str, torch.Tensor]]:
     """Yields every tensor with its path: "", "[0]", "['ids']", ".boxes"."""
     yield from _walk(tree, path, ())
+
+
+def tensor_leaves(tree: Any) -> list[torch.Tensor]:
+    """Returns the tensors among the leaves of a tree, as torch's pytree flattens it."""
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
 
 
 def _walk(tree: Any, path: str, within: tuple[int, ...]) -> Iterator[tuple[str, torch.Tensor]]:

@@ -15,9 +15,10 @@ from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_map_only
+from torch.utils._pytree import tree_map_only
 
 from planner.worker.engines import emulation
+from planner.worker.model.tensors import tensor_leaves
 
 # torch/distributed/distributed_c10d.py: these pickle objects into tensors on the card.
 _OBJECT_COLLECTIVES = (
@@ -85,7 +86,7 @@ class ComputedContents(TorchDispatchMode):  # type: ignore[no-untyped-call] # to
         inputs = _known((args, kwargs))
         with emulation.held_contents():
             result = func(*args, **kwargs)
-        written = [tensor for tensor in _tensors(result) if tensor.is_cuda]
+        written = [tensor for tensor in tensor_leaves(result) if tensor.is_cuda]
         if written:
             _set_contents(written, _computed(func, inputs, written))
         return result
@@ -109,16 +110,12 @@ def _computed(func: Any, inputs: Any, written: list[torch.Tensor]) -> list[torch
     args, kwargs = inputs
     if kwargs.get("device") is not None:
         kwargs = {**kwargs, "device": torch.device("cpu")}
-    return _tensors(func(*args, **kwargs))
-
-
-def _tensors(tree: Any) -> list[torch.Tensor]:
-    return [leaf for leaf in tree_flatten(tree)[0] if isinstance(leaf, torch.Tensor)]
+    return tensor_leaves(func(*args, **kwargs))
 
 
 def _known(tree: Any) -> Any:
     """Returns the tree with tensors of the host in place of the card's; None if one is unknown."""
-    contents = {id(tensor): _content(tensor) for tensor in _tensors(tree) if tensor.is_cuda}
+    contents = {id(tensor): _content(tensor) for tensor in tensor_leaves(tree) if tensor.is_cuda}
     if any(content is None for content in contents.values()):
         return None
     return tree_map_only(torch.Tensor, lambda tensor: contents.get(id(tensor), tensor), tree)

@@ -106,7 +106,7 @@ def rehearsal(source: ModelSource, config: StepConfig, device: torch.device) -> 
     parallel = config.parallel
     if parallel is None or parallel.pipeline == 1 or source.parallelize is not None:
         return None
-    from planner.worker.ranks.pipeline.chain import rehearsed
+    from planner.worker.ranks.pipeline.rehearsal import rehearsed
 
     return rehearsed(source, config, device)
 

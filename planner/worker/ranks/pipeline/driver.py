@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torch.distributed import pipelining
 from torch.distributed.pipelining.schedules import PipelineScheduleMulti
-from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils._pytree import tree_map_only
 
 from planner.config.parallel import ParallelConfig, Schedule
 from planner.wire.pipeline import PipelineRecord
@@ -26,6 +26,7 @@ from planner.wire.trace import Phase
 from planner.worker.drive import forward
 from planner.worker.drive.loop import StepPlan
 from planner.worker.drive.loss import DefaultLoss, check_loss
+from planner.worker.model.tensors import tensor_leaves
 from planner.worker.ranks.pipeline.calls import CalledModel, called_with, cast_as
 from planner.worker.ranks.pipeline.chain import Chain
 from planner.worker.ranks.pipeline.split import one_stage_order, places_of
@@ -40,6 +41,13 @@ _SCHEDULES: dict[Schedule, Any] = {
 }
 _SCHEDULE_LOGGER = "torch.distributed.pipelining.schedules"
 _COMPUTES = re.compile(r"\d+[FBIW]\d+")  # not: what follows the last backward, bubbles
+
+
+class _Gap:
+    """The place of a tensor in an output whose tensors PyTorch's schedule has."""
+
+    def __init__(self, _: torch.Tensor) -> None:
+        pass
 
 
 @dataclass(slots=True)
@@ -163,12 +171,8 @@ class Pipeline:
                 is_inner = cast is not None or torch.is_autocast_enabled(plan.device.type)
                 with cast_as(cast, plan.device) if is_inner else nullcontext():
                     output = plan.model(*args, **kwargs)
-        leaves, form = tree_flatten(output)
-        tensors = tuple(leaf for leaf in leaves if isinstance(leaf, torch.Tensor))
-        others = [None if isinstance(leaf, torch.Tensor) else leaf for leaf in leaves]
-        places = [isinstance(leaf, torch.Tensor) for leaf in leaves]
-        now.outputs[now.number] = (form, others, places)
-        return tensors
+        now.outputs[now.number] = tree_map_only(torch.Tensor, _Gap, output)
+        return tuple(tensor_leaves(output))
 
     def _loss(self, output: Any, number: int) -> torch.Tensor:
         """Returns the loss of a micro-batch, as the loop would compute it."""
@@ -177,13 +181,9 @@ class Pipeline:
         assert plan is not None, "a step runs"
         assert default_loss is not None, "a step runs"
         plan.watch.enter(Phase.LOSS)
-        form, others, places = now.outputs.pop(number)
         tensors = iter(output)
-        leaves = [
-            next(tensors) if is_tensor else other
-            for is_tensor, other in zip(places, others, strict=True)
-        ]
-        whole, batch = tree_unflatten(leaves, form), now.batches[number]
+        whole = tree_map_only(_Gap, lambda _: next(tensors), now.outputs.pop(number))
+        batch = now.batches[number]
         with plan.autocast():
             if plan.training_step is None:
                 target = forward.target_of(batch, plan.required_inputs)

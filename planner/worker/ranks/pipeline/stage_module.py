@@ -17,6 +17,8 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_map_only
 
+from planner.worker.model.layout import thin
+from planner.worker.model.tensors import tensor_leaves
 from planner.worker.ranks.pipeline.chain import Call, Chain, Layout
 from planner.worker.ranks.pipeline.split import Stage
 
@@ -130,8 +132,7 @@ def _drop(model: nn.Module, chain: Chain, held: set[str], device: torch.device) 
         for key, one, name in gone:
             if name in chain.loose:  # code beside the modules reads it
                 del module._parameters[key]
-                thin = torch.zeros((), dtype=one.dtype, device=device).expand(one.shape)
-                module.__dict__[key] = thin
+                module.__dict__[key] = thin(one.shape, one.dtype, device)
             else:
                 module._parameters[key] = None
         if gone and len(gone) == len(placed):
@@ -150,13 +151,12 @@ def direct(
     modules = dict(model.named_modules())
     for number, name in enumerate(chain.blocks):
         _give_role(modules[name], _block_role(route, number))
-    earlier = stages[0].first
     latest = max(stage.first for stage in stages)
     by_module: dict[str, list[Call]] = {}
     for call in chain.calls:
         by_module.setdefault(call.module, []).append(call)
     for name, calls in by_module.items():
-        if any(call.slot < max(earlier, latest) for call in calls):
+        if any(call.slot < latest for call in calls):
             had_parameters = any(one.startswith(f"{name}.") for one in chain.users)
             if had_parameters or _is_like_hidden(chain, calls):
                 _give_role(modules[name], _other_role(route, name, calls))
@@ -185,7 +185,7 @@ def _block_role(route: Route, number: int) -> Callable[..., Any]:
             return route.answer(number)
         if number != stage.last or stage.is_last:
             return call(*args, **kwargs)
-        raise _StageEndError(_hidden_of(call(*args, **kwargs)))
+        raise _StageEndError(tensor_leaves(call(*args, **kwargs))[0])
 
     return role
 
@@ -201,12 +201,6 @@ def _other_role(route: Route, name: str, calls: list[Call]) -> Callable[..., Any
         return call(*args, **kwargs)
 
     return role
-
-
-def _hidden_of(output: Any) -> torch.Tensor:
-    from torch.utils._pytree import tree_flatten
-
-    return next(leaf for leaf in tree_flatten(output)[0] if isinstance(leaf, torch.Tensor))
 
 
 def _give_role(module: nn.Module, role: Callable[..., Any]) -> None:
