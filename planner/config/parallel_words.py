@@ -10,20 +10,15 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
-from typing import Any
 
 from planner.config.near_words import near
 from planner.config.parallel import (
-    ComputeDtype,
     DataParallel,
-    DdpOptions,
-    FsdpOptions,
     ParallelConfig,
-    PipelineOptions,
     Schedule,
-    TensorOptions,
 )
+from planner.config.parallel_knobs import with_arguments
+from planner.config.pipeline_words import check_pipeline, with_schedule
 from planner.config.scalars import Scalar
 from planner.errors import UsageError
 
@@ -35,10 +30,6 @@ _EXPERTS = "ep"
 _DEGREES = (*_DATA, "hsdp", "cp", "tp", "pp", _EXPERTS)
 _SCHEDULES = {one.value: one for one in Schedule}
 _WORDS = (*_DEGREES, *_SCHEDULES)
-_OWN_OPTIONS = ("schedule", "microbatches")  # they have words and an option of their own
-_DTYPES = {
-    "float32": "fp32", "bfloat16": "bf16", "float16": "fp16", "half": "fp16",
-}  # fmt: skip
 
 
 def parallel_config(
@@ -69,9 +60,9 @@ def parallel_config(
     degrees = _with_experts(degrees, num_gpus, text)
     gpus = _gpus(num_gpus, degrees, text)
     config = _config(_filled(degrees, gpus, text), gpus, _hosts(num_hosts, gpus))
-    config = _with_schedule(config, schedule, microbatches)
-    config = _with_arguments(config, arguments)
-    _check_pipeline(config)
+    config = with_schedule(config, schedule, microbatches)
+    config = with_arguments(config, arguments)
+    check_pipeline(config)
     return config
 
 
@@ -251,148 +242,3 @@ def _checked_experts(experts: int, degrees: Mapping[str, tuple[int, ...]], shard
             f"not divide them: take {math.ceil(shard / experts) * experts} GPUs, or another degree"
         )
     return experts
-
-
-def _with_schedule(
-    config: ParallelConfig, schedule: Schedule | None, microbatches: int | None
-) -> ParallelConfig:
-    """Sets the order of the pipeline and its micro-batches.
-
-    Raises:
-        UsageError: there is no pipeline, or what does not go with one.
-    """
-    if config.pipeline == 1:
-        if microbatches is not None:
-            raise UsageError(
-                f"--microbatches {microbatches} was given, and the job has no pipeline: add "
-                f"pp=4 (--parallel), or take --accumulate {microbatches}"
-            )
-        return config
-    for word, is_asked in (
-        ("cp", config.context > 1),
-        ("zero1", config.data is DataParallel.ZERO1),
-    ):
-        if is_asked:
-            raise UsageError(
-                f"pp and {word} (--parallel) cannot be planned together yet: leave one of them "
-                "out, or write parallelize(model, mesh) in the model file"
-            )
-    if microbatches is not None and microbatches < 1:
-        raise UsageError(f"microbatches must be at least 1, not {microbatches} (--microbatches)")
-    options = PipelineOptions(schedule=schedule or Schedule.ONE_F_ONE_B, microbatches=microbatches)
-    return replace(config, pipeline_options=options)
-
-
-def _check_pipeline(config: ParallelConfig) -> None:
-    """Refuses numbers that PyTorch's schedule does not take.
-
-    Raises:
-        UsageError: says which number it takes.
-    """
-    if config.pipeline == 1:
-        return
-    options, schedule = config.pipeline_options, config.pipeline_options.schedule
-    name, number = schedule.value, config.microbatches
-    given, usual = options.stages_of_a_rank, schedule.stages_of_a_rank
-    if given is not None and given != usual and schedule not in (
-        Schedule.INTERLEAVED, Schedule.ZERO_BUBBLE,
-    ):  # fmt: skip
-        raise UsageError(
-            f"stages_of_a_rank={given} (--parallel-arg) and {name}: a rank has {usual} there; "
-            "leave it out, or take interleaved"
-        )
-    if options.split and len(options.split) != config.stages:
-        raise UsageError(
-            f"split (--parallel-arg) has {len(options.split)} numbers, and the pipeline has "
-            f"{config.stages} stages ({config.pipeline} ranks): write the blocks of each stage, "
-            "like split=8:8:8:8"
-        )
-    if schedule is Schedule.ONE_F_ONE_B and number < config.stages:
-        raise UsageError(
-            f"1f1b with {config.stages} stages needs at least as many micro-batches, not {number}: "
-            f"take --microbatches {config.stages}, or gpipe"
-        )
-    rounds = max(1, number // config.pipeline)
-    if schedule in (Schedule.INTERLEAVED, Schedule.ZERO_BUBBLE) and number % rounds:
-        raise UsageError(
-            f"{name} (--parallel) takes micro-batches in rounds of {config.pipeline}, and {number} "
-            f"cannot be divided so: take --microbatches {config.pipeline * rounds}"
-        )
-
-
-def _with_arguments(
-    config: ParallelConfig, arguments: Sequence[tuple[str, Scalar]]
-) -> ParallelConfig:
-    """Sets the knobs.
-
-    Raises:
-        UsageError: a knob is unknown, has a wrong value, or belongs to another strategy.
-    """
-    groups: tuple[tuple[str, type[Any], bool, str], ...] = (
-        ("fsdp", FsdpOptions, config.data is DataParallel.FSDP, "fsdp"),
-        ("ddp", DdpOptions, config.data in (DataParallel.DDP, DataParallel.ZERO1), "ddp or zero1"),
-        ("tensor_options", TensorOptions, config.tensor > 1, "tp"),
-        ("pipeline_options", PipelineOptions, config.pipeline > 1, "pp"),
-    )
-    owner = {
-        field.name: (group, used, word)
-        for group, kind, used, word in groups
-        for field in fields(kind)
-        if field.name not in _OWN_OPTIONS
-    }
-    given: dict[str, dict[str, Any]] = {}
-    for name, value in arguments:
-        if name not in owner:
-            meant = near(name, tuple(owner))
-            hint = f"; did you mean {meant}?" if meant else f"; known: {', '.join(owner)}"
-            raise UsageError(f"there is no parallel argument {name!r} (--parallel-arg){hint}")
-        group, used, word = owner[name]
-        if not used:
-            raise UsageError(
-                f"parallel argument {name} (--parallel-arg) belongs to {word}, and the job is "
-                f"spread by {config.words}: leave it out"
-            )
-        given.setdefault(group, {})[name] = _value(name, value)
-    changes: dict[str, Any] = {
-        group: replace(getattr(config, group), **values) for group, values in given.items()
-    }
-    if "pin_memory" in given.get("fsdp", {}) and not changes["fsdp"].cpu_offload:
-        raise UsageError(
-            "parallel argument pin_memory (--parallel-arg) is of what cpu_offload keeps on the "
-            "host: add --parallel-arg cpu_offload=true, or leave it out"
-        )
-    return replace(config, **changes)
-
-
-def _value(name: str, value: Scalar) -> Any:
-    if name in ("param_dtype", "reduce_dtype"):
-        text = str(value).lower().removeprefix("torch.")
-        text = _DTYPES.get(text, text)
-        if text in [one.value for one in ComputeDtype]:
-            return ComputeDtype(text)
-        raise UsageError(_wrong(name, value, "fp32, bf16 or fp16"))
-    if name == "wrap":
-        patterns = tuple(part.strip() for part in str(value).split(","))
-        if all(re.fullmatch(r"[\w.*?\[\]!-]+", part) for part in patterns):
-            return patterns
-        raise UsageError(_wrong(name, value, "names of classes or modules, like LlamaDecoderLayer"))
-    if name in ("prefetch", "stages_of_a_rank"):
-        if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
-            return value
-        what = "blocks, like 1" if name == "prefetch" else "stages, like 2"
-        raise UsageError(_wrong(name, value, f"a number of {what}"))
-    if name == "split":
-        if re.fullmatch(r"\d+(:\d+)+", str(value)) and "0" not in str(value).split(":"):
-            return tuple(int(one) for one in str(value).split(":"))
-        raise UsageError(_wrong(name, value, "blocks of each stage, like 8:8:8:8"))
-    if name == "bucket_cap_mb":
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:
-            return float(value)
-        raise UsageError(_wrong(name, value, "a size in MiB, like 25"))
-    if not isinstance(value, bool):
-        raise UsageError(_wrong(name, value, "true or false"))
-    return value
-
-
-def _wrong(name: str, value: Scalar, wanted: str) -> str:
-    return f"parallel argument {name} (--parallel-arg) must be {wanted}, not {value!r}"
