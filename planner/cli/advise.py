@@ -8,15 +8,13 @@ from typing import Any
 import click
 
 import planner
-from planner.cli import completion
 from planner.cli import options as shared
-from planner.cli.exit_codes import fits_or_not
+from planner.cli.exit_codes import PLAN_CODES, fits_or_not
 from planner.cli.output import print_result, save
 from planner.cli.speed_options import speed_options
 from planner.cli.step_command import StepCommand, no_config
 from planner.cli.task_options import task_options
 from planner.cli.trial_table import shown_trials
-from planner.memory.card_words import OWN_CARD
 from planner.results.advice import Goal
 
 _EXAMPLES = (
@@ -24,24 +22,11 @@ _EXAMPLES = (
     "planner advise models/gpt2.py --gpu t4 --batch 64 --goal largest-batch",
     "planner advise models/gpt2.py --gpu rtx4090 --batch 64 --budget 60s",
 )
-_EXIT_CODES = """\b
-Exit codes:
-  0  done, and a plan fits
-  1  error: the model's code, this machine, the build of the emulated device
-  2  wrong usage: an option, a value, an unknown card
-  3  done, and nothing that was tried fits
-"""
 
 
-@click.command(cls=StepCommand, examples=_EXAMPLES, epilog=_EXIT_CODES)
+@click.command(cls=StepCommand, examples=_EXAMPLES, epilog=PLAN_CODES)
 @shared.target
-@click.option(
-    "--gpu",
-    metavar="NAME",
-    shell_complete=completion.cards(OWN_CARD),
-    show_default="auto",
-    help="Card, like a100 or rtx4090, or auto: this machine's.",
-)
+@shared.one_card
 @click.option(
     "--goal",
     type=shared.words(Goal),

@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 import planner
-from planner.cli import completion
 from planner.cli import options as shared
 from planner.cli.exit_codes import fits_or_not
 from planner.cli.output import print_result, save
@@ -16,7 +15,6 @@ from planner.cli.progress import shown_progress
 from planner.cli.speed_options import card_step_options
 from planner.cli.step_command import StepCommand, no_config
 from planner.machine.whole_files import write_whole
-from planner.memory.card_words import OWN_CARD
 
 _EXAMPLES = (
     "planner curve models/resnet50.py --gpu a100",
@@ -45,13 +43,7 @@ def _batches(
 
 @click.command(cls=StepCommand, examples=_EXAMPLES, epilog=_EXIT_CODES)
 @shared.target
-@click.option(
-    "--gpu",
-    metavar="NAME",
-    shell_complete=completion.cards(OWN_CARD),
-    show_default="auto",
-    help="Card, like a100 or rtx4090, or auto: this machine's.",
-)
+@shared.one_card
 @click.option(
     "--batches",
     metavar="N,N,...",

@@ -12,6 +12,16 @@ if TYPE_CHECKING:
     from planner.results.estimate import Estimate
 
 
+# Of a command that searches a plan, as its help prints them.
+PLAN_CODES = """\b
+Exit codes:
+  0  done, and a plan fits
+  1  error: the model's code, this machine, the build of the emulated device
+  2  wrong usage: an option, a value, an unknown card
+  3  done, and nothing that was tried fits
+"""
+
+
 class ExitCode(IntEnum):
     """Exit codes of `planner`. A PlannerError has its own, 1 or 2 (errors.py)."""
 

@@ -27,6 +27,7 @@ from planner.config.step import (
 )
 from planner.config.target import Scalar, parse_argument
 from planner.machine.whole_files import check_place
+from planner.memory.card_words import OWN_CARD
 from planner.units import parse_seconds
 
 DEFAULTS = StepConfig()
@@ -84,6 +85,13 @@ def _decay(context: click.Context, parameter: click.Parameter, text: str | None)
 
 
 target = click.argument("target", shell_complete=completion.files)
+one_card = click.option(
+    "--gpu",
+    metavar="NAME",
+    shell_complete=completion.cards(OWN_CARD),
+    show_default="auto",
+    help="Card, like a100 or rtx4090, or auto: this machine's.",
+)
 
 
 def batch(help_text: str) -> Decorator:

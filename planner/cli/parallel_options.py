@@ -14,6 +14,14 @@ import click
 from planner.cli.options import AT_LEAST_1, only_given
 from planner.config.parallel_words import NAMES
 
+num_hosts = click.option(
+    "--num-hosts",
+    metavar="N",
+    type=AT_LEAST_1,
+    show_default="as few as have at most 8 GPUs",
+    help="Machines, with equally many GPUs each, like 4.",
+)
+
 _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option(
         "--num-gpus",
@@ -22,13 +30,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         show_default="1, or the product of the degrees of --parallel",
         help="GPUs of the whole job, like 8; the figures are those of one of them.",
     ),
-    click.option(
-        "--num-hosts",
-        metavar="N",
-        type=AT_LEAST_1,
-        show_default="as few as have at most 8 GPUs",
-        help="Machines, with equally many GPUs each, like 4.",
-    ),
+    num_hosts,
     click.option(
         "--parallel",
         metavar="WORDS",

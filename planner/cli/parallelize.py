@@ -8,15 +8,14 @@ from typing import Any
 import click
 
 import planner
-from planner.cli import completion
 from planner.cli import options as shared
-from planner.cli.exit_codes import fits_or_not
+from planner.cli.exit_codes import PLAN_CODES, fits_or_not
 from planner.cli.output import print_result, save
+from planner.cli.parallel_options import num_hosts
 from planner.cli.progress import shown_progress
 from planner.cli.speed_options import speed_options
 from planner.cli.step_command import StepCommand, no_config
 from planner.cli.task_options import task_options
-from planner.memory.card_words import OWN_CARD
 from planner.results.parallelization import PreferBy, SpreadTrial
 from planner.units import format_bytes, format_significant
 
@@ -26,24 +25,11 @@ _EXAMPLES = (
     "--global-batch 512",
     "planner parallelize models/gpt2.py --gpu l4 --num-gpus 4 --by cost",
 )
-_EXIT_CODES = """\b
-Exit codes:
-  0  done, and a plan fits
-  1  error: the model's code, this machine, the build of the emulated device
-  2  wrong usage: an option, a value, an unknown card
-  3  done, and nothing that was tried fits
-"""
 
 
-@click.command(cls=StepCommand, examples=_EXAMPLES, epilog=_EXIT_CODES)
+@click.command(cls=StepCommand, examples=_EXAMPLES, epilog=PLAN_CODES)
 @shared.target
-@click.option(
-    "--gpu",
-    metavar="NAME",
-    shell_complete=completion.cards(OWN_CARD),
-    show_default="auto",
-    help="Card, like a100 or rtx4090, or auto: this machine's.",
-)
+@shared.one_card
 @click.option(
     "--num-gpus",
     metavar="N",
@@ -51,13 +37,7 @@ Exit codes:
     required=True,
     help="GPUs of the whole job, like 8.",
 )
-@click.option(
-    "--num-hosts",
-    metavar="N",
-    type=shared.AT_LEAST_1,
-    show_default="as few as have at most 8 GPUs",
-    help="Machines, with equally many GPUs each, like 4.",
-)
+@num_hosts
 @click.option(
     "--global-batch",
     metavar="N",
