@@ -10,35 +10,24 @@ target, card, number of GPUs
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from planner.config.options import CurveOptions
-from planner.config.parallel_words import GPUS_OF_A_HOST, parallel_config
+from planner.config.parallel_words import parallel_config
 from planner.config.parse import choice
 from planner.config.step import Mode
 from planner.config.weights import settled
-from planner.errors import PlannerError, UsageError
-from planner.estimation.advice.lever_row import LeverRow
+from planner.errors import UsageError
 from planner.estimation.advice.trials import Trials
-from planner.estimation.device_timing import price_of
 from planner.estimation.one_card import one_named_card
 from planner.estimation.request import EstimateRequest, request_with_one_setting
-from planner.estimation.session import EstimationSession, estimation_session
-from planner.estimation.spread.candidates import Field, levels_of
-from planner.estimation.spread.confirm import Confirmed, confirmed
-from planner.estimation.spread.lever_sets import lever_sets, saves_only_temporaries
-from planner.estimation.spread.parallel_plan import plan_of
-from planner.estimation.spread.search import OnSpread, Searched, Wanted, searched
-from planner.estimation.spread.smallest import Sizes, sizes_tried, smallest_job
-from planner.estimation.spread.spreads import Spread, sizes_of_jobs, spreads
+from planner.estimation.session import estimation_session
+from planner.estimation.spread.answer import Answer, Question, answered
+from planner.estimation.spread.search import OnSpread
 from planner.results.parallelization import (
     Parallelization,
-    ParallelPlan,
     PreferBy,
-    SmallestJob,
     SpreadState,
     SpreadTrial,
 )
@@ -48,7 +37,6 @@ from planner.wire.trace import StepTrace, weight_dtypes
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-_MOST_CONFIRMED = 3  # spreads that are run on the full card; a replay is seldom wrong
 _ORDER = (
     SpreadState.FITS, SpreadState.SLOWER, SpreadState.TOO_LARGE, SpreadState.NOT_RUN,
     SpreadState.FAILED, SpreadState.CANNOT_APPLY,
@@ -92,7 +80,7 @@ def parallelize(
     ):
         if parallel is not None:
             trials.network_of(parallel)  # before any run: the links are known
-        question = _Question(
+        question = Question(
             session=session,
             trials=trials,
             asked=asked,
@@ -102,7 +90,7 @@ def parallelize(
             by=wanted,
             on_spread=on_spread or (lambda _: None),
         )
-        return _result(question, _answer(question))
+        return _result(question, answered(question))
 
 
 def _hosts(num_gpus: int, num_hosts: int | None) -> int:
@@ -145,162 +133,7 @@ def _request(target: Any, global_batch: int | None, options: CurveOptions) -> Es
     return asked
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Question:
-    """What is asked, and the means to answer it."""
-
-    session: EstimationSession
-    trials: Trials
-    asked: EstimateRequest
-    num_gpus: int
-    num_hosts: int
-    global_batch: int | None
-    by: PreferBy
-    on_spread: OnSpread
-
-    @property
-    def by_gpus(self) -> bool:
-        """Returns whether the rent of a sample is to be small."""
-        return self.by is PreferBy.COST
-
-    @property
-    def per_host(self) -> int:
-        """Returns the GPUs of a machine, also for another number of them."""
-        named = sum(number for _, number in self.session.request.cards_of_host)
-        if self.num_hosts > 1:
-            return self.num_gpus // self.num_hosts
-        return max(named or GPUS_OF_A_HOST, self.num_gpus)
-
-    @property
-    def known(self) -> Field:
-        """Returns what arithmetic needs."""
-        return Field(
-            budget=self.trials.budget,
-            job=self.trials.request,
-            network=self.trials.network_of,
-            global_batch=self.global_batch,
-        )
-
-    @property
-    def wanted(self) -> Wanted:
-        """Returns what is searched."""
-        config = self.asked.config
-        is_given = config.checkpoint_activations or config.checkpoint_blocks is not None
-        return Wanted(
-            spreads=tuple(self._spreads()),
-            levels=levels_of(is_given),
-            price=price_of(self.trials.budget.spec, self.trials.request),
-            by_gpus=self.by_gpus,
-        )
-
-    def _spreads(self) -> Iterator[Spread]:
-        """Yields the spreads; by cost also those of fewer GPUs, each twice as many."""
-        if self.by_gpus:
-            least = 1
-            for gpus, hosts in sizes_of_jobs(self.per_host, self.num_gpus - 1):
-                if gpus >= least:
-                    yield from spreads(gpus, hosts)
-                    least = 2 * gpus
-        yield from spreads(self.num_gpus, self.num_hosts)
-
-
-@dataclass(slots=True)
-class _Answer:
-    """What was found so far."""
-
-    searches: list[Searched] = field(default_factory=list)
-    plan: ParallelPlan | None = None
-    best: Confirmed | None = None
-    smallest: list[SmallestJob] = field(default_factory=list)
-
-
-def _answer(question: _Question) -> _Answer:
-    answer = _Answer()
-    first = _searched(question, ())
-    answer.searches.append(first)
-    _confirm(question, answer, first)
-    answer.smallest.append(_smallest(question, first))
-    sets = [
-        rows
-        for rows in lever_sets(question.session, question.asked, first.facts[0])
-        # what lasts may be too large as it is
-        if first.runs or not saves_only_temporaries(rows)
-    ]
-    for quick in (True, False):  # all that is left, only where nothing else fits
-        tried: list[Searched] = []
-        for rows in () if answer.plan is not None else sets:
-            found = _with_levers(question, answer, rows, quick=quick)
-            tried.append(found)
-            if answer.plan is not None:
-                answer.smallest.append(_smallest(question, found))
-                break
-        if answer.plan is not None or not quick:
-            answer.searches += tried
-    return answer
-
-
-def _with_levers(
-    question: _Question, answer: _Answer, rows: Sequence[LeverRow], *, quick: bool
-) -> Searched:
-    try:
-        found = _searched(question, rows, quick=quick)
-    except PlannerError as error:
-        return Searched(others=[_failed(question, rows, str(error))])
-    _confirm(question, answer, found)
-    return found
-
-
-def _searched(question: _Question, rows: Sequence[LeverRow], *, quick: bool = False) -> Searched:
-    return searched(
-        question.trials,
-        question.known,
-        replace(question.wanted, quick=quick),
-        rows,
-        question.on_spread,
-        question.asked.progress,
-    )
-
-
-def _confirm(question: _Question, answer: _Answer, found: Searched) -> None:
-    """Takes the first of the best that a run on the full card confirms."""
-    for one in found.best(by_gpus=question.by_gpus)[:_MOST_CONFIRMED]:
-        words = one.trial.words
-        question.asked.progress(f"{question.trials.budget.requested}: confirming {words}")
-        checked = confirmed(question.trials, one)
-        if checked is None:
-            continue
-        found.runs[found.runs.index(one)] = checked.run
-        answer.best = checked
-        answer.plan = plan_of(
-            question.trials,
-            question.session.child.label,
-            checked,
-            price_of(question.trials.budget.spec, question.trials.request),
-        )
-        return
-
-
-def _failed(question: _Question, rows: Sequence[LeverRow], reason: str) -> SpreadTrial:
-    return SpreadTrial(
-        gpus=question.num_gpus,
-        hosts=question.num_hosts,
-        parallel="",
-        arguments=(),
-        checkpoint="any",
-        levers=tuple(row.name for row in rows),
-        state=SpreadState.CANNOT_APPLY,
-        reason=reason.partition("\n")[0],
-    )
-
-
-def _smallest(question: _Question, found: Searched) -> SmallestJob:
-    facts = found.facts[0]  # with the most checkpointing
-    question.asked.progress(f"{question.trials.budget.requested}: the fewest cards that fit")
-    sizes = Sizes(per_host=question.per_host, capacity_bytes=question.trials.budget.capacity_bytes)
-    return smallest_job(facts, sizes, partial(sizes_tried, question.trials, facts))
-
-
-def _result(question: _Question, answer: _Answer) -> Parallelization:
+def _result(question: Question, answer: Answer) -> Parallelization:
     session, asked, budget = question.session, question.asked, question.trials.budget
     facts = answer.searches[0].facts[0]
     trace: StepTrace = facts.recorded.trace
@@ -352,7 +185,7 @@ def _result(question: _Question, answer: _Answer) -> Parallelization:
     )
 
 
-def _network_words(question: _Question, answer: _Answer) -> tuple[str, ...]:
+def _network_words(question: Question, answer: Answer) -> tuple[str, ...]:
     """Returns what is assumed of the links of the plan."""
     best = answer.best
     if best is None or best.run.tried.config is None or best.run.tried.counted is None:
@@ -364,7 +197,7 @@ def _network_words(question: _Question, answer: _Answer) -> tuple[str, ...]:
     return network.words(question.trials.budget.spec, best.run.tried.counted.collectives)
 
 
-def _ordered(question: _Question, answer: _Answer) -> tuple[SpreadTrial, ...]:
+def _ordered(question: Question, answer: Answer) -> tuple[SpreadTrial, ...]:
     """Returns all spreads, the plan first, then those that fit, the others by their state."""
     best = None if answer.best is None else answer.best.run
     of_best = None if best is None else best.value(by_gpus=False)

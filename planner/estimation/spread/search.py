@@ -36,6 +36,7 @@ _LEAST_FITTING = 2  # the plan and a runner-up
 _NEAR_FACTOR = 1.05  # a forecast that is slower by more than this is not run
 _WORTH_FACTOR = 0.98  # a gain in time below this is within the error of the model
 _DIVIDED_FACTOR = 0.95  # a forecast without the messages of divided layers must be faster by this
+ANY_LEVEL = "any"  # of checkpointing
 _DIVIDED_LATER = "levers without divided layers were tried first"
 OnSpread = Callable[[SpreadTrial], None]
 Progress = Callable[[str], None]
@@ -127,7 +128,8 @@ def _candidates(
         except PlannerError as error:
             if position == len(wanted.levels) - 1 and not found.facts:
                 raise
-            found.others.append(_failed(wanted.spreads[0], level, rows, str(error)))
+            first = wanted.spreads[0]
+            found.others.append(failed(first.gpus, first.hosts, rows, str(error), level))
             continue
         if not found.facts:  # what lasts is the same at every level
             left = _may_hold(left, facts, known, found)
@@ -190,14 +192,17 @@ def _may_hold(
         if out is None:
             left.append(spread)
         else:
-            found.others.append(replace(out, checkpoint="any"))
+            found.others.append(replace(out, checkpoint=ANY_LEVEL))
     return left
 
 
-def _failed(spread: Spread, level: str, rows: Sequence[LeverRow], reason: str) -> SpreadTrial:
+def failed(
+    gpus: int, hosts: int, rows: Sequence[LeverRow], reason: str, level: str = ANY_LEVEL
+) -> SpreadTrial:
+    """Returns what is said of all spreads with levers, where the step does not run on one card."""
     return SpreadTrial(
-        gpus=spread.gpus,
-        hosts=spread.hosts,
+        gpus=gpus,
+        hosts=hosts,
         parallel="",
         arguments=(),
         checkpoint=level,
