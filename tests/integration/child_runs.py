@@ -47,6 +47,29 @@ def traces(path: str, *options: dict[str, Any], gpu: str = "a100") -> list[StepT
     return found
 
 
+def block_of_matrices(width: int) -> str:
+    """The class Block of two square matrices without biases: all memory is float32 matrices."""
+    return f"""
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.up = nn.Linear({width}, {width}, bias=False)
+        self.down = nn.Linear({width}, {width}, bias=False)
+
+    def forward(self, x):
+        return self.down(self.up(x).relu())
+"""
+
+
+# After net_of_blocks(block_of_matrices(...)): the same model with a plan for its matrices.
+PLANNED = """
+def build_model():
+    net = Net()
+    net.tp_plan = {"blocks.*.up": "colwise", "blocks.*.down": "rowwise"}
+    return net
+"""
+
+
 def net_of_blocks(block: str, *, layers: int, width: int) -> str:
     """A model file with so many modules of the class Block in `block`, on rows of `width`."""
     return f"""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from child_runs import WriteModel, net_of_blocks, running
+from child_runs import PLANNED, WriteModel, block_of_matrices, net_of_blocks, running
 
 import planner
 from planner.config.parse import step_config
@@ -13,23 +13,7 @@ from planner.results.reading import estimate_of
 from planner.wire.module_counts import ModelCounts
 
 LAYERS, WIDTH, ROWS = 4, 512, 64
-BLOCK = f"""
-class Block(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.up = nn.Linear({WIDTH}, {WIDTH}, bias=False)
-        self.down = nn.Linear({WIDTH}, {WIDTH}, bias=False)
-
-    def forward(self, x):
-        return self.down(self.up(x).relu())
-"""
-PLANNED = """
-def build_model():
-    net = Net()
-    net.tp_plan = {"blocks.*.up": "colwise", "blocks.*.down": "rowwise"}
-    return net
-"""
-BLOCKS = net_of_blocks(BLOCK, layers=LAYERS, width=WIDTH) + PLANNED
+BLOCKS = net_of_blocks(block_of_matrices(WIDTH), layers=LAYERS, width=WIDTH) + PLANNED
 MATRICES = 2 * LAYERS
 MATRIX_BYTES = WIDTH * WIDTH * 4  # float32, 1 MiB: the allocator rounds nothing up
 MODEL_BYTES = MATRICES * MATRIX_BYTES

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from child_runs import WriteModel, running, traces
+from child_runs import WriteModel, block_of_matrices, running, traces
 
 import planner
 from planner.config.parse import step_config
@@ -21,16 +21,7 @@ STEP_BYTES = 512  # the block of AdamW's count of steps, one for each parameter
 NET = f"""
 import torch
 from torch import nn
-
-class Block(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.up = nn.Linear({WIDTH}, {WIDTH}, bias=False)
-        self.down = nn.Linear({WIDTH}, {WIDTH}, bias=False)
-
-    def forward(self, x):
-        return self.down(self.up(x).relu())
-
+{block_of_matrices(WIDTH)}
 class Net(nn.Module):
     def __init__(self):
         super().__init__()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from child_runs import WriteModel, net_of_blocks, running, traces
+from child_runs import WriteModel, block_of_matrices, net_of_blocks, running, traces
 
 import planner
 from planner.config.parse import step_config
@@ -19,17 +19,7 @@ from planner.wire.trace import TensorCategory
 pytestmark = pytest.mark.slow
 
 LAYERS, WIDTH, ROWS, RANKS = 4, 512, 64, 8
-BLOCK = f"""
-class Block(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.up = nn.Linear({WIDTH}, {WIDTH}, bias=False)
-        self.down = nn.Linear({WIDTH}, {WIDTH}, bias=False)
-
-    def forward(self, x):
-        return self.down(self.up(x).relu())
-"""
-BLOCKS = net_of_blocks(BLOCK, layers=LAYERS, width=WIDTH)
+BLOCKS = net_of_blocks(block_of_matrices(WIDTH), layers=LAYERS, width=WIDTH)
 OWN = """
 def parallelize(model, mesh):
     from torch.distributed.fsdp import CPUOffloadPolicy, fully_shard
