@@ -264,7 +264,8 @@ class SmallestJob:
     hosts: int | None
     """Machines; None: as `gpus`."""
     device_total_bytes: int | None
-    """Memory of a card that it takes, by a run; None: as `gpus`."""
+    """Memory that it takes of a card without its limit, by a run; more than the card has where the
+    allocator must give cached memory back. None: as `gpus`."""
     reason: str
     """Why fewer do not fit, or why none does."""
 

@@ -973,7 +973,10 @@ class SmallestDocument(TypedDict):
     levers: Annotated[list[str], _is("names of the levers; none: as requested")]
     gpus: Annotated[int | None, _is("cards; null: no number that was looked at fits")]
     hosts: Annotated[int | None, _is("machines")]
-    device_total_bytes: Annotated[int | None, _is("what it takes of a card")]
+    device_total_bytes: Annotated[
+        int | None,
+        _is("what it takes of a card without its limit, where no cached memory is given back"),
+    ]
     reason: Annotated[str, _is("why fewer do not fit, or why none does")]
 
 

@@ -55,7 +55,7 @@ def render(found: Parallelization, *, verbose: bool = False) -> RenderableType:
         ("what lasts through a step", [_held(found, one) for one in found.held]),
         (
             "fewest cards (powers of two, then whole machines; fsdp, all checkpointed)",
-            [_smallest(one) for one in found.smallest],
+            [_smallest(found, one) for one in found.smallest],
         ),
         ("why others fell out", shown),
     )
@@ -208,13 +208,15 @@ def _held(found: Parallelization, held: HeldBytes) -> str:
     return f"{name}: {listed}; {share} a card over {found.num_gpus}"
 
 
-def _smallest(job: SmallestJob) -> str:
+def _smallest(found: Parallelization, job: SmallestJob) -> str:
     name = " + ".join(job.levers) or "as requested"
     if job.gpus is None or job.device_total_bytes is None:
         return f"{name}: none; {job.reason}"
     hosts = "" if (job.hosts or 1) == 1 else f" on {job.hosts} machines"
-    size = format_bytes(job.device_total_bytes)
-    return f"{name}: {counted(job.gpus, 'card')}{hosts}, {size} each; {job.reason}"
+    size = f"{format_bytes(job.device_total_bytes)} each"
+    if job.device_total_bytes > found.usable_memory_bytes:
+        size = f"full; {size} where the allocator need not give cached memory back"
+    return f"{name}: {counted(job.gpus, 'card')}{hosts}, {size}; {job.reason}"
 
 
 def _others(found: Parallelization) -> Iterator[str]:

@@ -207,3 +207,12 @@ def test_an_error_is_a_message_and_a_code(fake: Fake) -> None:
     result = run("model.py", "--gpu", "t4", "--num-gpus", "1")
     assert (result.exit_code, result.stdout) == (2, "")
     assert "cannot be on 2 machines" in result.stderr
+
+
+def test_cards_that_are_full_are_said_to_be(fake: Fake) -> None:
+    assert isinstance(fake.result, Parallelization)
+    first, *_ = fake.result.smallest
+    over = replace(first, gpus=24, hosts=3, device_total_bytes=20 * GIB)
+    fake.result = replace(fake.result, smallest=(over,))
+    result = run("model.py", "--gpu", "t4", "--num-gpus", "8")
+    assert "24 cards on 3 machines, full; 20.0 GiB each where the allocator need" in result.stdout
