@@ -15,12 +15,13 @@ import importlib.util
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import FunctionType, ModuleType, SimpleNamespace
 from typing import Any
 
 import torch
 
 _NAME = "torch._dynamo"
+_NO_RULES = SimpleNamespace(clear_lru_cache=lambda: None)  # init_process_group clears them
 
 
 def defer_compiler() -> None:
@@ -71,6 +72,8 @@ class _DeferredCompiler(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name == "config" and sys.modules.get(_NAME) is self:
             return _options()
+        if name == "trace_rules" and sys.modules.get(_NAME) is self:
+            return _NO_RULES
         if name == "__file__" and sys.modules.get(_NAME) is self:
             raise AttributeError(name)  # inspect asks each module for it, in the middle of imports
         return getattr(self._real(), name)

@@ -262,8 +262,7 @@ class OneRank(_Group):  # type: ignore[misc] # a class of C++
 
     def _fill_whole(self, output: torch.Tensor, one: torch.Tensor) -> None:
         if _is_small(output) and output.numel() == one.numel() * self.size():
-            whole, number = output.view(-1), one.numel()
-            _fill([whole[at : at + number] for at in range(0, whole.numel(), number)], one)
+            output.detach().view(self.size(), -1).copy_(one.detach().view(1, -1))
 
     def _reduce(self, tensors: Sequence[torch.Tensor], opts: Any) -> None:
         """Makes sums of small tensors; averages and extremes of equal ones are what they were."""

@@ -68,9 +68,12 @@ def world_of(parallel: ParallelConfig, chain: Chain | None = None) -> World:
     """Makes this process a rank of the job."""
     from torch.distributed.device_mesh import init_device_mesh
 
+    from planner.worker.ranks.alike import ask_once
+
     emulation.keep_contents()  # what DDP agrees on through the card
     os.environ.update(variables(parallel.rank, parallel.gpus, parallel.hosts))
     log = begin(parallel.rank, parallel.gpus, parallel.gpus_of_a_host)
+    ask_once()
     if parallel.pipeline > 1:
         from planner.worker.ranks.pipeline.votes import take_own_votes
 

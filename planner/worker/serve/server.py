@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import NoReturn, cast, get_args
+from typing import NoReturn, Protocol, cast, get_args
 
 from planner.errors import ChildError, UnsupportedPlatformError
 from planner.machine.processes import end_descendants
@@ -45,8 +45,14 @@ from planner.worker.serve.supervisor import end_with_parent, inherit_orphans
 _POLL_S = 0.02
 _exit = os._exit  # the user's code may put a function of its own there
 _DELIVERED = get_args(Delivered)
-# A job, and a function that ends the process with another answer.
-_Answer = Callable[[Job, Callable[[NeedsValues], NoReturn]], Answer]
+
+
+class _Worker(Protocol):
+    """The user's code, loaded; see Worker of worker/serve/session.py."""
+
+    def get_ready(self, job: Job) -> None: ...
+
+    def answer(self, job: Job, instead: Callable[[NeedsValues], NoReturn]) -> Answer: ...
 
 
 @dataclass(slots=True)
@@ -79,22 +85,22 @@ def _serve(requests: int, answers: int, stack: int, notes: int) -> int:
         return 0
     request = decode(first, (LoadRequest,))
     faulthandler.register(signal.SIGUSR1, file=stack, all_threads=True)
-    loaded, answer = _load(request, notes)
+    loaded, worker = _load(request, notes)
     write(answers, encode(loaded))
-    if answer is None:
+    if worker is None:
         return 1
     if loaded.single_run is not None:
         line = lines.wait()
         if line is not None:
-            _run_here(decode(line, (JobRequest,)), answer, answers)
+            _run_here(decode(line, (JobRequest,)), worker, answers)
         return 0
     faulthandler.unregister(signal.SIGUSR1)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # a run reports where it hangs, not its server
-    _Server(lines=lines, answers=answers, stack=stack, answer=answer, private=private).serve()
+    _Server(lines=lines, answers=answers, stack=stack, worker=worker, private=private).serve()
     return 0
 
 
-def _load(request: LoadRequest, notes: int) -> tuple[Loaded, _Answer | None]:
+def _load(request: LoadRequest, notes: int) -> tuple[Loaded, _Worker | None]:
     try:
         if request.reports_reads:
             recorder.begin()
@@ -113,7 +119,7 @@ def _load(request: LoadRequest, notes: int) -> tuple[Loaded, _Answer | None]:
             reads=recorder.taken(),
             levers=worker.levers,
         )
-        return loaded, worker.answer
+        return loaded, worker
     except BaseException as error:
         return Loaded(failure=failure_of(error)), None
 
@@ -132,9 +138,9 @@ def _load_torch(request: LoadRequest) -> None:
         ) from error
 
 
-def _outcome(job: Job, answer: _Answer, instead: Callable[[NeedsValues], NoReturn]) -> Delivered:
+def _outcome(job: Job, worker: _Worker, instead: Callable[[NeedsValues], NoReturn]) -> Delivered:
     try:
-        return printable(answer(job, instead))
+        return printable(worker.answer(job, instead))
     except BaseException as error:
         return failure_of(error)
 
@@ -154,7 +160,7 @@ class _Server:
     lines: Lines
     answers: int
     stack: int
-    answer: _Answer
+    worker: _Worker
     private: PrivateDescriptors
     running: list[_Running] = field(default_factory=list)
 
@@ -179,6 +185,7 @@ class _Server:
     def _fork(self, request: JobRequest) -> _Running:
         read_end, write_end = map(out_of_the_way, os.pipe())
         parent = os.getpid()
+        self.worker.get_ready(request.job)
         with recorder.paused():
             pid = os.fork()
         if pid:
@@ -199,7 +206,7 @@ class _Server:
             def instead(other: NeedsValues) -> NoReturn:
                 _leave(send(write_end, _with_reads(other)))
 
-            code = send(write_end, _with_reads(_outcome(request.job, self.answer, instead)))
+            code = send(write_end, _with_reads(_outcome(request.job, self.worker, instead)))
         except BaseException:
             sys.excepthook(*sys.exc_info())
         finally:
@@ -233,14 +240,14 @@ def _with_reads(delivered: Delivered) -> bytes:
     return (b"" if reads is None else encode(reads)) + encode(delivered)
 
 
-def _run_here(request: JobRequest, answer: _Answer, answers: int) -> None:
+def _run_here(request: JobRequest, worker: _Worker, answers: int) -> None:
     code = 1
 
     def instead(other: NeedsValues) -> NoReturn:
         _leave(send(answers, encode(ended(request.number, other, status=0))))
 
     try:
-        outcome = _outcome(request.job, answer, instead)
+        outcome = _outcome(request.job, worker, instead)
         code = send(answers, encode(ended(request.number, outcome, status=0)))
     except BaseException:
         sys.excepthook(*sys.exc_info())

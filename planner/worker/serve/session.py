@@ -79,6 +79,14 @@ class Worker:
         """Returns the levers of the model file."""
         return self._source.levers
 
+    def get_ready(self, job: Job) -> None:
+        """Does here what each process that is forked for such a job would do again."""
+        parallel = job.config.parallel if isinstance(job, RunJob | CountJob) else None
+        if parallel is not None:
+            from planner.worker.ranks.ahead import import_for
+
+            import_for(parallel)
+
     def answer(self, job: Job, instead: Callable[[NeedsValues], NoReturn]) -> Answer:
         """Returns the job's answer; or `instead` ends this process with another answer."""
         if isinstance(job, RunJob):

@@ -76,3 +76,27 @@ def test_who_asks_each_module_for_its_file_does_not_load_it() -> None:
     assert not loaded()
     """
     run(code)
+
+
+@pytest.mark.slow
+def test_a_process_group_does_not_load_the_compiler() -> None:
+    code = """
+    import torch.distributed as dist
+    dist.init_process_group("gloo", rank=0, world_size=1, store=dist.HashStore())
+    print(loaded())
+    import torch._dynamo.trace_rules as rules
+    print(loaded(), rules is torch._dynamo.trace_rules)
+    """
+    assert run(code).split() == ["False", "True", "True"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("words", "is_loaded"), [("ddp", "False"), ("fsdp", "True")])
+def test_it_is_loaded_ahead_of_runs_that_need_it(words: str, is_loaded: str) -> None:
+    code = f"""
+    from planner.config.parallel_words import parallel_of
+    from planner.worker.ranks.ahead import import_for
+    import_for(parallel_of("{words}", gpus=8, hosts=1))
+    print(loaded(), "torch.distributed.fsdp" in sys.modules)
+    """
+    assert run(code).split() == [is_loaded, is_loaded]
