@@ -25,6 +25,7 @@ from planner.estimation.probes import SearchAxis
 from planner.memory.budget import Calibration
 from planner.memory.interval import ErrorInterval, NoInterval
 from planner.memory.largest import LargestValue, Method
+from planner.memory.recorded_batches import RecordedBatches
 from planner.memory.search import BOUND
 from planner.results.device_estimate import DeviceEstimate
 from planner.results.estimate import Estimate, Versions
@@ -99,6 +100,17 @@ def assemble(
         step=None if counted is None else counted.step,
         is_survey=is_survey,
         values=answers[0].values,
+        allocator_setting=None if plan is None or plan.in_force is None else plan.text,
+    )
+
+
+def with_recordings(found: Estimate, answers: Sequence[DeviceMemory]) -> Estimate:
+    """Returns the estimate with what was recorded on each card."""
+    scaled = [None if answer.batch is None else answer.batch.scaled for answer in answers]
+    return replace(
+        found,
+        allocations=tuple(answer.allocations for answer in answers),
+        batches=tuple(None if one is None else RecordedBatches.of(one) for one in scaled),
     )
 
 

@@ -18,7 +18,7 @@ from planner.emulator.build import emulated_device
 from planner.emulator.torch_install import TorchInstall
 from planner.errors import ModelError, PlannerError
 from planner.estimation.alloc_conf import allocator_plan
-from planner.estimation.assemble import assemble
+from planner.estimation.assemble import assemble, with_recordings
 from planner.estimation.context import ProfileFactory, Progress, RunContext, side_by_side
 from planner.estimation.device_memory import DeviceMemory, DeviceMemorySearch
 from planner.estimation.device_timing import DeviceTiming, device_timings
@@ -137,7 +137,7 @@ def estimate_script(request: ScriptRequest, known: CalibratedBudgets) -> Estimat
 
         said += (_RANK_0, *of_several_gpus(answers))
     if request.keep_allocations:
-        found = replace(found, allocations=tuple(answer.allocations for answer in answers))
+        found = with_recordings(found, answers)
     has_stand_ins = request.stand_in_note is not None
     return replace(found, assumptions=(*said, *found.assumptions), has_stand_ins=has_stand_ins)
 

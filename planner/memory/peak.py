@@ -190,16 +190,16 @@ def _levels(trace: AllocationTrace) -> Iterator[tuple[int, AllocationEvent, int,
     for index, event in enumerate(trace.events):
         before = allocated
         if event.kind is EventKind.ALLOC:
-            allocated += _block_bytes(event)
+            allocated += block_bytes_of(event)
         elif event.kind in _FREES:
-            allocated -= _block_bytes(event)
+            allocated -= block_bytes_of(event)
         yield index, event, before, allocated
 
 
 def _held(event: AllocationEvent, trace: AllocationTrace) -> Held:
     return Held(
         size_bytes=event.size_bytes,
-        block_bytes=_block_bytes(event),
+        block_bytes=block_bytes_of(event),
         category=event.category,
         step=event.step,
         phase=event.phase,
@@ -207,7 +207,8 @@ def _held(event: AllocationEvent, trace: AllocationTrace) -> Held:
     )
 
 
-def _block_bytes(event: AllocationEvent) -> int:
+def block_bytes_of(event: AllocationEvent) -> int:
+    """Returns the bytes that the allocator took for a request, or those that it takes at least."""
     return event.block_bytes or _rounded(event.size_bytes)
 
 

@@ -36,6 +36,7 @@ class SampleParts:
     """Splits a sample into lasting requests, by which runs are compared, and scratch."""
 
     def __init__(self, sample: Sample) -> None:
+        self.sample = sample
         self.value = sample.value
         self.requests = sample.requests
         self.workspaces = sample.workspaces

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from math import lcm, prod
 from typing import overload
@@ -74,6 +74,7 @@ class ScaledRequests:
     values: tuple[int, ...]  # of the samples, rising
     layouts: Sequence[Layout]  # one for each value
     has_scratch_of_its_own: bool  # scratch without a rule: far from the samples it is a guess
+    samples: tuple[Sample, ...] = field(default=(), compare=False)  # that they come from
 
     @property
     def is_constant(self) -> bool:
@@ -148,6 +149,7 @@ def fit_parts(samples: Iterable[SampleParts], degree: int) -> ScaledRequests | M
         values=tuple(part.value for part in parts),
         layouts=_Layouts(parts, ruled),
         has_scratch_of_its_own=ruled != places,
+        samples=tuple(part.sample for part in parts),
     )
 
 

@@ -104,7 +104,7 @@ def estimate_on_cards(
     Raises:
         PlannerError: see errors.py.
     """
-    from planner.estimation.assemble import assemble
+    from planner.estimation.assemble import assemble, with_recordings
     from planner.estimation.device_timing import device_timings
     from planner.estimation.ranks import of_several_gpus, with_stage_counts, with_worst_rank
 
@@ -143,7 +143,7 @@ def estimate_on_cards(
         notes=(*found.notes, *not_kept),
     )
     if keep_allocations:
-        found = replace(found, allocations=tuple(answer.allocations for answer in answers))
+        found = with_recordings(found, answers)
     if step.stand_in_note is None:
         return found
     assumptions = (step.stand_in_note, *found.assumptions)

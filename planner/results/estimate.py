@@ -17,6 +17,7 @@ from planner.errors import UsageError
 from planner.hardware.database import card_named
 from planner.hardware.names import RecordNames, folded
 from planner.memory.peak import Breakdown
+from planner.memory.recorded_batches import RecordedBatches
 from planner.results.device_estimate import DeviceEstimate
 from planner.results.parallel_form import parallel_document
 from planner.results.ranks import RanksResult
@@ -105,6 +106,10 @@ class Estimate(Result, Shown):
     """Name and value of each argument that the model was built with."""
     allocations: tuple[AllocationTrace | None, ...] = field(default=(), repr=False)
     """Recorded allocations on each card, with `keep_allocations`; else empty."""
+    allocator_setting: str | None = None
+    """PYTORCH_CUDA_ALLOC_CONF of the run, "": torch's defaults; None: not known, or no replay."""
+    batches: tuple[RecordedBatches | None, ...] = field(default=(), repr=False)
+    """Requests at a few batches on each card, with `keep_allocations`; else empty."""
 
     def gpu(self, name: str | None = None) -> DeviceEstimate:
         """Returns the entry of one card, by its requested name, its id, full name or an alias.

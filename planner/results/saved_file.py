@@ -1,8 +1,9 @@
 """Writes a result to a file for `--save`, and reads it for `planner show` and `load`.
 
 In: a result, a path. Out: a zip archive with `result.json`, the complete document, and of an
-Estimate `allocations-N.json`, the recorded allocations on card N. Nothing in it is executed. A
-plain JSON document, as `--json` prints it, is read too.
+Estimate `allocations-N.json`, the recorded allocations on card N, and `batches-N.json`, its
+requests at a few batches. Nothing in it is executed. A plain JSON document, as `--json` prints it,
+is read too.
 """
 
 from __future__ import annotations
@@ -10,23 +11,27 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from planner.errors import DocumentError
 from planner.machine.whole_files import write_whole
+from planner.memory.recorded_batches import RecordedBatches
 from planner.results.document import complete_document, result_of
 from planner.results.estimate import Estimate
 from planner.results.result import Result
 from planner.wire.trace import AllocationTrace
 
+_Recording = TypeVar("_Recording")
+
 _RESULT = "result.json"
 _ALLOCATIONS = "allocations-{}.json"
+_BATCHES = "batches-{}.json"
 # 15,000 allocations of a step are 3 MB of JSON. A file far above it is not ours, or a zip bomb.
 _LARGEST_BYTES = 1 << 30
 _MOST_MEMBERS = 1000
@@ -41,12 +46,8 @@ def save(result: Result, path: str | PathLike[str]) -> None:
     """
     members = {_RESULT: json.dumps(complete_document(result), indent=2).encode()}
     if isinstance(result, Estimate):
-        members |= {
-            # Not msgspec's own JSON: a path may hold characters that UTF-8 cannot.
-            _ALLOCATIONS.format(index): json.dumps(msgspec.to_builtins(found)).encode()
-            for index, found in enumerate(result.allocations)
-            if found is not None
-        }
+        members |= _recordings(_ALLOCATIONS, result.allocations)
+        members |= _recordings(_BATCHES, result.batches)
     page = io.BytesIO()
     with zipfile.ZipFile(page, "w") as archive:
         for name, data in members.items():
@@ -54,6 +55,15 @@ def save(result: Result, path: str | PathLike[str]) -> None:
             info.external_attr = 0o644 << 16
             archive.writestr(info, data, zipfile.ZIP_DEFLATED)
     write_whole(Path(path), page.getvalue())
+
+
+def _recordings(name: str, found: Sequence[object]) -> dict[str, bytes]:
+    return {
+        # Not msgspec's own JSON: a path may hold characters that UTF-8 cannot.
+        name.format(index): json.dumps(msgspec.to_builtins(one)).encode()
+        for index, one in enumerate(found)
+        if one is not None
+    }
 
 
 def load(path: str | PathLike[str]) -> Result:
@@ -84,20 +94,26 @@ def _from_archive(file: Path) -> Result:
             found = result_of(_document(_member(archive, _RESULT)), Result)
             if not isinstance(found, Estimate):
                 return found
-            allocations = tuple(
-                _allocations(archive, _ALLOCATIONS.format(index), names)
-                for index in range(len(found.gpus))
-            )
+            cards = range(len(found.gpus))
+            allocations = [_read(archive, _ALLOCATIONS, n, names, AllocationTrace) for n in cards]
+            batches = [_read(archive, _BATCHES, n, names, RecordedBatches) for n in cards]
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
         raise DocumentError(f"the archive is damaged ({error})") from error
-    return replace(found, allocations=allocations if any(allocations) else ())
+    return replace(
+        found,
+        allocations=tuple(allocations) if any(allocations) else (),
+        batches=tuple(batches) if any(batches) else (),
+    )
 
 
-def _allocations(archive: zipfile.ZipFile, name: str, names: list[str]) -> AllocationTrace | None:
+def _read(
+    archive: zipfile.ZipFile, pattern: str, index: int, names: list[str], kind: type[_Recording]
+) -> _Recording | None:
+    name = pattern.format(index)
     if name not in names:
         return None
     try:
-        return msgspec.convert(_document(_member(archive, name)), AllocationTrace)
+        return msgspec.convert(_document(_member(archive, name)), kind)
     except (ValueError, TypeError) as error:
         raise DocumentError(f"{name} in it cannot be read ({error})") from error
 

@@ -6,7 +6,7 @@ first request that cannot be served, as a program ends with torch.OutOfMemoryErr
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from planner.memory.allocator import native
@@ -127,8 +127,11 @@ def replay_in_python(
     capacity_bytes: int,
     total_memory_bytes: int | None = None,
     optional: Collection[int] = (),
+    watch: Callable[[CachingAllocator], None] | None = None,
 ) -> ReplayResult:
     """Does what replay() does, without native code: the reference that native code must equal.
+
+    `watch` is called with the allocator before each request, and at the end.
 
     Raises:
         UsageError, ValueError: as replay().
@@ -143,6 +146,8 @@ def replay_in_python(
     allocate, free = allocator.allocate, allocator.free
     alloc_kind, free_kind = EventKind.ALLOC, EventKind.FREE  # a lookup in an Enum takes long
     for index, (kind, name, size_bytes, stream) in enumerate(requests):
+        if watch is not None:
+            watch(allocator)
         if kind is alloc_kind:
             block = allocate(size_bytes, stream)
             if block is None:
@@ -166,6 +171,8 @@ def replay_in_python(
             pending[name] = allocator.request_free(live.pop(name))
         else:
             allocator.complete_free(pending.pop(name))
+    if watch is not None:
+        watch(allocator)
     return ReplayResult(
         peak_allocated_bytes=allocator.peak_allocated_bytes,
         peak_active_bytes=allocator.peak_active_bytes,

@@ -21,7 +21,7 @@ _OF_STAGES = ("torch.distributed.pipelining",)
 
 def import_for(parallel: ParallelConfig) -> None:
     """Imports the modules of the strategies of `parallel`. The run itself reports what fails."""
-    names = _OF_ALL
+    names: tuple[str, ...] = _OF_ALL
     is_sharded = parallel.data is DataParallel.FSDP
     if is_sharded or parallel.tensor > 1 or parallel.context > 1:
         names += _OF_PARTS
