@@ -63,6 +63,7 @@ from planner.hardware.link_specs import Collective
 from planner.input_pipeline.host_ram import HostRam, Room
 from planner.memory.peak import Breakdown, Held
 from planner.memory.probe import ProbeOutcome
+from planner.memory.recorded_batches import RecordedBatches
 from planner.questions.advise import advise
 from planner.questions.compare import compare
 from planner.questions.curve import curve
@@ -235,6 +236,7 @@ __all__ = [
     "RankRow",
     "RanksResult",
     "ReadSite",
+    "RecordedBatches",
     "Result",
     "Room",
     "Schedule",

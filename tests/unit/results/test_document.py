@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from planner.config.step import InputSpec, Mode, Offload, SizeAt, StepConfig
 from planner.errors import DocumentError
+from planner.memory.recorded_batches import RecordedBatches
 from planner.results.comparison import CardComparison
 from planner.results.curve import Curve
 from planner.results.document import KINDS, DocumentKind, json_schema, kind_of_document
@@ -61,6 +62,8 @@ def of(hint: Any) -> st.SearchStrategy[Any]:
         return st.lists(of(parts[0]), max_size=1).map(tuple)
     if origin is tuple:
         return st.tuples(*map(of, parts))
+    if hint is RecordedBatches:
+        return st.just(RecordedBatches(degree=1, batches=(), requests=(), workspaces=()))
     if is_dataclass(hint):
         return made(hint)
     if isinstance(hint, type) and issubclass(hint, Enum):
@@ -100,7 +103,7 @@ MANY = settings(max_examples=15, deadline=None, suppress_health_check=list(Healt
 def test_a_complete_document_gives_an_equal_result(kind: DocumentKind, data: st.DataObject) -> None:
     found = one_currency(data.draw(made(kind.result)))
     if isinstance(found, Estimate):  # kept by files alone
-        found = replace(found, allocations=())
+        found = replace(found, allocations=(), batches=())
     document = through_text(found.to_complete_dict())
     assert kind.result.from_dict(document) == found
     assert kind_of_document(document) is kind

@@ -94,9 +94,9 @@ def test_a_process_group_does_not_load_the_compiler() -> None:
 @pytest.mark.parametrize(("words", "is_loaded"), [("ddp", "False"), ("fsdp", "True")])
 def test_it_is_loaded_ahead_of_runs_that_need_it(words: str, is_loaded: str) -> None:
     code = f"""
-    from planner.config.parallel_words import parallel_of
+    from planner.config.parallel_words import parallel_config
     from planner.worker.ranks.ahead import import_for
-    import_for(parallel_of("{words}", gpus=8, hosts=1))
+    import_for(parallel_config(8, None, "{words}", ()))
     print(loaded(), "torch.distributed.fsdp" in sys.modules)
     """
     assert run(code).split() == [is_loaded, is_loaded]
