@@ -26,6 +26,7 @@ from planner.memory.budget import Calibration
 from planner.memory.interval import ErrorInterval, NoInterval
 from planner.memory.largest import LargestValue, Method
 from planner.memory.recorded_batches import RecordedBatches
+from planner.memory.sample_parts import Sample
 from planner.memory.search import BOUND
 from planner.results.device_estimate import DeviceEstimate
 from planner.results.estimate import Estimate, Versions
@@ -104,13 +105,18 @@ def assemble(
     )
 
 
-def with_recordings(found: Estimate, answers: Sequence[DeviceMemory]) -> Estimate:
-    """Returns the estimate with what was recorded on each card."""
+def with_recordings(
+    found: Estimate, answers: Sequence[DeviceMemory], more: Sequence[Sequence[Sample]] = ()
+) -> Estimate:
+    """Returns the estimate with what was recorded on each card, `more` besides the search."""
     scaled = [None if answer.batch is None else answer.batch.scaled for answer in answers]
     return replace(
         found,
         allocations=tuple(answer.allocations for answer in answers),
-        batches=tuple(None if one is None else RecordedBatches.of(one) for one in scaled),
+        batches=tuple(
+            None if one is None else RecordedBatches.of(one, besides or ())
+            for one, besides in zip_longest(scaled, more)
+        ),
     )
 
 

@@ -40,6 +40,7 @@ def estimate(
     memory: str | int | None = None,
     max_batch: bool = True,
     keep_allocations: bool = False,
+    keep_batches: int = 0,
     **options: Unpack[EstimateOptions],
 ) -> Estimate:
     """Runs the step on emulated cards: does it fit, with how much memory, which batch, how fast.
@@ -50,7 +51,8 @@ def estimate(
     assumptions. device="cpu" replaces `gpu`, with at most `memory` of RAM. Of several `alloc_conf`
     the first is in force, the others are compared with it by replay. With `calibration`, past
     verifications on a card correct its figures. With `keep_allocations` the result holds each
-    allocation of the recorded runs (some MB), which `Estimate.save` writes too. `options` are the
+    allocation of the recorded runs (some MB), which `Estimate.save` writes too, and the requests at
+    the batches that the search has recorded; `keep_batches` runs as many more. `options` are the
     fields of StepConfig (batch_size=8, precision="amp-bf16" ...) and the words of job_config
     (data="imagenet-jpeg", host="this", price="2.49 USD/h" ...).
 
@@ -69,7 +71,8 @@ def estimate(
                 step,
                 is_survey=is_every_card(names),
                 search=max_batch,
-                keep_allocations=keep_allocations,
+                keep_allocations=keep_allocations or keep_batches > 0,
+                keep_batches=keep_batches,
             )
     return replace(found, model_arguments=asked.given)
 
@@ -96,6 +99,7 @@ def estimate_on_cards(
     is_survey: bool,
     search: bool,
     keep_allocations: bool = False,
+    keep_batches: int = 0,
 ) -> Estimate:
     """Estimates the step on all cards, and counts it at the same time.
 
@@ -143,7 +147,10 @@ def estimate_on_cards(
         notes=(*found.notes, *not_kept),
     )
     if keep_allocations:
-        found = with_recordings(found, answers)
+        from planner.estimation.more_batches import more_samples
+
+        more = [more_samples(setup, answer, keep_batches) for answer in answers]
+        found = with_recordings(found, answers, more)
     if step.stand_in_note is None:
         return found
     assumptions = (step.stand_in_note, *found.assumptions)

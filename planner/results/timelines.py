@@ -8,16 +8,16 @@ only where it gives the peaks of the recorded run to the byte.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from planner.errors import UsageError
 from planner.memory.allocator.device_memory import WITHOUT_LIMIT_BYTES
 from planner.memory.allocator.levels import Levels, replay_levels
 from planner.memory.allocator.options import parse_alloc_conf
-from planner.memory.allocator.replay import Request, requests_of
+from planner.memory.allocator.replay import Request, replay, requests_of
 from planner.memory.allocator.settings import AllocatorSettings, Backend
 from planner.memory.sample_parts import Sample
-from planner.memory.scaling import ScaledRequests
+from planner.memory.scaling import Prediction, ScaledRequests
 from planner.memory.timeline import Timeline, recorded_timeline, scaled_timeline
 from planner.results.device_estimate import DeviceEstimate
 from planner.results.estimate import Estimate
@@ -44,6 +44,8 @@ class BatchFigures:
     """With the context and memory outside of PyTorch, as the driver would show it."""
     fits: bool
     """Whether it fits on the card."""
+    is_recorded: bool
+    """A run at this batch was recorded; else its requests follow from those of others."""
     timeline: Timeline
     """Its requests."""
 
@@ -64,6 +66,8 @@ class BatchTimelines:
     """Settings of the allocator; None: the run cannot be replayed."""
     scaled: ScaledRequests | None = field(default=None, repr=False)
     """The requests at every batch."""
+    recorded: tuple[Sample, ...] = field(default=(), repr=False)
+    """The requests of other batches that were run."""
 
     def batches(self) -> tuple[int, ...]:
         """Returns the batches to show, rising: the run's, those of the report, and some more."""
@@ -73,13 +77,10 @@ class BatchTimelines:
         largest = entry.max_batch_size or 0
         named = {self.batch_size, largest, entry.suggested_batch_size or 0}
         named |= {largest + 1} if largest and not entry.max_batch_is_bound else set()
+        named |= {one.value for one in self.recorded}
         end = max(*named, 2 * self.batch_size)
         steps = {round(2 * (end / 2) ** (index / (_SHOWN - 1))) for index in range(_SHOWN)}
-        return tuple(
-            one
-            for one in sorted(named | steps)
-            if one == self.batch_size or (one > 0 and self.scaled.holds_at(one))
-        )
+        return tuple(one for one in sorted(named | steps) if self._is_shown(one))
 
     def at(self, batch_size: int) -> BatchFigures:
         """Returns the memory at a batch.
@@ -89,18 +90,15 @@ class BatchTimelines:
         """
         if batch_size == self.batch_size:
             return self._recorded()
-        scaled, settings = self.scaled, self.settings
-        if scaled is None or settings is None or not scaled.holds_at(batch_size):
+        settings, predicted = self.settings, self._prediction(batch_size)
+        if settings is None or predicted is None:
             why = self.alone_because or "its requests do not follow from those of the recorded runs"
             raise UsageError(
                 f"batch {batch_size} is not in this result: {why}; estimate it with --batch "
                 f"{batch_size}"
             )
-        predicted = scaled.at(batch_size)
         fits = self._fits(batch_size)
         levels = self._levels(settings, predicted.requests, predicted.optional, fits=fits)
-        if fits and levels.result.out_of_memory is not None:  # near the limit: the card decides
-            levels = self._levels(settings, predicted.requests, predicted.optional, fits=False)
         timeline = scaled_timeline(self.trace, self._sample(), predicted.requests, levels)
         return self._figures(
             batch_size,
@@ -109,6 +107,32 @@ class BatchTimelines:
             timeline,
             fits=fits,
         )
+
+    def _is_shown(self, batch_size: int) -> bool:
+        return batch_size == self.batch_size or self._prediction(batch_size) is not None
+
+    def _prediction(self, batch_size: int) -> Prediction | None:
+        """Returns the requests at a batch; None where a replay of them is not what the card does.
+
+        Near the limit a run may fit where its replay does not: the card decides there.
+        """
+        runs = [one for one in self.recorded if one.value == batch_size]
+        if runs:
+            found = Prediction(requests=runs[0].requests, optional=runs[0].workspaces)
+        elif batch_size > 0 and self.scaled is not None and self.scaled.holds_at(batch_size):
+            found = self.scaled.at(batch_size)
+        else:
+            return None
+        if self.settings is None or not self._fits(batch_size):
+            return found
+        again = replay(
+            found.requests,
+            self.settings,
+            capacity_bytes=_capacity(self.entry),
+            total_memory_bytes=self.entry.usable_memory_bytes,
+            optional=found.optional,
+        )
+        return found if again.out_of_memory is None else None
 
     def _recorded(self) -> BatchFigures:
         entry, settings, levels = self.entry, self.settings, None
@@ -132,6 +156,7 @@ class BatchTimelines:
             peak_reserved_bytes=reserved,
             device_total_bytes=entry.device_total_bytes + reserved - entry.peak_reserved_bytes,
             fits=fits,
+            is_recorded=batch_size in {self.batch_size, *(one.value for one in self.recorded)},
             timeline=timeline,
         )
 
@@ -168,27 +193,17 @@ def timelines_of(estimate: Estimate, index: int = 0) -> BatchTimelines:
     found = BatchTimelines(entry=entry, batch_size=batch_size, trace=trace)
     settings = _settings(estimate)
     if settings is None:
-        return _alone(found, "the allocator's setting cannot be replayed")
+        return replace(found, alone_because="the allocator's setting cannot be replayed")
     again = _levels(entry, settings, tuple(requests_of(trace.events)), (), fits=entry.fits).result
     peaks = again.peak_allocated_bytes, again.peak_reserved_bytes
     if peaks != (entry.peak_allocated_bytes, entry.peak_reserved_bytes):
-        return _alone(found, "a replay of the run does not give its peaks")
+        return replace(found, alone_because="a replay of the run does not give its peaks")
     kept = estimate.batches[index] if index < len(estimate.batches) else None
     scaled = None if kept is None else kept.scaled()
-    if scaled is None:
+    if kept is None or scaled is None:
         why = "the largest batch was not searched by replay"
-        return BatchTimelines(
-            entry=entry, batch_size=batch_size, trace=trace, settings=settings, alone_because=why
-        )
-    return BatchTimelines(
-        entry=entry, batch_size=batch_size, trace=trace, settings=settings, scaled=scaled
-    )
-
-
-def _alone(found: BatchTimelines, why: str) -> BatchTimelines:
-    return BatchTimelines(
-        entry=found.entry, batch_size=found.batch_size, trace=found.trace, alone_because=why
-    )
+        return replace(found, settings=settings, alone_because=why)
+    return replace(found, settings=settings, scaled=scaled, recorded=kept.samples())
 
 
 def _settings(estimate: Estimate) -> AllocatorSettings | None:
@@ -207,12 +222,16 @@ def _levels(
     fits: bool,
 ) -> Levels:
     """Replays on the card; where the step does not fit, on one with enough memory."""
-    others = entry.context_overhead_bytes + entry.reserve_bytes + entry.reserved_offset_bytes
-    capacity = entry.usable_memory_bytes - others - entry.outside_bytes
     return replay_levels(
         requests,
         settings,
-        capacity_bytes=capacity if fits else WITHOUT_LIMIT_BYTES,
+        capacity_bytes=_capacity(entry) if fits else WITHOUT_LIMIT_BYTES,
         total_memory_bytes=entry.usable_memory_bytes,
         optional=optional,
     )
+
+
+def _capacity(entry: DeviceEstimate) -> int:
+    """Returns the bytes of the card that are left for PyTorch's allocator."""
+    others = entry.context_overhead_bytes + entry.reserve_bytes + entry.reserved_offset_bytes
+    return entry.usable_memory_bytes - others - entry.outside_bytes

@@ -63,7 +63,9 @@ def of(hint: Any) -> st.SearchStrategy[Any]:
     if origin is tuple:
         return st.tuples(*map(of, parts))
     if hint is RecordedBatches:
-        return st.just(RecordedBatches(degree=1, batches=(), requests=(), workspaces=()))
+        return st.just(
+            RecordedBatches(degree=1, searched=0, batches=(), requests=(), workspaces=())
+        )
     if is_dataclass(hint):
         return made(hint)
     if isinstance(hint, type) and issubclass(hint, Enum):

@@ -151,6 +151,19 @@ def test_a_replay_with_other_peaks_is_not_shown(kept: Estimate) -> None:
     assert "does not give its peaks" in found.alone_because
 
 
+def test_batches_that_were_run_for_the_picture_are_shown_as_they_ran(kept: Estimate) -> None:
+    odd = Sample(value=7, requests=tuple(requests_of(step(70).events)))  # no rule gives that
+    batches = (RecordedBatches.of(fitted(RUN, 8), [odd]), None)
+    found = timelines_of(replace(kept, batches=batches))
+    with pytest.raises(UsageError, match="batch 7 is not in"):  # it does not fit by a replay
+        found.at(7)
+    odd = replace(odd, requests=tuple(requests_of(step(11).events)))
+    found = timelines_of(replace(kept, batches=(RecordedBatches.of(fitted(RUN, 8), [odd]), None)))
+    assert 7 in found.batches()
+    assert found.at(7).peak_allocated_bytes == (202 + 20 * 11) * MIB
+    assert found.at(9).peak_allocated_bytes == (202 + 20 * 9) * MIB
+
+
 def test_without_a_search_the_run_alone(kept: Estimate) -> None:
     found = timelines_of(replace(kept, batches=()))
     assert found.batches() == (RUN,)
