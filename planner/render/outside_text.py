@@ -25,6 +25,8 @@ _SENTENCES = frozenset(
 )
 # Most values of a record; looked up first.
 _WITHOUT_TEXT = frozenset((int, float, bool, type(None)))
+# As annotations are written.
+_NUMBERS = frozenset(("int", "float", "bool", "int | None", "float | None"))
 
 R = TypeVar("R")
 
@@ -73,13 +75,14 @@ def _shown_value(value: Any, clean: Any) -> Any:
 
 
 @cache
-def _field_names(kind: Any) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind))
+def _text_fields(kind: Any) -> tuple[str, ...]:
+    """Returns the fields that may hold a text; a recorded run has thousands that may not."""
+    return tuple(field.name for field in fields(kind) if field.type not in _NUMBERS)
 
 
 def _shown_dataclass(value: Any, clean: Any) -> Any:
     changed = {}
-    for name in _field_names(cast(Any, type(value))):
+    for name in _text_fields(cast(Any, type(value))):
         old = getattr(value, name)
         new = _shown_value(old, shown_lines if name in _SENTENCES else clean)
         if new is not old:

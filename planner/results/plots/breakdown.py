@@ -1,0 +1,100 @@
+"""The parts of the peak as bars, and cards as bars of device total against usable memory.
+
+In: DeviceEstimate. Out: a Figure. Convention: data are GiB or MiB, by powers of two, so no byte is
+lost; each bar has its figure in words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from planner.errors import UsageError
+from planner.results.device_estimate import DeviceEstimate
+from planner.results.palette import CATEGORY_COLOURS, MAIN, OUTSIDE, PALE, SECOND
+from planner.results.plots.canvas import label_bars, new_figure, write_title
+from planner.units import GIB, MIB, counted, format_bytes, format_percent
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_WIDTH_INCHES, _BAR_INCHES, _FRAME_INCHES = 8.0, 0.28, 1.25
+
+
+def parts_of_total(entry: DeviceEstimate) -> tuple[tuple[str, int, str], ...]:
+    """Returns name, bytes and colour of each part of the device total; they sum up to it.
+
+    Raises:
+        UsageError: the parts of the peak are not known.
+    """
+    found = entry.peak_summary
+    if found is None:
+        raise UsageError(
+            f"there is nothing to plot for {entry.requested}: the run could not be recorded, so "
+            "the parts of its peak are not known"
+        )
+    fragmentation = entry.peak_reserved_bytes - entry.peak_allocated_bytes
+    others = (
+        ("reserved, not allocated", fragmentation),
+        ("correction by past runs", entry.reserved_offset_bytes),
+        ("context overhead", entry.context_overhead_bytes),
+        ("outside PyTorch", entry.outside_bytes),
+    )
+    return (
+        *((name, size, CATEGORY_COLOURS[name]) for name, size in found.categories if size),
+        *((name, size, OUTSIDE) for name, size in others if size),
+    )
+
+
+def breakdown_figure(entry: DeviceEstimate, title: str, note: str) -> Figure:
+    """Returns a bar for each part of the device total; call it within own_style()."""
+    parts = parts_of_total(entry)
+    names, sizes, colours = zip(*parts, strict=True)
+    factor, unit = (GIB, "GiB") if max(sizes) >= GIB else (MIB, "MiB")
+    figure = new_figure(_WIDTH_INCHES, _FRAME_INCHES + _BAR_INCHES * len(parts))
+    axes = figure.subplots()
+    bars = axes.barh(names, [size / factor for size in sizes], color=colours, gid="parts")
+    label_bars(axes, bars, list(map(format_bytes, sizes)))
+    axes.invert_yaxis()
+    axes.set_xlabel(f"memory in {unit}")
+    total, usable = entry.device_total_bytes, entry.usable_memory_bytes
+    found = entry.peak_summary
+    where = "" if found is None else f"peak in step {found.peak_step}, {found.peak_phase.value}; "
+    words = (
+        f"{where}device total {format_bytes(total)} of {format_bytes(usable)} usable memory, "
+        f"{format_percent(total, usable)}"
+    )
+    write_title(axes, title, words, note)
+    return figure
+
+
+def cards_figure(entries: Sequence[DeviceEstimate], title: str) -> Figure:
+    """Returns device total against usable memory of each card, the largest card first."""
+    ordered = sorted(entries, key=lambda one: -one.usable_memory_bytes)
+    figure = new_figure(_WIDTH_INCHES, _FRAME_INCHES + _BAR_INCHES * len(ordered))
+    axes = figure.subplots()
+    places = range(len(ordered))  # two cards may have been named alike
+    usable = [one.usable_memory_bytes / GIB for one in ordered]
+    totals = [one.device_total_bytes / GIB for one in ordered]
+    colours = [MAIN if one.fits else SECOND for one in ordered]
+    axes.barh(places, usable, color=PALE, gid="usable memory")
+    bars = axes.barh(places, totals, color=colours, height=0.45, gid="device total")
+    label_bars(
+        axes, bars,
+        [
+            f"{format_bytes(one.device_total_bytes)} of {format_bytes(one.usable_memory_bytes)}"
+            f"{'' if one.fits else ', does not fit'}"
+            for one in ordered
+        ],
+        beyond=usable,
+    )  # fmt: skip
+    axes.set_yticks(places, [one.requested for one in ordered])
+    axes.invert_yaxis()
+    axes.set_xlabel("memory in GiB")
+    fitting = sum(one.fits for one in ordered)
+    write_title(
+        axes, title,
+        f"device total (dark; blue fits, orange does not) of usable memory (pale): it fits on "
+        f"{fitting} of {counted(len(ordered), 'card')}",
+    )  # fmt: skip
+    return figure
