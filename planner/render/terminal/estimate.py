@@ -6,7 +6,7 @@ too where a terminal has no others, and sizes are rounded; the JSON has the byte
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
@@ -249,17 +249,18 @@ def _breakdown_cells(entry: DeviceEstimate, *, is_ascii: bool) -> dict[str, Text
     return {
         "peak is in": Text(where),
         **{
-            f"- {name}": _part_of_peak(name, sums.get(name, 0), entry, is_ascii=is_ascii)
+            f"- {name}": _part_of_peak(name, sums, is_ascii=is_ascii)
             for name in (*(category.value for category in TensorCategory), ROUNDING)
         },
     }
 
 
-def _part_of_peak(name: str, size: int, entry: DeviceEstimate, *, is_ascii: bool) -> Text:
+def _part_of_peak(name: str, sums: Mapping[str, int], *, is_ascii: bool) -> Text:
     """Returns a size with a bar, as long as its share of the peak; empty for 0 bytes."""
+    size = sums.get(name, 0)
     if not size:
         return Text()
-    drawn = bar(size, entry.peak_allocated_bytes, _BAR_WIDTH, is_ascii=is_ascii)
+    drawn = bar(size, sum(sums.values()), _BAR_WIDTH, is_ascii=is_ascii)
     text = Text(format_bytes(size).ljust(_SIZE_WIDTH) + " ")
     return text.append(drawn, style=CATEGORY_COLOURS[name])
 
