@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from planner.errors import UsageError
 from planner.results.device_estimate import DeviceEstimate
-from planner.results.palette import CATEGORY_COLOURS, MAIN, OUTSIDE, PALE, SECOND
+from planner.results.palette import CATEGORY_COLOURS, LIMIT, MAIN, OUTSIDE, PALE, SECOND
 from planner.results.plots.canvas import label_bars, new_figure, write_title
 from planner.units import GIB, MIB, counted, format_bytes, format_percent
 
@@ -88,13 +88,15 @@ def cards_figure(entries: Sequence[DeviceEstimate], title: str) -> Figure:
         ],
         beyond=usable,
     )  # fmt: skip
+    axes.plot(usable, places, marker="|", color=LIMIT, linestyle="none", gid="limit")
+    axes.margins(y=0.01)
     axes.set_yticks(places, [one.requested for one in ordered])
     axes.invert_yaxis()
     axes.set_xlabel("memory in GiB")
     fitting = sum(one.fits for one in ordered)
     write_title(
         axes, title,
-        f"device total (dark; blue fits, orange does not) of usable memory (pale): it fits on "
-        f"{fitting} of {counted(len(ordered), 'card')}",
+        f"it fits on {fitting} of {counted(len(ordered), 'card')}: device total (dark; blue fits, "
+        "orange does not), usable memory (pale, to the red line)",
     )  # fmt: skip
     return figure

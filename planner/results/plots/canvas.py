@@ -52,6 +52,7 @@ _STYLE: dict[str, Any] = {
 }
 _LONG_NUMBER = re.compile(r"-?\d+\.\d{3,}")
 _DRAWN = re.compile(r' d="[^"]*"')
+_COMMENT = re.compile(r"\n *<!--.*?-->", re.DOTALL)
 _FONTS = "'DejaVu Sans'"
 
 
@@ -165,7 +166,10 @@ def _figure_class() -> type[Figure]:
 def picture(figure: Figure, kind: PlotFormat) -> bytes:
     """Returns the bytes of a picture."""
     page = io.BytesIO()
-    dates = {PlotFormat.SVG: {"Date": None}, PlotFormat.PDF: {"CreationDate": None}}
+    dates = {
+        PlotFormat.SVG: {"Creator": None, "Date": None},
+        PlotFormat.PDF: {"CreationDate": None},
+    }
     with own_style():
         figure.savefig(page, format=kind.value, metadata=dates.get(kind), dpi=_DOTS_PER_INCH)
     if kind is PlotFormat.SVG:
@@ -184,6 +188,7 @@ def write_picture(figure: Figure, file: Path) -> None:
 
 def _shortened(svg: str) -> str:
     """Returns the SVG with lines to 0.01 points, and a font for machines without ours."""
+    svg = _COMMENT.sub("", svg)
     lines = _DRAWN.sub(
         lambda path: _LONG_NUMBER.sub(lambda number: f"{float(number[0]):.2f}", path[0]), svg
     )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_STRETCHES = 300
+_STRETCHES = 260
 _SIZE_INCHES = (9.0, 4.6)
 _ROOM = 1.12  # of the vertical axis over the highest level
 _LIMIT_IN_SIGHT = 1.6  # over the highest level; a limit beyond would flatten the picture
@@ -143,9 +143,9 @@ def _strip(axes: Axes, spans: Sequence[PhaseSpan], above: Axes) -> None:
             step = span.step
             for one in (axes, above):
                 one.axvline(span.begin, color=TEXT, linewidth=0.6, linestyle=":")
-            above.text(
-                span.begin, 0.995, f" step {step}", transform=above.get_xaxis_transform(),
-                va="top", fontsize=8,
+            above.annotate(
+                f"step {step}", (span.begin, 1), (3, -1), xycoords=above.get_xaxis_transform(),
+                textcoords="offset points", va="top", fontsize=8,
             )  # fmt: skip
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
