@@ -67,13 +67,14 @@ def _line(timeline: Timeline, begin: int, end: int, columns: int, signs: str) ->
 
 
 def _names(spans: Sequence[PhaseSpan], begin: int, end: int, columns: int) -> str:
-    """Returns the beginning of each phase as a bar, with its name where there is room."""
+    """Returns the beginning of each phase as a bar, with its name or first word if it has room."""
     places = [(one.begin - begin) * columns // (end - begin) for one in spans]
     text = ""
     for span, place, following in zip(spans, places, [*places[1:], columns], strict=True):
         room = following - place
         if not room:  # shorter than a column
             continue
-        name = f"|{span.phase.value}"
-        text += (name if len(name) <= room else "|").ljust(room)
+        whole = span.phase.value
+        names = (f"|{one}" for one in (whole, whole.partition(" ")[0], ""))
+        text += next(one for one in names if len(one) <= room).ljust(room)
     return text.rstrip()

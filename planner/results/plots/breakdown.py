@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from planner.errors import UsageError
 from planner.results.device_estimate import DeviceEstimate
-from planner.results.palette import CATEGORY_COLOURS, LIMIT, MAIN, OUTSIDE, PALE, SECOND
+from planner.results.palette import LIMIT, MAIN, PALE, SECOND
+from planner.results.parts_bar import total_parts
 from planner.results.plots.canvas import label_bars, new_figure, write_title
 from planner.units import GIB, MIB, counted, format_bytes, format_percent
 
@@ -21,34 +22,18 @@ if TYPE_CHECKING:
 _WIDTH_INCHES, _BAR_INCHES, _FRAME_INCHES = 8.0, 0.28, 1.25
 
 
-def parts_of_total(entry: DeviceEstimate) -> tuple[tuple[str, int, str], ...]:
-    """Returns name, bytes and colour of each part of the device total; they sum up to it.
+def breakdown_figure(entry: DeviceEstimate, title: str, note: str) -> Figure:
+    """Returns a bar for each part of the device total; call it within own_style().
 
     Raises:
         UsageError: the parts of the peak are not known.
     """
-    found = entry.peak_summary
-    if found is None:
+    parts = total_parts(entry)
+    if not parts:
         raise UsageError(
             f"there is nothing to plot for {entry.requested}: the run could not be recorded, so "
             "the parts of its peak are not known"
         )
-    fragmentation = entry.peak_reserved_bytes - entry.peak_allocated_bytes
-    others = (
-        ("reserved, not allocated", fragmentation),
-        ("correction by past runs", entry.reserved_offset_bytes),
-        ("context overhead", entry.context_overhead_bytes),
-        ("outside PyTorch", entry.outside_bytes),
-    )
-    return (
-        *((name, size, CATEGORY_COLOURS[name]) for name, size in found.categories if size),
-        *((name, size, OUTSIDE) for name, size in others if size),
-    )
-
-
-def breakdown_figure(entry: DeviceEstimate, title: str, note: str) -> Figure:
-    """Returns a bar for each part of the device total; call it within own_style()."""
-    parts = parts_of_total(entry)
     names, sizes, colours = zip(*parts, strict=True)
     factor, unit = (GIB, "GiB") if max(sizes) >= GIB else (MIB, "MiB")
     figure = new_figure(_WIDTH_INCHES, _FRAME_INCHES + _BAR_INCHES * len(parts))

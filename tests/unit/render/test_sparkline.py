@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from rich.console import Console
 
 from planner.render.terminal.sparkline import ASCII, BLOCKS, StepSparkline, bar
@@ -51,6 +53,12 @@ def test_phases_are_named_where_there_is_room() -> None:
     many = trace()
     long = AllocationTrace(events=many.events[:8] * 3 + many.events[8:] * 3, origins=many.origins)
     assert lines(80, given=long)[2] == "|forward                |backward"
+
+
+def test_of_a_long_name_the_first_word_stays() -> None:
+    begin = replace(trace().events[0], phase=Phase.OPTIMIZER_STEP)
+    given = AllocationTrace(events=(begin,) * 12, origins=(Origin(),))
+    assert lines(80, given=given)[2] == "|optimizer"
 
 
 def test_a_terminal_without_blocks_has_ascii() -> None:
