@@ -9,6 +9,7 @@ is shown goes through here.
 from __future__ import annotations
 
 import copy
+import sys
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -77,7 +78,14 @@ def _shown_value(value: Any, clean: Any) -> Any:
 @cache
 def _text_fields(kind: Any) -> tuple[str, ...]:
     """Returns the fields that may hold a text; a recorded run has thousands that may not."""
-    return tuple(field.name for field in fields(kind) if field.type not in _NUMBERS)
+    module = sys.modules[kind.__module__]
+
+    def has_no_text(annotation: object) -> bool:
+        named = getattr(module, annotation, None) if isinstance(annotation, str) else None
+        is_choice = isinstance(named, type) and issubclass(named, Enum)
+        return annotation in _NUMBERS or is_choice
+
+    return tuple(field.name for field in fields(kind) if not has_no_text(field.type))
 
 
 def _shown_dataclass(value: Any, clean: Any) -> Any:
