@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,8 @@ def estimate(
                 keep_allocations=verbose or bool(save_file or plot_file),
                 **options,
             )
-        print_in_format(found, "estimate", chosen, verbose=verbose)
+        reported = replace(found, batches=())  # they are many, and in no report
+        print_in_format(reported, "estimate", chosen, verbose=verbose)
         keeping.code = exit_code(found)
     save(found, save_file)
     plot(found, plot_file)

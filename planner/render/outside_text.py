@@ -67,12 +67,20 @@ def _shown_value(value: Any, clean: Any) -> Any:
         )
         return value if is_same else dict(pairs)
     if type(value) in (tuple, list):
+        if all(_is_without_text(kind) for kind in set(map(type, value))):
+            return value
         parts = [_shown_value(one, clean) for one in value]
         is_same = all(new is old for new, old in zip(parts, value, strict=True))
         return value if is_same else type(value)(parts)
     if is_dataclass(value) and not isinstance(value, type):
         return _shown_dataclass(value, clean)
     return value
+
+
+@cache
+def _is_without_text(kind: Any) -> bool:
+    """Returns whether no value of this type can hold a text."""
+    return kind in _WITHOUT_TEXT or (is_dataclass(kind) and not _text_fields(cast(Any, kind)))
 
 
 @cache
