@@ -11,7 +11,7 @@ import planner
 from planner.cli import completion
 from planner.cli import options as shared
 from planner.cli.exit_codes import fits_or_not
-from planner.cli.output import print_result, save
+from planner.cli.output import plot, print_result, save
 from planner.cli.progress import shown_progress
 from planner.cli.speed_options import card_step_options
 from planner.cli.step_command import StepCommand, no_config
@@ -68,6 +68,7 @@ def compare(
     /,
     target: str,
     save_file: Path | None,
+    plot_file: Path | None,
     as_json: bool,
     csv_file: Path | None,
     verbose: bool,
@@ -83,6 +84,7 @@ def compare(
         found = planner.compare(target, on_progress=progress, **options)
     print_result(found, "comparison", as_json=as_json, verbose=verbose)
     save(found, save_file)
+    plot(found, plot_file)
     if csv_file is not None:  # last: a disk that is full must not cost the table
         write_whole(csv_file, found.to_csv())
     context.exit(fits_or_not(any(card.fits for card in found.cards)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import planner
 from planner.cli import completion
 from planner.cli import options as shared
 from planner.cli.exit_codes import exit_code
-from planner.cli.output import save
+from planner.cli.output import plot, save
 from planner.cli.output_format import chosen_format, is_request, output_format, print_in_format
 from planner.cli.parallel_options import parallel_options
 from planner.cli.progress import shown_progress
@@ -91,6 +92,7 @@ Progress, errors and whatever the model prints go to stderr.
 @shared.no_cache
 @shared.hardware_db
 @shared.save
+@shared.plot
 @output_format
 @no_config
 @shared.as_json
@@ -102,6 +104,7 @@ def estimate(
     /,
     target: str,
     save_file: Path | None,
+    plot_file: Path | None,
     output_format: str | None,
     as_json: bool,
     verbose: bool,
@@ -121,10 +124,12 @@ def estimate(
             found = planner.estimate(
                 target,
                 on_progress=progress,
-                keep_allocations=save_file is not None,
+                keep_allocations=verbose or bool(save_file or plot_file),
                 **options,
             )
-        print_in_format(found, "estimate", chosen, verbose=verbose)
+        reported = replace(found, batches=())  # they are many, and in no report
+        print_in_format(reported, "estimate", chosen, verbose=verbose)
         keeping.code = exit_code(found)
     save(found, save_file)
+    plot(found, plot_file)
     context.exit(exit_code(found))

@@ -42,8 +42,8 @@ _GROUPS: Mapping[str, Sequence[str]] = {
     "The script": ("--allow-writes",),
     "Output and limits": (
         "--goal", "--try", "--budget", "--by", "--depth", "--verbose", "--format", "--json",
-        "--csv", "--save", "--quiet", "--tolerance", "--no-calibration", "--timeout", "--no-cache",
-        "--hardware-db", "--no-config", "--help",
+        "--csv", "--save", "--plot", "--quiet", "--tolerance", "--no-calibration", "--timeout",
+        "--no-cache", "--hardware-db", "--no-config", "--help",
     ),
 }  # fmt: skip
 _REST = "More"

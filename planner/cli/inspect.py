@@ -10,7 +10,7 @@ import click
 import planner
 from planner.cli import completion
 from planner.cli import options as shared
-from planner.cli.output import print_result, save
+from planner.cli.output import plot, print_result, save
 from planner.cli.progress import shown_progress
 from planner.cli.step_command import StepCommand, no_config
 from planner.cli.task_options import task_options
@@ -51,6 +51,7 @@ _EXAMPLES = (
 @shared.timeout("Longest wait for loading the model and for counting: seconds, like 900, or 1h.")
 @shared.no_cache
 @shared.save
+@shared.plot
 @no_config
 @shared.as_json
 @shared.verbose
@@ -58,6 +59,7 @@ _EXAMPLES = (
 def inspect(
     target: str,
     save_file: Path | None,
+    plot_file: Path | None,
     as_json: bool,
     verbose: bool,
     quiet: bool,
@@ -73,3 +75,4 @@ def inspect(
         found = planner.inspect(target, on_progress=progress, **options)
     print_result(found, "inspect", as_json=as_json, verbose=verbose)
     save(found, save_file)
+    plot(found, plot_file)

@@ -347,14 +347,16 @@ def _in_a_folder(
     return file
 
 
-def _output_file(name: str, help_text: str) -> Decorator:
+def _output_file(
+    name: str, help_text: str, checked: Callable[..., Path | None] = _in_a_folder
+) -> Decorator:
     """Returns an option for a file to write; a project's file never gives it a value."""
     return click.option(
         f"--{name}",
         f"{name}_file",
         metavar="FILE",
         type=click.Path(dir_okay=False, path_type=Path),
-        callback=_in_a_folder,
+        callback=checked,
         show_default="no file",
         help=help_text,
     )
@@ -364,6 +366,21 @@ as_csv = _output_file("csv", "Write the figures to FILE as CSV as well, like fig
 save = _output_file(
     "save",
     "Keep the whole result in a FILE like run.planner; `planner show FILE` prints it again.",
+)
+
+
+def _a_plot(context: click.Context, parameter: click.Parameter, file: Path | None) -> Path | None:
+    """Returns the file of a picture; refuses one that cannot be drawn before minutes of work."""
+    if file is not None:
+        from planner.results.plots.canvas import check_matplotlib, plot_format
+
+        plot_format(file)
+        check_matplotlib()
+    return _in_a_folder(context, parameter, file)
+
+
+plot = _output_file(
+    "plot", "Draw the result into a FILE like memory.svg, .png or .pdf as well.", _a_plot
 )
 hardware_db = click.option(
     "--hardware-db",

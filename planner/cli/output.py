@@ -62,6 +62,14 @@ def save(found: Result, file: Path | None) -> None:
         found.save(file)
 
 
+def plot(found: object, file: Path | None) -> None:
+    """Draws the result into a file, if one is given; called after the report, as `save` is."""
+    if file is not None:
+        from planner.results.plots.of_results import write_plot
+
+        write_plot(found, file)
+
+
 def print_json(document: dict[str, Any]) -> None:
     """Prints a document, with the version of its schema added."""
     from planner.results.estimate import SCHEMA_VERSION  # loads slowly

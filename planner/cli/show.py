@@ -8,6 +8,7 @@ import click
 
 from planner.cli import options as shared
 from planner.cli.exit_codes import exit_code
+from planner.cli.output import plot
 from planner.cli.output_format import chosen_format, is_request, output_format, print_in_format
 
 _EXIT_CODES = """\b
@@ -23,11 +24,18 @@ _REPORTS = {"compare": "comparison", "verify": "verification"}  # others have th
 @click.command(epilog=_EXIT_CODES)
 @click.argument("file", type=click.Path(path_type=Path))
 @output_format
+@shared.plot
 @shared.as_json
 @shared.verbose
 @click.pass_context
 def show(
-    context: click.Context, /, file: Path, output_format: str | None, as_json: bool, verbose: bool
+    context: click.Context,
+    /,
+    file: Path,
+    output_format: str | None,
+    plot_file: Path | None,
+    as_json: bool,
+    verbose: bool,
 ) -> None:
     """Print a saved result again: of --save or of --json.
 
@@ -42,5 +50,6 @@ def show(
     found = load(file)
     command = kind_of_result(found).command
     print_in_format(found, _REPORTS.get(command, command), chosen, verbose=verbose)
+    plot(found, plot_file)
     if isinstance(found, Estimate) and is_request(chosen):
         context.exit(exit_code(found))

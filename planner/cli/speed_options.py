@@ -144,6 +144,7 @@ _CARD_STEP: tuple[Callable[[Any], Any], ...] = (
     shared.hardware_db,
     shared.as_csv,
     shared.save,
+    shared.plot,
     shared.as_json,
     shared.verbose,
     shared.quiet,

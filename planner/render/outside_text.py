@@ -9,6 +9,7 @@ is shown goes through here.
 from __future__ import annotations
 
 import copy
+import sys
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -25,6 +26,8 @@ _SENTENCES = frozenset(
 )
 # Most values of a record; looked up first.
 _WITHOUT_TEXT = frozenset((int, float, bool, type(None)))
+# As annotations are written.
+_NUMBERS = frozenset(("int", "float", "bool", "int | None", "float | None"))
 
 R = TypeVar("R")
 
@@ -64,6 +67,8 @@ def _shown_value(value: Any, clean: Any) -> Any:
         )
         return value if is_same else dict(pairs)
     if type(value) in (tuple, list):
+        if all(_is_without_text(kind) for kind in set(map(type, value))):
+            return value
         parts = [_shown_value(one, clean) for one in value]
         is_same = all(new is old for new, old in zip(parts, value, strict=True))
         return value if is_same else type(value)(parts)
@@ -73,13 +78,27 @@ def _shown_value(value: Any, clean: Any) -> Any:
 
 
 @cache
-def _field_names(kind: Any) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind))
+def _is_without_text(kind: Any) -> bool:
+    """Returns whether no value of this type can hold a text."""
+    return kind in _WITHOUT_TEXT or (is_dataclass(kind) and not _text_fields(cast(Any, kind)))
+
+
+@cache
+def _text_fields(kind: Any) -> tuple[str, ...]:
+    """Returns the fields that may hold a text; a recorded run has thousands that may not."""
+    module = sys.modules[kind.__module__]
+
+    def has_no_text(annotation: object) -> bool:
+        named = getattr(module, annotation, None) if isinstance(annotation, str) else None
+        is_choice = isinstance(named, type) and issubclass(named, Enum)
+        return annotation in _NUMBERS or is_choice
+
+    return tuple(field.name for field in fields(kind) if not has_no_text(field.type))
 
 
 def _shown_dataclass(value: Any, clean: Any) -> Any:
     changed = {}
-    for name in _field_names(cast(Any, type(value))):
+    for name in _text_fields(cast(Any, type(value))):
         old = getattr(value, name)
         new = _shown_value(old, shown_lines if name in _SENTENCES else clean)
         if new is not old:

@@ -28,6 +28,8 @@ from planner.results.shown import Shown
 from planner.results.values import NO_VALUES_READ, ValuesResult
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from planner.results.schema import ComparedCardDocument, ComparisonDocument
 
 _COLUMNS = (
@@ -168,6 +170,17 @@ class CardComparison(Result, Shown):
         if not without:
             return ()
         return (f"ranked last by {self.by.value}, {_MISSING[self.by]}: {', '.join(without)}",)
+
+    def plot(self) -> Figure:
+        """Returns a picture of the cards, as a figure of matplotlib.
+
+        Raises:
+            UsageError: no card was compared.
+            UnsupportedPlatformError: matplotlib is not installed.
+        """
+        from planner.results.plots.of_results import figure_of
+
+        return figure_of(self)
 
     def to_dict(self) -> ComparisonDocument:
         """Returns the JSON document, in stable order, with plain types only; best card first."""

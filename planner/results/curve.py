@@ -27,6 +27,8 @@ from planner.results.values import NO_VALUES_READ, ValuesResult
 from planner.units import format_percent
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from planner.results.schema import CurveDocument, PointDocument
 
 # From this share of the best throughput a larger batch gains too little speed. A convention.
@@ -143,6 +145,17 @@ class Curve(Result, Shown):
     """Name and value of each argument that the model was built with."""
     gpu_id: str | None = None
     """Id of the card's record."""
+
+    def plot(self) -> Figure:
+        """Returns a picture of throughput and device total by batch, as a figure of matplotlib.
+
+        Raises:
+            UsageError: the curve has no points.
+            UnsupportedPlatformError: matplotlib is not installed.
+        """
+        from planner.results.plots.of_results import figure_of
+
+        return figure_of(self)
 
     def to_dict(self) -> CurveDocument:
         """Returns the JSON document, in stable order, with plain types only."""

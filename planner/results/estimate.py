@@ -28,6 +28,8 @@ from planner.wire.module_counts import StepCounts
 from planner.wire.trace import AllocationTrace, Counts
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from planner.results.schema import (
         ConfigDocument,
         EstimateDocument,
@@ -158,6 +160,21 @@ class Estimate(Result, Shown):
             UsageError: the card was not part of this estimate.
         """
         return self.gpu(gpu).fits
+
+    def plot(self, *, gpu: str | None = None, batch_size: int | None = None) -> Figure:
+        """Returns a picture of one card, the first one when None, as a figure of matplotlib.
+
+        With recorded allocations (`keep_allocations`) it is the timeline of the memory at
+        `batch_size`, None: that of the run; else the parts of the peak. Of a survey of all cards it
+        is the device total on each.
+
+        Raises:
+            UsageError: the card or the batch is not in this result, or nothing was recorded.
+            UnsupportedPlatformError: matplotlib is not installed.
+        """
+        from planner.results.plots.of_results import estimate_figure
+
+        return estimate_figure(self, gpu=gpu, batch_size=batch_size)
 
     def to_dict(self) -> EstimateDocument:
         """Returns the JSON document, in stable order, with plain types only."""

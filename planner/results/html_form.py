@@ -1,7 +1,8 @@
-"""A result as HTML for a notebook: a table with a caption and headed rows, without scripts.
+"""A result as HTML for a notebook: a table with a caption and headed rows, without scripts;
+of an estimate the parts of the device total as bars too.
 
-In: a result. Out: HTML. Convention: every text is escaped; colours are those of the page around
-it, light or dark; the important facts are in words. Figures are rounded.
+In: a result. Out: HTML. Convention: every text is escaped; text has the colours of the page
+around it, light or dark; the important facts are in words. Figures are rounded.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from planner.results.estimate import Estimate
 from planner.results.inspection import Inspection
 from planner.results.one_line import plan_words, ranked_by, verdict_words
 from planner.results.parallelization import Parallelization, SpreadMethod
+from planner.results.parts_bar import parts_bar
 from planner.results.verification import COMPARED, Verification
 from planner.results.words import (
     fit_words,
@@ -40,6 +42,7 @@ from planner.units import (
 
 _ROWS_SHOWN = 20
 _WARNINGS_SHOWN = 5
+_BARS_SHOWN = 4
 _NOTHING = "-"
 _CELL = 'style="text-align:left"'
 _WHOLE = 'style="color:inherit"'  # a page without a doctype would have it black
@@ -54,14 +57,15 @@ def html_form(result: object) -> str:
 
 @html_form.register
 def _(entry: DeviceEstimate) -> str:
-    return _table(entry.name, _CARD_COLUMNS, [_card_row(entry)])
+    return _table(entry.name, _CARD_COLUMNS, [_card_row(entry)]) + parts_bar(entry)
 
 
 @html_form.register
 def _(estimate: Estimate) -> str:
     caption = f"{estimate.target}, {step_words(estimate.config)}"
     rows = [_card_row(entry, is_drawn=estimate.values.are_decided) for entry in estimate.gpus]
-    return _table(caption, _CARD_COLUMNS, rows, estimate.warnings)
+    bars = "".join(map(parts_bar, estimate.gpus[:_BARS_SHOWN]))
+    return _table(caption, _CARD_COLUMNS, rows, estimate.warnings) + bars
 
 
 @html_form.register

@@ -25,6 +25,8 @@ from planner.wire.module_counts import ModelCounts, ModuleCounts
 from planner.wire.trace import OperatorRecord, TensorShape
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from planner.results.schema import (
         InspectionDocument,
         ModuleDocument,
@@ -83,6 +85,19 @@ class Inspection(Result, Shown):
             f"there is no module {path!r} down to depth {self.depth}; ask for a greater depth, or "
             f"for one of {', '.join(repr(row.path) for row in self.modules[:8])}"
         )
+
+    def plot(self) -> Figure:
+        """Returns a picture of the roofline of the step, as a figure of matplotlib.
+
+        FLOPs and bytes of the operators are counted, their times are predicted.
+
+        Raises:
+            UsageError: the card is not in the database, or no operator has FLOPs.
+            UnsupportedPlatformError: matplotlib is not installed.
+        """
+        from planner.results.plots.of_results import figure_of
+
+        return figure_of(self)
 
     def to_dict(self) -> InspectionDocument:
         """Returns the JSON document, in stable order, with plain types only."""

@@ -113,6 +113,21 @@ def arithmetic_rate(card: GpuSpec, dtype: str, *, tf32: bool, is_product: bool =
     return Rate(flops_per_s=_float32(card), path=Path.CUDA_CORES)
 
 
+def peak_rate(card: GpuSpec, dtype: str, path: Path) -> float | None:
+    """Returns the published dense peak of the units that compute `dtype`, in FLOP/s.
+
+    None: none is published for them, as for float64 on tensor cores and what is emulated.
+    """
+    peaks = card.peak_flops_per_s
+    if path is Path.TF32:
+        return peaks.tf32
+    if path is Path.TENSOR_CORES:
+        return _of(peaks, _UNITS[dtype]) if dtype in _UNITS else None
+    if path is Path.EMULATED:
+        return None
+    return peaks.fp64 if dtype in ("float64", "complex128") else peaks.fp32
+
+
 def issue_rate(card: GpuSpec) -> float:
     """Returns instructions of single threads per second: four schedulers of 32 threads on an SM.
 

@@ -17,7 +17,7 @@ from math import hypot
 from planner.hardware.specs import GpuSpec
 from planner.timing.efficiency import efficiencies
 from planner.timing.kernels import HALF, OF_IMAGES, Kernel, KernelKind, kernels_of
-from planner.timing.rates import Path, arithmetic_rate, issue_rate, memory_rate
+from planner.timing.rates import Path, Rate, arithmetic_rate, issue_rate, memory_rate
 from planner.timing.tiling import product_s
 from planner.wire.trace import OperatorRecord, Phase
 
@@ -161,15 +161,19 @@ def has_tiles(kernel: Kernel) -> bool:
     return kernel.product is not None and not is_depthwise(kernel)
 
 
-def bare_time(kernel: Kernel, card: GpuSpec, *, tf32_matmul: bool = False) -> BareTime:
-    """Returns the times of one kernel under its two roofs, before the losses of its kind."""
-    tf32 = tf32_matmul or kernel.kind in _TF32_BY_DEFAULT
+def kernel_rate(kernel: Kernel, card: GpuSpec, *, tf32_matmul: bool = False) -> Rate:
+    """Returns the arithmetic rate that is the roof of a kernel on the card."""
     # With one filter for each channel, tensor cores have nothing to multiply: CUDA cores compute
     # these, and all kernels that work element by element.
-    tiles = has_tiles(kernel)
+    tf32 = tf32_matmul or kernel.kind in _TF32_BY_DEFAULT
     dtype = "float32" if is_depthwise(kernel) or not kernel.flops else kernel.dtype
     is_product = kernel.kind is KernelKind.MATMUL
-    rate = arithmetic_rate(card, dtype, tf32=tf32 and tiles, is_product=is_product)
+    return arithmetic_rate(card, dtype, tf32=tf32 and has_tiles(kernel), is_product=is_product)
+
+
+def bare_time(kernel: Kernel, card: GpuSpec, *, tf32_matmul: bool = False) -> BareTime:
+    """Returns the times of one kernel under its two roofs, before the losses of its kind."""
+    tiles, rate = has_tiles(kernel), kernel_rate(kernel, card, tf32_matmul=tf32_matmul)
     compute_s = max(
         kernel.flops / rate.flops_per_s,
         _INSTRUCTIONS_PER_ELEMENT * kernel.moved_elements / issue_rate(card),

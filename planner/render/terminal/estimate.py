@@ -1,12 +1,12 @@
 """An Estimate as a table for people, made with rich.
 
-In: Estimate. Out: a renderable. Convention: the verdict is first; own words are plain ASCII and
-sizes are rounded; the JSON has the bytes.
+In: Estimate. Out: a renderable. Convention: the verdict is first; own words are plain ASCII, bars
+too where a terminal has no others, and sizes are rounded; the JSON has the bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
@@ -21,6 +21,7 @@ from planner.render.terminal.fits import fits_cell_in_full
 from planner.render.terminal.heading import software, step_words, values_line
 from planner.render.terminal.largest import largest_batch_in_full, longest_sequence, suggested_batch
 from planner.render.terminal.layout import closing, verdict_lines
+from planner.render.terminal.sparkline import StepSparkline, bar
 from planner.render.terminal.step_time import faster, speed_rows
 from planner.render.terminal.verdict import verdict
 from planner.results import words
@@ -33,12 +34,14 @@ from planner.results.full_state import (
     ram_words,
     saving_words,
 )
+from planner.results.palette import CATEGORY_COLOURS
 from planner.results.parallel_form import parallel_words
 from planner.units import counted, format_bytes, format_count, format_flops, format_percent
 from planner.wire.trace import Phase, TensorCategory
 
 _GAP = 2  # blanks between two columns
 _WIDEST_TABLE = 120  # more cards than fit go into a second table, also on a pipe
+_BAR_WIDTH, _SIZE_WIDTH = 10, 8  # of a part of the peak
 _NOTHING = "-"
 _PARTS_OF_PEAK = tuple(f"- {one}" for one in (*(part.value for part in TensorCategory), ROUNDING))
 _PARTS_OF_STEP = tuple(f"- {phase.value}" for phase in Phase)
@@ -76,6 +79,10 @@ def render(estimate: Estimate, *, verbose: bool = False) -> RenderableType:
     parts: list[RenderableType] = [verdict_lines(verdict(estimate)), Text()]
     parts += [_heading(estimate), Text(), cards]
     peak = estimate.gpus[0].breakdown
+    if verbose and not estimate.is_survey and any(estimate.allocations[:1]):
+        trace = estimate.allocations[0]
+        assert trace is not None
+        parts += [Text(), StepSparkline(estimate.gpus[0].requested, trace)]
     if verbose and peak is not None:
         parts += [Text(), largest_tensors(estimate.gpus[0].requested, peak)]
     others = [] if estimate.is_survey or not table.left_out else [counted(table.left_out, "row")]
@@ -154,13 +161,19 @@ class _CardTables:
     """A column for each card, in as many tables as the width needs."""
 
     def __init__(self, estimate: Estimate, *, verbose: bool) -> None:
-        self._columns = [(entry.requested, _cells(entry)) for entry in estimate.gpus]
+        self._estimate = estimate
+        self._columns = self._cells_of_cards(is_ascii=True)
         # Rows that are not empty for at least one card.
         known = [[label for label in group if self._is_known(label)] for group in _GROUPS]
         self._groups = [
             [label for label in group if verbose or label not in _EXPLAINING] for group in known
         ]
         self.left_out = sum(map(len, known)) - sum(map(len, self._groups))
+
+    def _cells_of_cards(self, *, is_ascii: bool) -> list[tuple[str, dict[str, Text]]]:
+        return [
+            (entry.requested, _cells(entry, is_ascii=is_ascii)) for entry in self._estimate.gpus
+        ]
 
     def _is_known(self, label: str) -> bool:
         return any(cells[label] for _, cells in self._columns)
@@ -169,7 +182,7 @@ class _CardTables:
         limit = min(options.max_width, _WIDEST_TABLE)
         label_width = max(len(label) for group in self._groups for label in group)
         used, shown = label_width, list[tuple[str, dict[str, Text]]]()
-        for title, cells in self._columns:
+        for title, cells in self._cells_of_cards(is_ascii=options.ascii_only):
             width = _GAP + max(len(title), *(len(text) for text in cells.values()))
             if shown and used + width > limit:
                 yield self._table(shown)
@@ -192,7 +205,7 @@ class _CardTables:
         return table
 
 
-def _cells(entry: DeviceEstimate) -> dict[str, Text]:
+def _cells(entry: DeviceEstimate, *, is_ascii: bool) -> dict[str, Text]:
     """Returns label and value of each row for one card; empty where there is nothing to say."""
     used_bytes = entry.device_total_bytes + entry.reserve_bytes
     kept_free = format_bytes(entry.reserve_bytes) if entry.reserve_bytes else ""
@@ -214,7 +227,7 @@ def _cells(entry: DeviceEstimate) -> dict[str, Text]:
         "suggested batch": Text(suggested_batch(entry)),
         "longest sequence": Text(longest_sequence(entry)),
         "attention": Text(", ".join(entry.attention_backends)),
-        **_breakdown_cells(entry),
+        **_breakdown_cells(entry, is_ascii=is_ascii),
         **_state_cells(entry),
         **{label: Text(text) for label, text in speed_rows(entry).items()},
     }
@@ -228,7 +241,7 @@ def _outside(entry: DeviceEstimate) -> str:
     return f"{format_bytes(entry.outside_bytes)}{unified}"
 
 
-def _breakdown_cells(entry: DeviceEstimate) -> dict[str, Text]:
+def _breakdown_cells(entry: DeviceEstimate, *, is_ascii: bool) -> dict[str, Text]:
     """Returns the parts of the peak allocated, a row for each category that any card may have."""
     found = entry.peak_summary
     sums = {} if found is None else found.by_category()
@@ -236,10 +249,20 @@ def _breakdown_cells(entry: DeviceEstimate) -> dict[str, Text]:
     return {
         "peak is in": Text(where),
         **{
-            f"- {name}": Text(format_bytes(sums[name]) if sums.get(name) else "")
+            f"- {name}": _part_of_peak(name, sums, is_ascii=is_ascii)
             for name in (*(category.value for category in TensorCategory), ROUNDING)
         },
     }
+
+
+def _part_of_peak(name: str, sums: Mapping[str, int], *, is_ascii: bool) -> Text:
+    """Returns a size with a bar, as long as its share of the peak; empty for 0 bytes."""
+    size = sums.get(name, 0)
+    if not size:
+        return Text()
+    drawn = bar(size, sum(sums.values()), _BAR_WIDTH, is_ascii=is_ascii)
+    text = Text(format_bytes(size).ljust(_SIZE_WIDTH) + " ")
+    return text.append(drawn, style=CATEGORY_COLOURS[name])
 
 
 def _state_cells(entry: DeviceEstimate) -> dict[str, Text]:
