@@ -338,7 +338,7 @@ alloc_conf = click.option(
 )
 
 
-def _in_a_folder(
+def in_a_folder(
     context: click.Context, parameter: click.Parameter, file: Path | None
 ) -> Path | None:
     """Returns the file to write; refuses a wrong place before minutes of work."""
@@ -354,7 +354,7 @@ def _output_file(name: str, help_text: str) -> Decorator:
         f"{name}_file",
         metavar="FILE",
         type=click.Path(dir_okay=False, path_type=Path),
-        callback=_in_a_folder,
+        callback=in_a_folder,
         show_default="no file",
         help=help_text,
     )

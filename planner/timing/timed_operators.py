@@ -1,8 +1,8 @@
 """The operators and messages of a counted step with the seconds of each, on one card.
 
-In: records of a count, their times. Out: TimedOperators. Convention: seconds are of one micro-batch;
-the step of the optimizer comes once. Records are in the order of the first call of each: alike
-calls are one record, so the order of the calls themselves is not known.
+In: records of a count, their times. Out: TimedOperators. Convention: seconds are of one
+micro-batch; the step of the optimizer comes once. Records are in the order of the first call of
+each: alike calls are one record, so the order of the calls themselves is not known.
 """
 
 from __future__ import annotations
