@@ -1,4 +1,4 @@
-"""Exports of a small step, by hand: sums, peaks and addresses of each format; and what is refused."""
+"""Exports of a small step, by hand: sums, peaks and addresses of each format; refusals."""
 
 from __future__ import annotations
 
