@@ -338,7 +338,7 @@ alloc_conf = click.option(
 )
 
 
-def _in_a_folder(
+def in_a_folder(
     context: click.Context, parameter: click.Parameter, file: Path | None
 ) -> Path | None:
     """Returns the file to write; refuses a wrong place before minutes of work."""
@@ -348,7 +348,7 @@ def _in_a_folder(
 
 
 def _output_file(
-    name: str, help_text: str, checked: Callable[..., Path | None] = _in_a_folder
+    name: str, help_text: str, checked: Callable[..., Path | None] = in_a_folder
 ) -> Decorator:
     """Returns an option for a file to write; a project's file never gives it a value."""
     return click.option(
@@ -376,7 +376,7 @@ def _a_plot(context: click.Context, parameter: click.Parameter, file: Path | Non
 
         plot_format(file)
         check_matplotlib()
-    return _in_a_folder(context, parameter, file)
+    return in_a_folder(context, parameter, file)
 
 
 plot = _output_file(

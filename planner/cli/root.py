@@ -60,6 +60,7 @@ _COMMANDS = {
             "Say what a CUDA out-of-memory message or vLLM's log means.",
         ),
         "show": ("planner.cli.show", "Print a saved result again: of --save or of --json."),
+        "export": ("planner.cli.export", "Write the memory of a saved result for another tool."),
     },
     "Models": {
         "models": (

@@ -30,6 +30,7 @@ from planner.memory.sample_parts import Sample
 from planner.memory.search import BOUND
 from planner.results.device_estimate import DeviceEstimate
 from planner.results.estimate import Estimate, Versions
+from planner.timing.timed_operators import TimedOperators
 from planner.units import format_bytes
 from planner.wire.module_counts import ModelCounts
 from planner.wire.trace import Counts
@@ -106,9 +107,15 @@ def assemble(
 
 
 def with_recordings(
-    found: Estimate, answers: Sequence[DeviceMemory], more: Sequence[Sequence[Sample]] = ()
+    found: Estimate,
+    answers: Sequence[DeviceMemory],
+    more: Sequence[Sequence[Sample]] = (),
+    operators: tuple[TimedOperators, ...] = (),
 ) -> Estimate:
-    """Returns the estimate with what was recorded on each card, `more` besides the search."""
+    """Returns the estimate with what was recorded on each card, `more` besides the search.
+
+    `operators` are those of the step on each card, with their times.
+    """
     scaled = [None if answer.batch is None else answer.batch.scaled for answer in answers]
     return replace(
         found,
@@ -117,6 +124,7 @@ def with_recordings(
             None if one is None else RecordedBatches.of(one, besides or ())
             for one, besides in zip_longest(scaled, more)
         ),
+        operators=operators,
     )
 
 

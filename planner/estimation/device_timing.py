@@ -31,6 +31,7 @@ from planner.timing.bottleneck import (
     without_room,
 )
 from planner.timing.efficiency import TimeSpread, efficiencies
+from planner.timing.timed_operators import TimedOperators
 from planner.timing.utilization import utilization
 from planner.units import format_percent
 from planner.wire.module_counts import ModelCounts
@@ -76,6 +77,21 @@ def device_timings(
         said = f"kernels are counted on {first}; the other cards are taken to launch the same"
         found[0] = replace(found[0], assumptions=(*found[0].assumptions, said))
     return found
+
+
+def device_operators(
+    answers: Sequence[DeviceMemory],
+    config: StepConfig,
+    counted: ModelCounts,
+    request: JobConfig,
+    network: Network | None = None,
+) -> tuple[TimedOperators, ...]:
+    """Returns the operators with their times on each card; empty: nothing ran on the card."""
+    if not counted.operators:
+        return ()
+    return tuple(
+        card_step(answer, config, counted, request, network).timed_operators() for answer in answers
+    )
 
 
 def speed_of(

@@ -22,6 +22,7 @@ from planner.memory.communicators import Communicator, CommunicatorMemory, commu
 from planner.timing.bottleneck import MessageTimes, ShardCopies
 from planner.timing.collectives import CollectiveTime, collective_time
 from planner.timing.overlap import message_times
+from planner.timing.timed_operators import TimedMessage
 from planner.timing.topology import RankGroup, Topology, topology_of_card, topology_of_host
 from planner.wire.communication import CollectiveRecord
 from planner.wire.communicators import CommunicatorUse
@@ -116,6 +117,19 @@ class Network:
             return 0.0 if found is None else found.time_s
 
         return message_times(records, seconds_of, self.parallel, phases_s, micro_batches, copies)
+
+    def timed(self, card: GpuSpec, records: Sequence[CollectiveRecord]) -> tuple[TimedMessage, ...]:
+        """Returns the messages, each with the seconds of one.
+
+        Raises:
+            UsageError, UnknownLinkError: see topology.
+        """
+        topology = self.topology(card)
+        found = [(record, _time(record, topology)) for record in records]
+        return tuple(
+            TimedMessage(message=record, message_s=0.0 if time is None else time.time_s)
+            for record, time in found
+        )
 
     def message_s(self, card: GpuSpec, records: Sequence[CollectiveRecord]) -> float:
         """Returns the seconds of the largest message from rank to rank; 0 without any.

@@ -21,7 +21,7 @@ from planner.estimation.alloc_conf import allocator_plan
 from planner.estimation.assemble import assemble, with_recordings
 from planner.estimation.context import ProfileFactory, Progress, RunContext, side_by_side
 from planner.estimation.device_memory import DeviceMemory, DeviceMemorySearch
-from planner.estimation.device_timing import DeviceTiming, device_timings
+from planner.estimation.device_timing import DeviceTiming, device_operators, device_timings
 from planner.estimation.job import job_config
 from planner.memory.budget import MemoryBudget
 from planner.process.script.interpreter import Interpreter
@@ -137,7 +137,13 @@ def estimate_script(request: ScriptRequest, known: CalibratedBudgets) -> Estimat
 
         said += (_RANK_0, *of_several_gpus(answers))
     if request.keep_allocations:
-        found = with_recordings(found, answers)
+        job = job_config(hardware_db=request.database)
+        timed = (
+            device_operators(answers, config, counts, job, network)
+            if speeds and counts is not None
+            else ()
+        )
+        found = with_recordings(found, answers, operators=timed)
     has_stand_ins = request.stand_in_note is not None
     return replace(found, assumptions=(*said, *found.assumptions), has_stand_ins=has_stand_ins)
 

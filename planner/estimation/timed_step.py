@@ -23,6 +23,7 @@ from planner.input_pipeline.rates import InputTimes, input_times
 from planner.timing.bottleneck import MessageTimes, ShardCopies, StepParts, step_parts
 from planner.timing.efficiency import efficiencies
 from planner.timing.roofline import Change, GpuTime, gpu_time
+from planner.timing.timed_operators import TimedOperator, TimedOperators
 from planner.wire.module_counts import ModelCounts
 from planner.wire.trace import OperatorRecord, Phase
 
@@ -105,6 +106,28 @@ class TimedStep:
         return (
             _scaled(of(others), work=grown * self.time_ratio, fixed=self.time_ratio),
             _scaled(of(steps), work=self.time_ratio, fixed=self.time_ratio),
+        )
+
+    def timed_operators(self) -> TimedOperators:
+        """Returns each operator and message with its time; their sums are those of `parts`."""
+        tf32_matmul, ratio = self.counted.tf32_matmul, self.time_ratio
+        found = []
+        for record in self.counted.operators:
+            time = gpu_time((record,), self.card, tf32_matmul=tf32_matmul)
+            found.append(
+                TimedOperator(
+                    operator=record,
+                    compute_s=ratio * time.compute_s,
+                    bandwidth_s=ratio * time.bandwidth_s,
+                    fixed_s=ratio * time.fixed_s,
+                    kernels=time.kernels,
+                )
+            )
+        messages = (
+            () if self.network is None else self.network.timed(self.card, self.counted.collectives)
+        )
+        return TimedOperators(
+            micro_batches=self.config.accumulate, operators=tuple(found), messages=messages
         )
 
     def _growth(self, variant: Variant) -> float:

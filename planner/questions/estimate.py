@@ -109,7 +109,7 @@ def estimate_on_cards(
         PlannerError: see errors.py.
     """
     from planner.estimation.assemble import assemble, with_recordings
-    from planner.estimation.device_timing import device_timings
+    from planner.estimation.device_timing import device_operators, device_timings
     from planner.estimation.ranks import of_several_gpus, with_stage_counts, with_worst_rank
 
     child, known = step.child, step.known
@@ -150,7 +150,12 @@ def estimate_on_cards(
         from planner.estimation.more_batches import more_samples
 
         more = [more_samples(setup, answer, keep_batches) for answer in answers]
-        found = with_recordings(found, answers, more)
+        timed = (
+            device_operators(answers, setup.config, counted, request, setup.network)
+            if speeds and counted is not None
+            else ()
+        )
+        found = with_recordings(found, answers, more, timed)
     if step.stand_in_note is None:
         return found
     assumptions = (step.stand_in_note, *found.assumptions)

@@ -109,6 +109,7 @@ from planner.results.verification import (
 from planner.sweeps.case import SweepOutcome, SweepRow
 from planner.sweeps.result import SweepResult
 from planner.timing.bottleneck import Bottleneck, Bound
+from planner.timing.timed_operators import TimedMessage, TimedOperator, TimedOperators
 from planner.verification.learned import Learned
 from planner.verification.oom_message import OomMessage
 from planner.verification.vllm_log import VllmBoot
@@ -258,6 +259,9 @@ __all__ = [
     "TensorCategory",
     "TensorOptions",
     "TensorShape",
+    "TimedMessage",
+    "TimedOperator",
+    "TimedOperators",
     "Trial",
     "TrialState",
     "UnknownCpuError",

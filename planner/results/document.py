@@ -124,7 +124,7 @@ def kind_of_document(document: Mapping[str, Any]) -> DocumentKind:
 def complete_document(result: Result) -> dict[str, Any]:
     """Returns the document of `to_dict`, with every field but recordings under "record"."""
     if isinstance(result, Estimate):
-        result = replace(result, allocations=(), batches=())
+        result = replace(result, allocations=(), batches=(), operators=())
     return {**result.to_dict(), RECORD: msgspec.to_builtins(result)}
 
 

@@ -24,6 +24,7 @@ from planner.results.ranks import RanksResult
 from planner.results.result import Result
 from planner.results.shown import Shown
 from planner.results.values import NO_VALUES_READ, ValuesResult
+from planner.timing.timed_operators import TimedOperators
 from planner.wire.module_counts import StepCounts
 from planner.wire.trace import AllocationTrace, Counts
 
@@ -112,6 +113,8 @@ class Estimate(Result, Shown):
     """PYTORCH_CUDA_ALLOC_CONF of the run, "": torch's defaults; None: not known, or no replay."""
     batches: tuple[RecordedBatches | None, ...] = field(default=(), repr=False)
     """Requests at a few batches on each card, with `keep_allocations`; else empty."""
+    operators: tuple[TimedOperators | None, ...] = field(default=(), repr=False)
+    """Operators and messages with their times on each card, with `keep_allocations`; else empty."""
 
     def gpu(self, name: str | None = None) -> DeviceEstimate:
         """Returns the entry of one card, by its requested name, its id, full name or an alias.

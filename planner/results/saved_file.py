@@ -1,9 +1,9 @@
 """Writes a result to a file for `--save`, and reads it for `planner show` and `load`.
 
 In: a result, a path. Out: a zip archive with `result.json`, the complete document, and of an
-Estimate `allocations-N.json`, the recorded allocations on card N, and `batches-N.json`, its
-requests at a few batches. Nothing in it is executed. A plain JSON document, as `--json` prints it,
-is read too.
+Estimate `allocations-N.json`, the recorded allocations on card N, `batches-N.json`, its requests at
+a few batches, and `operators-N.json`, its operators with their times. Nothing in it is executed. A
+plain JSON document, as `--json` prints it, is read too.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from planner.memory.recorded_batches import RecordedBatches
 from planner.results.document import complete_document, result_of
 from planner.results.estimate import Estimate
 from planner.results.result import Result
+from planner.timing.timed_operators import TimedOperators
 from planner.wire.trace import AllocationTrace
 
 _Recording = TypeVar("_Recording")
@@ -32,6 +33,7 @@ _Recording = TypeVar("_Recording")
 _RESULT = "result.json"
 _ALLOCATIONS = "allocations-{}.json"
 _BATCHES = "batches-{}.json"
+_OPERATORS = "operators-{}.json"
 # 15,000 allocations of a step are 3 MB of JSON. A file far above it is not ours, or a zip bomb.
 _LARGEST_BYTES = 1 << 30
 _MOST_MEMBERS = 1000
@@ -48,6 +50,7 @@ def save(result: Result, path: str | PathLike[str]) -> None:
     if isinstance(result, Estimate):
         members |= _recordings(_ALLOCATIONS, result.allocations)
         members |= _recordings(_BATCHES, result.batches)
+        members |= _recordings(_OPERATORS, result.operators)
     page = io.BytesIO()
     with zipfile.ZipFile(page, "w") as archive:
         for name, data in members.items():
@@ -97,12 +100,14 @@ def _from_archive(file: Path) -> Result:
             cards = range(len(found.gpus))
             allocations = [_read(archive, _ALLOCATIONS, n, names, AllocationTrace) for n in cards]
             batches = [_read(archive, _BATCHES, n, names, RecordedBatches) for n in cards]
+            operators = [_read(archive, _OPERATORS, n, names, TimedOperators) for n in cards]
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
         raise DocumentError(f"the archive is damaged ({error})") from error
     return replace(
         found,
         allocations=tuple(allocations) if any(allocations) else (),
         batches=tuple(batches) if any(batches) else (),
+        operators=tuple(operators) if any(operators) else (),
     )
 
 

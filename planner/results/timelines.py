@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from planner.errors import UsageError
 from planner.memory.allocator.device_memory import WITHOUT_LIMIT_BYTES
+from planner.memory.allocator.history import History
 from planner.memory.allocator.levels import Levels, replay_levels
 from planner.memory.allocator.options import parse_alloc_conf
 from planner.memory.allocator.replay import Request, replay, requests_of
@@ -48,6 +49,8 @@ class BatchFigures:
     """A run at this batch was recorded; else its requests follow from those of others."""
     timeline: Timeline
     """Its requests."""
+    history: History | None = None
+    """Addresses and segments; None: not requested, or the run cannot be replayed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,14 +85,14 @@ class BatchTimelines:
         steps = {round(2 * (end / 2) ** (index / (_SHOWN - 1))) for index in range(_SHOWN)}
         return tuple(one for one in sorted(named | steps) if self._is_shown(one))
 
-    def at(self, batch_size: int) -> BatchFigures:
-        """Returns the memory at a batch.
+    def at(self, batch_size: int, *, with_history: bool = False) -> BatchFigures:
+        """Returns the memory at a batch, `with_history` with addresses and segments too.
 
         Raises:
             UsageError: the batch cannot be known without a run.
         """
         if batch_size == self.batch_size:
-            return self._recorded()
+            return self._recorded(with_history)
         settings, predicted = self.settings, self._prediction(batch_size)
         if settings is None or predicted is None:
             why = self.alone_because or "its requests do not follow from those of the recorded runs"
@@ -98,7 +101,8 @@ class BatchTimelines:
                 f"{batch_size}"
             )
         fits = self._fits(batch_size)
-        levels = self._levels(settings, predicted.requests, predicted.optional, fits=fits)
+        requests, optional = predicted.requests, predicted.optional
+        levels = self._levels(settings, requests, optional, fits, with_history)
         timeline = scaled_timeline(self.trace, self._sample(), predicted.requests, levels)
         return self._figures(
             batch_size,
@@ -106,6 +110,7 @@ class BatchTimelines:
             levels.result.peak_reserved_bytes,
             timeline,
             fits=fits,
+            history=levels.history,
         )
 
     def _is_shown(self, batch_size: int) -> bool:
@@ -134,20 +139,28 @@ class BatchTimelines:
         )
         return found if again.out_of_memory is None else None
 
-    def _recorded(self) -> BatchFigures:
+    def _recorded(self, with_history: bool) -> BatchFigures:
         entry, settings, levels = self.entry, self.settings, None
         if settings is not None:
-            levels = self._levels(settings, self._sample().requests, (), fits=entry.fits)
+            levels = self._levels(settings, self._sample().requests, (), entry.fits, with_history)
         return self._figures(
             self.batch_size,
             entry.peak_allocated_bytes,
             entry.peak_reserved_bytes,
             recorded_timeline(self.trace, levels),
             fits=entry.fits,
+            history=None if levels is None else levels.history,
         )
 
     def _figures(
-        self, batch_size: int, allocated: int, reserved: int, timeline: Timeline, *, fits: bool
+        self,
+        batch_size: int,
+        allocated: int,
+        reserved: int,
+        timeline: Timeline,
+        *,
+        fits: bool,
+        history: History | None,
     ) -> BatchFigures:
         entry = self.entry
         return BatchFigures(
@@ -158,6 +171,7 @@ class BatchTimelines:
             fits=fits,
             is_recorded=batch_size in {self.batch_size, *(one.value for one in self.recorded)},
             timeline=timeline,
+            history=history,
         )
 
     def _sample(self) -> Sample:
@@ -174,10 +188,12 @@ class BatchTimelines:
         settings: AllocatorSettings,
         requests: Sequence[Request],
         optional: frozenset[int] | tuple[()],
-        *,
         fits: bool,
+        with_history: bool,
     ) -> Levels:
-        return _levels(self.entry, settings, requests, optional, fits=fits)
+        return _levels(
+            self.entry, settings, requests, optional, fits=fits, with_history=with_history
+        )
 
 
 def timelines_of(estimate: Estimate, index: int = 0) -> BatchTimelines:
@@ -220,6 +236,7 @@ def _levels(
     optional: frozenset[int] | tuple[()],
     *,
     fits: bool,
+    with_history: bool = False,
 ) -> Levels:
     """Replays on the card; where the step does not fit, on one with enough memory."""
     return replay_levels(
@@ -228,6 +245,7 @@ def _levels(
         capacity_bytes=_capacity(entry) if fits else WITHOUT_LIMIT_BYTES,
         total_memory_bytes=entry.usable_memory_bytes,
         optional=optional,
+        with_history=with_history,
     )
 
 

@@ -7,7 +7,7 @@ not at all; a part without memory is a Block with `mapped` False.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from planner.memory.allocator.blocks import Block, FreeBlocks, Numbering
 from planner.memory.allocator.device_memory import DeviceMemory, pages
@@ -15,7 +15,11 @@ from planner.memory.allocator.settings import SMALL_SEGMENT_BYTES, AllocatorSett
 
 
 class ExpandableSegments:
-    """The expandable segments of one card; `mapped_bytes` are those that they hold of it."""
+    """The expandable segments of one card; `mapped_bytes` are those that they hold of it.
+
+    `on_change`, if there is one, is called for each range that gets memory (True) or gives it back
+    (False), with its pool, address and bytes.
+    """
 
     def __init__(
         self,
@@ -25,6 +29,7 @@ class ExpandableSegments:
         total_memory_bytes: int,
     ) -> None:
         self.mapped_bytes = 0
+        self.on_change: Callable[[bool, FreeBlocks, int, int], None] | None = None
         self._settings = settings
         self._device = device
         self._numbering = numbering
@@ -85,6 +90,8 @@ class ExpandableSegments:
             return False
         home.remove(block)
         mapped = count * page
+        if self.on_change is not None:
+            self.on_change(True, home, block.address, mapped)
         block.mapped = True
         if mapped < block.size_bytes:
             rest = Block(
@@ -111,6 +118,8 @@ class ExpandableSegments:
         if begin >= end:
             return
         home.remove(block)
+        if self.on_change is not None:
+            self.on_change(False, home, block.segment_begin + begin, end - begin)
         for address, size_bytes, link in (
             (block.address, begin - offset, Block.link_before),
             (block.segment_begin + end, offset + block.size_bytes - end, Block.link_after),

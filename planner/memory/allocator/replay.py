@@ -128,17 +128,20 @@ def replay_in_python(
     total_memory_bytes: int | None = None,
     optional: Collection[int] = (),
     watch: Callable[[CachingAllocator], None] | None = None,
+    allocator: CachingAllocator | None = None,
 ) -> ReplayResult:
     """Does what replay() does, without native code: the reference that native code must equal.
 
-    `watch` is called with the allocator before each request, and at the end.
+    `watch` is called with the allocator before each request, and at the end. `allocator` is an
+    unused one to take in place of a new one; settings and sizes of the card are then its own.
 
     Raises:
         UsageError, ValueError: as replay().
     """
-    allocator = CachingAllocator(
-        settings, capacity_bytes=capacity_bytes, total_memory_bytes=total_memory_bytes
-    )
+    if allocator is None:
+        allocator = CachingAllocator(
+            settings, capacity_bytes=capacity_bytes, total_memory_bytes=total_memory_bytes
+        )
     live: dict[int, Block] = {}
     pending: dict[int, PendingFree] = {}
     failure = None
