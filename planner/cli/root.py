@@ -61,6 +61,9 @@ _COMMANDS = {
         ),
         "show": ("planner.cli.show", "Print a saved result again: of --save or of --json."),
     },
+    "See": {
+        "ui": ("planner.cli.ui", "Ask for estimates and compare them, in the browser."),
+    },
     "Models": {
         "models": (
             "planner.cli.models",

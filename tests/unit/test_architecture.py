@@ -36,7 +36,7 @@ PARENT_SIDE = (
 WITHOUT_TORCH = (
     "catalog", "cli", "config", "cost", "emulator", "estimation", "hardware", "input_pipeline",
     "machine", "memory", "preflight", "process", "published", "questions", "render", "results",
-    "sweeps", "timing", "verification", "wire",
+    "sweeps", "timing", "ui", "verification", "wire",
 )  # fmt: skip
 
 
