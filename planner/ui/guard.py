@@ -119,8 +119,9 @@ class Guard:
         if any(origin != own for origin in headers.getlist("origin")):
             return PlainTextResponse("Other origins are refused.\n", 403)
         site = headers.get("sec-fetch-site")
-        # A link in a terminal of the web leads here from another site: only to the first page.
-        is_entry = scope["path"] == "/" and headers.get("sec-fetch-mode") == "navigate"
+        # A link in a terminal of the web leads here from another site: to the first page alone,
+        # and in no frame.
+        is_entry = scope["path"] == "/" and headers.get("sec-fetch-dest") == "document"
         if site is not None and site not in _OWN_SITES and not is_entry:
             return PlainTextResponse("Requests of other sites are refused.\n", 403)
         return None

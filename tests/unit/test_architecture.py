@@ -23,6 +23,8 @@ OWNERS = {
     "click": "planner/cli/",
     "yaml": "planner/hardware/yaml_files.py",
     "fvcore": "planner/worker/count/counts.py",
+    "starlette": "planner/ui/",
+    "uvicorn": "planner/ui/",
 }
 
 # Only where the caller has a live model, hence torch, already.

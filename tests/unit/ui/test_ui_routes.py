@@ -183,9 +183,11 @@ def test_requests_of_other_sites_are_refused(client: TestClient, site: str) -> N
 
 
 def test_a_link_elsewhere_may_lead_to_the_first_page(client: TestClient) -> None:
-    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "document"}
     del client.headers["Origin"]
     assert client.get("/", headers=link).status_code == 200
+    framed = {**link, "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"}
+    assert client.get("/", headers=framed).status_code == 403
     assert client.get("/api/jobs", headers=link).status_code == 403
 
 
