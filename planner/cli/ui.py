@@ -9,6 +9,7 @@ import click
 
 from planner.cli.terminal import print_text, say
 from planner.errors import UnsupportedPlatformError
+from planner.render.outside_text import shown
 
 _NEEDED = ("starlette", "uvicorn", "jinja2")
 _COMMAND = "planner.__main__"
@@ -68,7 +69,7 @@ def ui(folder: Path, port: int, no_browser: bool, jobs: int) -> None:
 
     def on_ready(address: str) -> None:
         print_text(f"{address}\n")
-        say(f"model files of {folder}; Ctrl-C ends it")
+        say(f"model files of {shown(str(folder))}; Ctrl-C ends it")
 
     serve(
         folder,

@@ -34,6 +34,7 @@ from planner import __version__
 from planner.errors import PlannerError, UsageError
 from planner.hardware.database import load_gpus
 from planner.memory.card_words import ALL_CARDS, OWN_CARD
+from planner.render.outside_text import shown
 from planner.ui.fields import FormField, option_words
 from planner.ui.guard import MOST_BODY_BYTES, RESULT_POLICY, Guard, Secrets
 from planner.ui.jobs import Job, JobQueue, JobRequest, JobState, Limits, QueueFullError
@@ -123,7 +124,7 @@ class _Routes:
         by_name = {field.name: field for field in fields}
         text = self._templates.get_template("index.html").render(
             key=self._setup.secrets.key,
-            folder=str(self._setup.folder),
+            folder=shown(str(self._setup.folder)),
             first=[by_name[name] for name in _FIRST if name in by_name],
             groups=groups,
             version=__version__,

@@ -171,7 +171,12 @@ function make(job) {
     }
   };
   part("h3").textContent = job.target;
-  part(".command code").textContent = ["planner", "estimate", job.target, ...job.options].map(quoted).join(" ");
+  const command = ["planner", "estimate", job.target, ...job.options].map((word) => {
+    const made = document.createElement("span"); // lines break between words, not at a hyphen
+    made.textContent = quoted(word);
+    return made;
+  });
+  part(".command code").replaceChildren(...command.flatMap((word) => [word, " "]));
   part(".cancel").addEventListener("click", act("cancel"));
   part(".remove").addEventListener("click", act("remove"));
   part(".show").addEventListener("click", () => show([job.id]));
