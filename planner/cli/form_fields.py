@@ -6,10 +6,14 @@ chooses how a report is printed, is no field.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
+from planner.cli.config_file import find_config
 from planner.cli.estimate import estimate
 from planner.cli.grouped_help import grouped_options
+from planner.errors import UsageError
 from planner.ui.fields import FieldKind, FormField
 
 NO_FIELDS = frozenset(
@@ -30,6 +34,18 @@ def form_fields() -> tuple[FormField, ...]:
         for option in options
         if option.opts[-1] not in NO_FIELDS
     )
+
+
+def defaults_note(folder: Path) -> str:
+    """Returns a line on the defaults that a project's file gives in that folder; "" without one."""
+    try:
+        config = find_config(folder)
+    except UsageError as error:
+        return str(error)
+    if config is None or not config.defaults:
+        return ""
+    listed = ", ".join(f"{key} {value}" for key, value in config.defaults.items())
+    return f"Fields that are left empty have the defaults of {config.place}: {listed}"
 
 
 def _field(option: click.Option, heading: str) -> FormField:

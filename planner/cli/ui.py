@@ -60,7 +60,7 @@ def ui(folder: Path, port: int, no_browser: bool, jobs: int) -> None:
         raise UnsupportedPlatformError(
             f"planner ui needs {' and '.join(missing)}: pip install 'vram-planner[ui]'"
         )
-    from planner.cli.form_fields import form_fields
+    from planner.cli.form_fields import defaults_note, form_fields
     from planner.ui.jobs import Limits
     from planner.ui.server import serve
     from planner.ui.targets import checked_folder
@@ -79,4 +79,5 @@ def ui(folder: Path, port: int, no_browser: bool, jobs: int) -> None:
         port=port,
         opens_browser=not no_browser,
         on_ready=on_ready,
+        defaults_note=lambda: defaults_note(folder),
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.resources import files
@@ -51,7 +51,10 @@ _FIRST = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """What a server serves: the folder of models and of results, the command, its options."""
+    """What a server serves: the folder of models and of results, the command, its options.
+
+    `defaults_note` returns a line on the defaults that are in force in the folder, or "".
+    """
 
     folder: Path
     results: Path
@@ -60,6 +63,7 @@ class Setup:
     limits: Limits
     secrets: Secrets
     port: int
+    defaults_note: Callable[[], str] = str
 
 
 def make_app(setup: Setup) -> Starlette:
@@ -124,6 +128,7 @@ class _Routes:
         by_name = {field.name: field for field in fields}
         text = self._templates.get_template("index.html").render(
             key=self._setup.secrets.key,
+            note=shown(await run_in_threadpool(self._setup.defaults_note)),
             folder=shown(str(self._setup.folder)),
             first=[by_name[name] for name in _FIRST if name in by_name],
             groups=groups,

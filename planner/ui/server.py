@@ -37,8 +37,11 @@ def serve(
     port: int,
     opens_browser: bool,
     on_ready: Callable[[str], None],
+    defaults_note: Callable[[], str] = str,
 ) -> None:
     """Serves until a signal ends it. `command` is the module that a job runs; port 0: a free one.
+
+    `defaults_note` returns a line for the form, on the defaults of the folder.
 
     Raises:
         UsageError: the port is taken, or may not be used.
@@ -55,6 +58,7 @@ def serve(
             limits=limits,
             secrets=secrets,
             port=number,
+            defaults_note=defaults_note,
         )
         address = f"http://{HOST}:{number}/"
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 import pytest
 
 from planner.cli.estimate import estimate
-from planner.cli.form_fields import NO_FIELDS, form_fields
+from planner.cli.form_fields import NO_FIELDS, defaults_note, form_fields
 from planner.errors import UsageError
 from planner.ui.fields import FieldKind, option_words
 
@@ -78,3 +79,11 @@ def test_what_cannot_be_meant_is_refused(given: dict[str, Any], says: str) -> No
     with pytest.raises(UsageError) as caught:
         option_words(FIELDS, given)
     assert says in str(caught.value)
+
+
+def test_defaults_of_the_folder_are_named(tmp_path: Path) -> None:
+    assert defaults_note(tmp_path) == ""
+    (tmp_path / "planner.toml").write_text('[defaults]\ngpu = "a100"\nbatch = 8\n')
+    assert defaults_note(tmp_path).endswith("planner.toml: gpu a100, batch 8")
+    (tmp_path / "planner.toml").write_text("[default]\n")
+    assert "did you mean [defaults]?" in defaults_note(tmp_path)
