@@ -24,6 +24,19 @@ from planner.results.saved_file import load
 _PREFIX = "vram-planner-ui-"
 _LOCK, _DRAFT = "lock", "lock.new"
 _RESULT = "result.planner"
+_STYLE = """
+:root { color-scheme: light dark; }
+body { margin: 0; padding: 0.75rem; font: 0.95rem/1.45 system-ui, sans-serif; }
+section { overflow-x: auto; margin-bottom: 1.5rem; }
+table { border-collapse: collapse; }
+caption { text-align: left; font-weight: 600; padding-bottom: 0.4rem; }
+th, td { padding: 0.3rem 0.9rem 0.3rem 0; vertical-align: top; border-bottom: 1px solid #8886; }
+"""
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Result</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>{style}</style></head><body>{body}</body></html>
+"""
 
 
 @contextmanager
@@ -111,6 +124,6 @@ def verdict_lines(result: Result) -> list[str]:
 
 
 def page_of(result: Result, other: Result | None) -> str:
-    """Returns a whole page of HTML."""
-    body = "".join(html_form(one) for one in (result, other) if one is not None)
-    return f'<!doctype html><html lang="en"><meta charset="utf-8"><body>{body}</body></html>'
+    """Returns a whole page of HTML: the tables of one result, or of two."""
+    body = "".join(f"<section>{html_form(one)}</section>" for one in (result, other) if one)
+    return _PAGE.format(style=_STYLE, body=body)
