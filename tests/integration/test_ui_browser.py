@@ -151,6 +151,31 @@ def test_nothing_is_cut_off(page: Page, width: int, scheme: str) -> None:
     assert min(sizes) >= 40  # pixels: a thumb
 
 
+def test_a_results_page_runs_its_script_and_reaches_nothing(
+    browser: Browser, running: Server
+) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(running.address)
+    ask(page, "tiny.py", gpu="t4")
+    playwright.expect(state(page, 0)).to_contain_text("fits, in", timeout=120_000)
+    playwright.expect(page.frame_locator("#frame").locator("body")).to_contain_text("batch 8")
+    _, frame = page.frames
+    base = running.address.partition("?")[0]
+    address = frame.url
+    assert address.startswith(f"{base}results/")
+    alone = context.new_page()
+    alone.goto(address)
+    for one in (frame, alone.main_frame):
+        script = "s => { const e = document.createElement('script'); e.textContent = 'ran = 1'; "
+        assert one.evaluate(f"{script} document.body.append(e); return window.ran; }}") == 1
+        assert one.evaluate("self.origin") == "null"
+        reach = "u => fetch(u, {credentials: 'include'}).then(() => 'read', () => 'refused')"
+        for url in (f"{base}api/jobs", address, "http://example.com/"):
+            assert one.evaluate(reach, url) == "refused"
+    context.close()
+
+
 def test_a_page_at_another_port_cannot_use_the_cookie(browser: Browser, running: Server) -> None:
     """A browser sends cookies to each port of a host, and takes the ports for one site."""
     context = browser.new_context()
