@@ -62,6 +62,9 @@ _COMMANDS = {
         "show": ("planner.cli.show", "Print a saved result again: of --save or of --json."),
         "export": ("planner.cli.export", "Write the memory of a saved result for another tool."),
     },
+    "See": {
+        "ui": ("planner.cli.ui", "Ask for estimates and compare them, in the browser."),
+    },
     "Models": {
         "models": (
             "planner.cli.models",

@@ -24,6 +24,8 @@ OWNERS = {
     "yaml": "planner/hardware/yaml_files.py",
     "fvcore": "planner/worker/count/counts.py",
     "matplotlib": "planner/results/",
+    "starlette": "planner/ui/",
+    "uvicorn": "planner/ui/",
 }
 
 # Only where the caller has a live model, hence torch, already.
@@ -37,7 +39,7 @@ PARENT_SIDE = (
 WITHOUT_TORCH = (
     "catalog", "cli", "config", "cost", "emulator", "estimation", "hardware", "input_pipeline",
     "machine", "memory", "preflight", "process", "published", "questions", "render", "results",
-    "sweeps", "timing", "verification", "wire",
+    "sweeps", "timing", "ui", "verification", "wire",
 )  # fmt: skip
 
 

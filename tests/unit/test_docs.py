@@ -129,7 +129,7 @@ def test_commands_are_understood(
         context = dict(commands(root))["run"].make_context("run", words[1:])
         assert context.params["command"]
         return
-    if words[0] in ("check", "diff"):
+    if words[0] in ("check", "diff", "ui"):
         dict(commands(root))[words[0]].make_context(words[0], words[1:])
         return
     if words[0] == "sweep" and words[1] not in ("show", "export"):

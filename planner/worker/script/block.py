@@ -11,9 +11,9 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from planner.machine.parentage import end_with_parent
 from planner.wire.script import ScriptOrder, order_text
 from planner.worker.script.begin import before_torch, seed_generators
-from planner.worker.serve.supervisor import end_with_parent
 
 if TYPE_CHECKING:
     from planner.worker.script.running_block import RunningBlock

@@ -18,6 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import NoReturn
 
+from planner.machine.parentage import end_with_parent, inherit_orphans
 from planner.machine.processes import end_family, living_processes, reap_all
 from planner.machine.whole_files import write_whole
 from planner.wire.warden import (
@@ -32,7 +33,6 @@ from planner.wire.warden import (
 )
 from planner.worker.script.landlock import allow_writes_below
 from planner.worker.script.namespaces import enter_namespaces
-from planner.worker.serve.supervisor import end_with_parent, inherit_orphans
 
 _POLL_MS = 20
 

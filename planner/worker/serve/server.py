@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn, Protocol, cast, get_args
 
 from planner.errors import ChildError, UnsupportedPlatformError
+from planner.machine.parentage import end_with_parent, inherit_orphans
 from planner.machine.processes import end_descendants
 from planner.wire.jobs import Answer, Job, NeedsValues
 from planner.wire.protocol import (
@@ -40,7 +41,6 @@ from planner.worker.reads import recorder
 from planner.worker.serve.delivery import ended, failure_of, printable, send
 from planner.worker.serve.pipes import Lines, PrivateDescriptors, out_of_the_way, write
 from planner.worker.serve.single_run import why_single
-from planner.worker.serve.supervisor import end_with_parent, inherit_orphans
 
 _POLL_S = 0.02
 _exit = os._exit  # the user's code may put a function of its own there

@@ -7,17 +7,15 @@ that the user's code has started is killed, daemons in sessions of their own inc
 
 from __future__ import annotations
 
-import ctypes
 import os
 import resource
 import select
 import signal
 from types import FrameType
 
+from planner.machine.parentage import end_with_parent, inherit_orphans
 from planner.machine.processes import end_family, reap_all
 
-_PR_SET_PDEATHSIG = 1
-_PR_SET_CHILD_SUBREAPER = 36
 # The pipe shows at once that planner is gone, unless a fork of planner's process still holds it.
 _LOOK_AT_PARENT_MS = 500
 
@@ -45,18 +43,6 @@ def run_supervised(requests: int, answers: int) -> None:
     status = _watch(server, planner, requests, wake_out)
     end_family()
     _exit_like(status)
-
-
-def inherit_orphans() -> None:
-    """Makes this process the new parent of its orphaned descendants (subreaper)."""
-    _libc().prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-
-
-def end_with_parent(parent: int) -> None:
-    """Makes the kernel kill this process when `parent`, which has forked it, ends."""
-    _libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 def _watch(server: int, planner: int, requests: int, wake: int) -> int:
@@ -87,7 +73,3 @@ def _exit_like(status: int) -> None:
 
 def _ignore(number: int, frame: FrameType | None) -> None:
     """Does nothing: the signal wakes the poll."""
-
-
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None)

@@ -218,7 +218,7 @@ def test_every_command_is_tried_here() -> None:
     results = {"estimate", "curve", "compare", "inspect", "verify", "advise", "show", "history"}
     results.add("parallelize")
     # each has a file of its own here; the report of run is that of estimate
-    elsewhere = {"doctor", "cache", "check", "diff", "learn", "run", "sweep"}
+    elsewhere = {"doctor", "cache", "check", "diff", "learn", "run", "sweep", "ui"}
     assert results | {"gpus", "cpus", "hosts", "models"} | elsewhere == set(_MODULES)
 
 

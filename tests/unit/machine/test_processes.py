@@ -14,7 +14,7 @@ from planner.machine.processes import living_processes
 _ENDS = """
 import subprocess, sys, time
 from planner.machine.processes import end_descendants, end_family, living_processes
-from planner.worker.serve.supervisor import inherit_orphans
+from planner.machine.parentage import inherit_orphans
 inherit_orphans()
 child = subprocess.Popen([sys.executable, "-c", sys.argv[2]], start_new_session=True)
 time.sleep(1.0)
