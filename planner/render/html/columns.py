@@ -1,7 +1,7 @@
 """Packs the timeline of a step into columns that a page carries: all requests, to the byte.
 
 In: a Timeline. Out: columns as base64 of deflated arrays of 32-bit integers. Convention: equal
-columns have the same key, so that batches and cards share them; sizes are multiples of `unit_bytes`.
+columns have the same key, so that batches and cards share them; sizes are in `unit_bytes`.
 """
 
 from __future__ import annotations

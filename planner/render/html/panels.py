@@ -1,7 +1,7 @@
 """The panel of a page for each kind of result: its data, its texts, its charts and tables.
 
-In: a result. Out: a dict: `data` for the scripts, `title`, `target`, `sources`, and the texts of its
-template. Convention: a chart has a table with the same figures. None is a figure that is not known.
+In: a result. Out: a dict: `data` for the scripts, `title`, `target`, `sources`, and the texts of
+its template. Convention: a chart has a table with the same figures; None is not known.
 """
 
 from __future__ import annotations
