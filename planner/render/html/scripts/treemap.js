@@ -141,7 +141,8 @@
       this.#place(made, box);
       const label = planner.make("span", {});
       label.append(planner.make("b", { text: box.data.name }), ` ${planner.bytes(box.data.size)}`);
-      made.append(label);
+      if (box.x1 - box.x0 > 50 && box.y1 - box.y0 > 36) made.append(label);
+      else made.setAttribute("aria-label", this.#words(box));
       made.addEventListener("click", () => {
         this.path.push(box.data.inner);
         this.draw();

@@ -138,7 +138,7 @@ def test_name_of_a_target_without_its_file() -> None:
 
 def test_two_results_are_side_by_side(estimate: Estimate) -> None:
     page = page_of(estimate, other=replace(estimate, target="other"))
-    assert page.count('data-result="') == 2
+    assert page.count('class="result" data-result="') == 2
     assert "<h2>Differences</h2>" in page
 
 
