@@ -27,7 +27,9 @@ Exit codes:
   1  error: a file cannot be read or written, the model's code, this machine
   2  wrong usage: an option, a value, an unknown card
 """
-_OF_ESTIMATE_ALONE = frozenset(("target", "save_file", "output_format", "as_json", "verbose"))
+_OF_ESTIMATE_ALONE = frozenset(
+    ("target", "save_file", "plot_file", "output_format", "as_json", "verbose")
+)
 
 
 def _sizes(context: click.Context, parameter: click.Parameter, given: str | None) -> list[int]:
