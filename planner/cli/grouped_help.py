@@ -41,9 +41,9 @@ _GROUPS: Mapping[str, Sequence[str]] = {
     "Energy and cost": ("--price", "--prices", "--dataset-size", "--pue"),
     "The script": ("--allow-writes",),
     "Output and limits": (
-        "--goal", "--try", "--budget", "--by", "--depth", "--verbose", "--format", "--json",
-        "--csv", "--save", "--plot", "--quiet", "--tolerance", "--no-calibration", "--timeout",
-        "--no-cache", "--hardware-db", "--no-config", "--help",
+        "--output", "--against", "--redact", "--goal", "--try", "--budget", "--by", "--depth",
+        "--verbose", "--format", "--json", "--csv", "--save", "--plot", "--quiet", "--tolerance",
+        "--no-calibration", "--timeout", "--no-cache", "--hardware-db", "--no-config", "--help",
     ),
 }  # fmt: skip
 _REST = "More"

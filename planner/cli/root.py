@@ -59,6 +59,7 @@ _COMMANDS = {
             "planner.cli.learn",
             "Say what a CUDA out-of-memory message or vLLM's log means.",
         ),
+        "report": ("planner.cli.report", "Write a result as one page of HTML, with pictures."),
         "show": ("planner.cli.show", "Print a saved result again: of --save or of --json."),
         "export": ("planner.cli.export", "Write the memory of a saved result for another tool."),
     },

@@ -144,6 +144,7 @@ def test_commands_are_understood(
         "compare",
         "advise",
         "parallelize",
+        "report",
     ):  # what runs a model is only parsed
         monkeypatch.chdir(tmp_path)  # some write a file
         message = (ROOT / "tests/unit/verification/messages/since-2-1.txt").read_bytes()

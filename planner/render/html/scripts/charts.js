@@ -1,0 +1,66 @@
+// Charts of other results with Observable Plot: points on a line, and bars. The data is in the page.
+"use strict";
+(() => {
+  const COLOURS = { good: "var(--good)", bad: "var(--bad)", plain: "var(--accent)", muted: "var(--muted)" };
+
+  function format(kind) {
+    return { bytes: planner.bytes, seconds: planner.duration, number: planner.significant }[kind] ?? String;
+  }
+
+  function ticks(kind, most) {
+    return kind === "bytes" ? { ticks: planner.byteTicks(most, 5), tickFormat: (one) => planner.tick(one, most) }
+      : { ticks: 5, tickFormat: kind === "seconds" ? planner.duration : undefined };
+  }
+
+  function line(chart, width) {
+    const points = chart.points.filter((point) => point.y !== null);
+    const most = Math.max(chart.limit?.y ?? 0, ...points.map((point) => point.y));
+    const words = format(chart.unit);
+    return Plot.plot({
+      width, height: 280, marginLeft: 70, marginBottom: 38, className: "plot", ariaLabel: chart.label,
+      style: { fontSize: "12px" },
+      x: { type: chart.log ? "log" : "linear", label: chart.x, ...(chart.log ? { ticks: points.map((one) => one.x), tickFormat: String } : {}) },
+      y: { label: null, grid: true, domain: [0, most * 1.08], ...ticks(chart.unit, most) },
+      marks: [
+        Plot.ruleY([0]),
+        chart.limit ? Plot.ruleY([chart.limit.y], { stroke: "var(--limit)", strokeDasharray: "6 4" }) : null,
+        chart.limit ? Plot.text([chart.limit], { y: "y", frameAnchor: "right", text: "text", dy: -8, textAnchor: "end", fill: "var(--limit)" }) : null,
+        Plot.line(points, { x: "x", y: "y", stroke: "var(--accent)", strokeWidth: 1.5 }),
+        Plot.dot(points, { x: "x", y: "y", r: 4, fill: (one) => COLOURS[one.tone], stroke: "var(--surface)", symbol: (one) => (one.tone === "bad" ? "times" : "circle") }),
+        Plot.text(points.filter((one) => one.mark), { x: "x", y: "y", text: "mark", dy: -12, fill: "var(--text)" }),
+        Plot.tip(points, Plot.pointer({ x: "x", y: "y", title: (one) => `${one.name}\n${words(one.y)}`, fill: "var(--surface)" })),
+      ],
+    });
+  }
+
+  function bars(chart, width) {
+    const rows = chart.points.filter((point) => point.y !== null);
+    const most = Math.max(chart.limit?.y ?? 0, ...rows.map((row) => row.y), 1e-12);
+    const words = format(chart.unit);
+    const longest = Math.min(width < 500 ? 22 : 44, Math.max(...rows.map((row) => row.name.length)));
+    const short = (name) => (name.length > longest ? `${name.slice(0, longest - 1)}…` : name);
+    return Plot.plot({
+      width, height: 40 + 26 * rows.length, marginLeft: 20 + 6.4 * longest, marginRight: 86, className: "plot", ariaLabel: chart.label,
+      style: { fontSize: "12px" },
+      x: { label: null, grid: true, domain: [Math.min(0, ...rows.map((row) => row.y)), most], ...ticks(chart.unit, most) },
+      y: { label: null, domain: rows.map((_, at) => at), tickFormat: (at) => short(rows[at].name), tickSize: 0 },
+      marks: [
+        Plot.barX(rows, { x: "y", y: (_, at) => at, fill: (row) => COLOURS[row.tone], inset: 3, title: (row) => `${row.name}: ${words(row.y)}` }),
+        Plot.text(rows, { x: "y", y: (_, at) => at, text: (row) => words(row.y), dx: 6, textAnchor: "start", fill: "var(--text)" }),
+        chart.limit ? Plot.ruleX([chart.limit.y], { stroke: "var(--limit)", strokeDasharray: "6 4" }) : null,
+        Plot.ruleX([0]),
+      ],
+    });
+  }
+
+  planner.chart = (holder, chart) => {
+    const draw = () => {
+      const width = Math.max(260, Math.floor(holder.clientWidth));
+      const made = (chart.kind === "line" ? line : bars)(chart, width);
+      for (const style of made.querySelectorAll("style")) style.remove(); // ours is in the page
+      holder.replaceChildren(made);
+    };
+    if (chart.points.some((point) => point.y !== null)) new ResizeObserver(draw).observe(holder);
+    else holder.textContent = "None of these figures is known.";
+  };
+})();
