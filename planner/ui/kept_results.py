@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from planner.render.html.page import page_of
 from planner.render.outside_text import shown_record
 from planner.results.estimate import Estimate
-from planner.results.html_form import html_form
 from planner.results.one_line import one_line
 from planner.results.result import Result
 from planner.results.saved_file import load
@@ -24,19 +24,6 @@ from planner.results.saved_file import load
 _PREFIX = "vram-planner-ui-"
 _LOCK, _DRAFT = "lock", "lock.new"
 _RESULT = "result.planner"
-_STYLE = """
-:root { color-scheme: light dark; }
-body { margin: 0; padding: 0.75rem; font: 0.95rem/1.45 system-ui, sans-serif; }
-section { overflow-x: auto; margin-bottom: 1.5rem; }
-table { border-collapse: collapse; }
-caption { text-align: left; font-weight: 600; padding-bottom: 0.4rem; }
-th, td { padding: 0.3rem 0.9rem 0.3rem 0; vertical-align: top; border-bottom: 1px solid #8886; }
-"""
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Result</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>{style}</style></head><body>{body}</body></html>
-"""
 
 
 @contextmanager
@@ -108,7 +95,7 @@ class KeptResults:
         """
         first = load(self.file(job))
         second = None if other is None else load(self.file(other))
-        return page_of(first, second)
+        return page_of(first, other=second)
 
 
 def verdict_lines(result: Result) -> list[str]:
@@ -121,9 +108,3 @@ def verdict_lines(result: Result) -> list[str]:
     for name, words in verdict(shown_record(result)):
         lines.append(f"{name}: {words.plain}" if name else words.plain)
     return lines
-
-
-def page_of(result: Result, other: Result | None) -> str:
-    """Returns a whole page of HTML: the tables of one result, or of two."""
-    body = "".join(f"<section>{html_form(one)}</section>" for one in (result, other) if one)
-    return _PAGE.format(style=_STYLE, body=body)

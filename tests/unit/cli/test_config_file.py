@@ -315,7 +315,7 @@ def test_a_file_chooses_no_file_to_write(name: str) -> None:
     written = {
         key
         for key, option in long_options(command).items()
-        if option.callback is options._in_a_folder
+        if option.callback is options.in_a_folder
     }
     assert "save" in written
     assert written <= set(file_defaults._NEVER)
