@@ -37,6 +37,8 @@ _OF_ESTIMATE_ALONE = frozenset(
 # As the decorators of estimate do it: without these words the library has the defaults.
 _LEFT_OUT = frozenset((*PARALLEL_NAMES, *TASK_NAMES, *JOB_NAMES))
 
+_MORE_BATCHES = 6  # runs beside those of the search, for the slider
+
 
 def _sizes(context: click.Context, parameter: click.Parameter, given: str | None) -> list[int]:
     try:
@@ -100,7 +102,9 @@ def report(
         found: Any = load(target)
     else:
         with shown_progress(quiet) as progress:
-            found = planner.estimate(target, on_progress=progress, keep_allocations=True, **options)
+            found = planner.estimate(
+                target, on_progress=progress, keep_batches=_MORE_BATCHES, **options
+            )
     page = page_of(found, other=other, is_redacted=redact, batches=batches)
     write_whole(output, page)
     say(f"{output}: {len(page.encode()) / 1e6:.1f} MB")
