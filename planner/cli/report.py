@@ -14,7 +14,10 @@ from planner.cli.estimate import estimate
 from planner.cli.progress import shown_progress
 from planner.cli.step_command import StepCommand
 from planner.cli.terminal import say
+from planner.config.parallel_words import NAMES as PARALLEL_NAMES
 from planner.errors import UsageError
+from planner.estimation.job import NAMES as JOB_NAMES
+from planner.published.words import NAMES as TASK_NAMES
 
 _EXAMPLES = (
     "planner report models/resnet50.py --gpu a100 -o report.html",
@@ -30,6 +33,11 @@ Exit codes:
 _OF_ESTIMATE_ALONE = frozenset(
     ("target", "save_file", "plot_file", "output_format", "as_json", "verbose")
 )
+
+# As the decorators of estimate do it: without these words the library has the defaults.
+_LEFT_OUT = frozenset((*PARALLEL_NAMES, *TASK_NAMES, *JOB_NAMES))
+
+_MORE_BATCHES = 6  # runs beside those of the search, for the slider
 
 
 def _sizes(context: click.Context, parameter: click.Parameter, given: str | None) -> list[int]:
@@ -65,6 +73,7 @@ def _sizes(context: click.Context, parameter: click.Parameter, given: str | None
     callback=_sizes,
     help="Batches to show beside the usual ones, like 16,32.",
 )
+@shared.only_given(_LEFT_OUT, ())
 @click.pass_context
 def report(
     context: click.Context,
@@ -93,7 +102,9 @@ def report(
         found: Any = load(target)
     else:
         with shown_progress(quiet) as progress:
-            found = planner.estimate(target, on_progress=progress, keep_allocations=True, **options)
+            found = planner.estimate(
+                target, on_progress=progress, keep_batches=_MORE_BATCHES, **options
+            )
     page = page_of(found, other=other, is_redacted=redact, batches=batches)
     write_whole(output, page)
     say(f"{output}: {len(page.encode()) / 1e6:.1f} MB")
