@@ -127,7 +127,10 @@ class TimedStep:
             () if self.network is None else self.network.timed(self.card, self.counted.collectives)
         )
         return TimedOperators(
-            micro_batches=self.config.accumulate, operators=tuple(found), messages=messages
+            micro_batches=self.config.accumulate,
+            operators=tuple(found),
+            messages=messages,
+            tf32_matmul=tf32_matmul,
         )
 
     def _growth(self, variant: Variant) -> float:

@@ -1,17 +1,19 @@
-"""The operators of an inspected step under the roofs of its card.
+"""The operators of a step under the roofs of its card.
 
-In: an Inspection. Out: Roofline. Convention: FLOPs and bytes are counted, seconds are predicted, as
-in a step time; one multiply-add is 2 FLOPs. An operator without FLOPs is at no place of a roofline:
-its share of the time is known all the same.
+In: an Inspection, or an Estimate with recordings. Out: Roofline. Convention: FLOPs and bytes are
+counted, seconds are predicted, as in a step time; one multiply-add is 2 FLOPs. An operator without
+FLOPs is at no place of a roofline: its share of the time is known all the same.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from planner.errors import UnknownGpuError, UsageError
 from planner.hardware.database import load_gpus
 from planner.hardware.specs import GpuSpec
+from planner.results.estimate import Estimate
 from planner.results.inspection import Inspection
 from planner.timing.kernels import kernels_of
 from planner.timing.rates import peak_rate
@@ -73,12 +75,41 @@ def roofline_of(inspection: Inspection) -> Roofline:
     Raises:
         UsageError: the card is not in the database, or no operator has FLOPs.
     """
-    card, tf32 = _card(inspection), inspection.model.tf32_matmul
+    card = _card(inspection.gpu_id or inspection.gpu, inspection.gpu)
+    tf32 = inspection.model.tf32_matmul
+    timed = [
+        (one, gpu_time((one,), card, tf32_matmul=tf32).total_s)
+        for one in inspection.model.operators
+    ]
+    return _roofline(timed, card, inspection.target, tf32=tf32)
+
+
+def roofline_of_estimate(estimate: Estimate, index: int = 0) -> Roofline:
+    """Returns the operators of one micro-batch and of the optimizer under the roofs of a card.
+
+    Raises:
+        UsageError: the card is not in the database, no operator has FLOPs, or the estimate keeps
+            no operators.
+    """
+    found = estimate.operators[index] if index < len(estimate.operators) else None
+    if found is None:
+        raise UsageError(
+            "this result keeps no operators: make it with `planner estimate ... --save FILE`, or "
+            "planner.estimate(..., keep_allocations=True)"
+        )
+    entry = estimate.gpus[index]
+    timed = [(one.operator, one.total_s) for one in found.operators]
+    card = _card(entry.id or entry.requested, entry.name)
+    return _roofline(timed, card, estimate.target, tf32=found.tf32_matmul)
+
+
+def _roofline(
+    timed: Sequence[tuple[OperatorRecord, float]], card: GpuSpec, target: str, *, tf32: bool
+) -> Roofline:
     points: list[RooflinePoint] = []
     roofs: dict[str, ArithmeticRoof] = {}
     without, without_s, step_s = 0, 0.0, 0.0
-    for record in inspection.model.operators:
-        spent_s = gpu_time((record,), card, tf32_matmul=tf32).total_s
+    for record, spent_s in timed:
         step_s += spent_s
         moved_bytes = record.read_bytes + record.written_bytes
         if not record.flops or not moved_bytes or not spent_s:
@@ -97,7 +128,7 @@ def roofline_of(inspection: Inspection) -> Roofline:
         roofs |= _roofs(record, card, tf32)
     if not points:
         raise UsageError(
-            f"there is nothing to plot for {inspection.target}: no operator of the step has FLOPs"
+            f"there is nothing to plot for {target}: no operator of the step has FLOPs"
         )
     return Roofline(
         points=tuple(sorted(points, key=lambda one: -one.spent_s)),
@@ -109,12 +140,12 @@ def roofline_of(inspection: Inspection) -> Roofline:
     )
 
 
-def _card(inspection: Inspection) -> GpuSpec:
+def _card(name: str, shown: str) -> GpuSpec:
     try:
-        return load_gpus().find(inspection.gpu_id or inspection.gpu).spec
+        return load_gpus().find(name).spec
     except UnknownGpuError as error:
         raise UsageError(
-            f"a roofline needs the rates of {inspection.gpu}, which is not in the database: {error}"
+            f"a roofline needs the rates of {shown}, which is not in the database: {error}"
         ) from error
 
 

@@ -59,3 +59,5 @@ class TimedOperators:
     """Operators of one micro-batch, and of the optimizer's step."""
     messages: tuple[TimedMessage, ...] = ()
     """Messages of the same; none on one GPU."""
+    tf32_matmul: bool = False
+    """Whether float32 products may use TF32."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from planner.render.html.payload import card_names
+from planner.render.html.roofs import lead_of, roofline_or_why, rows_of
 from planner.render.terminal.advice import advice
 from planner.render.terminal.heading import software, step_words, values_line
 from planner.render.terminal.step_time import bound_words, faster, speed_rows
@@ -80,6 +81,7 @@ def _lines(estimate: Estimate) -> list[str]:
 
 def _card(estimate: Estimate, index: int) -> dict[str, Any]:
     entry = estimate.gpus[index]
+    roofline = roofline_or_why(estimate, index)
     return {
         "requested": card_names(estimate)[index],
         "name": entry.name,
@@ -89,6 +91,8 @@ def _card(estimate: Estimate, index: int) -> dict[str, Any]:
         "interval_basis": _basis(entry),
         "time": None if entry.time is None else _time(entry, entry.time),
         "no_time": _NO_TIME,
+        "roofline": lead_of(roofline),
+        "roofline_rows": rows_of(roofline),
         "what_ifs": [
             f"{found.alloc_conf or 'torch defaults'}: peak reserved "
             f"{format_bytes(found.peak_reserved_bytes)}, {'fits' if found.fits else 'does not fit'}"

@@ -1,4 +1,4 @@
-// Charts of other results with Observable Plot: points on a line, and bars. The data is in the page.
+// Charts with Observable Plot: points on a line, bars, a roofline. The data is in the page.
 "use strict";
 (() => {
   const COLOURS = { good: "var(--good)", bad: "var(--bad)", plain: "var(--accent)", muted: "var(--muted)" };
@@ -53,10 +53,40 @@
     });
   }
 
+  const PHASES = { forward: "var(--accent)", loss: "var(--accent)", backward: "var(--bad)", "optimizer step": "var(--good)" };
+
+  function roofline(chart, width) {
+    const [low, high] = d3.extent(chart.points, (one) => one.x);
+    const from = low / 2;
+    const top = Math.max(...chart.roofs.map((one) => one.y));
+    const to = Math.max(high * 2, (top / chart.slope) * 2);
+    const bottom = Math.min(...chart.points.map((one) => one.y), from * chart.slope) / 2;
+    const slope = [{ x: from, y: from * chart.slope }, { x: top / chart.slope, y: top }];
+    const flat = (one) => [{ x: one.y / chart.slope, y: one.y }, { x: to, y: one.y }];
+    const rate = (one) => (one >= 1e12 ? `${planner.significant(one / 1e12)} TFLOP/s` : `${planner.significant(one / 1e9)} GFLOP/s`);
+    const tick = (one) => (one >= 1e12 ? `${one / 1e12} TFLOP/s` : `${one / 1e9} GFLOP/s`);
+    return Plot.plot({
+      width, height: 340, marginLeft: 88, marginBottom: 40, className: "plot", ariaLabel: chart.label,
+      style: { fontSize: "12px" },
+      x: { type: "log", domain: [from, to], label: "FLOPs for each byte read or written", labelAnchor: "center", ticks: width < 500 ? 3 : 6, tickFormat: String, grid: true },
+      y: { type: "log", domain: [bottom, top * 2], label: null, ticks: 5, tickFormat: tick, grid: true },
+      r: { type: "sqrt", domain: [0, 1], range: [3, 34] },
+      marks: [
+        Plot.line(slope, { x: "x", y: "y", stroke: "var(--limit)", strokeWidth: 1.5 }),
+        ...chart.roofs.map((one) => Plot.line(flat(one), { x: "x", y: "y", stroke: "var(--limit)", strokeWidth: 1.5 })),
+        Plot.text(chart.roofs, { x: to, y: "y", text: "name", textAnchor: "end", dy: -7, fill: "var(--limit)" }),
+        Plot.dot(chart.points, { x: "x", y: "y", r: "share", fill: (one) => PHASES[one.phase] ?? "var(--muted)", fillOpacity: 0.65, stroke: "var(--surface)" }),
+        Plot.tip(chart.points, Plot.pointer({ x: "x", y: "y", title: (one) => `${one.name}\n${rate(one.y)}, ${planner.significant(one.x)} FLOPs per byte\n${planner.significant(100 * one.share)} % of the time`, fill: "var(--surface)" })),
+      ],
+    });
+  }
+
+  const KINDS = { line, bars, roofline };
+
   planner.chart = (holder, chart) => {
     const draw = () => {
       const width = Math.max(260, Math.floor(holder.clientWidth));
-      const made = (chart.kind === "line" ? line : bars)(chart, width);
+      const made = KINDS[chart.kind](chart, width);
       for (const style of made.querySelectorAll("style")) style.remove(); // ours is in the page
       holder.replaceChildren(made);
     };

@@ -1,0 +1,63 @@
+"""The roofline of a page: points, roofs and rows by hand, and a reason where there is none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from planner.render.html.roofs import chart_of, lead_of, roofline_or_why, rows_of
+from planner.results.estimate import Estimate
+from planner.timing.timed_operators import TimedOperator, TimedOperators
+from planner.wire.trace import FlopSource, OperatorRecord, Phase, TensorShape
+
+WIDE = TensorShape(shape=(1024, 1024), dtype="bfloat16")
+MATMUL = OperatorRecord(
+    name="aten::mm", phase=Phase.FORWARD, inputs=(WIDE, WIDE), outputs=(WIDE,), calls=4,
+    flops=2 * 1024**3, flop_source=FlopSource.FORMULA,
+    read_bytes=2 * 2 * 1024**2, written_bytes=2 * 1024**2,
+)  # fmt: skip
+ADD = OperatorRecord(
+    name="aten::add", phase=Phase.FORWARD, inputs=(WIDE, WIDE), outputs=(WIDE,), calls=1,
+    flops=None, flop_source=FlopSource.ELEMENTWISE,
+    read_bytes=2 * 2 * 1024**2, written_bytes=2 * 1024**2,
+)  # fmt: skip
+
+
+def timed(record: OperatorRecord, seconds: float) -> TimedOperator:
+    return TimedOperator(
+        operator=record, compute_s=seconds, bandwidth_s=0.0, fixed_s=0.0, kernels=record.calls
+    )
+
+
+@pytest.fixture
+def kept(estimate: Estimate) -> Estimate:
+    entry = replace(estimate.gpus[0], id="a100-sxm4-80gb", requested="a100")
+    found = TimedOperators(micro_batches=1, operators=(timed(MATMUL, 3e-5), timed(ADD, 1e-5)))
+    return replace(estimate, gpus=(entry,), operators=(found,))
+
+
+def test_a_point_has_counted_flops_and_predicted_seconds(kept: Estimate) -> None:
+    chart = chart_of(roofline_or_why(kept, 0))
+    (point,) = chart["points"]
+    assert point["x"] == 2 * 1024**3 / (6 * 1024**2)
+    assert point["y"] == pytest.approx(4 * 2 * 1024**3 / 3e-5)
+    assert point["share"] == pytest.approx(0.75)
+    assert chart["slope"] == pytest.approx(2039e9, rel=1e-3)  # NVIDIA's data sheet
+    assert [roof["y"] for roof in chart["roofs"]] == [pytest.approx(312e12)]
+
+
+def test_the_table_and_the_words_have_the_same_figures(kept: Estimate) -> None:
+    found = roofline_or_why(kept, 0)
+    (row,) = rows_of(found)
+    assert row[:4] == ("aten::mm", "forward", "4", "341")
+    assert row[4:] == ("286 TFLOP/s", "30.0 us", "75 %")
+    assert "they take 25 % of the time" in lead_of(found)
+    assert "312 TFLOP/s" in lead_of(found)
+
+
+def test_without_operators_it_says_how_to_have_them(estimate: Estimate) -> None:
+    found = roofline_or_why(replace(estimate, operators=()), 0)
+    assert rows_of(found) == []
+    assert chart_of(found)["points"] == []
+    assert "--save FILE" in lead_of(found)
