@@ -233,7 +233,31 @@ def _ranks(estimate: Estimate) -> dict[str, Any] | None:
             }
             for row in found.rows
         ],
+        "messages": _messages(estimate),
     }
+
+
+def _messages(estimate: Estimate) -> list[tuple[str, ...]]:
+    """Returns the messages of a micro-batch on the first card, those that take longest first."""
+    kept = estimate.operators[0] if estimate.operators else None
+    if kept is None:
+        return []
+    rows: list[tuple[str, ...]] = []
+    for one in sorted(kept.messages, key=lambda timed: -timed.total_s):
+        sent = one.message
+        hosts = "" if sent.hosts == 1 else f" on {counted(sent.hosts, 'machine')}"
+        rows.append(
+            (
+                sent.collective.value.replace("_", "-"),
+                f"{sent.group or 'all'}, {counted(sent.ranks, 'rank')}{hosts}",
+                sent.phase.value,
+                format_bytes(sent.size_bytes),
+                str(sent.calls),
+                format_duration(one.message_s),
+                format_duration(one.total_s),
+            )
+        )
+    return rows
 
 
 def _or_not_run(size_bytes: int | None) -> str:

@@ -6,9 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from planner.hardware.link_specs import Collective
+from planner.render.html.facts import estimate_facts
 from planner.render.html.roofs import chart_of, lead_of, roofline_or_why, rows_of
 from planner.results.estimate import Estimate
-from planner.timing.timed_operators import TimedOperator, TimedOperators
+from planner.results.ranks import RankRow, RanksResult
+from planner.timing.timed_operators import TimedMessage, TimedOperator, TimedOperators
+from planner.wire.communication import CollectiveRecord
 from planner.wire.trace import FlopSource, OperatorRecord, Phase, TensorShape
 
 WIDE = TensorShape(shape=(1024, 1024), dtype="bfloat16")
@@ -61,3 +65,25 @@ def test_without_operators_it_says_how_to_have_them(estimate: Estimate) -> None:
     assert rows_of(found) == []
     assert chart_of(found)["points"] == []
     assert "--save FILE" in lead_of(found)
+
+
+def test_messages_between_ranks_are_listed_longest_first(kept: Estimate) -> None:
+    def message(kind: Collective, calls: int, seconds: float) -> TimedMessage:
+        record = CollectiveRecord(
+            collective=kind, group="dp_shard", ranks=16, hosts=2, phase=Phase.BACKWARD,
+            size_bytes=4 << 20, calls=calls,
+        )  # fmt: skip
+        return TimedMessage(message=record, message_s=seconds)
+
+    sent = (message(Collective.ALL_GATHER, 2, 1e-3), message(Collective.REDUCE_SCATTER, 4, 2e-3))
+    (found,) = kept.operators
+    assert found is not None
+    row = RankRow(role="all", first=0, last=15, peak_allocated_bytes=1, peak_reserved_bytes=1)
+    ranks = RanksResult(worst=0, reason="all are alike", rows=(row,))
+    page = estimate_facts(replace(kept, operators=(replace(found, messages=sent),), ranks=ranks))
+    assert page["ranks"]["messages"] == [
+        ("reduce-scatter", "dp_shard, 16 ranks on 2 machines", "backward", "4.00 MiB", "4",
+         "2.00 ms", "8.00 ms"),
+        ("all-gather", "dp_shard, 16 ranks on 2 machines", "backward", "4.00 MiB", "2",
+         "1.00 ms", "2.00 ms"),
+    ]  # fmt: skip
