@@ -114,9 +114,9 @@ report.params += [one for one in estimate.params if one.name not in _OF_ESTIMATE
 
 
 def _is_result(file: Path) -> bool:
-    """Returns whether the target is a saved result: an archive, or JSON."""
+    """Returns whether the target is a saved result: an archive, JSON, or what is called so."""
     if not file.is_file():
-        return False
+        return file.suffix in (".planner", ".json")
     if zipfile.is_zipfile(file):
         return True
     with file.open("rb") as opened:

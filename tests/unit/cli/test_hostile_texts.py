@@ -219,7 +219,7 @@ def test_every_command_is_tried_here() -> None:
     results.add("parallelize")
     # each has a file of its own here; the report of run is that of estimate
     elsewhere = {"doctor", "cache", "check", "diff", "learn", "run", "sweep", "ui"}
-    elsewhere |= {"export", "report"}  # files, whose texts tests of render hold
+    elsewhere |= {"export", "report"}  # files; tests of render hold their texts
     assert results | {"gpus", "cpus", "hosts", "models"} | elsewhere == set(_MODULES)
 
 
