@@ -17,6 +17,7 @@ from planner.results import words
 from planner.results.device_estimate import DeviceEstimate
 from planner.results.estimate import EMULATED, Estimate
 from planner.results.parallel_form import parallel_words
+from planner.results.ranks import RankRow
 from planner.results.step_time import StepTime
 from planner.results.values import ValuesResult
 from planner.units import (
@@ -228,8 +229,8 @@ def _ranks(estimate: Estimate) -> dict[str, Any] | None:
                 "name": row.name,
                 "role": row.role,
                 "is_worst": row.first <= found.worst <= row.last,
-                "allocated": _or_not_run(row.peak_allocated_bytes),
-                "reserved": _or_not_run(row.peak_reserved_bytes),
+                "allocated": _peak(estimate, row, "peak_allocated_bytes"),
+                "reserved": _peak(estimate, row, "peak_reserved_bytes"),
             }
             for row in found.rows
         ],
@@ -260,7 +261,11 @@ def _messages(estimate: Estimate) -> list[tuple[str, ...]]:
     return rows
 
 
-def _or_not_run(size_bytes: int | None) -> str:
+def _peak(estimate: Estimate, row: RankRow, name: str) -> str:
+    """Returns a peak of ranks; those with the rank of the report have its figures."""
+    size_bytes: int | None = getattr(row, name)
+    if size_bytes is None and estimate.ranks and row.first <= estimate.ranks.worst <= row.last:
+        size_bytes = getattr(estimate.gpus[0], name)
     return "not run" if size_bytes is None else format_bytes(size_bytes)
 
 

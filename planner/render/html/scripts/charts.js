@@ -57,10 +57,10 @@
 
   function roofline(chart, width) {
     const [low, high] = d3.extent(chart.points, (one) => one.x);
-    const from = low / 2;
     const top = Math.max(...chart.roofs.map((one) => one.y));
+    const from = Math.min(low / 2, top / chart.slope / 10);
     const to = Math.max(high * 2, (top / chart.slope) * 2);
-    const bottom = Math.min(...chart.points.map((one) => one.y), from * chart.slope) / 2;
+    const bottom = Math.min(...chart.points.map((one) => one.y), top / 10) / 2;
     const slope = [{ x: from, y: from * chart.slope }, { x: top / chart.slope, y: top }];
     const flat = (one) => [{ x: one.y / chart.slope, y: one.y }, { x: to, y: one.y }];
     const rate = (one) => (one >= 1e12 ? `${planner.significant(one / 1e12)} TFLOP/s` : `${planner.significant(one / 1e9)} GFLOP/s`);

@@ -12,6 +12,7 @@ from planner.render.html.roofs import chart_of, lead_of, roofline_or_why, rows_o
 from planner.results.estimate import Estimate
 from planner.results.ranks import RankRow, RanksResult
 from planner.timing.timed_operators import TimedMessage, TimedOperator, TimedOperators
+from planner.units import format_bytes
 from planner.wire.communication import CollectiveRecord
 from planner.wire.trace import FlopSource, OperatorRecord, Phase, TensorShape
 
@@ -78,9 +79,12 @@ def test_messages_between_ranks_are_listed_longest_first(kept: Estimate) -> None
     sent = (message(Collective.ALL_GATHER, 2, 1e-3), message(Collective.REDUCE_SCATTER, 4, 2e-3))
     (found,) = kept.operators
     assert found is not None
-    row = RankRow(role="all", first=0, last=15, peak_allocated_bytes=1, peak_reserved_bytes=1)
+    row = RankRow(role="all", first=0, last=15)
     ranks = RanksResult(worst=0, reason="all are alike", rows=(row,))
     page = estimate_facts(replace(kept, operators=(replace(found, messages=sent),), ranks=ranks))
+    (shown,) = page["ranks"]["rows"]  # all are as the one of the report
+    assert shown["allocated"] == format_bytes(kept.gpus[0].peak_allocated_bytes)
+    assert shown["reserved"] == format_bytes(kept.gpus[0].peak_reserved_bytes)
     assert page["ranks"]["messages"] == [
         ("reduce-scatter", "dp_shard, 16 ranks on 2 machines", "backward", "4.00 MiB", "4",
          "2.00 ms", "8.00 ms"),
