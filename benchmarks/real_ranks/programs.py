@@ -328,6 +328,33 @@ def _shapes(rank: int, ranks: int) -> dict[str, Any]:
     }
 
 
+def deepspeed_zero(stage: int) -> Callable[[], Step]:
+    """Returns the program of DeepSpeed's ZeRO at a stage, in bfloat16, with buckets of 4 MiB."""
+
+    def program() -> Step:
+        import os
+
+        os.environ["LOCAL_RANK"] = "0"
+        import deepspeed
+
+        config = {
+            "train_micro_batch_size_per_gpu": SIZES.batch,
+            "bf16": {"enabled": True},
+            "zero_optimization": {"stage": stage, "reduce_bucket_size": 1 << 21},
+        }
+        model = Decoder(SIZES)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+        engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=config)
+
+        def step() -> None:
+            engine.backward(loss_of(engine(indices(SIZES)), indices(SIZES)))
+            engine.step()
+
+        return step
+
+    return program
+
+
 PROGRAMS: dict[str, Callable[[], Step]] = {
     "fsdp2": fsdp2,
     "hsdp": hsdp,
@@ -346,4 +373,7 @@ PROGRAMS: dict[str, Callable[[], Step]] = {
     "pp-interleaved": planned("interleaved"),
     "pp-zb": planned("zb"),
     "pp-zbv": planned("zbv"),
+    "deepspeed-zero1": deepspeed_zero(1),
+    "deepspeed-zero2": deepspeed_zero(2),
+    "deepspeed-zero3": deepspeed_zero(3),
 }

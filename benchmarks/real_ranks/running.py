@@ -65,14 +65,22 @@ def real_peaks(case: Case, device: EmulatedDevice, timeout_s: float = 300.0) -> 
 
 
 def peaks_alone(
-    case: Case, device: EmulatedDevice, group: str, timeout_s: float = 300.0
+    case: Case,
+    device: EmulatedDevice,
+    group: str,
+    timeout_s: float = 300.0,
+    *,
+    first_only: bool = False,
 ) -> tuple[Peaks, ...]:
     """Returns the peaks of each rank alone, in the process group "planner" or "fake".
+
+    `first_only`: of rank 0 alone, because others compare themselves with what it sends.
 
     Raises:
         RankError: a rank has failed.
     """
-    orders = [_order(case, device, rank, group=group) for rank in range(case.ranks)]
+    ranks = range(1 if first_only else case.ranks)
+    orders = [_order(case, device, rank, group=group) for rank in ranks]
     return tuple(_peaks_of(line) for order in orders for line in run_ranks([order], timeout_s))
 
 

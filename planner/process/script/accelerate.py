@@ -67,8 +67,9 @@ def accelerated_launch(
     )
     if "deepspeed" in said:
         raise UsageError(
-            "accelerate launch was asked for DeepSpeed, whose engine planner run does not play: "
-            "take --use_fsdp, or --multi_gpu"
+            "accelerate launch was asked for DeepSpeed, which planner run plays for scripts that "
+            "call deepspeed.initialize themselves (-- deepspeed --num_gpus 8 train.py): take "
+            "--use_fsdp, or --multi_gpu"
         )
     if "one" in said:
         return None

@@ -87,8 +87,15 @@ def construct(
 
 
 def count(model: nn.Module) -> Counts:
-    """Counts elements of parameters and buffers; a tied tensor counts once."""
-    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    """Counts elements of parameters and buffers; a tied tensor counts once.
+
+    A parameter that DeepSpeed has dealt out (ZeRO-3) is empty between its uses: it says its own
+    number.
+    """
+    sizes = [
+        (int(getattr(parameter, "ds_numel", parameter.numel())), parameter.requires_grad)
+        for parameter in model.parameters()
+    ]
     return Counts(
         parameters=sum(size for size, _ in sizes),
         trainable_parameters=sum(size for size, trainable in sizes if trainable),

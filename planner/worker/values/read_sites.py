@@ -16,8 +16,14 @@ from planner.wire.value_reads import ReadSite
 
 # cuDNN's RNNs draw the seed of their dropout on the card: a value that decides nothing.
 _READS_A_SEED = "/torch/nn/modules/rnn.py"
-# GradScaler reads whether a gradient was infinite; unknown gradients count as finite, which is 0.
-_READS_FOUND_INF = ("/torch/amp/grad_scaler.py", ("_maybe_opt_step", "<genexpr>"))
+# GradScaler and DeepSpeed read whether a gradient or its norm was infinite; unknown gradients count
+# as finite, which is 0.
+_READ_FOUND_INF = {
+    "/torch/amp/grad_scaler.py": ("_maybe_opt_step", "<genexpr>"),
+    "/deepspeed/runtime/utils.py": ("is_invalid_grad_norm", "check_using_norm", "has_overflow"),
+    "/deepspeed/runtime/zero/stage_1_and_2.py": ("has_overflow",),
+    "/deepspeed/runtime/zero/stage3.py": ("has_overflow",),
+}
 # torch.compile tries its kernels while it compiles.
 _COMPILERS = (
     "/torch/_inductor/", "/torch/_dynamo/", "/site-packages/triton/", "/dist-packages/triton/",
@@ -31,8 +37,10 @@ def is_harmless(frame: FrameType | None) -> bool:
     name = frame.f_code.co_filename
     if name.endswith(_READS_A_SEED) or any(part in name for part in _COMPILERS):
         return True
-    place, functions = _READS_FOUND_INF
-    return name.endswith(place) and frame.f_code.co_name in functions
+    return any(
+        name.endswith(place) and frame.f_code.co_name in functions
+        for place, functions in _READ_FOUND_INF.items()
+    )
 
 
 def site_of(frame: FrameType | None) -> ReadSite:

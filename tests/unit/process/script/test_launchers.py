@@ -1,4 +1,4 @@
-"""torchrun's words as those of one rank."""
+"""A launcher's words as those of one rank."""
 
 from __future__ import annotations
 
@@ -69,3 +69,32 @@ def test_what_only_the_launcher_would_find_must_be_said(words: str, said: str) -
     with pytest.raises(UsageError) as raised:
         launch_of(words.split(), PYTHON, Path())
     assert said in str(raised.value)
+
+
+def test_deepspeed_gives_a_local_rank() -> None:
+    words = "deepspeed --num_nodes 2 --num_gpus 8 --no_ssh train.py --lr 0.1"
+    found = launch_of(words.split(), PYTHON, Path())
+    assert found is not None
+    assert found.words == (*PYTHON, "-u", "train.py", "--local_rank=0", "--lr", "0.1")
+    assert (found.gpus, found.hosts) == (16, 2)
+    assert dict(found.environment) == {"LOCAL_SIZE": "8", "CROSS_RANK": "0", "CROSS_SIZE": "2"}
+
+
+def test_deepspeed_starts_a_module_without_a_local_rank() -> None:
+    words = "/env/bin/deepspeed --num_gpus=4 --no_local_rank --module pkg.train x"
+    found = launch_of(words.split(), PYTHON, Path())
+    assert found is not None
+    assert found.words == (*PYTHON, "-u", "-m", "pkg.train", "x")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("deepspeed train.py", "--num_gpus '' of the launcher is no number"),
+        ("deepspeed --num_gpus 8", "starts no script"),
+        ("deepspeed --include localhost:0,1 train.py", "--include of deepspeed chooses among"),
+    ],
+)
+def test_what_deepspeed_would_look_for(words: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        launch_of(words.split(), PYTHON, Path())
