@@ -11,7 +11,6 @@ import re
 import subprocess
 import sys
 from bisect import bisect_left, insort
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,7 +46,7 @@ print(viewer.trace(snapshot))
 @pytest.fixture(scope="module", params=JOBS)
 def made(
     request: pytest.FixtureRequest, device_cache: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Estimate]:
+) -> Estimate:
     """A result that went through a file, as that of a user."""
     target, options = JOBS[request.param]
     file = tmp_path_factory.mktemp("exports") / "run.planner"
@@ -56,7 +55,7 @@ def made(
         planner.estimate(str(ROOT / target), keep_batches=3, **options).save(file)
     found = planner.load(file)
     assert isinstance(found, Estimate)
-    yield found
+    return found
 
 
 @pytest.fixture(params=["of the run", "the largest", "replayed"])
@@ -65,7 +64,8 @@ def batch(request: pytest.FixtureRequest, made: Estimate) -> int:
     if request.param == "of the run":
         return made.config.batch_size
     if request.param == "the largest":
-        assert (largest := made.gpus[0].max_batch_size)
+        largest = made.gpus[0].max_batch_size
+        assert largest
         return largest
     timelines = timelines_of(made)
     return next(one for one in timelines.batches() if not timelines.at(one).is_recorded)
@@ -224,7 +224,8 @@ def test_operators_fill_the_time_of_each_step(made: Estimate) -> None:
         if one["pid"] == names["memory of the card"] and one["tid"] == 1 and one["args"]["step"]
     ]
     steps = max(one["args"]["step"] for one in phases)
-    assert (time := made.gpus[0].time)
+    time = made.gpus[0].time
+    assert time
     operators = [one for one in slices if one["pid"] == names["time of the step"]]
     assert sum(one["dur"] for one in operators) == pytest.approx(1e6 * time.gpu_s * steps)
     for phase, seconds in time.phases_s:
@@ -240,7 +241,8 @@ def test_operators_fill_the_time_of_each_step(made: Estimate) -> None:
 
 @pytest.mark.slow
 def test_another_batch_has_no_times(made: Estimate) -> None:
-    assert (largest := made.gpus[0].max_batch_size)
+    largest = made.gpus[0].max_batch_size
+    assert largest
     found = document(made, ResultFormat.CHROME_TRACE, largest)
     assert "order of requests" in found["otherData"]["notes"][0]
     assert {event["pid"] for event in found["traceEvents"]} == {1}

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections import Counter
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -198,8 +199,7 @@ def test_a_trace_has_every_level_and_all_of_the_time(
     assert max(counters["reserved, bytes"]) == figures.peak_reserved_bytes
     phases = [event for event in events if event["ph"] == "X" and event["tid"] == 1]
     assert all(
-        after["ts"] == pytest.approx(one["ts"] + one["dur"])
-        for one, after in zip(phases, phases[1:], strict=False)
+        after["ts"] == pytest.approx(one["ts"] + one["dur"]) for one, after in pairwise(phases)
     )
     if seconds is not None:
         steps = {event.step for event in timeline.events} - {0}
