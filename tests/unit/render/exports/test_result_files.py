@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
+import os
 import pickle
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -211,3 +214,57 @@ def test_the_command_writes_whole_files(kept: Estimate, tmp_path: Path) -> None:
     assert "-o run.pickle" in refused.stderr
     nowhere = CliRunner().invoke(root, [*words, "csv", "-o", str(tmp_path / "no" / "x.csv")])
     assert nowhere.exit_code == 2
+
+
+def exported(kept: Estimate, folder: Path, *words: str) -> tuple[int, str]:
+    saved = folder / "run.planner"
+    kept.save(saved)
+    done = CliRunner().invoke(root, ["export", str(saved), *words])
+    assert done.stdout == ""
+    return done.exit_code, done.stderr
+
+
+def test_a_place_that_may_not_be_written_is_refused_first(
+    kept: Estimate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in (tmp_path / "no" / "x.csv", tmp_path):
+        code, said = exported(kept, tmp_path, "--format", "csv", "-o", str(place))
+        assert code == 2
+        assert ("there is no folder" if place != tmp_path else "directory") in said
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != locked)  # also for root
+    code, said = exported(kept, tmp_path, "--format", "csv", "-o", str(locked / "x.csv"))
+    assert code == 2
+    assert f"the folder {locked} may not be written" in said
+
+
+def test_a_disk_that_fails_leaves_the_old_file(
+    kept: Estimate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "run.csv"
+    file.write_text("before")
+    kept.save(tmp_path / "run.planner")
+
+    def full(_: int) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(os, "fsync", full)
+    words = ["export", str(tmp_path / "run.planner"), "--format", "csv", "-o", str(file)]
+    done = CliRunner().invoke(root, words)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "could not be written: Read-only file system" in done.stderr
+    assert file.read_text() == "before"
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["run.csv", "run.planner"]
+
+
+def test_parquet_without_its_package_says_what_to_install(
+    kept: Estimate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    file = tmp_path / "run.parquet"
+    code, said = exported(kept, tmp_path, "--format", "parquet", "-o", str(file))
+    assert code == 1
+    assert "pip install 'vram-planner[parquet]'" in said
+    assert "--format csv has the same columns" in said
+    assert not file.exists()
