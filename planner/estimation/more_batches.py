@@ -14,12 +14,13 @@ from planner.memory.scaling import FIRST_ALIKE
 
 
 def more_samples(setup: RunContext, answer: DeviceMemory, number: int) -> tuple[Sample, ...]:
-    """Runs up to `number` batches below the largest; () where batches do not follow a rule."""
+    """Runs up to `number` batches below the largest, and that; () without a rule for batches."""
     scaled = None if answer.batch is None else answer.batch.scaled
     if scaled is None or answer.batch is None or number <= 0:
         return ()
     largest = max(answer.batch.capacity.largest, *scaled.values)
-    wanted = [batch for batch in _spread(largest, number) if batch not in scaled.values]
+    spread = (*_spread(largest, number), largest)
+    wanted = [batch for batch in spread if batch not in scaled.values]
     runs = ProbeRuns(setup=setup, budget=answer.budget, axis=SearchAxis.BATCH)
     first = SampleParts(scaled.samples[0])
     return tuple(
