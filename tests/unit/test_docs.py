@@ -181,7 +181,7 @@ def test_every_option_named_exists() -> None:
         "--multi-gpu",  # of accelerate
         "--num-processes",
         "--mixed-precision",
-        "--num",  # _gpus, of deepspeed
+        "--num",  # --num_gpus of deepspeed
         "--hook-stage",  # of pre-commit
     }
     for _, command in commands(root):

@@ -28,6 +28,11 @@ from planner.wire.warden import CommandEnded, ShieldKind
 
 _Key = tuple[str, int | None, int]  # profile, batch, seed
 _SHIELDS = (ShieldKind.NAMESPACES, ShieldKind.LANDLOCK)
+_EXTENSIONS = "torch/utils/cpp_extension.py"
+_COMPILES = (
+    ". It compiles an extension, which is lost after each run: run the script once without "
+    "planner, or keep it with --allow-writes ~/.cache/torch_extensions"
+)
 _ENDS = (ScriptEnd.STEPS_DONE, ScriptEnd.EXCEPTION, ScriptEnd.ENDED, ScriptEnd.REFUSED)
 
 
@@ -198,7 +203,8 @@ def report_of(result: CommandResult, limits: ScriptLimits) -> ScriptReport:
     if result.timed_out:
         raise ChildTimeoutError(
             f"the script did not make {limits.steps} optimizer steps within {limits.timeout_s:g} s "
-            f"and was stopped; allow more with --timeout, or look where it waits{result.stack}"
+            f"and was stopped; allow more with --timeout, or look where it waits"
+            f"{_COMPILES if _EXTENSIONS in result.stack else ''}{result.stack}"
         )
     if not result.reports:
         raise _without_report(result)

@@ -89,6 +89,13 @@ def test_an_exception_counts_before_a_process_that_did_nothing() -> None:
         ),
         (replace(RESULT, ended=None), ChildError, "stopped before it had a result"),
         (
+            replace(
+                RESULT, ended=None, timed_out=True, stack=":\n  torch/utils/cpp_extension.py line 2"
+            ),
+            ChildTimeoutError,
+            "run the script once without planner",
+        ),
+        (
             replace(RESULT, ended=None, timed_out=True, stack=":\n  train.py line 3"),
             ChildTimeoutError,
             "did not make 3 optimizer steps within 60 s",
