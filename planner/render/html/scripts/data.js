@@ -2,6 +2,7 @@
 // request, to the byte.
 "use strict";
 (() => {
+  const NAMES = ["owners", "changes", "reserved", "categories", "origins"];
   const columns = new Map(); // key: promise of an Int32Array
 
   async function unpack(text) {
@@ -60,12 +61,12 @@
       .filter((one) => one.levels);
   }
 
+  // Unpacks the columns of one batch, in the order of NAMES; they are kept.
+  planner.unpacked = (blobs, found) => Promise.all(NAMES.map((name) => column(blobs, found[name])));
+
   // Returns the timeline of one batch, with all that the charts need.
   planner.timeline = async (result, blobs, found) => {
-    const names = ["owners", "changes", "reserved", "categories", "origins"];
-    const [steps, rests, reserved, categories, origins] = await Promise.all(
-      names.map((name) => column(blobs, found[name])),
-    );
+    const [steps, rests, reserved, categories, origins] = await planner.unpacked(blobs, found);
     const changes = ownChanges(rests, steps, found.unit_bytes);
     const { owners, ends } = lives(steps, changes);
     const allocated = levelsOf(changes);

@@ -2,6 +2,14 @@
 "use strict";
 (() => {
   const SHOWN = 10;
+  const HIDDEN_MS = 100; // a page in the background has no frames
+
+  const idle = () => new Promise((go) => (window.requestIdleCallback ?? setTimeout)(go));
+  const shown = () =>
+    new Promise((go) => {
+      requestAnimationFrame(() => setTimeout(go));
+      setTimeout(go, HIDDEN_MS);
+    });
 
   class EstimatePanel {
     constructor(root, result, blobs) {
@@ -13,6 +21,15 @@
       this.by = "module";
       this.#listen();
       this.ready = this.#card(0);
+      this.ready.then(() => this.#unpackAhead(), () => {});
+    }
+
+    // While nothing else is to be done, so that the slider need not wait for it.
+    async #unpackAhead() {
+      for (const { timeline } of this.result.cards.flatMap((card) => card.batches)) {
+        await idle();
+        if (timeline) await planner.unpacked(this.blobs, timeline);
+      }
     }
 
     #one(part) {
@@ -99,6 +116,8 @@
       const asked = (this.asked = Symbol("batch"));
       this.batch = found;
       this.#figures();
+      this.#one("timeline-box").hidden = !found.timeline;
+      this.#one("no-timeline").hidden = Boolean(found.timeline);
       if (found.timeline) {
         const timeline = await planner.timeline(this.result, this.blobs, found.timeline);
         if (asked !== this.asked) return;
@@ -106,9 +125,9 @@
         this.chart.show(timeline, this.card);
         this.#legend();
         this.#phases();
+        await shown(); // the parts of the peak may come a moment later
+        if (asked !== this.asked) return;
       }
-      this.root.querySelector("[data-part=\"timeline-box\"]").hidden = !found.timeline;
-      this.root.querySelector("[data-part=\"no-timeline\"]").hidden = Boolean(found.timeline);
       this.#peak();
       this.#largest();
     }
