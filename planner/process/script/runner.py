@@ -30,8 +30,8 @@ _Key = tuple[str, int | None, int]  # profile, batch, seed
 _SHIELDS = (ShieldKind.NAMESPACES, ShieldKind.LANDLOCK)
 _EXTENSIONS = "torch/utils/cpp_extension.py"
 _COMPILES = (
-    ". It compiles an extension, which is lost after each run: run the script once without planner, "
-    "or keep it with --allow-writes ~/.cache/torch_extensions"
+    ". It compiles an extension, which is lost after each run: run the script once without "
+    "planner, or keep it with --allow-writes ~/.cache/torch_extensions"
 )
 _ENDS = (ScriptEnd.STEPS_DONE, ScriptEnd.EXCEPTION, ScriptEnd.ENDED, ScriptEnd.REFUSED)
 
