@@ -88,6 +88,8 @@
       const width = Math.max(260, Math.floor(holder.clientWidth));
       const made = KINDS[chart.kind](chart, width);
       for (const style of made.querySelectorAll("style")) style.remove(); // ours is in the page
+      for (const group of made.querySelectorAll("g[aria-label]")) group.removeAttribute("aria-label"); // it has no role
+      made.setAttribute("role", "img");
       holder.replaceChildren(made);
     };
     if (chart.points.some((point) => point.y !== null)) new ResizeObserver(draw).observe(holder);
