@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +18,9 @@ from planner.config.parallel_words import NAMES as PARALLEL_NAMES
 from planner.errors import UsageError
 from planner.estimation.job import NAMES as JOB_NAMES
 from planner.published.words import NAMES as TASK_NAMES
+
+if TYPE_CHECKING:
+    from planner.results.estimate import Estimate
 
 _EXAMPLES = (
     "planner report models/resnet50.py --gpu a100 -o report.html",
@@ -105,12 +108,32 @@ def report(
             found = planner.estimate(
                 target, on_progress=progress, keep_batches=_MORE_BATCHES, **options
             )
+        batches = _known(found, batches)
     page = page_of(found, other=other, is_redacted=redact, batches=batches)
     write_whole(output, page)
     say(f"{output}: {len(page.encode()) / 1e6:.1f} MB")
 
 
 report.params += [one for one in estimate.params if one.name not in _OF_ESTIMATE_ALONE]
+
+
+def _known(found: Estimate, batches: list[int]) -> list[int]:
+    """Returns the batches that each card can show; the others are named on stderr."""
+    from planner.results.timelines import timelines_of
+
+    own, left_out = found.config.batch_size, {}
+    asked = [one for one in batches if one != own]
+    for index in range(len(found.gpus)) if asked else ():
+        try:
+            card = timelines_of(found, index)
+        except UsageError:
+            left_out.update(dict.fromkeys(asked, "there are no recorded allocations"))
+            continue
+        why = card.alone_because or "its requests do not follow from those of the recorded runs"
+        left_out.update({one: why for one in asked if not card.can_show(one)})
+    for batch, why in left_out.items():
+        say(f"batch {batch} is not on the page: {why}; estimate it with --batch {batch}")
+    return [one for one in batches if one not in left_out]
 
 
 def _is_result(file: Path) -> bool:

@@ -83,7 +83,13 @@ class BatchTimelines:
         named |= {one.value for one in self.recorded}
         end = max(*named, 2 * self.batch_size)
         steps = {round(2 * (end / 2) ** (index / (_SHOWN - 1))) for index in range(_SHOWN)}
-        return tuple(one for one in sorted(named | steps) if self._is_shown(one))
+        return tuple(one for one in sorted(named | steps) if self.can_show(one))
+
+    def can_show(self, batch_size: int) -> bool:
+        """Returns whether the memory at a batch is known without a run."""
+        if batch_size == self.batch_size:
+            return True
+        return self.settings is not None and self._prediction(batch_size) is not None
 
     def at(self, batch_size: int, *, with_history: bool = False) -> BatchFigures:
         """Returns the memory at a batch, `with_history` with addresses and segments too.
@@ -112,9 +118,6 @@ class BatchTimelines:
             fits=fits,
             history=levels.history,
         )
-
-    def _is_shown(self, batch_size: int) -> bool:
-        return batch_size == self.batch_size or self._prediction(batch_size) is not None
 
     def _prediction(self, batch_size: int) -> Prediction | None:
         """Returns the requests at a batch; None where a replay of them is not what the card does.

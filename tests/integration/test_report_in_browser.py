@@ -143,8 +143,10 @@ def test_the_page_needs_nothing_and_shows_texts_as_texts(
         assert "\\u003cimg" in layer
         for by in ("module", "category"):
             page.click(f"[data-by={by}]")
+            texts = page.locator("[data-part=treemap], [data-part=parts]").all_text_contents()
+            assert HOSTILE in "".join(texts)
         assert page.locator("img").count() == 0
-        assert HOSTILE in page.locator("[data-part=largest]").inner_text()
+        assert f"{HOSTILE}.weight" in page.locator("[data-part=largest]").inner_text()
         ran = "const s = document.createElement('script'); s.textContent = 'ran = 1'"
         # The policy is in force: a script that came in later is refused.
         tried = browser.new_page()
@@ -214,7 +216,8 @@ def test_nothing_is_cut_off(
         assert page.locator("[data-chart] svg").count() >= charts
         beyond = page.evaluate(
             """[...document.querySelectorAll("[data-chart] svg text")].filter((text) => {
-                const box = text.getBoundingClientRect(), of = text.closest("svg").getBoundingClientRect();
+                const box = text.getBoundingClientRect();
+                const of = text.closest("svg").getBoundingClientRect();
                 return box.width && (box.left < of.left - 1 || box.right > of.right + 1);
             }).map((text) => text.textContent)"""
         )

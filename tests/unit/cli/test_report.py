@@ -56,6 +56,24 @@ def test_a_model_is_run_with_batches_for_the_slider(
     assert given["keep_batches"] > 0
 
 
+def test_a_batch_that_is_not_known_is_left_out_of_the_page_of_a_model(
+    estimate: Estimate, kept: Path, page: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = estimate.config.batch_size + 1
+    monkeypatch.setattr(planner, "estimate", lambda *_, **__: estimate)
+    words = (f"--batches={other},{estimate.config.batch_size}", "-o", str(page))
+    code, _, err = run("net.py", "-q", *words)
+    assert code == 0
+    assert page.exists()
+    assert f"batch {other} is not on the page: there are no recorded allocations" in err
+    assert f"batch {estimate.config.batch_size} is not" not in err
+    page.unlink()
+    code, _, err = run(str(kept), *words)  # a result is not run: here it is an error
+    assert code == 2
+    assert "--batches needs recorded allocations" in err
+    assert not page.exists()
+
+
 def test_two_results_stand_side_by_side(kept: Path, page: Path, curve: Curve) -> None:
     assert run(str(kept), "--against", str(kept), "-o", str(page))[0] == 0
     text = page.read_text(encoding="utf-8")

@@ -7,9 +7,20 @@
     return { bytes: planner.bytes, seconds: planner.duration, number: planner.significant }[kind] ?? String;
   }
 
-  function ticks(kind, most) {
-    return kind === "bytes" ? { ticks: planner.byteTicks(most, 5), tickFormat: (one) => planner.tick(one, most) }
-      : { ticks: 5, tickFormat: kind === "seconds" ? planner.duration : undefined };
+  function ticks(kind, most, number = 5) {
+    return kind === "bytes" ? { ticks: planner.byteTicks(most, number), tickFormat: (one) => planner.tick(one, most) }
+      : { ticks: number, tickFormat: kind === "seconds" ? planner.duration : undefined };
+  }
+
+  // The places on a log scale whose labels do not touch, the ends first.
+  function apart(values, pixels) {
+    const [low, high] = d3.extent(values);
+    const at = d3.scaleLog([low, high], [0, pixels]);
+    const taken = [];
+    for (const one of [low, high, ...values]) {
+      if (taken.every((other) => Math.abs(at(one) - at(other)) > 32)) taken.push(one);
+    }
+    return taken;
   }
 
   function line(chart, width) {
@@ -17,16 +28,17 @@
     const most = Math.max(chart.limit?.y ?? 0, ...points.map((point) => point.y));
     const words = format(chart.unit);
     return Plot.plot({
-      width, height: 280, marginLeft: 70, marginBottom: 38, className: "plot", ariaLabel: chart.label,
+      width, height: 280, marginLeft: 70, marginRight: 40, marginBottom: 38, className: "plot", ariaLabel: chart.label,
       style: { fontSize: "12px" },
-      x: { type: chart.log ? "log" : "linear", label: chart.x, ...(chart.log ? { ticks: points.map((one) => one.x), tickFormat: String } : {}) },
+      x: { type: chart.log ? "log" : "linear", label: chart.x, axis: chart.log ? null : undefined },
       y: { label: null, grid: true, domain: [0, most * 1.08], ...ticks(chart.unit, most) },
       marks: [
         Plot.ruleY([0]),
+        chart.log ? Plot.axisX(apart(points.map((one) => one.x), width - 110), { label: chart.x, text: String }) : null,
         chart.limit ? Plot.ruleY([chart.limit.y], { stroke: "var(--limit)", strokeDasharray: "6 4" }) : null,
-        chart.limit ? Plot.text([chart.limit], { y: "y", frameAnchor: "right", text: "text", dy: -8, textAnchor: "end", fill: "var(--limit)" }) : null,
+        chart.limit ? Plot.text([chart.limit], { y: "y", frameAnchor: "left", text: "text", dx: 4, dy: -8, textAnchor: "start", fill: "var(--limit)" }) : null,
         Plot.line(points, { x: "x", y: "y", stroke: "var(--accent)", strokeWidth: 1.5 }),
-        Plot.dot(points, { x: "x", y: "y", r: 4, fill: (one) => COLOURS[one.tone], stroke: "var(--surface)", symbol: (one) => (one.tone === "bad" ? "times" : "circle") }),
+        Plot.dot(points, { x: "x", y: "y", r: 4, fill: (one) => COLOURS[one.tone], stroke: "var(--surface)", symbol: (one) => (one.tone === "bad" ? "square" : "circle") }),
         Plot.text(points.filter((one) => one.mark), { x: "x", y: "y", text: "mark", dy: -12, fill: "var(--text)" }),
         Plot.tip(points, Plot.pointer({ x: "x", y: "y", title: (one) => `${one.name}\n${words(one.y)}`, fill: "var(--surface)" })),
       ],
@@ -37,12 +49,14 @@
     const rows = chart.points.filter((point) => point.y !== null);
     const most = Math.max(chart.limit?.y ?? 0, ...rows.map((row) => row.y), 1e-12);
     const words = format(chart.unit);
-    const longest = Math.min(width < 500 ? 22 : 44, Math.max(...rows.map((row) => row.name.length)));
+    const longest = Math.min(width < 500 ? 16 : 44, Math.max(...rows.map((row) => row.name.length)));
+    const left = 20 + 6.4 * longest;
+    const number = Math.max(1, Math.min(5, Math.floor((width - left - 86) / 60)));
     const short = (name) => (name.length > longest ? `${name.slice(0, longest - 1)}…` : name);
     return Plot.plot({
-      width, height: 40 + 26 * rows.length, marginLeft: 20 + 6.4 * longest, marginRight: 86, className: "plot", ariaLabel: chart.label,
+      width, height: 40 + 26 * rows.length, marginLeft: left, marginRight: 86, className: "plot", ariaLabel: chart.label,
       style: { fontSize: "12px" },
-      x: { label: null, grid: true, domain: [Math.min(0, ...rows.map((row) => row.y)), most], ...ticks(chart.unit, most) },
+      x: { label: null, grid: true, domain: [Math.min(0, ...rows.map((row) => row.y)), most], ...ticks(chart.unit, most, number) },
       y: { label: null, domain: rows.map((_, at) => at), tickFormat: (at) => short(rows[at].name), tickSize: 0 },
       marks: [
         Plot.barX(rows, { x: "y", y: (_, at) => at, fill: (row) => COLOURS[row.tone], inset: 3, title: (row) => `${row.name}: ${words(row.y)}` }),
@@ -88,6 +102,8 @@
       const width = Math.max(260, Math.floor(holder.clientWidth));
       const made = KINDS[chart.kind](chart, width);
       for (const style of made.querySelectorAll("style")) style.remove(); // ours is in the page
+      for (const group of made.querySelectorAll("g[aria-label]")) group.removeAttribute("aria-label"); // it has no role
+      made.setAttribute("role", "img");
       holder.replaceChildren(made);
     };
     if (chart.points.some((point) => point.y !== null)) new ResizeObserver(draw).observe(holder);

@@ -112,8 +112,12 @@
   planner.phaseAt = (timeline, index) =>
     timeline.phases.find((span) => index >= span.begin && index < span.end);
 
+  // A tensor is named from its module on: layer.0 and weight are layer.0.weight.
+  planner.named = (origin) =>
+    [origin.module, origin.tensor].filter(Boolean).join(".") || "outside of any submodule";
+
   planner.place = (origin) =>
-    [origin.tensor || origin.module || "outside of any submodule", origin.operator, origin.source]
+    [planner.named(origin), origin.operator, origin.source]
       .filter(Boolean)
       .join(" · ");
 })();

@@ -284,7 +284,7 @@
         return planner.make("tr", {},
           planner.make("td", { class: "number", text: planner.bytes(row.bytes), title: planner.exact(row.bytes) }),
           planner.make("td", {}, key, row.category),
-          cell(row.tensor || row.module || "outside of any submodule"),
+          cell(planner.named(row)),
           cell(where), cell(row.phase));
       }));
     }
