@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from planner.wire.trace import (
+    FREES,
     AllocationEvent,
     AllocationTrace,
     EventKind,
@@ -22,7 +23,6 @@ from planner.wire.trace import (
 
 _ROUNDING_BYTES = 512  # kMinBlockSize, c10/core/CachingDeviceAllocator.h
 ROUNDING = "rounding"  # next to the categories: ends of large blocks, too short to be split off
-_FREES = (EventKind.FREE, EventKind.FREE_REQUESTED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +173,7 @@ def _find_peak(trace: AllocationTrace) -> _Peak:
     for event in trace.events[: at + 1]:
         if event.kind is EventKind.ALLOC:
             live[event.block] = event
-        elif event.kind in _FREES:
+        elif event.kind in FREES:
             live.pop(event.block, None)
     top = trace.events[at]
     return _Peak(
@@ -191,7 +191,7 @@ def _levels(trace: AllocationTrace) -> Iterator[tuple[int, AllocationEvent, int,
         before = allocated
         if event.kind is EventKind.ALLOC:
             allocated += block_bytes_of(event)
-        elif event.kind in _FREES:
+        elif event.kind in FREES:
             allocated -= block_bytes_of(event)
         yield index, event, before, allocated
 

@@ -15,6 +15,7 @@ from planner.memory.allocator.replay import Request
 from planner.memory.peak import block_bytes_of
 from planner.memory.sample_parts import Sample, SampleParts
 from planner.wire.trace import (
+    FREES,
     AllocationEvent,
     AllocationTrace,
     EventKind,
@@ -22,8 +23,6 @@ from planner.wire.trace import (
     Phase,
     TensorCategory,
 )
-
-_FREES = (EventKind.FREE, EventKind.FREE_REQUESTED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +105,7 @@ class Timeline:
         ):
             if event.kind is EventKind.ALLOC:
                 live[event.block] = event, change
-            elif event.kind in _FREES:
+            elif event.kind in FREES:
                 live.pop(event.block, None)
         return tuple(live.values())
 
@@ -125,7 +124,7 @@ def recorded_timeline(trace: AllocationTrace, levels: Levels | None = None) -> T
         if event.kind is EventKind.ALLOC:
             change = block_bytes_of(event)
             sizes[event.block] = change
-        elif event.kind in _FREES:
+        elif event.kind in FREES:
             change = -sizes.pop(event.block, 0)
         changes.append(change)
     return Timeline(

@@ -108,7 +108,9 @@ class BatchTimelines:
             )
         fits = self._fits(batch_size)
         requests, optional = predicted.requests, predicted.optional
-        levels = self._levels(settings, requests, optional, fits, with_history)
+        levels = _levels(
+            self.entry, settings, requests, optional, fits=fits, with_history=with_history
+        )
         timeline = scaled_timeline(self.trace, self._sample(), predicted.requests, levels)
         return self._figures(
             batch_size,
@@ -145,7 +147,10 @@ class BatchTimelines:
     def _recorded(self, with_history: bool) -> BatchFigures:
         entry, settings, levels = self.entry, self.settings, None
         if settings is not None:
-            levels = self._levels(settings, self._sample().requests, (), entry.fits, with_history)
+            requests = self._sample().requests
+            levels = _levels(
+                entry, settings, requests, (), fits=entry.fits, with_history=with_history
+            )
         return self._figures(
             self.batch_size,
             entry.peak_allocated_bytes,
@@ -181,22 +186,7 @@ class BatchTimelines:
         return Sample(value=self.batch_size, requests=tuple(requests_of(self.trace.events)))
 
     def _fits(self, batch_size: int) -> bool:
-        largest = self.entry.max_batch_size or 0
-        if batch_size <= largest or not self.entry.max_batch_is_bound:
-            return batch_size <= largest
-        return False
-
-    def _levels(
-        self,
-        settings: AllocatorSettings,
-        requests: Sequence[Request],
-        optional: frozenset[int] | tuple[()],
-        fits: bool,
-        with_history: bool,
-    ) -> Levels:
-        return _levels(
-            self.entry, settings, requests, optional, fits=fits, with_history=with_history
-        )
+        return batch_size <= (self.entry.max_batch_size or 0)
 
 
 def timelines_of(estimate: Estimate, index: int = 0) -> BatchTimelines:

@@ -38,6 +38,10 @@ class EventKind(str, Enum):
     """The user's code releases cached segments; without a block."""
 
 
+FREES = (EventKind.FREE, EventKind.FREE_REQUESTED)
+"""The kinds in which the program gives a block back."""
+
+
 class Phase(str, Enum):
     """The part of a step in which something happened."""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from real_browser import NEEDS_CHROMIUM, chromium
 
 import planner
 from planner.render.html.page import page_of
@@ -20,12 +21,7 @@ from tests.unit.cli.test_advise import made_advice
 from tests.unit.cli.test_curve_and_compare import made_comparison, made_curve
 from tests.unit.cli.test_parallelize import made_parallelization
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = Path("/usr/bin/chromium")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no {CHROMIUM}"),
-]
+pytestmark = NEEDS_CHROMIUM
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
@@ -52,11 +48,8 @@ LOOKS = [(width, scheme) for width in (390, 1440) for scheme in ("light", "dark"
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium; as root it has no sandbox of its own."""
-    with playwright.sync_playwright() as driver:
-        found = driver.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+    with chromium() as found:
         yield found
-        found.close()
 
 
 @pytest.fixture(scope="module")

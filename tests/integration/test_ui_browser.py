@@ -11,14 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from child_runs import WriteModel
+from real_browser import NEEDS_CHROMIUM, chromium, playwright
 from ui_server import Server, server
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = Path("/usr/bin/chromium")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no {CHROMIUM}"),
-]
+pytestmark = NEEDS_CHROMIUM
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
@@ -38,11 +34,8 @@ FOREVER = """
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium; as root it has no sandbox of its own."""
-    with playwright.sync_playwright() as driver:
-        found = driver.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+    with chromium() as found:
         yield found
-        found.close()
 
 
 @pytest.fixture

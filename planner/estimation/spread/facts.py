@@ -23,11 +23,10 @@ from planner.estimation.largest_search import RecordedStep, recorded_run
 from planner.memory.scaling import FIRST_ALIKE
 from planner.results.parallelization import HeldBytes
 from planner.wire.module_counts import ModelCounts, ModuleCounts
-from planner.wire.trace import AllocationTrace, EventKind, Phase, RunOutcome, TensorCategory
+from planner.wire.trace import FREES, AllocationTrace, EventKind, Phase, RunOutcome, TensorCategory
 
 _BLOCK_DEPTH = 4  # blocks are at most so deep, like model.layers.0
 _LEAST_BLOCKS = 2
-_FREED = (EventKind.FREE, EventKind.FREE_REQUESTED)
 _LASTING = (
     TensorCategory.PARAMETER,
     TensorCategory.BUFFER,
@@ -150,7 +149,7 @@ def most_alive(allocations: AllocationTrace) -> tuple[dict[TensorCategory, int],
             alive[event.block] = (kind, event.size_bytes)
             now[kind] += event.size_bytes
             most[kind] = max(most[kind], now[kind])
-        elif event.kind in _FREED and event.block in alive:
+        elif event.kind in FREES and event.block in alive:
             kind, size_bytes = alive.pop(event.block)
             now[kind] -= size_bytes
     found = {kind: size_bytes for kind, size_bytes in most.items() if kind is not None}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from planner.render.html.payload import card_names
-from planner.render.html.roofs import lead_of, roofline_or_why, rows_of
+from planner.render.html.roofs import chart_of, lead_of, roofline_or_why, rows_of
 from planner.render.terminal.advice import advice
 from planner.render.terminal.heading import software, step_words, values_line
 from planner.render.terminal.step_time import bound_words, faster, speed_rows
@@ -35,7 +35,7 @@ _NO_TIME = "The operators of this step could not be counted, so its time is not 
 
 
 def estimate_facts(estimate: Estimate) -> dict[str, Any]:
-    """Returns the texts of an Estimate's page."""
+    """Returns the texts of an Estimate's page, and the chart of each card."""
     return {
         "title": estimate.target,
         "lines": _lines(estimate),
@@ -92,6 +92,7 @@ def _card(estimate: Estimate, index: int) -> dict[str, Any]:
         "interval_basis": _basis(entry),
         "time": None if entry.time is None else _time(entry, entry.time),
         "no_time": _NO_TIME,
+        "chart": chart_of(roofline),
         "roofline": lead_of(roofline),
         "roofline_rows": rows_of(roofline),
         "what_ifs": [

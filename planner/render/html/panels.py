@@ -52,11 +52,13 @@ def _panel(result: Result, columns: Columns, batches: Collection[int]) -> dict[s
 
 @_panel.register
 def _(result: Estimate, columns: Columns, batches: Collection[int]) -> dict[str, Any]:
+    facts = estimate_facts(result)
+    charts = [card["chart"] for card in facts["cards"]]
     return {
         "template": "estimate.html.j2",
-        "data": estimate_payload(result, columns, batches),
+        "data": {**estimate_payload(result, columns, batches), "charts": charts},
         "sources": source_lines(result.allocations),
-        **estimate_facts(result),
+        **facts,
     }
 
 

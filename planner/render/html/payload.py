@@ -12,7 +12,6 @@ from typing import Any
 from planner.errors import UsageError
 from planner.hardware.names import folded
 from planner.render.html.columns import CATEGORIES, Columns, OriginNumbers
-from planner.render.html.roofs import chart_of, roofline_or_why
 from planner.results.breakdown_summary import BreakdownSummary
 from planner.results.device_estimate import DeviceEstimate
 from planner.results.estimate import Estimate
@@ -39,9 +38,6 @@ def estimate_payload(
         "run_batch": estimate.config.batch_size,
         "categories": list(CATEGORIES),
         "cards": cards,
-        "charts": [
-            chart_of(roofline_or_why(estimate, index)) for index in range(len(estimate.gpus))
-        ],
         "origins": origins.columns(),
     }
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from planner.wire.trace import (
+    FREES,
     AllocationEvent,
     AllocationTrace,
     EventKind,
@@ -119,7 +120,7 @@ def _blocks(requests: Sequence[TracedRequest], inherited: int) -> list[_Block | 
             )
         block = None if number is None else made[number]
         found.append(block)
-        if request.kind in (EventKind.FREE, EventKind.FREE_REQUESTED) and block is not None:
+        if request.kind in FREES and block is not None:
             block.end = position
         position += request.kind not in (EventKind.FREE_COMPLETED, EventKind.EMPTY_CACHE)
     return found
@@ -164,7 +165,7 @@ def _apply_notes(
         settle()
         if request.kind is EventKind.ALLOC and block is not None:
             live[request.address] = block
-        elif request.kind in (EventKind.FREE, EventKind.FREE_REQUESTED):
+        elif request.kind in FREES:
             live.pop(request.address, None)
         position += request.kind not in (EventKind.FREE_COMPLETED, EventKind.EMPTY_CACHE)
     settle()
