@@ -261,8 +261,13 @@ class OneRank(_Group):  # type: ignore[misc] # a class of C++
                 tensor.record_stream(self._stream)
 
     def _fill_whole(self, output: torch.Tensor, one: torch.Tensor) -> None:
-        if _is_small(output) and output.numel() == one.numel() * self.size():
-            output.detach().view(self.size(), -1).copy_(one.detach().view(1, -1))
+        if not _is_small(output) or output.numel() != one.numel() * self.size():
+            return
+        rows, part = output.detach().view(self.size(), -1), one.detach().view(1, -1)
+        # FSDP sends a part of what it gathers into; a copy refuses to write what it reads.
+        own = self.rank() if rows[self.rank()].data_ptr() == part.data_ptr() else self.size()
+        rows[:own].copy_(part)
+        rows[own + 1 :].copy_(part)
 
     def _reduce(self, tensors: Sequence[torch.Tensor], opts: Any) -> None:
         """Makes sums of small tensors; averages and extremes of equal ones are what they were."""

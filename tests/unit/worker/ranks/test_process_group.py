@@ -51,6 +51,14 @@ def test_gathered_parts_are_this_ranks_own(log: CommunicationLog) -> None:
     assert [part.item() for part in parts] == [3.0] * WORLD
 
 
+def test_a_part_may_be_gathered_from_where_it_belongs(log: CommunicationLog) -> None:
+    """FSDP does so: what is sent is a part of the tensor that is filled."""
+    whole = torch.zeros(WORLD, 2)
+    whole[RANK] = torch.tensor([1.0, 2.0])
+    dist.all_gather_into_tensor(whole, whole[RANK])
+    assert whole.tolist() == [[1.0, 2.0]] * WORLD
+
+
 def test_the_part_of_a_scattered_sum_is_that_of_the_rank(log: CommunicationLog) -> None:
     part = torch.zeros(1)
     dist.reduce_scatter_tensor(part, torch.arange(float(WORLD)))
