@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from planner.wire.call_order import NO_ORDER, CallOrder
 from planner.wire.communication import CollectiveRecord
 from planner.wire.communicators import CommunicatorUse
 from planner.wire.full_state import FullStateCounts
@@ -124,6 +125,8 @@ class ModelCounts:
     operators: tuple[OperatorRecord, ...] = ()
     """Operators of one step with one micro-batch, once the optimizer has its state; without
     zero_grad and the copy of the batch."""
+    order: CallOrder = NO_ORDER
+    """The calls of these operators, as the CPU issues them; empty: that is not known."""
     batch_tensors_bytes: tuple[int, ...] = ()
     """Size of each tensor of that micro-batch."""
     offloaded: Offloaded | None = None

@@ -10,6 +10,7 @@ from enum import Enum
 
 from planner.config.weights import WeightDtype
 from planner.wire.communicators import CommunicatorUse
+from planner.wire.kernel_facts import AttentionFacts, ConvolutionFacts
 from planner.wire.pipeline import PipelineRecord
 from planner.wire.value_reads import ReadSite, ValueRead
 
@@ -206,6 +207,12 @@ class OperatorRecord:
     """Bytes that one call reads."""
     written_bytes: int
     """Bytes that one call writes."""
+    launches: int = 0
+    """Kernels that one call launches, as the CUDA runtime sees them; 0: that is not known."""
+    attention: AttentionFacts | None = None
+    """Of a fused attention."""
+    convolution: ConvolutionFacts | None = None
+    """Of a convolution."""
 
     @property
     def total_flops(self) -> int:

@@ -112,6 +112,8 @@ void spend(double ms) {
 
 }  // namespace emulated
 
+EXPORT uint64_t planner_device_launches() { return g_launches.load(std::memory_order_relaxed); }
+
 // For the generated stubs, which are C.
 EXPORT void planner_device_launched() {
   launched();

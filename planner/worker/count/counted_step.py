@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from planner.config.step import Mode
+from planner.wire.call_order import NO_ORDER, CallOrder
 from planner.wire.communication import CollectiveRecord
 from planner.wire.module_counts import Structure
 from planner.wire.offload import Offloaded
@@ -28,6 +29,7 @@ from planner.worker.count.observer import OperatorObserver, SavedStorages, Savin
 from planner.worker.drive import loop
 from planner.worker.drive.batch_objects import tensors_of_batch
 from planner.worker.drive.loss import DefaultLoss
+from planner.worker.engines.emulation import launches
 from planner.worker.model.tensors import map_tensors, size_bytes, tensors_in
 from planner.worker.optimizers.offloaded import HostOptimizer
 from planner.worker.optimizers.tree import optimizers_in, states_of
@@ -52,6 +54,7 @@ class CountedStep:
     calls: tuple[ModelCall, ...]
     forward: Watched | None
     assumptions: tuple[str, ...]
+    order: CallOrder = NO_ORDER
     batch_tensors_bytes: tuple[int, ...] = ()
     optimizer: Any | None = None
     offloaded: Offloaded | None = None
@@ -83,7 +86,7 @@ def counted_step(
         Exception: whatever the user's code raises.
     """
     default_loss = DefaultLoss()
-    observer = OperatorObserver(ModulePath(plan.model))
+    observer = OperatorObserver(ModulePath(plan.model), launches)
     watch = _StepWatch(plan.model, observer, plan.offload)
     with collector_paused():
         steps_itself = plan.owns_step or plan.config.optimizer_in_backward
@@ -106,8 +109,10 @@ def counted_step(
         offloaded = _offloaded(plan, optimizer, observer)  # of the step, without what comes next
         at_end(optimizer)
     plan.model.zero_grad(set_to_none=True)
+    recorded = observer.recorded(plan.device)
     return CountedStep(
-        operators=observer.records(plan.device),
+        operators=recorded.operators,
+        order=recorded.order,
         calls=tuple(watch.calls),
         forward=watch.forward,
         assumptions=default_loss.assumptions(),

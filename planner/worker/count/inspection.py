@@ -125,6 +125,7 @@ def _inspect(
         forward_flops_by_torch=table.flops_by_torch,
         build_on=built.build_on.value,
         operators=step.operators,
+        order=step.order,
         batch_tensors_bytes=step.batch_tensors_bytes,
         offloaded=step.offloaded,
         collectives=step.collectives,

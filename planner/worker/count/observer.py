@@ -7,7 +7,7 @@ autograd keeps. Convention: a sum is of the module itself, without its submodule
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -18,7 +18,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from planner.wire.trace import OperatorRecord, Phase
 from planner.worker.count.call_flops import has_formula
 from planner.worker.count.module_path import ModulePath
-from planner.worker.count.operator_calls import OperatorCall, OperatorCosts, operator_records
+from planner.worker.count.operator_calls import (
+    OperatorCall,
+    OperatorCosts,
+    RecordedCalls,
+    recorded_calls,
+)
 from planner.worker.ranks import dtensors
 
 
@@ -67,8 +72,10 @@ class OperatorObserver(TorchDispatchMode):  # type: ignore[no-untyped-call] # un
     both may be changed at any time.
     """
 
-    def __init__(self, path: ModulePath) -> None:
+    def __init__(self, path: ModulePath, launches: Callable[[], int] = lambda: 0) -> None:
+        """`launches` returns how many kernels this process has launched so far."""
         super().__init__()  # type: ignore[no-untyped-call] # untyped in torch
+        self._launches = launches
         self.tally: Tally | None = None
         self.phase: Phase | None = None
         self._path = path
@@ -82,9 +89,13 @@ class OperatorObserver(TorchDispatchMode):  # type: ignore[no-untyped-call] # un
         self._calls.clear()
         self._repeated.clear()
 
+    def recorded(self, device: torch.device) -> RecordedCalls:
+        """Returns the calls on `device` in the phases."""
+        return recorded_calls(self._calls, device)
+
     def records(self, device: torch.device) -> tuple[OperatorRecord, ...]:
         """Returns the calls on `device` in the phases, alike calls as one record."""
-        return operator_records(self._calls, device)
+        return self.recorded(device).operators
 
     def recomputed_flops(self, device: torch.device) -> int:
         """Returns the FLOPs on `device` by which backward computes activations again."""
@@ -114,9 +125,11 @@ class OperatorObserver(TorchDispatchMode):  # type: ignore[no-untyped-call] # un
                 with self:
                     return func._op_dk(_COMPOSITE, *args, **kwargs)
             self._whole.add(func)
+        before = self._launches()
         out = func(*args, **kwargs)
         if self.tally is not None or self.phase is not None:
-            self._note(self._costs.of(func, args, kwargs, out))
+            launched = self._launches() - before
+            self._note(self._costs.of(func, args, kwargs, out, launched))
         return out
 
     def _note(self, call: OperatorCall) -> None:

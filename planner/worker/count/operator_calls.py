@@ -13,7 +13,10 @@ from typing import Any
 
 import torch
 
+from planner.wire.call_order import CallOrder
+from planner.wire.kernel_facts import AttentionFacts, ConvolutionFacts
 from planner.wire.trace import FlopSource, OperatorRecord, Phase, TensorShape
+from planner.worker.count.call_facts import attention_facts, convolution_facts
 from planner.worker.count.call_flops import call_flops, has_formula
 from planner.worker.count.operator_rules import is_elementwise
 from planner.worker.count.traffic import moved_bytes, tensors_of
@@ -21,7 +24,7 @@ from planner.worker.count.traffic import moved_bytes, tensors_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorCall:
-    """One call. `devices` are the device types of its tensors."""
+    """One call. `devices` are the device types of its tensors, `launches` its kernels."""
 
     name: str
     inputs: tuple[TensorShape, ...]
@@ -31,6 +34,9 @@ class OperatorCall:
     read_bytes: int
     written_bytes: int
     devices: frozenset[str]
+    launches: int = 0
+    attention: AttentionFacts | None = None
+    convolution: ConvolutionFacts | None = None
 
     @property
     def computes(self) -> bool:
@@ -45,30 +51,41 @@ class OperatorCosts:
         self._known: dict[Any, OperatorCall] = {}
 
     def of(
-        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, launches: int = 0
     ) -> OperatorCall:
-        """Returns the call of the overload `func` that has given `out`."""
+        """Returns the call of the overload `func` that has given `out` and launched kernels."""
         seen: set[int] = set()  # a tensor that comes twice is read once
         key = (func, _layout(args, seen), _layout(kwargs, seen), len(seen), _layout(out, set()))
         try:
             known = self._known.get(key)
         except TypeError:  # an argument without a hash
-            return _call(func, args, kwargs, out)
+            return _call(func, args, kwargs, out, launches)
         if known is None:
-            known = self._known[key] = _call(func, args, kwargs, out)
+            known = self._known[key] = _call(func, args, kwargs, out, launches)
         return known
 
 
-def operator_records(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedCalls:
+    """Alike calls as one record, in order of first appearance, and the order of all calls."""
+
+    operators: tuple[OperatorRecord, ...]
+    order: CallOrder
+
+
+def recorded_calls(
     calls: Sequence[tuple[Phase, OperatorCall]], device: torch.device
-) -> tuple[OperatorRecord, ...]:
-    """Returns a record for alike calls with a kernel on `device`, in order of first appearance."""
+) -> RecordedCalls:
+    """Returns the calls with a kernel on `device`."""
     same = Counter((phase, id(call)) for phase, call in calls)  # cheaper to hash than their values
     folded: Counter[tuple[Phase, OperatorCall]] = Counter()
+    places: dict[tuple[Phase, int], int] = {}
+    known: dict[tuple[Phase, OperatorCall], int] = {}
     for phase, call in {(phase, id(call)): (phase, call) for phase, call in calls}.values():
         if call.computes and device.type in call.devices:
             folded[phase, call] += same[phase, id(call)]
-    return tuple(
+            places[phase, id(call)] = known.setdefault((phase, call), len(known))
+    operators = tuple(
         OperatorRecord(
             name=call.name,
             phase=phase,
@@ -79,12 +96,34 @@ def operator_records(
             flop_source=call.flop_source,
             read_bytes=call.read_bytes,
             written_bytes=call.written_bytes,
+            launches=call.launches,
+            attention=call.attention,
+            convolution=call.convolution,
         )
         for (phase, call), number in folded.items()
     )
+    return RecordedCalls(operators=operators, order=_order(calls, places))
 
 
-def _call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> OperatorCall:
+def _order(
+    calls: Sequence[tuple[Phase, OperatorCall]], places: dict[tuple[Phase, int], int]
+) -> CallOrder:
+    """Returns the order of the calls that have a place; the others are views before them."""
+    operators, views, since = [], [], 0
+    for phase, call in calls:
+        place = places.get((phase, id(call)))
+        if place is None:
+            since += 1
+            continue
+        operators.append(place)
+        views.append(since)
+        since = 0
+    return CallOrder(operators=tuple(operators), views=tuple(views))
+
+
+def _call(
+    func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, launches: int
+) -> OperatorCall:
     name = func._schema.name
     read_bytes, written_bytes = moved_bytes(func, args, kwargs, out)
     counted = has_formula(func)
@@ -97,6 +136,9 @@ def _call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) ->
         read_bytes=read_bytes,
         written_bytes=written_bytes,
         devices=frozenset(tensor.device.type for tensor in tensors_of((args, kwargs, out))),
+        launches=launches,
+        attention=attention_facts(func, args, kwargs),
+        convolution=convolution_facts(func, args, kwargs),
     )
 
 

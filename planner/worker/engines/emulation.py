@@ -55,6 +55,7 @@ def load(libraries: Sequence[str]) -> None:
         raise RuntimeError("the emulated device must be loaded before torch is imported")
     handles = [ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL) for path in libraries]
     _STATE["device"] = handles[0]
+    handles[0].planner_device_launches.restype = ctypes.c_uint64
     _STATE["libraries"] = handles
 
 
@@ -126,6 +127,11 @@ def device() -> ctypes.CDLL:
     """Returns the library of the emulated device, for its own entry points (planner_...)."""
     library: ctypes.CDLL = _STATE["device"]
     return library
+
+
+def launches() -> int:
+    """Returns how many kernels this process has launched so far; 0 without the device."""
+    return int(_STATE["device"].planner_device_launches()) if _STATE else 0
 
 
 def assumptions(found: Sequence[str]) -> tuple[str, ...]:

@@ -24,11 +24,13 @@ from planner.worker.count.module_path import ModulePath
 from planner.worker.count.observer import OperatorObserver, Tally
 from planner.worker.count.operator_rules import is_elementwise
 from planner.worker.drive.batch_objects import tensors_of_batch
+from planner.worker.engines.emulation import launches
 from planner.worker.model.construct import count
 from planner.worker.model.tensors import size_bytes
 from planner.worker.ranks.communication import CommunicationLog
 from planner.worker.record.watch import Watch
 
+_CARD = torch.device("cuda", 0)
 _COUNTED_STEP = 2
 _OF_FORWARD = (Phase.FORWARD, Phase.LOSS)
 
@@ -37,7 +39,7 @@ class StepCounting(Watch):
     """Sets what the observer adds up; `observer` is to be entered for the whole run."""
 
     def __init__(self) -> None:
-        self.observer = OperatorObserver(ModulePath(nn.Module()))
+        self.observer = OperatorObserver(ModulePath(nn.Module()), launches)
         self._step = 1
         self._has_backward = False
         self._batch_bytes: tuple[int, ...] = ()
@@ -72,7 +74,8 @@ class StepCounting(Watch):
         messages: CommunicationLog | None = None,
     ) -> ModelCounts | None:
         """Returns the counts of the step; None where it did not come to its end."""
-        operators = self.observer.records(torch.device("cuda", 0))
+        recorded = self.observer.recorded(_CARD)
+        operators = recorded.operators
         if self._step <= _COUNTED_STEP or not operators or model is None:
             return None
         forward = sum(one.total_flops for one in operators if one.phase in _OF_FORWARD)
@@ -82,7 +85,7 @@ class StepCounting(Watch):
             step=StepCounts(
                 forward_flops_per_sample=round(forward / max(1, batch_size)),
                 step_flops=forward + backward,
-                recomputed_flops=self.observer.recomputed_flops(torch.device("cuda", 0)),
+                recomputed_flops=self.observer.recomputed_flops(_CARD),
                 activations_per_sample=None,
                 uncounted_operators=self._uncounted(),
             ),
@@ -92,6 +95,7 @@ class StepCounting(Watch):
             forward_flops_by_torch=forward,
             build_on="",
             operators=operators,
+            order=recorded.order,
             batch_tensors_bytes=self._batch_bytes,
             collectives=() if messages is None else messages.records(),
             communicators=() if messages is None else messages.communicators(),
