@@ -40,7 +40,7 @@ class EngineTable:
 
 
 def folder() -> Path:
-    """Returns the folder of the cards. Raises MissingTablesError if the package is not installed."""
+    """Returns the folder of the cards. Raises MissingTablesError if it is not installed."""
     for entry in sys.path:
         found = Path(entry or ".") / "aiconfigurator_core" / "systems" / "data"
         if found.is_dir():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from benchmarks.kernels.products.kind import PRODUCTS
 from benchmarks.kernels.records import Kind
 
-KINDS: tuple[Kind[Any], ...] = ()
+KINDS: tuple[Kind[Any], ...] = (PRODUCTS,)

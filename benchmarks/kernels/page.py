@@ -20,7 +20,7 @@ where and how. Each row is one in [results.csv](../benchmarks/kernels/results.cs
 
 Date: {date}. Error: predicted over measured time of a kernel, less 1; median and p90 without \
 sign. **held-out shapes**: a fifth of the shapes, by a hash, on which no constant was fitted. \
-**card left out**: all shapes of a card, by constants fitted without any time of that card. \
+**card left out**: shapes of a card, by constants fitted without any time of that card. \
 **shapes of networks**: held-out shapes that real networks have. **before**: the median of roofs \
 and shares as they were before these tables, on the same kernels.
 """

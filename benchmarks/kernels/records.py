@@ -27,7 +27,7 @@ class JudgedBy(str, Enum):
     HELD_OUT = "held-out shapes"
     """Shapes that no constant was fitted on, of cards that others of their shapes were of."""
     LEFT_OUT = "card left out"
-    """All shapes of a card, by constants fitted without any time of that card."""
+    """Shapes of a card, by constants fitted without any time of that card."""
     NETWORKS = "shapes of networks"
     """Held-out shapes that real networks have."""
 
@@ -111,12 +111,13 @@ def figure(
         median=median(sizes),
         p90=quantile(sizes, 0.9),
         bias=median(errors),
-        spread=_spread([math.log(measured / predicted) for predicted, measured in pairs]),
+        spread=spread([math.log(measured / predicted) for predicted, measured in pairs]),
         before=before,
     )
 
 
-def _spread(logarithms: list[float]) -> float:
+def spread(logarithms: Sequence[float]) -> float:
+    """Returns the standard deviation without the outer 2 %."""
     ordered = sorted(logarithms)
     cut = len(ordered) // 100
     return pstdev(ordered[cut : len(ordered) - cut])
