@@ -45,7 +45,8 @@ class _Model(nn.Module):
         super().__init__()
         self.tokens = nn.Parameter(torch.randn(tokens, TOKEN) * 0.1)
         sizes = (features + TOKEN, *_UNITS, 1)
-        self.layers = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(sizes))
+        self.layers = [nn.Linear(before, after) for before, after in pairwise(sizes)]
+        self.registered = nn.ModuleList(self.layers)  # a list's parameters are none of a module's
 
     def forward(self, features: Tensor, tokens: Tensor) -> Tensor:
         values = torch.cat([features, self.tokens[tokens]], 1)

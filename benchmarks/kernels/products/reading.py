@@ -31,8 +31,8 @@ _PARTS = {
 }
 _OVER_FP8 = 2  # the peak of nvfp4; the database of cards has none
 _OLD = {("h100_sxm", "sglang", "0.5.6.post2")}  # a later version of the same engine is there
-# Engines with few of the shapes of a card and precision, and those that take this many times as long
-# as the fastest in the median: vLLM's block scales, 2.5 to 23 times, were not timed by the kernel.
+# Left out: engines with few of the shapes of a card and precision, and those that take this many
+# times as long as the fastest in the median. vLLM's block scales take 2.5 to 23 times as long.
 _LEAST_SHARE = 0.1
 _MOST_TIMES = 2
 
