@@ -1,0 +1,10 @@
+"""The kinds of tables, in the order of the page. A new kind is a line here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.kernels.products.kind import PRODUCTS
+from benchmarks.kernels.records import Kind
+
+KINDS: tuple[Kind[Any], ...] = (PRODUCTS,)
