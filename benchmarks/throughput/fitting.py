@@ -18,9 +18,9 @@ from benchmarks.throughput.records import Counted
 from benchmarks.throughput.sources import SOURCES, timed
 from planner.hardware.database import load_gpus
 from planner.timing.efficiency import Efficiencies
+from planner.timing.kernel_roofs import bare_time, has_tiles
 from planner.timing.kernels import kernels_of
 from planner.timing.rates import memory_rate
-from planner.timing.roofline import bare_time, has_tiles
 
 _PRIOR_COMPUTE, _PRIOR_BANDWIDTH = 0.75, 0.9
 _PRIOR_KERNEL_US, _PRIOR_GAIN, _PRIOR_REACH = 2.0, 1.5, 0.7

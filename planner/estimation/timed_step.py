@@ -21,7 +21,8 @@ from planner.input_pipeline.host_budget import PcieLink
 from planner.input_pipeline.loader import Loader
 from planner.input_pipeline.rates import InputTimes, input_times
 from planner.timing.bottleneck import MessageTimes, ShardCopies, StepParts, step_parts
-from planner.timing.efficiency import efficiencies
+from planner.timing.issue import issue_costs, issue_times
+from planner.timing.queues import calls_in_order, stall_s, waits_of
 from planner.timing.roofline import Change, GpuTime, gpu_time
 from planner.timing.timed_operators import TimedOperator, TimedOperators
 from planner.wire.module_counts import ModelCounts
@@ -139,13 +140,46 @@ class TimedStep:
 
     def launch_s(self) -> tuple[float, float]:
         """Returns CPU seconds to launch the kernels of a micro-batch and those of the optimizer."""
+        slower = self._issue_ratio()
+        found = issue_times(self.counted.operators, self.counted.order)
+        return slower * found.micro_batch_s, slower * found.optimizer_s
+
+    def _issue_ratio(self) -> float:
+        """Returns seconds of this host's core over those of the reference core."""
         core = 1.0 if self.request.host is None else self.request.host.core_speed
-        of_one_s = self.time_ratio * efficiencies().launch_s / core
-        steps, others = _by_part(self.counted.operators)
-        return (
-            of_one_s * sum(one.calls for one in others),
-            of_one_s * sum(one.calls for one in steps),
+        return self.time_ratio / core
+
+    def _stall_s(self, variant: Variant) -> float:
+        """Returns the seconds that CPU and card wait for each other where the CPU reads values.
+
+        Beyond the longer of both sums; more micro-batches than two add the same each.
+        """
+        operators = self.counted.operators
+        waits = waits_of(operators)
+        if not any(waits):
+            return 0.0
+        slower, costs, grown = self._issue_ratio(), issue_costs(), self._growth(variant)
+        tf32 = variant.allow_tf32 or self.counted.tf32_matmul
+        card_s = []
+        for record in operators:
+            found = gpu_time((record,), self.card, tf32_matmul=tf32, change=variant.change)
+            work = 1.0 if record.phase is Phase.OPTIMIZER_STEP else grown
+            whole = _scaled(found, work=work * self.time_ratio, fixed=self.time_ratio)
+            card_s.append(whole.total_s / record.calls)
+        calls = calls_in_order(
+            self.counted.order,
+            [slower * costs.of(record) for record in operators],
+            [slower * costs.view_s(record.phase) for record in operators],
+            card_s,
+            waits,
         )
+        steps = [
+            operators[place].phase is Phase.OPTIMIZER_STEP for place in self.counted.order.operators
+        ]
+        of_batch = [call for call, is_step in zip(calls, steps, strict=True) if not is_step]
+        of_step = [call for call, is_step in zip(calls, steps, strict=True) if is_step]
+        one_s, two_s = (stall_s(times * of_batch + of_step) for times in (1, 2))
+        return max(0.0, one_s + (self.config.accumulate - 1) * (two_s - one_s))
 
     def parts(self, variant: Variant = AS_ASKED) -> StepParts:
         """Returns the seconds of the step."""
@@ -162,6 +196,7 @@ class TimedStep:
             offload=offload,
             messages=self._messages(micro_batch, offload.shards),
             bubble_s=self._bubble_s(micro_batch, launch_s[0], variant),
+            stall_s=self._stall_s(variant),
         )
 
     def _messages(self, micro_batch: GpuTime, copies: ShardCopies | None) -> MessageTimes:

@@ -15,9 +15,10 @@ from planner.hardware.database import load_gpus
 from planner.hardware.specs import GpuSpec
 from planner.results.estimate import Estimate
 from planner.results.inspection import Inspection
+from planner.timing.kernel_roofs import kernel_rate
 from planner.timing.kernels import kernels_of
 from planner.timing.rates import peak_rate
-from planner.timing.roofline import gpu_time, kernel_rate
+from planner.timing.roofline import gpu_time
 from planner.wire.trace import OperatorRecord, Phase
 
 

@@ -92,7 +92,8 @@ class StepParts:
     `launch_s` is the CPU's time to launch all kernels. `phases_s` are of the card, `uncovered` are
     operators without a rule. `offload_copy_s` and `offload_update_s` are of what is kept on the
     host; neither overlaps the kernels. `messages` are to other ranks; in `bubble_s` the card waits
-    for other stages of a pipeline.
+    for other stages of a pipeline; in `stall_s` CPU and card wait for each other, because the CPU
+    reads values.
     """
 
     compute_s: float
@@ -107,6 +108,7 @@ class StepParts:
     offload_update_s: float = 0.0
     messages: MessageTimes = MessageTimes()
     bubble_s: float = 0.0
+    stall_s: float = 0.0
 
     @property
     def offload_s(self) -> float:
@@ -131,7 +133,7 @@ class StepParts:
     @property
     def card_s(self) -> float:
         """Returns the seconds until the card has run all kernels that the CPU launches."""
-        return max(self.gpu_s, self.launch_s)
+        return max(self.gpu_s, self.launch_s) + self.stall_s
 
     @property
     def loader_s(self) -> float:
@@ -275,6 +277,7 @@ def step_parts(
     offload: OffloadTimes = OffloadTimes(),
     messages: MessageTimes = MessageTimes(),
     bubble_s: float = 0.0,
+    stall_s: float = 0.0,
 ) -> StepParts:
     """Adds up `micro_batches` and one optimizer step; `launch_s` is of one of each."""
     phases = {phase: micro_batches * seconds for phase, seconds in micro_batch.phases_s}
@@ -293,6 +296,7 @@ def step_parts(
         offload_update_s=offload.update_s,
         messages=messages,
         bubble_s=bubble_s,
+        stall_s=stall_s,
         phases_s=tuple(phases.items()),
         uncovered=tuple(dict.fromkeys((*micro_batch.uncovered, *optimizer_step.uncovered))),
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,8 @@ class TimeSpread:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Efficiencies:
-    """The fitted figures. `compute` and `bandwidth` hold shares by the key of a kernel.
+    """The fitted figures. `compute` and `bandwidth` hold shares by the key of a kernel; `tables`
+    holds times over those of the tables of measured kernels.
 
     `kernel_s` is the card's time for begin and end of a kernel, `launch_s` the time of one operator
     on the CPU of the measurements. Bytes that the L2 cache may still hold move up to 1 +
@@ -40,6 +41,7 @@ class Efficiencies:
 
     compute: Mapping[str, float]
     bandwidth: Mapping[str, float]
+    tables: Mapping[str, float] = field(default_factory=dict)
     kernel_s: float
     launch_s: float
     cache_gain: float
@@ -74,6 +76,7 @@ def efficiencies() -> Efficiencies:
     return Efficiencies(
         compute=found["compute"],
         bandwidth=found["bandwidth"],
+        tables=found.get("tables", {}),
         kernel_s=found["kernel_us"] / 1e6,
         launch_s=found["launch_us"] / 1e6,
         cache_gain=found["cache_gain"],

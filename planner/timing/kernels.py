@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from math import prod
 
+from planner.wire.kernel_facts import AttentionFacts
 from planner.wire.trace import FlopSource, OperatorRecord, TensorShape
 
 
@@ -69,7 +70,8 @@ class Kernel:
 
     `product` is given for matrix products and for convolutions. `moved_elements` are read or
     written, one by one. `saves_products`: a convolution that Winograd's algorithm can compute,
-    in contiguous layout.
+    in contiguous layout. `attention` is given for fused attention. `columns` are the elements of
+    `element_bytes` over which a norm or a softmax reduces; 0: that is not known.
     """
 
     kind: KernelKind
@@ -82,6 +84,9 @@ class Kernel:
     product: Product | None = None
     groups: int = 1
     saves_products: bool = False
+    attention: AttentionFacts | None = None
+    columns: int = 0
+    element_bytes: int = 4
 
 
 _PRODUCTS = frozenset(
@@ -120,6 +125,8 @@ _TORCH = ("aten", "prims")  # torch's own libraries, as in aten::mm
 def kernels_of(record: OperatorRecord) -> tuple[Kernel, ...]:
     """Returns the kernels of one call, without small ones of a few bytes."""
     library, _, name = record.name.rpartition("::")
+    if record.attention is not None:
+        return (_attention(record, record.attention),)
     if library not in _TORCH:
         # Names of another library have no fixed meaning: its "linear" need not be a product of two.
         is_unknown = record.flop_source is FlopSource.UNKNOWN
@@ -167,8 +174,41 @@ def _plain(record: OperatorRecord, kind: KernelKind) -> Kernel:
         flops=record.flops or 0,
         moved_bytes=record.read_bytes + record.written_bytes,
         moved_elements=_elements(record),
+        columns=_columns(record, kind),
+        element_bytes=4 if largest is None else _ITEM_BYTES.get(largest.dtype, 1),
         channels_last=largest is not None and largest.channels_last,
     )
+
+
+def _attention(record: OperatorRecord, facts: AttentionFacts) -> Kernel:
+    """Returns fused attention: two products forward, five backward; half of them if causal."""
+    is_backward = "backward" in record.name or "bwd" in record.name
+    widths = facts.head_width + facts.value_width
+    backward = 3 * facts.head_width + 2 * facts.value_width  # with the weights once more
+    pairs = facts.batch * facts.query_heads * facts.queries * facts.keys
+    flops = 2 * pairs * (backward if is_backward else widths)
+    return Kernel(
+        kind=KernelKind.ATTENTION,
+        part=Pass.BACKWARD if is_backward else Pass.FORWARD,
+        dtype=record.inputs[0].dtype,
+        flops=flops // 2 if facts.is_causal else flops,
+        moved_bytes=record.read_bytes + record.written_bytes,
+        moved_elements=_elements(record),
+        attention=facts,
+    )
+
+
+def _columns(record: OperatorRecord, kind: KernelKind) -> int:
+    """Returns the elements over which a layer norm or a softmax reduces: its last dimensions."""
+    if not record.inputs or not record.inputs[0].shape:
+        return 0
+    if kind is KernelKind.SOFTMAX:
+        return record.inputs[0].shape[-1]
+    if kind is KernelKind.NORM and "group_norm" not in record.name and len(record.inputs) > 1:
+        widths = [prod(one.shape) for one in record.inputs[1:] if one.shape]
+        last = record.inputs[0].shape[-1]
+        return next((one for one in widths if one and one % last == 0), last)
+    return 0
 
 
 def _pass(record: OperatorRecord, kind: KernelKind) -> Pass:

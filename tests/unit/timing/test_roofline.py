@@ -13,9 +13,10 @@ from planner.hardware.specs import ArithmeticRates, GpuSpec
 from planner.timing import roofline
 from planner.timing.changes import in_channels_last
 from planner.timing.efficiency import Efficiencies, TimeSpread, efficiencies
+from planner.timing.kernel_roofs import bare_time, is_depthwise
 from planner.timing.kernels import Product, kernels_of
 from planner.timing.rates import arithmetic_rate, memory_rate
-from planner.timing.roofline import bare_time, gpu_time, is_depthwise
+from planner.timing.roofline import gpu_time
 from planner.timing.tiling import product_s
 from planner.wire.trace import FlopSource, OperatorRecord, Phase
 

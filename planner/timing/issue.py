@@ -1,0 +1,95 @@
+"""How long the CPU takes to issue the calls of a step: Python, autograd, dispatch, the launch.
+
+In: OperatorRecords, CallOrder. Out: IssueCosts, IssueTimes. Convention: seconds on the reference
+core (planner/hardware/cpu_specs.py); a faster core takes its share of them. The figures in
+issue.json are written by `python -m benchmarks.launch_overhead --fit`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from planner.wire.call_order import CallOrder
+from planner.wire.trace import OperatorRecord, Phase
+
+FILE = Path(__file__).with_name("issue.json")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssueCosts:
+    """Seconds of the reference core."""
+
+    forward_s: float
+    """An operator of a forward or a loss: called by Python, noted by autograd."""
+    forward_view_s: float
+    """A call in them without a kernel."""
+    backward_s: float
+    """An operator of backward: called by autograd's threads."""
+    backward_view_s: float
+    """A call in it without a kernel."""
+    optimizer_s: float
+    """An operator of the optimizer's step."""
+    tensor_s: float
+    """Each tensor in the lists of such an operator."""
+    launch_s: float
+    """The driver's part of a launch, which each kernel has."""
+
+    def of(self, record: OperatorRecord) -> float:
+        """Returns the seconds of one call, without the views before it."""
+        launches_s = max(1, record.launches) * self.launch_s
+        if record.phase is Phase.BACKWARD:
+            return self.backward_s + launches_s
+        if record.phase is Phase.OPTIMIZER_STEP:
+            tensors = sum(one.number for one in record.inputs)
+            return self.optimizer_s + tensors * self.tensor_s + launches_s
+        return self.forward_s + launches_s
+
+    def view_s(self, phase: Phase) -> float:
+        """Returns the seconds of a call without a kernel; an optimizer's are in its tensors."""
+        if phase is Phase.OPTIMIZER_STEP:
+            return 0.0
+        return self.backward_view_s if phase is Phase.BACKWARD else self.forward_view_s
+
+
+@cache
+def issue_costs() -> IssueCosts:
+    """Reads the figures that come with planner."""
+    return read_costs(json.loads(FILE.read_text(encoding="utf-8")))
+
+
+def read_costs(found: Mapping[str, Any]) -> IssueCosts:
+    """Returns the figures of a document in the form of issue.json."""
+    return IssueCosts(
+        **{name.removesuffix("_us") + "_s": value / 1e6 for name, value in found["costs"].items()}
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssueTimes:
+    """Seconds to issue the calls of a step on the reference core."""
+
+    micro_batch_s: float
+    """Those of one micro-batch."""
+    optimizer_s: float
+    """Those of the optimizer's step."""
+
+
+def issue_times(
+    operators: Sequence[OperatorRecord], order: CallOrder, costs: IssueCosts | None = None
+) -> IssueTimes:
+    """Returns the seconds of all calls; `costs` are those that come with planner, if None."""
+    found = costs or issue_costs()
+    optimizer_s = micro_batch_s = 0.0
+    for record in operators:
+        if record.phase is Phase.OPTIMIZER_STEP:
+            optimizer_s += record.calls * found.of(record)
+        else:
+            micro_batch_s += record.calls * found.of(record)
+    for place, views in zip(order.operators, order.views, strict=True):
+        micro_batch_s += views * found.view_s(operators[place].phase)
+    return IssueTimes(micro_batch_s=micro_batch_s, optimizer_s=optimizer_s)
