@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from benchmarks.kernels.attention import ATTENTION
 from benchmarks.kernels.products.kind import PRODUCTS
 from benchmarks.kernels.records import Kind
 
-KINDS: tuple[Kind[Any], ...] = (PRODUCTS,)
+KINDS: tuple[Kind[Any], ...] = (PRODUCTS, ATTENTION)
