@@ -7,5 +7,6 @@ from typing import Any
 from benchmarks.kernels.attention import ATTENTION
 from benchmarks.kernels.products.kind import PRODUCTS
 from benchmarks.kernels.records import Kind
+from benchmarks.kernels.streams import STREAMS
 
-KINDS: tuple[Kind[Any], ...] = (PRODUCTS, ATTENTION)
+KINDS: tuple[Kind[Any], ...] = (PRODUCTS, ATTENTION, STREAMS)
