@@ -22,6 +22,7 @@ from planner.input_pipeline.loader import Loader
 from planner.input_pipeline.rates import InputTimes, input_times
 from planner.timing.bottleneck import MessageTimes, ShardCopies, StepParts, step_parts
 from planner.timing.efficiency import efficiencies
+from planner.timing.power_limit import bandwidth_at
 from planner.timing.roofline import Change, GpuTime, gpu_time
 from planner.timing.timed_operators import TimedOperator, TimedOperators
 from planner.wire.module_counts import ModelCounts
@@ -53,7 +54,7 @@ class TimedStep:
     """A step to time. `item` is None where no data were named, or their bytes are not known.
 
     `time_ratio` is measured over predicted step time of past runs on this card. `network` joins the
-    GPUs of a job on several.
+    GPUs of a job on several. `clock` is that of the card under a power limit, as a share.
     """
 
     card: GpuSpec
@@ -63,6 +64,7 @@ class TimedStep:
     item: DataItem | None = None
     time_ratio: float = 1.0
     network: Network | None = None
+    clock: float = 1.0
 
     @property
     def samples(self) -> int:
@@ -95,12 +97,13 @@ class TimedStep:
         grown = self._growth(variant)
 
         def of(records: Sequence[OperatorRecord]) -> GpuTime:
-            return gpu_time(
+            found = gpu_time(
                 records,
                 self.card,
                 tf32_matmul=variant.allow_tf32 or self.counted.tf32_matmul,
                 change=variant.change,
             )
+            return _at_clock(found, self.clock)
 
         steps, others = _by_part(self.counted.operators)
         return (
@@ -113,7 +116,8 @@ class TimedStep:
         tf32_matmul, ratio = self.counted.tf32_matmul, self.time_ratio
         found = []
         for record in self.counted.operators:
-            time = gpu_time((record,), self.card, tf32_matmul=tf32_matmul)
+            full = gpu_time((record,), self.card, tf32_matmul=tf32_matmul)
+            time = _at_clock(full, self.clock)
             found.append(
                 TimedOperator(
                     operator=record,
@@ -229,14 +233,30 @@ def _by_part(
     return steps, [one for one in operators if one.phase is not Phase.OPTIMIZER_STEP]
 
 
+def _at_clock(time: GpuTime, clock: float) -> GpuTime:
+    """Returns the time with the cores of the card at a share of their clock."""
+    if clock == 1.0:
+        return time
+    slowed = replace(
+        time,
+        compute_s=time.compute_s / clock,
+        bandwidth_s=time.bandwidth_s / bandwidth_at(clock),
+    )
+    return _with_phases_of(slowed, time)
+
+
+def _with_phases_of(changed: GpuTime, time: GpuTime) -> GpuTime:
+    """Scales the phases of `time` as the whole has changed."""
+    whole = changed.total_s / time.total_s if time.total_s else 1.0
+    return replace(changed, phases_s=tuple((phase, whole * s) for phase, s in time.phases_s))
+
+
 def _scaled(time: GpuTime, *, work: float, fixed: float) -> GpuTime:
     """Multiplies the work of kernels by `work`, the time of their begin and end by `fixed`."""
-    before_s = time.total_s
     scaled = replace(
         time,
         compute_s=work * time.compute_s,
         bandwidth_s=work * time.bandwidth_s,
         fixed_s=fixed * time.fixed_s,
     )
-    whole = scaled.total_s / before_s if before_s else 1.0
-    return replace(scaled, phases_s=tuple((phase, whole * s) for phase, s in time.phases_s))
+    return _with_phases_of(scaled, time)
