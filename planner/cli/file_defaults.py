@@ -21,10 +21,11 @@ from planner.errors import UsageError
 NO_CONFIG = "no-config"
 _NEVER = (NO_CONFIG, "help", "csv", "save")  # a project's file must not choose the files to write
 _LISTS = ("gpu", "batches")  # their values may be one text with commas
-_OF_THE_CARD = ("gpu-memory", "price")  # they describe the card that the file names
+_OF_THE_CARD = ("gpu-memory", "price", "power-limit")  # they describe the card that the file names
 _NOT_OF_A_CPU = (
     "gpu", "gpu-memory", "alloc-conf", "data", "measure-data", "workers", "prefetch-factor",
     "no-pin-memory", "cpu", "host", "ram", "price", "prices", "dataset-size", "pue",
+    "power-limit",
 )  # fmt: skip
 # A given option, and the defaults that contradict it or belong to the default that it replaces.
 _REPLACES: Mapping[str, tuple[str, ...]] = {

@@ -12,7 +12,7 @@ from planner.cli.tables import UNKNOWN, Column
 from planner.errors import UnknownLinkError
 from planner.hardware.database import LinkDatabase, load_gpus, load_links
 from planner.hardware.specs import ArithmeticRates, GpuSpec, format_capability
-from planner.units import GIB, MIB
+from planner.units import GIB, MIB, format_percent
 
 _COLUMNS: tuple[Column[GpuSpec], ...] = (
     ("card", lambda spec: spec.id),
@@ -75,10 +75,11 @@ def _card_lines(spec: GpuSpec, links: LinkDatabase) -> list[tuple[str, str]]:
         ("boost clock", f"{spec.boost_clock_hz / 1e6:g} MHz"),
         ("dense peaks, TFLOP/s", _rates(spec.peak_flops_per_s)),
         ("measured matmul, TFLOP/s", _rates(spec.measured_matmul_flops_per_s)),
+        ("measured bandwidth", _measured_bandwidth(spec)),
         ("PCIe", tables.pcie(spec.pcie_generation, spec.pcie_lanes)),
         ("NVLink or the like", f"{spec.nvlink_bytes_per_s / 1e9:g} GB/s both ways together"),
         ("between cards of a host", _between_cards(spec, links)),
-        ("board power", f"{spec.tdp_w} W"),
+        ("board power", _power(spec)),
         ("price", tables.prices(spec.prices)),
         ("confidence", spec.confidence.value),
         ("remark", spec.note or ""),
@@ -91,6 +92,21 @@ def _between_cards(spec: GpuSpec, links: LinkDatabase) -> str:
     except UnknownLinkError:
         return UNKNOWN
     return f"{link.id} unless a host says otherwise: {link.wire_bytes_per_s / 1e9:g} GB/s one way"
+
+
+def _measured_bandwidth(spec: GpuSpec) -> str:
+    found = spec.measured_bandwidth_bytes_per_s
+    if found is None:
+        return UNKNOWN
+    share = format_percent(found / spec.memory_bandwidth_bytes_per_s, 1)
+    return f"{found / 1e9:g} GB/s, {share} of the bandwidth"
+
+
+def _power(spec: GpuSpec) -> str:
+    if spec.power_limits_w is None:
+        return f"{spec.tdp_w} W"
+    least, greatest = spec.power_limits_w
+    return f"{spec.tdp_w} W; the driver takes limits from {least} to {greatest} W"
 
 
 def _usable(spec: GpuSpec) -> str:

@@ -38,7 +38,7 @@ _GROUPS: Mapping[str, Sequence[str]] = {
         "--data", "--measure-data", "--workers", "--prefetch-factor", "--no-pin-memory", "--host",
         "--cpu", "--ram",
     ),
-    "Energy and cost": ("--price", "--prices", "--dataset-size", "--pue"),
+    "Energy and cost": ("--price", "--prices", "--dataset-size", "--pue", "--power-limit"),
     "The script": ("--allow-writes",),
     "Output and limits": (
         "--output", "--against", "--redact", "--goal", "--try", "--budget", "--by", "--depth",

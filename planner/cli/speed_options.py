@@ -120,6 +120,13 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         show_default="1",
         help="Power of the building over that of its machines, like 1.2.",
     ),
+    click.option(
+        "--power-limit",
+        metavar="W",
+        type=float,
+        show_default="that of the card as shipped",
+        help="Power limit of the card in watts, like 300: it is slower then.",
+    ),
 )
 
 

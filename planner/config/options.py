@@ -185,6 +185,8 @@ class DataOptions(TypedDict, total=False):
     """Rents of a catalogue on this machine, "sky" or "gpuhunt"."""
     pue: float
     """Power of the data centre for each watt of its machines, at least 1."""
+    power_limit: float | None
+    """Power limit of each card in watts, as of `nvidia-smi --power-limit`; None: as shipped."""
 
 
 class InspectOptions(StepOptions, ModelOptions, TaskOptions, RunOptions, KeptOptions, total=False):

@@ -15,16 +15,20 @@ from planner.units import JOULES_PER_KWH, SECONDS_PER_HOUR, format_percent
 
 Range = tuple[float, float]
 
-# Idle draw of a card with an open context, as a share of its TDP:
-# https://nemulai.com/blog/gpu-electricity-cost-per-training-run (table of TDP and idle)
-IDLE_SHARE = 0.15
-
-# Share of TDP - idle that is drawn, by what bounds the time. Heavy training draws 76 % to 82 % of
-# the rating of a node of 8 H100 (https://arxiv.org/abs/2506.14551,
-# https://arxiv.org/abs/2412.08602); the division by bound is an estimate around those figures.
-COMPUTE_BOUND_SHARE: Range = (0.75, 0.90)
-BANDWIDTH_BOUND_SHARE: Range = (0.55, 0.75)
-WAITING_SHARE: Range = (0.30, 0.30)
+# Share of the TDP that a card draws, by what bounds the time. Mean power of training in float32
+# (https://github.com/ml-energy/zeus, zeus_nsdi23/trace at 75a8b93): BERT-base, compute-bound, 0.91
+# of the TDP on a V100, 0.89 on an A40, 0.91 on a Quadro RTX 6000, 0.70 on a P100; ResNet-50, bound
+# by memory bandwidth for 0.39 to 0.84 of its time, 0.89, 0.81, 0.89 and 0.66. Tensor cores in bf16
+# reach 0.97 of the limit of a B200. Heavy training draws 0.76 to 0.82 of the rating of a node of 8
+# H100 (https://arxiv.org/abs/2506.14551, https://arxiv.org/abs/2412.08602).
+COMPUTE_BOUND_SHARE: Range = (0.70, 0.97)
+BANDWIDTH_BOUND_SHARE: Range = (0.60, 0.88)
+# Of a card that waits for its launches, clocks up: ShuffleNet with batch 8 draws 39 of 250 W on a
+# V100, 40 of 250 on a P100, 89 of 300 on an A40, 71 of 260 on a Quadro RTX 6000 (the same source).
+WAITING_SHARE: Range = (0.14, 0.31)
+# The middle of the same cards without the P100, whose lanes of float32 need less than its board may
+# draw: for the clock under a power limit, where the greater draw counts.
+TYPICAL_SHARES = (0.92, 0.85, 0.20)  # compute-bound, memory-bandwidth-bound, waiting
 
 # Power of CPU and memory, as a share of the card's power. An estimate for a workstation or a slice
 # of a server; the H100 node of https://arxiv.org/abs/2412.08602, with its switches and fans, draws
@@ -39,7 +43,8 @@ _ROUNDING = 1e-6  # a sum of many shares may exceed 1 by this
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepLoad:
     """One step on one card: `compute_fraction` and `bandwidth_fraction` of `step_s` are bound by
-    arithmetic and by memory bandwidth; in the rest the card waits. `tdp_w` is the board's power.
+    arithmetic and by memory bandwidth; in the rest the card waits. `tdp_w` is the board's power,
+    `limit_w` a power limit below it; None: none was set.
     """
 
     step_s: float
@@ -47,6 +52,7 @@ class StepLoad:
     tdp_w: float
     compute_fraction: float
     bandwidth_fraction: float
+    limit_w: float | None = None
 
     def __post_init__(self) -> None:
         shares = (self.compute_fraction, self.bandwidth_fraction)
@@ -135,7 +141,7 @@ def checked_pue(pue: float) -> float:
 def power_range(
     load: StepLoad, *, host_share: Range = HOST_SHARE, pue: float = NO_PUE
 ) -> PowerRange:
-    """Computes mean power over the step: idle + (TDP - idle) * u, with u by the bound of the time.
+    """Computes mean power over the step: a share of the TDP by the bound of the time, or the limit.
 
     `pue` is the power of the building over that of its machines.
 
@@ -143,11 +149,21 @@ def power_range(
         UsageError: a PUE that is not from 1 to 10.
     """
     checked_pue(pue)
-    idle_w = IDLE_SHARE * load.tdp_w
-    card_w = _each(lambda end: idle_w + (load.tdp_w - idle_w) * _drawn_share(load, end))
+    limit_w = load.tdp_w if load.limit_w is None else load.limit_w
+    card_w = _each(lambda end: min(limit_w, load.tdp_w * _drawn_share(load, end)))
     host_w = _each(lambda end: card_w[end] * host_share[end])
     total_w = _each(lambda end: (card_w[end] + host_w[end]) * pue)
     return PowerRange(card_w=card_w, host_w=host_w, total_w=total_w)
+
+
+def typical_power_w(load: StepLoad) -> float:
+    """Returns the mean power of the card over the step if it had no power limit below the TDP."""
+    compute, bandwidth, waiting = TYPICAL_SHARES
+    return load.tdp_w * (
+        load.compute_fraction * compute
+        + load.bandwidth_fraction * bandwidth
+        + load.waiting_fraction * waiting
+    )
 
 
 def step_cost(
@@ -192,7 +208,7 @@ def _epoch(
 
 
 def _drawn_share(load: StepLoad, end: int) -> float:
-    """Returns the u of the formula, weighted by time."""
+    """Returns the drawn share of the TDP, weighted by time."""
     return (
         load.compute_fraction * COMPUTE_BOUND_SHARE[end]
         + load.bandwidth_fraction * BANDWIDTH_BOUND_SHARE[end]
@@ -207,11 +223,11 @@ def _basis(
     host_share: Range,
     pue: float,
 ) -> tuple[str, ...]:
+    limited = "" if load.limit_w is None else f", at most the power limit of {load.limit_w:g} W"
     said = [
-        f"power of the card: idle {format_percent(IDLE_SHARE, 1)} of {load.tdp_w:g} W, and of the "
-        f"rest {_shares(COMPUTE_BOUND_SHARE)} while compute-bound, "
-        f"{_shares(BANDWIDTH_BOUND_SHARE)} while memory-bandwidth-bound, "
-        f"{_shares(WAITING_SHARE)} while waiting",
+        f"power of the card: of {load.tdp_w:g} W {_shares(COMPUTE_BOUND_SHARE)} while "
+        f"compute-bound, {_shares(BANDWIDTH_BOUND_SHARE)} while memory-bandwidth-bound, "
+        f"{_shares(WAITING_SHARE)} while waiting{limited}",
         f"power of the host: {_shares(host_share)} of the card's (more in a server of many cards)",
     ]
     if pue != NO_PUE:

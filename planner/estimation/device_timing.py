@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import exp, hypot, log
 from typing import TYPE_CHECKING
 
 from planner.config.step import Mode, StepConfig
-from planner.cost.energy import StepCost, StepLoad, step_cost
+from planner.cost.energy import StepCost, StepLoad, step_cost, typical_power_w
 from planner.cost.price import HourlyPrice, rent
 from planner.estimation.data_source import item_of_batch, unlike_words
 from planner.estimation.device_memory import DeviceMemory
@@ -31,6 +32,8 @@ from planner.timing.bottleneck import (
     without_room,
 )
 from planner.timing.efficiency import TimeSpread, efficiencies
+from planner.timing.power_limit import BASIS as POWER_LIMIT_BASIS
+from planner.timing.power_limit import bandwidth_at, clock_under_limit, limit_spread
 from planner.timing.timed_operators import TimedOperators
 from planner.timing.utilization import utilization
 from planner.units import format_percent
@@ -128,7 +131,7 @@ def card_step(
 ) -> TimedStep:
     """Returns the counted step on the card of an answer."""
     ratio = _time_ratio(answer)
-    return TimedStep(
+    step = TimedStep(
         card=answer.budget.spec,
         config=config,
         counted=counted,
@@ -137,6 +140,17 @@ def card_step(
         time_ratio=1.0 if ratio is None else ratio,
         network=network,
     )
+    return _under_limit(step)
+
+
+def _under_limit(step: TimedStep) -> TimedStep:
+    """Returns the step at the clock that its power limit leaves it."""
+    limit_w = step.request.power_limit_w
+    if limit_w is None:
+        return step
+    drawn_w = typical_power_w(_load(step, step.parts())) / step.gpus
+    clock = clock_under_limit(drawn_w=drawn_w, limit_w=limit_w, tdp_w=step.card.tdp_w)
+    return replace(step, clock=clock)
 
 
 def _time_ratio(answer: DeviceMemory) -> float | None:
@@ -217,7 +231,24 @@ def _spread(step: TimedStep) -> TimeSpread | None:
     """Returns the errors of computed times; None where past runs have corrected the times."""
     if step.time_ratio != 1.0:
         return None
-    return efficiencies().spread(is_training=step.config.mode is Mode.TRAIN)
+    found = efficiencies().spread(is_training=step.config.mode is Mode.TRAIN)
+    limit_w = step.request.power_limit_w
+    if found is None or limit_w is None or step.clock == 1.0:
+        return found
+    return _widened(found, limit_spread(limit_w=limit_w, tdp_w=step.card.tdp_w))
+
+
+def _widened(found: TimeSpread, spread: float) -> TimeSpread:
+    """Adds the errors of a power limit, which are independent of the others."""
+    from statistics import NormalDist  # loads the modules of decimals and fractions
+
+    ends = NormalDist().inv_cdf((1 + found.coverage) / 2) * spread
+    return replace(
+        found,
+        low=exp(-hypot(log(found.low), ends)) if found.low < 1 else found.low,
+        high=exp(hypot(log(found.high), ends)) if found.high > 1 else found.high,
+        basis=f"{found.basis}; {POWER_LIMIT_BASIS}",
+    )
 
 
 def _interval_s(parts: StepParts, spread: TimeSpread) -> tuple[float, float]:
@@ -242,16 +273,22 @@ def _basis(step: TimedStep, spread: TimeSpread) -> str:
     )
 
 
-def _cost(step: TimedStep, parts: StepParts) -> StepCost:
-    load = StepLoad(
+def _load(step: TimedStep, parts: StepParts) -> StepLoad:
+    """Returns what all GPUs of the job do in a step."""
+    limit_w = step.request.power_limit_w
+    return StepLoad(
         step_s=parts.step_s,
         samples_per_step=step.samples,
         tdp_w=step.gpus * step.card.tdp_w,
         compute_fraction=parts.compute_s / parts.step_s,
         bandwidth_fraction=parts.bandwidth_s / parts.step_s,
+        limit_w=None if limit_w is None else step.gpus * limit_w,
     )
+
+
+def _cost(step: TimedStep, parts: StepParts) -> StepCost:
     return step_cost(
-        load,
+        _load(step, parts),
         dataset_samples=step.request.dataset_samples,
         price=_of_all(price_of(step.card, step.request), step.gpus),
         pue=step.request.pue,
@@ -284,6 +321,8 @@ def price_of(card: GpuSpec, request: JobConfig) -> HourlyPrice | None:
 def _assumptions(step: TimedStep, parts: StepParts) -> tuple[str, ...]:
     request = step.request
     said = [*request.notes, *_host_words(step.card, request)]
+    if request.power_limit_w is not None:
+        said.append(_limit_words(step, request.power_limit_w))
     said += offload_words(step.counted, step.link, request, step.config)
     if step.network is not None:
         said += step.network.words(step.card, step.counted.collectives)
@@ -301,6 +340,17 @@ def _assumptions(step: TimedStep, parts: StepParts) -> tuple[str, ...]:
             "ahead, non_blocking; else its time comes on top"
         )
     return tuple(said)
+
+
+def _limit_words(step: TimedStep, limit_w: float) -> str:
+    """Says what a power limit changes."""
+    found = f"{step.card.id} with a power limit of {limit_w:g} W of {step.card.tdp_w} W: "
+    if step.clock == 1.0:
+        return f"{found}this step draws no more, so it takes as long as without"
+    return (
+        f"{found}cores at {format_percent(step.clock, 1)} of their clock, memory at "
+        f"{format_percent(bandwidth_at(step.clock), 1)} of its rate"
+    )
 
 
 def _interval_words(step: TimedStep) -> tuple[str, ...]:

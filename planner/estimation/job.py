@@ -33,6 +33,7 @@ _MOST_WORKERS = 8  # on a named host: more only where they are requested
 NAMES = (
     "data", "measure_data", "workers", "prefetch_factor", "pin_memory", "cpu", "host", "ram",
     "price", "prices", "dataset_size", "pue",
+    "power_limit",
 )  # fmt: skip
 
 
@@ -42,7 +43,7 @@ class JobConfig:
 
     `item` is None where no data were named. `machine` is the record of a host that was named with
     `host`. `core_like` names the core of `host.core_speed`; `prices` are rents by the
-    id of a card; `notes` list the assumptions.
+    id of a card; `power_limit_w` is of each card, None: as shipped; `notes` list the assumptions.
     """
 
     loader: Loader
@@ -57,6 +58,7 @@ class JobConfig:
     prices: Mapping[str, HourlyPrice] = field(default_factory=dict)
     dataset_samples: int | None = None
     pue: float = NO_PUE
+    power_limit_w: float | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -85,6 +87,7 @@ def job_config(
     prices: str | None = None,
     dataset_size: str | int | None = None,
     pue: float = NO_PUE,
+    power_limit: float | None = None,
     hardware_db: Path | None = None,
 ) -> JobConfig:
     """Returns the JobConfig; `workers` is a number, or "none": the training process loads.
@@ -96,6 +99,7 @@ def job_config(
     _check_kinds(
         measure_data=measure_data, workers=number, prefetch_factor=prefetch_factor,
         pin_memory=pin_memory, cpu=cpu, host=host, price=price, prices=prices, pue=pue,
+        power_limit=power_limit,
     )  # fmt: skip
     if data is not None and measure_data:
         raise UsageError(f"data {data!r} was given, and measure_data: say one of the two")
@@ -130,6 +134,7 @@ def job_config(
         prices={} if rents is None else rents.prices,
         dataset_samples=samples,
         pue=pue,
+        power_limit_w=power_limit,
         notes=notes if rents is None else (*notes, *rents.notes),
     )
 
@@ -160,6 +165,7 @@ def _workers(asked: int | str | None) -> int | None:
 
 _FLAGS = ("measure_data", "pin_memory")
 _COUNTS = ("workers", "prefetch_factor")
+_OPTIONAL_NUMBERS = ("power_limit",)
 _TEXTS = ("cpu", "host", "price", "prices")
 
 
@@ -173,6 +179,8 @@ def _check_kinds(**given: object) -> None:
             wanted = "a whole number"
         elif name in _TEXTS:
             is_right, wanted = value is None or isinstance(value, str), "text"
+        elif name in _OPTIONAL_NUMBERS and value is None:
+            is_right, wanted = True, "a number"
         else:
             is_right = isinstance(value, (int, float)) and not isinstance(value, bool)
             wanted = "a number"

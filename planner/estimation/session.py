@@ -34,6 +34,7 @@ from planner.memory.card_words import stand_ins
 from planner.process.client import Runner
 from planner.process.kept.opened import opened_answers
 from planner.process.payload import ModelFunctions, child_target
+from planner.timing.power_limit import check_power_limit
 from planner.verification.calibrated_budgets import CalibratedBudgets, calibrated_budgets
 from planner.wire.module_counts import ModelCounts
 from planner.wire.protocol import ChildVersions
@@ -188,6 +189,9 @@ def estimation_session(
         gpu_memory=asked.gpu_memory,
         reserve=asked.reserve,
     )
+    if request.power_limit_w is not None:
+        for budget in budgets:
+            check_power_limit(budget.spec, request.power_limit_w)
     network = None
     left_out: tuple[str, ...] = ()
     if config.parallel is not None:

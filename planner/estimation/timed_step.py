@@ -22,6 +22,7 @@ from planner.input_pipeline.loader import Loader
 from planner.input_pipeline.rates import InputTimes, input_times
 from planner.timing.bottleneck import MessageTimes, ShardCopies, StepParts, step_parts
 from planner.timing.issue import issue_costs, issue_times
+from planner.timing.power_limit import bandwidth_at
 from planner.timing.queues import calls_in_order, stall_s, waits_of
 from planner.timing.roofline import Change, GpuTime, gpu_time
 from planner.timing.timed_operators import TimedOperator, TimedOperators
@@ -54,7 +55,7 @@ class TimedStep:
     """A step to time. `item` is None where no data were named, or their bytes are not known.
 
     `time_ratio` is measured over predicted step time of past runs on this card. `network` joins the
-    GPUs of a job on several.
+    GPUs of a job on several. `clock` is that of the card under a power limit, as a share.
     """
 
     card: GpuSpec
@@ -64,6 +65,7 @@ class TimedStep:
     item: DataItem | None = None
     time_ratio: float = 1.0
     network: Network | None = None
+    clock: float = 1.0
 
     @property
     def samples(self) -> int:
@@ -94,33 +96,36 @@ class TimedStep:
     def gpu_times(self, variant: Variant = AS_ASKED) -> tuple[GpuTime, GpuTime]:
         """Returns the time of one micro-batch and that of the optimizer step (0 in inference)."""
         grown = self._growth(variant)
-
-        def of(records: Sequence[OperatorRecord]) -> GpuTime:
-            return gpu_time(
-                records,
-                self.card,
-                tf32_matmul=variant.allow_tf32 or self.counted.tf32_matmul,
-                change=variant.change,
-            )
-
         steps, others = _by_part(self.counted.operators)
         return (
-            _scaled(of(others), work=grown * self.time_ratio, fixed=self.time_ratio),
-            _scaled(of(steps), work=self.time_ratio, fixed=self.time_ratio),
+            self._card_time(others, variant, grown=grown),
+            self._card_time(steps, variant),
         )
+
+    def _card_time(
+        self, records: Sequence[OperatorRecord], variant: Variant, *, grown: float = 1.0
+    ) -> GpuTime:
+        """Returns the time of some operators on this card, their work `grown` with the batch."""
+        found = gpu_time(
+            records,
+            self.card,
+            tf32_matmul=variant.allow_tf32 or self.counted.tf32_matmul,
+            change=variant.change,
+        )
+        ratio = self.time_ratio
+        return _scaled(_at_clock(found, self.clock), work=grown * ratio, fixed=ratio)
 
     def timed_operators(self) -> TimedOperators:
         """Returns each operator and message with its time; their sums are those of `parts`."""
-        tf32_matmul, ratio = self.counted.tf32_matmul, self.time_ratio
         found = []
         for record in self.counted.operators:
-            time = gpu_time((record,), self.card, tf32_matmul=tf32_matmul)
+            time = self._card_time((record,), AS_ASKED)
             found.append(
                 TimedOperator(
                     operator=record,
-                    compute_s=ratio * time.compute_s,
-                    bandwidth_s=ratio * time.bandwidth_s,
-                    fixed_s=ratio * time.fixed_s,
+                    compute_s=time.compute_s,
+                    bandwidth_s=time.bandwidth_s,
+                    fixed_s=time.fixed_s,
                     kernels=time.kernels,
                 )
             )
@@ -131,7 +136,7 @@ class TimedStep:
             micro_batches=self.config.accumulate,
             operators=tuple(found),
             messages=messages,
-            tf32_matmul=tf32_matmul,
+            tf32_matmul=self.counted.tf32_matmul,
         )
 
     def _growth(self, variant: Variant) -> float:
@@ -159,13 +164,11 @@ class TimedStep:
         if not any(waits):
             return 0.0
         slower, costs, grown = self._issue_ratio(), issue_costs(), self._growth(variant)
-        tf32 = variant.allow_tf32 or self.counted.tf32_matmul
         card_s = []
         for record in operators:
-            found = gpu_time((record,), self.card, tf32_matmul=tf32, change=variant.change)
             work = 1.0 if record.phase is Phase.OPTIMIZER_STEP else grown
-            whole = _scaled(found, work=work * self.time_ratio, fixed=self.time_ratio)
-            card_s.append(whole.total_s / record.calls)
+            found = self._card_time((record,), variant, grown=work)
+            card_s.append(found.total_s / record.calls)
         calls = calls_in_order(
             self.counted.order,
             [slower * costs.of(record) for record in operators],
@@ -264,14 +267,30 @@ def _by_part(
     return steps, [one for one in operators if one.phase is not Phase.OPTIMIZER_STEP]
 
 
+def _at_clock(time: GpuTime, clock: float) -> GpuTime:
+    """Returns the time with the cores of the card at a share of their clock."""
+    if clock == 1.0:
+        return time
+    slowed = replace(
+        time,
+        compute_s=time.compute_s / clock,
+        bandwidth_s=time.bandwidth_s / bandwidth_at(clock),
+    )
+    return _with_phases_of(slowed, time)
+
+
+def _with_phases_of(changed: GpuTime, time: GpuTime) -> GpuTime:
+    """Scales the phases of `time` as the whole has changed."""
+    whole = changed.total_s / time.total_s if time.total_s else 1.0
+    return replace(changed, phases_s=tuple((phase, whole * s) for phase, s in time.phases_s))
+
+
 def _scaled(time: GpuTime, *, work: float, fixed: float) -> GpuTime:
     """Multiplies the work of kernels by `work`, the time of their begin and end by `fixed`."""
-    before_s = time.total_s
     scaled = replace(
         time,
         compute_s=work * time.compute_s,
         bandwidth_s=work * time.bandwidth_s,
         fixed_s=fixed * time.fixed_s,
     )
-    whole = scaled.total_s / before_s if before_s else 1.0
-    return replace(scaled, phases_s=tuple((phase, whole * s) for phase, s in time.phases_s))
+    return _with_phases_of(scaled, time)

@@ -39,6 +39,7 @@ _SOURCED = (
     "context_overhead",
     "peaks_tflops",
     "measured_matmul_tflops",
+    "measured_bandwidth_gb_per_s",
     "board",
     "prices",
 )
@@ -95,10 +96,12 @@ def read_gpu(value: object, file: str) -> GpuSpec:
         context=_context(record, sm_count, limits),
         peak_flops_per_s=_rates(record.section("peaks_tflops"), complete=True),
         measured_matmul_flops_per_s=_measured(record),
+        measured_bandwidth_bytes_per_s=_measured_bandwidth(record),
         pcie_generation=board.optional_whole("pcie_generation", 1, 10),
         pcie_lanes=board.optional_whole("pcie_lanes", 1, 16),
         nvlink_bytes_per_s=board.number("nvlink_gb_per_s", 0, 100_000) * _GB,
         tdp_w=board.whole("tdp_w", 5, 5000),
+        power_limits_w=_power_limits(board),
         prices=tuple(_price(entry) for entry in record.sections("prices")),
         sources=_sources(record),
         confidence=record.word("confidence", Confidence),
@@ -187,6 +190,18 @@ def _rates(section: Fields, *, complete: bool) -> ArithmeticRates:
 def _measured(record: Fields) -> ArithmeticRates | None:
     section = record.optional_section("measured_matmul_tflops")
     return None if section is None else _rates(section, complete=False)
+
+
+def _measured_bandwidth(record: Fields) -> float | None:
+    found = record.optional_number("measured_bandwidth_gb_per_s", 1, 100_000)
+    return None if found is None else found * _GB
+
+
+def _power_limits(board: Fields) -> tuple[int, int] | None:
+    if not board.has("power_limits_w"):
+        return None
+    least, greatest = board.interval("power_limits_w", 1, 5000)
+    return int(least), int(greatest)
 
 
 def _price(entry: Fields) -> Price:

@@ -124,6 +124,8 @@ class GpuSpec:
     """One card. `usable_memory_bytes` is the least that PyTorch reports as total_memory on Linux.
 
     On AMD cards a streaming multiprocessor is a compute unit, on Intel cards an Xe core.
+    `measured_bandwidth_bytes_per_s` is what large kernels reach of the memory bandwidth, and
+    `power_limits_w` the least and the greatest power limit that the driver takes; None: not known.
     `assumed_for` holds the short names for which this card is assumed, each with the other cards
     that it could stand for; `assumption` is reported whenever the card is chosen.
     """
@@ -154,10 +156,12 @@ class GpuSpec:
     context: ContextOverhead | None
     peak_flops_per_s: ArithmeticRates
     measured_matmul_flops_per_s: ArithmeticRates | None
+    measured_bandwidth_bytes_per_s: float | None
     pcie_generation: int | None
     pcie_lanes: int | None
     nvlink_bytes_per_s: float
     tdp_w: int
+    power_limits_w: tuple[int, int] | None
     prices: tuple[Price, ...]
     sources: tuple[tuple[str, str], ...]
     confidence: Confidence
@@ -253,10 +257,12 @@ class GpuSpec:
                 if self.measured_matmul_flops_per_s
                 else None
             ),
+            "measured_bandwidth_bytes_per_s": self.measured_bandwidth_bytes_per_s,
             "pcie_generation": self.pcie_generation,
             "pcie_lanes": self.pcie_lanes,
             "nvlink_bytes_per_s": self.nvlink_bytes_per_s,
             "tdp_w": self.tdp_w,
+            "power_limits_w": None if self.power_limits_w is None else list(self.power_limits_w),
             "prices": [price.to_dict() for price in self.prices],
             "sources": dict(self.sources),
             "confidence": self.confidence.value,

@@ -242,7 +242,8 @@ def test_speed_options_are_those_of_a_speed_request() -> None:
 
     words = (
         "--data tokens --measure-data --workers 2 --prefetch-factor 3 --no-pin-memory --cpu a "
-        "--host b --ram 1GiB --price c --prices d --dataset-size 5k --pue 1.2"
+        "--host b --ram 1GiB --price c --prices d --dataset-size 5k --pue 1.2 "
+        "--power-limit 200"
     )
     assert CliRunner().invoke(command, []).exit_code == 0
     assert given == {}

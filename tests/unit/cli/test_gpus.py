@@ -68,8 +68,9 @@ def test_json_keys_are_stable() -> None:
         "memory_type", "nominal_memory_bytes", "usable_memory_bytes", "usable_memory_max_bytes",
         "inline_ecc", "memory_bus_bits", "memory_clock_hz", "memory_bandwidth_bytes_per_s",
         "context_overhead_bytes", "context_overhead_kind", "peak_flops_per_s",
-        "measured_matmul_flops_per_s", "pcie_generation", "pcie_lanes", "nvlink_bytes_per_s",
-        "tdp_w", "prices", "sources", "confidence", "note",
+        "measured_matmul_flops_per_s", "measured_bandwidth_bytes_per_s", "pcie_generation",
+        "pcie_lanes", "nvlink_bytes_per_s", "tdp_w", "power_limits_w", "prices",
+        "sources", "confidence", "note",
     }  # fmt: skip
     assert set(card["gpu"]["limits"]) == {
         "threads_per_sm", "blocks_per_sm", "shared_memory_per_sm_bytes",

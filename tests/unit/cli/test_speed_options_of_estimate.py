@@ -55,12 +55,13 @@ def test_every_word_reaches_the_library(given: dict[str, Any]) -> None:
         "--gpu", "t4", "--data", "tokens", "--measure-data", "--workers", "none",
         "--prefetch-factor", "4", "--no-pin-memory", "--cpu", "epyc-7742", "--host", "this",
         "--ram", "64GiB", "--price", "2.49 USD/h", "--dataset-size", "1.28M", "--pue", "1.2",
-        "--prices", "sky",
+        "--prices", "sky", "--power-limit", "60",
     )  # fmt: skip
     assert {name: given[name] for name in NAMES} == {
         "data": "tokens", "measure_data": True, "workers": "none", "prefetch_factor": 4,
         "pin_memory": False, "cpu": "epyc-7742", "host": "this", "ram": "64GiB",
         "price": "2.49 USD/h", "prices": "sky", "dataset_size": "1.28M", "pue": 1.2,
+        "power_limit": 60.0,
     }  # fmt: skip
 
 
@@ -83,6 +84,9 @@ def test_every_word_reaches_the_library(given: dict[str, Any]) -> None:
         (["--dataset-size", "0"], "whole number of samples"),
         (["--pue", "0.5"], "from 1 to 10"),
         (["--pue", "low"], "--pue"),
+        (["--power-limit", "many"], "--power-limit"),
+        (["--power-limit", "71"], "t4 has 70 W as shipped"),
+        (["--power-limit", "0"], "power limit 0 W"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

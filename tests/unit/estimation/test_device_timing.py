@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from math import exp, log, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from planner.memory.search import Capacity
 from planner.timing import roofline
 from planner.timing.bottleneck import Bound
 from planner.timing.efficiency import Efficiencies, TimeSpread
+from planner.timing.power_limit import clock_under_limit, limit_spread
 from planner.timing.rates import memory_rate
 from planner.units import GIB, MIB
 from planner.wire.communication import CollectiveRecord
@@ -493,3 +495,56 @@ def test_the_form_in_json_is_plain() -> None:
     assert time["bound"] == "data preparation"
     assert time["phases_s"].keys() == {"forward", "optimizer step"}
     assert time["gains"][0].keys() == {"change", "factor", "is_approximate"}
+
+
+def on_a_limit(limit_w: float | None, operators: tuple[OperatorRecord, ...]) -> TimedStep:
+    """The step on a T4 of 70 W, at the clock that the limit leaves."""
+    return speed._under_limit(step(operators, job_config(power_limit=limit_w)))
+
+
+def test_a_power_limit_slows_what_arithmetic_bounds() -> None:
+    """All of the step is compute-bound: 0.92 x 70 W are drawn."""
+    free, limited = (on_a_limit(watts, COMPUTE_BOUND) for watts in (None, 50.0))
+    clock = clock_under_limit(drawn_w=0.92 * 70, limit_w=50.0, tdp_w=70)
+    assert free.clock == 1.0
+    assert limited.clock == pytest.approx(clock, rel=0.01)
+    assert limited.parts().step_s == pytest.approx(free.parts().step_s / limited.clock)
+    assert dict(limited.parts().phases_s) == pytest.approx(
+        {phase: seconds / limited.clock for phase, seconds in free.parts().phases_s}
+    )
+    (operator,) = limited.timed_operators().operators
+    assert operator.compute_s == pytest.approx(limited.parts().compute_s)
+
+
+def test_a_power_limit_slows_memory_by_the_root() -> None:
+    free, limited = (on_a_limit(watts, BANDWIDTH_BOUND) for watts in (None, 50.0))
+    assert 0.5 < limited.clock < 1
+    assert limited.parts().step_s == pytest.approx(free.parts().step_s / limited.clock**0.5)
+
+
+def test_a_step_that_waits_for_its_launches_is_not_slowed() -> None:
+    limited = on_a_limit(25.0, LAUNCH_BOUND)
+    assert limited.clock == 1.0
+    said = speed.speed(limited).assumptions
+    assert (
+        "t4 with a power limit of 25 W of 70 W: this step draws no more, so it takes as long as "
+        "without"
+    ) in said
+
+
+def test_a_power_limit_bounds_the_power_and_widens_the_interval(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spread = TimeSpread(low=0.9, high=1.2, coverage=0.8, basis="runs")
+    use(monkeypatch, replace(FULL, training=spread))
+    free, limited = (speed.speed(on_a_limit(watts, COMPUTE_BOUND)) for watts in (None, 50.0))
+    assert free.time.interval_s is not None
+    assert limited.time.interval_s is not None
+    assert free.time.interval_s[1] == pytest.approx(1.2 * free.time.step_s)
+    # 1.2816 deviations cover 80 %
+    wide = sqrt(log(1.2) ** 2 + (1.2816 * limit_spread(limit_w=50, tdp_w=70)) ** 2)
+    assert limited.time.interval_s[1] == pytest.approx(exp(wide) * limited.time.step_s, rel=1e-4)
+    assert limited.time.interval_basis == "runs; errors at power limits of 8 jobs on four cards"
+    assert limited.cost.power_w[1] <= 50 * 1.25  # with the host's quarter
+    assert limited.cost.power_w[1] < free.cost.power_w[1]
+    assert any("cores at 88 % of their clock" in text for text in limited.assumptions)

@@ -27,7 +27,7 @@ def test_words_for_it_are_told_from_the_others() -> None:
     asked, others = speed_words({"data": "tokens", "batch_size": 8, "pin_memory": False})
     assert asked == {"data": "tokens", "pin_memory": False}
     assert others == {"batch_size": 8}
-    assert len(set(NAMES)) == 12
+    assert len(set(NAMES)) == 13
 
 
 def test_a_host_has_what_its_record_says() -> None:
@@ -75,13 +75,14 @@ def test_milliseconds_are_of_a_core_of_the_host() -> None:
 def test_the_rest_is_read() -> None:
     found = job_config(
         workers=3, prefetch_factor=4, pin_memory=False, price="EUR 2.49/h", dataset_size="50k",
-        pue=1.2, measure_data=True,
+        pue=1.2, measure_data=True, power_limit=200,
     )  # fmt: skip
     loader = found.loader
     assert (loader.workers, loader.prefetch_factor, loader.pin_memory) == (3, 4, False)
     assert found.price is not None
     assert (found.price.low, found.price.currency) == (2.49, "EUR")
     assert (found.dataset_samples, found.pue, found.measure_data) == (50_000, 1.2, True)
+    assert found.power_limit_w == 200
 
 
 def test_no_workers_are_asked_for_by_a_word() -> None:
@@ -125,6 +126,8 @@ def test_no_workers_are_asked_for_by_a_word() -> None:
         ({"pue": -1}, "from 1 to 10"),
         ({"pue": float("nan")}, "from 1 to 10"),
         ({"pue": "1.2"}, "pue must be a number"),
+        ({"power_limit": "200"}, "power_limit must be a number"),
+        ({"power_limit": True}, "power_limit must be a number"),
     ],
     ids=lambda value: " ".join(f"{k}={v}" for k, v in value.items())
     if isinstance(value, dict)

@@ -97,6 +97,7 @@ def test_every_section_has_a_source(spec: GpuSpec) -> None:
     sections = {key for key, value in record.items() if isinstance(value, (dict, list))}
     sections -= {"aliases", "assumed_for", "sources"}
     sources = dict(spec.sources)
+    sections |= {"measured_bandwidth_gb_per_s"} & set(record)
     assert set(sources) == sections | {"usable_gib"}
     for key, text in sources.items():
         seen = {key}
@@ -196,6 +197,20 @@ def test_measured_matmul_is_near_or_below_the_peak(spec: GpuSpec) -> None:
             peak = None
         if measured is not None and peak is not None:
             assert 0.3 * peak <= measured <= 1.2 * peak, name
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=ids(list(SPECS)))
+def test_measured_bandwidth_is_below_that_of_the_vendor(spec: GpuSpec) -> None:
+    if spec.measured_bandwidth_bytes_per_s is not None:
+        share = spec.measured_bandwidth_bytes_per_s / spec.memory_bandwidth_bytes_per_s
+        assert 0.7 < share < 0.95
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=ids(list(SPECS)))
+def test_the_power_limit_as_shipped_is_one_that_the_driver_takes(spec: GpuSpec) -> None:
+    if spec.power_limits_w is not None:
+        least, greatest = spec.power_limits_w
+        assert 0.2 * spec.tdp_w <= least < spec.tdp_w <= greatest
 
 
 @pytest.mark.parametrize("spec", NVIDIA, ids=ids(NVIDIA))

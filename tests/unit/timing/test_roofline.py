@@ -173,7 +173,7 @@ def pascal() -> GpuSpec:
 
 
 def test_float16_on_pascal_is_computed_in_float32(pascal: GpuSpec) -> None:
-    """4096^3: 137.4 GFLOP at 0.96 x 0.97 x 10 TFLOP/s are 14.8 ms at least; at the rate of its own
+    """4096^3: 137.4 GFLOP at 0.93 x 0.97 x 10 TFLOP/s are 15.2 ms at least; at the rate of its own
     float16 units, 0.16 TFLOP/s, they would be 859 ms. 512 tiles of 256 x 128 are 18.3 waves on 28
     multiprocessors: whole waves of whole tiles take 19 / 18.3 of that, split ones less.
     """
@@ -181,9 +181,9 @@ def test_float16_on_pascal_is_computed_in_float32(pascal: GpuSpec) -> None:
         gpu_time([product(4096, 4096, 4096, dtype=dtype)], pascal)
         for dtype in ("float16", "float32")
     )
-    rate = 0.96 * 0.97 * 10e12
+    rate = 0.93 * 0.97 * 10e12
     least_s = 2 * 4096**3 / rate
-    assert least_s == pytest.approx(14.8e-3, rel=0.01)
+    assert least_s == pytest.approx(15.2e-3, rel=0.01)
     assert least_s < half.compute_s < 19 / 18.3 * least_s
     assert half.compute_s == pytest.approx(single.compute_s / 0.97, rel=0.01)
 
@@ -249,7 +249,7 @@ def test_float8_products_are_products() -> None:
     )
     shape = Product(batch=1, m=4096, n=4096, k=4096)
     assert kernels_of(record)[0].product == shape
-    rate = 0.58 * 1978.9e12
+    rate = 1281e12
     expected_s = product_s(shape, rate, h100.streaming_multiprocessors)
     assert gpu_time([record], h100).compute_s == pytest.approx(expected_s)
 
