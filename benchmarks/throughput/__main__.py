@@ -40,8 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Counts, fits, judges and writes, in this order."""
     options = _parser().parse_args(arguments)
     found: list[Counted] = []
+    wanted: dict[Path, list[Case]] = {}
     for source, cases in chosen(options, SOURCES):
-        python = python_of(options, source)
+        wanted.setdefault(python_of(options, source), []).extend(cases)
+    for python, cases in wanted.items():
         for one in counted(cases, python, jobs=options.jobs, only_known=options.known):
             found.append(one)
             print(f"{one.case.name} {one.trouble}", file=sys.stderr, flush=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from benchmarks.record import records as record
+from planner.wire.module_counts import ModelCounts
 from planner.wire.trace import OperatorRecord
 
 
@@ -29,11 +30,15 @@ class Case(record.Case):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counted:
-    """The operators of one step; `trouble` says why there are none."""
+    """The operators of one step; `trouble` says why there are none.
+
+    `counts` are all counts of the step; None where the operators come from elsewhere.
+    """
 
     case: Case
     operators: tuple[OperatorRecord, ...] = ()
     trouble: str = ""
+    counts: ModelCounts | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
