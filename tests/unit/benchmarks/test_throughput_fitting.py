@@ -118,8 +118,7 @@ def test_nothing_is_fitted_on_what_is_held_out() -> None:
             Counted(case=case(f"case {size}", seconds), operators=(relu(size, calls=20),))
             for size, seconds in ((20_000_000, 0.06), (40_000_000, 0.12), (80_000_000, held_out_s))
         ]
-        cases = [one.case for one in counted]
-        return judging.judge(rows(counted), cases, {"case 80000000"})
+        return judging.judge(rows(counted), counted, {"case 80000000"})
 
     one, other = judged(0.24), judged(24.0)
     assert one.shipped == other.shipped
