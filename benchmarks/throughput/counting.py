@@ -57,11 +57,16 @@ def counted(
 
 
 def kept(case: Case, versions: str) -> Path:
-    """Returns the file of the operators: its name has all that they depend on."""
-    step = json.dumps(asdict(case.step), sort_keys=True)
-    key = hashlib.sha256(f"{versions}\n{operators.fields()}\n{step}".encode()).hexdigest()[:16]
+    """Returns the file of the operators of a case."""
+    return kept_step(case.name, case.step, versions)
+
+
+def kept_step(name: str, step: Step, versions: str) -> Path:
+    """Returns the file of the counts of a step: its name has all that they depend on."""
+    words = json.dumps(asdict(step), sort_keys=True)
+    key = hashlib.sha256(f"{versions}\n{operators.fields()}\n{words}".encode()).hexdigest()[:16]
     folder = user_cache_path("vram-planner") / "benchmarks" / "throughput"
-    return folder / f"{case.name}-{key}.json.gz"
+    return folder / f"{name}-{key}.json.gz"
 
 
 def ordered(cases: Sequence[Case]) -> list[Case]:

@@ -18,6 +18,7 @@ import msgspec
 
 from benchmarks.record.emulated import TROUBLES, card_budget, config_of, first_line, opened
 from benchmarks.record.records import Step
+from planner.memory.budget import MemoryBudget
 from planner.wire.module_counts import ModelCounts
 
 
@@ -27,9 +28,9 @@ def fields() -> str:
     return hashlib.sha256(repr(msgspec.inspect.type_info(ModelCounts)).encode()).hexdigest()[:8]
 
 
-def counts_or_trouble(step: Step) -> ModelCounts | str:
-    """Returns the counts of a step, or why there are none."""
-    budget = card_budget(step.card)
+def counts_or_trouble(step: Step, budget: MemoryBudget | None = None) -> ModelCounts | str:
+    """Returns the counts of a step, or why there are none; `budget` is that of its card."""
+    budget = budget or card_budget(step.card)
     try:
         with opened(step, budget) as model:
             return model.runner.count(model.cards.unlimited(budget), config_of(step))

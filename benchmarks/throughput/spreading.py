@@ -40,7 +40,7 @@ class Sample:
     """Whether its card was left out: only such samples are counted for the coverage."""
 
 
-def measured_of(steps: Iterable[tuple[str, tuple[int, int], StepPrecision]]) -> Measured:
+def measured_of(steps: Iterable[tuple[str, tuple[int, int] | None, StepPrecision]]) -> Measured:
     """Returns what was measured, of the card, the capability and the precision of each step."""
     cards: set[str] = set()
     found: dict[str, set[StepPrecision]] = {}

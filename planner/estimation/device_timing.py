@@ -31,6 +31,7 @@ from planner.timing.bottleneck import (
     without_room,
 )
 from planner.timing.efficiency import TimeSpread, efficiencies
+from planner.timing.spread import Distance, spreads, step_precision
 from planner.timing.timed_operators import TimedOperators
 from planner.timing.utilization import utilization
 from planner.units import format_percent
@@ -164,19 +165,25 @@ def speed(
         found = without_room(found, Bound.VRAM)
     elif host.fits is False:
         found = without_room(found, Bound.HOST_RAM)
+    spread = _spread(step, parts)
+    words = () if spread is None else _interval_words(step, spread)
     return DeviceTiming(
-        time=_time(step, parts, found, largest_batch),
+        time=_time(step, parts, found, largest_batch, spread),
         host=host,
         cost=_cost(step, parts),
-        assumptions=(*_assumptions(step, parts), *_interval_words(step)),
-        notes=_interval_words(step),
+        assumptions=(*_assumptions(step, parts), *words),
+        notes=words,
     )
 
 
 def _time(
-    step: TimedStep, parts: StepParts, found: Bottleneck, largest_batch: int | None
+    step: TimedStep,
+    parts: StepParts,
+    found: Bottleneck,
+    largest_batch: int | None,
+    spread: TimeSpread | None,
 ) -> StepTime:
-    spread, times = _spread(step), parts.input
+    times = parts.input
     samples_per_s, length = step.samples_per_s(parts), step.config.sequence_length
     return StepTime(
         step_s=parts.step_s,
@@ -213,11 +220,18 @@ def _scaling_efficiency(step: TimedStep, parts: StepParts) -> float | None:
     return replace(parts, messages=MessageTimes(), bubble_s=0.0).step_s / parts.step_s
 
 
-def _spread(step: TimedStep) -> TimeSpread | None:
+def _spread(step: TimedStep, parts: StepParts) -> TimeSpread | None:
     """Returns the errors of computed times; None where past runs have corrected the times."""
     if step.time_ratio != 1.0:
         return None
-    return efficiencies().spread(is_training=step.config.mode is Mode.TRAIN)
+    is_training, known = step.config.mode is Mode.TRAIN, spreads()
+    if known is None:
+        return efficiencies().spread(is_training=is_training)
+    card = step.card
+    precision = step_precision(step.counted.operators, card, tf32_matmul=step.counted.tf32_matmul)
+    launches = parts.launch_s / (parts.launch_s + parts.card_s) if parts.launch_s else 0.0
+    unknown = known.measured.unknown(card.id, card.compute_capability, precision, launches)
+    return known.of(Distance(is_training=is_training, unknown=unknown))
 
 
 def _interval_s(parts: StepParts, spread: TimeSpread) -> tuple[float, float]:
@@ -303,11 +317,8 @@ def _assumptions(step: TimedStep, parts: StepParts) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _interval_words(step: TimedStep) -> tuple[str, ...]:
-    """Returns the basis of the step time's interval as a sentence; empty without an interval."""
-    spread = _spread(step)
-    if spread is None:
-        return ()
+def _interval_words(step: TimedStep, spread: TimeSpread) -> tuple[str, ...]:
+    """Returns the basis of the step time's interval as a sentence."""
     if step.network is not None:
         return (f"interval of the step time: by {_basis(step, spread)}",)
     covered = format_percent(spread.coverage, 1)

@@ -139,9 +139,16 @@ class Measured:
     """Precisions by compute capability, as "8.6"."""
 
     def unknown(
-        self, card: str, capability: tuple[int, int], precision: StepPrecision, launches: float
+        self,
+        card: str,
+        capability: tuple[int, int] | None,
+        precision: StepPrecision,
+        launches: float,
     ) -> dict[Unknown, float]:
-        """Returns what is not known of a step with a share `launches` of launches."""
+        """Returns what is not known of a step with a share `launches` of launches.
+
+        A card of another maker has no compute capability.
+        """
         of_architecture = self.architectures.get(architecture(capability))
         return {
             Unknown.CARD: float(card not in self.cards),
@@ -153,9 +160,9 @@ class Measured:
         }
 
 
-def architecture(capability: tuple[int, int]) -> str:
-    """Returns a compute capability as text, "8.6"."""
-    return f"{capability[0]}.{capability[1]}"
+def architecture(capability: tuple[int, int] | None) -> str:
+    """Returns a compute capability as text, "8.6"; "none" of a card without one."""
+    return "none" if capability is None else f"{capability[0]}.{capability[1]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
