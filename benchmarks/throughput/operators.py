@@ -19,13 +19,16 @@ import msgspec
 from benchmarks.record.emulated import TROUBLES, card_budget, config_of, first_line, opened
 from benchmarks.record.records import Step
 from planner.memory.budget import MemoryBudget
+from planner.wire.call_order import CallOrder
 from planner.wire.module_counts import ModelCounts
+from planner.wire.trace import OperatorRecord
 
 
 @cache
 def fields() -> str:
-    """Returns a digest of the names and types of all that is kept of a step."""
-    return hashlib.sha256(repr(msgspec.inspect.type_info(ModelCounts)).encode()).hexdigest()[:8]
+    """Returns a digest of the names and types of what the model of time needs of a step."""
+    kinds = [msgspec.inspect.type_info(kind) for kind in (OperatorRecord, CallOrder)]
+    return hashlib.sha256(repr(kinds).encode()).hexdigest()[:8]
 
 
 def counts_or_trouble(step: Step, budget: MemoryBudget | None = None) -> ModelCounts | str:
