@@ -72,7 +72,9 @@ def interpreter(versions: str) -> Path:
 _ASK_VERSIONS = """
 from importlib.metadata import distributions
 wanted = ("torch", "nvidia-cudnn-cu", "timm", "transformers", "peft")
-found = {one.metadata["Name"].lower(): one.version for one in distributions()}
+found = {}
+for one in distributions():  # the first on the search path is the one that is imported
+    found.setdefault(one.metadata["Name"].lower(), one.version)
 print(", ".join(f"{n} {v}" for n, v in sorted(found.items()) if n.startswith(wanted)
       and n.rstrip("0123456789") in wanted))
 """

@@ -25,23 +25,26 @@ from benchmarks.throughput.reading import HELD_OUT
 from benchmarks.throughput.records import Case, Counted, Spread
 from benchmarks.throughput.shipped import table
 from benchmarks.throughput.sources import SOURCES
+from benchmarks.throughput.spreading import COVERAGE, scales_of
+from planner.timing import spread
 from planner.timing.efficiency import FILE
 
 CSV_FILE = Path(__file__).with_name("results.csv")
 PAGE = REPOSITORY / "docs" / "throughput.md"
 _FIELDS = (
-    "source", "case", "card", "batch_size", "held_out", "measured_s", "other_half_s", "left_out_s",
-    "shipped_s",
+    "source", "case", "card", "batch_size", "held_out", "use", "measured_s", "other_half_s",
+    "left_out_s", "other_cards_s", "shipped_s",
 )  # fmt: skip
-_COVERAGE = 0.8
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Counts, fits, judges and writes, in this order."""
     options = _parser().parse_args(arguments)
     found: list[Counted] = []
+    wanted: dict[Path, list[Case]] = {}
     for source, cases in chosen(options, SOURCES):
-        python = python_of(options, source)
+        wanted.setdefault(python_of(options, source), []).extend(cases)
+    for python, cases in wanted.items():
         for one in counted(cases, python, jobs=options.jobs, only_known=options.known):
             found.append(one)
             print(f"{one.case.name} {one.trouble}", file=sys.stderr, flush=True)
@@ -51,13 +54,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     good = sorted((one for one in found if one.operators), key=lambda one: one.case.name)
     data = rows(good)
     cases = [one.case for one in good]
-    judged = judge(data, cases, held_out(HELD_OUT))
+    judged = judge(data, good, held_out(HELD_OUT))
     troubles = [one for one in found if not one.operators]
     text = page(cases, judged, troubles, options.date)
     if options.fit:  # a sample, or a try, leaves the record as it is
         write_rows(options.csv or CSV_FILE, _FIELDS, _results(cases, judged))
         (options.page or PAGE).write_text(text, encoding="utf-8")
         FILE.write_text(_shipped(data.keys, cases, judged), encoding="utf-8")
+        spread.FILE.write_text(spread.text_of(_spreads(judged)), encoding="utf-8")
     print(text)
     return 0
 
@@ -81,9 +85,13 @@ def _parser() -> argparse.ArgumentParser:
 def _results(cases: Sequence[Case], judged: Judged) -> Iterator[dict[str, object]]:
     """Yields the rows of the CSV file."""
     for number, case in enumerate(cases):
-        half, left_out = (
+        half, left_out, other_cards = (
             "" if found is None else f"{found:.6g}"
-            for found in (judged.by_halves.get(number), judged.left_out.get(number))
+            for found in (
+                judged.by_halves.get(number),
+                judged.left_out.get(number),
+                judged.by_cards.get(number),
+            )
         )
         yield {
             "source": case.source,
@@ -91,9 +99,11 @@ def _results(cases: Sequence[Case], judged: Judged) -> Iterator[dict[str, object
             "card": case.step.card,
             "batch_size": case.step.batch_size,
             "held_out": "yes" if number in judged.held_out else "no",
+            "use": case.use.value,
             "measured_s": f"{case.measured_s:.6g}",
             "other_half_s": half,
             "left_out_s": left_out,
+            "other_cards_s": other_cards,
             "shipped_s": f"{judged.shipped[number]:.6g}",
         }
 
@@ -114,20 +124,36 @@ def _shipped(keys: Sequence[str], cases: Sequence[Case], judged: Judged) -> str:
     return json.dumps(document, indent=1) + "\n"
 
 
-def _spread(cases: Sequence[Case], judged: Judged, spread: Spread) -> dict[str, object]:
+def _spread(cases: Sequence[Case], judged: Judged, mode: Spread) -> dict[str, object]:
     """Returns the range of measured / predicted; left-out cards use constants from the others."""
     ratios = [
         cases[number].measured_s / judged.left_out.get(number, by_half_s)
         for number, by_half_s in judged.by_halves.items()
-        if SOURCES[cases[number].source].spread is spread
+        if SOURCES[cases[number].source].spread is mode
     ]
-    rest = (1 - _COVERAGE) / 2
+    rest = (1 - COVERAGE) / 2
     return {
         "low": round(quantile(ratios, rest), 3),
         "high": round(quantile(ratios, 1 - rest), 3),
-        "coverage": _COVERAGE,
-        "basis": f"{len(ratios)} published {spread.value} (docs/throughput.md)",
+        "coverage": COVERAGE,
+        "basis": f"{len(ratios)} published {mode.value} (docs/throughput.md)",
     }
+
+
+def _spreads(judged: Judged) -> spread.Spreads:
+    """Returns the figures of the interval, fitted on the errors of each mode."""
+    found = {}
+    for mode in (Spread.TRAINING, Spread.INFERENCE):
+        samples = [
+            one for one in judged.samples if one.distance.is_training is (mode is Spread.TRAINING)
+        ]
+        number = sum(one.is_judged for one in samples)
+        found[mode] = scales_of(samples, f"{number} published {mode.value} (docs/throughput.md)")
+    return spread.Spreads(
+        measured=judged.measured,
+        training=found[Spread.TRAINING],
+        inference=found[Spread.INFERENCE],
+    )
 
 
 if __name__ == "__main__":

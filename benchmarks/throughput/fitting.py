@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.throughput.records import Counted
-from benchmarks.throughput.sources import SOURCES, timed
+from benchmarks.throughput.sources import SOURCES, copy_s, timed
 from planner.hardware.database import load_gpus
 from planner.timing.efficiency import Efficiencies
 from planner.timing.kernel_roofs import bare_time, has_tiles
@@ -49,6 +49,7 @@ class Rows:
     tiled: Tensor
     measured: Tensor
     weight: Tensor
+    apart_s: Tensor  # seconds of a case that neither the card nor launches take
 
 
 def rows(counted: Sequence[Counted]) -> Rows:
@@ -87,6 +88,10 @@ def rows(counted: Sequence[Counted]) -> Rows:
         measured=torch.tensor([one.case.measured_s for one in counted], dtype=torch.float64),
         weight=torch.tensor(
             [SOURCES[one.case.source].weight for one in counted], dtype=torch.float64
+        ),
+        apart_s=torch.tensor(
+            [copy_s(one.case, cards.find(one.case.step.card).spec) for one in counted],
+            dtype=torch.float64,
         ),
     )
 
@@ -162,7 +167,7 @@ def predicted_s(data: Rows, found: Parameters) -> Tensor:
     empty = torch.zeros(len(data.measured), dtype=torch.float64)
     gpu_s = empty.index_add(0, data.case, spent)
     launch_s = empty.index_add(0, data.case, data.launches * LAUNCH_US / 1e6)
-    return torch.maximum(gpu_s, launch_s)
+    return torch.maximum(gpu_s, launch_s) + data.apart_s
 
 
 def _loss(data: Rows, found: Parameters, cases: Tensor) -> Tensor:

@@ -1,53 +1,55 @@
-"""Counts the operators of one step, in the environment of the measurements.
+"""Counts one step in a process of its own, and keeps the counts of a step in a file.
 
-In: steps as JSON. Out: their operators as JSON, or the trouble. Convention: operator_document
-of planner is the form of an operator.
+In: steps. Out: ModelCounts, or the trouble. Convention: a file is gzipped JSON, complete or absent;
+it has the fields of ModelCounts as msgspec writes them, so that new facts on operators need no
+code here. They need new counts: `fields` is a part of the name of a file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+import gzip
+import hashlib
+import os
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import msgspec
 
 from benchmarks.record.emulated import TROUBLES, card_budget, config_of, first_line, opened
-from benchmarks.record.records import Step, step_of
-from planner.results.inspection import operator_document
-from planner.wire.trace import FlopSource, OperatorRecord, Phase, TensorShape
+from benchmarks.record.records import Step
+from planner.memory.budget import MemoryBudget
+from planner.wire.call_order import CallOrder
+from planner.wire.module_counts import ModelCounts
+from planner.wire.trace import OperatorRecord
 
 
-def answers(documents: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yields the operators of each step, or the trouble."""
-    for document in documents:
-        try:
-            yield {"operators": _operators(step_of(document))}
-        except TROUBLES as error:
-            yield {"trouble": first_line(error)}
+@cache
+def fields() -> str:
+    """Returns a digest of the names and types of what the model of time needs of a step."""
+    kinds = [msgspec.inspect.type_info(kind) for kind in (OperatorRecord, CallOrder)]
+    return hashlib.sha256(repr(kinds).encode()).hexdigest()[:8]
 
 
-def operators_of(documents: list[dict[str, Any]]) -> tuple[OperatorRecord, ...]:
-    """Reads operators from their JSON."""
-    return tuple(
-        OperatorRecord(
-            name=one["name"],
-            phase=Phase(one["phase"]),
-            inputs=tuple(_tensor(tensor) for tensor in one["inputs"]),
-            outputs=tuple(_tensor(tensor) for tensor in one["outputs"]),
-            calls=one["calls"],
-            flops=one["flops"],
-            flop_source=FlopSource(one["flop_source"]),
-            read_bytes=one["read_bytes"],
-            written_bytes=one["written_bytes"],
-        )
-        for one in documents
-    )
+def counts_or_trouble(step: Step, budget: MemoryBudget | None = None) -> ModelCounts | str:
+    """Returns the counts of a step, or why there are none; `budget` is that of its card."""
+    budget = budget or card_budget(step.card)
+    try:
+        with opened(step, budget) as model:
+            return model.runner.count(model.cards.unlimited(budget), config_of(step))
+    except TROUBLES as error:
+        return first_line(error)
 
 
-def _operators(step: Step) -> list[dict[str, Any]]:
-    budget = card_budget(step.card)
-    with opened(step, budget) as model:
-        counted = model.runner.count(model.cards.unlimited(budget), config_of(step))
-    return [dict(operator_document(one)) for one in counted.operators]
+def write(path: Path, found: ModelCounts | str) -> None:
+    """Writes the counts of a step, or the trouble."""
+    if not isinstance(found, str):
+        found = replace(found, modules=(), resident_bytes=0)
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    partial.write_bytes(gzip.compress(msgspec.json.encode(found), compresslevel=5, mtime=0))
+    os.replace(partial, path)
 
 
-def _tensor(document: dict[str, Any]) -> TensorShape:
-    return TensorShape(**{**document, "shape": tuple(document["shape"])})
+def read(path: Path) -> ModelCounts | str:
+    """Reads what `write` has written."""
+    return msgspec.json.decode(gzip.decompress(path.read_bytes()), type=ModelCounts | str)

@@ -1,6 +1,7 @@
 """Writes the record of step times as Markdown.
 
-In: cases and Judged. Out: the text of docs/throughput.md.
+In: cases and Judged. Out: the text of docs/throughput.md. Convention: doubtful cases are in no
+figure; the page names them.
 """
 
 from __future__ import annotations
@@ -8,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from benchmarks.throughput.judging import Judged, statistics
-from benchmarks.throughput.records import Case, Counted
+from benchmarks.throughput.records import Case, Counted, Use
 from benchmarks.throughput.sources import SOURCES
+from benchmarks.throughput.spreading import COVERAGE, covered_without_their_card, share
 
 _HEAD = """\
 # Step times against published measurements
@@ -26,9 +28,22 @@ networks, judged on the other, and the other way round. **other cards**, **other
 fitted without any time of that card, of that network. **as shipped**: with the efficiencies that \
 planner comes with, fitted on all cases for development. **held out**: the same on cases that no \
 constant was ever fitted on \
-([held_out.txt](../benchmarks/throughput/held_out.txt)).
+([held_out.txt](../benchmarks/throughput/held_out.txt)). Further below each card is judged by \
+constants that were fitted without any time of it.
 
 | figures | judged by | cases | median | p90 | worst | median with sign |
+|---|---|---|---|---|---|---|
+"""
+_CARDS = """
+## Each card without its own times
+
+Constants are fitted on all cases for development of the other cards, and judged on all cases of \
+the card, held-out ones too. Small networks that wait for the CPU are counted apart. \
+**within**: the share of cases within the interval of their step time, whose figures are fitted \
+on other cards alone; it is stated for {coverage:.0%}. A card is a record of the database: one \
+with other memory may be among the others.
+
+| card | cases | median | p90 | worst | median with sign | within |
 |---|---|---|---|---|---|---|
 """
 _TAIL = """
@@ -72,7 +87,11 @@ def page(
     lines = [_HEAD.format(date=date)]
     for source in SOURCES.values():
         title, others = source.title, source.left_out
-        numbers = [n for n, case in enumerate(cases) if case.source == source.name]
+        numbers = [
+            n
+            for n, case in enumerate(cases)
+            if case.source == source.name and n not in judged.doubtful
+        ]
         apart = [n for n in numbers if n in judged.held_out]
         own = [n for n in numbers if n not in judged.held_out]
         lines += _line(title, "other half", cases, own, judged.by_halves)
@@ -86,23 +105,59 @@ def page(
     apart = [n for n in both if n in judged.held_out]
     lines += _line(title, "other half", cases, both, judged.by_halves)
     lines += _line(title, "held out", cases, apart, shipped)
+    lines += _of_cards(cases, judged)
     lines.append(_TAIL)
+    if judged.doubtful:
+        lines.append(f"\nPredicted, but not judged: {_doubtful(cases, judged)}.\n")
     if troubles:
         names = ", ".join(f"{one.case.name} ({one.trouble})" for one in troubles)
         lines.append(f"\nNot run: {names}.\n")
     return "".join(lines)
 
 
+def _of_cards(cases: Sequence[Case], judged: Judged) -> list[str]:
+    """Returns the table of cards, each judged without its own times."""
+    covered = covered_without_their_card(judged.samples)
+    numbers = [n for n in judged.by_cards if n not in judged.doubtful]
+    clean = [n for n in numbers if cases[n].use is Use.CLEAN]
+    small = [n for n in numbers if cases[n].use is Use.LAUNCH_BOUND]
+    lines = [_CARDS.format(coverage=COVERAGE)]
+    for card in sorted({judged.cards[n] for n in clean}):
+        of_card = [n for n in clean if judged.cards[n] == card]
+        lines += _line(card, None, cases, of_card, judged.by_cards, covered.get(card))
+    every = [one for of_card in covered.values() for one in of_card]
+    lines += _line("all of them", None, cases, clean, judged.by_cards, every)
+    lines += _line("small networks, launch-bound", None, cases, small, judged.by_cards, None)
+    return lines
+
+
+def _doubtful(cases: Sequence[Case], judged: Judged) -> str:
+    """Returns the doubtful cases by their reason, with the error of each."""
+    reasons: dict[str, list[str]] = {}
+    for number in sorted(judged.doubtful):
+        case = cases[number]
+        error = judged.shipped[number] / case.measured_s - 1
+        reasons.setdefault(case.doubt, []).append(f"{case.name} ({error:+.0%})")
+    return "; ".join(f"{', '.join(names)}: {reason}" for reason, names in reasons.items())
+
+
 def _line(
     title: str,
-    judged_by: str,
+    judged_by: str | None,
     cases: Sequence[Case],
     numbers: Sequence[int],
     seconds: Mapping[int, float],
+    covered: Sequence[bool] | None = None,
 ) -> list[str]:
-    """Returns a row of the table; none if there is nothing to show, as in a sample."""
+    """Returns a row of a table; none if there is nothing to show, as in a sample.
+
+    A row of the table of cards has no `judged_by`, but the share of what is `covered`.
+    """
     found = statistics([(seconds[n], cases[n].measured_s) for n in numbers if n in seconds])
     if found is None:
         return []
     shares = " | ".join(f"{value:.1%}" for value in (found.median, found.p90, abs(found.worst)))
+    if judged_by is None:
+        within = f"{share(covered):.0%}" if covered else ""
+        return [f"| {title} | {found.number} | {shares} | {found.bias:+.1%} | {within} |\n"]
     return [f"| {title} | {judged_by} | {found.number} | {shares} | {found.bias:+.1%} |\n"]

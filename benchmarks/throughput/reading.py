@@ -13,12 +13,15 @@ from pathlib import Path
 from benchmarks.record import h100_training
 from benchmarks.record.records import Row, Step
 from benchmarks.record.rows import MEASUREMENTS, rows
-from benchmarks.throughput.records import Case, Source
+from benchmarks.throughput.records import Case, Source, Use
 from planner.config.target import Scalar
 
 _TIMM_TRAIN = "benchmarks/accuracy/cases/timm_train.py"
 _TIMM_INFER = "benchmarks/accuracy/cases/timm_infer.py"
 _OWN = "benchmarks/throughput/models.py"
+_OF_CARDS = "benchmarks/throughput/card_models.py"
+# A row with "tf32=never", without TF32 even in convolutions, would need a rule of its own.
+_TF32 = {"tf32=yes": True, "tf32=no": False}
 HELD_OUT = Path(__file__).with_name("held_out.txt")
 
 
@@ -100,6 +103,60 @@ def own_network(source: Source, row: Row) -> Iterator[Case]:
         measured_s=float(row["step_s"]),
         tf32=row["tf32"] == "yes",
     )
+
+
+def of_cards(kind: str) -> Callable[[Source, Row], Iterator[Case]]:
+    """Returns the reader of the rows of one kind in step_time_cards.csv."""
+
+    def read(source: Source, row: Row) -> Iterator[Case]:
+        if row["kind"] == kind:
+            yield _of_a_card(source, row)
+
+    return read
+
+
+def _of_a_card(source: Source, row: Row) -> Case:
+    options: list[tuple[str, Scalar]] = [
+        ("mode", row["mode"]),
+        ("precision", row["precision"]),
+        ("channels_last", row["channels_last"] == "yes"),
+    ]
+    if row["mode"] == "train":
+        options.append(("optimizer", row["optimizer"]))
+    use, doubt = _use_of(row["usable"])
+    return Case(
+        source=source.name,
+        name=row["case"],
+        step=Step(
+            model=row["network"],
+            card=row["card"],
+            batch_size=int(row["batch"]),
+            model_file=_OF_CARDS,
+            arguments=(("network", row["network"]),),
+            options=tuple(options),
+        ),
+        measured_s=float(row["measured_s"]),
+        tf32=_TF32[row["arguments"]],
+        copied_bytes=_copied_bytes(row),
+        use=use,
+        doubt=doubt,
+    )
+
+
+def _use_of(usable: str) -> tuple[Use, str]:
+    """Returns what a row is good for, and why it is doubtful."""
+    word, _, reason = usable.partition(": ")
+    if word == "doubtful":
+        return Use.DOUBTFUL, reason
+    uses = {"yes": Use.CLEAN, "yes, launch- and copy-bound": Use.LAUNCH_BOUND}
+    return uses[usable], ""
+
+
+def _copied_bytes(row: Row) -> int:
+    """Returns the bytes of the images that each step copies, where the notes say so."""
+    if "holds the pageable copy" not in row["notes"]:
+        return 0
+    return int(row["batch"]) * 3 * 224 * 224 * (2 if row["precision"] == "fp16" else 4)
 
 
 def _timm(source: Source, row: Row, mode: str, step: Step) -> Case:

@@ -9,31 +9,54 @@ from dataclasses import dataclass
 from enum import Enum
 
 from benchmarks.record import records as record
+from planner.wire.module_counts import ModelCounts
 from planner.wire.trace import OperatorRecord
 
 
 class Spread(Enum):
     """The interval of step times that the errors of a source count for."""
 
-    TRAINING = "training runs on an RTX 3090 and an H100"
-    INFERENCE = "inference runs on RTX 4090 and 5090"
+    TRAINING = "training steps"
+    INFERENCE = "inference steps"
+
+
+class Use(Enum):
+    """How a published step time is used."""
+
+    CLEAN = "clean"
+    """It is fitted on, and judged."""
+    LAUNCH_BOUND = "launch-bound"
+    """A small network that waits for the CPU and for copies: fitted on, judged apart."""
+    DOUBTFUL = "doubtful"
+    """What was measured is not known well enough: predicted, neither fitted on nor judged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case(record.Case):
-    """One published step time; `tf32`: matrix products and convolutions in TF32 if the card can."""
+    """One published step time; `tf32`: matrix products and convolutions in TF32 if the card can.
+
+    `copied_bytes` are copied from pageable memory within the step. `doubt` is the reason of
+    Use.DOUBTFUL, in the words of the file.
+    """
 
     measured_s: float
     tf32: bool = False
+    copied_bytes: int = 0
+    use: Use = Use.CLEAN
+    doubt: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counted:
-    """The operators of one step; `trouble` says why there are none."""
+    """The operators of one step; `trouble` says why there are none.
+
+    `counts` are all counts of the step; None where the operators come from elsewhere.
+    """
 
     case: Case
     operators: tuple[OperatorRecord, ...] = ()
     trouble: str = ""
+    counts: ModelCounts | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

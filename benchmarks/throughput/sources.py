@@ -10,7 +10,9 @@ from benchmarks.record import h100_training
 from benchmarks.record.records import Unit
 from benchmarks.record.rows import MEASUREMENTS
 from benchmarks.throughput import reading
-from benchmarks.throughput.records import Counted, Source, Spread
+from benchmarks.throughput.records import Case, Counted, Source, Spread
+from planner.hardware.specs import GpuSpec
+from planner.input_pipeline.host_budget import PcieLink, h2d_bytes_per_s
 from planner.wire.trace import OperatorRecord, Phase
 
 SOURCES = {
@@ -80,8 +82,34 @@ SOURCES = {
             weight=5.0,
             optimizer=False,
         ),
+        Source(
+            name="lambda-cards",
+            title="BERT-base on SQuAD and NCF of Lambda on twelve cards",
+            measurements=MEASUREMENTS / "step_time_cards.csv",
+            halved_by=Unit.CASE,
+            read=reading.of_cards("lambda"),
+            weight=3.0,
+            spread=Spread.TRAINING,
+        ),
+        Source(
+            name="small-batches",
+            title="torchvision's networks with batch 12 on an A100, launch-bound",
+            measurements=MEASUREMENTS / "step_time_cards.csv",
+            read=reading.of_cards("ryujaehun"),
+            optimizer=False,
+        ),
     )
 }
+
+
+def copy_s(case: Case, card: GpuSpec) -> float:
+    """Returns the seconds in which the step waits for its copies from pageable memory."""
+    if not case.copied_bytes:
+        return 0.0
+    link = PcieLink(generation=card.pcie_generation, lanes=card.pcie_lanes)
+    rate = h2d_bytes_per_s(link, pinned=False)
+    assert rate is not None, "the link of a card that was measured is known"
+    return case.copied_bytes / rate
 
 
 def timed(one: Counted) -> list[OperatorRecord]:

@@ -34,6 +34,7 @@ from planner.timing.bottleneck import (
 from planner.timing.efficiency import TimeSpread, efficiencies
 from planner.timing.power_limit import BASIS as POWER_LIMIT_BASIS
 from planner.timing.power_limit import bandwidth_at, clock_under_limit, limit_spread
+from planner.timing.spread import Distance, spreads, step_precision
 from planner.timing.timed_operators import TimedOperators
 from planner.timing.utilization import utilization
 from planner.units import format_percent
@@ -178,19 +179,25 @@ def speed(
         found = without_room(found, Bound.VRAM)
     elif host.fits is False:
         found = without_room(found, Bound.HOST_RAM)
+    spread = _spread(step, parts)
+    words = () if spread is None else _interval_words(step, spread)
     return DeviceTiming(
-        time=_time(step, parts, found, largest_batch),
+        time=_time(step, parts, found, largest_batch, spread),
         host=host,
         cost=_cost(step, parts),
-        assumptions=(*_assumptions(step, parts), *_interval_words(step)),
-        notes=_interval_words(step),
+        assumptions=(*_assumptions(step, parts), *words),
+        notes=words,
     )
 
 
 def _time(
-    step: TimedStep, parts: StepParts, found: Bottleneck, largest_batch: int | None
+    step: TimedStep,
+    parts: StepParts,
+    found: Bottleneck,
+    largest_batch: int | None,
+    spread: TimeSpread | None,
 ) -> StepTime:
-    spread, times = _spread(step), parts.input
+    times = parts.input
     samples_per_s, length = step.samples_per_s(parts), step.config.sequence_length
     return StepTime(
         step_s=parts.step_s,
@@ -227,15 +234,27 @@ def _scaling_efficiency(step: TimedStep, parts: StepParts) -> float | None:
     return replace(parts, messages=MessageTimes(), bubble_s=0.0).step_s / parts.step_s
 
 
-def _spread(step: TimedStep) -> TimeSpread | None:
+def _spread(step: TimedStep, parts: StepParts) -> TimeSpread | None:
     """Returns the errors of computed times; None where past runs have corrected the times."""
     if step.time_ratio != 1.0:
         return None
-    found = efficiencies().spread(is_training=step.config.mode is Mode.TRAIN)
+    found = _free_spread(step, parts)
     limit_w = step.request.power_limit_w
     if found is None or limit_w is None or step.clock == 1.0:
         return found
     return _widened(found, limit_spread(limit_w=limit_w, tdp_w=step.card.tdp_w))
+
+
+def _free_spread(step: TimedStep, parts: StepParts) -> TimeSpread | None:
+    """Returns the errors of times without a power limit."""
+    is_training, known = step.config.mode is Mode.TRAIN, spreads()
+    if known is None:
+        return efficiencies().spread(is_training=is_training)
+    card = step.card
+    precision = step_precision(step.counted.operators, card, tf32_matmul=step.counted.tf32_matmul)
+    launches = parts.launch_s / (parts.launch_s + parts.card_s) if parts.launch_s else 0.0
+    unknown = known.measured.unknown(card.id, card.compute_capability, precision, launches)
+    return known.of(Distance(is_training=is_training, unknown=unknown))
 
 
 def _widened(found: TimeSpread, spread: float) -> TimeSpread:
@@ -353,11 +372,8 @@ def _limit_words(step: TimedStep, limit_w: float) -> str:
     )
 
 
-def _interval_words(step: TimedStep) -> tuple[str, ...]:
-    """Returns the basis of the step time's interval as a sentence; empty without an interval."""
-    spread = _spread(step)
-    if spread is None:
-        return ()
+def _interval_words(step: TimedStep, spread: TimeSpread) -> tuple[str, ...]:
+    """Returns the basis of the step time's interval as a sentence."""
     if step.network is not None:
         return (f"interval of the step time: by {_basis(step, spread)}",)
     covered = format_percent(spread.coverage, 1)

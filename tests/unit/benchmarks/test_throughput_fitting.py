@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, replace
+from hashlib import sha256
 
 import pytest
 import torch
@@ -13,15 +14,13 @@ from operator_records import product, relu
 from benchmarks.record.records import Step, step_of
 from benchmarks.record.rows import half_of, held_out, read_cases
 from benchmarks.throughput import judging
-from benchmarks.throughput.counting import kept
+from benchmarks.throughput.counting import kept, ordered
 from benchmarks.throughput.fitting import LAUNCH_US, Parameters, fit, predicted_s, rows
-from benchmarks.throughput.operators import operators_of
 from benchmarks.throughput.reading import HELD_OUT
 from benchmarks.throughput.records import Case, Counted
 from benchmarks.throughput.shipped import shipped_s, table
 from benchmarks.throughput.sources import SOURCES
 from planner.hardware.database import load_gpus
-from planner.results.inspection import operator_document
 from planner.timing import roofline
 
 
@@ -93,8 +92,14 @@ def test_every_source_has_cases_of_cards_that_are_known(source: str) -> None:
         assert step_of(json.loads(json.dumps(asdict(one.step)))) == one.step
 
 
-def test_operators_come_back_from_json() -> None:
-    assert operators_of([dict(operator_document(one)) for one in OPERATORS]) == OPERATORS
+def test_small_sources_and_a_part_of_the_large_ones_come_first() -> None:
+    small = [replace(case(f"small {number}"), source="neusight") for number in range(3)]
+    large = [case(f"large {number}") for number in range(400)]
+    found = ordered([*large, *small])
+    assert sorted(one.name for one in found[:3]) == [one.name for one in small]
+    assert len(found) == 403
+    early = [one for one in found[3:] if int(sha256(one.name.encode()).hexdigest(), 16) % 10 == 0]
+    assert found[3 : 3 + len(early)] == early
 
 
 def test_counts_are_kept_by_all_that_they_depend_on() -> None:
@@ -113,8 +118,7 @@ def test_nothing_is_fitted_on_what_is_held_out() -> None:
             Counted(case=case(f"case {size}", seconds), operators=(relu(size, calls=20),))
             for size, seconds in ((20_000_000, 0.06), (40_000_000, 0.12), (80_000_000, held_out_s))
         ]
-        cases = [one.case for one in counted]
-        return judging.judge(rows(counted), cases, {"case 80000000"})
+        return judging.judge(rows(counted), counted, {"case 80000000"})
 
     one, other = judged(0.24), judged(24.0)
     assert one.shipped == other.shipped

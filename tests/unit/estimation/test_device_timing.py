@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 from math import exp, log, sqrt
@@ -35,7 +36,17 @@ from planner.timing import roofline
 from planner.timing.bottleneck import Bound
 from planner.timing.efficiency import Efficiencies, TimeSpread
 from planner.timing.power_limit import clock_under_limit, limit_spread
+
+from planner.timing.measured.kernel_time import TimeSource
 from planner.timing.rates import memory_rate
+from planner.timing.spread import (
+    Measured,
+    Scales,
+    Spreads,
+    StepPrecision,
+    Unknown,
+    architecture,
+)
 from planner.units import GIB, MIB
 from planner.wire.communication import CollectiveRecord
 from planner.wire.module_counts import FlopRules, ModelCounts, StepCounts, Structure
@@ -74,6 +85,7 @@ def full(monkeypatch: pytest.MonkeyPatch) -> None:
 def use(monkeypatch: pytest.MonkeyPatch, found: Efficiencies) -> None:
     for module in (roofline, card_step, speed):
         monkeypatch.setattr(module, "efficiencies", lambda: found)
+    monkeypatch.setattr(speed, "spreads", lambda: None)  # the intervals are those of `found`
 
 
 def counts(operators: tuple[OperatorRecord, ...], **changes: Any) -> ModelCounts:
@@ -548,3 +560,28 @@ def test_a_power_limit_bounds_the_power_and_widens_the_interval(
     assert limited.cost.power_w[1] <= 50 * 1.25  # with the host's quarter
     assert limited.cost.power_w[1] < free.cost.power_w[1]
     assert any("cores at 88 % of their clock" in text for text in limited.assumptions)
+
+
+def test_the_interval_is_wider_on_a_card_that_was_not_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """0.3 and 0.4 are the legs of a right triangle with 0.5; the launches add nothing here."""
+    scales = Scales(
+        sources=dict.fromkeys(TimeSource, 0.3),
+        unknown={**dict.fromkeys(Unknown, 0.4), Unknown.LAUNCHES: 0.0},
+        low=-1.0, high=1.0, coverage=0.8, basis="20 published steps",
+    )  # fmt: skip
+    one = step(BANDWIDTH_BOUND)
+    architectures = {architecture(one.card.compute_capability): frozenset(StepPrecision)}
+
+    def high(cards: frozenset[str]) -> float:
+        measured = Measured(cards=cards, architectures=architectures)
+        known = Spreads(measured=measured, training=scales, inference=scales)
+        monkeypatch.setattr(speed, "spreads", lambda: known)
+        time = speed.speed(one).time
+        assert time.interval_s is not None
+        return time.interval_s[1] / time.step_s
+
+    use(monkeypatch, FULL)
+    assert high(frozenset({one.card.id})) == pytest.approx(math.exp(0.3))
+    assert high(frozenset()) == pytest.approx(math.exp(0.5))
