@@ -18,7 +18,7 @@ from benchmarks.record.environments import REPOSITORY
 from benchmarks.record.rows import held_out, write_rows
 from benchmarks.record.statistics import quantile
 from benchmarks.throughput.counting import counted
-from benchmarks.throughput.fitting import LAUNCH_US, rows
+from benchmarks.throughput.fitting import rows
 from benchmarks.throughput.judging import Judged, judge
 from benchmarks.throughput.page import page
 from benchmarks.throughput.reading import HELD_OUT
@@ -114,8 +114,8 @@ def _shipped(keys: Sequence[str], cases: Sequence[Case], judged: Judged) -> str:
     document = {
         "compute": {key: round(found.compute[key], 4) for key in sorted(keys)},
         "bandwidth": {key: round(found.bandwidth[key], 4) for key in sorted(keys)},
+        "tables": {key: round(found.tables[key], 4) for key in sorted(keys)},
         "kernel_us": round(found.kernel_s * 1e6, 3),
-        "launch_us": LAUNCH_US,
         "cache_gain": round(found.cache_gain, 3),
         "cache_reach": round(found.cache_reach, 3),
         "training": _spread(cases, judged, Spread.TRAINING),

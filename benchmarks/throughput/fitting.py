@@ -15,18 +15,18 @@ import torch
 from torch import Tensor
 
 from benchmarks.throughput.records import Counted
-from benchmarks.throughput.sources import SOURCES, copy_s, timed
+from benchmarks.throughput.sources import SOURCES, copy_s, issue_s, timed
 from planner.hardware.database import load_gpus
 from planner.timing.efficiency import Efficiencies
 from planner.timing.kernel_roofs import bare_time, has_tiles
+from planner.timing.kernel_times import table_time
 from planner.timing.kernels import kernels_of
 from planner.timing.rates import memory_rate
 
 _PRIOR_COMPUTE, _PRIOR_BANDWIDTH = 0.75, 0.9
 _PRIOR_KERNEL_US, _PRIOR_GAIN, _PRIOR_REACH = 2.0, 1.5, 0.7
-# benchmarks/launch_overhead.py; not fitted: a fit would only describe the measuring CPU.
-LAUNCH_US = 20.0
 _LOG_SPREAD, _LOG_SPREAD_GROUPED = 0.35, 1.2
+_TABLE_SPREAD = 0.1  # of the factor on a table's times: its kernels were measured alone
 _PRIOR_WEIGHT = 0.025
 _HUBER = 0.1
 # Greatest shares of measured rates; a TF32 rate was measured for one size of product only.
@@ -47,6 +47,11 @@ class Rows:
     memory_s: Tensor
     of_l2: Tensor
     tiled: Tensor
+    table_s: Tensor  # of a table of measured kernels; 0: it has none
+    fixed_s: Tensor  # of the same
+    more: Tensor  # kernels of a call beyond those that are timed, at its first kernel
+    operator: Tensor  # number of the operator among those of its case
+    issue_s: Tensor  # of a case, on the CPU
     measured: Tensor
     weight: Tensor
     apart_s: Tensor  # seconds of a case that neither the card nor launches take
@@ -59,9 +64,11 @@ def rows(counted: Sequence[Counted]) -> Rows:
     found: list[tuple[float, ...]] = []
     for number, one in enumerate(counted):
         card = cards.find(one.case.step.card).spec
-        for record in timed(one):
-            for position, kernel in enumerate(kernels_of(record)):
+        for place, record in enumerate(timed(one)):
+            kernels = kernels_of(record)
+            for position, kernel in enumerate(kernels):
                 bare = bare_time(kernel, card, tf32_matmul=one.case.tf32)
+                table = table_time(kernel, card, tf32_matmul=one.case.tf32)
                 found.append(
                     (
                         number,
@@ -72,6 +79,10 @@ def rows(counted: Sequence[Counted]) -> Rows:
                         kernel.moved_bytes / memory_rate(card),
                         kernel.moved_bytes / card.l2_bytes,
                         has_tiles(kernel),
+                        0.0 if table is None else table.busy_s,
+                        0.0 if table is None else table.fixed_s,
+                        0 if position else max(0, record.launches - len(kernels)),
+                        place,
                     )
                 )
     columns = torch.tensor(found, dtype=torch.float64).unbind(1)
@@ -85,6 +96,11 @@ def rows(counted: Sequence[Counted]) -> Rows:
         memory_s=columns[5],
         of_l2=columns[6],
         tiled=columns[7] > 0,
+        table_s=columns[8],
+        fixed_s=columns[9],
+        more=columns[10],
+        operator=columns[11].long(),
+        issue_s=torch.tensor([issue_s(one) for one in counted], dtype=torch.float64),
         measured=torch.tensor([one.case.measured_s for one in counted], dtype=torch.float64),
         weight=torch.tensor(
             [SOURCES[one.case.source].weight for one in counted], dtype=torch.float64
@@ -102,21 +118,22 @@ class Parameters:
 
     compute: Tensor
     bandwidth: Tensor
+    tables: Tensor
     kernel_us: Tensor
     gain: Tensor
     reach: Tensor
 
     def all(self) -> list[Tensor]:
         """Returns all tensors, for the optimizer."""
-        return [self.compute, self.bandwidth, self.kernel_us, self.gain, self.reach]
+        return [self.compute, self.bandwidth, self.tables, self.kernel_us, self.gain, self.reach]
 
     def efficiencies(self, keys: Sequence[str]) -> Efficiencies:
         """Returns the efficiencies in planner's own form."""
         return Efficiencies(
             compute=dict(zip(keys, self.compute.exp().tolist(), strict=True)),
             bandwidth=dict(zip(keys, self.bandwidth.exp().tolist(), strict=True)),
+            tables=dict(zip(keys, self.tables.exp().tolist(), strict=True)),
             kernel_s=self.kernel_us.exp().item() / 1e6,
-            launch_s=LAUNCH_US / 1e6,
             cache_gain=self.gain.exp().item(),
             cache_reach=self.reach.exp().item(),
         )
@@ -136,13 +153,14 @@ def fit(data: Rows, chosen: Sequence[int]) -> Parameters:
         [math.log(_MOST_TF32 if "tf32" in key else _MOST) for key in data.keys],
         dtype=torch.float64,
     )
-    cases = torch.tensor(list(chosen))
+    data = _of_cases(data, chosen)
     optimizer = torch.optim.Adam(found.all(), lr=_RATE)
     for step in range(_STEPS):
-        loss = _loss(data, found, cases)
+        loss = _loss(data, found)
         for name in ("compute", "bandwidth"):
             away = (getattr(found, name) - getattr(start, name)) / spread
             loss = loss + _PRIOR_WEIGHT * 2 * (away**2).sum()
+        loss = loss + _PRIOR_WEIGHT * 2 * ((found.tables / _TABLE_SPREAD) ** 2).sum()
         for name, width in (("kernel_us", 0.3), ("gain", 0.5), ("reach", 0.5)):
             away = (getattr(found, name) - getattr(start, name)) / width
             loss = loss + _PRIOR_WEIGHT * 2 * away**2
@@ -163,17 +181,36 @@ def predicted_s(data: Rows, found: Parameters) -> Tensor:
     memory = data.memory_s / found.bandwidth.exp()[data.key] / gain
     both = (compute**2 + memory**2 + 1e-40).sqrt()
     busy = torch.where(data.tiled, torch.maximum(compute, memory), both)
-    spent = data.calls * (busy + found.kernel_us.exp() / 1e6)
+    kernel_s = found.kernel_us.exp() / 1e6
+    by_table = data.table_s * found.tables.exp()[data.key] + data.fixed_s
+    one_s = torch.where(data.table_s > 0, by_table, busy + kernel_s)
+    spent = data.calls * (one_s + data.more * kernel_s)
     empty = torch.zeros(len(data.measured), dtype=torch.float64)
     gpu_s = empty.index_add(0, data.case, spent)
-    launch_s = empty.index_add(0, data.case, data.launches * LAUNCH_US / 1e6)
-    return torch.maximum(gpu_s, launch_s) + data.apart_s
+    return torch.maximum(gpu_s, data.issue_s) + data.apart_s
 
 
-def _loss(data: Rows, found: Parameters, cases: Tensor) -> Tensor:
-    error = (predicted_s(data, found).log() - data.measured.log())[cases].abs()
+_OF_CASES = ("measured", "weight", "apart_s", "issue_s")
+
+
+def _of_cases(data: Rows, chosen: Sequence[int]) -> Rows:
+    """Returns the rows of some cases, which are numbered anew."""
+    cases = torch.tensor(list(chosen))
+    places = torch.full((len(data.measured),), -1)
+    places[cases] = torch.arange(len(cases))
+    kept = places[data.case] >= 0
+    found = {
+        name: value[cases] if name in _OF_CASES else value[kept]
+        for name in Rows.__slots__
+        if name != "keys" and isinstance(value := getattr(data, name), Tensor)
+    }
+    return Rows(keys=data.keys, **{**found, "case": places[found["case"]]})
+
+
+def _loss(data: Rows, found: Parameters) -> Tensor:
+    error = (predicted_s(data, found).log() - data.measured.log()).abs()
     huber = torch.where(error < _HUBER, error**2 / (2 * _HUBER), error - _HUBER / 2)
-    return (huber * data.weight[cases]).sum()
+    return (huber * data.weight).sum()
 
 
 def _priors(keys: int) -> Parameters:
@@ -183,6 +220,7 @@ def _priors(keys: int) -> Parameters:
     return Parameters(
         compute=torch.full((keys,), math.log(_PRIOR_COMPUTE), dtype=torch.float64),
         bandwidth=torch.full((keys,), math.log(_PRIOR_BANDWIDTH), dtype=torch.float64),
+        tables=torch.zeros(keys, dtype=torch.float64),
         kernel_us=scalar(_PRIOR_KERNEL_US),
         gain=scalar(_PRIOR_GAIN),
         reach=scalar(_PRIOR_REACH),

@@ -17,7 +17,7 @@ import torch
 
 from benchmarks.record.rows import half_of
 from benchmarks.record.statistics import ErrorStatistics, error_statistics
-from benchmarks.throughput.fitting import LAUNCH_US, Parameters, Rows, fit, predicted_s
+from benchmarks.throughput.fitting import Parameters, Rows, fit, predicted_s
 from benchmarks.throughput.records import Counted, Use
 from benchmarks.throughput.sources import SOURCES, timed
 from benchmarks.throughput.spreading import Sample, measured_of
@@ -170,8 +170,7 @@ class _Judge:
             )
 
     def _launch_s(self, number: int) -> float:
-        launches = self._data.launches[self._data.case == number].sum().item()
-        return float(launches) * LAUNCH_US / 1e6
+        return float(self._data.issue_s[number])
 
     def _measured(self, fitted: Iterable[int]) -> Measured:
         return measured_of(

@@ -65,10 +65,12 @@ class Source(record.Source[Case]):
 
     `weight` is that of a row in the fit. `left_out`: it is also
     judged with constants from all others, and the part that only these then determine. `optimizer`:
-    its times hold the optimizer step. `spread`: the interval that its errors count for, if any.
+    its times hold the optimizer step. `core_speed` is that of
+    the host, where it is known. `spread`: the interval that its errors count for, if any.
     """
 
     weight: float = 1.0
     left_out: str = ""
     optimizer: bool = True
+    core_speed: float = 1.0
     spread: Spread | None = None

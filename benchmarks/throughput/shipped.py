@@ -12,9 +12,8 @@ from benchmarks.record.statistics import ErrorStatistics
 from benchmarks.record.tables import table as markdown
 from benchmarks.throughput.judging import statistics
 from benchmarks.throughput.records import Counted
-from benchmarks.throughput.sources import copy_s, timed
+from benchmarks.throughput.sources import copy_s, issue_s, timed
 from planner.hardware.database import load_gpus
-from planner.timing.efficiency import efficiencies
 from planner.timing.roofline import gpu_time
 
 
@@ -23,8 +22,7 @@ def shipped_s(one: Counted) -> float:
     operators = timed(one)
     card = load_gpus().find(one.case.step.card).spec
     busy_s = gpu_time(operators, card, tf32_matmul=one.case.tf32).total_s
-    launch_s = sum(record.calls for record in operators) * efficiencies().launch_s
-    return max(busy_s, launch_s) + copy_s(one.case, card)
+    return max(busy_s, issue_s(one)) + copy_s(one.case, card)
 
 
 def table(counted: Iterable[Counted]) -> Iterator[str]:

@@ -11,9 +11,15 @@ from benchmarks.record.records import Unit
 from benchmarks.record.rows import MEASUREMENTS
 from benchmarks.throughput import reading
 from benchmarks.throughput.records import Case, Counted, Source, Spread
+from planner.hardware.database import load_cpus
 from planner.hardware.specs import GpuSpec
 from planner.input_pipeline.host_budget import PcieLink, h2d_bytes_per_s
+from planner.timing.issue import issue_times
+from planner.wire.call_order import NO_ORDER
 from planner.wire.trace import OperatorRecord, Phase
+
+# Of a DGX A100.
+EPYC_7742 = load_cpus().find("epyc-7742").spec.core_speed
 
 SOURCES = {
     source.name: source
@@ -97,9 +103,22 @@ SOURCES = {
             measurements=MEASUREMENTS / "step_time_cards.csv",
             read=reading.of_cards("ryujaehun"),
             optimizer=False,
+            core_speed=EPYC_7742,
         ),
     )
 }
+
+
+def issue_s(one: Counted) -> float:
+    """Returns the seconds of the CPU to issue the step, on the core that is taken for the host's.
+
+    What was published seldom names the host; of the cores of these years the reference core is a
+    fast one.
+    """
+    order = NO_ORDER if one.counts is None else one.counts.order
+    found = issue_times(one.operators, order)
+    optimizer_s = found.optimizer_s if SOURCES[one.case.source].optimizer else 0.0
+    return (found.micro_batch_s + optimizer_s) / SOURCES[one.case.source].core_speed
 
 
 def copy_s(case: Case, card: GpuSpec) -> float:

@@ -34,16 +34,14 @@ class Efficiencies:
     """The fitted figures. `compute` and `bandwidth` hold shares by the key of a kernel; `tables`
     holds times over those of the tables of measured kernels.
 
-    `kernel_s` is the card's time for begin and end of a kernel, `launch_s` the time of one operator
-    on the CPU of the measurements. Bytes that the L2 cache may still hold move up to 1 +
-    `cache_gain` times as fast; `cache_reach` times its size is where half of that gain is left.
+    `kernel_s` is the card's time for begin and end of a kernel. Bytes that the L2 cache may
+    still hold move up to 1 + `cache_gain` times as fast; `cache_reach` times its size is where half of that gain is left.
     """
 
     compute: Mapping[str, float]
     bandwidth: Mapping[str, float]
     tables: Mapping[str, float] = field(default_factory=dict)
     kernel_s: float
-    launch_s: float
     cache_gain: float
     cache_reach: float
     default_compute: float = 0.7
@@ -78,7 +76,6 @@ def efficiencies() -> Efficiencies:
         bandwidth=found["bandwidth"],
         tables=found.get("tables", {}),
         kernel_s=found["kernel_us"] / 1e6,
-        launch_s=found["launch_us"] / 1e6,
         cache_gain=found["cache_gain"],
         cache_reach=found["cache_reach"],
         training=_spread(found.get("training")),

@@ -18,10 +18,10 @@ from pathlib import Path as FilePath
 
 from planner.hardware.specs import GpuSpec
 from planner.timing.efficiency import TimeSpread
+from planner.timing.kernel_roofs import kernel_rate
 from planner.timing.kernels import kernels_of
 from planner.timing.measured.kernel_time import TimeSource
 from planner.timing.rates import Path
-from planner.timing.kernel_roofs import kernel_rate
 from planner.wire.trace import OperatorRecord
 
 FILE = FilePath(__file__).with_name("spread.json")

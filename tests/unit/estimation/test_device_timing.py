@@ -35,9 +35,8 @@ from planner.memory.search import Capacity
 from planner.timing import roofline
 from planner.timing.bottleneck import Bound
 from planner.timing.efficiency import Efficiencies, TimeSpread
-from planner.timing.power_limit import clock_under_limit, limit_spread
-
 from planner.timing.measured.kernel_time import TimeSource
+from planner.timing.power_limit import clock_under_limit, limit_spread
 from planner.timing.rates import memory_rate
 from planner.timing.spread import (
     Measured,
