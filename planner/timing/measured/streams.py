@@ -177,15 +177,13 @@ def moved_s(
     clocks = card.streaming_multiprocessors * card.boost_clock_hz
     rate = found.cache_rates.get(card.id) or median(found.cache_rates.values())
     memory_bytes_per_s = share * card.memory_bandwidth_bytes_per_s
-    beyond = (moved_bytes / (found.cache_reach * card.l2_bytes)) ** found.cache_power
+    beyond: float = (moved_bytes / (found.cache_reach * card.l2_bytes)) ** found.cache_power
     kept = 1 / (1 + beyond)
     cached_s = moved_bytes / max(rate * clocks, memory_bytes_per_s)
     return kept * cached_s + (1 - kept + again) * moved_bytes / memory_bytes_per_s
 
 
-def read_again(
-    found: Streams, name: str, card: GpuSpec, *, columns: int, row_bytes: int
-) -> float:
+def read_again(found: Streams, name: str, card: GpuSpec, *, columns: int, row_bytes: int) -> float:
     """Returns the bytes that forward reads once more, over those it moves: half of them are read.
 
     A norm goes over its rows twice; softmax three times, but for short rows.
@@ -195,7 +193,7 @@ def read_again(
     threads = card.limits.threads_per_sm if card.limits is not None else 2048
     rows = threads / (_NORM_THREADS if name == "norm" else _softmax_threads(columns))
     reach = found.row_reach[name] * card.l2_bytes / card.streaming_multiprocessors
-    lost = 1 / (1 + (reach / (rows * row_bytes)) ** found.row_power[name])
+    lost: float = 1 / (1 + (reach / (rows * row_bytes)) ** found.row_power[name])
     return lost * (0.5 if name == "norm" else 1.0)
 
 

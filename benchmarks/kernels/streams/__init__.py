@@ -1,0 +1,1 @@
+"""Elementwise kernels, norms and softmax: their tables, the fit, and how it does."""
