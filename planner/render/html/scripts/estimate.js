@@ -276,16 +276,16 @@
             ...this.timeline.origin(at),
           }))
         : this.card.peak?.largest ?? [];
-      const cell = (text) => planner.make("td", { text: text || "–" });
+      const cell = (text) => planner.make("td", { class: "long", text: text || "–" });
       this.#one("largest").replaceChildren(...rows.map((row) => {
         const key = planner.make("i", { class: "key" });
         key.style.background = planner.colour(row.category);
         const where = [row.operator, row.source].filter(Boolean).join(" · ");
         return planner.make("tr", {},
           planner.make("td", { class: "number", text: planner.bytes(row.bytes), title: planner.exact(row.bytes) }),
-          planner.make("td", {}, key, row.category),
+          planner.make("td", { class: "category" }, key, row.category),
           cell(planner.named(row)),
-          cell(where), cell(row.phase));
+          cell(where), planner.make("td", { text: row.phase }));
       }));
     }
   }
