@@ -99,7 +99,9 @@ def _card_parts(time: StepTime, bound: Bound | None) -> tuple[LanePart, ...]:
         for one in (Bound.COMPUTE, Bound.BANDWIDTH, Bound.OFFLOAD, Bound.MESSAGES, Bound.BUBBLE)
         if one in shares
     }
-    named = {one.value: (one, each) for one, each in seconds.items()}
+    named: dict[str, tuple[Bound, float]] = {
+        one.value: (one, each) for one, each in seconds.items()
+    }
     kernels = seconds.get(Bound.COMPUTE, 0.0) + seconds.get(Bound.BANDWIDTH, 0.0)
     ends = time.gpu_s - kernels
     if ends > _NOTHING * time.step_s:

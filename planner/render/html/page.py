@@ -20,7 +20,7 @@ import jinja2
 
 from planner.render.html.colours import colour_style
 from planner.render.html.columns import Columns
-from planner.render.html.panels import panel_of
+from planner.render.html.panels.of_results import panel_of
 from planner.render.html.redaction import redacted
 from planner.render.html.side_by_side import differences
 from planner.render.outside_text import shown_record
