@@ -72,7 +72,6 @@ TEXT = "#222222"
 """Words and axes on a light ground."""
 
 ON_DARK: dict[str, str] = {
-    CATEGORY_COLOURS[TensorCategory.BUFFER.value]: "#8F80E0",
     RESERVED: "#E6EAF0",
     LIMIT: "#FF8A80",
     HELD: "#2F6C8F",
@@ -82,7 +81,10 @@ ON_DARK: dict[str, str] = {
     PALE: "#303947",
     TEXT: "#E6EAF0",
 }
-"""Colours on a dark ground, where they are others."""
+"""Colours of lines, bars and words on a dark ground, where they are others."""
+
+CATEGORIES_ON_DARK = {**CATEGORY_COLOURS, TensorCategory.BUFFER.value: "#8F80E0"}
+"""CATEGORY_COLOURS on a dark ground."""
 
 PHASE_GREYS_ON_DARK: dict[Phase, str] = {
     Phase.BUILD: "#2A323E",

@@ -34,10 +34,11 @@ def _properties(*, is_dark: bool) -> dict[str, str]:
         return palette.ON_DARK.get(colour, colour) if is_dark else colour
 
     found = {name: ground(colour) for name, colour in _NAMED.items()}
-    for category, colour in palette.CATEGORY_COLOURS.items():
+    colours = palette.CATEGORIES_ON_DARK if is_dark else palette.CATEGORY_COLOURS
+    for category, colour in colours.items():
         name = category.replace(" ", "-")
-        found[f"category-{name}"] = ground(colour)
-        found[f"ink-{name}"] = palette.ink_on(ground(colour))
+        found[f"category-{name}"] = colour
+        found[f"ink-{name}"] = palette.ink_on(colour)
     greys = palette.PHASE_GREYS_ON_DARK if is_dark else palette.PHASE_GREYS
     for phase, grey in greys.items():
         name = phase.value.replace(" ", "-")

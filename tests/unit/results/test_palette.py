@@ -10,7 +10,7 @@ from planner.results import palette
 from planner.wire.trace import Phase, TensorCategory
 
 GROUNDS = {
-    *palette.CATEGORY_COLOURS.values(), *palette.PHASE_GREYS.values(),
+    *palette.CATEGORY_COLOURS.values(), *palette.CATEGORIES_ON_DARK.values(), *palette.PHASE_GREYS.values(),
     *palette.PHASE_GREYS_ON_DARK.values(), *palette.ON_DARK.values(),
 }  # fmt: skip
 
@@ -29,6 +29,8 @@ def test_letters_can_be_read_on_each_colour(colour: str) -> None:
 
 def test_everything_has_a_colour() -> None:
     assert set(palette.CATEGORY_COLOURS) == {one.value for one in TensorCategory} | {ROUNDING}
+    for colours in (palette.CATEGORY_COLOURS, palette.CATEGORIES_ON_DARK):
+        assert len(set(colours.values())) == len(colours)  # none is that of another
     assert set(palette.STACK) == set(TensorCategory)
     assert len(palette.STACK) == len(TensorCategory)
     for phases in (palette.PHASE_GREYS, palette.PHASE_GREYS_ON_DARK, palette.PHASE_COLOURS):
