@@ -10,7 +10,8 @@ from planner.results import palette
 from planner.wire.trace import Phase, TensorCategory
 
 GROUNDS = {
-    *palette.CATEGORY_COLOURS.values(), *palette.CATEGORIES_ON_DARK.values(), *palette.PHASE_GREYS.values(),
+    *palette.CATEGORY_COLOURS.values(), *palette.CATEGORIES_ON_DARK.values(),
+    *palette.PHASE_GREYS.values(),
     *palette.PHASE_GREYS_ON_DARK.values(), *palette.ON_DARK.values(),
 }  # fmt: skip
 
