@@ -64,6 +64,8 @@ from planner.input_pipeline.host_ram import HostRam, Room
 from planner.memory.peak import Breakdown, Held
 from planner.memory.probe import ProbeOutcome
 from planner.memory.recorded_batches import RecordedBatches
+from planner.public.export import export
+from planner.public.report import report
 from planner.questions.advise import advise
 from planner.questions.compare import compare
 from planner.questions.curve import curve
@@ -287,11 +289,13 @@ __all__ = [
     "curve",
     "emulated",
     "estimate",
+    "export",
     "inspect",
     "learn",
     "load",
     "max_batch_size",
     "parallelize",
+    "report",
     "run",
     "sweep",
     "verify",
