@@ -7,7 +7,9 @@ tiles at the full rate and bytes at the full bandwidth, as products were timed w
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from statistics import median
 from typing import Any
 
@@ -31,15 +33,16 @@ from planner.timing.tiling import product_s
 
 NAME = "products"
 _WHOLE = {
-    HALF: Schedule(epochs=30, batch=2048),
-    NARROW: Schedule(epochs=20, batch=2048),
-    SINGLE: Schedule(epochs=60, batch=256),
+    HALF: Schedule(epochs=24, batch=2048),
+    NARROW: Schedule(epochs=12, batch=2048),
+    SINGLE: Schedule(epochs=40, batch=256),
 }
 _WITHOUT = {
-    HALF: Schedule(epochs=10, batch=2048, share=0.35),
-    NARROW: Schedule(epochs=10, batch=2048, share=0.25),
-    SINGLE: Schedule(epochs=30, batch=256),
+    HALF: Schedule(epochs=10, batch=2048, share=0.3),
+    NARROW: Schedule(epochs=10, batch=2048, share=0.15),
+    SINGLE: Schedule(epochs=20, batch=256),
 }
+_MOST = 2000  # shapes of a table that a card left out is judged on, and that give a spread
 Tables = Mapping[str, tuple[Table, ...]]
 
 
@@ -54,8 +57,9 @@ def fit(tables: Tables) -> dict[str, Any]:
     document = {}
     for name, own in tables.items():
         one = fitted(own, _forms(own), _WHOLE[name])
+        print(f"{name}: fitted", file=sys.stderr, flush=True)
         spreads = _spreads(name, own, one)
-        document[name] = {**one, "spreads": spreads}
+        document[name] = {**one, "spreads": spreads, "rates": rates(own)}
     return document
 
 
@@ -64,42 +68,43 @@ def judge(tables: Tables, document: Mapping[str, Any]) -> Iterator[Figure]:
     for name, own in tables.items():
         net = read_nets({name: document[name]})[name]
         for table in own:
-            yield from _judged(net, table, JudgedBy.HELD_OUT, whole=False)
+            yield from _judged(net, table, JudgedBy.HELD_OUT)
         for table in own:
             without = _without(name, own, table.card.id)
-            yield from _judged(without, table, JudgedBy.LEFT_OUT, whole=name == SINGLE)
+            yield from _judged(without, table, JudgedBy.LEFT_OUT)
 
 
-_KNOWN: dict[int, list[list[Form]]] = {}
+def rates(tables: Iterable[Table]) -> dict[str, list[float]]:
+    """Returns the rates that a net is fitted over, by token: TFLOP/s and GB/s.
+
+    With other rates in the database of cards the net has to be fitted anew.
+    """
+    return {
+        f"{one.card.id} {part_of(one)}": [
+            round(one.rate.flops_per_s / 1e12, 2),
+            round(memory_rate(one.card) / 1e9, 1),
+        ]
+        for one in tables
+    }
 
 
+@cache
 def _forms(tables: tuple[Table, ...]) -> list[list[Form]]:
-    """Returns the forms of all tables; keeps them, by identity."""
-    if id(tables) not in _KNOWN:
-        _KNOWN[id(tables)] = [forms(one) for one in tables]
-    return _KNOWN[id(tables)]
+    return [forms(one) for one in tables]
 
 
-_LEFT_OUT: dict[tuple[int, str], Net] = {}
-
-
+@cache
 def _without(name: str, tables: tuple[Table, ...], card: str) -> Net:
-    """Returns a net that is fitted without a card; keeps it."""
-    key = (id(tables), card)
-    if key not in _LEFT_OUT:
-        one = fitted(tables, _forms(tables), _WITHOUT[name], left_out=(card,))
-        one["spreads"] = dict.fromkeys(one["tokens"], 0.0)
-        _LEFT_OUT[key] = read_nets({name: one})[name]
-    return _LEFT_OUT[key]
+    """Returns a net that is fitted without a card."""
+    one = fitted(tables, _forms(tables), _WITHOUT[name], left_out=(card,))
+    print(f"{name}: fitted without {card}", file=sys.stderr, flush=True)
+    one["spreads"] = dict.fromkeys(one["tokens"], 0.0)
+    return read_nets({name: one})[name]
 
 
-def _judged(net: Net, table: Table, judged_by: JudgedBy, *, whole: bool) -> Iterator[Figure]:
-    """Yields the figures of a table's held-out shapes, or of all of them."""
-    judged = [
-        (product, seconds)
-        for product, seconds in zip(table.products, table.seconds, strict=True)
-        if whole or held_out(product)
-    ]
+def _judged(net: Net, table: Table, judged_by: JudgedBy) -> Iterator[Figure]:
+    """Yields the figures of a table's held-out shapes, or of a part of them."""
+    judged = _apart(table, None if judged_by is JudgedBy.HELD_OUT else _MOST)
     before = [abs(_before_s(one, table) / seconds - 1) for one, seconds in judged]
     found = figure(
         [(_predicted_s(net, one, table), seconds) for one, seconds in judged],
@@ -111,6 +116,13 @@ def _judged(net: Net, table: Table, judged_by: JudgedBy, *, whole: bool) -> Iter
     )
     if found is not None:
         yield found
+
+
+def _apart(table: Table, most: int | None) -> list[tuple[Product, float]]:
+    """Returns held-out shapes with their seconds; of more than `most`, some at equal distances."""
+    pairs = zip(table.products, table.seconds, strict=True)
+    found = [one for one in pairs if held_out(one[0])]
+    return found if most is None else found[:: max(1, len(found) // most)]
 
 
 def _predicted_s(net: Net, product: Product, table: Table) -> float:
@@ -130,10 +142,9 @@ def _spreads(name: str, tables: tuple[Table, ...], document: dict[str, Any]) -> 
     for table in tables:
         part = part_of(table)
         without = _without(name, tables, table.card.id)
-        for product, seconds in zip(table.products, table.seconds, strict=True):
-            if held_out(product):
-                pairs = ((f"{table.card.id} {part}", net), (f"{ANY} {part}", without))
-                for token, one in pairs:
-                    error = math.log(seconds / _predicted_s(one, product, table))
-                    known.setdefault(token, []).append(error)
+        for token, one in ((f"{table.card.id} {part}", net), (f"{ANY} {part}", without)):
+            known.setdefault(token, []).extend(
+                math.log(seconds / _predicted_s(one, product, table))
+                for product, seconds in _apart(table, _MOST)
+            )
     return {token: round(spread(errors), 3) for token, errors in known.items()}
