@@ -183,9 +183,7 @@ def moved_s(
     return kept * cached_s + (1 - kept + again) * moved_bytes / memory_bytes_per_s
 
 
-def read_again(
-    found: Streams, name: str, card: GpuSpec, *, columns: int, row_bytes: int
-) -> float:
+def read_again(found: Streams, name: str, card: GpuSpec, *, columns: int, row_bytes: int) -> float:
     """Returns the bytes that forward reads once more, over those it moves: half of them are read.
 
     A norm goes over its rows twice; softmax three times, but for short rows.
