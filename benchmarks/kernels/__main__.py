@@ -1,8 +1,8 @@
 """`python -m benchmarks.kernels`: read the tables, fit, judge, write the page and the table.
 
 Without `--fit` the constants that planner ships are judged and the page is printed. With it they,
-the page and results.csv are written anew; `--page` writes the page of the known results. `--kind`
-takes one kind of table alone; what is recorded of the others stays.
+the page and results.csv are written anew. `--kind` takes one kind of table alone; what is recorded
+of the others stays. `--page` writes the page of what is recorded, without any table.
 """
 
 from __future__ import annotations
