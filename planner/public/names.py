@@ -115,9 +115,11 @@ from planner.timing.timed_operators import TimedMessage, TimedOperator, TimedOpe
 from planner.verification.learned import Learned
 from planner.verification.oom_message import OomMessage
 from planner.verification.vllm_log import VllmBoot
+from planner.wire.call_order import CallOrder
 from planner.wire.communication import CollectiveRecord
 from planner.wire.communicators import CommunicatorUse
 from planner.wire.full_state import FullStateCounts
+from planner.wire.kernel_facts import AttentionFacts, ConvolutionFacts
 from planner.wire.module_counts import (
     FlopRules,
     ModelCounts,
@@ -151,12 +153,14 @@ __all__ = [
     "Advice",
     "AllocationEvent",
     "AllocationTrace",
+    "AttentionFacts",
     "Bottleneck",
     "Bound",
     "Breakdown",
     "BreakdownSummary",
     "BuildError",
     "BuildOn",
+    "CallOrder",
     "CardChoice",
     "CardComparison",
     "CatalogError",
@@ -168,6 +172,7 @@ __all__ = [
     "CompareOptions",
     "ComparedCard",
     "ComputeDtype",
+    "ConvolutionFacts",
     "Counts",
     "Curve",
     "CurveOptions",
