@@ -2,7 +2,7 @@
 
 Without `--fit` the constants that planner ships are judged and the page is printed. With it they,
 the page and results.csv are written anew. `--kind` takes one kind of table alone; what is recorded
-of the others stays.
+of the others stays. `--page` writes the page of what is recorded, without any table.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Reads, fits, judges and writes, in this order."""
     options = _parser().parse_args(arguments)
     chosen = [one for one in KINDS if not options.kind or one.name in options.kind]
+    if options.page:
+        PAGE.write_text(page(KINDS, read_figures(CSV_FILE), options.date), encoding="utf-8")
+        return 0
     figures: list[Figure] = []
     try:
         for kind in chosen:
@@ -98,7 +101,9 @@ def _row(one: Figure) -> dict[str, object]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.kernels", description=__doc__)
-    parser.add_argument("--fit", action="store_true", help="fit and write constants and record")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--fit", action="store_true", help="fit and write constants and record")
+    what.add_argument("--page", action="store_true", help="write the page from results.csv alone")
     parser.add_argument(
         "--kind",
         action="append",

@@ -1,7 +1,7 @@
 """Judges counted steps with the constants that planner ships, without a fit.
 
 In: counted cases. Out: a table of errors by source and card. Convention: as in `judging`; a case
-without counts is left out.
+without counts is left out, and so is a doubtful one.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from benchmarks.record.statistics import ErrorStatistics
 from benchmarks.record.tables import table as markdown
 from benchmarks.throughput.judging import statistics
-from benchmarks.throughput.records import Counted
-from benchmarks.throughput.sources import copy_s, issue_s, timed
+from benchmarks.throughput.records import Counted, Use
+from benchmarks.throughput.sources import copy_s, timed
 from planner.hardware.database import load_gpus
 from planner.timing.roofline import gpu_time
 
@@ -29,7 +29,7 @@ def table(counted: Iterable[Counted]) -> Iterator[str]:
     """Yields the lines of a table in Markdown: a source as a whole, then each of its cards."""
     pairs: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for one in counted:
-        if one.operators:
+        if one.operators and one.case.use is not Use.DOUBTFUL:
             for card in ("all", one.case.step.card):
                 of_both = pairs.setdefault((one.case.source, card), [])
                 of_both.append((shipped_s(one), one.case.measured_s))

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
+import planner
 from planner.cli import completion
 from planner.cli import options as shared
 from planner.cli.terminal import print_text, say
 from planner.errors import UsageError
-from planner.machine.whole_files import write_whole
 from planner.render.exports.result_formats import BINARY, ENDINGS, ResultFormat
 from planner.render.outside_text import shown, shown_lines
 
@@ -78,9 +78,9 @@ def export(
             f"--format {chosen.value} is not text: name a file for it, like "
             f"-o {result.stem}{ENDINGS[chosen]}"
         )
-    content = result_file(load(result), chosen, batch_size=batch_size, gpu=gpu)
     if output_file is None:
+        content = result_file(load(result), chosen, batch_size=batch_size, gpu=gpu)
         print_text(shown_lines(content.decode()))
         return
-    write_whole(output_file, content)
+    planner.export(result, to=output_file, format=chosen.value, batch=batch_size, gpu=gpu)
     say(f"{chosen.value}: {shown(str(output_file))}")

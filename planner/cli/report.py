@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,8 +38,6 @@ _OF_ESTIMATE_ALONE = frozenset(
 
 # As the decorators of estimate do it: without these words the library has the defaults.
 _LEFT_OUT = frozenset((*PARALLEL_NAMES, *TASK_NAMES, *JOB_NAMES))
-
-_MORE_BATCHES = 6  # runs beside those of the search, for the slider
 
 
 def _sizes(context: click.Context, parameter: click.Parameter, given: str | None) -> list[int]:
@@ -94,24 +91,23 @@ def report(
     TARGET is a file of --save or --json, which is shown without a run, or a model as in planner
     estimate, which is estimated first; the other options are for that. The page needs no network.
     """
-    from planner.machine.whole_files import check_place, write_whole
-    from planner.render.html.page import page_of
-    from planner.results.saved_file import load
+    from planner.machine.whole_files import check_place
+    from planner.public.report import MORE_BATCHES
+    from planner.results.saved_file import is_saved, load
 
     check_place(output, "--output")
     other = None if against is None else load(against)
-    if _is_result(Path(target)):
+    if is_saved(Path(target)):
         _refuse_options(context)
         found: Any = load(target)
     else:
         with shown_progress(quiet) as progress:
             found = planner.estimate(
-                target, on_progress=progress, keep_batches=_MORE_BATCHES, **options
+                target, on_progress=progress, keep_batches=MORE_BATCHES, **options
             )
         batches = _known(found, batches)
-    page = page_of(found, other=other, is_redacted=redact, batches=batches)
-    write_whole(output, page)
-    say(f"{output}: {len(page.encode()) / 1e6:.1f} MB")
+    planner.report(found, to=output, against=other, redact=redact, batches=batches)
+    say(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
 
 
 report.params += [one for one in estimate.params if one.name not in _OF_ESTIMATE_ALONE]
@@ -134,16 +130,6 @@ def _known(found: Estimate, batches: list[int]) -> list[int]:
     for batch, why in left_out.items():
         say(f"batch {batch} is not on the page: {why}; estimate it with --batch {batch}")
     return [one for one in batches if one not in left_out]
-
-
-def _is_result(file: Path) -> bool:
-    """Returns whether the target is a saved result: an archive, JSON, or what is called so."""
-    if not file.is_file():
-        return file.suffix in (".planner", ".json")
-    if zipfile.is_zipfile(file):
-        return True
-    with file.open("rb") as opened:
-        return opened.read(64).lstrip()[:1] == b"{"
 
 
 def _refuse_options(context: click.Context) -> None:

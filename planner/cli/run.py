@@ -14,7 +14,7 @@ from planner.cli import completion
 from planner.cli import options as shared
 from planner.cli.exit_codes import exit_code
 from planner.cli.grouped_help import GroupedCommand
-from planner.cli.output import print_result, save
+from planner.cli.output import plot, print_result, save
 from planner.cli.parallel_options import ranks_of_a_script
 from planner.cli.progress import shown_progress
 from planner.cli.terminal import say
@@ -88,6 +88,7 @@ _BANNER = (
 @shared.timeout("Longest time of one run of the script: seconds, like 900, or 1h.")
 @shared.hardware_db
 @shared.save
+@shared.plot
 @shared.as_json
 @shared.verbose
 @shared.quiet
@@ -97,6 +98,7 @@ def run(
     /,
     command: tuple[str, ...],
     save_file: Path | None,
+    plot_file: Path | None,
     as_json: bool,
     verbose: bool,
     quiet: bool,
@@ -113,11 +115,12 @@ def run(
         found = planner.run(
             command,
             on_progress=progress,
-            keep_allocations=save_file is not None,
+            keep_allocations=verbose or bool(save_file or plot_file),
             **options,
         )
     print_result(found, "estimate", as_json=as_json, verbose=verbose)
     save(found, save_file)
+    plot(found, plot_file)
     context.exit(exit_code(found))
 
 

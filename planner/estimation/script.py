@@ -23,6 +23,7 @@ from planner.estimation.context import ProfileFactory, Progress, RunContext, sid
 from planner.estimation.device_memory import DeviceMemory, DeviceMemorySearch
 from planner.estimation.device_timing import DeviceTiming, device_operators, device_timings
 from planner.estimation.job import job_config
+from planner.estimation.more_batches import more_samples
 from planner.memory.budget import MemoryBudget
 from planner.process.script.interpreter import Interpreter
 from planner.process.script.runner import ScriptLimits, ScriptRunner, early_end
@@ -67,7 +68,8 @@ class ScriptRequest:
     """A command, its Python, and how it is run.
 
     `batch_argument` names the argument with its batch; without one, that of its first DataLoader
-    is varied. `search` asks for the largest batch; `stand_in_note` names the card taken where
+    is varied. `search` asks for the largest batch; `keep_batches` is a number of further batches to
+    record; `stand_in_note` names the card taken where
     none was requested.
     """
 
@@ -78,6 +80,7 @@ class ScriptRequest:
     batch_argument: str | None
     search: bool
     keep_allocations: bool
+    keep_batches: int
     stand_in_note: str | None
     database: Path | None
     progress: Progress
@@ -143,7 +146,8 @@ def estimate_script(request: ScriptRequest, known: CalibratedBudgets) -> Estimat
             if speeds and counts is not None
             else ()
         )
-        found = with_recordings(found, answers, operators=timed)
+        more = [more_samples(setup, answer, request.keep_batches) for answer in answers]
+        found = with_recordings(found, answers, more, timed)
     has_stand_ins = request.stand_in_note is not None
     return replace(found, assumptions=(*said, *found.assumptions), has_stand_ins=has_stand_ins)
 

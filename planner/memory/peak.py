@@ -8,7 +8,7 @@ these are not known, it counts with its size, rounded up as the allocator does.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from planner.wire.trace import (
@@ -169,19 +169,25 @@ def _find_peak(trace: AllocationTrace) -> _Peak:
             highest, at = after, index
     if at < 0:
         return _Peak(held=(), step=0, phase=Phase.BUILD, step_peak_bytes=())
-    live: dict[int, AllocationEvent] = {}
-    for event in trace.events[: at + 1]:
-        if event.kind is EventKind.ALLOC:
-            live[event.block] = event
-        elif event.kind in FREES:
-            live.pop(event.block, None)
     top = trace.events[at]
     return _Peak(
-        held=tuple(_held(event, trace) for event in live.values()),
+        held=tuple(_held(trace.events[index], trace) for index in live_after(trace.events, at)),
         step=top.step,
         phase=top.phase,
         step_peak_bytes=tuple(peak for step, peak in sorted(step_peaks.items()) if step),
     )
+
+
+def live_after(events: Sequence[AllocationEvent], index: int) -> tuple[int, ...]:
+    """Returns the indices of the requests whose blocks live after request `index`, oldest first."""
+    live: dict[int, int] = {}
+    for at in range(index + 1):
+        event = events[at]
+        if event.kind is EventKind.ALLOC:
+            live[event.block] = at
+        elif event.kind in FREES:
+            live.pop(event.block, None)
+    return tuple(live.values())
 
 
 def _levels(trace: AllocationTrace) -> Iterator[tuple[int, AllocationEvent, int, int]]:

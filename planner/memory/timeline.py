@@ -12,7 +12,7 @@ from itertools import accumulate
 
 from planner.memory.allocator.levels import Levels
 from planner.memory.allocator.replay import Request
-from planner.memory.peak import block_bytes_of
+from planner.memory.peak import block_bytes_of, live_after
 from planner.memory.sample_parts import Sample, SampleParts
 from planner.wire.trace import (
     FREES,
@@ -99,15 +99,8 @@ class Timeline:
 
     def live_at(self, index: int) -> tuple[tuple[AllocationEvent, int], ...]:
         """Returns the blocks alive after request `index`, oldest first, with their bytes."""
-        live: dict[int, tuple[AllocationEvent, int]] = {}
-        for event, change in zip(
-            self.events[: index + 1], self.changes_bytes[: index + 1], strict=True
-        ):
-            if event.kind is EventKind.ALLOC:
-                live[event.block] = event, change
-            elif event.kind in FREES:
-                live.pop(event.block, None)
-        return tuple(live.values())
+        alive = live_after(self.events, index)
+        return tuple((self.events[at], self.changes_bytes[at]) for at in alive)
 
 
 def recorded_timeline(trace: AllocationTrace, levels: Levels | None = None) -> Timeline:

@@ -51,6 +51,7 @@ def run(
     num_hosts: int | None = None,
     allow_writes: Sequence[str | os.PathLike[str]] = (),
     keep_allocations: bool = False,
+    keep_batches: int = 0,
     **options: Unpack[ScriptOptions],
 ) -> Estimate:
     """Runs a training script on emulated cards: it believes that it trains.
@@ -62,7 +63,7 @@ def run(
     first DataLoader that shuffles is varied. With `num_gpus` it plays one of so many ranks, on
     `num_hosts` machines, as under torchrun; a launcher in the command says them itself. With
     `keep_allocations` the result holds each allocation of the recorded runs, which `Estimate.save`
-    writes too.
+    writes too; `keep_batches` runs as many batches more for it, where the batch can be varied.
 
     Raises:
         PlannerError: see errors.py. A script that does not fit is a result, not an error.
@@ -97,7 +98,8 @@ def run(
             ),
             batch_argument=batch_argument,
             search=max_batch,
-            keep_allocations=keep_allocations,
+            keep_allocations=keep_allocations or keep_batches > 0,
+            keep_batches=keep_batches,
             stand_in_note=stand_in_note,
             database=records,
             progress=options.get("on_progress") or (lambda _: None),

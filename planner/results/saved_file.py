@@ -40,6 +40,16 @@ _MOST_MEMBERS = 1000
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)  # equal results are equal files
 
 
+def is_saved(file: Path) -> bool:
+    """Returns whether a file is a saved result: an archive, JSON, or what is called so."""
+    if not file.is_file():
+        return file.suffix in (".planner", ".json")
+    if zipfile.is_zipfile(file):
+        return True
+    with file.open("rb") as opened:
+        return opened.read(64).lstrip()[:1] == b"{"
+
+
 def save(result: Result, path: str | PathLike[str]) -> None:
     """Writes a result to a file, whole or not at all.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -43,6 +44,7 @@ OTHERS = {
     "curve": made_curve, "compare": made_comparison, "advise": made_advice,
     "parallelize": made_parallelization,
 }  # fmt: skip
+A4_PIXELS = 703  # 210 mm less the margins of the page, at 96 for an inch
 LOOKS = [(width, scheme) for width in (390, 1440) for scheme in ("light", "dark")]
 
 
@@ -215,6 +217,40 @@ def test_nothing_is_cut_off(
             }).map((text) => text.textContent)"""
         )
         assert beyond == []
+
+
+CONTROLS = (
+    "button:visible:not([aria-pressed=true], .crumb, .group), input:visible, select:visible, "
+    "summary:visible"
+)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["estimate", *OTHERS])
+def test_paper_has_no_controls_and_all_of_each_chart(
+    browser: Browser, files: dict[str, Path], name: str, scheme: str
+) -> None:
+    with opened(browser, files[name], scheme=scheme) as page:
+        on_screen = page.locator(CONTROLS).count()
+        page.emulate_media(media="print", color_scheme=scheme)
+        assert (on_screen > 0, page.locator(CONTROLS).count()) == (True, 0)
+        page.set_viewport_size({"width": A4_PIXELS, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+        beyond = page.evaluate(
+            """[...document.querySelectorAll("svg, .treemap, td, th, .meter, li, p")].filter(
+                (one) => one.getBoundingClientRect().right > innerWidth + 1
+                    || one.scrollWidth > one.clientWidth + 1 && one.matches("td, th"),
+            ).map((one) => one.outerHTML.slice(0, 200))"""
+        )
+        assert beyond == []
+        ink = page.evaluate("getComputedStyle(document.body).color")
+        assert ink == "rgb(28, 36, 48)"  # dark letters: paper is white
+
+
+def test_a_print_is_a_few_pages(browser: Browser, files: dict[str, Path]) -> None:
+    with opened(browser, files["estimate"]) as page:
+        printed = page.pdf(format="A4")
+    assert 2 <= len(re.findall(rb"/Type\s*/Page\b", printed)) <= 5
 
 
 @cache

@@ -38,8 +38,8 @@ PARENT_SIDE = (
 # All but the child's own room, and the file that packs a live model of the caller's torch.
 WITHOUT_TORCH = (
     "catalog", "cli", "config", "cost", "emulator", "estimation", "hardware", "input_pipeline",
-    "machine", "memory", "preflight", "process", "published", "questions", "render", "results",
-    "sweeps", "timing", "ui", "verification", "wire",
+    "machine", "memory", "preflight", "process", "public", "published", "questions", "render",
+    "results", "sweeps", "timing", "ui", "verification", "wire",
 )  # fmt: skip
 
 

@@ -15,10 +15,11 @@ from math import gcd
 from typing import Any
 
 from planner.memory.timeline import Timeline
-from planner.wire.trace import EventKind, TensorCategory
+from planner.results.palette import STACK
+from planner.wire.trace import EventKind
 
-CATEGORIES = tuple(one.value for one in TensorCategory)
-_NUMBER = {one: index for index, one in enumerate(TensorCategory)}
+CATEGORIES = tuple(one.value for one in STACK)
+_NUMBER = {one: index for index, one in enumerate(STACK)}
 _NOBODY = -1  # the owner of a request without a block
 _MOST = 1 << 31
 

@@ -16,6 +16,7 @@ from planner.render.terminal.step_time import bound_words, faster, speed_rows
 from planner.results import words
 from planner.results.device_estimate import DeviceEstimate
 from planner.results.estimate import EMULATED, Estimate
+from planner.results.lanes import Lanes, lanes_of
 from planner.results.parallel_form import parallel_words
 from planner.results.ranks import RankRow
 from planner.results.step_time import StepTime
@@ -192,6 +193,7 @@ def _basis(entry: DeviceEstimate) -> list[str]:
 
 
 def _time(entry: DeviceEstimate, time: StepTime) -> dict[str, Any]:
+    found = lanes_of(time)
     rows = [
         (label.removeprefix("- "), text)
         for label, text in speed_rows(entry).items()
@@ -199,15 +201,8 @@ def _time(entry: DeviceEstimate, time: StepTime) -> dict[str, Any]:
     ]
     return {
         "step": format_duration(time.step_s),
-        "shares": [
-            {
-                "name": bound.value,
-                "share": share,
-                "text": f"{format_percent(share, 1)}, {format_duration(share * time.step_s)}",
-                "is_bound": bound is time.bottleneck.bound,
-            }
-            for bound, share in time.bottleneck.shares
-        ],
+        "why": found.why,
+        "bars": _bars(found, time.step_s),
         "rows": rows,
         "mfu": None if time.mfu is None else format_percent(time.mfu, 1),
         "gains": [
@@ -217,6 +212,32 @@ def _time(entry: DeviceEstimate, time: StepTime) -> dict[str, Any]:
         ],
         "uncounted": list(time.uncounted_operators),
     }
+
+
+def _bars(found: Lanes, step_s: float) -> list[dict[str, Any]]:
+    """Returns a bar for each lane, and under it one for each part of a lane that has several."""
+    longest = max(step_s, *(lane.seconds for lane in found.lanes))
+
+    def bar(name: str, seconds: float, begin: float, **more: bool) -> dict[str, Any]:
+        figures = f"{format_duration(seconds)}, {format_percent(seconds, step_s)}"
+        return {
+            "name": name, "begin": begin / longest, "share": seconds / longest, "text": figures,
+            "is_part": False, "is_bound": False, **more,
+        }  # fmt: skip
+
+    bars = []
+    for lane in found.lanes:
+        alone = len(lane.parts) == 1
+        is_bound = alone and lane.parts[0].is_bound
+        bars.append(bar(lane.name, lane.seconds, 0, decides=lane.decides, is_bound=is_bound))
+        begin = 0.0
+        for part in () if alone else lane.parts:
+            bars.append(
+                bar(part.name, part.seconds, begin, decides=lane.decides, is_part=True,
+                    is_bound=part.is_bound)
+            )  # fmt: skip
+            begin += part.seconds
+    return bars
 
 
 def _ranks(estimate: Estimate) -> dict[str, Any] | None:

@@ -18,8 +18,9 @@ from typing import Any
 
 import jinja2
 
+from planner.render.html.colours import colour_style
 from planner.render.html.columns import Columns
-from planner.render.html.panels import panel_of
+from planner.render.html.panels.of_results import panel_of
 from planner.render.html.redaction import redacted
 from planner.render.html.side_by_side import differences
 from planner.render.outside_text import shown_record
@@ -54,7 +55,7 @@ def page_of(
     ]  # fmt: skip
     data = {"results": [panel["data"] for panel in panels], "blobs": columns.blobs}
     scripts = [_text(name) for name in _SCRIPTS]
-    style = _text("page.css")
+    style = colour_style() + _text("page.css")
     return _environment().get_template("page.html.j2").render(
         panels=panels,
         differences=[] if other is None else differences(result, other),

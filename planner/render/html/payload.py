@@ -15,7 +15,6 @@ from planner.render.html.columns import CATEGORIES, Columns, OriginNumbers
 from planner.results.breakdown_summary import BreakdownSummary
 from planner.results.device_estimate import DeviceEstimate
 from planner.results.estimate import Estimate
-from planner.results.step_time import StepTime
 from planner.results.timelines import BatchFigures, BatchTimelines, timelines_of
 from planner.results.words import fit_words
 from planner.wire.trace import AllocationTrace
@@ -75,7 +74,6 @@ def _card(
         "alone_because": alone_because,
         "batches": _batches(estimate, entry, found, columns, origins, batches),
         "peak": _peak(entry.peak_summary),
-        "time": _time(entry.time),
     }
 
 
@@ -180,17 +178,6 @@ def _peak(found: BreakdownSummary | None) -> dict[str, Any] | None:
             }
             for block in found.largest_blocks
         ],
-    }
-
-
-def _time(time: StepTime | None) -> dict[str, Any] | None:
-    if time is None:
-        return None
-    return {
-        "step_s": time.step_s,
-        "bound": time.bottleneck.bound.value,
-        "shares": {bound.value: share for bound, share in time.bottleneck.shares},
-        "phases_s": {phase.value: seconds for phase, seconds in time.phases_s},
     }
 
 

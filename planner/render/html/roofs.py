@@ -77,7 +77,7 @@ def lead_of(found: Roofline | str) -> str:
     share = format_percent(found.without_flops_s, found.step_s)
     return (
         "Counted FLOPs and bytes, predicted seconds, of one micro-batch and the optimizer. Points: "
-        "blue is forward and loss, red backward, green the optimizer; the larger, the more time. "
+        "blue is forward, orange loss, red backward, pink the optimizer; larger takes more time. "
         "Roofs: "
         f"{format_significant(found.memory_bytes_per_s / _GIGA)} GB/s of memory, {roofs}. "
         f"Operators without FLOPs are not in it; they take {share} of the time."

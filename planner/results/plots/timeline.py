@@ -12,12 +12,19 @@ from typing import TYPE_CHECKING
 
 from planner.memory.timeline import PhaseSpan, Timeline
 from planner.results.device_estimate import DeviceEstimate
-from planner.results.palette import CATEGORY_COLOURS, LIMIT, PHASE_GREYS, RESERVED, TEXT
+from planner.results.palette import (
+    CATEGORY_COLOURS,
+    LIMIT,
+    PHASE_GREYS,
+    RESERVED,
+    STACK,
+    TEXT,
+    ink_on,
+)
 from planner.results.plots.canvas import new_figure, write_title
 from planner.results.plots.columns import bent_points, filled_runs, highest_of_stretches
 from planner.results.timelines import BatchFigures
 from planner.units import GIB, MIB, format_bytes
-from planner.wire.trace import TensorCategory
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,12 +35,6 @@ _SIZE_INCHES = (9.0, 4.6)
 _ROOM = 1.12  # of the vertical axis over the highest level
 _LIMIT_IN_SIGHT = 1.6  # over the highest level; a limit beyond would flatten the picture
 _SHARE_OF_LETTER = 0.0072  # of the width: a phase without room for its name has its grey alone
-# What stays from step to step is at the bottom, what comes and goes is on top.
-_STACK = (
-    TensorCategory.PARAMETER, TensorCategory.BUFFER, TensorCategory.OPTIMIZER_STATE,
-    TensorCategory.INPUT, TensorCategory.GRADIENT, TensorCategory.SAVED_ACTIVATION,
-    TensorCategory.UNATTRIBUTED, TensorCategory.TEMPORARY, TensorCategory.WORKSPACE,
-)  # fmt: skip
 
 
 def timeline_figure(figures: BatchFigures, entry: DeviceEstimate, title: str) -> Figure:
@@ -72,7 +73,7 @@ def _areas(axes: Axes, timeline: Timeline, factor: int) -> None:
     kept = highest_of_stretches(total, _STRETCHES)
     found = timeline.by_category()
     lower = [0] * len(kept)
-    for category in _STACK:
+    for category in STACK:
         if category not in found:
             continue
         levels, name = found[category], category.value
@@ -132,12 +133,12 @@ def _strip(axes: Axes, spans: Sequence[PhaseSpan], above: Axes) -> None:
     step = 0
     for span in spans:
         name, share = span.phase.value, (span.end - span.begin) / whole
-        grey, letters = PHASE_GREYS[span.phase]
+        grey = PHASE_GREYS[span.phase]
         axes.axvspan(span.begin, span.end, color=grey, linewidth=0, gid=f"{name} {span.step}")
         if share >= _SHARE_OF_LETTER * (len(name) + 1):
             axes.text(
-                (span.begin + span.end) / 2, 0.45, name, ha="center", va="center", color=letters,
-                fontsize=7, clip_on=True,
+                (span.begin + span.end) / 2, 0.45, name, ha="center", va="center",
+                color=ink_on(grey), fontsize=7, clip_on=True,
             )  # fmt: skip
         if span.step != step:
             step = span.step
@@ -161,6 +162,6 @@ def _legend(axes: Axes) -> list[object]:
     words = [Patch(alpha=0, label=one) for one in (" ", "phases, in the strip:")]
     phases = [
         Patch(facecolor=grey, edgecolor=TEXT, linewidth=0.4, label=one.value)
-        for one, (grey, _) in PHASE_GREYS.items()
+        for one, grey in PHASE_GREYS.items()
     ]
     return [*lines, *reversed(areas), *words, *phases]

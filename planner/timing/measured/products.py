@@ -129,8 +129,11 @@ def time_by(net: Net, product: Product, dtype: str, card: GpuSpec, *, rate: Rate
     total_s, form = _total(net, product, dtype, figures, name != SINGLE, token.values)
     fixed_s = min(form.begin_end_s, _MOST_FIXED * total_s)
     source, spread = token.source, token.spread
-    if source is TimeSource.TABLE and not _is_measured(dtype, rate.path):
-        source = TimeSource.RELATED if dtype in _WIDE else TimeSource.FALLBACK
+    if not _is_measured(dtype, rate.path):
+        if dtype not in _WIDE:
+            source = TimeSource.FALLBACK
+        elif source is TimeSource.TABLE:
+            source = TimeSource.RELATED
         spread = max(spread, _left_out(net))
     return KernelTime(
         busy_s=total_s - fixed_s,

@@ -67,7 +67,7 @@
     });
   }
 
-  const PHASES = { forward: "var(--accent)", loss: "var(--accent)", backward: "var(--bad)", "optimizer step": "var(--good)" };
+  const phase = (name) => `var(--phase-colour-${name.replaceAll(" ", "-")})`;
 
   function roofline(chart, width) {
     const [low, high] = d3.extent(chart.points, (one) => one.x);
@@ -89,7 +89,7 @@
         Plot.line(slope, { x: "x", y: "y", stroke: "var(--limit)", strokeWidth: 1.5 }),
         ...chart.roofs.map((one) => Plot.line(flat(one), { x: "x", y: "y", stroke: "var(--limit)", strokeWidth: 1.5 })),
         Plot.text(chart.roofs, { x: to, y: "y", text: "name", textAnchor: "end", dy: -7, fill: "var(--limit)" }),
-        Plot.dot(chart.points, { x: "x", y: "y", r: "share", fill: (one) => PHASES[one.phase] ?? "var(--muted)", fillOpacity: 0.65, stroke: "var(--surface)" }),
+        Plot.dot(chart.points, { x: "x", y: "y", r: "share", fill: (one) => phase(one.phase), fillOpacity: 0.65, stroke: "var(--surface)" }),
         Plot.tip(chart.points, Plot.pointer({ x: "x", y: "y", title: (one) => `${one.name}\n${rate(one.y)}, ${planner.significant(one.x)} FLOPs per byte\n${planner.significant(100 * one.share)} % of the time`, fill: "var(--surface)" })),
       ],
     });

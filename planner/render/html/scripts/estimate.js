@@ -21,15 +21,24 @@
       this.by = "module";
       this.#listen();
       this.ready = this.#card(0);
-      this.ready.then(() => this.#unpackAhead(), () => {});
     }
 
     // While nothing else is to be done, so that the slider need not wait for it.
-    async #unpackAhead() {
-      for (const { timeline } of this.result.cards.flatMap((card) => card.batches)) {
+    async #prepareAhead() {
+      const { card } = this;
+      for (const batch of card.batches) {
         await idle();
-        if (timeline) await planner.unpacked(this.blobs, timeline);
+        if (card !== this.card) return;
+        if (batch.timeline) await this.#timelineOf(batch);
       }
+    }
+
+    // Timelines of the card that is shown are kept; those of other cards would be many MB.
+    #timelineOf(batch) {
+      if (!this.timelines.has(batch)) {
+        this.timelines.set(batch, planner.timeline(this.result, this.blobs, batch.timeline));
+      }
+      return this.timelines.get(batch);
     }
 
     #one(part) {
@@ -70,6 +79,7 @@
 
     async #card(at) {
       this.cardAt = at;
+      this.timelines = new Map();
       for (const part of this.root.querySelectorAll("[data-card]")) {
         part.hidden = Number(part.dataset.card) !== at;
       }
@@ -80,6 +90,7 @@
       this.slider.value = run;
       this.#ticks();
       await this.#batch(run);
+      this.#prepareAhead().catch(() => {}); // the batch itself says what is wrong
     }
 
     #ticks() {
@@ -119,7 +130,7 @@
       this.#one("timeline-box").hidden = !found.timeline;
       this.#one("no-timeline").hidden = Boolean(found.timeline);
       if (found.timeline) {
-        const timeline = await planner.timeline(this.result, this.blobs, found.timeline);
+        const timeline = await this.#timelineOf(found);
         if (asked !== this.asked) return;
         this.timeline = timeline;
         this.chart.show(timeline, this.card);
@@ -276,16 +287,16 @@
             ...this.timeline.origin(at),
           }))
         : this.card.peak?.largest ?? [];
-      const cell = (text) => planner.make("td", { text: text || "–" });
+      const cell = (text) => planner.make("td", { class: "long", text: text || "–" });
       this.#one("largest").replaceChildren(...rows.map((row) => {
         const key = planner.make("i", { class: "key" });
         key.style.background = planner.colour(row.category);
         const where = [row.operator, row.source].filter(Boolean).join(" · ");
         return planner.make("tr", {},
           planner.make("td", { class: "number", text: planner.bytes(row.bytes), title: planner.exact(row.bytes) }),
-          planner.make("td", {}, key, row.category),
+          planner.make("td", { class: "category" }, key, row.category),
           cell(planner.named(row)),
-          cell(where), cell(row.phase));
+          cell(where), planner.make("td", { text: row.phase }));
       }));
     }
   }

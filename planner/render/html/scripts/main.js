@@ -20,7 +20,8 @@
     const root = document.querySelector(`[data-result="${at}"]`);
     if (result.kind === "estimate") planner.panels.push(new planner.EstimatePanel(root, result, data.blobs));
     for (const bar of root.querySelectorAll("[data-share]")) {
-      bar.style.width = `${Math.min(100, 100 * Number(bar.dataset.share))}%`;
+      bar.style.width = `${100 * Number(bar.dataset.share)}%`;
+      bar.style.marginLeft = `${100 * Number(bar.dataset.begin)}%`;
     }
     for (const holder of root.querySelectorAll("[data-chart]")) {
       planner.chart(holder, result.charts[Number(holder.dataset.chart)]);

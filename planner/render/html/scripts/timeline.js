@@ -96,6 +96,7 @@
       const svg = draw("svg", {
         width: width + MARGIN.left + MARGIN.right,
         height: height + MARGIN.top + MARGIN.bottom,
+        viewBox: `0 0 ${width + MARGIN.left + MARGIN.right} ${height + MARGIN.top + MARGIN.bottom}`,
         role: "img",
         "aria-label":
           `Memory after each request to the allocator, requests ${planner.count(begin + 1)} to ` +
@@ -126,14 +127,15 @@
         if (span.end <= this.begin || span.begin >= this.end) continue;
         const from = Math.max(0, this.#x(span.begin));
         const to = Math.min(this.width, this.#x(span.end));
-        const fill = `var(--phase-${span.phase.replaceAll(" ", "-")})`;
+        const name = span.phase.replaceAll(" ", "-");
+        const fill = `var(--phase-${name})`;
         draw("rect", { class: "phase", x: from, y: -20, width: to - from, height: 16, fill }, this.inner);
         if (number % 2) {
           draw("rect", { class: "stripe", x: from, y: 0, width: to - from, height: this.height }, this.inner);
         }
         const label = span.phase;
         if (to - from > 6.4 * label.length + 6) {
-          draw("text", { class: "phase-name", x: (from + to) / 2, y: -8, text: label }, this.inner);
+          draw("text", { class: "phase-name", x: (from + to) / 2, y: -8, text: label, fill: `var(--phase-ink-${name})` }, this.inner);
         }
         const step = seen.get(span.step) ?? [from, to];
         seen.set(span.step, [Math.min(step[0], from), Math.max(step[1], to)]);

@@ -101,20 +101,21 @@
       const tree = this.#layout(folded(node, this.root).inner, width, height);
       const cells = [];
       for (const leaf of tree.leaves()) {
-        if (leaf.depth > 0) cells.push(this.#cell(leaf, leaf.depth === 1 && leaf.data.inner.index));
+        if (leaf.depth > 0) cells.push(this.#cell(leaf, width));
       }
       for (const group of tree.children ?? []) {
-        if (group.children) cells.push(this.#group(group));
+        if (group.children) cells.push(this.#group(group, width));
       }
       this.holder.replaceChildren(...cells);
       this.#crumbs();
       this.#rows(tree.children ?? []);
     }
 
-    #place(element, box) {
+    // Across in shares, so that it fits on paper, whose width no script knows.
+    #place(element, box, width) {
       Object.assign(element.style, {
-        left: `${box.x0}px`, top: `${box.y0}px`,
-        width: `${Math.max(0, box.x1 - box.x0)}px`, height: `${Math.max(0, box.y1 - box.y0)}px`,
+        left: `${(100 * box.x0) / width}%`, top: `${box.y0}px`,
+        width: `${(100 * Math.max(0, box.x1 - box.x0)) / width}%`, height: `${Math.max(0, box.y1 - box.y0)}px`,
       });
     }
 
@@ -123,12 +124,12 @@
       return `${name}: ${planner.bytes(size)}, ${planner.percent(size / this.root.size)} of the peak`;
     }
 
-    #cell(box) {
+    #cell(box, width) {
       const category = colourOf(box.data.inner);
       const made = planner.make("div", { class: "cell", title: this.#words(box) });
       made.style.background = planner.colour(category);
       made.style.color = planner.ink(category);
-      this.#place(made, box);
+      this.#place(made, box, width);
       const wide = box.x1 - box.x0;
       const high = box.y1 - box.y0;
       if (wide > 44 && high > 20) made.append(planner.make("span", { text: box.data.name }));
@@ -136,9 +137,9 @@
       return made;
     }
 
-    #group(box) {
+    #group(box, width) {
       const made = planner.make("button", { class: "group", type: "button", title: `${this.#words(box)}; open` });
-      this.#place(made, box);
+      this.#place(made, box, width);
       const label = planner.make("span", {});
       label.append(planner.make("b", { text: box.data.name }), ` ${planner.bytes(box.data.size)}`);
       if (box.x1 - box.x0 > 50 && box.y1 - box.y0 > 36) made.append(label);

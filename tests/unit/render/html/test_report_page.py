@@ -7,6 +7,7 @@ import re
 import zlib
 from array import array
 from base64 import b64decode
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import accumulate
 from typing import Any
@@ -19,6 +20,7 @@ from planner.render.html.columns import Columns, OriginNumbers
 from planner.render.html.page import page_of
 from planner.render.html.redaction import PLACE, redacted, target_name
 from planner.results.estimate import Estimate
+from planner.results.result import Result
 from planner.wire.trace import (
     AllocationEvent,
     AllocationTrace,
@@ -27,6 +29,9 @@ from planner.wire.trace import (
     Phase,
     TensorCategory,
 )
+from tests.unit.cli.test_advise import made_advice
+from tests.unit.cli.test_curve_and_compare import made_comparison, made_curve
+from tests.unit.cli.test_parallelize import made_parallelization
 
 IMG = "<img src=x onerror=alert(1)>"
 
@@ -140,6 +145,20 @@ def test_two_results_are_side_by_side(estimate: Estimate) -> None:
     page = page_of(estimate, other=replace(estimate, target="other"))
     assert page.count('class="result" data-result="') == 2
     assert "<h2>Differences</h2>" in page
+
+
+@pytest.mark.parametrize(
+    ("made", "text"),
+    [
+        (made_curve, "All points"), (made_comparison, "All cards, the best first"),
+        (made_advice, "All that was tried, the best first"),
+        (made_parallelization, "All spreads, the best first"),
+    ],
+)  # fmt: skip
+def test_each_kind_of_result_has_its_panel(made: Callable[[], Result], text: str) -> None:
+    assert f"<h2>{text}</h2>" in page_of(made())
+    with pytest.raises(UsageError, match="--batches is for the result of planner estimate"):
+        page_of(made(), batches=[2])
 
 
 def test_batches_need_recorded_requests(estimate: Estimate) -> None:

@@ -69,8 +69,9 @@ def test_the_form_by_hand() -> None:
     one = product(1, 1000, 1000, 1000)
     form = form_of(one, figures, in_bytes=2, out_bytes=2, on_tensor_cores=True)
     assert form.compute_s == pytest.approx(2e9 / 1e12)
-    # 6 MB are moved, a sixth of the cache holds 1 MB of them.
-    assert form.memory_s == pytest.approx(5e6 / 1e12)
+    # 6 MB from the cache, of 32 bytes in a cycle for each multiprocessor; beyond a sixth of it,
+    # 5 MB from memory, which take less: 5 us.
+    assert form.memory_s == pytest.approx(6e6 / (32 * 10 * 1e9))
     assert form.begin_end_s == pytest.approx(BEGIN_END_CYCLES / 1e9)
     assert form.base_s == pytest.approx(2e-3 + 4e-6)
     assert form.floor_s == pytest.approx(2e9 / 2e12)
@@ -82,7 +83,8 @@ def test_the_form_by_hand() -> None:
 def test_rows_that_are_not_of_16_bytes_halve_the_rate_of_tensor_cores() -> None:
     whole = timed(product(1, 4096, 4096, 4096), "bfloat16", "a100-sxm4-80gb")
     odd = timed(product(1, 4096, 4097, 4096), "bfloat16", "a100-sxm4-80gb")
-    assert odd.busy_s == pytest.approx(2 * whole.busy_s, rel=0.2)
+    # A column more begins another tile in each row of tiles: that alone is 1.14 times.
+    assert 1.8 < odd.busy_s / whole.busy_s < 2.6
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,8 @@ from planner.input_pipeline.host_ram import HostRam, Room
 from planner.memory.peak import Breakdown, Held
 from planner.memory.probe import ProbeOutcome
 from planner.memory.recorded_batches import RecordedBatches
+from planner.public.export import export
+from planner.public.report import report
 from planner.questions.advise import advise
 from planner.questions.compare import compare
 from planner.questions.curve import curve
@@ -113,9 +115,11 @@ from planner.timing.timed_operators import TimedMessage, TimedOperator, TimedOpe
 from planner.verification.learned import Learned
 from planner.verification.oom_message import OomMessage
 from planner.verification.vllm_log import VllmBoot
+from planner.wire.call_order import CallOrder
 from planner.wire.communication import CollectiveRecord
 from planner.wire.communicators import CommunicatorUse
 from planner.wire.full_state import FullStateCounts
+from planner.wire.kernel_facts import AttentionFacts, ConvolutionFacts
 from planner.wire.module_counts import (
     FlopRules,
     ModelCounts,
@@ -149,12 +153,14 @@ __all__ = [
     "Advice",
     "AllocationEvent",
     "AllocationTrace",
+    "AttentionFacts",
     "Bottleneck",
     "Bound",
     "Breakdown",
     "BreakdownSummary",
     "BuildError",
     "BuildOn",
+    "CallOrder",
     "CardChoice",
     "CardComparison",
     "CatalogError",
@@ -166,6 +172,7 @@ __all__ = [
     "CompareOptions",
     "ComparedCard",
     "ComputeDtype",
+    "ConvolutionFacts",
     "Counts",
     "Curve",
     "CurveOptions",
@@ -287,11 +294,13 @@ __all__ = [
     "curve",
     "emulated",
     "estimate",
+    "export",
     "inspect",
     "learn",
     "load",
     "max_batch_size",
     "parallelize",
+    "report",
     "run",
     "sweep",
     "verify",

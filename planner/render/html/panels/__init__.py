@@ -1,0 +1,1 @@
+"""The panel of a page for each kind of result."""
