@@ -136,8 +136,14 @@ def efficiency_key(kernel: Kernel, card: GpuSpec, path: Path) -> str:
         words.append(kernel.part.value)
     elif kind is KernelKind.BATCH_NORM:
         words += [_stored_width(kernel), kernel.part.value]
-    elif kind in (KernelKind.NORM, KernelKind.SOFTMAX, KernelKind.ATTENTION, KernelKind.POOL):
+    elif kind is KernelKind.ATTENTION:
+        words += [_stored_width(kernel), kernel.part.value]
+    elif kind in (KernelKind.NORM, KernelKind.SOFTMAX):
+        words += [_stored_width(kernel), kernel.part.value]
+    elif kind is KernelKind.POOL:
         words.append(kernel.part.value)
+    elif kind in (KernelKind.ELEMENTWISE, KernelKind.BROADCAST):
+        words.append(_stored_width(kernel))
     elif kind is KernelKind.MATMUL:
         batched = kernel.product is not None and kernel.product.batch > 1
         width = _width(kernel, path)

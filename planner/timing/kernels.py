@@ -33,6 +33,7 @@ class KernelKind(str, Enum):
     LOOKUP = "lookup"
     OPTIMIZER = "optimizer"  # of many tensors in one kernel
     ELEMENTWISE = "elementwise"
+    RANDOM = "random numbers"  # dropout and noise: drawn for each element
     BROADCAST = "elementwise with broadcasting"  # tensors of several shapes
     UNKNOWN = "unknown"  # no rule covers it: only its bytes are counted
 
@@ -119,6 +120,10 @@ _COPIES = frozenset(
 )  # fmt: skip
 
 
+_RANDOM = frozenset(
+    ("native_dropout", "fused_dropout", "bernoulli_", "normal_", "uniform_", "rand_like",
+     "randn_like", "rrelu_with_noise")
+)  # fmt: skip
 _TORCH = ("aten", "prims")  # torch's own libraries, as in aten::mm
 
 
@@ -151,6 +156,8 @@ def _kind(record: OperatorRecord, name: str) -> KernelKind:
         return KernelKind.OPTIMIZER
     if base in _REDUCTIONS:
         return KernelKind.REDUCTION
+    if base in _RANDOM:
+        return KernelKind.RANDOM
     if name == "_to_copy":
         return KernelKind.CAST
     if name in _COPIES:

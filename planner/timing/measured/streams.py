@@ -42,11 +42,12 @@ KEPT_ROW_BYTES = 48 * 1024
 _KINDS = {
     KernelKind.ELEMENTWISE: "elementwise", KernelKind.BROADCAST: "elementwise",
     KernelKind.CAST: "elementwise", KernelKind.COPY: "elementwise",
+    KernelKind.RANDOM: "elementwise",
     KernelKind.NORM: "norm", KernelKind.SOFTMAX: "softmax",
 }  # fmt: skip
 # More, of what no table has: tensors of several shapes, copies of what is not contiguous, backward.
 _UNLIKE_SPREAD = 0.15
-_UNLIKE = (KernelKind.BROADCAST, KernelKind.COPY)
+_UNLIKE = (KernelKind.BROADCAST, KernelKind.COPY, KernelKind.RANDOM)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
