@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from benchmarks.kernels.products.reading import Table, held_out
 from planner.timing.measured.product_form import Form
-from planner.timing.measured.products import ANY, form_in
+from planner.timing.measured.products import ANY, form_in, scaled_s
 
 TOKEN = 3  # numbers that set a card and precision apart
 _UNITS = (32, 24)
@@ -71,10 +71,13 @@ def fitted(
     known: Sequence[list[Form]],
     schedule: Schedule,
     *,
+    is_after_begin: bool,
     left_out: Collection[str] = (),
 ) -> dict[str, Any]:
     """Fits a net on the shapes that are not held out, of cards that are not left out.
 
+    `is_after_begin`: the net's factor is of the roofs alone, and begin and end are added: for
+    tables without short kernels, whose factor must not multiply begin and end of short ones.
     `known` are the forms of the tables, in their order. The spreads are not in the result.
     """
     torch.manual_seed(0)
@@ -94,7 +97,8 @@ def fitted(
         for product, form, seconds in zip(table.products, own, table.seconds, strict=True):
             if not held_out(product):
                 rows.append(form.features)
-                targets.append(math.log(seconds / form.base_s))
+                after = seconds - form.begin_end_s if is_after_begin else seconds
+                targets.append(math.log(after / scaled_s(form, is_after_begin)))
                 tokens.append((pair[0], pair[1]))
     features = torch.tensor(rows)
     model = _trained(features, torch.tensor(targets), torch.tensor(tokens), len(names), schedule)
@@ -112,6 +116,7 @@ def fitted(
         "tokens": {
             name: _rounded(one) for name, one in {**values, **_related(values, cards)}.items()
         },
+        "is_after_begin": is_after_begin,
         "spreads": {},
     }
 
