@@ -75,6 +75,7 @@ def test_figures_of_errors_by_hand() -> None:
     assert figure([], kind="k", part="p", card="c", judged_by=JudgedBy.HELD_OUT) is None
 
 
+@pytest.mark.slow  # torch
 def test_a_net_learns_a_factor_and_says_it_of_a_card_left_out() -> None:
     tables = (made_up("a100-pcie-40gb"), made_up("t4"), made_up("v100-pcie-32gb"))
     known = [forms(one) for one in tables]
@@ -121,6 +122,7 @@ def test_missing_tables_say_what_to_install(
     assert "aiconfigurator-core" in capsys.readouterr().err
 
 
+@pytest.mark.slow  # torch
 def test_judging_has_a_row_for_each_card_and_way(monkeypatch: pytest.MonkeyPatch) -> None:
     tables = {SINGLE: (made_up("a100-pcie-40gb"), made_up("t4"))}
     schedule = Schedule(epochs=3, batch=64)
