@@ -56,7 +56,7 @@ def fit(tables: Tables) -> dict[str, Any]:
     """Fits all nets, with the spreads of held-out shapes and of cards left out."""
     document = {}
     for name, own in tables.items():
-        one = fitted(own, _forms(own), _WHOLE[name])
+        one = fitted(own, _forms(own), _WHOLE[name], is_after_begin=name == SINGLE)
         print(f"{name}: fitted", file=sys.stderr, flush=True)
         spreads = _spreads(name, own, one)
         document[name] = {**one, "spreads": spreads, "rates": rates(own)}
@@ -96,7 +96,9 @@ def _forms(tables: tuple[Table, ...]) -> list[list[Form]]:
 @cache
 def _without(name: str, tables: tuple[Table, ...], card: str) -> Net:
     """Returns a net that is fitted without a card."""
-    one = fitted(tables, _forms(tables), _WITHOUT[name], left_out=(card,))
+    one = fitted(
+        tables, _forms(tables), _WITHOUT[name], is_after_begin=name == SINGLE, left_out=(card,)
+    )
     print(f"{name}: fitted without {card}", file=sys.stderr, flush=True)
     one["spreads"] = dict.fromkeys(one["tokens"], 0.0)
     return read_nets({name: one})[name]

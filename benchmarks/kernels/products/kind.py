@@ -22,13 +22,14 @@ products are judged in fp32 alone. Rows that are not of 16 bytes have half the r
 table holds.
 
 The time is that of the roofs (FLOPs at the full rate, bytes at the full bandwidth, 4000 cycles \
-of begin and end) times the factor of a net of 32 and 24 units. The net sees the sizes, how much \
-of its last wave each of six tiles leaves idle, the ratio of the roofs and three numbers of the \
-card and precision. A card without a table takes the mean of cards of its compute capability, \
-else three numbers that were fitted to all cards at once. Beyond the sizes of the tables the \
-factor stays as at their edge, and no time is below that of the published peaks. **before** is \
-the greater of tiles at the full rate and bytes at the full bandwidth, without begin and end. A \
-card left out is judged on at most some 2000 of its held-out shapes.
+of begin and end) times the factor of a net of 32 and 24 units; in fp32, whose tables have no \
+short kernels, begin and end are added after that. The net sees the sizes, how much of its last \
+wave each of six tiles leaves idle, the ratio of the roofs and three numbers of the card and \
+precision. A card without a table takes the mean of cards of its compute capability, else three \
+numbers that were fitted to all cards at once. Beyond the sizes of the tables the factor stays \
+as at their edge, and no time is below that of the published peaks. **before** is the greater of \
+tiles at the full rate and bytes at the full bandwidth, without begin and end. A card left out \
+is judged on at most some 2000 of its held-out shapes.
 
 What is known of the rest: the batched products of L4 and T4, cards of 72 and 70 W, are met \
 worst. A card left out misses by its rate too: where the database has another rate than the \

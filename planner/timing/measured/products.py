@@ -55,6 +55,8 @@ class Net:
     """For each layer, weights and bias of each unit; a token follows the features."""
     tokens: dict[str, tuple[float, ...]]
     """What sets a card and precision apart, by "card part"; ANY for a card without a table."""
+    is_after_begin: bool
+    """Whether the factor is of the roofs alone, with begin and end added; else of them all."""
     spreads: dict[str, float]
     """Of measured over predicted, by token: held-out shapes, or cards left out for ANY's."""
 
@@ -71,6 +73,18 @@ class Net:
         ((weights, bias),) = self.layers[-1]
         found: float = sum(map(mul, weights, values)) + bias
         return min(_MOST_LOG, max(_LEAST_LOG, found))
+
+    def total_s(self, form: Form, token: tuple[float, ...]) -> float:
+        """Returns the time of a product of this form."""
+        factor = exp(self.log_factor(form.features, token))
+        return factor * scaled_s(form, self.is_after_begin) + (
+            form.begin_end_s if self.is_after_begin else 0.0
+        )
+
+
+def scaled_s(form: Form, is_after_begin: bool) -> float:
+    """Returns the part of the time that a net's factor multiplies."""
+    return form.base_s - form.begin_end_s if is_after_begin else form.base_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +112,7 @@ def read_nets(document: dict[str, Any]) -> dict[str, Net]:
                 tuple((tuple(row[:-1]), row[-1]) for row in layer) for layer in one["layers"]
             ),
             tokens={token: tuple(values) for token, values in one["tokens"].items()},
+            is_after_begin=one["is_after_begin"],
             spreads=one["spreads"],
         )
         for name, one in document.items()
@@ -169,8 +184,7 @@ def _total(
         out_bytes=out_bytes,
         on_tensor_cores=on_tensor_cores,
     )
-    total_s = form.base_s * exp(net.log_factor(form.features, token))
-    return max(total_s, form.floor_s + form.begin_end_s / 2), form
+    return max(net.total_s(form, token), form.floor_s + form.begin_end_s / 2), form
 
 
 def form_in(product: Product, dtype: str, card: GpuSpec, rate: Rate) -> Form:

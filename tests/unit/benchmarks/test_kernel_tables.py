@@ -75,10 +75,13 @@ def test_figures_of_errors_by_hand() -> None:
     assert figure([], kind="k", part="p", card="c", judged_by=JudgedBy.HELD_OUT) is None
 
 
+@pytest.mark.slow  # torch
 def test_a_net_learns_a_factor_and_says_it_of_a_card_left_out() -> None:
     tables = (made_up("a100-pcie-40gb"), made_up("t4"), made_up("v100-pcie-32gb"))
     known = [forms(one) for one in tables]
-    one = fitted(tables, known, Schedule(epochs=30, batch=64), left_out=("t4",))
+    one = fitted(
+        tables, known, Schedule(epochs=30, batch=64), is_after_begin=True, left_out=("t4",)
+    )
     assert "t4 fp32" not in one["tokens"]
     assert {"* fp32", "7.0 fp32", "8.0 fp32"} <= set(one["tokens"])
     net = read_nets({SINGLE: {**one, "spreads": dict.fromkeys(one["tokens"], 0.1)}})[SINGLE]
@@ -119,11 +122,14 @@ def test_missing_tables_say_what_to_install(
     assert "aiconfigurator-core" in capsys.readouterr().err
 
 
+@pytest.mark.slow  # torch
 def test_judging_has_a_row_for_each_card_and_way(monkeypatch: pytest.MonkeyPatch) -> None:
     tables = {SINGLE: (made_up("a100-pcie-40gb"), made_up("t4"))}
     schedule = Schedule(epochs=3, batch=64)
     monkeypatch.setattr("benchmarks.kernels.products.judging._WITHOUT", {SINGLE: schedule})
-    one = fitted(tables[SINGLE], [forms(table) for table in tables[SINGLE]], schedule)
+    one = fitted(
+        tables[SINGLE], [forms(table) for table in tables[SINGLE]], schedule, is_after_begin=True
+    )
     document = {SINGLE: {**one, "spreads": dict.fromkeys(one["tokens"], 0.1)}}
     found = [(one.card, one.judged_by) for one in judge(tables, document)]
     assert found == [

@@ -28,6 +28,7 @@ TINY = Net(
     high=(1.0, 2.0),
     layers=((((2.0, 1.0, 4.0), -1.0),), (((3.0,), 0.0),), (((0.1,), 0.25),)),
     tokens={},
+    is_after_begin=False,
     spreads={},
 )
 
@@ -169,6 +170,13 @@ def test_a_small_product_is_bandwidth_bound_and_mostly_begin_and_end() -> None:
     assert found.fixed_s > found.busy_s
 
 
+def test_a_tiny_float32_product_takes_little_more_than_begin_and_end() -> None:
+    """The tables hold none under 100 us: what they teach must not multiply begin and end."""
+    for name in CARDS:
+        found = timed(product(1, 64, 64, 64), "float32", name)
+        assert found.total_s < 2 * BEGIN_END_CYCLES / card(name).boost_clock_hz
+
+
 def test_the_factor_multiplies_the_roofs() -> None:
     one, spec = product(1, 4096, 4096, 4096), card("a100-sxm4-80gb")
     flat = Net(
@@ -176,6 +184,7 @@ def test_the_factor_multiplies_the_roofs() -> None:
         high=(0.0,) * 15,
         layers=((((0.0,) * 15, 0.0),), (((0.0,), 0.0),), (((0.0,), log(1.5)),)),
         tokens={"a100-sxm4-80gb bf16": ()},
+        is_after_begin=False,
         spreads={"a100-sxm4-80gb bf16": 0.1},
     )
     rate = Rate(flops_per_s=1e14, path=Path.TENSOR_CORES)
