@@ -1,34 +1,36 @@
 """Fits the efficiencies that predict published step times best.
 
 In: counted cases, and those to fit on. Out: Efficiencies, predictions in seconds. The error is
-Huber's of the logarithm; an efficiency with few kernels stays near its prior. Convention: the
-formulas are those of planner/timing, on tensors; a test compares them.
+Huber's of the logarithm; an efficiency with few kernels stays near what is expected of its kind
+(priors.py). Convention: the formulas are those of planner/timing, on tensors; a test compares them.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from benchmarks.throughput.records import Counted
-from benchmarks.throughput.sources import SOURCES, copy_s, issue_s, timed
+from benchmarks.throughput.priors import expected_bandwidth, expected_compute, parts
+from benchmarks.throughput.records import Counted, Use
+from benchmarks.throughput.sources import SOURCES, copy_s, core_speed, issue_s, timed
 from planner.hardware.database import load_gpus
 from planner.timing.efficiency import Efficiencies
+from planner.timing.issue import IssueCosts, issue_costs
 from planner.timing.kernel_roofs import bare_time, has_tiles
 from planner.timing.kernel_times import table_time
 from planner.timing.kernels import kernels_of
 from planner.timing.rates import memory_rate
 
-_PRIOR_COMPUTE, _PRIOR_BANDWIDTH = 0.75, 0.9
 _PRIOR_KERNEL_US, _PRIOR_GAIN, _PRIOR_REACH = 2.0, 1.5, 0.7
-_LOG_SPREAD, _LOG_SPREAD_GROUPED = 0.35, 1.2
+# CPU time of a call of cuDNN beyond that of any operator: descriptors, the choice of its kernel.
+_PRIOR_CONVOLUTION_US, _PRIOR_CONVOLUTION_BACKWARD_US, _ISSUE_SPREAD = 12.0, 50.0, 1.0
 # Of the factor on a table's times. Products were measured alone, at the clocks of a card that is
 # not warm. Of kernels that stream, the tables hold the plainest: contiguous, whole vectors.
-_TABLE_SPREADS = {"matrix product": 0.1, "fused attention, half": 0.15}
+_TABLE_SPREADS = {"matrix product": 0.1, "fused attention": 0.15}
 _STREAM_SPREAD = 0.3
 _PRIOR_WEIGHT = 0.025
 _HUBER = 0.1
@@ -54,7 +56,10 @@ class Rows:
     fixed_s: Tensor  # of the same
     more: Tensor  # kernels of a call beyond those that are timed, at its first kernel
     operator: Tensor  # number of the operator among those of its case
-    issue_s: Tensor  # of a case, on the CPU
+    issue_s: Tensor  # of a case, on the CPU, without what convolutions take more
+    convolutions: Tensor  # calls of a case, over the speed of its core
+    convolutions_backward: Tensor  # the same of their gradients
+    launch_bound: Tensor  # whether a case says nothing of the card
     measured: Tensor
     weight: Tensor
     apart_s: Tensor  # seconds of a case that neither the card nor launches take
@@ -103,7 +108,7 @@ def rows(counted: Sequence[Counted]) -> Rows:
         fixed_s=columns[9],
         more=columns[10],
         operator=columns[11].long(),
-        issue_s=torch.tensor([issue_s(one) for one in counted], dtype=torch.float64),
+        **_issue_columns(counted),
         measured=torch.tensor([one.case.measured_s for one in counted], dtype=torch.float64),
         weight=torch.tensor(
             [SOURCES[one.case.source].weight for one in counted], dtype=torch.float64
@@ -113,6 +118,26 @@ def rows(counted: Sequence[Counted]) -> Rows:
             dtype=torch.float64,
         ),
     )
+
+
+def _issue_columns(counted: Sequence[Counted]) -> dict[str, Tensor]:
+    """Returns what the CPU does in each case."""
+    costs = replace(issue_costs(), convolution_s=0.0, convolution_backward_s=0.0)
+    forward, backward = [], []
+    for one in counted:
+        calls = [0, 0]
+        for record in timed(one):
+            if record.convolution is not None:
+                calls["backward" in record.name] += record.calls
+        core = core_speed(one.case)
+        forward.append(calls[0] / core)
+        backward.append(calls[1] / core)
+    return {
+        "issue_s": torch.tensor([issue_s(one, costs) for one in counted], dtype=torch.float64),
+        "convolutions": torch.tensor(forward, dtype=torch.float64),
+        "convolutions_backward": torch.tensor(backward, dtype=torch.float64),
+        "launch_bound": torch.tensor([one.case.use is Use.LAUNCH_BOUND for one in counted]),
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,10 +150,8 @@ class Parameters:
     kernel_us: Tensor
     gain: Tensor
     reach: Tensor
-
-    def all(self) -> list[Tensor]:
-        """Returns all tensors, for the optimizer."""
-        return [self.compute, self.bandwidth, self.tables, self.kernel_us, self.gain, self.reach]
+    convolution_us: Tensor
+    convolution_backward_us: Tensor
 
     def efficiencies(self, keys: Sequence[str]) -> Efficiencies:
         """Returns the efficiencies in planner's own form."""
@@ -141,41 +164,77 @@ class Parameters:
             cache_reach=self.reach.exp().item(),
         )
 
+    def issue_costs(self) -> IssueCosts:
+        """Returns the CPU's costs, of which those of convolutions were fitted."""
+        return replace(
+            issue_costs(),
+            convolution_s=self.convolution_us.exp().item() / 1e6,
+            convolution_backward_s=self.convolution_backward_us.exp().item() / 1e6,
+        )
+
+
+class _Fit:
+    """Weights of standard normal priors, and the parameters that they stand for."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        self._parts = parts(keys)
+        self._compute, self._bandwidth = expected_compute(keys), expected_bandwidth(keys)
+        self._tables = torch.tensor([_table_spread(key) for key in keys], dtype=torch.float64)
+        ones = [
+            ("kernel_us", _PRIOR_KERNEL_US, 0.3),
+            ("gain", _PRIOR_GAIN, 0.5),
+            ("reach", _PRIOR_REACH, 0.5),
+            ("convolution_us", _PRIOR_CONVOLUTION_US, _ISSUE_SPREAD),
+            ("convolution_backward_us", _PRIOR_CONVOLUTION_BACKWARD_US, _ISSUE_SPREAD),
+        ]
+        self._scalars = {name: (math.log(value), spread) for name, value, spread in ones}
+        sizes = {"compute": self._parts.shape[1], "bandwidth": self._parts.shape[1]}
+        sizes |= {"tables": len(keys)} | dict.fromkeys(self._scalars, 1)
+        self.weights = {
+            name: torch.zeros(size, dtype=torch.float64, requires_grad=True)
+            for name, size in sizes.items()
+        }
+
+    def parameters(self) -> Parameters:
+        """Returns the parameters of the weights."""
+        weights = self.weights
+        scalars = {
+            name: start + spread * weights[name][0]
+            for name, (start, spread) in self._scalars.items()
+        }
+        return Parameters(
+            compute=self._compute + self._parts @ weights["compute"],
+            bandwidth=self._bandwidth + self._parts @ weights["bandwidth"],
+            tables=self._tables * weights["tables"],
+            **scalars,
+        )
+
+    def distance(self) -> Tensor:
+        """Returns half the square of all weights: how far they are from what was expected."""
+        return torch.stack([(one**2).sum() for one in self.weights.values()]).sum() / 2
+
 
 def fit(data: Rows, chosen: Sequence[int]) -> Parameters:
     """Returns the parameters that fit the chosen cases best."""
-    start = _priors(len(data.keys))
-    found = Parameters(
-        **{name: getattr(start, name).clone().requires_grad_() for name in Parameters.__slots__}
-    )
-    spread = torch.tensor(
-        [_LOG_SPREAD_GROUPED if "grouped" in key else _LOG_SPREAD for key in data.keys],
-        dtype=torch.float64,
-    )
+    found = _Fit(data.keys)
     most = torch.tensor(
         [math.log(_MOST_TF32 if "tf32" in key else _MOST) for key in data.keys],
         dtype=torch.float64,
     )
-    of_tables = torch.tensor([_table_spread(key) for key in data.keys], dtype=torch.float64)
     data = _of_cases(data, chosen)
-    optimizer = torch.optim.Adam(found.all(), lr=_RATE)
+    optimizer = torch.optim.Adam(list(found.weights.values()), lr=_RATE)
     for step in range(_STEPS):
-        loss = _loss(data, found)
-        for name in ("compute", "bandwidth"):
-            away = (getattr(found, name) - getattr(start, name)) / spread
-            loss = loss + _PRIOR_WEIGHT * 2 * (away**2).sum()
-        loss = loss + _PRIOR_WEIGHT * 2 * ((found.tables / of_tables) ** 2).sum()
-        for name, width in (("kernel_us", 0.3), ("gain", 0.5), ("reach", 0.5)):
-            away = (getattr(found, name) - getattr(start, name)) / width
-            loss = loss + _PRIOR_WEIGHT * 2 * away**2
-        loss = loss + 20 * (torch.relu(found.compute - most) ** 2).sum()
-        loss = loss + 20 * (torch.relu(found.bandwidth - math.log(_MOST)) ** 2).sum()
+        parameters = found.parameters()
+        loss = _loss(data, parameters) + 4 * _PRIOR_WEIGHT * found.distance()
+        loss = loss + 20 * (torch.relu(parameters.compute - most) ** 2).sum()
+        loss = loss + 20 * (torch.relu(parameters.bandwidth - math.log(_MOST)) ** 2).sum()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         for group in optimizer.param_groups:
             group["lr"] = _RATE * (1 - step / _STEPS) + 5e-4
-    return Parameters(**{name: getattr(found, name).detach() for name in Parameters.__slots__})
+    with torch.no_grad():
+        return found.parameters()
 
 
 def predicted_s(data: Rows, found: Parameters) -> Tensor:
@@ -191,14 +250,23 @@ def predicted_s(data: Rows, found: Parameters) -> Tensor:
     spent = data.calls * (one_s + data.more * kernel_s)
     empty = torch.zeros(len(data.measured), dtype=torch.float64)
     gpu_s = empty.index_add(0, data.case, spent)
-    return torch.maximum(gpu_s, data.issue_s) + data.apart_s
+    # A case that waits for the CPU says little of the card.
+    gpu_s = torch.where(data.launch_bound, gpu_s.detach(), gpu_s)
+    issue_s = data.issue_s + 1e-6 * (
+        data.convolutions * found.convolution_us.exp()
+        + data.convolutions_backward * found.convolution_backward_us.exp()
+    )
+    return torch.maximum(gpu_s, issue_s) + data.apart_s
 
 
 def _table_spread(key: str) -> float:
     return next((s for kind, s in _TABLE_SPREADS.items() if key.startswith(kind)), _STREAM_SPREAD)
 
 
-_OF_CASES = ("measured", "weight", "apart_s", "issue_s")
+_OF_CASES = (
+    "measured", "weight", "apart_s", "issue_s", "convolutions", "convolutions_backward",
+    "launch_bound",
+)  # fmt: skip
 
 
 def _of_cases(data: Rows, chosen: Sequence[int]) -> Rows:
@@ -219,17 +287,3 @@ def _loss(data: Rows, found: Parameters) -> Tensor:
     error = (predicted_s(data, found).log() - data.measured.log()).abs()
     huber = torch.where(error < _HUBER, error**2 / (2 * _HUBER), error - _HUBER / 2)
     return (huber * data.weight).sum()
-
-
-def _priors(keys: int) -> Parameters:
-    def scalar(value: float) -> Tensor:
-        return torch.tensor(math.log(value), dtype=torch.float64)
-
-    return Parameters(
-        compute=torch.full((keys,), math.log(_PRIOR_COMPUTE), dtype=torch.float64),
-        bandwidth=torch.full((keys,), math.log(_PRIOR_BANDWIDTH), dtype=torch.float64),
-        tables=torch.zeros(keys, dtype=torch.float64),
-        kernel_us=scalar(_PRIOR_KERNEL_US),
-        gain=scalar(_PRIOR_GAIN),
-        reach=scalar(_PRIOR_REACH),
-    )

@@ -5,7 +5,8 @@ Convention: seconds of one step with one micro-batch; an error is (predicted - m
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 
 from benchmarks.record import records as record
@@ -63,14 +64,14 @@ class Counted:
 class Source(record.Source[Case]):
     """One published set of step times.
 
-    `weight` is that of a row in the fit. `left_out`: it is also
-    judged with constants from all others, and the part that only these then determine. `optimizer`:
-    its times hold the optimizer step. `core_speed` is that of
-    the host, where it is known. `spread`: the interval that its errors count for, if any.
+    `weight` is that of a row in the fit. `left_out`: it is also judged with constants from all
+    others, and the part that only these then determine. `optimizer`:
+    its times hold the optimizer step. `hosts` are speeds of a core by card, where the host is
+    known. `spread`: the interval that its errors count for, if any.
     """
 
     weight: float = 1.0
     left_out: str = ""
     optimizer: bool = True
-    core_speed: float = 1.0
+    hosts: Mapping[str, float] = field(default_factory=dict)
     spread: Spread | None = None

@@ -14,12 +14,18 @@ from benchmarks.throughput.records import Case, Counted, Source, Spread
 from planner.hardware.database import load_cpus
 from planner.hardware.specs import GpuSpec
 from planner.input_pipeline.host_budget import PcieLink, h2d_bytes_per_s
-from planner.timing.issue import issue_times
+from planner.timing.issue import IssueCosts, issue_times
 from planner.wire.call_order import NO_ORDER
 from planner.wire.trace import OperatorRecord, Phase
 
-# Of a DGX A100.
-EPYC_7742 = load_cpus().find("epyc-7742").spec.core_speed
+# Hosts of NVIDIA's networks, by card: DGX A100, and DGX-1, whose Xeon E5-2698 v4 is of the family
+# and the turbo clock of the E5-2699 v4. That of the T4 is not named.
+_EPYC_7742 = load_cpus().find("epyc-7742").spec.core_speed
+_XEON_E5_V4 = load_cpus().find("xeon-e5-2699-v4").spec.core_speed
+_DGX = {
+    "a100-sxm4-80gb": _EPYC_7742, "a100-sxm4-40gb": _EPYC_7742,
+    "v100-sxm2-16gb": _XEON_E5_V4, "v100-sxm2-32gb": _XEON_E5_V4,
+}  # fmt: skip
 
 SOURCES = {
     source.name: source
@@ -67,6 +73,7 @@ SOURCES = {
             name="nvidia-resnet50",
             title="ResNet-50 of NVIDIA on A100, V100 and T4",
             measurements=MEASUREMENTS / "nvidia_resnet50.csv",
+            hosts=_DGX,
             halved_by=Unit.CASE,
             read=reading.own_network,
             weight=5.0,
@@ -76,6 +83,7 @@ SOURCES = {
             name="nvidia-convnets",
             title="ResNeXt-101, SE-ResNeXt-101, EfficientNet of NVIDIA on A100, V100 and T4",
             measurements=MEASUREMENTS / "nvidia_convnets.csv",
+            hosts=_DGX,
             read=reading.own_network,
             weight=2.0,
         ),
@@ -103,22 +111,26 @@ SOURCES = {
             measurements=MEASUREMENTS / "step_time_cards.csv",
             read=reading.of_cards("ryujaehun"),
             optimizer=False,
-            core_speed=EPYC_7742,
+            hosts=_DGX,
         ),
     )
 }
 
 
-def issue_s(one: Counted) -> float:
-    """Returns the seconds of the CPU to issue the step, on the core that is taken for the host's.
+def core_speed(case: Case) -> float:
+    """Returns the speed of a core of the host; 1 where the source does not name it.
 
-    What was published seldom names the host; of the cores of these years the reference core is a
-    fast one.
+    Of the cores of these years the reference core is a fast one.
     """
+    return SOURCES[case.source].hosts.get(case.step.card, 1.0)
+
+
+def issue_s(one: Counted, costs: IssueCosts | None = None) -> float:
+    """Returns the seconds of the CPU to issue the step; `costs` as in `issue_times`."""
     order = NO_ORDER if one.counts is None else one.counts.order
-    found = issue_times(one.operators, order)
+    found = issue_times(one.operators, order, costs)
     optimizer_s = found.optimizer_s if SOURCES[one.case.source].optimizer else 0.0
-    return (found.micro_batch_s + optimizer_s) / SOURCES[one.case.source].core_speed
+    return (found.micro_batch_s + optimizer_s) / core_speed(one.case)
 
 
 def copy_s(case: Case, card: GpuSpec) -> float:

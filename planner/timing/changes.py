@@ -13,7 +13,7 @@ from planner.wire.trace import Phase
 
 # Autocast keeps these in float32, as it does all of the optimizer
 # (https://docs.pytorch.org/docs/stable/amp.html, "CUDA Ops that can autocast to float32").
-_STAY_FLOAT32 = (KernelKind.NORM, KernelKind.SOFTMAX, KernelKind.OPTIMIZER)
+_STAY_FLOAT32 = (KernelKind.NORM, KernelKind.GROUP_NORM, KernelKind.SOFTMAX, KernelKind.OPTIMIZER)
 
 
 def in_half(kernel: Kernel, phase: Phase, dtype: str) -> Kernel:

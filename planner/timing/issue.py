@@ -2,7 +2,8 @@
 
 In: OperatorRecords, CallOrder. Out: IssueCosts, IssueTimes. Convention: seconds on the reference
 core (planner/hardware/cpu_specs.py); a faster core takes its share of them. The figures in
-issue.json are written by `python -m benchmarks.launch_overhead --fit`.
+issue.json are written by `python -m benchmarks.launch_overhead --fit`, those of convolutions by
+`python -m benchmarks.throughput --fit`.
 """
 
 from __future__ import annotations
@@ -38,16 +39,26 @@ class IssueCosts:
     """Each tensor in the lists of such an operator."""
     launch_s: float
     """The driver's part of a launch, which each kernel has."""
+    convolution_s: float = 0.0
+    """What a convolution takes more: its descriptors, and the kernel that cuDNN chooses."""
+    convolution_backward_s: float = 0.0
+    """The same of both of its gradients."""
 
     def of(self, record: OperatorRecord) -> float:
         """Returns the seconds of one call, without the views before it."""
-        launches_s = max(1, record.launches) * self.launch_s
+        launches_s = max(1, record.launches) * self.launch_s + self._convolution_s(record)
         if record.phase is Phase.BACKWARD:
             return self.backward_s + launches_s
         if record.phase is Phase.OPTIMIZER_STEP:
             tensors = sum(one.number for one in record.inputs)
             return self.optimizer_s + tensors * self.tensor_s + launches_s
         return self.forward_s + launches_s
+
+    def _convolution_s(self, record: OperatorRecord) -> float:
+        if record.convolution is None:
+            return 0.0
+        is_backward = "backward" in record.name
+        return self.convolution_backward_s if is_backward else self.convolution_s
 
     def view_s(self, phase: Phase) -> float:
         """Returns the seconds of a call without a kernel; an optimizer's are in its tensors."""

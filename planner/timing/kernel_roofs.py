@@ -137,8 +137,8 @@ def efficiency_key(kernel: Kernel, card: GpuSpec, path: Path) -> str:
     elif kind is KernelKind.BATCH_NORM:
         words += [_stored_width(kernel), kernel.part.value]
     elif kind is KernelKind.ATTENTION:
-        words += [_stored_width(kernel), kernel.part.value]
-    elif kind in (KernelKind.NORM, KernelKind.SOFTMAX):
+        words += [*_attention_words(kernel), _stored_width(kernel), kernel.part.value]
+    elif kind in (KernelKind.NORM, KernelKind.GROUP_NORM, KernelKind.SOFTMAX):
         words += [_stored_width(kernel), kernel.part.value]
     elif kind is KernelKind.POOL:
         words.append(kernel.part.value)
@@ -153,6 +153,14 @@ def efficiency_key(kernel: Kernel, card: GpuSpec, path: Path) -> str:
     if kernel.channels_last and kind in OF_IMAGES:
         words.append("channels_last")
     return ", ".join(words)
+
+
+def _attention_words(kernel: Kernel) -> list[str]:
+    """Names the backend, and whether a bias is added to the weights."""
+    facts = kernel.attention
+    if facts is None:
+        return []
+    return [facts.backend, "biased"] if facts.has_bias else [facts.backend]
 
 
 def _width(kernel: Kernel, path: Path) -> str:

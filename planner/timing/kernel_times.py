@@ -2,6 +2,10 @@
 
 In: a Kernel, GpuSpec. Out: KernelTime. Convention: seconds of one launch. What published steps say
 of kernels that a table has is a factor near 1 on their work (Efficiencies.tables).
+
+A kind is timed by its table where that makes the times of published steps of left-out cards better
+(`python -m benchmarks.throughput`). Other kernels are not in a step what they are alone: products
+run at the clocks of a warm card, elementwise kernels find their operands in the L2 cache.
 """
 
 from __future__ import annotations
@@ -17,7 +21,10 @@ from planner.timing.measured.attention import attention_time
 from planner.timing.measured.kernel_time import KernelTime, TimeSource
 from planner.timing.measured.products import product_time
 from planner.timing.measured.streams import stream_time
+from planner.timing.rates import Path
 
+_BY_TABLE = (KernelKind.NORM, KernelKind.SOFTMAX)
+_LONG = 1024  # keys: attention over fewer takes too small a part of a step to be told apart there
 # Of kernels without a table: what published steps leave of single kinds, and a card of another
 # maker, whose kernels were never measured.
 _FITTED_SPREAD, _FALLBACK_SPREAD = 0.25, 0.4
@@ -38,8 +45,10 @@ def kernel_time(kernel: Kernel, card: GpuSpec, *, tf32_matmul: bool = False) -> 
 
 
 def table_time(kernel: Kernel, card: GpuSpec, *, tf32_matmul: bool = False) -> KernelTime | None:
-    """Returns the time by the tables alone; None: they have no kernels of the kind."""
+    """Returns the time by the tables alone; None: it is not timed by them."""
     rate = kernel_rate(kernel, card, tf32_matmul=tf32_matmul)
+    if not _has_table(kernel, rate.path):
+        return None
     if kernel.kind is KernelKind.MATMUL and kernel.product is not None:
         return product_time(kernel.product, kernel.dtype, card, rate=rate)
     if kernel.kind is KernelKind.ATTENTION and kernel.attention is not None:
@@ -55,6 +64,18 @@ def table_time(kernel: Kernel, card: GpuSpec, *, tf32_matmul: bool = False) -> K
         columns=kernel.columns,
         element_bytes=kernel.element_bytes,
     )
+
+
+def _has_table(kernel: Kernel, path: Path) -> bool:
+    """Returns whether the kind is timed by its table."""
+    if kernel.kind is KernelKind.MATMUL:
+        is_batched = kernel.product is not None and kernel.product.batch > 1
+        return is_batched and path is Path.CUDA_CORES
+    if kernel.kind is KernelKind.ATTENTION:
+        facts = kernel.attention
+        is_long = facts is not None and (facts.keys >= _LONG or path is Path.CUDA_CORES)
+        return is_long and facts is not None and not facts.has_bias
+    return kernel.kind in _BY_TABLE
 
 
 def fitted_time(kernel: Kernel, card: GpuSpec, *, tf32_matmul: bool = False) -> KernelTime:

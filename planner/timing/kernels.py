@@ -24,7 +24,8 @@ class KernelKind(str, Enum):
     ATTENTION = "fused attention"
     RECURRENT = "recurrent layer"
     BATCH_NORM = "batch norm"
-    NORM = "layer or group norm"
+    NORM = "layer norm"  # or one of root mean squares: over the last dimensions
+    GROUP_NORM = "group norm"
     SOFTMAX = "softmax"
     POOL = "pooling"
     REDUCTION = "reduction"
@@ -95,6 +96,7 @@ _PRODUCTS = frozenset(
 )
 _BY_WORD = (
     ("batch_norm", KernelKind.BATCH_NORM),
+    ("group_norm", KernelKind.GROUP_NORM),
     ("norm", KernelKind.NORM),
     ("softmax", KernelKind.SOFTMAX),
     ("logsumexp", KernelKind.SOFTMAX),
@@ -211,7 +213,7 @@ def _columns(record: OperatorRecord, kind: KernelKind) -> int:
         return 0
     if kind is KernelKind.SOFTMAX:
         return record.inputs[0].shape[-1]
-    if kind is KernelKind.NORM and "group_norm" not in record.name and len(record.inputs) > 1:
+    if kind is KernelKind.NORM and len(record.inputs) > 1:
         widths = [prod(one.shape) for one in record.inputs[1:] if one.shape]
         last = record.inputs[0].shape[-1]
         return next((one for one in widths if one and one % last == 0), last)

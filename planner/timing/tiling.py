@@ -17,7 +17,7 @@ from planner.timing.kernels import Product
 _TILES = (
     (256, 128, 1.0), (128, 128, 0.97), (128, 64, 0.85), (64, 64, 0.7), (64, 32, 0.5), (32, 32, 0.3)
 )  # fmt: skip
-_SPLITS = (1, 2, 4, 8, 16, 32)
+_SPLITS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 _LEAST_PART = 256  # of k: a smaller part gets no tile of its own
 # Time to fill and empty the pipeline of a tile: some hundred cycles of latency before the first
 # product and for writing the result, whatever the card.
