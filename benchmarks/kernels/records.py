@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
 from pathlib import Path
 from statistics import median, pstdev
 from typing import Any, Generic, TypeVar
 
 from benchmarks.record.statistics import quantile
+from planner.hardware.database import load_gpus
+from planner.hardware.specs import GpuSpec
 
 Data = TypeVar("Data")
 _PARTS = 5  # a fifth of the shapes is held out
@@ -114,6 +117,36 @@ def figure(
         spread=spread([math.log(measured / predicted) for predicted, measured in pairs]),
         before=before,
     )
+
+
+def figures(
+    kind: str,
+    part: str,
+    card: str,
+    judged_by: JudgedBy,
+    pairs: Sequence[tuple[float, float]],
+    before: Sequence[float] = (),
+) -> Iterator[Figure]:
+    """Yields the figures of (predicted, measured) seconds, if there are any.
+
+    `before` are the errors of the same kernels without sign, by what was used before.
+    """
+    found = figure(
+        pairs,
+        kind=kind,
+        part=part,
+        card=card,
+        judged_by=judged_by,
+        before=median(before) if before else None,
+    )
+    if found is not None:
+        yield found
+
+
+@cache
+def card_named(name: str) -> GpuSpec:
+    """Returns the card of an id in the database."""
+    return load_gpus().find(name).spec
 
 
 def spread(logarithms: Sequence[float]) -> float:

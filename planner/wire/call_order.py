@@ -17,9 +17,5 @@ class CallOrder:
     views: tuple[int, ...] = ()
     """Calls without a kernel on the card (views, memory without values) just before each."""
 
-    def __post_init__(self) -> None:
-        if len(self.operators) != len(self.views):
-            raise ValueError(f"columns of {len(self.operators)} and {len(self.views)} entries")
-
 
 NO_ORDER = CallOrder()

@@ -17,9 +17,10 @@ from benchmarks.kernels.aiconfigurator import CARDS
 from benchmarks.kernels.attention.published import torch_on_hopper
 from benchmarks.kernels.attention.reading import WIDTHS, Call, Key, Measured
 from benchmarks.kernels.least_squares import Vector, fitted
-from planner.hardware.database import load_gpus
+from benchmarks.kernels.records import card_named
 from planner.hardware.specs import GpuSpec
-from planner.timing.measured.attention_form import Form, Work, busy_s, roofs_s
+from planner.timing.measured.attention import call_s
+from planner.timing.measured.attention_form import Form, Work, busy_s
 from planner.timing.measured.attention_tables import Tables, choose, read_tables
 from planner.timing.rates import Rate, arithmetic_rate
 
@@ -48,10 +49,6 @@ def fit(data: Measured) -> dict[str, Any]:
     }
     document["left_out"] = _left_out(data, read_tables(document))
     return document
-
-
-def card_named(name: str) -> GpuSpec:
-    return load_gpus().find(name).spec
 
 
 def _fitted(calls: Sequence[Call], card: GpuSpec) -> Form:
@@ -223,13 +220,7 @@ def _decode_figures(card: GpuSpec, calls: Sequence[Call]) -> list[float]:
 
 
 def seconds_of(form: Form, work: Work, card: GpuSpec, peak: float) -> float:
-    compute_s, memory_s = roofs_s(
-        form,
-        work,
-        flops_per_s=peak,
-        multiprocessors=card.streaming_multiprocessors,
-        bytes_per_s=card.memory_bandwidth_bytes_per_s,
-    )
+    compute_s, memory_s, _ = call_s(form, work, card, flops_per_s=peak, is_backward=False)
     return busy_s(form, compute_s, memory_s) + form.fixed_s
 
 

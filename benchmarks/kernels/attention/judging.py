@@ -6,19 +6,21 @@ In: Measured, the document. Out: Figures.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from statistics import median
+from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from benchmarks.kernels.aiconfigurator import CARDS
-from benchmarks.kernels.attention.fitting import card_named, left_out_pairs, rate_of, seconds_of
+from benchmarks.kernels.attention.fitting import left_out_pairs, rate_of, seconds_of
 from benchmarks.kernels.attention.reading import NAME, Measured
-from benchmarks.kernels.records import Figure, JudgedBy, figure
+from benchmarks.kernels.records import Figure, JudgedBy, card_named, figures
 from planner.hardware.specs import GpuSpec
 from planner.timing.efficiency import efficiencies
 from planner.timing.measured.attention_form import Decode, Work, read_bytes
 from planner.timing.measured.attention_tables import read_form, read_tables
 from planner.timing.rates import memory_rate
+
+_figures = partial(figures, NAME)
 
 
 def judge(data: Measured, constants: Mapping[str, Any]) -> Iterator[Figure]:
@@ -55,25 +57,6 @@ def _decoded_s(decode: Decode, work: Work, card: GpuSpec) -> float:
     heads = work.batch * work.key_heads
     moved = read_bytes(decode, heads=heads, keys=work.keys, widths=2 * work.width)
     return decode.fixed_s + moved / (decode.share * card.memory_bandwidth_bytes_per_s)
-
-
-def _figures(
-    part: str,
-    card: str,
-    judged_by: JudgedBy,
-    pairs: Sequence[tuple[float, float]],
-    before: Sequence[float] = (),
-) -> Iterator[Figure]:
-    found = figure(
-        pairs,
-        kind=NAME,
-        part=part,
-        card=card,
-        judged_by=judged_by,
-        before=median(before) if before else None,
-    )
-    if found is not None:
-        yield found
 
 
 def _before_s(work: Work, card: GpuSpec) -> float:

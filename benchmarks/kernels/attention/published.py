@@ -13,8 +13,8 @@ from dataclasses import replace
 import numpy as np
 
 from benchmarks.kernels.least_squares import Vector, fitted
+from benchmarks.kernels.records import card_named
 from benchmarks.record.rows import MEASUREMENTS, rows
-from planner.hardware.database import load_gpus
 from planner.timing.measured.attention import BACKWARD_PRODUCTS, HOPPER_FORM, call_s
 from planner.timing.measured.attention_form import Work, busy_s
 
@@ -47,7 +47,7 @@ def torch_on_hopper() -> dict[str, dict[str, dict[str, list[float]]]]:
 
 def _of_published(row: Mapping[str, str]) -> list[float]:
     """Fits share and first keys to one row: TFLOP/s of 16384 tokens, 2048 wide, by length."""
-    card = load_gpus().find(CARD).spec
+    card = card_named(CARD)
     is_backward = row["pass"] == "backward"
     peak = card.peak_flops_per_s.bf16
     assert peak is not None

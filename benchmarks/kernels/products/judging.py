@@ -10,12 +10,11 @@ import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
-from statistics import median
 from typing import Any
 
 from benchmarks.kernels.products.fitting import Schedule, fitted, forms, part_of
 from benchmarks.kernels.products.reading import Table, held_out, read_single, read_tensor_cores
-from benchmarks.kernels.records import Figure, JudgedBy, figure, spread
+from benchmarks.kernels.records import Figure, JudgedBy, figures, spread
 from planner.timing.kernels import Product
 from planner.timing.measured.product_form import Form, moved_bytes
 from planner.timing.measured.products import (
@@ -108,16 +107,8 @@ def _judged(net: Net, table: Table, judged_by: JudgedBy) -> Iterator[Figure]:
     """Yields the figures of a table's held-out shapes, or of a part of them."""
     judged = _apart(table, None if judged_by is JudgedBy.HELD_OUT else _MOST)
     before = [abs(_before_s(one, table) / seconds - 1) for one, seconds in judged]
-    found = figure(
-        [(_predicted_s(net, one, table), seconds) for one, seconds in judged],
-        kind=NAME,
-        part=table.part,
-        card=table.card.id,
-        judged_by=judged_by,
-        before=median(before) if before else None,
-    )
-    if found is not None:
-        yield found
+    pairs = [(_predicted_s(net, one, table), seconds) for one, seconds in judged]
+    yield from figures(NAME, table.part, table.card.id, judged_by, pairs, before)
 
 
 def _apart(table: Table, most: int | None) -> list[tuple[Product, float]]:

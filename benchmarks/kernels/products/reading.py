@@ -15,8 +15,7 @@ from statistics import median
 from typing import TypeAlias
 
 from benchmarks.kernels import aiconfigurator, neusight
-from benchmarks.kernels.records import is_held_out
-from planner.hardware.database import load_gpus
+from benchmarks.kernels.records import card_named, is_held_out
 from planner.hardware.specs import GpuSpec
 from planner.timing.kernels import Product
 from planner.timing.rates import Path, Rate, arithmetic_rate
@@ -116,7 +115,7 @@ def _sound(engines: list[dict[Shape, float]]) -> list[dict[Shape, float]]:
 
 
 def _tensor_core_table(card_id: str, name: str, engines: list[dict[Shape, float]]) -> Table:
-    card = load_gpus().find(card_id).spec
+    card = card_named(card_id)
     part, dtype = _PARTS[name]
     seconds = at_one_level(engines) if name == "bfloat16" else fastest(engines)
     return Table(
@@ -185,7 +184,7 @@ def read_single() -> tuple[Table, ...]:
             if float(row["measured_s"]) >= _LEAST_S:
                 seconds = found.setdefault((row["card"], name), {})
                 seconds.setdefault(product, []).append(float(row["measured_s"]))
-    cards = {card_id: load_gpus().find(card_id).spec for card_id, _ in found}
+    cards = {card_id: card_named(card_id) for card_id, _ in found}
     return tuple(
         Table(
             card=cards[card_id],

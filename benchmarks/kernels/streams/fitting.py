@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.kernels.least_squares import Vector, fitted
+from benchmarks.kernels.records import card_named
 from benchmarks.kernels.streams.reading import CAST, ROWS, Measured
-from planner.hardware.database import load_gpus
 from planner.hardware.specs import GpuSpec
 from planner.timing.measured.streams import (
     INSTRUCTIONS_PER_ELEMENT,
@@ -154,15 +154,6 @@ def _again(found: Streams, one: Measured, card: GpuSpec) -> float:
         return 0.0
     row_bytes = _FLOAT_BYTES * one.columns
     return read_again(found, one.kind, card, columns=one.columns, row_bytes=row_bytes)
-
-
-_CARDS: dict[str, GpuSpec] = {}
-
-
-def card_named(name: str) -> GpuSpec:
-    if name not in _CARDS:
-        _CARDS[name] = load_gpus().find(name).spec
-    return _CARDS[name]
 
 
 def predicted_s(

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from statistics import median
+from functools import partial
 from typing import Any
 
-from benchmarks.kernels.records import Figure, JudgedBy, figure
-from benchmarks.kernels.streams.fitting import card_named, predicted_s
+from benchmarks.kernels.records import Figure, JudgedBy, card_named, figures
+from benchmarks.kernels.streams.fitting import predicted_s
 from benchmarks.kernels.streams.reading import CAST, NAME, Measured
 from planner.timing.efficiency import efficiencies
 from planner.timing.measured.streams import read_constants
@@ -30,6 +30,7 @@ _KEYS = {
     "softmax": "softmax, forward",
 }
 _INSTRUCTIONS_BEFORE = 30
+_figures = partial(figures, NAME)
 
 
 def judge(data: Sequence[Measured], constants: Mapping[str, Any]) -> Iterator[Figure]:
@@ -59,25 +60,6 @@ def judge(data: Sequence[Measured], constants: Mapping[str, Any]) -> Iterator[Fi
             )
         everything = [(predicted_s(found, constants, one), one.seconds) for one in judging]
         yield from _figures(part, "all", JudgedBy.HELD_OUT, everything)
-
-
-def _figures(
-    part: str,
-    card: str,
-    judged_by: JudgedBy,
-    pairs: Sequence[tuple[float, float]],
-    before: Sequence[float] = (),
-) -> Iterator[Figure]:
-    found = figure(
-        pairs,
-        kind=NAME,
-        part=part,
-        card=card,
-        judged_by=judged_by,
-        before=median(before) if before else None,
-    )
-    if found is not None:
-        yield found
 
 
 def _before_s(one: Measured, document: Mapping[str, Any]) -> float:

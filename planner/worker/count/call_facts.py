@@ -14,7 +14,7 @@ import torch
 from planner.wire.kernel_facts import AttentionFacts, ConvolutionFacts
 
 _PACKED, _WHOLE = 3, 4  # dimensions: (tokens, heads, width) and (batch, ..., width)
-_BACKENDS = (("flash", "flash"), ("efficient", "efficient"), ("cudnn", "cudnn"), ("flex", "flex"))
+_BACKENDS = ("flash", "efficient", "cudnn", "flex")  # as in the names of operators
 
 
 def attention_facts(
@@ -39,28 +39,24 @@ def _attention(
     name: str, given: dict[str, Any], query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
 ) -> AttentionFacts:
     starts = _tensor(given, "cum_seq_q", "cu_seqlens_q", "cu_seqlens_q_")
-    if query.ndim == _PACKED:
-        heads, length = -2, None
-    else:  # scaled_dot_product has heads before the tokens, the kernels' own operators after them
-        heads, length = (-3, -2) if "scaled_dot_product" in name else (-2, -3)
-    longest = (_of(given, "max_q", "max_seqlen_q"), _of(given, "max_k", "max_seqlen_k"))
-    queries, keys = (
-        int(most)
-        if starts is not None and isinstance(most, int) and most
-        else one.shape[0 if length is None else length]
-        for one, most in zip((query, key), longest, strict=True)
-    )
-    batch = query.shape[0] if length is not None and starts is None else 1
-    if starts is not None:
+    # scaled_dot_product has heads before the tokens, the kernels' own operators after them.
+    heads, tokens = (-3, -2) if "scaled_dot_product" in name else (-2, -3)
+    batch = query.shape[0] if query.ndim == _WHOLE else 1
+    queries, keys = query.shape[tokens], key.shape[tokens]
+    if starts is not None:  # packed: the tokens of all sequences, one after another
         batch = max(1, starts.numel() - 1)
+        queries = _of(given, "max_q", "max_seqlen_q") or queries
+        keys = _of(given, "max_k", "max_seqlen_k") or keys
     window = _of(given, "window_size_left", "window_size")
+    if isinstance(window, list | tuple):  # flash-attn's own: to the left, to the right
+        window = window[0]
     return AttentionFacts(
-        backend=next((said for word, said in _BACKENDS if word in name), name.rpartition("::")[2]),
+        backend=next((word for word in _BACKENDS if word in name), name.rpartition("::")[2]),
         batch=batch,
         query_heads=query.shape[heads],
         key_heads=key.shape[heads],
-        queries=queries,
-        keys=keys,
+        queries=int(queries),
+        keys=int(keys),
         head_width=query.shape[-1],
         value_width=value.shape[-1],
         is_causal=bool(_of(given, "is_causal", "causal") or _of(given, "custom_mask_type") or 0),
