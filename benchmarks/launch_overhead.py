@@ -7,7 +7,8 @@ Each model runs in a process of its own; for each phase the least CPU time of th
 because other processes can only slow it down. Costs of an operator and of a view, by phase, are
 the non-negative least squares over the models, as shares of their times. `--fit` writes them to
 planner/timing/issue.json, for the reference core. Models with convolutions are left out: there the
-emulated card asks cuDNN for its engines, which a real one does once. The real driver's part of a
+emulated card asks cuDNN for its engines, which a real one does once; what convolutions take more
+is fitted on published steps (benchmarks.throughput). The real driver's part of a
 launch, which the emulated one lacks, is about 2 us (https://developer.nvidia.com/blog/cuda-graphs).
 """
 
@@ -58,7 +59,8 @@ def main() -> int:
     print(f"on the reference core (this one has {core:.2f} of its speed): {costs}")
     if options.fit:
         basis = f"benchmarks.launch_overhead on a core of speed {core:.2f}"
-        document = {"costs": {**costs, "launch_us": DRIVER_US}, "basis": basis}
+        known = json.loads(FILE.read_text(encoding="utf-8"))["costs"]  # those of convolutions stay
+        document = {"costs": {**known, **costs, "launch_us": DRIVER_US}, "basis": basis}
         FILE.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     return 0
 

@@ -8,6 +8,7 @@ it judges the planner of the checkout on earlier counts, for a change to the mod
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,7 @@ from benchmarks.record.environments import REPOSITORY
 from benchmarks.record.rows import held_out, write_rows
 from benchmarks.record.statistics import quantile
 from benchmarks.throughput.counting import counted
-from benchmarks.throughput.fitting import rows
+from benchmarks.throughput.fitting import Rows, rows, seen
 from benchmarks.throughput.judging import Judged, judge
 from benchmarks.throughput.page import page
 from benchmarks.throughput.reading import HELD_OUT
@@ -26,7 +27,7 @@ from benchmarks.throughput.records import Case, Counted, Spread
 from benchmarks.throughput.shipped import table
 from benchmarks.throughput.sources import SOURCES
 from benchmarks.throughput.spreading import COVERAGE, scales_of
-from planner.timing import spread
+from planner.timing import issue, spread
 from planner.timing.efficiency import FILE
 
 CSV_FILE = Path(__file__).with_name("results.csv")
@@ -60,7 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.fit:  # a sample, or a try, leaves the record as it is
         write_rows(options.csv or CSV_FILE, _FIELDS, _results(cases, judged))
         (options.page or PAGE).write_text(text, encoding="utf-8")
-        FILE.write_text(_shipped(data.keys, cases, judged), encoding="utf-8")
+        FILE.write_text(_shipped(data, cases, judged), encoding="utf-8")
+        issue.FILE.write_text(_issue(judged), encoding="utf-8")
         spread.FILE.write_text(spread.text_of(_spreads(judged)), encoding="utf-8")
     print(text)
     return 0
@@ -108,18 +110,31 @@ def _results(cases: Sequence[Case], judged: Judged) -> Iterator[dict[str, object
         }
 
 
-def _shipped(keys: Sequence[str], cases: Sequence[Case], judged: Judged) -> str:
+def _shipped(data: Rows, cases: Sequence[Case], judged: Judged) -> str:
     """Returns efficiency.json: shares by the key of a kernel, and the errors of judged cases."""
-    found = judged.constants.efficiencies(keys)
+    keys, found = data.keys, judged.constants.efficiencies(data.keys)
+    of_tables = {data.keys[key] for key in data.key[data.table_s > 0].unique().tolist()}
     document = {
         "compute": {key: round(found.compute[key], 4) for key in sorted(keys)},
         "bandwidth": {key: round(found.bandwidth[key], 4) for key in sorted(keys)},
-        "tables": {key: round(found.tables[key], 4) for key in sorted(keys)},
+        "tables": {key: round(found.tables[key], 4) for key in sorted(of_tables)},
+        "unseen": sorted(itertools.compress(keys, (~seen(data, judged.fitted)).tolist())),
         "kernel_us": round(found.kernel_s * 1e6, 3),
         "cache_gain": round(found.cache_gain, 3),
         "cache_reach": round(found.cache_reach, 3),
         "training": _spread(cases, judged, Spread.TRAINING),
         "inference": _spread(cases, judged, Spread.INFERENCE),
+    }
+    return json.dumps(document, indent=1) + "\n"
+
+
+def _issue(judged: Judged) -> str:
+    """Returns issue.json with the costs of convolutions that were fitted."""
+    document = json.loads(issue.FILE.read_text(encoding="utf-8"))
+    costs = judged.constants.issue_costs()
+    document["costs"] |= {
+        "convolution_us": round(1e6 * costs.convolution_s, 2),
+        "convolution_backward_us": round(1e6 * costs.convolution_backward_s, 2),
     }
     return json.dumps(document, indent=1) + "\n"
 

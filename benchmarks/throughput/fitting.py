@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from benchmarks.throughput.priors import expected_bandwidth, expected_compute, parts
+from benchmarks.throughput.priors import expected_bandwidth, expected_compute, parts, relatives
 from benchmarks.throughput.records import Counted, Use
 from benchmarks.throughput.sources import SOURCES, copy_s, core_speed, issue_s, timed
 from planner.hardware.database import load_gpus
@@ -22,7 +22,8 @@ from planner.timing.efficiency import Efficiencies
 from planner.timing.issue import IssueCosts, issue_costs
 from planner.timing.kernel_roofs import bare_time, has_tiles
 from planner.timing.kernel_times import table_time
-from planner.timing.kernels import kernels_of
+from planner.timing.kernels import KernelKind, kernels_of
+from planner.timing.measured.kernel_time import TimeSource
 from planner.timing.rates import memory_rate
 
 _PRIOR_KERNEL_US, _PRIOR_GAIN, _PRIOR_REACH = 2.0, 1.5, 0.7
@@ -37,13 +38,14 @@ _HUBER = 0.1
 # Greatest shares of measured rates; a TF32 rate was measured for one size of product only.
 _MOST, _MOST_TF32 = 1.1, 2.5
 _STEPS, _RATE = 250, 0.05
+_SOURCES = tuple(TimeSource)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
     """Kernels of all cases, one row for equal ones; `case` is the number of their case."""
 
-    keys: tuple[str, ...]
+    keys: tuple[str, ...]  # with those of kernels that no case has
     case: Tensor
     key: Tensor
     calls: Tensor
@@ -54,6 +56,7 @@ class Rows:
     tiled: Tensor
     table_s: Tensor  # of a table of measured kernels; 0: it has none
     fixed_s: Tensor  # of the same
+    table_source: Tensor  # of the same: number of its TimeSource
     more: Tensor  # kernels of a call beyond those that are timed, at its first kernel
     operator: Tensor  # number of the operator among those of its case
     issue_s: Tensor  # of a case, on the CPU, without what convolutions take more
@@ -89,10 +92,13 @@ def rows(counted: Sequence[Counted]) -> Rows:
                         has_tiles(kernel),
                         0.0 if table is None else table.busy_s,
                         0.0 if table is None else table.fixed_s,
+                        0 if table is None else _SOURCES.index(table.source),
                         0 if position else max(0, record.launches - len(kernels)),
                         place,
                     )
                 )
+    for key in relatives(keys):
+        keys.setdefault(key, len(keys))
     columns = torch.tensor(found, dtype=torch.float64).unbind(1)
     return Rows(
         keys=tuple(keys),
@@ -106,8 +112,9 @@ def rows(counted: Sequence[Counted]) -> Rows:
         tiled=columns[7] > 0,
         table_s=columns[8],
         fixed_s=columns[9],
-        more=columns[10],
-        operator=columns[11].long(),
+        table_source=columns[10].long(),
+        more=columns[11],
+        operator=columns[12].long(),
         **_issue_columns(counted),
         measured=torch.tensor([one.case.measured_s for one in counted], dtype=torch.float64),
         weight=torch.tensor(
@@ -239,6 +246,19 @@ def fit(data: Rows, chosen: Sequence[int]) -> Parameters:
 
 def predicted_s(data: Rows, found: Parameters) -> Tensor:
     """Returns the seconds of each case."""
+    empty = torch.zeros(len(data.measured), dtype=torch.float64)
+    gpu_s = empty.index_add(0, data.case, _spent_s(data, found))
+    # A case that waits for the CPU says little of the card.
+    gpu_s = torch.where(data.launch_bound, gpu_s.detach(), gpu_s)
+    issue_s = data.issue_s + 1e-6 * (
+        data.convolutions * found.convolution_us.exp()
+        + data.convolutions_backward * found.convolution_backward_us.exp()
+    )
+    return torch.maximum(gpu_s, issue_s) + data.apart_s
+
+
+def _spent_s(data: Rows, found: Parameters) -> Tensor:
+    """Returns the card's seconds of all calls of each row."""
     gain = 1 + found.gain.exp() / (1 + (data.of_l2 / found.reach.exp()) ** 2)
     compute = data.compute_s / found.compute.exp()[data.key]
     memory = data.memory_s / found.bandwidth.exp()[data.key] / gain
@@ -247,16 +267,34 @@ def predicted_s(data: Rows, found: Parameters) -> Tensor:
     kernel_s = found.kernel_us.exp() / 1e6
     by_table = data.table_s * found.tables.exp()[data.key] + data.fixed_s
     one_s = torch.where(data.table_s > 0, by_table, busy + kernel_s)
-    spent = data.calls * (one_s + data.more * kernel_s)
-    empty = torch.zeros(len(data.measured), dtype=torch.float64)
-    gpu_s = empty.index_add(0, data.case, spent)
-    # A case that waits for the CPU says little of the card.
-    gpu_s = torch.where(data.launch_bound, gpu_s.detach(), gpu_s)
-    issue_s = data.issue_s + 1e-6 * (
-        data.convolutions * found.convolution_us.exp()
-        + data.convolutions_backward * found.convolution_backward_us.exp()
+    return data.calls * (one_s + data.more * kernel_s)
+
+
+def seen(data: Rows, chosen: Sequence[int]) -> Tensor:
+    """Returns for each key whether one of the chosen cases has a kernel of it."""
+    found = torch.zeros(len(data.keys), dtype=torch.bool)
+    found[data.key[torch.isin(data.case, torch.tensor(list(chosen)))]] = True
+    for place, key in enumerate(data.keys):
+        found[place] &= key != KernelKind.UNKNOWN.value
+    return found
+
+
+def source_shares(data: Rows, found: Parameters, known: Tensor) -> list[dict[TimeSource, float]]:
+    """Returns for each case the shares of the card's time by source, as planner names them.
+
+    `known` are the keys that were `seen`.
+    """
+    of_fit = torch.where(
+        known[data.key], _SOURCES.index(TimeSource.FIT), _SOURCES.index(TimeSource.FALLBACK)
     )
-    return torch.maximum(gpu_s, issue_s) + data.apart_s
+    source = torch.where(data.table_s > 0, data.table_source, of_fit)
+    sums = torch.zeros(len(data.measured), len(_SOURCES), dtype=torch.float64)
+    sums.index_put_((data.case, source), _spent_s(data, found), accumulate=True)
+    shares = sums / sums.sum(1, keepdim=True).clamp(min=1e-12)
+    return [
+        {one: share for one, share in zip(_SOURCES, row, strict=True) if share}
+        for row in shares.tolist()
+    ]
 
 
 def _table_spread(key: str) -> float:

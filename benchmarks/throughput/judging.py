@@ -13,13 +13,11 @@ import math
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-import torch
-
 from benchmarks.record.rows import half_of
 from benchmarks.record.statistics import ErrorStatistics, error_statistics
-from benchmarks.throughput.fitting import Parameters, Rows, fit, predicted_s
+from benchmarks.throughput.fitting import Parameters, Rows, fit, predicted_s, seen, source_shares
 from benchmarks.throughput.records import Counted, Use
-from benchmarks.throughput.sources import SOURCES, timed
+from benchmarks.throughput.sources import SOURCES, issue_s, timed
 from benchmarks.throughput.spreading import Sample, measured_of
 from planner.hardware.database import load_gpus
 from planner.hardware.specs import GpuSpec
@@ -38,7 +36,8 @@ class Judged:
 
     `by_halves`: with constants of the other half; `left_out`: of all other sources; `by_cards`: of
     all other cards; `shipped`: of all cases for development. `held_out` are the numbers of the
-    others, which have no half, and `doubtful` those that are only predicted. `samples` are the
+    others, which have no half, and `doubtful` those that are only predicted. `constants` are fitted
+    on the cases `fitted`. `samples` are the
     errors by mode, for the interval, and `measured` what the shipped constants have seen.
     """
 
@@ -49,6 +48,7 @@ class Judged:
     held_out: frozenset[int]
     doubtful: frozenset[int]
     constants: Parameters
+    fitted: tuple[int, ...]
     cards: tuple[str, ...]
     samples: tuple[Sample, ...]
     measured: Measured
@@ -73,11 +73,13 @@ class _Judge:
             step_precision(timed(one), card, tf32_matmul=one.case.tf32)
             for one, card in zip(counted, self._specs, strict=True)
         ]
+        self._launch_s = [issue_s(one) for one in counted]
         every = range(len(counted))
         self._doubtful = frozenset(n for n in every if self._cases[n].use is Use.DOUBTFUL)
         self._apart = frozenset(n for n in every if self._cases[n].name in held_out)
         self._fitted = [n for n in every if n not in self._apart | self._doubtful]
         self._samples: list[Sample] = []
+        self._shares: list[dict[TimeSource, float]] = []  # of the last predictions
 
     def judged(self) -> Judged:
         by_halves = self._by_halves()
@@ -93,6 +95,7 @@ class _Judge:
             held_out=self._apart,
             doubtful=self._doubtful,
             constants=every,
+            fitted=tuple(self._fitted),
             cards=tuple(card.id for card in self._specs),
             samples=tuple(self._samples),
             measured=self._measured(self._fitted),
@@ -133,7 +136,9 @@ class _Judge:
         """Predicts the judged cases, with constants of the fitted ones."""
         if not judged or not fitted:  # possible in a sample
             return {}
-        seconds = predicted_s(self._data, fit(self._data, fitted)).tolist()
+        found = fit(self._data, fitted)
+        self._shares = source_shares(self._data, found, seen(self._data, fitted))
+        seconds = predicted_s(self._data, found).tolist()
         return {number: seconds[number] for number in judged}
 
     def _add_samples(
@@ -141,12 +146,11 @@ class _Judge:
     ) -> None:
         """Adds the errors of predictions, at their distance from the fitted cases."""
         measured = self._measured(fitted)
-        fallback = unknown_fractions(self._data, fitted)
         for number, seconds in predicted.items():
             if number in self._doubtful:
                 continue
             case, card = self._cases[number], self._specs[number]
-            launch_s = self._launch_s(number)
+            launch_s = self._launch_s[number]
             unknown = measured.unknown(
                 card.id,
                 card.compute_capability,
@@ -160,17 +164,11 @@ class _Judge:
                     distance=Distance(
                         is_training=dict(case.step.options).get("mode") != "infer",
                         unknown=unknown,
-                        sources={
-                            TimeSource.FIT: 1 - fallback[number],
-                            TimeSource.FALLBACK: fallback[number],
-                        },
+                        sources=self._shares[number],
                     ),
                     is_judged=is_judged,
                 )
             )
-
-    def _launch_s(self, number: int) -> float:
-        return float(self._data.issue_s[number])
 
     def _measured(self, fitted: Iterable[int]) -> Measured:
         return measured_of(
@@ -181,19 +179,6 @@ class _Judge:
             )
             for number in fitted
         )
-
-
-def unknown_fractions(data: Rows, fitted: Sequence[int]) -> list[float]:
-    """Returns for each case the share of its kernels' time of a kind that no fitted case has."""
-    of_fitted = torch.isin(data.case, torch.tensor(list(fitted)))
-    known = torch.zeros(len(data.keys), dtype=torch.bool)
-    known[data.key[of_fitted]] = True
-    seconds = data.calls * torch.maximum(data.compute_s, data.memory_s)
-    empty = torch.zeros(len(data.measured), dtype=torch.float64)
-    total = empty.index_add(0, data.case, seconds)
-    others = empty.index_add(0, data.case, seconds * ~known[data.key])
-    found: list[float] = (others / total.clamp(min=1e-12)).tolist()
-    return found
 
 
 def statistics(pairs: Sequence[tuple[float, float]]) -> ErrorStatistics | None:

@@ -9,7 +9,8 @@ layout is not far from the same kind in another.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -73,3 +74,43 @@ def parts(keys: Sequence[str]) -> Tensor:
         for place, deviation in cells:
             matrix[row, place] = deviation
     return matrix
+
+
+_LAYOUTS = ("", "channels_last")
+_BACKENDS = ("flash", "efficient", "cudnn")
+
+
+def relatives(keys: Iterable[str]) -> list[str]:
+    """Returns the keys that one of `keys` becomes with other words in the place of its own.
+
+    Their efficiencies are those of the parts that they share with it, and go with planner too.
+    """
+    found = dict.fromkeys(other for key in keys for other in _others(key))
+    return list(found)
+
+
+def _others(key: str) -> Iterable[str]:
+    kind, *words = key.split(", ")
+    if (_is_convolution(kind) or kind in ("batch norm", "pooling")) and _LAYOUTS[1] not in words:
+        words.append("")
+    choices = [_choices(kind, word) for word in words]
+    return (", ".join([kind, *filter(None, chosen)]) for chosen in product(*choices))
+
+
+def _is_convolution(kind: str) -> bool:
+    return kind.endswith("convolution")
+
+
+def _choices(kind: str, word: str) -> tuple[str, ...]:
+    """Returns the words that may stand in the place of one in a key of this kind."""
+    widths, passes = ("half", "single"), ("forward", "backward")
+    if _is_convolution(kind):
+        passes = ("forward", "input gradient", "weight gradient")
+    if kind == "batch norm":
+        passes = ("forward", "evaluation", "backward")
+    if kind in ("convolution", "grouped convolution"):
+        widths = ("half", "single", "tf32")
+    if kind == "matrix product":
+        widths = ()  # published steps have products of every width
+    found = (words for words in (widths, passes, _LAYOUTS, _BACKENDS) if word in words)
+    return next(found, (word,))

@@ -12,7 +12,7 @@ from benchmarks.record.statistics import ErrorStatistics
 from benchmarks.record.tables import table as markdown
 from benchmarks.throughput.judging import statistics
 from benchmarks.throughput.records import Counted, Use
-from benchmarks.throughput.sources import copy_s, timed
+from benchmarks.throughput.sources import copy_s, issue_s, timed
 from planner.hardware.database import load_gpus
 from planner.timing.roofline import gpu_time
 

@@ -32,6 +32,7 @@ from planner.timing.bottleneck import (
     without_room,
 )
 from planner.timing.efficiency import TimeSpread, efficiencies
+from planner.timing.measured.kernel_time import TimeSource
 from planner.timing.power_limit import BASIS as POWER_LIMIT_BASIS
 from planner.timing.power_limit import bandwidth_at, clock_under_limit, limit_spread
 from planner.timing.spread import Distance, spreads, step_precision
@@ -40,6 +41,7 @@ from planner.timing.utilization import utilization
 from planner.units import format_percent
 from planner.wire.module_counts import ModelCounts
 
+_LEAST_SHARE = 0.005  # of the kernels' time, to be named
 _NO_BYTES = (
     "data are left out: the step's batch holds no tensors, so the bytes of an item are not known"
 )
@@ -222,6 +224,7 @@ def _time(
         interval_s=None if spread is None else _interval_s(parts, spread),
         interval_coverage=None if spread is None or step.network else spread.coverage,
         interval_basis=None if spread is None else _basis(step, spread),
+        time_sources=parts.source_shares,
         gains=gains(step, parts, found.bound, largest_batch),
         uncounted_operators=parts.uncovered,
     )
@@ -254,7 +257,8 @@ def _free_spread(step: TimedStep, parts: StepParts) -> TimeSpread | None:
     precision = step_precision(step.counted.operators, card, tf32_matmul=step.counted.tf32_matmul)
     launches = parts.launch_s / (parts.launch_s + parts.card_s) if parts.launch_s else 0.0
     unknown = known.measured.unknown(card.id, card.compute_capability, precision, launches)
-    return known.of(Distance(is_training=is_training, unknown=unknown))
+    sources = dict(parts.source_shares) or {TimeSource.FIT: 1.0}
+    return known.of(Distance(is_training=is_training, unknown=unknown, sources=sources))
 
 
 def _widened(found: TimeSpread, spread: float) -> TimeSpread:
@@ -339,7 +343,7 @@ def price_of(card: GpuSpec, request: JobConfig) -> HourlyPrice | None:
 
 def _assumptions(step: TimedStep, parts: StepParts) -> tuple[str, ...]:
     request = step.request
-    said = [*request.notes, *_host_words(step.card, request)]
+    said = [*request.notes, *_host_words(step.card, request), *_source_words(parts)]
     if request.power_limit_w is not None:
         said.append(_limit_words(step, request.power_limit_w))
     said += offload_words(step.counted, step.link, request, step.config)
@@ -359,6 +363,27 @@ def _assumptions(step: TimedStep, parts: StepParts) -> tuple[str, ...]:
             "ahead, non_blocking; else its time comes on top"
         )
     return tuple(said)
+
+
+_OF_SOURCES = {
+    TimeSource.TABLE: "measured kernels of this card",
+    TimeSource.RELATED: "measured kernels of related cards",
+    TimeSource.FIT: "what such kernels take in published steps",
+    TimeSource.FALLBACK: "kernels that are only like these, or peaks",
+}
+
+
+def _source_words(parts: StepParts) -> tuple[str, ...]:
+    """Says where the times of kernels are from; nothing where all are from published steps."""
+    shares = parts.source_shares
+    if all(source is TimeSource.FIT for source, _ in shares):
+        return ()
+    said = ", ".join(
+        f"{format_percent(share, 1)} by {_OF_SOURCES[source]}"
+        for source, share in shares
+        if share >= _LEAST_SHARE
+    )
+    return (f"times of kernels: {said}",)
 
 
 def _limit_words(step: TimedStep, limit_w: float) -> str:

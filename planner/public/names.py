@@ -111,6 +111,7 @@ from planner.results.verification import (
 from planner.sweeps.case import SweepOutcome, SweepRow
 from planner.sweeps.result import SweepResult
 from planner.timing.bottleneck import Bottleneck, Bound
+from planner.timing.measured.kernel_time import TimeSource
 from planner.timing.timed_operators import TimedMessage, TimedOperator, TimedOperators
 from planner.verification.learned import Learned
 from planner.verification.oom_message import OomMessage
@@ -266,6 +267,7 @@ __all__ = [
     "TensorCategory",
     "TensorOptions",
     "TensorShape",
+    "TimeSource",
     "TimedMessage",
     "TimedOperator",
     "TimedOperators",

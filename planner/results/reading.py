@@ -38,6 +38,7 @@ from planner.results.step_time import HostNeeds, StepTime
 from planner.results.values import NO_VALUES_READ, ValuesResult
 from planner.results.verification import Figures, Verification
 from planner.timing.bottleneck import Bottleneck, Bound
+from planner.timing.measured.kernel_time import TimeSource
 from planner.wire.module_counts import ModelCounts, OperatorCalls, StepCounts
 from planner.wire.trace import Counts, Origin, Phase, TensorCategory
 from planner.wire.value_reads import ValueRead
@@ -278,6 +279,9 @@ def _time(time: Document) -> StepTime:
         bottleneck=found,
         phases_s=tuple((Phase(phase), seconds) for phase, seconds in time["phases_s"].items()),
         interval_s=_range(time, "interval_s", "interval"),
+        time_sources=tuple(
+            (TimeSource(source), share) for source, share in time.get("time_sources", {}).items()
+        ),
     )
 
 

@@ -288,6 +288,7 @@ class TimeDocument(TypedDict):
     ]
     interval_coverage: Annotated[float | None, _is("that share")]
     interval_basis: Annotated[str | None, _is("what it rests on, or why it is null")]
+    time_sources: Annotated[dict[str, float], _is("share of the kernels' time by where it is from")]
     gains: Annotated[list[GainDocument], _is("changes that make the step faster")]
     uncounted_operators: Annotated[
         list[str], _is("operators without a rule: their bytes alone are counted")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from planner.cost.energy import EpochCost, StepCost
 from planner.input_pipeline.host_ram import HostRam, Room
 from planner.timing.bottleneck import Bottleneck
+from planner.timing.measured.kernel_time import TimeSource
 from planner.wire.trace import Phase
 
 if TYPE_CHECKING:
@@ -91,6 +92,8 @@ class StepTime:
     """Share of cases within the interval, from 0 to 1; None: there is no interval."""
     interval_basis: str | None = None
     """Past errors that the interval comes from, or why there is none."""
+    time_sources: tuple[tuple[TimeSource, float], ...] = ()
+    """Shares of the kernels' time by where it is from, the largest first."""
     gains: tuple[Gain, ...] = ()
     """Changes that would make it faster, the largest first."""
     uncounted_operators: tuple[str, ...] = ()
@@ -124,6 +127,7 @@ class StepTime:
             "interval_s": _ends(self.interval_s),
             "interval_coverage": self.interval_coverage,
             "interval_basis": self.interval_basis,
+            "time_sources": {source.value: share for source, share in self.time_sources},
             "gains": [gain.to_dict() for gain in self.gains],
             "uncounted_operators": list(self.uncounted_operators),
         }

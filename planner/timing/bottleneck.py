@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from planner.input_pipeline.rates import InputTimes, step_with_input
+from planner.timing.measured.kernel_time import TimeSource
 from planner.timing.roofline import GpuTime
 from planner.wire.trace import Phase
 
@@ -93,7 +94,7 @@ class StepParts:
     operators without a rule. `offload_copy_s` and `offload_update_s` are of what is kept on the
     host; neither overlaps the kernels. `messages` are to other ranks; in `bubble_s` the card waits
     for other stages of a pipeline; in `stall_s` CPU and card wait for each other, because the CPU
-    reads values.
+    reads values. `sources_s` are seconds of the card by where the times of kernels are from.
     """
 
     compute_s: float
@@ -109,6 +110,14 @@ class StepParts:
     messages: MessageTimes = MessageTimes()
     bubble_s: float = 0.0
     stall_s: float = 0.0
+    sources_s: tuple[tuple[TimeSource, float], ...] = ()
+
+    @property
+    def source_shares(self) -> tuple[tuple[TimeSource, float], ...]:
+        """Returns the shares of the kernels' time by where it is from, the largest first."""
+        whole = sum(seconds for _, seconds in self.sources_s)
+        shares = [(source, seconds / whole) for source, seconds in self.sources_s if seconds]
+        return tuple(sorted(shares, key=lambda one: -one[1]))
 
     @property
     def offload_s(self) -> float:
@@ -283,6 +292,9 @@ def step_parts(
     phases = {phase: micro_batches * seconds for phase, seconds in micro_batch.phases_s}
     for phase, seconds in optimizer_step.phases_s:
         phases[phase] = phases.get(phase, 0.0) + seconds
+    sources = {source: micro_batches * seconds for source, seconds in micro_batch.sources_s}
+    for source, seconds in optimizer_step.sources_s:
+        sources[source] = sources.get(source, 0.0) + seconds
     return StepParts(
         compute_s=micro_batches * micro_batch.compute_s + optimizer_step.compute_s,
         bandwidth_s=micro_batches * micro_batch.bandwidth_s + optimizer_step.bandwidth_s,
@@ -298,5 +310,6 @@ def step_parts(
         bubble_s=bubble_s,
         stall_s=stall_s,
         phases_s=tuple(phases.items()),
+        sources_s=tuple(sources.items()),
         uncovered=tuple(dict.fromkeys((*micro_batch.uncovered, *optimizer_step.uncovered))),
     )

@@ -32,10 +32,12 @@ class TimeSpread:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Efficiencies:
     """The fitted figures. `compute` and `bandwidth` hold shares by the key of a kernel; `tables`
-    holds times over those of the tables of measured kernels.
+    holds times over those of the tables of measured kernels. `unseen` are keys of kernels that no
+    step has: their shares are those of kernels like them.
 
     `kernel_s` is the card's time for begin and end of a kernel. Bytes that the L2 cache may
-    still hold move up to 1 + `cache_gain` times as fast; `cache_reach` times its size is where half of that gain is left.
+    still hold move up to 1 + `cache_gain` times as fast; `cache_reach` times its size is where half
+    of that gain is left.
     """
 
     compute: Mapping[str, float]
@@ -44,6 +46,7 @@ class Efficiencies:
     kernel_s: float
     cache_gain: float
     cache_reach: float
+    unseen: frozenset[str] = frozenset()
     default_compute: float = 0.7
     default_bandwidth: float = 0.85
     training: TimeSpread | None = None
@@ -52,6 +55,10 @@ class Efficiencies:
     def spread(self, *, is_training: bool) -> TimeSpread | None:
         """Returns the spread of measured over predicted times; None: nothing was measured yet."""
         return self.training if is_training else self.inference
+
+    def is_fitted(self, key: str) -> bool:
+        """Returns whether a published step has kernels of this key."""
+        return key in self.compute and key not in self.unseen
 
     def roofs_s(self, key: str, compute_s: float, memory_s: float) -> tuple[float, float]:
         """Returns the seconds under each of the two roofs."""
@@ -75,6 +82,7 @@ def efficiencies() -> Efficiencies:
         compute=found["compute"],
         bandwidth=found["bandwidth"],
         tables=found.get("tables", {}),
+        unseen=frozenset(found.get("unseen", ())),
         kernel_s=found["kernel_us"] / 1e6,
         cache_gain=found["cache_gain"],
         cache_reach=found["cache_reach"],

@@ -73,8 +73,7 @@ def _has_table(kernel: Kernel, path: Path) -> bool:
         return is_batched and path is Path.CUDA_CORES
     if kernel.kind is KernelKind.ATTENTION:
         facts = kernel.attention
-        is_long = facts is not None and (facts.keys >= _LONG or path is Path.CUDA_CORES)
-        return is_long and facts is not None and not facts.has_bias
+        return facts is not None and not facts.has_bias and facts.keys >= _LONG
     return kernel.kind in _BY_TABLE
 
 
@@ -83,7 +82,7 @@ def fitted_time(kernel: Kernel, card: GpuSpec, *, tf32_matmul: bool = False) -> 
     found = efficiencies()
     bare = bare_time(kernel, card, tf32_matmul=tf32_matmul)
     compute_s, memory_s = found.roofs_s(bare.key, bare.compute_s, bare.memory_s)
-    is_known = card.vendor is Vendor.NVIDIA and kernel.kind is not KernelKind.UNKNOWN
+    is_known = card.vendor is Vendor.NVIDIA and found.is_fitted(bare.key)
     return KernelTime(
         busy_s=busy_s(kernel, compute_s, memory_s),
         fixed_s=found.kernel_s,

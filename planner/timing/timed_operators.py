@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from planner.timing.measured.kernel_time import TimeSource
 from planner.wire.communication import CollectiveRecord
 from planner.wire.trace import OperatorRecord
 
@@ -27,6 +28,8 @@ class TimedOperator:
     """Seconds of begin and end of its kernels."""
     kernels: int
     """Kernels that all calls together launch."""
+    source: TimeSource
+    """Where the time of most of its work is from."""
 
     @property
     def total_s(self) -> float:

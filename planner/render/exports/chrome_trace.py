@@ -254,6 +254,7 @@ def _of_operator(found: TimedOperator) -> dict[str, object]:
         "compute_s": found.compute_s,
         "bandwidth_s": found.bandwidth_s,
         "fixed_s": found.fixed_s,
+        "time_source": found.source.value,
     }
 
 

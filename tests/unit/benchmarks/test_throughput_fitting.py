@@ -9,19 +9,24 @@ from hashlib import sha256
 
 import pytest
 import torch
-from operator_records import product, relu
+from given_efficiencies import use_efficiencies
+from operator_records import operator, product, relu, tensor
 
 from benchmarks.record.records import Step, step_of
 from benchmarks.record.rows import half_of, held_out, read_cases
 from benchmarks.throughput import judging
 from benchmarks.throughput.counting import kept, ordered
-from benchmarks.throughput.fitting import LAUNCH_US, Parameters, fit, predicted_s, rows
+from benchmarks.throughput.fitting import Parameters, fit, predicted_s, rows
+from benchmarks.throughput.priors import expected_bandwidth, parts, relatives
 from benchmarks.throughput.reading import HELD_OUT
 from benchmarks.throughput.records import Case, Counted
 from benchmarks.throughput.shipped import shipped_s, table
 from benchmarks.throughput.sources import SOURCES
 from planner.hardware.database import load_gpus
 from planner.timing import roofline
+from planner.timing.issue import issue_costs
+from planner.timing.measured.kernel_time import TimeSource
+from planner.wire.kernel_facts import ConvolutionFacts
 
 
 def case(name: str, measured_s: float = 0.01) -> Case:
@@ -35,21 +40,70 @@ OPERATORS = (relu(50_000_000, calls=3), product(2048, 2048, 2048), product(8, 40
 
 
 def test_the_fit_predicts_what_planner_predicts(monkeypatch: pytest.MonkeyPatch) -> None:
-    data = rows([Counted(case=case("one"), operators=OPERATORS)])
+    scores = tensor(64, 16, 512, 512)
+    operators = (*OPERATORS, operator("_softmax", (scores,), (scores,), calls=2))
+    data = rows([Counted(case=case("one"), operators=operators)])
     keys = len(data.keys)
     found = Parameters(
         compute=torch.linspace(-0.6, -0.1, keys, dtype=torch.float64),
         bandwidth=torch.linspace(-0.3, -0.2, keys, dtype=torch.float64),
+        tables=torch.linspace(-0.1, 0.1, keys, dtype=torch.float64),
         kernel_us=torch.tensor(math.log(4.0), dtype=torch.float64),
         gain=torch.tensor(math.log(0.8), dtype=torch.float64),
         reach=torch.tensor(math.log(0.5), dtype=torch.float64),
+        convolution_us=torch.tensor(3.0, dtype=torch.float64),
+        convolution_backward_us=torch.tensor(5.0, dtype=torch.float64),
     )
     (seconds,) = predicted_s(data, found).tolist()
-    monkeypatch.setattr(roofline, "efficiencies", lambda: found.efficiencies(data.keys))
+    use_efficiencies(monkeypatch, found.efficiencies(data.keys))
     card = load_gpus(None).find("rtx3090").spec
-    time = roofline.gpu_time(OPERATORS, card)
-    launch_s = sum(record.calls for record in OPERATORS) * LAUNCH_US / 1e6
-    assert seconds == pytest.approx(max(time.total_s, launch_s), rel=1e-9)
+    time = roofline.gpu_time(operators, card)
+    assert {source for source, _ in time.sources_s} == {TimeSource.FIT, TimeSource.FALLBACK}
+    assert seconds == pytest.approx(time.total_s, rel=1e-9)
+
+
+def test_convolutions_take_the_cpu_more_on_a_slower_core() -> None:
+    """On a DGX A100, a launch-bound case: a convolution of 20 us, its gradients of 100 us."""
+    facts = ConvolutionFacts(
+        stride=(1, 1), padding=(1, 1), dilation=(1, 1), groups=1, is_transposed=False
+    )
+    images, weight = tensor(1, 8, 4, 4), tensor(8, 8, 3, 3)
+    forward = operator("convolution", (images, weight), (images,), calls=50)
+    backward = operator(
+        "convolution_backward", (images, images, weight), (images, weight), calls=50
+    )
+    operators = tuple(replace(one, convolution=facts) for one in (forward, backward))
+    small = replace(
+        case("a"), source="small-batches", step=replace(case("a").step, card="a100-sxm4-40gb")
+    )
+    data = rows([Counted(case=small, operators=(*OPERATORS, *operators))])
+    found = fit(data, [0])
+    costs = replace(found.issue_costs(), convolution_s=20e-6, convolution_backward_s=100e-6)
+    exact = replace(
+        found,
+        convolution_us=torch.tensor(math.log(20.0)),
+        convolution_backward_us=torch.tensor(math.log(100.0)),
+    )
+    (seconds,) = predicted_s(data, exact).tolist()
+    of_others = sum(record.calls * costs.of(record) for record in OPERATORS)
+    plain = replace(costs, convolution_s=0.0, convolution_backward_s=0.0)
+    of_calls = sum(record.calls * plain.of(record) for record in operators)
+    core = SOURCES["small-batches"].hosts["a100-sxm4-40gb"]
+    assert core < 1
+    expected_s = (of_others + of_calls + 50 * 20e-6 + 50 * 100e-6) / core
+    assert seconds == pytest.approx(expected_s, rel=1e-6)
+
+
+def test_a_kind_that_no_step_has_in_one_layout_is_like_its_other_layout() -> None:
+    """Half of the bandwidth in one layout: the other is nearer to that than to what is expected."""
+    key, other = "batch norm, half, forward", "batch norm, half, forward, channels_last"
+    assert other in relatives([key])
+    matrix = parts([key, other])
+    shared = float((matrix[0] * matrix[1]).sum() / (matrix[0] ** 2).sum())
+    assert 0.6 < shared < 1
+    far = parts([key, "softmax, half, forward"])
+    assert float((far[0] * far[1]).sum()) == 0
+    assert expected_bandwidth([key]) == expected_bandwidth([other])
 
 
 def test_a_fit_comes_closer_to_what_was_measured() -> None:
@@ -154,5 +208,6 @@ def test_planner_as_it_is_can_be_judged_without_a_fit() -> None:
 
 
 def test_many_small_operators_wait_for_the_cpu() -> None:
-    one = Counted(case=case("a"), operators=(relu(64, calls=1000),))
-    assert shipped_s(one) == pytest.approx(1000 * LAUNCH_US / 1e6)
+    record = relu(64, calls=1000)
+    one = Counted(case=case("a"), operators=(record,))
+    assert shipped_s(one) == pytest.approx(1000 * issue_costs().of(record))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from given_efficiencies import use_efficiencies
 from operator_records import product, relu
 
 from planner.config.parse import step_config
@@ -32,9 +33,10 @@ from planner.input_pipeline.host_ram import Room
 from planner.memory.budget import Calibration, calibrated, memory_budgets
 from planner.memory.largest import LargestValue, Method
 from planner.memory.search import Capacity
-from planner.timing import roofline
+from planner.timing import issue, kernel_roofs
 from planner.timing.bottleneck import Bound
 from planner.timing.efficiency import Efficiencies, TimeSpread
+from planner.timing.issue import IssueCosts
 from planner.timing.measured.kernel_time import TimeSource
 from planner.timing.power_limit import clock_under_limit, limit_spread
 from planner.timing.rates import memory_rate
@@ -59,8 +61,12 @@ def alike_in_workers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 LAUNCH_S = 1e-5
+COSTS = IssueCosts(
+    forward_s=LAUNCH_S, forward_view_s=0.0, backward_s=LAUNCH_S, backward_view_s=0.0,
+    optimizer_s=LAUNCH_S, tensor_s=0.0, launch_s=0.0,
+)  # fmt: skip
 FULL = Efficiencies(
-    compute={}, bandwidth={}, kernel_s=0.0, launch_s=LAUNCH_S, cache_gain=0.0, cache_reach=1.0,
+    compute={}, bandwidth={}, kernel_s=0.0, cache_gain=0.0, cache_reach=1.0,
     default_compute=1.0, default_bandwidth=1.0,
 )  # fmt: skip
 T4 = load_gpus().find("t4").spec
@@ -78,12 +84,14 @@ COMPUTE_BOUND = (product(4096, 4096, 4096, dtype="float32"),)
 def full(monkeypatch: pytest.MonkeyPatch) -> None:
     """Full rates, and elements that cost their bytes alone."""
     use(monkeypatch, FULL)
-    monkeypatch.setattr(roofline, "_INSTRUCTIONS_PER_ELEMENT", 0)
+    monkeypatch.setattr(kernel_roofs, "_INSTRUCTIONS_PER_ELEMENT", 0)
+    monkeypatch.setattr(card_step, "issue_costs", lambda: COSTS)
+    monkeypatch.setattr(issue, "issue_costs", lambda: COSTS)
 
 
 def use(monkeypatch: pytest.MonkeyPatch, found: Efficiencies) -> None:
-    for module in (roofline, card_step, speed):
-        monkeypatch.setattr(module, "efficiencies", lambda: found)
+    use_efficiencies(monkeypatch, found)
+    monkeypatch.setattr(speed, "efficiencies", lambda: found)
     monkeypatch.setattr(speed, "spreads", lambda: None)  # the intervals are those of `found`
 
 

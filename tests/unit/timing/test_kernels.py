@@ -132,7 +132,7 @@ def test_the_first_layer_has_no_gradient_of_its_input() -> None:
         ("_cudnn_rnn", KernelKind.RECURRENT),
         ("cudnn_batch_norm_backward", KernelKind.BATCH_NORM),
         ("native_layer_norm_backward", KernelKind.NORM),
-        ("native_group_norm", KernelKind.NORM),
+        ("native_group_norm", KernelKind.GROUP_NORM),
         ("_log_softmax", KernelKind.SOFTMAX),
         ("max_pool2d_with_indices", KernelKind.POOL),
         ("embedding_dense_backward", KernelKind.LOOKUP),
