@@ -17,16 +17,15 @@ from pathlib import Path
 from benchmarks.record.choosing import add_options, chosen, python_of
 from benchmarks.record.environments import REPOSITORY
 from benchmarks.record.rows import held_out, write_rows
-from benchmarks.record.statistics import quantile
 from benchmarks.throughput.counting import counted
 from benchmarks.throughput.fitting import Rows, rows, seen
 from benchmarks.throughput.judging import Judged, judge
 from benchmarks.throughput.page import page
 from benchmarks.throughput.reading import HELD_OUT
-from benchmarks.throughput.records import Case, Counted, Spread
+from benchmarks.throughput.records import Case, Counted
 from benchmarks.throughput.shipped import table
 from benchmarks.throughput.sources import SOURCES
-from benchmarks.throughput.spreading import COVERAGE, scales_of
+from benchmarks.throughput.spreading import scales_of
 from planner.timing import issue, spread
 from planner.timing.efficiency import FILE
 
@@ -61,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.fit:  # a sample, or a try, leaves the record as it is
         write_rows(options.csv or CSV_FILE, _FIELDS, _results(cases, judged))
         (options.page or PAGE).write_text(text, encoding="utf-8")
-        FILE.write_text(_shipped(data, cases, judged), encoding="utf-8")
+        FILE.write_text(_shipped(data, judged), encoding="utf-8")
         issue.FILE.write_text(_issue(judged), encoding="utf-8")
         spread.FILE.write_text(spread.text_of(_spreads(judged)), encoding="utf-8")
     print(text)
@@ -110,8 +109,8 @@ def _results(cases: Sequence[Case], judged: Judged) -> Iterator[dict[str, object
         }
 
 
-def _shipped(data: Rows, cases: Sequence[Case], judged: Judged) -> str:
-    """Returns efficiency.json: shares by the key of a kernel, and the errors of judged cases."""
+def _shipped(data: Rows, judged: Judged) -> str:
+    """Returns efficiency.json: shares by the key of a kernel."""
     keys, found = data.keys, judged.constants.efficiencies(data.keys)
     of_tables = {data.keys[key] for key in data.key[data.table_s > 0].unique().tolist()}
     document = {
@@ -122,8 +121,6 @@ def _shipped(data: Rows, cases: Sequence[Case], judged: Judged) -> str:
         "kernel_us": round(found.kernel_s * 1e6, 3),
         "cache_gain": round(found.cache_gain, 3),
         "cache_reach": round(found.cache_reach, 3),
-        "training": _spread(cases, judged, Spread.TRAINING),
-        "inference": _spread(cases, judged, Spread.INFERENCE),
     }
     return json.dumps(document, indent=1) + "\n"
 
@@ -139,36 +136,11 @@ def _issue(judged: Judged) -> str:
     return json.dumps(document, indent=1) + "\n"
 
 
-def _spread(cases: Sequence[Case], judged: Judged, mode: Spread) -> dict[str, object]:
-    """Returns the range of measured / predicted; left-out cards use constants from the others."""
-    ratios = [
-        cases[number].measured_s / judged.left_out.get(number, by_half_s)
-        for number, by_half_s in judged.by_halves.items()
-        if SOURCES[cases[number].source].spread is mode
-    ]
-    rest = (1 - COVERAGE) / 2
-    return {
-        "low": round(quantile(ratios, rest), 3),
-        "high": round(quantile(ratios, 1 - rest), 3),
-        "coverage": COVERAGE,
-        "basis": f"{len(ratios)} published {mode.value} (docs/throughput.md)",
-    }
-
-
 def _spreads(judged: Judged) -> spread.Spreads:
-    """Returns the figures of the interval, fitted on the errors of each mode."""
-    found = {}
-    for mode in (Spread.TRAINING, Spread.INFERENCE):
-        samples = [
-            one for one in judged.samples if one.distance.is_training is (mode is Spread.TRAINING)
-        ]
-        number = sum(one.is_judged for one in samples)
-        found[mode] = scales_of(samples, f"{number} published {mode.value} (docs/throughput.md)")
-    return spread.Spreads(
-        measured=judged.measured,
-        training=found[Spread.TRAINING],
-        inference=found[Spread.INFERENCE],
-    )
+    """Returns the figures of the interval, fitted on the errors of all steps."""
+    number = sum(one.is_judged for one in judged.samples)
+    words = f"{number} published steps (docs/throughput.md)"
+    return spread.Spreads(measured=judged.measured, scales=scales_of(judged.samples, words))
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ class Judged:
     all other cards; `shipped`: of all cases for development. `held_out` are the numbers of the
     others, which have no half, and `doubtful` those that are only predicted. `constants` are fitted
     on the cases `fitted`. `samples` are the
-    errors by mode, for the interval, and `measured` what the shipped constants have seen.
+    errors for the interval, and `measured` what the shipped constants have seen.
     """
 
     by_halves: dict[int, float]
@@ -162,7 +162,6 @@ class _Judge:
                     card=card.id,
                     error=math.log(case.measured_s / seconds),
                     distance=Distance(
-                        is_training=dict(case.step.options).get("mode") != "infer",
                         unknown=unknown,
                         sources=self._shares[number],
                     ),

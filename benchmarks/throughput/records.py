@@ -14,13 +14,6 @@ from planner.wire.module_counts import ModelCounts
 from planner.wire.trace import OperatorRecord
 
 
-class Spread(Enum):
-    """The interval of step times that the errors of a source count for."""
-
-    TRAINING = "training steps"
-    INFERENCE = "inference steps"
-
-
 class Use(Enum):
     """How a published step time is used."""
 
@@ -67,11 +60,10 @@ class Source(record.Source[Case]):
     `weight` is that of a row in the fit. `left_out`: it is also judged with constants from all
     others, and the part that only these then determine. `optimizer`:
     its times hold the optimizer step. `hosts` are speeds of a core by card, where the host is
-    known. `spread`: the interval that its errors count for, if any.
+    known.
     """
 
     weight: float = 1.0
     left_out: str = ""
     optimizer: bool = True
     hosts: Mapping[str, float] = field(default_factory=dict)
-    spread: Spread | None = None

@@ -10,7 +10,7 @@ from benchmarks.record import h100_training
 from benchmarks.record.records import Unit
 from benchmarks.record.rows import MEASUREMENTS
 from benchmarks.throughput import reading
-from benchmarks.throughput.records import Case, Counted, Source, Spread
+from benchmarks.throughput.records import Case, Counted, Source
 from planner.hardware.database import load_cpus
 from planner.hardware.specs import GpuSpec
 from planner.input_pipeline.host_budget import PcieLink, h2d_bytes_per_s
@@ -35,14 +35,12 @@ SOURCES = {
             title="timm's networks trained on an RTX 3090, AMP fp16, contiguous (torch 1.12)",
             measurements=MEASUREMENTS / "throughput_timm_train_rtx3090_nchw.csv",
             read=reading.timm_training(channels_last=False),
-            spread=Spread.TRAINING,
         ),
         Source(
             name="rtx3090-nhwc",
             title="the same, channels_last",
             measurements=MEASUREMENTS / "throughput_timm_train_rtx3090_nhwc.csv",
             read=reading.timm_training(channels_last=True),
-            spread=Spread.TRAINING,
         ),
         Source(
             name="rtx4090-infer",
@@ -50,7 +48,6 @@ SOURCES = {
             measurements=MEASUREMENTS / "throughput_timm_infer_rtx4090.csv",
             read=reading.timm_inference("rtx4090", fused=False),
             left_out="other cards",
-            spread=Spread.INFERENCE,
         ),
         Source(
             name="rtx5090-infer",
@@ -58,7 +55,6 @@ SOURCES = {
             measurements=MEASUREMENTS / "throughput_timm_infer_rtx5090.csv",
             read=reading.timm_inference("rtx5090", fused=True),
             left_out="other cards",
-            spread=Spread.INFERENCE,
         ),
         Source(
             name="h100-training",
@@ -67,7 +63,6 @@ SOURCES = {
             halved_by=Unit.CASE,
             read=reading.h100,
             weight=5.0,
-            spread=Spread.TRAINING,
         ),
         Source(
             name="nvidia-resnet50",
@@ -103,7 +98,6 @@ SOURCES = {
             halved_by=Unit.CASE,
             read=reading.of_cards("lambda"),
             weight=3.0,
-            spread=Spread.TRAINING,
         ),
         Source(
             name="small-batches",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -19,7 +19,6 @@ from planner.timing.measured.kernel_time import TimeSource
 from planner.timing.spread import Distance, Measured, Scales, StepPrecision, Unknown, architecture
 
 COVERAGE = 0.8
-_NOT_COVERED = (1 - COVERAGE) / 2
 _PRIOR, _PRIOR_SPREAD, _PRIOR_WEIGHT = 0.08, 1.0, 1.0
 _DEGREES = 4.0
 _STEPS, _RATE = 300, 0.05
@@ -54,7 +53,7 @@ def measured_of(steps: Iterable[tuple[str, tuple[int, int] | None, StepPrecision
 
 
 def scales_of(samples: Sequence[Sample], words: str) -> Scales:
-    """Fits the scales of the samples of one mode; `words` name them."""
+    """Fits the scales of the samples; `words` name them."""
     shares = torch.tensor([_shares(one.distance) for one in samples], dtype=torch.float64)
     errors = torch.tensor([one.error for one in samples], dtype=torch.float64)
     prior = math.log(_PRIOR)
@@ -73,8 +72,7 @@ def scales_of(samples: Sequence[Sample], words: str) -> Scales:
     scales = Scales(
         sources={one: found[one] for one in TimeSource},
         unknown={one: found[one] for one in Unknown},
-        low=0.0,
-        high=0.0,
+        reach=0.0,
         coverage=COVERAGE,
         basis=words,
     )
@@ -82,33 +80,21 @@ def scales_of(samples: Sequence[Sample], words: str) -> Scales:
 
 
 def _calibrated(scales: Scales, samples: Sequence[Sample]) -> Scales:
-    """Sets the ends between which the share COVERAGE of the judged errors is."""
+    """Sets the reach within which the share COVERAGE of the judged errors is."""
     judged = [one for one in samples if one.is_judged] or samples
-    over_scale = [one.error / scales.scale(one.distance) for one in judged]
-    return Scales(
-        sources=scales.sources,
-        unknown=scales.unknown,
-        low=quantile(over_scale, _NOT_COVERED),
-        high=quantile(over_scale, 1 - _NOT_COVERED),
-        coverage=scales.coverage,
-        basis=scales.basis,
-    )
+    over_scale = [abs(one.error) / scales.scale(one.distance) for one in judged]
+    return replace(scales, reach=quantile(over_scale, COVERAGE))
 
 
 def covered_without_their_card(samples: Sequence[Sample]) -> dict[str, list[bool]]:
-    """Returns by card whether each judged error is within an interval fitted on other cards.
-
-    Training and inference have figures of their own; a card that alone has one of them has none.
-    """
+    """Returns by card whether each judged error is within an interval fitted on other cards."""
     found: dict[str, list[bool]] = {}
-    for is_training in (True, False):
-        of_mode = [one for one in samples if one.distance.is_training is is_training]
-        for card in sorted({one.card for one in of_mode if one.is_judged}):
-            others = [one for one in of_mode if one.card != card]
-            of_card = [one for one in of_mode if one.card == card and one.is_judged]
-            if any(one.is_judged for one in others):
-                scales = scales_of(others, "")
-                found.setdefault(card, []).extend(_is_within(scales, one) for one in of_card)
+    for card in sorted({one.card for one in samples if one.is_judged}):
+        others = [one for one in samples if one.card != card]
+        if any(one.is_judged for one in others):
+            scales = scales_of(others, "")
+            of_card = [one for one in samples if one.card == card and one.is_judged]
+            found[card] = [_is_within(scales, one) for one in of_card]
     return found
 
 

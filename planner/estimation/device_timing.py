@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from math import exp, hypot, log
 from typing import TYPE_CHECKING
 
-from planner.config.step import Mode, StepConfig
+from planner.config.step import StepConfig
 from planner.cost.energy import StepCost, StepLoad, step_cost, typical_power_w
 from planner.cost.price import HourlyPrice, rent
 from planner.estimation.data_source import item_of_batch, unlike_words
@@ -31,11 +31,10 @@ from planner.timing.bottleneck import (
     bottleneck,
     without_room,
 )
-from planner.timing.efficiency import TimeSpread, efficiencies
 from planner.timing.measured.kernel_time import TimeSource
 from planner.timing.power_limit import BASIS as POWER_LIMIT_BASIS
 from planner.timing.power_limit import bandwidth_at, clock_under_limit, limit_spread
-from planner.timing.spread import Distance, spreads, step_precision
+from planner.timing.spread import Distance, TimeSpread, spreads, step_precision
 from planner.timing.timed_operators import TimedOperators
 from planner.timing.utilization import utilization
 from planner.units import format_percent
@@ -243,22 +242,19 @@ def _spread(step: TimedStep, parts: StepParts) -> TimeSpread | None:
         return None
     found = _free_spread(step, parts)
     limit_w = step.request.power_limit_w
-    if found is None or limit_w is None or step.clock == 1.0:
+    if limit_w is None or step.clock == 1.0:
         return found
     return _widened(found, limit_spread(limit_w=limit_w, tdp_w=step.card.tdp_w))
 
 
-def _free_spread(step: TimedStep, parts: StepParts) -> TimeSpread | None:
+def _free_spread(step: TimedStep, parts: StepParts) -> TimeSpread:
     """Returns the errors of times without a power limit."""
-    is_training, known = step.config.mode is Mode.TRAIN, spreads()
-    if known is None:
-        return efficiencies().spread(is_training=is_training)
-    card = step.card
+    card, known = step.card, spreads()
     precision = step_precision(step.counted.operators, card, tf32_matmul=step.counted.tf32_matmul)
     launches = parts.launch_s / (parts.launch_s + parts.card_s) if parts.launch_s else 0.0
     unknown = known.measured.unknown(card.id, card.compute_capability, precision, launches)
     sources = dict(parts.source_shares) or {TimeSource.FIT: 1.0}
-    return known.of(Distance(is_training=is_training, unknown=unknown, sources=sources))
+    return known.of(Distance(unknown=unknown, sources=sources))
 
 
 def _widened(found: TimeSpread, spread: float) -> TimeSpread:

@@ -11,22 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 FILE = Path(__file__).with_name("efficiency.json")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimeSpread:
-    """Measured over predicted step time is from `low` to `high` in a share `coverage` of cases.
-
-    `basis` says which cases.
-    """
-
-    low: float
-    high: float
-    coverage: float
-    basis: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,12 +35,6 @@ class Efficiencies:
     unseen: frozenset[str] = frozenset()
     default_compute: float = 0.7
     default_bandwidth: float = 0.85
-    training: TimeSpread | None = None
-    inference: TimeSpread | None = None
-
-    def spread(self, *, is_training: bool) -> TimeSpread | None:
-        """Returns the spread of measured over predicted times; None: nothing was measured yet."""
-        return self.training if is_training else self.inference
 
     def is_fitted(self, key: str) -> bool:
         """Returns whether a published step has kernels of this key."""
@@ -86,10 +66,4 @@ def efficiencies() -> Efficiencies:
         kernel_s=found["kernel_us"] / 1e6,
         cache_gain=found["cache_gain"],
         cache_reach=found["cache_reach"],
-        training=_spread(found.get("training")),
-        inference=_spread(found.get("inference")),
     )
-
-
-def _spread(found: dict[str, Any] | None) -> TimeSpread | None:
-    return None if found is None else TimeSpread(**found)

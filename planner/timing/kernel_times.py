@@ -19,9 +19,9 @@ from planner.timing.kernel_roofs import bare_time, busy_s, efficiency_key, kerne
 from planner.timing.kernels import Kernel, KernelKind, Pass
 from planner.timing.measured.attention import attention_time
 from planner.timing.measured.kernel_time import KernelTime, TimeSource
-from planner.timing.measured.products import product_time
+from planner.timing.measured.products import NARROW, net_name, product_time
 from planner.timing.measured.streams import stream_time
-from planner.timing.rates import Path
+from planner.timing.rates import Path, Rate
 
 _BY_TABLE = (KernelKind.NORM, KernelKind.SOFTMAX)
 _LONG = 1024  # keys: attention over fewer takes too small a part of a step to be told apart there
@@ -47,7 +47,7 @@ def kernel_time(kernel: Kernel, card: GpuSpec, *, tf32_matmul: bool = False) -> 
 def table_time(kernel: Kernel, card: GpuSpec, *, tf32_matmul: bool = False) -> KernelTime | None:
     """Returns the time by the tables alone; None: it is not timed by them."""
     rate = kernel_rate(kernel, card, tf32_matmul=tf32_matmul)
-    if not _has_table(kernel, rate.path):
+    if not _has_table(kernel, rate):
         return None
     if kernel.kind is KernelKind.MATMUL and kernel.product is not None:
         return product_time(kernel.product, kernel.dtype, card, rate=rate)
@@ -66,11 +66,16 @@ def table_time(kernel: Kernel, card: GpuSpec, *, tf32_matmul: bool = False) -> K
     )
 
 
-def _has_table(kernel: Kernel, path: Path) -> bool:
-    """Returns whether the kind is timed by its table."""
+def _has_table(kernel: Kernel, rate: Rate) -> bool:
+    """Returns whether the kind is timed by its table.
+
+    Of products in 8 bits and less no step was published: their tables are all there is.
+    """
     if kernel.kind is KernelKind.MATMUL:
+        if net_name(kernel.dtype, rate) == NARROW:
+            return True
         is_batched = kernel.product is not None and kernel.product.batch > 1
-        return is_batched and path is Path.CUDA_CORES
+        return is_batched and rate.path is Path.CUDA_CORES
     if kernel.kind is KernelKind.ATTENTION:
         facts = kernel.attention
         return facts is not None and not facts.has_bias and facts.keys >= _LONG

@@ -2,8 +2,10 @@
 
 In: a Distance. Out: TimeSpread. Convention: the logarithm of measured over predicted time has a
 scale, the root of a sum of variances, one for each thing that is not known; the ends are the scale
-times quantiles of past errors over their scales. `python -m benchmarks.throughput --fit` finds all
-figures, from steps that were predicted without their card and without their architecture.
+times a quantile of past errors over their scales, the same up and down: the errors of a card lean
+to one side, but to which side is not known before a step of it is measured. For the same reason
+training and inference have one set of figures. `python -m benchmarks.throughput --fit` finds them,
+from steps that were predicted without their card and without their architecture.
 """
 
 from __future__ import annotations
@@ -17,7 +19,6 @@ from math import exp, sqrt
 from pathlib import Path as FilePath
 
 from planner.hardware.specs import GpuSpec
-from planner.timing.efficiency import TimeSpread
 from planner.timing.kernel_roofs import kernel_rate
 from planner.timing.kernels import kernels_of
 from planner.timing.measured.kernel_time import TimeSource
@@ -25,6 +26,19 @@ from planner.timing.rates import Path
 from planner.wire.trace import OperatorRecord
 
 FILE = FilePath(__file__).with_name("spread.json")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeSpread:
+    """Measured over predicted step time is from `low` to `high` in a share `coverage` of cases.
+
+    `basis` says which cases.
+    """
+
+    low: float
+    high: float
+    coverage: float
+    basis: str
 
 
 class StepPrecision(str, Enum):
@@ -73,8 +87,6 @@ _PRECISIONS = {Path.TENSOR_CORES: StepPrecision.HALF, Path.TF32: StepPrecision.T
 class Distance:
     """How far a step is from the steps that were measured."""
 
-    is_training: bool
-    """Whether it is a training step; else one of inference."""
     unknown: Mapping[Unknown, float]
     """Each thing that is not known, as a share from 0 to 1; 0 where it is left out."""
     sources: Mapping[TimeSource, float] = field(default_factory=lambda: {TimeSource.FIT: 1.0})
@@ -83,19 +95,16 @@ class Distance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scales:
-    """The fitted figures of one mode."""
+    """The fitted figures."""
 
     sources: Mapping[TimeSource, float]
     """Scale of a step whose kernels' times are all from this source."""
     unknown: Mapping[Unknown, float]
     """Scale that each thing adds."""
-    low: float
-    """Quantile of past errors over their scales, at the lower end; below 0 if times are too short
-    and too long alike."""
-    high: float
-    """The same at the upper end."""
+    reach: float
+    """Quantile `coverage` of past errors over their scales, without sign."""
     coverage: float
-    """Share of past errors between both."""
+    """Share of past errors within their scale times `reach`."""
     basis: str
     """The steps that were measured."""
 
@@ -107,10 +116,10 @@ class Scales:
 
     def spread(self, distance: Distance) -> TimeSpread:
         """Returns the interval at a distance."""
-        scale = self.scale(distance)
+        ends = self.scale(distance) * self.reach
         return TimeSpread(
-            low=exp(scale * self.low),
-            high=exp(scale * self.high),
+            low=exp(-ends),
+            high=exp(ends),
             coverage=self.coverage,
             basis=self.basis + _words(distance),
         )
@@ -170,19 +179,16 @@ class Spreads:
     """All that spread.json holds."""
 
     measured: Measured
-    training: Scales
-    inference: Scales
+    scales: Scales
 
     def of(self, distance: Distance) -> TimeSpread:
         """Returns the interval of a step at a distance."""
-        return (self.training if distance.is_training else self.inference).spread(distance)
+        return self.scales.spread(distance)
 
 
 @cache
-def spreads() -> Spreads | None:
-    """Reads the figures that come with planner; None: none were fitted yet."""
-    if not FILE.is_file():
-        return None
+def spreads() -> Spreads:
+    """Reads the figures that come with planner."""
     return spreads_of(FILE.read_text(encoding="utf-8"))
 
 
@@ -198,7 +204,7 @@ def spreads_of(text: str) -> Spreads:
                 for name, precisions in measured["architectures"].items()
             },
         ),
-        **{mode: _scales(found[mode]) for mode in ("training", "inference")},
+        scales=_scales(found["scales"]),
     )
 
 
@@ -218,17 +224,7 @@ def _by(kind: type[Enum], found: object) -> dict[object, float]:
 
 def text_of(found: Spreads) -> str:
     """Returns the text of spread.json."""
-
-    def of_mode(scales: Scales) -> dict[str, object]:
-        return {
-            "sources": {one.value: round(value, 4) for one, value in scales.sources.items()},
-            "unknown": {one.value: round(value, 4) for one, value in scales.unknown.items()},
-            "low": round(scales.low, 4),
-            "high": round(scales.high, 4),
-            "coverage": scales.coverage,
-            "basis": scales.basis,
-        }
-
+    scales = found.scales
     document = {
         "measured": {
             "cards": sorted(found.measured.cards),
@@ -237,7 +233,12 @@ def text_of(found: Spreads) -> str:
                 for name, precisions in sorted(found.measured.architectures.items())
             },
         },
-        "training": of_mode(found.training),
-        "inference": of_mode(found.inference),
+        "scales": {
+            "sources": {one.value: round(value, 4) for one, value in scales.sources.items()},
+            "unknown": {one.value: round(value, 4) for one, value in scales.unknown.items()},
+            "reach": round(scales.reach, 4),
+            "coverage": scales.coverage,
+            "basis": scales.basis,
+        },
     }
     return json.dumps(document, indent=1) + "\n"

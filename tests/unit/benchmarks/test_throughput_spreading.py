@@ -21,7 +21,7 @@ def sample(card: str, error: float, *, is_near: bool) -> Sample:
     return Sample(
         card=card,
         error=error,
-        distance=Distance(is_training=True, unknown=unknown),
+        distance=Distance(unknown=unknown),
         is_judged=not is_near,
     )
 
@@ -38,12 +38,9 @@ def drawn() -> list[Sample]:
 
 def test_the_scales_are_those_of_the_errors() -> None:
     found = scales_of(drawn(), "2000 steps")
-    near, far = (
-        found.scale(Distance(is_training=True, unknown={Unknown.CARD: value}))
-        for value in (0.0, 1.0)
-    )
+    near, far = (found.scale(Distance(unknown={Unknown.CARD: value})) for value in (0.0, 1.0))
     assert far / near == pytest.approx(0.13 / 0.05, rel=0.1)
-    spread = found.spread(Distance(is_training=True, unknown={Unknown.CARD: 1.0}))
+    spread = found.spread(Distance(unknown={Unknown.CARD: 1.0}))
     assert spread.high == pytest.approx(1.18, abs=0.02)  # exp(0.13 x 1.2816)
     assert found.basis == "2000 steps"
 
@@ -57,8 +54,16 @@ def test_errors_of_a_card_are_covered_by_figures_of_the_others() -> None:
     )
 
 
-def test_a_card_that_is_alone_with_a_mode_has_no_coverage() -> None:
+def test_one_card_alone_has_no_coverage() -> None:
     assert covered_without_their_card([sample("card", 0.1, is_near=False)]) == {}
+
+
+def test_errors_to_one_side_widen_both_ends() -> None:
+    """All errors are above: the next card's may be below."""
+    found = scales_of([sample("card", 0.1 + n / 1000, is_near=False) for n in range(100)], "steps")
+    spread = found.spread(Distance(unknown={Unknown.CARD: 1.0}))
+    assert spread.high == pytest.approx(1 / spread.low)
+    assert spread.high == pytest.approx(1.197, abs=0.01)  # exp(0.18), which 80 of 100 are below
 
 
 def test_what_was_measured_is_what_was_fitted_on() -> None:

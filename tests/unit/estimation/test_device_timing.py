@@ -35,7 +35,7 @@ from planner.memory.largest import LargestValue, Method
 from planner.memory.search import Capacity
 from planner.timing import issue, kernel_roofs
 from planner.timing.bottleneck import Bound
-from planner.timing.efficiency import Efficiencies, TimeSpread
+from planner.timing.efficiency import Efficiencies
 from planner.timing.issue import IssueCosts
 from planner.timing.measured.kernel_time import TimeSource
 from planner.timing.power_limit import clock_under_limit, limit_spread
@@ -45,6 +45,7 @@ from planner.timing.spread import (
     Scales,
     Spreads,
     StepPrecision,
+    TimeSpread,
     Unknown,
     architecture,
 )
@@ -65,6 +66,7 @@ COSTS = IssueCosts(
     forward_s=LAUNCH_S, forward_view_s=0.0, backward_s=LAUNCH_S, backward_view_s=0.0,
     optimizer_s=LAUNCH_S, tensor_s=0.0, launch_s=0.0,
 )  # fmt: skip
+FREE_SPREAD = speed._free_spread
 FULL = Efficiencies(
     compute={}, bandwidth={}, kernel_s=0.0, cache_gain=0.0, cache_reach=1.0,
     default_compute=1.0, default_bandwidth=1.0,
@@ -84,6 +86,7 @@ COMPUTE_BOUND = (product(4096, 4096, 4096, dtype="float32"),)
 def full(monkeypatch: pytest.MonkeyPatch) -> None:
     """Full rates, and elements that cost their bytes alone."""
     use(monkeypatch, FULL)
+    use_spread(monkeypatch, None)
     monkeypatch.setattr(kernel_roofs, "_INSTRUCTIONS_PER_ELEMENT", 0)
     monkeypatch.setattr(card_step, "issue_costs", lambda: COSTS)
     monkeypatch.setattr(issue, "issue_costs", lambda: COSTS)
@@ -91,8 +94,11 @@ def full(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def use(monkeypatch: pytest.MonkeyPatch, found: Efficiencies) -> None:
     use_efficiencies(monkeypatch, found)
-    monkeypatch.setattr(speed, "efficiencies", lambda: found)
-    monkeypatch.setattr(speed, "spreads", lambda: None)  # the intervals are those of `found`
+
+
+def use_spread(monkeypatch: pytest.MonkeyPatch, found: TimeSpread | None) -> None:
+    """The errors of every computed time; None: they are not known."""
+    monkeypatch.setattr(speed, "_free_spread", lambda step, parts: found)
 
 
 def counts(operators: tuple[OperatorRecord, ...], **changes: Any) -> ModelCounts:
@@ -150,7 +156,9 @@ def test_a_step_takes_what_its_kernels_take() -> None:
     assert time.bottleneck.bound is Bound.BANDWIDTH
     assert (time.loader_s, time.copy_s, time.interval_s) == (None, None, None)
     assert found.cost.samples_per_s == time.samples_per_s
-    assert found.assumptions == ()
+    assert found.assumptions == (
+        "times of kernels: 100 % by kernels that are only like these, or peaks",
+    )
 
 
 def test_accumulated_micro_batches_share_one_optimizer_step() -> None:
@@ -363,7 +371,7 @@ def test_host_ram_is_the_process_the_workers_and_the_batches() -> None:
 
 def test_past_runs_correct_the_card_and_end_the_interval(monkeypatch: pytest.MonkeyPatch) -> None:
     spread = TimeSpread(low=0.8, high=1.5, coverage=0.9, basis="20 published step times")
-    use(monkeypatch, replace(FULL, training=spread))
+    use_spread(monkeypatch, spread)
     plain = speed.speed(step(BANDWIDTH_BOUND))
     assert plain.time.interval_s == pytest.approx((2.4 * RELU_S, 4.5 * RELU_S))
     assert any("20 published step times" in text for text in plain.assumptions)
@@ -377,7 +385,7 @@ def test_past_runs_correct_the_card_and_end_the_interval(monkeypatch: pytest.Mon
 def test_the_error_of_the_card_hides_behind_a_slower_loader(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    use(monkeypatch, replace(FULL, training=TimeSpread(low=0.8, high=1.2, coverage=0.9, basis="")))
+    use_spread(monkeypatch, TimeSpread(low=0.8, high=1.2, coverage=0.9, basis=""))
     time = speed.speed(step(BANDWIDTH_BOUND, fed("10"))).time
     assert time.interval_s == (time.step_s, time.step_s)
 
@@ -555,7 +563,7 @@ def test_a_power_limit_bounds_the_power_and_widens_the_interval(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     spread = TimeSpread(low=0.9, high=1.2, coverage=0.8, basis="runs")
-    use(monkeypatch, replace(FULL, training=spread))
+    use_spread(monkeypatch, spread)
     free, limited = (speed.speed(on_a_limit(watts, COMPUTE_BOUND)) for watts in (None, 50.0))
     assert free.time.interval_s is not None
     assert limited.time.interval_s is not None
@@ -576,19 +584,19 @@ def test_the_interval_is_wider_on_a_card_that_was_not_measured(
     scales = Scales(
         sources=dict.fromkeys(TimeSource, 0.3),
         unknown={**dict.fromkeys(Unknown, 0.4), Unknown.LAUNCHES: 0.0},
-        low=-1.0, high=1.0, coverage=0.8, basis="20 published steps",
+        reach=1.0, coverage=0.8, basis="20 published steps",
     )  # fmt: skip
     one = step(BANDWIDTH_BOUND)
     architectures = {architecture(one.card.compute_capability): frozenset(StepPrecision)}
 
     def high(cards: frozenset[str]) -> float:
         measured = Measured(cards=cards, architectures=architectures)
-        known = Spreads(measured=measured, training=scales, inference=scales)
+        known = Spreads(measured=measured, scales=scales)
         monkeypatch.setattr(speed, "spreads", lambda: known)
         time = speed.speed(one).time
         assert time.interval_s is not None
         return time.interval_s[1] / time.step_s
 
-    use(monkeypatch, FULL)
+    monkeypatch.setattr(speed, "_free_spread", FREE_SPREAD)
     assert high(frozenset({one.card.id})) == pytest.approx(math.exp(0.3))
     assert high(frozenset()) == pytest.approx(math.exp(0.5))

@@ -18,6 +18,7 @@ from planner.timing.roofline import gpu_time
 from planner.wire.kernel_facts import AttentionFacts
 
 A100 = load_gpus().find("a100-sxm4-80gb").spec
+H100 = load_gpus().find("h100-sxm5-80gb").spec
 SCORES = tensor(64, 16, 512, 512)
 SOFTMAX = operator("_softmax", (SCORES,), (SCORES,))
 
@@ -47,6 +48,10 @@ def batched(dtype: str) -> Kernel:
     )
 
 
+def on_h100_in_fp8() -> Kernel:
+    return replace(only(product(4096, 4096, 4096)), dtype="float8_e4m3fn")
+
+
 @pytest.mark.parametrize(
     ("kernel", "by_table"),
     [
@@ -57,12 +62,14 @@ def batched(dtype: str) -> Kernel:
         pytest.param(batched("float32"), True, id="batched products of float32"),
         pytest.param(batched("float16"), False, id="of float16"),
         pytest.param(only(product(4096, 4096, 4096, dtype="float32")), False, id="one product"),
+        pytest.param(on_h100_in_fp8(), True, id="products in 8 bits"),
         pytest.param(only(operator("native_group_norm", (SCORES,), (SCORES,))), False, id="group"),
     ],
 )
 def test_kinds_that_a_table_times(kernel: Kernel, by_table: bool) -> None:
-    assert (table_time(kernel, A100) is not None) is by_table
-    is_fit = kernel_time(kernel, A100).source in (TimeSource.FIT, TimeSource.FALLBACK)
+    card = H100 if kernel.dtype.startswith("float8") else A100
+    assert (table_time(kernel, card) is not None) is by_table
+    is_fit = kernel_time(kernel, card).source in (TimeSource.FIT, TimeSource.FALLBACK)
     assert is_fit is not by_table
 
 

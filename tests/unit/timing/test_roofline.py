@@ -12,7 +12,7 @@ from operator_records import operator, product, relu, tensor
 from planner.hardware.database import load_gpus
 from planner.hardware.specs import ArithmeticRates, GpuSpec
 from planner.timing.changes import in_channels_last
-from planner.timing.efficiency import Efficiencies, TimeSpread, efficiencies
+from planner.timing.efficiency import Efficiencies, efficiencies
 from planner.timing.issue import issue_costs
 from planner.timing.kernel_roofs import bare_time, is_depthwise
 from planner.timing.kernels import Product, kernels_of
@@ -275,12 +275,3 @@ def test_the_efficiencies_that_come_with_planner_are_shares_and_times() -> None:
         assert share > 0
     assert 0 <= found.kernel_s < 1e-4
     assert 0 < issue_costs().launch_s < 1e-4
-    for spread in (found.training, found.inference):
-        assert spread is None or 0 < spread.low <= spread.high
-
-
-def test_training_and_inference_have_errors_of_their_own() -> None:
-    spread = TimeSpread(low=0.8, high=1.3, coverage=0.9, basis="20 cases")
-    found = replace(FULL, training=spread)
-    assert found.spread(is_training=True) is spread
-    assert found.spread(is_training=False) is None

@@ -32,7 +32,7 @@ SCALES = Scales(
         Unknown.CARD: 0.08, Unknown.ARCHITECTURE: 0.24, Unknown.PRECISION: 0.10,
         Unknown.LAUNCHES: 0.20,
     },
-    low=-1.0, high=2.0, coverage=0.8, basis="20 published training steps",
+    reach=1.5, coverage=0.8, basis="20 published steps",
 )  # fmt: skip
 MEASURED = Measured(
     cards=frozenset({"rtx-3090"}),
@@ -42,7 +42,7 @@ NOTHING: dict[Unknown, float] = {}
 
 
 def distance(unknown: dict[Unknown, float]) -> Distance:
-    return Distance(is_training=True, unknown=unknown)
+    return Distance(unknown=unknown)
 
 
 def test_variances_add_up() -> None:
@@ -60,11 +60,11 @@ def test_a_share_counts_in_part() -> None:
     assert SCALES.scale(launches) == pytest.approx(math.sqrt(0.06**2 + 0.25 * 0.20**2))
 
 
-def test_the_ends_are_quantiles_times_the_scale() -> None:
+def test_the_ends_are_a_quantile_times_the_scale() -> None:
     found = SCALES.spread(distance({Unknown.CARD: 1.0}))
-    assert (found.low, found.high) == pytest.approx((math.exp(-0.1), math.exp(0.2)))
+    assert (found.low, found.high) == pytest.approx((math.exp(-0.15), math.exp(0.15)))
     assert found.coverage == 0.8
-    assert found.basis == "20 published training steps; no step of this card was measured"
+    assert found.basis == "20 published steps; no step of this card was measured"
     assert SCALES.spread(distance(NOTHING)).basis == SCALES.basis
 
 
@@ -97,16 +97,12 @@ def test_the_precision_is_that_of_most_products() -> None:
 
 
 def test_figures_come_back_from_their_file() -> None:
-    inference = replace(SCALES, low=-0.5, basis="10 published inference steps")
-    found = Spreads(measured=MEASURED, training=SCALES, inference=inference)
+    found = Spreads(measured=MEASURED, scales=SCALES)
     assert spreads_of(text_of(found)) == found
-    assert found.of(Distance(is_training=False, unknown=NOTHING)).basis == inference.basis
+    assert found.of(distance(NOTHING)) == SCALES.spread(distance(NOTHING))
 
 
-@pytest.mark.skipif(not FILE.is_file(), reason="no figures were fitted yet")
 def test_the_shipped_figures_widen_with_distance() -> None:
     found = spreads_of(FILE.read_text(encoding="utf-8"))
-    for scales in (found.training, found.inference):
-        near = scales.spread(distance(NOTHING))
-        far = scales.spread(distance(dict.fromkeys(Unknown, 1.0)))
-        assert far.low < near.low < near.high < far.high
+    near, far = (found.of(distance(one)) for one in (NOTHING, dict.fromkeys(Unknown, 1.0)))
+    assert far.low < near.low < 1 < near.high < far.high
