@@ -14,6 +14,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import torch
+
 from benchmarks.record.choosing import add_options, chosen, python_of
 from benchmarks.record.environments import REPOSITORY
 from benchmarks.record.rows import held_out, write_rows
@@ -39,6 +41,7 @@ _FIELDS = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Counts, fits, judges and writes, in this order."""
+    torch.set_num_threads(1)  # operators on so few numbers lose more to threads than they gain
     options = _parser().parse_args(arguments)
     found: list[Counted] = []
     wanted: dict[Path, list[Case]] = {}

@@ -13,6 +13,8 @@ import math
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+import torch
+
 from benchmarks.record.rows import half_of
 from benchmarks.record.statistics import ErrorStatistics, error_statistics
 from benchmarks.throughput.fitting import Parameters, Rows, fit, predicted_s, seen, source_shares
@@ -21,6 +23,7 @@ from benchmarks.throughput.sources import SOURCES, issue_s, timed
 from benchmarks.throughput.spreading import Sample, measured_of
 from planner.hardware.database import load_gpus
 from planner.hardware.specs import GpuSpec
+from planner.timing.kernels import KernelKind
 from planner.timing.measured.kernel_time import TimeSource
 from planner.timing.spread import (
     Distance,
@@ -37,7 +40,7 @@ class Judged:
     `by_halves`: with constants of the other half; `left_out`: of all other sources; `by_cards`: of
     all other cards; `shipped`: of all cases for development. `held_out` are the numbers of the
     others, which have no half, and `doubtful` those that are only predicted. `constants` are fitted
-    on the cases `fitted`. `samples` are the
+    on the cases `fitted`; those of `grouped` have grouped convolutions. `samples` are the
     errors for the interval, and `measured` what the shipped constants have seen.
     """
 
@@ -49,6 +52,7 @@ class Judged:
     doubtful: frozenset[int]
     constants: Parameters
     fitted: tuple[int, ...]
+    grouped: frozenset[int]
     cards: tuple[str, ...]
     samples: tuple[Sample, ...]
     measured: Measured
@@ -96,6 +100,7 @@ class _Judge:
             doubtful=self._doubtful,
             constants=every,
             fitted=tuple(self._fitted),
+            grouped=_grouped(self._data),
             cards=tuple(card.id for card in self._specs),
             samples=tuple(self._samples),
             measured=self._measured(self._fitted),
@@ -178,6 +183,13 @@ class _Judge:
             )
             for number in fitted
         )
+
+
+def _grouped(data: Rows) -> frozenset[int]:
+    """Returns the cases with convolutions of more than one group, and of more than one channel."""
+    kind = KernelKind.GROUPED_CONVOLUTION.value
+    is_grouped = torch.tensor([key.startswith(kind) for key in data.keys])
+    return frozenset(data.case[is_grouped[data.key]].tolist())
 
 
 def statistics(pairs: Sequence[tuple[float, float]]) -> ErrorStatistics | None:
