@@ -33,7 +33,7 @@ def history(context: click.Context, card: str | None, target: str | None, as_jso
     """List, show, export or delete kept verifications."""
     if context.invoked_subcommand is not None:
         return
-    found = kept.entries(card=card, target=target)
+    found = kept.kept(card=card, target=target)
     if as_json:
         print_json({"entries": [one.to_dict() for one in found]})
         return
@@ -60,7 +60,7 @@ def show(number: int, as_json: bool) -> None:
 @click.argument("file", required=False, type=click.Path(dir_okay=False, path_type=Path))
 def export(file: Path | None) -> None:
     """Write all verifications as JSON, one on a line, to FILE or to stdout."""
-    lines = [f"{line}\n" for line in kept.exported(kept.entries())]
+    lines = [f"{line}\n" for line in kept.exported(kept.kept())]
     if file is None or str(file) == "-":
         print_text("".join(lines))
     else:

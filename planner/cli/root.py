@@ -57,7 +57,7 @@ _COMMANDS = {
         "history": ("planner.cli.history", "List, show, export or delete kept verifications."),
         "learn": (
             "planner.cli.learn",
-            "Say what a CUDA out-of-memory message or vLLM's log means.",
+            "Say what a CUDA out-of-memory message, vLLM's log or a profile means.",
         ),
         "report": ("planner.cli.report", "Write a result as one page of HTML, with pictures."),
         "show": ("planner.cli.show", "Print a saved result again: of --save or of --json."),
