@@ -146,19 +146,28 @@ def compared(kernels: MeasuredKernels, card: GpuSpec) -> Compared:
 def _add(sums: _Sums, one: MeasuredOperator, card: GpuSpec, begin_end_s: float) -> None:
     """Adds an operator; kernels of several kinds share its time as they are predicted to."""
     record, small_s = one.operator, efficiencies().kernel_s
-    kernels = kernels_of(record)
-    works_s = [kernel_time(kernel, card, tf32_matmul=one.is_tf32).busy_s for kernel in kernels]
+    kernels, tf32 = kernels_of(record), _is_tf32(one, card)
+    works_s = [kernel_time(kernel, card, tf32_matmul=tf32).busy_s for kernel in kernels]
     work_s = sum(works_s)
     measured_s = one.measured_s - record.calls * max(1, record.launches) * begin_end_s
     if measured_s <= 0 or work_s < small_s * len(kernels):
         sums.short_s += one.measured_s
         return
     for kernel, own_s in zip(kernels, works_s, strict=True):
-        path = kernel_rate(kernel, card, tf32_matmul=one.is_tf32).path
+        path = kernel_rate(kernel, card, tf32_matmul=tf32).path
         found = sums.kinds.setdefault(efficiency_key(kernel, card, path), _Sum())
         found.calls += record.calls
         found.measured_s += measured_s * own_s / work_s
         found.predicted_s += record.calls * own_s
+
+
+def _is_tf32(one: MeasuredOperator, card: GpuSpec) -> bool:
+    """Returns whether a product ran in TF32: by its name, or because CUDA cores are not so fast."""
+    peak, record = card.peak_flops_per_s.fp32, one.operator
+    if one.is_tf32 or peak is None or not record.total_flops:
+        return one.is_tf32
+    is_single = all(tensor.dtype == "float32" for tensor in record.inputs)
+    return is_single and record.total_flops > peak * one.measured_s
 
 
 def kernel_factors(traces: Iterable[MeasuredKernels], card: GpuSpec) -> dict[str, float]:

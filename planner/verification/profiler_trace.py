@@ -34,13 +34,21 @@ _WHOLE = frozenset(
         "_fused_rms_norm_backward", "_softmax", "_softmax_backward_data", "_log_softmax",
         "_log_softmax_backward_data", "native_dropout", "native_dropout_backward", "sum", "mean",
         "gelu", "gelu_backward", "nll_loss_forward", "nll_loss_backward",
-        "max_pool2d_with_indices", "max_pool2d_with_indices_backward",
+        "max_pool2d_with_indices", "max_pool2d_with_indices_backward", "cat",
         "_scaled_dot_product_flash_attention", "_scaled_dot_product_flash_attention_backward",
         "_scaled_dot_product_efficient_attention",
         "_scaled_dot_product_efficient_attention_backward",
         "_scaled_dot_product_cudnn_attention", "_scaled_dot_product_cudnn_attention_backward",
     )
 )  # fmt: skip
+# The profiler writes no dtype for lists of tensors; kernels that take lists have it in their names,
+# those of `cat` sometimes only its bytes.
+_LIST_KERNELS = ("multi_tensor_apply", "CatArray")
+_ELEMENT = re.compile(
+    r"(?:Functor|CatArrayBatchedCopy\w*)<(?:[\w: ()]*::)?"
+    r"(float|double|c10::Half|c10::BFloat16|long|int|OpaqueType<[1248])(?:u|\b)"
+)
+_BY_BYTES = {"1": "signed char", "2": "c10::Half", "4": "float", "8": "double"}
 _COPY, _CAST = "aten::copy_", "aten::_to_copy"
 
 
@@ -50,7 +58,8 @@ class TracedOperator:
 
     `dims`, `dtypes`, `strides` and `concrete` have an item for each argument, as the profiler
     writes them; `dims` is empty where it recorded no shapes. `launches` and `measured_s` are of all
-    calls. `is_tf32`: a kernel has the name of a product in TF32.
+    calls. `is_tf32`: a kernel has the name of a product in TF32. `list_dtype` is that of lists of
+    tensors, which kernels have in their names; "" where they have none, or several.
     """
 
     name: str
@@ -63,6 +72,7 @@ class TracedOperator:
     launches: int
     measured_s: float
     is_tf32: bool = False
+    list_dtype: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,6 +255,7 @@ class _Sum:
     launches: int = 0
     us: float = 0.0
     is_tf32: bool = False
+    list_dtypes: set[str] = field(default_factory=set)
 
 
 def _operators(work: Iterable[Work], found: _Launchers) -> tuple[TracedOperator, ...]:
@@ -262,12 +273,16 @@ def _operators(work: Iterable[Work], found: _Launchers) -> tuple[TracedOperator,
         added.launches += 1
         added.us += one.us
         added.is_tf32 = added.is_tf32 or bool(_TF32.search(one.name))
+        added.list_dtypes |= _list_dtypes(one.name)
     sums: dict[tuple[Any, ...], _Sum] = {}
     for place, (launcher, one_call) in calls.items():
         assert launcher.span is not None
         if place in copied:
             continue  # its time is that of the link to the host
-        key = (launcher.name, launcher.phase, one_call.is_tf32, *launcher.span.arguments())
+        of_lists = one_call.list_dtypes
+        list_dtype = next(iter(of_lists)) if len(of_lists) == 1 else ""
+        how = (one_call.is_tf32, list_dtype)
+        key = (launcher.name, launcher.phase, how, launcher.span.arguments())
         added = sums.setdefault(key, _Sum())
         added.calls.add(place)
         added.launches += one_call.launches
@@ -284,10 +299,24 @@ def _operators(work: Iterable[Work], found: _Launchers) -> tuple[TracedOperator,
             launches=added.launches,
             measured_s=added.us / 1e6,
             is_tf32=is_tf32,
+            list_dtype=list_dtype,
         )
-        for (name, phase, is_tf32, dims, dtypes, strides, concrete), added in sums.items()
+        for (
+            (name, phase, (is_tf32, list_dtype), (dims, dtypes, strides, concrete)),
+            added,
+        ) in sums.items()
     ]
     return tuple(sorted(operators, key=lambda one: -one.measured_s))
+
+
+def _list_dtypes(kernel: str) -> set[str]:
+    """Returns the types of the elements of lists that the name of a kernel has."""
+    if not any(word in kernel for word in _LIST_KERNELS):
+        return set()
+    found = _ELEMENT.search(kernel)
+    if found is None:
+        return set()
+    return {_BY_BYTES.get(found[1][-1], found[1])}
 
 
 def _is_message(work: Work) -> bool:

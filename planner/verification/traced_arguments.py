@@ -1,11 +1,12 @@
 """The arguments of a call as the profiler wrote them, by their places.
 
 In: TracedOperator. Out: Arguments. Convention: an argument that is not as a rule needs it raises
-NoRuleError; lists of tensors are such, because the profiler does not write their dtype.
+NoRuleError. The dtype of a list of tensors is the one that its kernels have in their names.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
@@ -22,6 +23,7 @@ _DTYPES = {
     "signed char": "int8", "unsigned char": "uint8", "bool": "bool",
     "c10::complex<float>": "complex64", "c10::complex<double>": "complex128",
 }  # fmt: skip
+_LIST = "TensorList"
 # Numbers and lists of numbers, and what is not given.
 _NO_TENSORS = frozenset(
     ("", "Scalar", "ScalarList", "Int", "Bool", "Double", "GenericList", "Device", "None")
@@ -46,21 +48,28 @@ class Arguments:
     def __init__(self, operator: TracedOperator) -> None:
         self._operator = operator
         self._tensors: dict[int, TracedTensor] = {}
+        self._lists: dict[int, tuple[TracedTensor, ...]] = {}
         for place, dims in enumerate(operator.dims):
             kind = operator.dtypes[place] if place < len(operator.dtypes) else ""
             if kind in _NO_TENSORS:
                 if dims:
                     raise NoRuleError
                 continue
+            if kind == _LIST and not dims:
+                continue
+            if kind == _LIST:
+                self._lists[place] = _listed(dims, operator.list_dtype)
+                continue
             if kind not in _DTYPES or not _are_sizes(dims):
-                raise NoRuleError  # a list of tensors, whose dtype the profiler does not write
+                raise NoRuleError
             strides = operator.strides[place] if place < len(operator.strides) else None
             self._tensors[place] = _tensor(dims, _DTYPES[kind], strides)
 
     @property
     def all(self) -> list[TracedTensor]:
-        """Returns the tensors in order."""
-        return list(self._tensors.values())
+        """Returns the tensors in order, alike ones of a list as one."""
+        both = {place: (one,) for place, one in self._tensors.items()} | self._lists
+        return [one for place in sorted(both) for one in both[place]]
 
     @property
     def count(self) -> int:
@@ -76,6 +85,16 @@ class Arguments:
         if place not in self._tensors:
             raise NoRuleError
         return self._tensors[place].shape
+
+    def is_list(self, place: int) -> bool:
+        """Returns whether an argument is a list of tensors."""
+        return place in self._lists
+
+    def tensors(self, place: int) -> tuple[TensorShape, ...]:
+        """Returns a list of tensors, alike ones as one."""
+        if place not in self._lists:
+            raise NoRuleError
+        return tuple(one.shape for one in self._lists[place])
 
     def given(self, place: int) -> str:
         """Returns the text of a number or a list, "" where it is not given."""
@@ -108,6 +127,19 @@ class Arguments:
             return float(self.given(place))
         except ValueError as error:
             raise NoRuleError from error
+
+
+def _listed(dims: Any, kind: str) -> tuple[TracedTensor, ...]:
+    """Returns the tensors of a list. In files of torch 1 the sizes are missing."""
+    if kind not in _DTYPES or not dims or not all(isinstance(one, tuple) for one in dims):
+        raise NoRuleError
+    if not all(_are_sizes(one) for one in dims):
+        raise NoRuleError
+    shapes = [
+        TensorShape(shape=one, dtype=_DTYPES[kind], number=number)
+        for one, number in Counter(dims).items()
+    ]
+    return tuple(TracedTensor(shape, tensor_bytes(shape)) for shape in shapes)
 
 
 def _are_sizes(dims: Any) -> bool:

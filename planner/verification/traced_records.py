@@ -27,6 +27,10 @@ _POINTWISE = frozenset(
     round rsqrt rsub sigmoid sigmoid_backward sign silu silu_backward sin softplus
     softplus_backward sqrt sub tanh tanh_backward threshold_backward where""".split()  # noqa: SIM905
 )
+_OF_LISTS = (
+    "abs", "add", "addcdiv", "addcmul", "copy", "div", "exp", "lerp", "maximum", "mul", "neg",
+    "pow", "reciprocal", "sign", "sqrt", "sub",
+)  # fmt: skip
 _COMPARISONS = frozenset(
     "eq ne lt le gt ge isfinite isinf isnan logical_and logical_not logical_or".split()  # noqa: SIM905
 )
@@ -302,6 +306,32 @@ def _attention(backend: str, first: int, causal: int, bias: int | None = None) -
     return rule
 
 
+def _cat(arguments: Arguments) -> _Result:
+    given, place = arguments.tensors(0), int(arguments.number(1))
+    whole = [one for one in given if one.shape != (0,)]  # cat takes no notice of these
+    first = list(whole[0].shape)
+    first[place] = sum(one.shape[place] * one.number for one in whole)
+    return _Result(outputs=(replace(whole[0], shape=tuple(first), number=1),))
+
+
+def _list_like_first(arguments: Arguments) -> _Result:
+    return _Result(outputs=arguments.tensors(0))
+
+
+def _list_norms(arguments: Arguments) -> _Result:
+    return _Result(outputs=tuple(replace(one, shape=()) for one in arguments.tensors(0)))
+
+
+def _fused_optimizer(*written: int) -> _Rule:
+    """Returns the rule of an optimizer in one kernel, which writes the lists at these places."""
+
+    def rule(arguments: Arguments) -> _Result:
+        lists = [arguments.tensors(place) for place in written if arguments.is_list(place)]
+        return _Result(outputs=tuple(one for found in lists for one in found))
+
+    return rule
+
+
 def _max_pool(arguments: Arguments) -> _Result:
     given = arguments.tensor(0)
     window, stride, padding = (arguments.numbers(place) for place in (1, 2, 3))
@@ -347,6 +377,13 @@ _PLAIN: dict[str, _Rule] = {
     "nll_loss_forward": _nll_loss,
     "nll_loss_backward": _as_second,
     "native_dropout": _dropout,
+    "cat": _cat,
+    "_foreach_norm": _list_norms,
+    **{f"_foreach_{name}_": _list_like_first for name in _OF_LISTS},
+    **{f"_foreach_{name}": _list_like_first for name in _OF_LISTS},
+    "_fused_adam_": _fused_optimizer(0, 2, 3, 4),
+    "_fused_adamw_": _fused_optimizer(0, 2, 3, 4),
+    "_fused_sgd_": _fused_optimizer(0, 2),
     "convolution": _convolution,
     "convolution_backward": _convolution_backward,
     "max_pool2d_with_indices": _max_pool,

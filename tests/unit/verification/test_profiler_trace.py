@@ -328,3 +328,40 @@ def test_a_large_trace_takes_seconds() -> None:
     found = profiler_trace(data)
     assert time.process_time() - begin < 20
     assert found.operators[0].calls == 10_000
+
+
+@pytest.mark.parametrize(
+    ("names", "dtype"),
+    [
+        (
+            (
+                "void at::native::(anonymous namespace)::multi_tensor_apply_kernel<at::native::"
+                "(anonymous namespace)::TensorListMetadata<2>, at::native::(anonymous namespace)::"
+                "BinaryOpListAlphaFunctor<float, 2, 2, 0>, std::plus<float>, float>(int)",
+            ),
+            "float",
+        ),
+        (("void multi_tensor_apply_kernel<Metadata<4>, AdamFunctor<c10::BFloat16>>(int)",),
+         "c10::BFloat16"),
+        (
+            (
+                "void at::native::(anonymous namespace)::CatArrayBatchedCopy_contig<at::native::"
+                "(anonymous namespace)::OpaqueType<2u>, unsigned int, 3, 128, 1>(int)",
+            ),
+            "c10::Half",
+        ),
+        (("void a::CatArrayBatchedCopy<long, unsigned int, 2, 128, 1>(long*)",), "long"),
+        (("void multi_tensor_apply_kernel<AdamFunctor<float>>()",
+          "void multi_tensor_apply_kernel<AdamFunctor<double>>()"), ""),
+        (("void vectorized_elementwise_kernel<4, AddFunctor<float>>()",), ""),
+    ],
+    ids=["foreach", "fused", "bytes", "integers", "two", "no list"],
+)  # fmt: skip
+def test_kernels_of_lists_have_the_dtype_in_their_names(names: tuple[str, ...], dtype: str) -> None:
+    made = MadeTrace()
+    made.operator("aten::cat", 0, 50, [[[8], [4]], []], ["TensorList", "Scalar"])
+    for place, name in enumerate(names):
+        made.kernel(5 + place, 2, name=name)
+    (found,) = profiler_trace(made.data()).operators
+    assert found.list_dtype == dtype
+    assert found.dims == (((8,), (4,)), ())

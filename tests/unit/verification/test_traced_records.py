@@ -296,3 +296,46 @@ def test_calls_and_launches_of_one_call() -> None:
     found = record_of(traced("relu", ((8,), F32), calls=6))
     assert found is not None
     assert (found.calls, found.launches) == (6, 1)
+
+
+def listed(*dims: tuple[int, ...]) -> tuple[Any, ...]:
+    return (dims, "TensorList")
+
+
+def with_lists(name: str, dtype: str, *arguments: tuple[Any, ...]) -> OperatorRecord:
+    found = record_of(replace(traced(name, *arguments), list_dtype=dtype))
+    assert found is not None
+    return found
+
+
+def test_tensors_that_are_joined() -> None:
+    found = with_lists("cat", F16, listed((8, 4), (8, 3), (8, 3)), value("-1"))
+    assert outputs(found) == [((8, 10), "float16")]
+    assert found.read_bytes == found.written_bytes == 2 * 80
+    assert [(one.shape, one.number) for one in found.inputs] == [((8, 4), 1), ((8, 3), 2)]
+    assert kernels_of(found)[0].kind is KernelKind.COPY
+
+
+def test_an_optimizer_of_many_kernels() -> None:
+    lists = listed((8, 4), (4,))
+    found = with_lists("_foreach_addcdiv_", F32, lists, lists, lists, value("1"))
+    assert (found.read_bytes, found.written_bytes) == (3 * 4 * 36, 4 * 36)
+    assert kernels_of(found)[0].kind is KernelKind.OPTIMIZER
+    root = with_lists("_foreach_sqrt", F32, lists)
+    assert (root.read_bytes, root.written_bytes) == (4 * 36, 4 * 36)
+    norms = with_lists("_foreach_norm", F32, lists, value("2"))
+    assert (norms.read_bytes, norms.written_bytes) == (4 * 36, 8)
+
+
+def test_an_optimizer_in_one_kernel() -> None:
+    """It reads weights, gradients, both averages and the steps, and writes all but gradients."""
+    lists, steps = listed((8, 4), (4,)), listed((), ())
+    found = with_lists("_fused_adamw_", F32, lists, lists, lists, lists, listed(), steps)
+    assert found.read_bytes == 4 * 4 * 36 + 8
+    assert found.written_bytes == 3 * 4 * 36
+
+
+def test_lists_without_a_dtype_are_left_out() -> None:
+    assert record_of(traced("cat", listed((8, 4), (8, 3)), value("1"))) is None
+    old = replace(traced("cat", ((), "TensorList"), value("1")), list_dtype=F32)  # no sizes
+    assert record_of(old) is None
