@@ -24,6 +24,7 @@ _DTYPES = {
     "c10::complex<float>": "complex64", "c10::complex<double>": "complex128",
 }  # fmt: skip
 _LIST = "TensorList"
+_NUMBERS = tuple(TensorShape(shape=(), dtype=dtype) for dtype in ("float64", "int64"))
 # Numbers and lists of numbers, and what is not given.
 _NO_TENSORS = frozenset(
     ("", "Scalar", "ScalarList", "Int", "Bool", "Double", "GenericList", "Device", "None")
@@ -67,7 +68,12 @@ class Arguments:
 
     @property
     def all(self) -> list[TracedTensor]:
-        """Returns the tensors in order, alike ones of a list as one."""
+        """Returns the tensors in order, alike ones of a list as one; not numbers."""
+        return [one for one in self.with_numbers if one.shape not in _NUMBERS]
+
+    @property
+    def with_numbers(self) -> list[TracedTensor]:
+        """Returns tensors and numbers: these are tensors without dimensions to the profiler."""
         both = {place: (one,) for place, one in self._tensors.items()} | self._lists
         return [one for place in sorted(both) for one in both[place]]
 

@@ -43,10 +43,11 @@ class _Result:
     """What a rule says: the outputs, and where it differs from reading and writing all once.
 
     `unread` are places of arguments that are only written. `table` is the place of one of which
-    only a part as large as the output is read.
+    only a part as large as the output is read. `changed` is written and no output.
     """
 
-    outputs: tuple[TensorShape, ...]
+    outputs: tuple[TensorShape, ...] = ()
+    changed: tuple[TensorShape, ...] = ()
     flops: int | None = None
     unread: tuple[int, ...] = ()
     table: int | None = None
@@ -67,7 +68,7 @@ def record_of(operator: TracedOperator) -> OperatorRecord | None:
         found = rule(arguments)
     except (NoRuleError, IndexError):
         return None
-    written = sum(map(tensor_bytes, found.outputs))
+    written = sum(map(tensor_bytes, (*found.outputs, *found.changed)))
     unread = [arguments.tensor(place) for place in found.unread]
     read = sum(one.bytes for one in arguments.all) - sum(map(tensor_bytes, unread))
     if found.table is not None:
@@ -93,7 +94,7 @@ def _like(tensor: TensorShape, dtype: str | None = None) -> TensorShape:
 
 def _pointwise(name: str) -> _Rule:
     def rule(arguments: Arguments) -> _Result:
-        given = [one.shape for one in arguments.all]
+        given = [one.shape for one in arguments.with_numbers]
         shape = _broadcast([one.shape for one in given])
         dtype = "bool" if name in _COMPARISONS else _promoted(given)
         like = next((one for one in given if one.shape == shape), None)
@@ -182,14 +183,24 @@ def _as_second(arguments: Arguments) -> _Result:
     return _Result(outputs=(arguments.tensor(1),))
 
 
-def _statistics(count: int, dtype: str = "float32") -> TensorShape:
-    return TensorShape(shape=(count,), dtype=dtype)
+def _statistics(*sizes: int, dtype: str = "float32") -> TensorShape:
+    return TensorShape(shape=sizes, dtype=dtype)
 
 
 def _layer_norm(arguments: Arguments) -> _Result:
-    given, width = arguments.tensor(0), prod(arguments.numbers(1))
-    rows = prod(given.shape) // max(1, width)
-    return _Result(outputs=(given, _statistics(rows), _statistics(rows)))
+    given, normed = arguments.tensor(0), len(arguments.numbers(1))
+    rows = given.shape[: len(given.shape) - normed] + (1,) * normed
+    return _Result(outputs=(given, _statistics(*rows), _statistics(*rows)))
+
+
+def _rms_norm(arguments: Arguments) -> _Result:
+    return _Result(outputs=_layer_norm(arguments).outputs[:2])
+
+
+def _group_norm(arguments: Arguments) -> _Result:
+    given = arguments.tensor(0)
+    groups = _statistics(given.shape[0], int(arguments.number(6)))
+    return _Result(outputs=(given, groups, groups))
 
 
 def _norm_backward(first_weight: int) -> _Rule:
@@ -274,7 +285,7 @@ def _convolution_backward(arguments: Arguments) -> _Result:
     outputs = [one for one, is_wanted in zip((given, weight), wanted, strict=False) if is_wanted]
     flops = 2 * prod(gradient.shape) * prod(weight.shape[1:]) * len(outputs)
     if len(wanted) > 2 and wanted[2]:
-        outputs.append(_statistics(gradient.shape[1], gradient.dtype))
+        outputs.append(_statistics(gradient.shape[1], dtype=gradient.dtype))
     return _Result(outputs=tuple(outputs), flops=flops)
 
 
@@ -318,8 +329,14 @@ def _list_like_first(arguments: Arguments) -> _Result:
     return _Result(outputs=arguments.tensors(0))
 
 
+def _list_in_place(arguments: Arguments) -> _Result:
+    return _Result(changed=arguments.tensors(0))
+
+
 def _list_norms(arguments: Arguments) -> _Result:
-    return _Result(outputs=tuple(replace(one, shape=()) for one in arguments.tensors(0)))
+    given = arguments.tensors(0)
+    number = sum(one.number for one in given)
+    return _Result(outputs=(replace(given[0], shape=(), number=number),))
 
 
 def _fused_optimizer(*written: int) -> _Rule:
@@ -327,7 +344,7 @@ def _fused_optimizer(*written: int) -> _Rule:
 
     def rule(arguments: Arguments) -> _Result:
         lists = [arguments.tensors(place) for place in written if arguments.is_list(place)]
-        return _Result(outputs=tuple(one for found in lists for one in found))
+        return _Result(changed=tuple(one for found in lists for one in found))
 
     return rule
 
@@ -364,9 +381,9 @@ _PLAIN: dict[str, _Rule] = {
     "_log_softmax_backward_data": _as_first,
     "native_layer_norm": _layer_norm,
     "native_layer_norm_backward": _norm_backward(5),
-    "_fused_rms_norm": _layer_norm,
+    "_fused_rms_norm": _rms_norm,
     "_fused_rms_norm_backward": _norm_backward(4),
-    "native_group_norm": _as_first,
+    "native_group_norm": _group_norm,
     "native_group_norm_backward": _as_second,
     "native_batch_norm": _batch_norm,
     "cudnn_batch_norm": _batch_norm,
@@ -379,7 +396,7 @@ _PLAIN: dict[str, _Rule] = {
     "native_dropout": _dropout,
     "cat": _cat,
     "_foreach_norm": _list_norms,
-    **{f"_foreach_{name}_": _list_like_first for name in _OF_LISTS},
+    **{f"_foreach_{name}_": _list_in_place for name in _OF_LISTS},
     **{f"_foreach_{name}": _list_like_first for name in _OF_LISTS},
     "_fused_adam_": _fused_optimizer(0, 2, 3, 4),
     "_fused_adamw_": _fused_optimizer(0, 2, 3, 4),

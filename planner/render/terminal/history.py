@@ -20,7 +20,7 @@ from planner.verification.history import HistoryEntry
 from planner.verification.kept_traces import TraceEntry
 
 _NOTHING = "-"
-_EMPTY = "no verification is kept yet"
+_EMPTY = "nothing is kept yet"
 _HEADINGS = (
     "id", "time (UTC)", "card", "driver", "torch", "target", "precision", "batch", "device total",
     "predicted", "error", "confirmed",
