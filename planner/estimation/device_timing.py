@@ -254,7 +254,7 @@ def _spread(step: TimedStep, parts: StepParts) -> TimeSpread | None:
     if step.time_ratio != 1.0:
         return None
     found = _free_spread(step, parts)
-    if found is not None and step.kernels is not None:
+    if step.kernels is not None:
         found = replace(found, basis=f"{found.basis}; {step.kernels.basis}")
     limit_w = step.request.power_limit_w
     if limit_w is None or step.clock == 1.0:

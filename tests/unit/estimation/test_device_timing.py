@@ -462,7 +462,7 @@ BASIS = "kernels of this card as measured in 2 traces"
 
 def test_measured_kernels_take_the_place_of_computed_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     spread = TimeSpread(low=0.8, high=1.5, coverage=0.9, basis="20 published step times")
-    use(monkeypatch, replace(FULL, training=spread))
+    use_spread(monkeypatch, spread)
     mixed = (*BANDWIDTH_BOUND, *COMPUTE_BOUND)
     config = StepConfig(batch_size=8)
     plain, found = device_timings(
