@@ -21,11 +21,10 @@ from planner.verification.kernel_factors import (
     MeasuredKernels,
     compared,
     credible_factors,
-    measured_kernels,
 )
 from planner.verification.learned_trace import LearnedTrace
 from planner.verification.profiler_trace import ProfilerTrace, profiler_trace
-from planner.verification.traced_records import record_of
+from planner.verification.traced_records import measured_kernels, record_of
 
 _NAMES = 12  # operators that are named among those that are not compared
 _MEMORY_SLACK = 0.06  # as in GpuDatabase.find_physical

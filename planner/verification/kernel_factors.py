@@ -16,8 +16,6 @@ from planner.timing.efficiency import efficiencies
 from planner.timing.kernel_roofs import efficiency_key, kernel_rate
 from planner.timing.kernel_times import kernel_time
 from planner.timing.kernels import kernels_of
-from planner.verification.profiler_trace import ProfilerTrace
-from planner.verification.traced_records import record_of
 from planner.wire.trace import OperatorRecord
 
 LEAST_SHARE = 0.005  # of the time of all kernels: a kind with less is not compared
@@ -101,23 +99,6 @@ class _Sum:
 class _Sums:
     kinds: dict[str, _Sum] = field(default_factory=dict)
     short_s: float = 0.0
-
-
-def measured_kernels(trace: ProfilerTrace) -> MeasuredKernels:
-    """Returns the operators of a trace that have a record."""
-    found = []
-    for one in trace.operators:
-        record = record_of(one)
-        if record is not None:
-            found.append(
-                MeasuredOperator(operator=record, measured_s=one.measured_s, is_tf32=one.is_tf32)
-            )
-    return MeasuredKernels(
-        steps=max(1, trace.steps),
-        kernels_s=trace.kernels_s,
-        shortest_s=trace.shortest_s,
-        operators=tuple(found),
-    )
 
 
 def compared(kernels: MeasuredKernels, card: GpuSpec) -> Compared:

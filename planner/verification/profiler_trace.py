@@ -11,10 +11,10 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from statistics import median
 from typing import Any
 
 from planner.errors import UsageError
+from planner.memory.interval import median
 from planner.verification.trace_events import Span, TraceEvents, Work, trace_events
 from planner.wire.trace import Phase
 
@@ -241,7 +241,7 @@ def _in_whole_steps(
     if not by_step:
         return list(work), []
     places = sorted(by_step)
-    usual = median(len(by_step[place]) for place in (places[1:] or places))
+    usual = median([len(by_step[place]) for place in (places[1:] or places)])
     whole = [place for place in places if abs(len(by_step[place]) - usual) <= _NEAR * usual]
     whole = whole or places
     return [one for place in whole for one in by_step[place]], whole

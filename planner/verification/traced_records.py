@@ -1,6 +1,6 @@
 """Builds the record of an operator from what the profiler wrote of its arguments.
 
-In: TracedOperator. Out: OperatorRecord, as the count of a step would have it. Convention: the
+In: TracedOperators. Out: OperatorRecords, as the count of a step would have it. Convention: the
 result of an operator follows from its arguments by the rules here; an operator without a rule, or
 with an argument that the profiler left out, has no record. Bytes are those of
 planner/worker/count/traffic.py: each tensor is read or written once.
@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from planner.timing.kernels import tensor_bytes
-from planner.verification.profiler_trace import TracedOperator
+from planner.verification.kernel_factors import MeasuredKernels, MeasuredOperator
+from planner.verification.profiler_trace import ProfilerTrace, TracedOperator
 from planner.verification.traced_arguments import Arguments, NoRuleError
 from planner.wire.kernel_facts import AttentionFacts
 from planner.wire.trace import FlopSource, OperatorRecord, TensorShape
@@ -55,6 +56,23 @@ class _Result:
 
 
 _Rule = Callable[[Arguments], _Result]
+
+
+def measured_kernels(trace: ProfilerTrace) -> MeasuredKernels:
+    """Returns the operators of a trace that have a record."""
+    found = []
+    for one in trace.operators:
+        record = record_of(one)
+        if record is not None:
+            found.append(
+                MeasuredOperator(operator=record, measured_s=one.measured_s, is_tf32=one.is_tf32)
+            )
+    return MeasuredKernels(
+        steps=max(1, trace.steps),
+        kernels_s=trace.kernels_s,
+        shortest_s=trace.shortest_s,
+        operators=tuple(found),
+    )
 
 
 def record_of(operator: TracedOperator) -> OperatorRecord | None:

@@ -19,9 +19,9 @@ from planner.verification.kernel_factors import (
     MeasuredOperator,
     compared,
     kernel_factors,
-    measured_kernels,
 )
 from planner.verification.profiler_trace import profiler_trace
+from planner.verification.traced_records import measured_kernels
 
 SMALL_S = 5e-6
 FULL = Efficiencies(
