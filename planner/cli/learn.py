@@ -45,7 +45,7 @@ Exit codes:
 @click.option("--no-keep", is_flag=True, help="Keep nothing in the history.")
 @shared.as_json
 def learn(log: str | None, gpu: str | None, no_keep: bool, as_json: bool) -> None:
-    """Say what a CUDA out-of-memory message, vLLM's log or a profile means.
+    """Say what an out-of-memory message, vLLM's log or a profile means.
 
     LOG is a file with the message anywhere in it, or - for stdin; without LOG it is read from
     stdin, where it can be pasted (end with Ctrl-D). With --gpu, the context overhead that the

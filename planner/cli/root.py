@@ -60,7 +60,7 @@ _COMMANDS = {
         ),
         "learn": (
             "planner.cli.learn",
-            "Say what a CUDA out-of-memory message, vLLM's log or a profile means.",
+            "Say what an out-of-memory message, vLLM's log or a profile means.",
         ),
         "report": ("planner.cli.report", "Write a result as one page of HTML, with pictures."),
         "show": ("planner.cli.show", "Print a saved result again: of --save or of --json."),

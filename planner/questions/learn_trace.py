@@ -72,7 +72,7 @@ def learn_trace(
         not_compared=_not_compared(trace, steps),
         kept_as=kept_as,
         not_kept=reason,
-        notes=(*notes, *_step_notes(trace)),
+        notes=(*notes, *_notes(trace)),
     )
 
 
@@ -153,10 +153,16 @@ def _not_compared(trace: ProfilerTrace, steps: int) -> tuple[tuple[str, float], 
     return tuple(sorted(seconds.items(), key=lambda one: -one[1])[:_NAMES])
 
 
-def _step_notes(trace: ProfilerTrace) -> tuple[str, ...]:
+def _notes(trace: ProfilerTrace) -> tuple[str, ...]:
+    notes = []
     if not trace.steps:
-        return (
+        notes.append(
             "the trace marks no steps (prof.step() was not called): it counts as one span, and "
-            "seconds are of all of it",
+            "seconds are of all of it"
         )
-    return ()
+    if trace.messages_s:
+        notes.append(
+            "messages between GPUs ran beside kernels and may have slowed them: a trace of one GPU "
+            "alone measures kernels better"
+        )
+    return tuple(notes)
