@@ -178,8 +178,9 @@ def test_without_steps_it_says_so(tmp_path: Path) -> None:
 
 def test_messages_may_have_slowed_the_kernels(tmp_path: Path) -> None:
     trace = made()
-    trace.operator("c10d::allreduce_", 42_000, 5, [[8]], ["float"])
-    trace.kernel(42_001, 3000, name="ncclDevKernel_AllReduce_Sum_f32_RING_LL()")
+    for start in (42_000, 92_000):
+        trace.operator("c10d::allreduce_", start, 5, [[8]], ["float"])
+        trace.kernel(start + 1, 1500, name="ncclDevKernel_AllReduce_Sum_f32_RING_LL()")
     text = run(write(tmp_path, trace))[1]
     assert "messages between GPUs ran beside kernels and may have slowed them" in text
     assert "messages between GPUs 1.500 ms" in " ".join(text.split())
