@@ -1,8 +1,8 @@
 """Builds the record of an operator from what the profiler wrote of its arguments.
 
-In: TracedOperators. Out: OperatorRecords, as the count of a step would have it. Convention: the
-result of an operator follows from its arguments by a rule for each name; an operator without a rule, or
-with an argument that the profiler left out, has no record. Bytes are those of
+In: TracedOperators. Out: OperatorRecords, as the count of a step would have them. Convention: the
+result of an operator follows from its arguments by a rule for each name. An operator without a
+rule, or with an argument that the profiler left out, has no record. Bytes are those of
 planner/worker/count/traffic.py: each tensor is read or written once.
 """
 
