@@ -18,8 +18,8 @@ if TYPE_CHECKING:  # with no __getattr__ for it: a type checker sees a name that
     from planner.public.names import *  # noqa: F403  # the one list is there
 else:
     _QUESTIONS = (
-        "advise", "compare", "curve", "estimate", "inspect", "learn", "max_batch_size",
-        "parallelize", "run", "sweep", "verify",
+        "advise", "compare", "curve", "estimate", "inspect", "learn", "learn_trace",
+        "max_batch_size", "parallelize", "run", "sweep", "verify",
     )  # fmt: skip
     _SHOWN = ("export", "report")
 

@@ -1,4 +1,4 @@
-"""`planner history`: the verifications kept on this machine, as a table or as JSON on stdout."""
+"""`planner history`: what was kept on this machine of real runs, as a table or JSON on stdout."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _IDS = click.argument("ids", metavar="ID...", nargs=-1, type=click.IntRange(min=
 @shared.as_json
 @click.pass_context
 def history(context: click.Context, card: str | None, target: str | None, as_json: bool) -> None:
-    """List, show, export or delete kept verifications."""
+    """List, show, export or delete kept verifications and traces."""
     if context.invoked_subcommand is not None:
         return
-    found = kept.entries(card=card, target=target)
+    found = kept.kept(card=card, target=target)
     if as_json:
         print_json({"entries": [one.to_dict() for one in found]})
         return
@@ -46,7 +46,7 @@ def history(context: click.Context, card: str | None, target: str | None, as_jso
 @click.argument("number", metavar="ID", type=click.IntRange(min=1))
 @shared.as_json
 def show(number: int, as_json: bool) -> None:
-    """Show one verification: each figure, predicted and measured."""
+    """Show one entry: each figure, predicted and measured."""
     found = kept.entry(number)
     if as_json:
         print_json(found.to_dict())
@@ -59,8 +59,8 @@ def show(number: int, as_json: bool) -> None:
 @history.command()
 @click.argument("file", required=False, type=click.Path(dir_okay=False, path_type=Path))
 def export(file: Path | None) -> None:
-    """Write all verifications as JSON, one on a line, to FILE or to stdout."""
-    lines = [f"{line}\n" for line in kept.exported(kept.entries())]
+    """Write all entries as JSON, one on a line, to FILE or to stdout."""
+    lines = [f"{line}\n" for line in kept.exported(kept.kept())]
     if file is None or str(file) == "-":
         print_text("".join(lines))
     else:
@@ -69,10 +69,10 @@ def export(file: Path | None) -> None:
 
 @history.command()
 @_IDS
-@click.option("--all", "everything", is_flag=True, help="Delete every verification.")
+@click.option("--all", "everything", is_flag=True, help="Delete every entry.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 def delete(ids: Sequence[int], everything: bool, yes: bool) -> None:
-    """Delete verifications: those with the ids given, or all."""
+    """Delete entries: those with the ids given, or all."""
     if bool(ids) == everything:
         raise UsageError("say which: planner history delete ID..., or planner history delete --all")
     count = len(kept.ids_kept())
@@ -91,9 +91,9 @@ def delete(ids: Sequence[int], everything: bool, yes: bool) -> None:
 
 
 def _counted(count: int) -> str:
-    return f"{count} verification{'' if count == 1 else 's'}"
+    return f"{count} entr{'y' if count == 1 else 'ies'}"
 
 
 def _named(ids: Sequence[int]) -> str:
     numbers = ", ".join(map(str, dict.fromkeys(ids)))
-    return f"verification{'' if len(set(ids)) == 1 else 's'} {numbers}"
+    return f"entr{'y' if len(set(ids)) == 1 else 'ies'} {numbers}"

@@ -321,7 +321,7 @@ no_calibration = click.option(
     "calibration",
     is_flag=True,
     callback=inverted,
-    help="Do not correct the figures by past verifications (`planner history`).",
+    help="Do not correct the figures by what `planner history` has of the card.",
 )
 no_cache = click.option(
     "--no-cache",

@@ -54,10 +54,13 @@ _COMMANDS = {
             "Search the largest batch for real, and compare the prediction.",
         ),
         "inspect": ("planner.cli.inspect", "Count what a step costs, module by module."),
-        "history": ("planner.cli.history", "List, show, export or delete kept verifications."),
+        "history": (
+            "planner.cli.history",
+            "List, show, export or delete kept verifications and traces.",
+        ),
         "learn": (
             "planner.cli.learn",
-            "Say what a CUDA out-of-memory message or vLLM's log means.",
+            "Say what an out-of-memory message, vLLM's log or a profile means.",
         ),
         "report": ("planner.cli.report", "Write a result as one page of HTML, with pictures."),
         "show": ("planner.cli.show", "Print a saved result again: of --save or of --json."),

@@ -37,7 +37,7 @@ from planner.timing.power_limit import bandwidth_at, clock_under_limit, limit_sp
 from planner.timing.spread import Distance, TimeSpread, spreads, step_precision
 from planner.timing.timed_operators import TimedOperators
 from planner.timing.utilization import utilization
-from planner.units import format_percent
+from planner.units import counted, format_percent
 from planner.wire.module_counts import ModelCounts
 
 _LEAST_SHARE = 0.005  # of the kernels' time, to be named
@@ -119,9 +119,7 @@ def speed_of(
         fits=fits,
         largest_batch=None if capacity is None else capacity.largest,
     )
-    ratio = _time_ratio(answer)
-    said = () if ratio is None else (_corrected(answer, ratio),)
-    return replace(found, assumptions=(*said, *found.assumptions))
+    return replace(found, assumptions=(*_corrected(answer), *found.assumptions))
 
 
 def card_step(
@@ -140,6 +138,7 @@ def card_step(
         request=request,
         item=item_of_batch(request.item, counted.batch_tensors_bytes, config.batch_size),
         time_ratio=1.0 if ratio is None else ratio,
+        kernels=answer.budget.kernels if ratio is None else None,
         network=network,
     )
     return _under_limit(step)
@@ -160,10 +159,24 @@ def _time_ratio(answer: DeviceMemory) -> float | None:
     return None if known is None else known.step_time_ratio
 
 
-def _corrected(answer: DeviceMemory, ratio: float) -> str:
-    known = answer.budget.calibration
-    assert known is not None
-    return f"{answer.budget.requested}, step time: {ratio:.3g} x as computed, {known.basis}"
+def _corrected(answer: DeviceMemory) -> tuple[str, ...]:
+    """Says what measurements on the card change of the step time.
+
+    Verifications were compared with times without those of traces: only one of both counts.
+    """
+    name, kernels = answer.budget.requested, answer.budget.kernels
+    known, ratio = answer.budget.calibration, _time_ratio(answer)
+    if known is not None and ratio is not None:
+        unused = "" if kernels is None else "; kernels of its traces are not used beside it"
+        return (f"{name}, step time: {ratio:.3g} x as computed, {known.basis}{unused}",)
+    if kernels is None:
+        return ()
+    low, high = min(kernels.factors.values()), max(kernels.factors.values())
+    found = f"{low:.3g}" if len(kernels.factors) == 1 else f"{low:.3g} to {high:.3g}"
+    return (
+        f"{name}, step time: {kernels.basis}, {counted(len(kernels.factors), 'kind')} of them, "
+        f"{found} x as computed",
+    )
 
 
 def speed(
@@ -241,6 +254,8 @@ def _spread(step: TimedStep, parts: StepParts) -> TimeSpread | None:
     if step.time_ratio != 1.0:
         return None
     found = _free_spread(step, parts)
+    if step.kernels is not None:
+        found = replace(found, basis=f"{found.basis}; {step.kernels.basis}")
     limit_w = step.request.power_limit_w
     if limit_w is None or step.clock == 1.0:
         return found

@@ -20,6 +20,7 @@ from planner.input_pipeline.data_item import DataItem
 from planner.input_pipeline.host_budget import PcieLink
 from planner.input_pipeline.loader import Loader
 from planner.input_pipeline.rates import InputTimes, input_times
+from planner.memory.budget import CardKernels
 from planner.timing.bottleneck import MessageTimes, ShardCopies, StepParts, step_parts
 from planner.timing.issue import issue_costs, issue_times
 from planner.timing.power_limit import bandwidth_at
@@ -54,8 +55,9 @@ AS_ASKED = Variant()
 class TimedStep:
     """A step to time. `item` is None where no data were named, or their bytes are not known.
 
-    `time_ratio` is measured over predicted step time of past runs on this card. `network` joins the
-    GPUs of a job on several. `clock` is that of the card under a power limit, as a share.
+    `time_ratio` is measured over predicted step time of past runs on this card, `kernels` are
+    measured times of its kernels; only one of both is given. `network` joins the GPUs of a job on
+    several. `clock` is that of the card under a power limit, as a share.
     """
 
     card: GpuSpec
@@ -64,6 +66,7 @@ class TimedStep:
     request: JobConfig
     item: DataItem | None = None
     time_ratio: float = 1.0
+    kernels: CardKernels | None = None
     network: Network | None = None
     clock: float = 1.0
 
@@ -111,6 +114,7 @@ class TimedStep:
             self.card,
             tf32_matmul=variant.allow_tf32 or self.counted.tf32_matmul,
             change=variant.change,
+            factors=None if self.kernels is None else self.kernels.factors,
         )
         ratio = self.time_ratio
         return _scaled(_at_clock(found, self.clock), work=grown * ratio, fixed=ratio)

@@ -6,8 +6,8 @@ that any driver was seen to report, because a prediction that is too low costs a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from planner.emulator.profile import UNLIMITED_BYTES
@@ -40,12 +40,32 @@ class Calibration:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CardKernels:
+    """Times of kernels that were measured on the card in `traces` of torch.profiler.
+
+    `factors` are measured over predicted seconds of work, by the kind of the kernel.
+    """
+
+    factors: Mapping[str, float] = field(hash=False)
+    traces: int
+
+    @property
+    def basis(self) -> str:
+        """Returns the traces in words."""
+        return (
+            f"kernels of this card as measured in {self.traces} "
+            f"trace{'' if self.traces == 1 else 's'}"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryBudget:
     """One requested card. `note` says how its name was understood, if it was not exact.
 
     `outside_bytes` are those that the step takes outside PyTorch's allocator, once it was run. They
     may be `outside_spread_bytes` fewer or more: NCCL's are known between two bounds. The middle of
-    these is `nccl_bytes`, which no emulated card takes by itself.
+    these is `nccl_bytes`, which no emulated card takes by itself. `kernels` are measured times of
+    kernels on the card, None where none are known.
     """
 
     requested: str
@@ -55,6 +75,7 @@ class MemoryBudget:
     reserve_bytes: int
     note: str | None
     calibration: Calibration | None = None
+    kernels: CardKernels | None = None
     outside_bytes: int = 0
     outside_spread_bytes: int = 0
     nccl_bytes: int = 0
@@ -130,13 +151,15 @@ def memory_budgets(
     return tuple(budgets)
 
 
-def calibrated(budget: MemoryBudget, calibration: Calibration | None) -> MemoryBudget:
+def calibrated(
+    budget: MemoryBudget, calibration: Calibration | None, kernels: CardKernels | None = None
+) -> MemoryBudget:
     """Returns the card with what was measured on it.
 
     Raises:
         UsageError: no memory is left.
     """
-    return _checked(replace(budget, calibration=calibration))
+    return _checked(replace(budget, calibration=calibration, kernels=kernels))
 
 
 def with_outside(

@@ -73,6 +73,7 @@ from planner.questions.emulated import EmulatedCard, emulated
 from planner.questions.estimate import estimate
 from planner.questions.inspect import inspect
 from planner.questions.learn import learn
+from planner.questions.learn_trace import learn_trace
 from planner.questions.max_batch_size import max_batch_size
 from planner.questions.parallelize import parallelize
 from planner.questions.run import run
@@ -113,7 +114,9 @@ from planner.sweeps.result import SweepResult
 from planner.timing.bottleneck import Bottleneck, Bound
 from planner.timing.measured.kernel_time import TimeSource
 from planner.timing.timed_operators import TimedMessage, TimedOperator, TimedOperators
+from planner.verification.kernel_factors import KernelComparison
 from planner.verification.learned import Learned
+from planner.verification.learned_trace import LearnedTrace
 from planner.verification.oom_message import OomMessage
 from planner.verification.vllm_log import VllmBoot
 from planner.wire.call_order import CallOrder
@@ -209,8 +212,10 @@ __all__ = [
     "InputSpec",
     "InspectOptions",
     "Inspection",
+    "KernelComparison",
     "LargestBlock",
     "Learned",
+    "LearnedTrace",
     "LeftOut",
     "Lever",
     "LibraryError",
@@ -299,6 +304,7 @@ __all__ = [
     "export",
     "inspect",
     "learn",
+    "learn_trace",
     "load",
     "max_batch_size",
     "parallelize",

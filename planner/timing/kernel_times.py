@@ -10,6 +10,7 @@ run at the clocks of a warm card, elementwise kernels find their operands in the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 
@@ -42,6 +43,22 @@ def kernel_time(kernel: Kernel, card: GpuSpec, *, tf32_matmul: bool = False) -> 
     rate = kernel_rate(kernel, card, tf32_matmul=tf32_matmul)
     factor = efficiencies().tables.get(efficiency_key(kernel, card, rate.path), 1.0)
     return replace(found, busy_s=factor * found.busy_s)
+
+
+def corrected(
+    time: KernelTime,
+    kernel: Kernel,
+    card: GpuSpec,
+    factors: Mapping[str, float],
+    *,
+    tf32_matmul: bool = False,
+) -> KernelTime:
+    """Returns the time with the factor of the kernel's kind, if kernels of it were measured."""
+    path = kernel_rate(kernel, card, tf32_matmul=tf32_matmul).path
+    factor = factors.get(efficiency_key(kernel, card, path))
+    if factor is None:
+        return time
+    return replace(time, busy_s=factor * time.busy_s, source=TimeSource.TABLE)
 
 
 def table_time(kernel: Kernel, card: GpuSpec, *, tf32_matmul: bool = False) -> KernelTime | None:

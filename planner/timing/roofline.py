@@ -7,13 +7,13 @@ timed by their work (clears, sums of parts) has that fixed time for each of them
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
 from planner.hardware.specs import GpuSpec
 from planner.timing.efficiency import efficiencies
-from planner.timing.kernel_times import kernel_time
+from planner.timing.kernel_times import corrected, kernel_time
 from planner.timing.kernels import Kernel, KernelKind, kernels_of
 from planner.timing.measured.kernel_time import TimeSource
 from planner.wire.trace import OperatorRecord, Phase
@@ -89,10 +89,12 @@ def gpu_time(
     *,
     tf32_matmul: bool = False,
     change: Change | None = None,
+    factors: Mapping[str, float] | None = None,
 ) -> GpuTime:
     """Times all operators on the card, one after another.
 
     `tf32_matmul` is torch.backends.cuda.matmul.allow_tf32; `change` is made to each kernel first.
+    `factors` are measured over predicted times of work on this card, by the kind of the kernel.
     """
     small_s = efficiencies().kernel_s
     sums, phases, sources = _Sums(), dict[Phase, float](), dict[TimeSource, float]()
@@ -107,6 +109,8 @@ def gpu_time(
         for kernel in kernels:
             changed = kernel if change is None else change(kernel, record.phase)
             found = kernel_time(changed, card, tf32_matmul=tf32_matmul)
+            if factors:
+                found = corrected(found, changed, card, factors, tf32_matmul=tf32_matmul)
             if found.is_compute_bound:
                 sums.compute_s += record.calls * found.busy_s
             else:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from planner.config.step import Mode
 from planner.errors import HistoryError
-from planner.memory.budget import MemoryBudget, calibrated
+from planner.memory.budget import CardKernels, MemoryBudget, calibrated
 from planner.memory.interval import ErrorInterval, NoInterval
 from planner.verification.calibration import calibrate, comparable, installed_driver
 from planner.verification.intervals import card_spread
@@ -20,6 +20,7 @@ from planner.verification.store import has_history
 
 if TYPE_CHECKING:
     from planner.verification.history import HistoryEntry
+    from planner.verification.kept_traces import TraceEntry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +40,7 @@ def calibrated_budgets(
     Raises:
         UsageError: with the measured context overhead, nothing is left for tensors.
     """
-    kept, warnings = _kept() if from_history else ((), ())
+    kept, traces, warnings = _kept() if from_history else ((), (), ())
     driver = installed_driver() if kept else None
     by_card = {
         card: comparable([one for one in kept if one.card == card], torch=torch, driver=driver)
@@ -52,7 +53,7 @@ def calibrated_budgets(
             spreads[own] = card_spread(own, mode)
     return CalibratedBudgets(
         budgets=tuple(
-            calibrated(budget, calibrate(own)) if own else budget
+            calibrated(budget, calibrate(own) if own else None, _kernels(traces, budget))
             for budget, own in zip(budgets, runs, strict=True)
         ),
         spreads=tuple(spreads[own] for own in runs),
@@ -60,12 +61,23 @@ def calibrated_budgets(
     )
 
 
-def _kept() -> tuple[tuple[HistoryEntry, ...], tuple[str, ...]]:
+def _kernels(traces: Sequence[TraceEntry], budget: MemoryBudget) -> CardKernels | None:
+    if not traces:
+        return None
+    from planner.verification.kept_traces import card_kernels  # loads the times of kernels
+
+    return card_kernels(traces, budget.spec)
+
+
+def _kept() -> tuple[tuple[HistoryEntry, ...], tuple[TraceEntry, ...], tuple[str, ...]]:
+    """Returns verifications, traces and warnings."""
     try:
         if not has_history():
-            return (), ()
-        from planner.verification.history import entries  # loads the records of results
+            return (), (), ()
+        from planner.verification import history  # loads the records of results
 
-        return entries(), ()
+        kept = history.kept()
+        traces = tuple(one for one in kept if not isinstance(one, history.HistoryEntry))
+        return tuple(one for one in kept if isinstance(one, history.HistoryEntry)), traces, ()
     except HistoryError as error:
-        return (), (f"nothing was learnt from past verifications: {error}",)
+        return (), (), (f"nothing was learnt from past verifications: {error}",)

@@ -1,6 +1,7 @@
-"""Keeps, finds, deletes and exports past verifications.
+"""Keeps, finds, deletes and exports past verifications, and kernels of traces.
 
-In: Verifications on a physical device. Out: HistoryEntries, in the order in which they were kept.
+In: Verifications on a physical device, documents of traces. Out: HistoryEntries, TraceEntries, in
+the order in which they were kept.
 Convention: the whole JSON document is kept; the other columns are for finding it again.
 """
 
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from planner.errors import HistoryError, UsageError
 from planner.results.verification import DeviceKind, Figures, Verification
+from planner.verification.kept_traces import KIND, TraceEntry, trace_entry
 from planner.verification.step_identity import StepIdentity, step_identity
 from planner.verification.store import history_file, reading, writing
 
@@ -73,9 +75,8 @@ def add(verification: Verification, *, recorded_at: datetime | None = None) -> i
             f"only verifications on a physical device are kept; this one ran on {device.name} "
             f"({device.kind.value})"
         )
-    time = (recorded_at or datetime.now(timezone.utc)).astimezone(timezone.utc)
-    row = (
-        time.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    return _inserted(
+        _time(recorded_at),
         _column(device.name),
         device.driver,
         verification.versions.torch,
@@ -84,6 +85,33 @@ def add(verification: Verification, *, recorded_at: datetime | None = None) -> i
         verification.config.batch_size,
         json.dumps(verification.to_dict()),
     )
+
+
+def add_trace(
+    document: Mapping[str, Any], *, torch: str, recorded_at: datetime | None = None
+) -> int:
+    """Keeps the kernels of a trace, a document of kept_traces.py, and returns its id.
+
+    A trace that is kept already is not kept again. `recorded_at` is now unless it is given.
+
+    Raises:
+        HistoryError: the store cannot be read or written; what it held is unchanged.
+    """
+    card, target = str(document["card"]), str(document["target"])
+    for known in kept(card=card, target=target):
+        return known.id
+    return _inserted(
+        _time(recorded_at), _column(card), None, torch, _column(target), "", 0, json.dumps(document)
+    )
+
+
+def _time(recorded_at: datetime | None) -> str:
+    time = (recorded_at or datetime.now(timezone.utc)).astimezone(timezone.utc)
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _inserted(*row: str | int | None) -> int:
+    """Inserts the columns after the id; returns the id."""
     names, marks = ", ".join(_COLUMNS[1:]), ", ".join("?" * len(row))
     with writing() as connection:
         done = connection.execute(f"INSERT INTO verifications ({names}) VALUES ({marks})", row)
@@ -94,7 +122,19 @@ def add(verification: Verification, *, recorded_at: datetime | None = None) -> i
 def entries(
     *, card: str | None = None, target: str | None = None, ids: Sequence[int] | None = None
 ) -> tuple[HistoryEntry, ...]:
-    """Returns the entries of a card, of a target, or with these ids, oldest first; else all.
+    """Returns the verifications of a card, of a target, or with these ids, oldest first; else all.
+
+    Raises:
+        HistoryError: the store cannot be read. A store that does not exist has no entries.
+    """
+    found = kept(card=card, target=target, ids=ids)
+    return tuple(one for one in found if isinstance(one, HistoryEntry))
+
+
+def kept(
+    *, card: str | None = None, target: str | None = None, ids: Sequence[int] | None = None
+) -> tuple[HistoryEntry | TraceEntry, ...]:
+    """Returns verifications and traces, chosen as by `entries`, oldest first.
 
     Raises:
         HistoryError: the store cannot be read. A store that does not exist has no entries.
@@ -116,13 +156,13 @@ def entries(
     return tuple(_entry(dict(zip(_COLUMNS, row, strict=True))) for row in rows)
 
 
-def entry(entry_id: int) -> HistoryEntry:
+def entry(entry_id: int) -> HistoryEntry | TraceEntry:
     """Returns the entry with that id.
 
     Raises:
         UsageError: there is none. HistoryError: the store cannot be read.
     """
-    found = entries(ids=[entry_id])
+    found = kept(ids=[entry_id])
     if not found:
         raise _unknown([entry_id])
     return found[0]
@@ -183,7 +223,7 @@ def delete_all() -> int:
         return connection.execute("DELETE FROM verifications").rowcount
 
 
-def exported(found: Iterable[HistoryEntry]) -> Iterator[str]:
+def exported(found: Iterable[HistoryEntry | TraceEntry]) -> Iterator[str]:
     """Yields a line of JSON for each entry, without its line break."""
     for one in found:
         yield json.dumps(one.to_dict())
@@ -200,9 +240,11 @@ def _unknown(ids: Sequence[int]) -> UsageError:
     return UsageError(f"the history has no {noun} {numbers}; `planner history` lists them")
 
 
-def _entry(row: Mapping[str, Any]) -> HistoryEntry:
+def _entry(row: Mapping[str, Any]) -> HistoryEntry | TraceEntry:
     try:
         document = json.loads(row["document"])
+        if document.get("kind") == KIND:
+            return trace_entry(row, document)
         return HistoryEntry(
             **row,
             mode=str(document["config"]["mode"]),
@@ -213,7 +255,7 @@ def _entry(row: Mapping[str, Any]) -> HistoryEntry:
             clip_grad_norm=document["config"].get("clip_grad_norm"),
             ema=document["config"].get("ema"),
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise HistoryError(
             f"entry {row['id']} of the history {history_file()} cannot be read ({error!r}); "
             f"delete it with: planner history delete {row['id']}"

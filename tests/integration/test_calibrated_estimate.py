@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from child_runs import WriteModel
+from made_traces import MadeTrace
 
 import planner
 from planner.config.step import StepConfig
@@ -90,3 +91,38 @@ def test_a_broken_history_does_not_end_an_estimate(
     found = planner.estimate(write_model(NET), gpu="t4", max_batch=False)
     assert any("it is not a SQLite file" in warning for warning in found.warnings)
     assert found.gpus[0].interval_coverage == pytest.approx(0.9)
+
+
+def test_a_trace_corrects_the_step_time(
+    write_model: WriteModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Products of 2048 rows that took 2.5 times their prediction: the step takes nearly that."""
+    monkeypatch.setenv("VRAM_PLANNER_DATA", str(tmp_path / "history"))
+    model = write_model(NET)
+    plain = planner.estimate(model, gpu=["t4", "l4"], max_batch=False)
+    file = tmp_path / "trace.json"
+
+    def traced(us: float) -> Path:
+        made = MadeTrace()
+        dims, types = [[4096], [2048, 4096], [4096, 4096]], ["float"] * 3
+        made.operator("aten::addmm", 0, 50, dims, types)
+        made.kernel(5, us)
+        file.write_bytes(made.data())
+        return file
+
+    (first,) = planner.learn_trace(traced(10_000), keep=False).comparisons
+    traced(1e6 * 2.5 * first.predicted_s)
+    (found,) = planner.learn_trace(file).comparisons
+    assert found.factor == pytest.approx(2.5, rel=0.01)
+    corrected = planner.estimate(model, gpu=["t4", "l4"], max_batch=False)
+    (before, l4_before), (after, l4_after) = plain.gpus, corrected.gpus
+    assert before.time is not None
+    assert after.time is not None
+    assert 2 < after.time.step_s / before.time.step_s < 2.5
+    assert "kernels of this card as measured in 1 trace" in str(after.time.interval_basis)
+    said = "t4, step time: kernels of this card as measured in 1 trace, 1 kind of them, 2.5 x as"
+    assert any(said in text for text in corrected.assumptions)
+    assert l4_after == l4_before
+    assert after.device_total_bytes == before.device_total_bytes
+    ignored = planner.estimate(model, gpu="t4", max_batch=False, calibration=False).gpus[0]
+    assert ignored.time == before.time

@@ -15,6 +15,7 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
+from made_traces import MadeTrace
 from rich.console import Console
 
 import planner
@@ -149,6 +150,9 @@ def test_commands_are_understood(
         monkeypatch.chdir(tmp_path)  # some write a file
         message = (ROOT / "tests/unit/verification/messages/since-2-1.txt").read_bytes()
         (tmp_path / "train.log").write_bytes(message)
+        trace = MadeTrace()
+        trace.relu(0, 900, 10_000_000)
+        (tmp_path / "trace.json.gz").write_bytes(trace.packed())
         result = CliRunner().invoke(root, words)
         assert result.exit_code == 0, result.stderr
         return

@@ -1,7 +1,7 @@
-"""Kept verifications as tables for people, made with rich.
+"""Kept verifications and traces as tables for people, made with rich.
 
-In: HistoryEntries. Out: renderables. Convention: own words are plain ASCII, sizes are rounded;
-the JSON has the bytes.
+In: HistoryEntries, TraceEntries. Out: renderables. Convention: own words are plain ASCII, sizes
+are rounded; the JSON has the bytes.
 """
 
 from __future__ import annotations
@@ -15,18 +15,19 @@ from rich.text import Text
 
 from planner.render.terminal.heading import after_backward
 from planner.results.verification import Figures, relative_error
-from planner.units import format_bytes
+from planner.units import counted, format_bytes
 from planner.verification.history import HistoryEntry
+from planner.verification.kept_traces import TraceEntry
 
 _NOTHING = "-"
-_EMPTY = "no verification is kept yet"
+_EMPTY = "nothing is kept yet"
 _HEADINGS = (
     "id", "time (UTC)", "card", "driver", "torch", "target", "precision", "batch", "device total",
     "predicted", "error", "confirmed",
 )  # fmt: skip
 
 
-def history_table(entries: Sequence[HistoryEntry]) -> RenderableType:
+def history_table(entries: Sequence[HistoryEntry | TraceEntry]) -> RenderableType:
     """Returns a line for each entry, the oldest first."""
     if not entries:
         return Text(_EMPTY)
@@ -34,6 +35,9 @@ def history_table(entries: Sequence[HistoryEntry]) -> RenderableType:
     for heading in _HEADINGS:
         table.add_column(heading, overflow="fold")
     for one in entries:
+        if isinstance(one, TraceEntry):
+            table.add_row(*map(Text, _trace_cells(one)))
+            continue
         predicted, measured = one.predicted.device_total_bytes, one.measured.device_total_bytes
         cells = (
             str(one.id), one.recorded_at.replace("T", " ").rstrip("Z"), one.card,
@@ -45,14 +49,46 @@ def history_table(entries: Sequence[HistoryEntry]) -> RenderableType:
     return table
 
 
+def _trace_cells(entry: TraceEntry) -> tuple[str, ...]:
+    """Returns the cells of a trace, which has no figures of memory."""
+    found = (
+        str(entry.id), entry.recorded_at.replace("T", " ").rstrip("Z"), entry.card,
+        entry.driver or _NOTHING, entry.torch, entry.target,
+    )  # fmt: skip
+    return (*found, *(_NOTHING for _ in _HEADINGS[len(found) :]))
+
+
+def _trace_entry(entry: TraceEntry) -> RenderableType:
+    """Returns a trace: the work of each kind of kernel, predicted and measured."""
+    step = "" if entry.step_s is None else f", {1000 * entry.step_s:.4g} ms each"
+    lines = (
+        f"{entry.target}, entry {entry.id} of {entry.recorded_at}",
+        f"{entry.card}, {counted(entry.steps, 'step')}{step}",
+    )
+    table = _table()
+    for heading in ("kernels", "predicted", "measured", "factor"):
+        table.add_column(heading)
+    for one in entry.factors:
+        cells = (
+            one.kind,
+            _value("work_s", one.predicted_s),
+            _value("work_s", one.measured_s),
+            f"{one.factor:.2f}" if one.is_credible else f"{one.factor:.2f}, not used",
+        )
+        table.add_row(*map(Text, cells))
+    return Group(*map(Text, lines), Text(), table)
+
+
 def _job(entry: HistoryEntry) -> list[str]:
     """Returns the words for the run."""
     beside = after_backward(entry.clip_grad_norm, entry.ema)
     return [entry.target, entry.mode, entry.precision, f"batch {entry.batch_size}", *beside]
 
 
-def history_entry(entry: HistoryEntry) -> RenderableType:
+def history_entry(entry: HistoryEntry | TraceEntry) -> RenderableType:
     """Returns one entry: the run, and each figure, predicted and measured."""
+    if isinstance(entry, TraceEntry):
+        return _trace_entry(entry)
     lines = (
         f"verification {entry.id} of {entry.recorded_at}",
         ", ".join(_job(entry)),

@@ -67,7 +67,7 @@ def test_the_list_as_json_and_of_one_card() -> None:
 
 def test_without_entries(store: Path) -> None:
     store.unlink()
-    assert run().stdout == "no verification is kept yet\n"
+    assert run().stdout == "nothing is kept yet\n"
     assert json.loads(run("--json").stdout)["entries"] == []
     assert run("export").stdout == ""
     result = run("delete", "--all")
@@ -148,17 +148,17 @@ def test_an_export_into_a_folder_that_is_not_there(tmp_path: Path) -> None:
 def test_delete_asks() -> None:
     result = run("delete", "2", answer="n\n")
     assert result.exit_code == 130
-    assert "delete verification 2?" in result.stderr
+    assert "delete entry 2?" in result.stderr
     assert history.ids_kept() == (1, 2)
     result = run("delete", "2", answer="y\n")
     assert (result.exit_code, result.stdout) == (0, "")
-    assert result.stderr.endswith("deleted verification 2\n")
+    assert result.stderr.endswith("deleted entry 2\n")
     assert history.ids_kept() == (1,)
 
 
 def test_delete_without_asking() -> None:
-    assert run("delete", "1", "1", "--yes").stderr == "deleted verification 1\n"
-    assert run("delete", "--all", "-y").stderr == "deleted all 1 verification\n"
+    assert run("delete", "1", "1", "--yes").stderr == "deleted entry 1\n"
+    assert run("delete", "--all", "-y").stderr == "deleted all 1 entry\n"
     assert history.ids_kept() == ()
 
 

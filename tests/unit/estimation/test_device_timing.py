@@ -30,7 +30,7 @@ from planner.hardware.link_specs import Collective
 from planner.input_pipeline import rates as input_pipeline
 from planner.input_pipeline.host_budget import HostBudget
 from planner.input_pipeline.host_ram import Room
-from planner.memory.budget import Calibration, calibrated, memory_budgets
+from planner.memory.budget import Calibration, CardKernels, calibrated, memory_budgets
 from planner.memory.largest import LargestValue, Method
 from planner.memory.search import Capacity
 from planner.timing import issue, kernel_roofs
@@ -420,14 +420,21 @@ def test_a_catalogue_comes_before_host_and_record(tmp_path: Path) -> None:
     assert of_record.cost.price == speed.speed(step(BANDWIDTH_BOUND, job_config())).cost.price
 
 
-def answer(card: str = "t4", ratio: float | None = None, **changes: Any) -> DeviceMemory:
+def answer(
+    card: str = "t4",
+    ratio: float | None = None,
+    kernels: CardKernels | None = None,
+    **changes: Any,
+) -> DeviceMemory:
     (budget,) = memory_budgets([card], hardware_db=None, gpu_memory=None, reserve=0)
     if ratio is not None:
         known = Calibration(
             card=card, runs=3, context_overhead_bytes=None, reserved_offset_bytes=0,
             step_time_ratio=ratio, basis="calibrated on 3 runs on this card",
         )  # fmt: skip
-        budget = calibrated(budget, known)
+        budget = calibrated(budget, known, kernels)
+    else:
+        budget = calibrated(budget, None, kernels)
     trace = StepTrace(
         outcome=RunOutcome.COMPLETED, batch_size=8, peak_allocated_bytes=0, peak_active_bytes=0,
         peak_reserved_bytes=0,
@@ -447,6 +454,49 @@ def test_each_card_has_its_own_speed() -> None:
     assert t4.time.step_s == pytest.approx(3.3 * RELU_S)
     assert any("t4, step time: 1.1 x as computed" in text for text in t4.assumptions)
     assert any("counted on t4" in text for text in t4.assumptions)
+
+
+KERNELS = CardKernels(factors={"elementwise, single": 1.5}, traces=2)
+BASIS = "kernels of this card as measured in 2 traces"
+
+
+def test_measured_kernels_take_the_place_of_computed_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    spread = TimeSpread(low=0.8, high=1.5, coverage=0.9, basis="20 published step times")
+    use_spread(monkeypatch, spread)
+    mixed = (*BANDWIDTH_BOUND, *COMPUTE_BOUND)
+    config = StepConfig(batch_size=8)
+    plain, found = device_timings(
+        [answer(), answer(kernels=KERNELS)], config, counts(mixed), job_config()
+    )
+    assert found.time.step_s == pytest.approx(plain.time.step_s + 0.5 * 3 * RELU_S)
+    assert dict(found.time.phases_s)[Phase.OPTIMIZER_STEP] == pytest.approx(1.5 * RELU_S)
+    assert found.time.interval_basis == f"20 published step times; {BASIS}"
+    assert found.assumptions[0] == f"t4, step time: {BASIS}, 1 kind of them, 1.5 x as computed"
+    assert dict(found.time.time_sources)[TimeSource.TABLE] == pytest.approx(
+        4.5 * RELU_S / found.time.gpu_s
+    )
+    assert all("trace" not in text for text in plain.assumptions)
+    assert TimeSource.TABLE not in dict(plain.time.time_sources)
+
+
+def test_the_times_of_single_operators_are_corrected_too() -> None:
+    given = (answer(kernels=KERNELS), StepConfig(batch_size=8), counts(BANDWIDTH_BOUND))
+    timed = speed.card_step(*given, job_config()).timed_operators()
+    assert sum(one.total_s for one in timed.operators) == pytest.approx(4.5 * RELU_S)
+    assert {one.source for one in timed.operators} == {TimeSource.TABLE}
+
+
+def test_verifications_of_the_card_are_not_corrected_twice() -> None:
+    config = StepConfig(batch_size=8)
+    (found,) = device_timings(
+        [answer(ratio=1.2, kernels=KERNELS)], config, counts(BANDWIDTH_BOUND), job_config()
+    )
+    assert found.time.step_s == pytest.approx(1.2 * 3 * RELU_S)
+    assert found.assumptions[0] == (
+        "t4, step time: 1.2 x as computed, calibrated on 3 runs on this card; kernels of its "
+        "traces are not used beside it"
+    )
+    assert TimeSource.TABLE not in dict(found.time.time_sources)
 
 
 def test_the_largest_batch_of_the_card_is_known_to_its_gains() -> None:

@@ -16,6 +16,7 @@ from planner.timing.efficiency import Efficiencies, efficiencies
 from planner.timing.issue import issue_costs
 from planner.timing.kernel_roofs import bare_time, is_depthwise
 from planner.timing.kernels import Product, kernels_of
+from planner.timing.measured.kernel_time import TimeSource
 from planner.timing.rates import arithmetic_rate, memory_rate
 from planner.timing.roofline import gpu_time
 from planner.timing.tiling import product_s
@@ -275,3 +276,30 @@ def test_the_efficiencies_that_come_with_planner_are_shares_and_times() -> None:
         assert share > 0
     assert 0 <= found.kernel_s < 1e-4
     assert 0 < issue_costs().launch_s < 1e-4
+
+
+def test_measured_kernels_take_their_factor_of_the_work_alone(
+    card: GpuSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two kinds, one of them measured at 3 x; begin and end stay."""
+    use_efficiencies(monkeypatch, HALVED)
+    copy = operator("copy_", (tensor(10**8),), (tensor(10**8),))
+    plain = gpu_time([relu(10**8), copy], card)
+    found = gpu_time([relu(10**8), copy], card, factors={"elementwise, single": 3.0})
+    work_s = gpu_time([relu(10**8)], card).bandwidth_s
+    assert found.bandwidth_s == pytest.approx(plain.bandwidth_s + 2 * work_s)
+    assert found.fixed_s == plain.fixed_s
+    assert dict(found.sources_s)[TimeSource.TABLE] == pytest.approx(3 * work_s + HALVED.kernel_s)
+    assert TimeSource.TABLE not in dict(plain.sources_s)
+    assert gpu_time([relu(10**8), copy], card, factors={"other": 3.0}) == plain
+
+
+def test_a_factor_is_of_the_units_that_compute(card: GpuSpec) -> None:
+    """A change to half precision makes a product of float32 one of another kind."""
+    factors = {"matrix product, half": 2.0}
+    single, half = product(4096, 4096, 4096, dtype="float32"), product(4096, 4096, 4096)
+    assert gpu_time([single], card, factors=factors) == gpu_time([single], card)
+    changed = gpu_time(
+        [single], card, factors=factors, change=lambda one, _: replace(one, dtype="float16")
+    )
+    assert changed.compute_s == pytest.approx(2 * gpu_time([half], card).compute_s)
