@@ -247,9 +247,9 @@ def test_float8_products_are_products() -> None:
     )
     shape = Product(batch=1, m=4096, n=4096, k=4096)
     assert kernels_of(record)[0].product == shape
-    rate = 1281e12
-    expected_s = product_s(shape, rate, h100.streaming_multiprocessors)
-    assert gpu_time([record], h100).compute_s == pytest.approx(expected_s)
+    time = gpu_time([record], h100)
+    assert 2 * 4096**3 / 1979e12 < time.compute_s < 2 * 4096**3 / 900e12  # the peak; what bf16 has
+    assert dict(time.sources_s) == {TimeSource.TABLE: time.total_s}
 
 
 def test_one_filter_for_each_channel_is_work_of_cuda_cores(card: GpuSpec) -> None:

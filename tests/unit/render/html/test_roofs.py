@@ -11,6 +11,7 @@ from planner.render.html.facts import estimate_facts
 from planner.render.html.roofs import chart_of, lead_of, roofline_or_why, rows_of
 from planner.results.estimate import Estimate
 from planner.results.ranks import RankRow, RanksResult
+from planner.timing.measured.kernel_time import TimeSource
 from planner.timing.timed_operators import TimedMessage, TimedOperator, TimedOperators
 from planner.units import format_bytes
 from planner.wire.communication import CollectiveRecord
@@ -31,8 +32,9 @@ ADD = OperatorRecord(
 
 def timed(record: OperatorRecord, seconds: float) -> TimedOperator:
     return TimedOperator(
-        operator=record, compute_s=seconds, bandwidth_s=0.0, fixed_s=0.0, kernels=record.calls
-    )
+        operator=record, compute_s=seconds, bandwidth_s=0.0, fixed_s=0.0, kernels=record.calls,
+        source=TimeSource.FIT,
+    )  # fmt: skip
 
 
 @pytest.fixture
