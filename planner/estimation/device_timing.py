@@ -386,13 +386,11 @@ _OF_SOURCES = {
 
 def _source_words(parts: StepParts) -> tuple[str, ...]:
     """Says where the times of kernels are from; nothing where all are from published steps."""
-    shares = parts.source_shares
+    shares = [one for one in parts.source_shares if one[1] >= _LEAST_SHARE]
     if all(source is TimeSource.FIT for source, _ in shares):
         return ()
     said = ", ".join(
-        f"{format_percent(share, 1)} by {_OF_SOURCES[source]}"
-        for source, share in shares
-        if share >= _LEAST_SHARE
+        f"{format_percent(share, 1)} by {_OF_SOURCES[source]}" for source, share in shares
     )
     return (f"times of kernels: {said}",)
 
