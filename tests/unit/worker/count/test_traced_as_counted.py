@@ -22,6 +22,7 @@ from planner.verification.trace_events import trace_events
 from planner.verification.traced_records import record_of
 from planner.wire.trace import OperatorRecord, Phase
 from planner.worker.count.operator_calls import OperatorCall, OperatorCosts
+from planner.worker.record.quiet import quiet_kineto
 
 
 class Counting(TorchDispatchMode):
@@ -42,7 +43,9 @@ class Counting(TorchDispatchMode):
 
 def both(work: Callable[[], Any], name: str, folder: Path) -> tuple[OperatorCall, OperatorRecord]:
     """The first call of the operator, as it is counted and as the profiler wrote it."""
-    with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as profiler:
+    activities = [ProfilerActivity.CPU]
+    # Kineto reads its variable once: later tests of the process need it silent too.
+    with quiet_kineto(), profile(activities=activities, record_shapes=True) as profiler:
         work()
     with Counting() as counting:
         work()
