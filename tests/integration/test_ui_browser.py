@@ -97,6 +97,7 @@ def test_a_file_is_chosen_run_watched_shown_and_compared(page: Page, running: Se
     expect(page.frame_locator("#frame").locator("body")).to_contain_text("training with batch 8")
     assert page.evaluate("document.images.length") == 0
     ask(page, "tiny.py", batch="16")
+    expect(page.locator("#jobs > li")).to_have_count(2)  # until then the newest is the first job
     expect(state(page, 0)).to_contain_text("fits, in", timeout=120_000)
     for box in page.locator("#jobs .pick input").all():
         box.focus()
