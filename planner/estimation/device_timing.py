@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import exp, hypot, log
 from typing import TYPE_CHECKING
 
 from planner.config.step import StepConfig
@@ -20,6 +19,12 @@ from planner.estimation.host_needs import checkpoint_bytes, host_needs
 from planner.estimation.job import JobConfig
 from planner.estimation.offload import offload_words
 from planner.estimation.speedups import gains
+from planner.estimation.time_interval import (
+    interval_basis,
+    interval_s,
+    interval_words,
+    time_spread,
+)
 from planner.estimation.timed_step import TimedStep
 from planner.hardware.specs import GpuSpec
 from planner.results.step_time import HostNeeds, StepTime
@@ -32,9 +37,8 @@ from planner.timing.bottleneck import (
     without_room,
 )
 from planner.timing.measured.kernel_time import TimeSource
-from planner.timing.power_limit import BASIS as POWER_LIMIT_BASIS
-from planner.timing.power_limit import bandwidth_at, clock_under_limit, limit_spread
-from planner.timing.spread import Distance, TimeSpread, spreads, step_precision
+from planner.timing.power_limit import bandwidth_at, clock_under_limit
+from planner.timing.spread import TimeSpread
 from planner.timing.timed_operators import TimedOperators
 from planner.timing.utilization import utilization
 from planner.units import counted, format_percent
@@ -193,8 +197,8 @@ def speed(
         found = without_room(found, Bound.VRAM)
     elif host.fits is False:
         found = without_room(found, Bound.HOST_RAM)
-    spread = _spread(step, parts)
-    words = () if spread is None else _interval_words(step, spread)
+    spread = time_spread(step, parts)
+    words = () if spread is None else interval_words(step, spread)
     return DeviceTiming(
         time=_time(step, parts, found, largest_batch, spread),
         host=host,
@@ -233,9 +237,9 @@ def _time(
             step.counted, step.card, seconds=parts.step_s, micro_batches=parts.micro_batches
         ),
         scaling_efficiency=_scaling_efficiency(step, parts),
-        interval_s=None if spread is None else _interval_s(parts, spread),
+        interval_s=None if spread is None else interval_s(parts, spread),
         interval_coverage=None if spread is None or step.network else spread.coverage,
-        interval_basis=None if spread is None else _basis(step, spread),
+        interval_basis=None if spread is None else interval_basis(step, spread),
         time_sources=parts.source_shares,
         gains=gains(step, parts, found.bound, largest_batch),
         uncounted_operators=parts.uncovered,
@@ -247,64 +251,6 @@ def _scaling_efficiency(step: TimedStep, parts: StepParts) -> float | None:
     if step.network is None:
         return None
     return replace(parts, messages=MessageTimes(), bubble_s=0.0).step_s / parts.step_s
-
-
-def _spread(step: TimedStep, parts: StepParts) -> TimeSpread | None:
-    """Returns the errors of computed times; None where past runs have corrected the times."""
-    if step.time_ratio != 1.0:
-        return None
-    found = _free_spread(step, parts)
-    if step.kernels is not None:
-        found = replace(found, basis=f"{found.basis}; {step.kernels.basis}")
-    limit_w = step.request.power_limit_w
-    if limit_w is None or step.clock == 1.0:
-        return found
-    return _widened(found, limit_spread(limit_w=limit_w, tdp_w=step.card.tdp_w))
-
-
-def _free_spread(step: TimedStep, parts: StepParts) -> TimeSpread:
-    """Returns the errors of times without a power limit."""
-    card, known = step.card, spreads()
-    precision = step_precision(step.counted.operators, card, tf32_matmul=step.counted.tf32_matmul)
-    launches = parts.launch_s / (parts.launch_s + parts.card_s) if parts.launch_s else 0.0
-    unknown = known.measured.unknown(card.id, card.compute_capability, precision, launches)
-    sources = dict(parts.source_shares) or {TimeSource.FIT: 1.0}
-    return known.of(Distance(unknown=unknown, sources=sources))
-
-
-def _widened(found: TimeSpread, spread: float) -> TimeSpread:
-    """Adds the errors of a power limit, which are independent of the others."""
-    from statistics import NormalDist  # loads the modules of decimals and fractions
-
-    ends = NormalDist().inv_cdf((1 + found.coverage) / 2) * spread
-    return replace(
-        found,
-        low=exp(-hypot(log(found.low), ends)) if found.low < 1 else found.low,
-        high=exp(hypot(log(found.high), ends)) if found.high > 1 else found.high,
-        basis=f"{found.basis}; {POWER_LIMIT_BASIS}",
-    )
-
-
-def _interval_s(parts: StepParts, spread: TimeSpread) -> tuple[float, float]:
-    """Applies the errors to the card's part of the step; a slower input hides them.
-
-    At the high end no message runs beside a kernel.
-    """
-    hidden_s = parts.messages.hidden_s
-    card_s, bubble_s = parts.card_s, parts.bubble_s  # other stages are as wrong as this one
-    return (
-        parts.step_of(card_s * spread.low - bubble_s * (1 - spread.low)),
-        parts.step_of(card_s * spread.high + bubble_s * (spread.high - 1) + hidden_s),
-    )
-
-
-def _basis(step: TimedStep, spread: TimeSpread) -> str:
-    if step.network is None:
-        return spread.basis
-    return (
-        f"{spread.basis}; messages between GPUs beside the kernels, at the high end none of them; "
-        "how often that holds is not known"
-    )
 
 
 def _load(step: TimedStep, parts: StepParts) -> StepLoad:
@@ -404,14 +350,6 @@ def _limit_words(step: TimedStep, limit_w: float) -> str:
         f"{found}cores at {format_percent(step.clock, 1)} of their clock, memory at "
         f"{format_percent(bandwidth_at(step.clock), 1)} of its rate"
     )
-
-
-def _interval_words(step: TimedStep, spread: TimeSpread) -> tuple[str, ...]:
-    """Returns the basis of the step time's interval as a sentence."""
-    if step.network is not None:
-        return (f"interval of the step time: by {_basis(step, spread)}",)
-    covered = format_percent(spread.coverage, 1)
-    return (f"interval of the step time: {covered} of such cases, by {spread.basis}",)
 
 
 def _host_words(card: GpuSpec, request: JobConfig) -> tuple[str, ...]:

@@ -131,7 +131,7 @@ class TimedStep:
                     bandwidth_s=time.bandwidth_s,
                     fixed_s=time.fixed_s,
                     kernels=time.kernels,
-                    source=max(time.sources_s, key=lambda one: one[1])[0],
+                    source=time.main_source,
                 )
             )
         messages = (

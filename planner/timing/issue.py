@@ -11,10 +11,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
+from planner.timing.same import Same
 from planner.wire.call_order import CallOrder
 from planner.wire.trace import OperatorRecord, Phase
 
@@ -94,13 +95,21 @@ def issue_times(
     operators: Sequence[OperatorRecord], order: CallOrder, costs: IssueCosts | None = None
 ) -> IssueTimes:
     """Returns the seconds of all calls; `costs` are those that come with planner, if None."""
-    found = costs or issue_costs()
+    return _issue_times(Same(operators), Same(order), costs or issue_costs())
+
+
+@lru_cache(maxsize=32)
+def _issue_times(
+    operators: Same[Sequence[OperatorRecord]], order: Same[CallOrder], costs: IssueCosts
+) -> IssueTimes:
+    """Adds the calls up; the cards of a step, and its changes, all ask for the same."""
     optimizer_s = micro_batch_s = 0.0
-    for record in operators:
+    for record in operators.held:
         if record.phase is Phase.OPTIMIZER_STEP:
-            optimizer_s += record.calls * found.of(record)
+            optimizer_s += record.calls * costs.of(record)
         else:
-            micro_batch_s += record.calls * found.of(record)
-    for place, views in zip(order.operators, order.views, strict=True):
-        micro_batch_s += views * found.view_s(operators[place].phase)
+            micro_batch_s += record.calls * costs.of(record)
+    view_s = [costs.view_s(record.phase) for record in operators.held]
+    for place, views in zip(order.held.operators, order.held.views, strict=True):
+        micro_batch_s += views * view_s[place]
     return IssueTimes(micro_batch_s=micro_batch_s, optimizer_s=optimizer_s)

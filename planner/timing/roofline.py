@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 
 from planner.hardware.specs import GpuSpec
 from planner.timing.efficiency import efficiencies
 from planner.timing.kernel_times import corrected, kernel_time
-from planner.timing.kernels import Kernel, KernelKind, kernels_of
+from planner.timing.kernels import Kernel, KernelKind
 from planner.timing.measured.kernel_time import TimeSource
+from planner.timing.same import kernels_once
 from planner.wire.trace import OperatorRecord, Phase
 
 
@@ -42,36 +42,18 @@ class GpuTime:
         """Returns the seconds that the card is busy."""
         return self.compute_s + self.bandwidth_s + self.fixed_s
 
+    @property
+    def main_source(self) -> TimeSource:
+        """Returns where most of the time is from; FALLBACK where no kernel is timed."""
+        shares = dict(self.sources_s)
+        return max(shares, key=lambda one: shares[one], default=TimeSource.FALLBACK)
+
     def phase_s(self, phase: Phase) -> float:
         """Returns the seconds of one phase."""
         return dict(self.phases_s).get(phase, 0.0)
 
 
 Change = Callable[[Kernel, Phase], Kernel]
-
-
-class _Same:
-    """A key for one record by identity: a hash of its shapes takes longer than to list its kernels.
-
-    It holds the record, so that no other record can get the same id as long as the key is cached.
-    """
-
-    __slots__ = ("record",)
-
-    def __init__(self, record: OperatorRecord) -> None:
-        self.record = record
-
-    def __hash__(self) -> int:
-        return id(self.record)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.record is self.record
-
-
-@lru_cache(maxsize=16384)
-def _launched(same: _Same) -> tuple[Kernel, ...]:
-    """Returns the kernels of a record; keeps them, because every card needs the same."""
-    return kernels_of(same.record)
 
 
 @dataclass(slots=True)
@@ -100,7 +82,7 @@ def gpu_time(
     sums, phases, sources = _Sums(), dict[Phase, float](), dict[TimeSource, float]()
     launched, uncovered = 0, dict[str, None]()
     for record in operators:
-        kernels = _launched(_Same(record))
+        kernels = kernels_once(record)
         if any(kernel.kind is KernelKind.UNKNOWN for kernel in kernels):
             uncovered[record.name] = None
         more = max(0, record.launches - len(kernels))

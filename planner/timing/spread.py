@@ -20,9 +20,9 @@ from pathlib import Path as FilePath
 
 from planner.hardware.specs import GpuSpec
 from planner.timing.kernel_roofs import kernel_rate
-from planner.timing.kernels import kernels_of
 from planner.timing.measured.kernel_time import TimeSource
 from planner.timing.rates import Path
+from planner.timing.same import kernels_once
 from planner.wire.trace import OperatorRecord
 
 FILE = FilePath(__file__).with_name("spread.json")
@@ -73,7 +73,7 @@ def step_precision(
     for record in operators:
         if not record.flops:
             continue
-        for kernel in kernels_of(record):
+        for kernel in kernels_once(record):
             path = kernel_rate(kernel, card, tf32_matmul=tf32_matmul).path
             found = _PRECISIONS.get(path, StepPrecision.SINGLE)
             flops[found] += record.calls * kernel.flops

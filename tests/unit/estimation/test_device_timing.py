@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 from given_efficiencies import use_efficiencies
-from operator_records import product, relu
+from operator_records import operator, product, relu, tensor
 
 from planner.config.parse import step_config
 from planner.config.step import Mode, Precision, StepConfig
 from planner.config.weights import WeightDtype
 from planner.estimation import device_timing as speed
+from planner.estimation import time_interval
 from planner.estimation import timed_step as card_step
 from planner.estimation.data_source import item_of_batch
 from planner.estimation.device_memory import DeviceMemory
@@ -66,7 +67,7 @@ COSTS = IssueCosts(
     forward_s=LAUNCH_S, forward_view_s=0.0, backward_s=LAUNCH_S, backward_view_s=0.0,
     optimizer_s=LAUNCH_S, tensor_s=0.0, launch_s=0.0,
 )  # fmt: skip
-FREE_SPREAD = speed._free_spread
+FREE_SPREAD = time_interval._free_spread
 FULL = Efficiencies(
     compute={}, bandwidth={}, kernel_s=0.0, cache_gain=0.0, cache_reach=1.0,
     default_compute=1.0, default_bandwidth=1.0,
@@ -98,7 +99,7 @@ def use(monkeypatch: pytest.MonkeyPatch, found: Efficiencies) -> None:
 
 def use_spread(monkeypatch: pytest.MonkeyPatch, found: TimeSpread | None) -> None:
     """The errors of every computed time; None: they are not known."""
-    monkeypatch.setattr(speed, "_free_spread", lambda step, parts: found)
+    monkeypatch.setattr(time_interval, "_free_spread", lambda step, parts: found)
 
 
 def counts(operators: tuple[OperatorRecord, ...], **changes: Any) -> ModelCounts:
@@ -642,11 +643,19 @@ def test_the_interval_is_wider_on_a_card_that_was_not_measured(
     def high(cards: frozenset[str]) -> float:
         measured = Measured(cards=cards, architectures=architectures)
         known = Spreads(measured=measured, scales=scales)
-        monkeypatch.setattr(speed, "spreads", lambda: known)
+        monkeypatch.setattr(time_interval, "spreads", lambda: known)
         time = speed.speed(one).time
         assert time.interval_s is not None
         return time.interval_s[1] / time.step_s
 
-    monkeypatch.setattr(speed, "_free_spread", FREE_SPREAD)
+    monkeypatch.setattr(time_interval, "_free_spread", FREE_SPREAD)
     assert high(frozenset({one.card.id})) == pytest.approx(math.exp(0.3))
     assert high(frozenset()) == pytest.approx(math.exp(0.5))
+
+
+def test_an_operator_without_a_kernel_of_its_own_rule_has_a_source() -> None:
+    """Only biases are trained: a convolution's backward gives neither of its two gradients."""
+    images, weight = tensor(1, 8, 4, 4), tensor(8, 8, 3, 3)
+    record = operator("convolution_backward", (images, images, weight), (tensor(8),))
+    (found,) = step((record,)).timed_operators().operators
+    assert (found.source, found.total_s) == (TimeSource.FALLBACK, 0.0)
