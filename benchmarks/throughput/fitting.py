@@ -49,7 +49,6 @@ class Rows:
     case: Tensor
     key: Tensor
     calls: Tensor
-    launches: Tensor  # calls of the operator, at its first kernel
     compute_s: Tensor
     memory_s: Tensor
     of_l2: Tensor
@@ -58,7 +57,6 @@ class Rows:
     fixed_s: Tensor  # of the same
     table_source: Tensor  # of the same: number of its TimeSource
     more: Tensor  # kernels of a call beyond those that are timed, at its first kernel
-    operator: Tensor  # number of the operator among those of its case
     issue_s: Tensor  # of a case, on the CPU, without what convolutions take more
     convolutions: Tensor  # calls of a case, over the speed of its core
     convolutions_backward: Tensor  # the same of their gradients
@@ -75,7 +73,7 @@ def rows(counted: Sequence[Counted]) -> Rows:
     found: list[tuple[float, ...]] = []
     for number, one in enumerate(counted):
         card = cards.find(one.case.step.card).spec
-        for place, record in enumerate(timed(one)):
+        for record in timed(one):
             kernels = kernels_of(record)
             for position, kernel in enumerate(kernels):
                 bare = bare_time(kernel, card, tf32_matmul=one.case.tf32)
@@ -85,7 +83,6 @@ def rows(counted: Sequence[Counted]) -> Rows:
                         number,
                         keys.setdefault(bare.key, len(keys)),
                         record.calls,
-                        0 if position else record.calls,
                         bare.compute_s,
                         kernel.moved_bytes / memory_rate(card),
                         kernel.moved_bytes / card.l2_bytes,
@@ -94,7 +91,6 @@ def rows(counted: Sequence[Counted]) -> Rows:
                         0.0 if table is None else table.fixed_s,
                         0 if table is None else _SOURCES.index(table.source),
                         0 if position else max(0, record.launches - len(kernels)),
-                        place,
                     )
                 )
     for key in relatives(keys):
@@ -105,16 +101,14 @@ def rows(counted: Sequence[Counted]) -> Rows:
         case=columns[0].long(),
         key=columns[1].long(),
         calls=columns[2],
-        launches=columns[3],
-        compute_s=columns[4],
-        memory_s=columns[5],
-        of_l2=columns[6],
-        tiled=columns[7] > 0,
-        table_s=columns[8],
-        fixed_s=columns[9],
-        table_source=columns[10].long(),
-        more=columns[11],
-        operator=columns[12].long(),
+        compute_s=columns[3],
+        memory_s=columns[4],
+        of_l2=columns[5],
+        tiled=columns[6] > 0,
+        table_s=columns[7],
+        fixed_s=columns[8],
+        table_source=columns[9].long(),
+        more=columns[10],
         **_issue_columns(counted),
         measured=torch.tensor([one.case.measured_s for one in counted], dtype=torch.float64),
         weight=torch.tensor(

@@ -29,7 +29,10 @@ def learned_lines(learned: Learned) -> list[str]:
         lines.append(f"- {counted(more, 'more message')} in this text; the first one counts")
     if learned.vllm is not None:
         lines += [*([""] if lines else []), *_vllm_lines(learned.vllm)]
-    return [*lines, "", _kept_line(learned)]
+    kept = kept_line(
+        "the context overhead", "it", kept_as=learned.kept_as, not_kept=learned.not_kept
+    )
+    return [*lines, "", kept]
 
 
 def _message_lines(message: OomMessage, learned: Learned) -> list[str]:
@@ -244,13 +247,14 @@ def _vllm_meanings(boot: VllmBoot) -> list[str]:
     return found
 
 
-def _kept_line(learned: Learned) -> str:
-    if learned.kept_as is not None:
+def kept_line(what: str, uses: str, *, kept_as: int | None, not_kept: str | None) -> str:
+    """Returns what was kept as which entry of the history, or why nothing was."""
+    if kept_as is not None:
         return (
-            f"kept: the context overhead, as entry {learned.kept_as} of `planner history`; the "
-            "next estimate for this card uses it"
+            f"kept: {what}, as entry {kept_as} of `planner history`; the next estimate for this "
+            f"card uses {uses}"
         )
-    return f"nothing is kept: {learned.not_kept}"
+    return f"nothing is kept: {not_kept}"
 
 
 def _size(size_bytes: int | None) -> str | None:

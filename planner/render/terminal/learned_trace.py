@@ -5,6 +5,7 @@ In: LearnedTrace. Out: lines of text. Convention: times are of one step, in mill
 
 from __future__ import annotations
 
+from planner.render.terminal.learned import kept_line
 from planner.units import counted, format_percent
 from planner.verification.learned_trace import LearnedTrace
 
@@ -17,8 +18,10 @@ def learned_trace_lines(learned: LearnedTrace) -> list[str]:
     lines = [_verdict(learned), "", *_figures(learned), ""]
     if learned.comparisons:
         lines += [*_table(learned), ""]
-    lines += [f"- {text}" for text in _remarks(learned)]
-    return [*lines, *([""] if _remarks(learned) else []), _kept_line(learned)]
+    remarks = _remarks(learned)
+    lines += [f"- {text}" for text in remarks]
+    kept = kept_line("times of kernels", "them", kept_as=learned.kept_as, not_kept=learned.not_kept)
+    return [*lines, *([""] if remarks else []), kept]
 
 
 def _verdict(learned: LearnedTrace) -> str:
@@ -69,15 +72,6 @@ def _remarks(learned: LearnedTrace) -> list[str]:
         more = len(names) - _NAMES_SHOWN
         found.append(f"not compared: {said}{f' and {more} more' if more > 0 else ''}")
     return found
-
-
-def _kept_line(learned: LearnedTrace) -> str:
-    if learned.kept_as is not None:
-        return (
-            f"kept: times of kernels, as entry {learned.kept_as} of `planner history`; the next "
-            "estimate for this card uses them"
-        )
-    return f"nothing is kept: {learned.not_kept}"
 
 
 def _ms(seconds: float) -> str:
