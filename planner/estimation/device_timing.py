@@ -326,7 +326,7 @@ _OF_SOURCES = {
     TimeSource.TABLE: "measured kernels of this card",
     TimeSource.RELATED: "measured kernels of related cards",
     TimeSource.FIT: "what such kernels take in published steps",
-    TimeSource.FALLBACK: "kernels that are only like these, or peaks",
+    TimeSource.FALLBACK: "similar kernels, because no published step has these",
 }
 
 

@@ -158,7 +158,7 @@ def test_a_step_takes_what_its_kernels_take() -> None:
     assert (time.loader_s, time.copy_s, time.interval_s) == (None, None, None)
     assert found.cost.samples_per_s == time.samples_per_s
     assert found.assumptions == (
-        "times of kernels: 100 % by kernels that are only like these, or peaks",
+        "times of kernels: 100 % by similar kernels, because no published step has these",
     )
 
 
