@@ -12,15 +12,17 @@ def main() -> int:
         return 2
     requests, answers, stack, notes = (int(argument) for argument in sys.argv[1:])
     del sys.argv[1:]  # the user's code may read its own arguments: there are none
+    from planner.worker.serve import compiler_folder
     from planner.worker.serve.pipes import out_of_the_way
     from planner.worker.serve.supervisor import run_supervised
 
     requests, answers, stack, notes = map(out_of_the_way, (requests, answers, stack, notes))
 
-    run_supervised(requests, answers)
+    compiled = compiler_folder.made()
+    run_supervised(requests, answers, compiled)
     from planner.worker.serve.server import serve
 
-    return serve(requests, answers, stack, notes)
+    return serve(requests, answers, stack, notes, compiled)
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ _NATIVE_READERS = ("pyarrow", "h5py", "lmdb", "tables", "netCDF4", "duckdb", "po
 
 @dataclass(slots=True)
 class _Recorder:
-    own_folder: str
+    own_folders: tuple[str, ...]
     is_on: bool = True
     files: set[str] = field(default_factory=set)
     written: set[str] = field(default_factory=set)
@@ -70,7 +70,7 @@ class _Recorder:
         if not text.startswith("/"):
             text = os.path.join(os.getcwd(), text)
         text = os.path.normpath(text) if ".." not in text else text
-        is_own = text.startswith(self.own_folder) or text.startswith(_SYSTEM)
+        is_own = text.startswith(self.own_folders) or text.startswith(_SYSTEM)
         return None if is_own else text
 
     def opened(self, path: object, flags: int, caller: str) -> None:
@@ -139,9 +139,13 @@ class _Noted:
         return self._function(path, *rest, **named)
 
 
-def begin() -> None:
-    """Begins to record. It cannot be ended, only paused."""
-    recorder = _Recorder(own_folder=f"{Path(__file__).parents[2]}/")
+def begin(compiled: str | None = None) -> None:
+    """Begins to record. It cannot be ended, only paused.
+
+    `compiled` is a folder of planner for what the compiler makes: nothing in it is a dependency.
+    """
+    own = [str(Path(__file__).parents[2]), *([] if compiled is None else [compiled])]
+    recorder = _Recorder(own_folders=tuple(f"{folder}/" for folder in own))
     _RECORDERS.append(recorder)
     for name in ("stat", "lstat", "access"):
         function = getattr(os, name)
@@ -191,7 +195,7 @@ def _all_reads(recorder: _Recorder) -> Reads:
     modules = {
         name: file
         for name, file in module_files().items()
-        if not file.startswith(recorder.own_folder)
+        if not file.startswith(recorder.own_folders)
     }
     by_folder = names_by_folder(modules)
     for folder, names in recorder.missing.in_packages.items():
@@ -210,7 +214,7 @@ def _all_reads(recorder: _Recorder) -> Reads:
         in_packages=tuple(
             (folder, tuple(sorted(names)))
             for folder, names in sorted(by_folder.items())
-            if not folder.startswith(recorder.own_folder[:-1])
+            if not f"{folder}/".startswith(recorder.own_folders)
         ),
         variables=tuple(sorted(recorder.variables.names)),
         all_variables=recorder.variables.all,

@@ -38,6 +38,7 @@ from planner.wire.protocol import (
 from planner.wire.reads import Reads
 from planner.worker.engines import alloc_conf, emulation
 from planner.worker.reads import recorder
+from planner.worker.serve import compiler_folder
 from planner.worker.serve.delivery import ended, failure_of, printable, send
 from planner.worker.serve.pipes import Lines, PrivateDescriptors, out_of_the_way, write
 from planner.worker.serve.single_run import why_single
@@ -63,20 +64,21 @@ class _Running:
     received: bytearray = field(default_factory=bytearray)
 
 
-def serve(requests: int, answers: int, stack: int, notes: int) -> int:
+def serve(requests: int, answers: int, stack: int, notes: int, compiled: str | None) -> int:
     """Answers until the parent closes its end; returns the exit code.
 
-    `stack` is a file for faulthandler, `notes` one for a run's notes on reads and progress.
+    `stack` is a file for faulthandler, `notes` one for a run's notes on reads and progress,
+    `compiled` the folder for what the compiler makes.
     """
     try:
-        return _serve(requests, answers, stack, notes)
+        return _serve(requests, answers, stack, notes, compiled)
     except OSError as error:
         if error.errno != errno.EBADF:
             raise
         return CLOSED_PIPE_CODE
 
 
-def _serve(requests: int, answers: int, stack: int, notes: int) -> int:
+def _serve(requests: int, answers: int, stack: int, notes: int, compiled: str | None) -> int:
     private = PrivateDescriptors([requests, answers])
     os.register_at_fork(after_in_child=private.close)
     lines = Lines(requests)
@@ -84,8 +86,11 @@ def _serve(requests: int, answers: int, stack: int, notes: int) -> int:
     if first is None:
         return 0
     request = decode(first, (LoadRequest,))
+    if request.engine is not Engine.EMULATED:
+        compiled = None  # this machine compiles for itself, into its own folder
     faulthandler.register(signal.SIGUSR1, file=stack, all_threads=True)
-    loaded, worker = _load(request, notes)
+    compiler_folder.use(compiler_folder.of_run(compiled, 0))
+    loaded, worker = _load(request, notes, compiled)
     write(answers, encode(loaded))
     if worker is None:
         return 1
@@ -96,14 +101,24 @@ def _serve(requests: int, answers: int, stack: int, notes: int) -> int:
         return 0
     faulthandler.unregister(signal.SIGUSR1)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # a run reports where it hangs, not its server
-    _Server(lines=lines, answers=answers, stack=stack, worker=worker, private=private).serve()
+    server = _Server(
+        lines=lines,
+        answers=answers,
+        stack=stack,
+        worker=worker,
+        private=private,
+        compiled=compiled,
+    )
+    server.serve()
     return 0
 
 
-def _load(request: LoadRequest, notes: int) -> tuple[Loaded, _Worker | None]:
+def _load(
+    request: LoadRequest, notes: int, compiled: str | None
+) -> tuple[Loaded, _Worker | None]:
     try:
         if request.reports_reads:
-            recorder.begin()
+            recorder.begin(compiled)
         _load_torch(request)
         from planner.worker.serve.session import Worker
 
@@ -162,6 +177,7 @@ class _Server:
     stack: int
     worker: _Worker
     private: PrivateDescriptors
+    compiled: str | None
     running: list[_Running] = field(default_factory=list)
 
     def serve(self) -> None:
@@ -202,6 +218,7 @@ class _Server:
                 os.close(other.pipe)
             self.private.descriptors.append(write_end)  # closed in forks by the user's code
             faulthandler.register(signal.SIGUSR1, file=self.stack, all_threads=True)
+            compiler_folder.use(compiler_folder.of_run(self.compiled, request.number))
 
             def instead(other: NeedsValues) -> NoReturn:
                 _leave(send(write_end, _with_reads(other)))
@@ -223,6 +240,7 @@ class _Server:
         if run.pipe in selector.get_map():
             selector.unregister(run.pipe)
         os.close(run.pipe)
+        compiler_folder.removed(compiler_folder.of_run(self.compiled, run.number))
         delivered: Delivered | None = None
         reads: Reads | None = None
         if run.received.endswith(b"\n"):

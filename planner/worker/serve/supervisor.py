@@ -15,13 +15,17 @@ from types import FrameType
 
 from planner.machine.parentage import end_with_parent, inherit_orphans
 from planner.machine.processes import end_family, reap_all
+from planner.worker.serve import compiler_folder
 
 # The pipe shows at once that planner is gone, unless a fork of planner's process still holds it.
 _LOOK_AT_PARENT_MS = 500
 
 
-def run_supervised(requests: int, answers: int) -> None:
-    """Returns in the serving process; never in the supervisor, which stays to watch it."""
+def run_supervised(requests: int, answers: int, compiled: str | None) -> None:
+    """Returns in the serving process; never in the supervisor, which stays to watch it.
+
+    `compiled` is the folder of the compiler; it is removed at the end.
+    """
     planner = os.getppid()
     inherit_orphans()
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
@@ -42,6 +46,7 @@ def run_supervised(requests: int, answers: int) -> None:
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     status = _watch(server, planner, requests, wake_out)
     end_family()
+    compiler_folder.removed(compiled)
     _exit_like(status)
 
 
