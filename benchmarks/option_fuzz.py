@@ -91,6 +91,7 @@ _OF_A_STEP = {
     "--checkpoint-activations": _values("", "", ""),
     "--checkpoint-blocks": _values("all", "every:0|", "every:2|first:1|nothing"),
     "--chunked-loss": _values("", "1|x", "2|8")[1:],
+    "--compile": _values("off", "fast", "default"),
     "--optimizer-in-backward": _values("", "", ""),
     "--offload": _values("activations|optimizer", "disk"),
     "--accumulate": _values("1|2|4", "0|x"),

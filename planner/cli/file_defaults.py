@@ -15,7 +15,7 @@ import click
 
 from planner.cli.config_file import ConfigFile
 from planner.config.near_words import near
-from planner.config.step import EMA_DECAY
+from planner.config.step import EMA_DECAY, CompileMode
 from planner.errors import UsageError
 
 NO_CONFIG = "no-config"
@@ -57,6 +57,8 @@ _REPLACES: Mapping[str, tuple[str, ...]] = {
         "optimizer-in-backward",
         "offload",
     ),
+    "compile": ("chunked-loss",),
+    "chunked-loss": ("compile",),
     "clip-grad-norm": ("optimizer-in-backward",),
     "no-set-to-none": ("optimizer-in-backward",),
     "optimizer-in-backward": ("accumulate", "global-batch", "clip-grad-norm", "no-set-to-none"),
@@ -145,6 +147,8 @@ def _value(config: ConfigFile, key: str, option: click.Option, value: object) ->
         return [_one(config, place, option, one) for one in several] or None
     if isinstance(value, list) and key in _LISTS:
         return ",".join(str(_one(config, place, option, one)) for one in value) or None
+    if isinstance(value, bool) and key == "compile":
+        return (CompileMode.DEFAULT if value else CompileMode.OFF).value
     if isinstance(value, bool) and key == "ema":
         return str(EMA_DECAY) if value else None
     return _one(config, place, option, value)

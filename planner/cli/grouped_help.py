@@ -28,7 +28,7 @@ _GROUPS: Mapping[str, Sequence[str]] = {
     ),
     "The step": (
         "--mode", "--precision", "--optimizer", "--optimizer-arg", "--channels-last",
-        "--checkpoint-activations", "--checkpoint-blocks", "--chunked-loss",
+        "--checkpoint-activations", "--checkpoint-blocks", "--chunked-loss", "--compile",
         "--optimizer-in-backward", "--offload", "--clip-grad-norm", "--ema", "--no-set-to-none",
         "--steps",
     ),

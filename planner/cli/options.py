@@ -15,9 +15,11 @@ import click
 
 from planner.cli import completion
 from planner.cli.types import BATCH, Words
+from planner.config.parse import choice
 from planner.config.step import (
     EMA_DECAY,
     BuildOn,
+    CompileMode,
     DataDependent,
     Mode,
     Offload,
@@ -26,6 +28,7 @@ from planner.config.step import (
     StepConfig,
 )
 from planner.config.target import Scalar, parse_argument
+from planner.errors import UsageError
 from planner.machine.whole_files import check_place
 from planner.memory.card_words import OWN_CARD
 from planner.units import parse_seconds
@@ -81,6 +84,20 @@ def _decay(context: click.Context, parameter: click.Parameter, text: str | None)
         raise click.BadParameter(
             f"{text!r} is no decay between 0 and 1. What follows --ema is taken for one: write "
             f"--ema={EMA_DECAY}, or --ema at the end."
+        ) from None
+
+
+def _compile_mode(
+    context: click.Context, parameter: click.Parameter, text: str | None
+) -> str | None:
+    if text is None:
+        return None
+    try:
+        return choice(CompileMode, text, "--compile").value
+    except UsageError as error:
+        raise click.BadParameter(
+            f"{error}. What follows --compile is taken for one: write "
+            f"--compile={CompileMode.DEFAULT.value}, or --compile at the end."
         ) from None
 
 
@@ -201,6 +218,16 @@ _STEP_OPTIONS: tuple[Decorator, ...] = (
         type=click.IntRange(min=2),
         show_default="whole",
         help="Output layer and cross-entropy in N pieces, like 8, computed again in backward.",
+    ),
+    click.option(
+        "--compile",
+        metavar="[MODE]",
+        is_flag=False,
+        flag_value=CompileMode.DEFAULT.value,
+        callback=_compile_mode,
+        show_default="as the model file has it",
+        help="Call model.compile(), with a mode like reduce-overhead or max-autotune; off: run "
+        "compiled parts as eager code.",
     ),
     click.option(
         "--optimizer-in-backward",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from planner.config.option_words import option_of
+from planner.config.parallel import ParallelConfig
 from planner.config.scalars import Scalar
 from planner.errors import UsageError
 
@@ -52,6 +53,14 @@ class Step(Protocol):
     @property
     def chunked_loss(self) -> int | None: ...
     @property
+    def compile(self) -> str | None: ...
+    @property
+    def compiles(self) -> bool: ...
+    @property
+    def offloads_activations(self) -> bool: ...
+    @property
+    def parallel(self) -> ParallelConfig | None: ...
+    @property
     def optimizer_arguments(self) -> tuple[tuple[str, Scalar], ...]: ...
     @property
     def offload(self) -> tuple[str, ...]: ...
@@ -73,6 +82,8 @@ def check_levers(config: Step) -> None:
             f"chunked_loss must be 2 pieces or more, like 8, not {config.chunked_loss} "
             "(--chunked-loss)"
         )
+    if config.compiles:
+        _check_compile(config)
     if config.optimizer_in_backward:
         _check_optimizer_in_backward(config)
     if config.offloads_optimizer:
@@ -112,6 +123,28 @@ def _check_mode(config: Step) -> None:
             raise UsageError(
                 f"{name} was given ({option_of(name)}), which belongs to a training step, and mode "
                 "is infer: leave one of the two out"
+            )
+
+
+def _check_compile(config: Step) -> None:
+    """Compiled code is one function, of which no part can be taken out."""
+    parallel = config.parallel
+    reasons = {
+        "the loss in pieces (--chunked-loss) takes the output layer out of the model": (
+            config.chunked_loss is not None
+        ),
+        "offloaded activations (--offload activations) are taken from the model's own operators": (
+            config.offloads_activations
+        ),
+        "a pipeline (--parallel pp) cuts the model into stages": (
+            parallel is not None and parallel.pipeline > 1
+        ),
+    }
+    for reason, holds in reasons.items():
+        if holds:
+            raise UsageError(
+                f"the model was to be compiled (--compile {_word(config.compile)}), and {reason}: "
+                "leave one of the two out"
             )
 
 

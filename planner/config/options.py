@@ -14,6 +14,7 @@ from planner.config.inputs import Inputs
 from planner.config.published import Attention, Like, Quant, Task
 from planner.config.step import (
     BuildOn,
+    CompileMode,
     DataDependent,
     Mode,
     Offload,
@@ -70,6 +71,8 @@ class StepOptions(TypedDict, total=False):
     """Which blocks do: "all", "every:2", "first:8" or names of modules like "layers.3"."""
     chunked_loss: int | None
     """Pieces in which output layer and cross-entropy are computed; None: whole."""
+    compile: str | CompileMode | bool | None
+    """"default", "reduce-overhead" or "max-autotune" of torch.compile, "off"; None: as written."""
     optimizer_in_backward: bool
     """Steps each parameter in backward, as soon as its gradient is there."""
     offload: str | Offload | Sequence[str | Offload]

@@ -21,6 +21,7 @@ from planner.config.parallel_words import parallel_config
 from planner.config.step import (
     EMA_DECAY,
     BuildOn,
+    CompileMode,
     DataDependent,
     Mode,
     Offload,
@@ -36,11 +37,11 @@ from planner.errors import UsageError
 _Choice = TypeVar("_Choice", bound=Enum)
 _CHOICES: dict[str, type[Enum]] = {
     "mode": Mode, "precision": Precision, "optimizer": OptimizerName, "build_on": BuildOn,
-    "data_dependent": DataDependent,
+    "data_dependent": DataDependent, "compile": CompileMode,
 }  # fmt: skip
 _MAY_BE_NONE = (
     "sequence_length", "precision", "optimizer", "build_on", "alloc_conf", "clip_grad_norm", "ema",
-    "checkpoint_blocks", "chunked_loss",
+    "checkpoint_blocks", "chunked_loss", "compile",
 )  # fmt: skip
 _FLAGS = (
     "channels_last", "checkpoint_activations", "set_to_none", "batch_from_data",
@@ -99,6 +100,8 @@ def _parallel(options: Mapping[str, Any]) -> ParallelConfig | None:
 def _value(name: str, value: Any) -> Any:
     if value is None and name in _MAY_BE_NONE:
         return None
+    if name == "compile" and isinstance(value, bool):
+        return CompileMode.DEFAULT if value else CompileMode.OFF
     if name in _CHOICES:
         return choice(_CHOICES[name], value, name)
     if name in _NUMBERS:

@@ -103,6 +103,19 @@ class Offload(str, Enum):
     """The optimizer with its states, over copies of the weights; its update runs on the host."""
 
 
+class CompileMode(str, Enum):
+    """How torch.compile is used; the words are its own, but for the last one."""
+
+    DEFAULT = "default"
+    """model.compile()."""
+    REDUCE_OVERHEAD = "reduce-overhead"
+    """The same with CUDA graphs."""
+    MAX_AUTOTUNE = "max-autotune"
+    """The same with CUDA graphs, and matrix products and convolutions that are tuned."""
+    OFF = "off"
+    """Compiled parts of the user's model run as eager code."""
+
+
 class BuildOn(str, Enum):
     """Where the model is constructed before it reaches the card."""
 
@@ -186,12 +199,19 @@ class StepConfig:
     like "layer1.*,layers.3"; None: as checkpoint_activations says."""
     chunked_loss: int | None = None
     """Pieces in which output layer and cross-entropy are computed; None: whole."""
+    compile: CompileMode | None = None
+    """How the model is compiled; None: as the model file has it."""
     optimizer_in_backward: bool = False
     """Each parameter is stepped in backward, as soon as its gradient is there."""
     offload: tuple[Offload, ...] = ()
     """Parts that are kept in the RAM of the host, in the order of Offload."""
     parallel: ParallelConfig | None = None
     """How the job is spread over several GPUs; None: it runs on one."""
+
+    @property
+    def compiles(self) -> bool:
+        """Returns whether the step compiles the model, also where its file does not."""
+        return self.compile not in (None, CompileMode.OFF)
 
     @property
     def offloads_activations(self) -> bool:

@@ -281,6 +281,7 @@ def config_dict(config: StepConfig, optimizer: str | None, build_on: str | None)
         "optimizer_in_backward": config.optimizer_in_backward,
         "checkpoint_blocks": config.checkpoint_blocks,
         "chunked_loss": config.chunked_loss,
+        "compile": None if config.compile is None else config.compile.value,
         "offload": [one.value for one in config.offload],
         "parallel": None if config.parallel is None else parallel_document(config.parallel),
     }

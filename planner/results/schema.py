@@ -73,6 +73,10 @@ class ConfigDocument(TypedDict):
     chunked_loss: Annotated[
         int | None, _is("pieces of output layer and cross-entropy; null: they are whole")
     ]
+    compile: Annotated[
+        str | None,
+        _is('`"default"`, `"reduce-overhead"`, `"max-autotune"`, `"off"`; null: as in the file'),
+    ]
     offload: Annotated[
         list[str], _is('parts in the RAM of the host: `"activations"`, `"optimizer"`')
     ]

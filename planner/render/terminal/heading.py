@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from planner.config.step import Mode, Precision, StepConfig
+from planner.config.step import CompileMode, Mode, Precision, StepConfig
 from planner.config.weights import WeightDtype
 from planner.results.estimate import Versions
 from planner.results.values import ValuesResult
@@ -56,11 +56,19 @@ def step_words(
         words.append("activations checkpointed")
     if config.chunked_loss is not None:
         words.append(f"loss in {config.chunked_loss} pieces")
+    if config.compile is not None:
+        words.append(_compiled(config.compile))
     if config.optimizer_in_backward:
         words.append("optimizer steps in backward")
     if config.offload:
         words.append(f"{' and '.join(one.value for one in config.offload)} offloaded to the host")
     return [*words, *after_backward(config.clip_grad_norm, config.ema)]
+
+
+def _compiled(mode: CompileMode) -> str:
+    if mode is CompileMode.OFF:
+        return "not compiled"
+    return "compiled" if mode is CompileMode.DEFAULT else f"compiled ({mode.value})"
 
 
 def after_backward(clip_grad_norm: float | None, ema: float | None) -> list[str]:

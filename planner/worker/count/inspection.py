@@ -94,10 +94,12 @@ def _inspect(
 ) -> ModelCounts:
     world = None if whole is None else whole.world
     log.add(built)
-    if compiled.has_compiled_parts(built.model):
+    if compiled.is_compiled(config, built.model):
         log.assumptions.append(compiled.EAGER_TIMES)
     model = compiled.original(built.model)
-    prepared = prepare(source, config, model, device, log, world=world)
+    # The operators of a compiled model are counted as they are written.
+    as_written = replace(config, compile=None)
+    prepared = prepare(source, as_written, model, device, log, world=world)
     plan = replace(prepared.plan, average=weight_average(model, config.ema))
     log.during = "step 1"
     note_step(StepNote(step=1, steps=1, modules=sum(1 for _ in model.modules())))

@@ -16,7 +16,7 @@ from torch import nn
 from planner.config.step import Mode, OptimizerName, Precision, StepConfig
 from planner.errors import UsageError
 from planner.worker.drive import lightning
-from planner.worker.model import compiled, precision
+from planner.worker.model import precision
 from planner.worker.optimizers.choice import Chosen, choose
 from planner.worker.target.source import ModelSource, owns_step
 
@@ -54,7 +54,7 @@ def job_of(
         return Job(choose=lambda: Chosen(optimizer=None, name="none"))
     scaler = precision.grad_scaler(config, device, real_values=real_values)
     step = source.training_step
-    if step is None and lightning.is_module(compiled.original(model)):
+    if lightning.drives(source, config, model):
         return _of_lightning(source, config, model, scaler)
     if step is None or not owns_step(step):
         return Job(

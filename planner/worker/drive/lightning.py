@@ -38,6 +38,12 @@ def is_module(model: nn.Module) -> bool:
     )
 
 
+def drives(source: ModelSource, config: StepConfig, model: nn.Module) -> bool:
+    """Returns whether the steps are those of a LightningModule."""
+    trains = config.mode is Mode.TRAIN and source.training_step is None
+    return trains and is_module(original(model))
+
+
 def completed(build_model: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
     """Returns a builder that also calls configure_model, as Lightning does before placement."""
 
@@ -55,9 +61,9 @@ def wants_target(source: ModelSource, config: StepConfig, model: nn.Module) -> b
 
     The first use of the batch in training_step decides this; nothing is computed for it.
     """
-    model = original(model)
-    if config.mode is not Mode.TRAIN or source.training_step is not None or not is_module(model):
+    if not drives(source, config, model):
         return False
+    model = original(model)
     if not config.inputs or any(spec.name is not None for spec in config.inputs):
         return False
     if len(config.inputs) != forward.required_inputs(model):

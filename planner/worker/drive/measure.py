@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from planner.config.step import Mode, StepConfig
+from planner.config.step import CompileMode, Mode, StepConfig
 from planner.errors import ModelError, TargetError, UsageError
 from planner.wire.pipeline import PipelineRecord
 from planner.wire.run_notes import StepNote
@@ -229,10 +229,12 @@ def _run_steps(plan: loop.StepPlan, recorder: peaks.PeakRecorder, log: _Log) -> 
         step=1,
         steps=plan.config.steps,
         modules=sum(1 for _ in plan.model.modules()),
-        compiles=compiled.has_compiled_parts(plan.model),
+        compiles=compiled.is_compiled(plan.config, plan.model),
     )
 
     def on_step(number: int) -> None:
+        if number == 1:
+            compiled.check_used(plan.config, graphs)
         if number == 1 and plan.config.mode is Mode.TRAIN and not plan.owns_step:
             log.warnings += missing_gradients(plan.model, plan.stepped)
         recorder.end_step()
@@ -245,7 +247,11 @@ def _run_steps(plan: loop.StepPlan, recorder: peaks.PeakRecorder, log: _Log) -> 
     log.during = "step 1"
     note_step(first)
     try:
-        with collector_paused(), optimizers_noted(plan.watch):
+        with (
+            collector_paused(),
+            optimizers_noted(plan.watch),
+            compiled.eager_if_asked(plan.config),
+        ):
             recorder.start_steps()
             plan.watch.built(plan.model, plan.optimizer, plan.scaler)
             if plan.average is not None:
@@ -257,7 +263,9 @@ def _run_steps(plan: loop.StepPlan, recorder: peaks.PeakRecorder, log: _Log) -> 
     finally:
         plan.watch.end_steps()
         log.assumptions += default_loss.assumptions()
-        if compiled.has_compiled_parts(plan.model) or compiled.compiled_graphs() > graphs:
+        if plan.config.compile is not CompileMode.OFF and (
+            compiled.is_compiled(plan.config, plan.model) or compiled.compiled_graphs() > graphs
+        ):
             log.assumptions.append(compiled.EAGER_TIMES)
 
 

@@ -100,6 +100,10 @@ def prepare(
     offload = _activation_offload(config, model, device, real_values=real_values)
     if offload is not None:
         log.assumptions.append(activation_offload.WORDS)
+    compiled.check(config, device)
+    mode = config.compile if config.compiles else None
+    if mode is not None and lightning.drives(source, config, model):
+        model, mode = compiled.compiled_wrapper(model, mode), None
     job = job_of(source, config, model, device, real_values=real_values)
     log.assumptions += job.assumptions
     called = model
@@ -108,6 +112,8 @@ def prepare(
 
         called, said = ranks.wrapped(source, config, world, model)
         log.assumptions += said
+    if mode is not None:
+        called = compiled.compiled_in_place(called, mode)
     log.during = "batch"
     with_target = lightning.wants_target(source, config, model)
     batch = plan_batch(source, config, device, real_values=real_values, with_target=with_target)

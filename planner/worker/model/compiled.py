@@ -1,22 +1,26 @@
-"""Models that torch.compile has been called on: recognising them, and the names of their modules.
+"""Models that torch.compile has been called on, by the user or on request; names of their modules.
 
-In: a model, or dotted names in it. Out: yes or no, and names as the user wrote them. Convention:
-the compiler is never imported here; where nothing has imported it, nothing is compiled.
+In: a model, or dotted names in it. Out: yes or no, a compiled model, names as the user wrote them.
+Convention: the compiler is imported only where something is compiled, or was asked not to be.
 """
 
 from __future__ import annotations
 
 import sys
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import nn
 
+from planner.config.step import CompileMode, StepConfig
+from planner.errors import TargetError, UsageError
+
 _WRAPPER = "_orig_mod"  # attribute in which torch.compile keeps the module
 EAGER_TIMES = (
     "the job is compiled (torch.compile): its memory is that of the compiled code, but operators "
-    "are counted, and times computed, as in eager mode; where its cache on disk has no tuned "
-    "kernels yet, step 1 tunes them, with a buffer as large as the card's L2 cache"
+    "are counted, and times computed, as in eager mode; step 1 tunes its kernels, as where no cache "
+    "on disk has them yet, with a buffer as large as the card's L2 cache"
 )
 
 
@@ -40,10 +44,67 @@ def compiled_graphs() -> int:
     return 0 if utilities is None else int(utilities.counters["stats"]["unique_graphs"])
 
 
+def check(config: StepConfig, device: torch.device) -> None:
+    """Refuses to compile a step that cannot be compiled on request.
+
+    Raises:
+        UsageError: names both options, and what to do.
+    """
+    if not config.compiles or config.compile is None or device.type == "cuda":
+        return
+    raise UsageError(
+        f"the model was to be compiled (--compile {config.compile.value}), and the step runs on "
+        "the CPU: leave one of the two out"
+    )
+
+
+def compiled_in_place(model: nn.Module, mode: CompileMode) -> nn.Module:
+    """Returns the model of which each call is compiled; its class stays."""
+    plain = original(model)
+    plain.compile(mode=mode.value)
+    return plain
+
+
+def compiled_wrapper(model: nn.Module, mode: CompileMode) -> nn.Module:
+    """Returns the model in the wrapper of torch.compile, as Lightning takes it."""
+    wrapper: Any = torch.compile(original(model), mode=mode.value)
+    assert isinstance(wrapper, nn.Module), "a module stays one"
+    return wrapper
+
+
+def is_compiled(config: StepConfig, model: nn.Module) -> bool:
+    """Returns whether steps of the model run compiled code, by request or by its file."""
+    if config.compile is CompileMode.OFF:
+        return False
+    return config.compiles or has_compiled_parts(model)
+
+
+def check_used(config: StepConfig, graphs: int) -> None:
+    """Refuses a step that has compiled nothing; `graphs` is their number before it.
+
+    Raises:
+        TargetError: says what to write.
+    """
+    if config.compile is None or not config.compiles or compiled_graphs() > graphs:
+        return
+    raise TargetError(
+        f"the model was to be compiled (--compile {config.compile.value}), and the step has "
+        "compiled nothing: it has to call the model as model(...), or torch.compile has to be used "
+        "in the model file"
+    )
+
+
+def eager_if_asked(config: StepConfig) -> AbstractContextManager[object]:
+    """Returns a context in which nothing is compiled, where that was asked for."""
+    return _eager() if config.compile is CompileMode.OFF else nullcontext()
+
+
 def in_eager_mode(model: nn.Module) -> AbstractContextManager[object]:
     """Returns a context in which compiled parts of the model run in eager mode."""
-    if not has_compiled_parts(model):
-        return nullcontext()
+    return _eager() if has_compiled_parts(model) else nullcontext()
+
+
+def _eager() -> AbstractContextManager[object]:
     stance: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
     return stance
 

@@ -113,9 +113,7 @@ def _serve(requests: int, answers: int, stack: int, notes: int, compiled: str | 
     return 0
 
 
-def _load(
-    request: LoadRequest, notes: int, compiled: str | None
-) -> tuple[Loaded, _Worker | None]:
+def _load(request: LoadRequest, notes: int, compiled: str | None) -> tuple[Loaded, _Worker | None]:
     try:
         if request.reports_reads:
             recorder.begin(compiled)

@@ -117,6 +117,7 @@ def test_allocator_settings_as_torch_reads_them(text: str) -> None:
         "ema",
         "checkpoint_blocks",
         "chunked_loss",
+        "compile",
     ],
 )
 def test_none_is_not_said(name: str) -> None:

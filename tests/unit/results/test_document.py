@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from planner.config.step import InputSpec, Mode, Offload, SizeAt, StepConfig
+from planner.config.step import CompileMode, InputSpec, Mode, Offload, SizeAt, StepConfig
 from planner.errors import DocumentError
 from planner.memory.recorded_batches import RecordedBatches
 from planner.results.comparison import CardComparison
@@ -48,6 +48,7 @@ STEPS = st.builds(
     offload=st.just(()) | st.just((Offload.ACTIVATIONS,)),
     checkpoint_blocks=st.none(),
     chunked_loss=st.none() | st.just(8),
+    compile=st.none() | st.just(CompileMode.OFF),
 )
 
 

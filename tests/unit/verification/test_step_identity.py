@@ -13,6 +13,7 @@ import pytest
 from planner.config.parallel import DataParallel, ParallelConfig
 from planner.config.step import (
     BuildOn,
+    CompileMode,
     DataDependent,
     InputSpec,
     Mode,
@@ -56,6 +57,7 @@ OTHER: dict[str, Any] = {
     "parallel": ParallelConfig(gpus=2, data=DataParallel.DDP, replicate=2),
     "checkpoint_blocks": "every:2",
     "chunked_loss": 8,
+    "compile": CompileMode.DEFAULT,
 }
 # The keys of `config` as planner kept them before all were kept.
 OLD_KEYS = (

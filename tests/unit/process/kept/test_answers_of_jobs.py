@@ -13,6 +13,7 @@ import pytest
 from planner.config.parallel import DataParallel, ParallelConfig
 from planner.config.step import (
     BuildOn,
+    CompileMode,
     DataDependent,
     InputSpec,
     Mode,
@@ -108,6 +109,7 @@ OTHER_VALUES: dict[str, Any] = {
     "alloc_conf": "expandable_segments:True", "data_dependent": DataDependent.MOST,
     "size_at": (SizeAt(file="net.py", line=1, size=2),), "batch_from_data": True,
     "clip_grad_norm": 1.0, "ema": 0.9, "checkpoint_blocks": "every:2", "chunked_loss": 4,
+    "compile": CompileMode.DEFAULT,
     "optimizer_in_backward": True, "offload": (Offload.ACTIVATIONS,),
     "parallel": ParallelConfig(gpus=8, data=DataParallel.FSDP, shard=8),
 }  # fmt: skip
