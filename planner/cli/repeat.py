@@ -27,10 +27,10 @@ _OWN = frozenset(
         "target", "gpu", "batch_size", "sequence_length", "precision", "optimizer",
         "optimizer_arguments", "accumulate", "mode", "channels_last", "checkpoint_activations",
         "checkpoint_blocks", "chunked_loss", "compile", "optimizer_in_backward", "offload",
-        "clip_grad_norm", "ema", "set_to_none", "steps", "build_on", "model_arguments", "inputs", "gpu_memory",
-        "reserve", "alloc_conf", "max_batch", "calibration", "workers", "prefetch_factor",
-        "pin_memory", "price", "dataset_size", "pue", "power_limit", "timeout_s", "as_json",
-        "verbose", "quiet", "output_format", "no_config",
+        "clip_grad_norm", "ema", "set_to_none", "steps", "build_on", "model_arguments", "inputs",
+        "gpu_memory", "reserve", "alloc_conf", "max_batch", "calibration", "workers",
+        "prefetch_factor", "pin_memory", "price", "dataset_size", "pue", "power_limit", "timeout_s",
+        "as_json", "verbose", "quiet", "output_format", "no_config",
     }
 )  # fmt: skip
 

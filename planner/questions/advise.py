@@ -200,6 +200,7 @@ def _singles(
         categories={} if base.breakdown is None else base.breakdown.by_category(),
         missing_bytes=question.missing_bytes if question.goal is Goal.FIT else 0,
         is_of_another_child=lambda row: question.trials.is_of_another_child(row.options),
+        is_about_time=question.goal in (Goal.FASTEST, Goal.CHEAPEST),
     )
     for row, state, reason in found.untried:
         question.attempts.left(row, state, reason)

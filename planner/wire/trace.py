@@ -323,6 +323,7 @@ class StepTrace:
     communicators: tuple[CommunicatorUse, ...] = ()  # groups of ranks that have sent something
     pipeline: PipelineRecord | None = None  # of a rank with stages of the model
     sharded_units: tuple[str, ...] = ()  # modules that FSDP gathers as a unit each, usual plan
+    is_compiled: bool = False  # whether the steps ran code of torch.compile
 
 
 def weight_dtypes(trace: StepTrace) -> tuple[WeightDtype, ...]:

@@ -28,7 +28,7 @@ class Subject:
     `optimizer` is its class; `task` that of a published model, None for another target;
     `largest_batch` the largest that fits, None: not known. `best_blocks` are those to recompute.
     `own` are the levers of the model file, `given` the arguments of its model. `categories` are
-    bytes at the peak, empty where they are not known.
+    bytes at the peak, empty where they are not known. `is_compiled`: it ran compiled code.
     """
 
     config: StepConfig
@@ -42,6 +42,7 @@ class Subject:
     own: tuple[OwnLever, ...] = ()
     given: tuple[tuple[str, Scalar], ...] = ()
     categories: Mapping[str, int] = field(default_factory=dict)
+    is_compiled: bool = False
 
     @property
     def trains(self) -> bool:
@@ -71,7 +72,7 @@ class LeverRow:
     family with less `strength`. `is_own`: of the model file. `promise` are the shares of
     categories that it may save, for the order of the trials. `excludes` are other families with
     which it is not used. `uses_host`: it moves memory to the host in each step, so a combination
-    has it only where it needs it.
+    has it only where it needs it. `is_slow`: its run takes minutes.
     """
 
     name: str
@@ -87,6 +88,7 @@ class LeverRow:
     is_own: bool = False
     strength: int = 0
     uses_host: bool = False
+    is_slow: bool = False
     promise: tuple[tuple[TensorCategory, float], ...] = ()
     excludes: tuple[str, ...] = ()
 

@@ -6,7 +6,7 @@ In: Subject. Out: LeverRows.
 from __future__ import annotations
 
 from planner.config.published import Library, Task
-from planner.config.step import Precision, StepConfig
+from planner.config.step import CompileMode, Precision, StepConfig
 from planner.estimation.advice.lever_row import LeverRow, Subject
 from planner.results.advice import Effect
 from planner.wire.trace import TensorCategory
@@ -60,6 +60,41 @@ def of_precision(subject: Subject) -> list[LeverRow]:
             code="model = model.to(memory_format=torch.channels_last)",
             cannot="channels_last is on already" if config.channels_last else "",
         ),
+    ]
+
+
+def of_the_compiler(subject: Subject) -> list[LeverRow]:
+    """Returns the lever of torch.compile: to use it, or not to."""
+    note = "the same numbers, up to rounding; "
+    excludes = ("loss", "activation offload")
+    if subject.is_compiled:
+        return [
+            LeverRow(
+                name="eager",
+                options={"compile": CompileMode.OFF.value},
+                family="compiler",
+                effect=Effect.NONE,
+                note=note + "without torch.compile",
+                code="# the model as it is, without torch.compile",
+            )
+        ]
+    return [
+        LeverRow(
+            name="torch.compile",
+            options={"compile": CompileMode.DEFAULT.value},
+            family="compiler",
+            effect=Effect.NONE,
+            note=note + "operators in one kernel keep no results between them",
+            code="model.compile()",
+            cannot="a loss in pieces cannot be compiled"
+            if subject.config.chunked_loss is not None
+            else "offloaded activations cannot be compiled"
+            if subject.config.offloads_activations
+            else "",
+            is_slow=True,
+            promise=((_SAVED, 0.2),),
+            excludes=excludes,
+        )
     ]
 
 

@@ -41,11 +41,12 @@ def order_of(
     categories: Mapping[str, int],
     missing_bytes: int,
     is_of_another_child: Callable[[LeverRow], bool],
+    is_about_time: bool = False,
 ) -> Order:
     """Returns the order of the levers; those `named` come first.
 
     `categories` are empty where they are not known, `missing_bytes` 0 where the step fits, or has
-    to do more than to fit.
+    to do more than to fit. `is_about_time`: the goal is a fast step.
     """
     first: list[LeverRow] = []
     large: list[LeverRow] = []
@@ -70,6 +71,8 @@ def order_of(
             leave(
                 row, last, "the model would be loaded anew, which is done where nothing else fits"
             )
+        elif row.is_slow and not is_about_time:
+            leave(row, last, "its run takes minutes, which is done where nothing else fits")
         elif promised is not None and promised < _NEGLIGIBLE_SHARE * missing_bytes:
             size, missing = int(row.promised_bytes(categories)), format_bytes(missing_bytes)
             leave(row, last, f"it may save {format_bytes(size)} of {missing} that are missing")

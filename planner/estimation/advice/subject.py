@@ -40,6 +40,7 @@ def subject_of(
         best_blocks=_best_blocks(asked, base, counted),
         own=session.child.runner.levers,
         given=asked.given,
+        is_compiled=trace.is_compiled,
         categories={} if found is None else found.by_category(),
     )
 

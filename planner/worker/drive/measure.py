@@ -53,6 +53,7 @@ class _Log(StepLog):
     rank_loads: tuple[int, ...] = ()
     world: World | None = None
     pipeline: PipelineRecord | None = None
+    is_compiled: bool = False
 
 
 def measure(
@@ -155,6 +156,7 @@ def _measure(
         pipeline=log.pipeline,
         communicators=() if log.world is None else log.world.log.communicators(),
         sharded_units=() if log.world is None else log.world.log.units,
+        is_compiled=log.is_compiled,
     )
 
 
@@ -266,6 +268,7 @@ def _run_steps(plan: loop.StepPlan, recorder: peaks.PeakRecorder, log: _Log) -> 
         if plan.config.compile is not CompileMode.OFF and (
             compiled.is_compiled(plan.config, plan.model) or compiled.compiled_graphs() > graphs
         ):
+            log.is_compiled = True
             log.assumptions.append(compiled.EAGER_TIMES)
 
 

@@ -19,8 +19,8 @@ from planner.errors import TargetError, UsageError
 _WRAPPER = "_orig_mod"  # attribute in which torch.compile keeps the module
 EAGER_TIMES = (
     "the job is compiled (torch.compile): its memory is that of the compiled code, but operators "
-    "are counted, and times computed, as in eager mode; step 1 tunes its kernels, as where no cache "
-    "on disk has them yet, with a buffer as large as the card's L2 cache"
+    "are counted, and times computed, as in eager mode; step 1 tunes its kernels, as where none "
+    "were compiled before, with a buffer as large as the card's L2 cache"
 )
 
 

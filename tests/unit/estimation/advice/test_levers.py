@@ -88,6 +88,20 @@ def test_a_lever_that_cannot_apply_says_why(name: str, changes: dict[str, Any], 
     assert why in rows_of(**changes)[name].cannot
 
 
+def test_an_eager_model_may_be_compiled_and_a_compiled_one_be_eager() -> None:
+    plain, compiled = rows_of(), rows_of(is_compiled=True)
+    assert plain["torch.compile"].lever.flags == ("--compile", "default")
+    assert plain["torch.compile"].is_slow
+    assert compiled["eager"].lever.flags == ("--compile", "off")
+    assert "eager" not in plain
+    assert "torch.compile" not in compiled
+    for other in ("chunked loss", "activation offload"):
+        assert not go_together([plain["torch.compile"]], plain[other])
+        assert not go_together([plain[other]], plain["torch.compile"])
+    config = StepConfig(chunked_loss=8)
+    assert "loss in pieces" in rows_of(config=config)["torch.compile"].cannot
+
+
 def test_a_card_without_bfloat16_gets_float16() -> None:
     t4 = load_gpus(None).find("t4").spec
     assert rows_of(card=t4)["autocast"].options == {"precision": "amp-fp16"}

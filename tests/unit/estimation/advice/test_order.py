@@ -62,6 +62,17 @@ def test_what_may_be_enough_alone_is_tried_at_once() -> None:
     assert names(found.large) == ["paged"]
 
 
+def test_a_slow_run_waits_unless_the_goal_is_a_fast_step() -> None:
+    slow = lever("compile", is_slow=True, promise=((SAVED, 0.2),))
+    assert names(order(1000, own=(slow,)).last) == ["fused", "LoRA", "compile"]
+    assert "compile" in names(order(1000, "compile", own=(slow,)).first)
+    at_once = order_of(
+        (slow,), named=(), categories=BYTES, missing_bytes=0,
+        is_of_another_child=lambda row: False, is_about_time=True,
+    )  # fmt: skip
+    assert names(at_once.first) == ["compile"]
+
+
 def test_where_nothing_is_missing_only_what_is_loaded_anew_waits() -> None:
     found = order(0)
     assert not found.large
