@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from planner.config.step import CompileMode, Mode, StepConfig
+from planner.config.step import Mode, StepConfig
 from planner.errors import ModelError, TargetError, UsageError
 from planner.wire.pipeline import PipelineRecord
 from planner.wire.run_notes import StepNote
@@ -265,11 +265,13 @@ def _run_steps(plan: loop.StepPlan, recorder: peaks.PeakRecorder, log: _Log) -> 
     finally:
         plan.watch.end_steps()
         log.assumptions += default_loss.assumptions()
-        if plan.config.compile is not CompileMode.OFF and (
-            compiled.is_compiled(plan.config, plan.model) or compiled.compiled_graphs() > graphs
-        ):
-            log.is_compiled = True
+        log.is_compiled = compiled.compiled_graphs() > graphs
+        if log.is_compiled:
             log.assumptions.append(compiled.EAGER_TIMES)
+            if compiled.has_cuda_graphs(plan.device):
+                log.assumptions.append(compiled.CUDA_GRAPHS)
+        elif recorder.step_allocated_bytes and compiled.is_compiled(plan.config, plan.model):
+            log.warnings.append(compiled.NOT_COMPILED)
 
 
 def _finish_lazy_modules(plan: loop.StepPlan, log: StepLog) -> None:

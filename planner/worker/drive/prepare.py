@@ -100,7 +100,7 @@ def prepare(
     offload = _activation_offload(config, model, device, real_values=real_values)
     if offload is not None:
         log.assumptions.append(activation_offload.WORDS)
-    compiled.check(config, device)
+    compiled.check(config, device, is_real=real_values)
     mode = config.compile if config.compiles else None
     if mode is not None and lightning.drives(source, config, model):
         model, mode = compiled.compiled_wrapper(model, mode), None

@@ -23,6 +23,15 @@ EAGER_TIMES = (
     "were compiled before, with a buffer as large as the card's L2 cache"
 )
 
+CUDA_GRAPHS = (
+    "CUDA graphs: their pools are those of PyTorch's allocator; what the driver itself takes "
+    "for graphs is not included"
+)
+NOT_COMPILED = (
+    "the job is compiled (torch.compile), but this run could compile nothing of it: its memory is "
+    "that of eager code"
+)
+
 
 def original(model: nn.Module) -> nn.Module:
     """Returns the module that torch.compile was given; any other model itself."""
@@ -44,18 +53,31 @@ def compiled_graphs() -> int:
     return 0 if utilities is None else int(utilities.counters["stats"]["unique_graphs"])
 
 
-def check(config: StepConfig, device: torch.device) -> None:
-    """Refuses to compile a step that cannot be compiled on request.
+def has_cuda_graphs(device: torch.device) -> bool:
+    """Returns whether compiled code of this process has made CUDA graphs on the device."""
+    trees: Any = sys.modules.get("torch._inductor.cudagraph_trees")
+    if trees is None or device.type != "cuda":
+        return False
+    return trees.get_manager(device.index or 0, create_if_none_exists=False) is not None
+
+
+def check(config: StepConfig, device: torch.device, *, is_real: bool) -> None:
+    """Refuses to compile a step that cannot be compiled on request; `is_real`: on a real card.
 
     Raises:
         UsageError: names both options, and what to do.
     """
-    if not config.compiles or config.compile is None or device.type == "cuda":
+    if not config.compiles or config.compile is None:
         return
-    raise UsageError(
-        f"the model was to be compiled (--compile {config.compile.value}), and the step runs on "
-        "the CPU: leave one of the two out"
-    )
+    asked = f"the model was to be compiled (--compile {config.compile.value})"
+    if device.type != "cuda":
+        raise UsageError(f"{asked}, and the step runs on the CPU: leave one of the two out")
+    if config.compile is CompileMode.MAX_AUTOTUNE and not is_real:
+        raise UsageError(
+            f"{asked}, which chooses kernels by how long each takes on the card, and an emulated "
+            "card has no such times: plan with --compile reduce-overhead; planner verify on the "
+            "card itself takes it"
+        )
 
 
 def compiled_in_place(model: nn.Module, mode: CompileMode) -> nn.Module:

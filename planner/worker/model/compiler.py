@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
+import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,19 @@ from typing import Any
 import torch
 
 _NAME = "torch._dynamo"
+# What a first compilation imports, which takes seconds.
+_GENERATORS = (
+    "torch._dynamo.backends.inductor",
+    "torch._inductor.compile_fx",
+    "torch._inductor.async_compile",
+    "torch._inductor.codegen.triton",
+    "torch._inductor.codegen.cuda_combined_scheduling",
+    "torch._inductor.codegen.cpp_wrapper_gpu",
+    "torch._inductor.runtime.triton_heuristics",
+    "triton.compiler",
+)
+_CODE_CACHE = "torch._inductor.codecache"
+_LOG = logging.getLogger(__name__)
 _NO_RULES = SimpleNamespace(clear_lru_cache=lambda: None)  # init_process_group clears them
 
 
@@ -38,6 +52,17 @@ def load_compiler() -> None:
     stand_in = sys.modules.get(_NAME)
     if isinstance(stand_in, _DeferredCompiler):
         stand_in._real()
+
+
+def load_code_generators() -> None:
+    """Loads all of the compiler, for the processes forked from this one; a run reports failures."""
+    try:
+        load_compiler()
+        for name in _GENERATORS:
+            importlib.import_module(name)
+        importlib.import_module(_CODE_CACHE).torch_key()  # a digest of torch's sources
+    except Exception:
+        _LOG.debug("the compiler failed to load ahead of a run", exc_info=True)
 
 
 def _options() -> ModuleType:

@@ -85,6 +85,7 @@ def check(source: ModelSource, config: StepConfig, model: nn.Module) -> None:
         "--optimizer-in-backward": config.optimizer_in_backward,
         "--chunked-loss": config.chunked_loss is not None,
         "--ema": config.ema is not None,
+        "--compile": config.compiles,
     }
     for option, is_given in others.items():
         if is_given:

@@ -14,6 +14,7 @@ import tempfile
 
 _VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 _PREFIX = "planner-compiled-"
+_OF_RUN = "torchinductor_"  # as torch names its folder: what is in it is no code of the user
 
 
 def made() -> str | None:
@@ -32,7 +33,12 @@ def removed(folder: str | None) -> None:
 
 def of_run(folder: str | None, number: int) -> str | None:
     """Returns the folder of a run, which the compiler makes when it needs it."""
-    return None if folder is None else os.path.join(folder, str(number))
+    return None if folder is None else os.path.join(folder, f"{_OF_RUN}{number}")
+
+
+def was_used(folder: str | None) -> bool:
+    """Returns whether the compiler has made the folder."""
+    return folder is not None and os.path.isdir(folder)
 
 
 def use(folder: str | None) -> None:

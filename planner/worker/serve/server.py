@@ -51,7 +51,7 @@ _DELIVERED = get_args(Delivered)
 class _Worker(Protocol):
     """The user's code, loaded; see Worker of worker/serve/session.py."""
 
-    def get_ready(self, job: Job) -> None: ...
+    def get_ready(self, job: Job, *, has_compiled: bool) -> None: ...
 
     def answer(self, job: Job, instead: Callable[[NeedsValues], NoReturn]) -> Answer: ...
 
@@ -176,6 +176,7 @@ class _Server:
     worker: _Worker
     private: PrivateDescriptors
     compiled: str | None
+    has_compiled: bool = False  # whether a run has
     running: list[_Running] = field(default_factory=list)
 
     def serve(self) -> None:
@@ -199,7 +200,7 @@ class _Server:
     def _fork(self, request: JobRequest) -> _Running:
         read_end, write_end = map(out_of_the_way, os.pipe())
         parent = os.getpid()
-        self.worker.get_ready(request.job)
+        self.worker.get_ready(request.job, has_compiled=self.has_compiled)
         with recorder.paused():
             pid = os.fork()
         if pid:
@@ -238,7 +239,9 @@ class _Server:
         if run.pipe in selector.get_map():
             selector.unregister(run.pipe)
         os.close(run.pipe)
-        compiler_folder.removed(compiler_folder.of_run(self.compiled, run.number))
+        folder = compiler_folder.of_run(self.compiled, run.number)
+        self.has_compiled |= compiler_folder.was_used(folder)
+        compiler_folder.removed(folder)
         delivered: Delivered | None = None
         reads: Reads | None = None
         if run.received.endswith(b"\n"):

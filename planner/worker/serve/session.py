@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 import torch
 
+from planner.config.step import CompileMode
 from planner.config.target import Target, TargetKind
 from planner.errors import UsageError
 from planner.wire.data_cost import DataCost
@@ -29,6 +30,7 @@ from planner.worker.drive.data_cost import measure_data
 from planner.worker.drive.measure import measure, record, record_requests
 from planner.worker.engines import alloc_conf, emulation
 from planner.worker.engines.real import run_on_card, run_on_cpu
+from planner.worker.model.compiler import load_code_generators
 from planner.worker.published.ahead import build_ahead
 from planner.worker.record import attention
 from planner.worker.serve import torch_hooks
@@ -79,8 +81,13 @@ class Worker:
         """Returns the levers of the model file."""
         return self._source.levers
 
-    def get_ready(self, job: Job) -> None:
-        """Does here what each process that is forked for such a job would do again."""
+    def get_ready(self, job: Job, *, has_compiled: bool) -> None:
+        """Does here what each process that is forked for such a job would do again.
+
+        `has_compiled`: a job before this one has used torch's compiler.
+        """
+        if self._engine is Engine.EMULATED and _compiles(job, has_compiled=has_compiled):
+            load_code_generators()
         parallel = job.config.parallel if isinstance(job, RunJob | CountJob) else None
         if parallel is not None:
             from planner.worker.ranks.ahead import import_for
@@ -177,6 +184,12 @@ class Worker:
     def _active(self, values: PassOfValues) -> AbstractContextManager[None]:
         """Returns the context of the run; a context begun at the import ends with the run."""
         return self._entered if values is self._from_import else values.active()  # type: ignore[return-value] # an ExitStack is one too
+
+
+def _compiles(job: Job, *, has_compiled: bool) -> bool:
+    if not isinstance(job, RunJob) or job.config.compile is CompileMode.OFF:
+        return False
+    return has_compiled or job.config.compiles
 
 
 def _start_allocator(setting: str | None) -> None:
