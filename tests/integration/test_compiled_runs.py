@@ -9,7 +9,7 @@ import pytest
 from child_runs import WriteModel, running
 from click.testing import CliRunner
 
-from planner.cli.root import cli
+from planner.cli.root import root
 from planner.config.parse import step_config
 from planner.errors import PlannerError, TargetError, UsageError
 from planner.wire.trace import StepTrace
@@ -122,7 +122,7 @@ def test_what_cannot_be_compiled_says_why(
 
 def test_a_step_on_the_cpu_is_not_compiled(write_model: WriteModel) -> None:
     words = ["estimate", write_model(LAYERS), "--device", "cpu", "--compile=default", "-q"]
-    found = CliRunner().invoke(cli, words)
+    found = CliRunner().invoke(root, words)
     assert found.exit_code == 2
     assert "the step runs on the CPU" in found.output
 
@@ -131,7 +131,7 @@ def test_a_step_on_the_cpu_is_not_compiled(write_model: WriteModel) -> None:
 def test_eager_and_compiled_are_compared(write_model: WriteModel) -> None:
     words = ["diff", write_model(POINTWISE), "--gpu", "a100", "--mode", "infer", "--batch", "16"]
     words += ["--no-max-batch", "-q", "--a", "--compile off", "--b", "--compile default"]
-    found = CliRunner().invoke(cli, words)
+    found = CliRunner().invoke(root, words)
     assert found.exit_code == 0, found.output
     assert "compile: off -> default" in found.output
     assert "256 MiB -> 192 MiB" in found.output

@@ -15,7 +15,7 @@ import planner
 from planner.cli.estimate import estimate as command
 from planner.cli.root import root
 from planner.config.parse import step_config
-from planner.config.step import BuildOn, OptimizerName, Precision, StepConfig
+from planner.config.step import BuildOn, CompileMode, OptimizerName, Precision, StepConfig
 from planner.errors import (
     BuildError,
     ChildTimeoutError,
@@ -132,8 +132,26 @@ def test_an_average_has_a_decay_or_the_usual_one(
 
 
 @pytest.mark.parametrize(
+    ("words", "mode"),
+    [
+        (["--compile"], CompileMode.DEFAULT),
+        (["--compile", "-q"], CompileMode.DEFAULT),
+        (["--compile", "reduce-overhead"], CompileMode.REDUCE_OVERHEAD),
+        (["--compile=off"], CompileMode.OFF),
+    ],
+    ids=str,
+)
+def test_a_model_is_compiled_as_said(fake: Fake, words: list[str], mode: CompileMode) -> None:
+    result = run("model.py", "--gpu", "t4", *words)
+    assert result.exit_code in (0, 3), result.output
+    assert step(fake) == StepConfig(compile=mode)
+
+
+@pytest.mark.parametrize(
     ("words", "said"),
     [
+        (["--compile", "model.py", "--gpu", "t4"], "write --compile=default, or --compile at the"),
+        (["model.py", "--gpu", "t4", "--compile=defalt"], "did you mean default"),
         (["--ema", "model.py", "--gpu", "t4"], "write --ema=0.999, or --ema at the end"),
         (["model.py", "--gpu", "t4", "--ema", "1"], "ema must be a decay between 0 and 1"),
         (["model.py", "--gpu", "t4", "--ema=0"], "ema must be a decay between 0 and 1"),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from planner.config.parse import step_config
-from planner.config.step import StepConfig
+from planner.config.step import CompileMode, StepConfig
 from planner.errors import UsageError
 
 
@@ -35,6 +35,37 @@ def test_an_optimizer_in_backward_needs_gradients_one_by_one(
 @pytest.mark.parametrize("beside", [{}, {"ema": 0.9}, {"precision": "amp-bf16"}], ids=str)
 def test_an_optimizer_in_backward_goes_with(beside: dict[str, Any]) -> None:
     assert step_config({"optimizer_in_backward": True, **beside}).optimizer_in_backward
+
+
+@pytest.mark.parametrize(
+    ("given", "mode"),
+    [
+        ("Reduce_Overhead", CompileMode.REDUCE_OVERHEAD),
+        (True, CompileMode.DEFAULT),
+        (False, CompileMode.OFF),
+        (None, None),
+    ],
+    ids=str,
+)
+def test_a_model_is_compiled_in_a_mode(given: object, mode: CompileMode | None) -> None:
+    config = step_config({"compile": given})
+    assert config.compile is mode
+    assert config.compiles == (given not in (False, None))
+
+
+@pytest.mark.parametrize(
+    ("beside", "said"),
+    [
+        ({"chunked_loss": 2}, "--chunked-loss"),
+        ({"offload": "activations"}, "--offload activations"),
+        ({"num_gpus": 2, "parallel": "pp=2"}, "--parallel pp"),
+    ],
+    ids=str,
+)
+def test_a_compiled_model_cannot_be_taken_apart(beside: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=rf"--compile reduce-overhead.*{said}"):
+        step_config({"compile": "reduce-overhead", **beside})
+    assert step_config({"compile": "off", **beside}).compile is CompileMode.OFF
 
 
 @pytest.mark.parametrize("words", ["all", "every:2", "first:8", "layer1.*,layers.3", "*.mlp"])

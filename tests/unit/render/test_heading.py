@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from planner.config.step import Mode, OptimizerName, Precision, StepConfig
+from planner.config.step import CompileMode, Mode, OptimizerName, Precision, StepConfig
 from planner.config.weights import WeightDtype
 from planner.render.terminal.heading import any_batch, software, step_words, weight_words
 from planner.results.curve import Curve
@@ -72,6 +72,18 @@ def test_weights_are_named_as_they_are(
 
 def test_an_optimizer_is_named_as_it_is_called() -> None:
     assert step_words(FP32, "AdamW", [SINGLE]) == ["fp32 weights", "optimizer AdamW"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "words"),
+    [
+        (CompileMode.DEFAULT, "compiled"),
+        (CompileMode.REDUCE_OVERHEAD, "compiled (reduce-overhead)"),
+        (CompileMode.OFF, "not compiled"),
+    ],
+)
+def test_how_the_model_is_compiled_is_said(mode: CompileMode, words: str) -> None:
+    assert step_words(replace(FP32, compile=mode), None, [SINGLE])[1:] == [words]
 
 
 def test_what_is_done_beside_the_step_is_said() -> None:

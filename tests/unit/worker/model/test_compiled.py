@@ -1,9 +1,19 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
-from planner.worker.model.compiled import has_compiled_parts, in_eager_mode, original, plain_path
+from planner.config.step import CompileMode, StepConfig
+from planner.errors import UsageError
+from planner.worker.model.compiled import (
+    check,
+    has_compiled_parts,
+    in_eager_mode,
+    is_compiled,
+    original,
+    plain_path,
+)
 
 
 def net() -> nn.Module:
@@ -44,3 +54,27 @@ def test_eager_mode_compiles_nothing() -> None:
     assert len(graphs) == 1
     with in_eager_mode(net()):
         pass
+
+
+def test_whether_steps_are_compiled_is_decided_by_the_option_then_by_the_file() -> None:
+    plain, own = net(), torch.compile(net(), backend="eager")
+    answers = {
+        mode: (
+            is_compiled(StepConfig(compile=mode), plain),
+            is_compiled(StepConfig(compile=mode), own),
+        )
+        for mode in (None, CompileMode.DEFAULT, CompileMode.OFF)
+    }
+    assert answers == {
+        None: (False, True), CompileMode.DEFAULT: (True, True), CompileMode.OFF: (False, False),
+    }  # fmt: skip
+
+
+def test_kernels_are_chosen_by_times_on_a_real_card_alone() -> None:
+    tuned, card = StepConfig(compile=CompileMode.MAX_AUTOTUNE), torch.device("cuda", 0)
+    check(tuned, card, is_real=True)
+    with pytest.raises(UsageError, match="no such times"):
+        check(tuned, card, is_real=False)
+    with pytest.raises(UsageError, match="runs on the CPU"):
+        check(StepConfig(compile=CompileMode.DEFAULT), torch.device("cpu"), is_real=True)
+    check(StepConfig(compile=CompileMode.OFF), torch.device("cpu"), is_real=True)
