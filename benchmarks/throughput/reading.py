@@ -82,6 +82,25 @@ def timm_inference(card: str, *, fused: bool) -> Callable[[Source, Row], Iterato
     return read
 
 
+def timm_compiled(source: Source, row: Row) -> Iterator[Case]:
+    """Yields inference of a network that torch.compile has compiled (torch 2.9.1)."""
+    found = _timm(
+        source,
+        row,
+        "infer",
+        Step(
+            model=row["model"],
+            card=row["card"],
+            batch_size=int(row["infer_batch_size"]),
+            model_file=_TIMM_INFER,
+            arguments=(("name", row["model"]), ("compiled", True)),
+            options=(("mode", "infer"),),
+            image_size=int(row["infer_img_size"]),
+        ),
+    )
+    yield replace(found, name=f"{found.name}-{row['card']}")
+
+
 def h100(source: Source, row: Row) -> Iterator[Case]:
     """Yields the time of a run of which measurements/h100_peaks.csv has the peaks."""
     step_ms = _h100_steps_ms()[h100_training.published_name(row)]

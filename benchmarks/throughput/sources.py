@@ -57,6 +57,13 @@ SOURCES = {
             left_out="other cards",
         ),
         Source(
+            name="compiled-infer",
+            title="timm's networks compiled, in inference on RTX 4090 and 5090 (torch 2.9.1)",
+            measurements=MEASUREMENTS / "throughput_timm_infer_compiled.csv",
+            read=reading.timm_compiled,
+            weight=2.0,
+        ),
+        Source(
             name="h100-training",
             title="T5, GPT-2, Llama and ViT trained on an H100 (torch 2.6)",
             measurements=h100_training.FILE,

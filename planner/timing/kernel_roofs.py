@@ -142,7 +142,9 @@ def efficiency_key(kernel: Kernel, card: GpuSpec, path: Path) -> str:
         words += [_stored_width(kernel), kernel.part.value]
     elif kind is KernelKind.POOL:
         words.append(kernel.part.value)
-    elif kind in (KernelKind.ELEMENTWISE, KernelKind.BROADCAST):
+    elif kind in (
+        KernelKind.ELEMENTWISE, KernelKind.BROADCAST, KernelKind.LOOP, KernelKind.LOOP_REDUCTION,
+    ):  # fmt: skip
         words.append(_stored_width(kernel))
     elif kind is KernelKind.MATMUL:
         batched = kernel.product is not None and kernel.product.batch > 1

@@ -36,6 +36,8 @@ class KernelKind(str, Enum):
     ELEMENTWISE = "elementwise"
     RANDOM = "random numbers"  # dropout and noise: drawn for each element
     BROADCAST = "elementwise with broadcasting"  # tensors of several shapes
+    LOOP = "fused loop"  # element by element, in a kernel that Triton made
+    LOOP_REDUCTION = "fused reduction"  # with sums or maxima in it
     UNKNOWN = "unknown"  # no rule covers it: only its bytes are counted
 
 
@@ -134,6 +136,9 @@ def kernels_of(record: OperatorRecord) -> tuple[Kernel, ...]:
     library, _, name = record.name.rpartition("::")
     if record.attention is not None:
         return (_attention(record, record.attention),)
+    if record.loop is not None:
+        is_sum = record.loop.reduced > 1
+        return (_plain(record, KernelKind.LOOP_REDUCTION if is_sum else KernelKind.LOOP),)
     if library not in _TORCH:
         # Names of another library have no fixed meaning: its "linear" need not be a product of two.
         is_unknown = record.flop_source is FlopSource.UNKNOWN

@@ -1,7 +1,7 @@
 """What decides the kernel of a call beyond the shapes of its tensors.
 
-In: nothing. Out: AttentionFacts, ConvolutionFacts. Convention: lengths and windows in tokens,
-strides and paddings in elements, one figure for each dimension of the image.
+In: nothing. Out: AttentionFacts, ConvolutionFacts, LoopFacts. Convention: lengths and windows in
+tokens, strides and paddings in elements, one figure for each dimension of the image.
 """
 
 from __future__ import annotations
@@ -53,3 +53,16 @@ class ConvolutionFacts:
     """Parts of the channels that are convolved alone."""
     is_transposed: bool
     """Whether it is a transposed convolution."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopFacts:
+    """A kernel that was generated for loops over elements: Triton's, by torch.compile or by hand.
+
+    Both figures are 0 where the kernel does not say them.
+    """
+
+    elements: int = 0
+    """Elements that the loops go over."""
+    reduced: int = 0
+    """Those of them that one sum or maximum takes; 1: there is none."""

@@ -10,7 +10,7 @@ from enum import Enum
 
 from planner.config.weights import WeightDtype
 from planner.wire.communicators import CommunicatorUse
-from planner.wire.kernel_facts import AttentionFacts, ConvolutionFacts
+from planner.wire.kernel_facts import AttentionFacts, ConvolutionFacts, LoopFacts
 from planner.wire.pipeline import PipelineRecord
 from planner.wire.value_reads import ReadSite, ValueRead
 
@@ -213,6 +213,8 @@ class OperatorRecord:
     """Of a fused attention."""
     convolution: ConvolutionFacts | None = None
     """Of a convolution."""
+    loop: LoopFacts | None = None
+    """Of a kernel that Triton made."""
 
     @property
     def total_flops(self) -> int:

@@ -29,7 +29,12 @@ class Autocast(nn.Module):
         return output
 
 
-def build_model(name: str, fused: bool = True) -> nn.Module:
-    """Builds the network of this name with its own number of classes, fused if possible."""
+def build_model(name: str, fused: bool = True, compiled: bool = False) -> nn.Module:
+    """Builds the network of this name with its own number of classes, fused if possible.
+
+    `compiled`: by torch.compile, as `benchmark.py --torchcompile` does.
+    """
     network = timm.create_model(name, pretrained=False).eval()
-    return Autocast(reparameterize_model(network, inplace=True) if fused else network)
+    if fused:
+        network = reparameterize_model(network, inplace=True)
+    return Autocast(torch.compile(network) if compiled else network)

@@ -26,10 +26,12 @@ from planner.worker.count.counts import ModelCall
 from planner.worker.count.module_path import ModulePath, takes_hooks
 from planner.worker.count.module_table import Watched
 from planner.worker.count.observer import OperatorObserver, SavedStorages, SavingHooks, Tally
+from planner.worker.count.operator_calls import RecordedCalls
 from planner.worker.drive import loop
 from planner.worker.drive.batch_objects import tensors_of_batch
 from planner.worker.drive.loss import DefaultLoss
 from planner.worker.engines.emulation import launches
+from planner.worker.engines.kernel_launches import told_alone
 from planner.worker.model.tensors import map_tensors, size_bytes, tensors_in
 from planner.worker.optimizers.offloaded import HostOptimizer
 from planner.worker.optimizers.tree import optimizers_in, states_of
@@ -103,7 +105,7 @@ def counted_step(
         shards = dtensors.copies_of_shards(plan.model)
         if shards is not None:
             shards.count_from_here(lambda: observer.phase)
-        with watch.hooked(), observer:
+        with watch.hooked(), observer.watching():
             _run(replace(plan, optimizer=optimizer, watch=watch), default_loss)
         messages.phase = lambda: None
         offloaded = _offloaded(plan, optimizer, observer)  # of the step, without what comes next
@@ -122,6 +124,27 @@ def counted_step(
         collectives=messages.records(),
         recomputed_flops=observer.recomputed_flops(plan.device),
     )
+
+
+def compiled_step(plan: loop.StepPlan, optimizer: Any | None) -> RecordedCalls:
+    """Returns the calls of a step whose model is compiled, with the kernels that the compiler made.
+
+    Modules are not watched: compiled code has none. Its loss is a part of the forward where one
+    function of the user makes both.
+
+    Raises:
+        Exception: whatever the user's code raises.
+    """
+    default_loss = DefaultLoss()
+    observer = OperatorObserver(ModulePath(plan.model), launches)
+    watch = _PhaseWatch(observer)
+    plan = replace(plan, optimizer=optimizer)
+    with collector_paused(), told_alone():
+        _run(plan, default_loss)  # compiles
+        with observer.watching():
+            _run(replace(plan, watch=watch), default_loss)
+    plan.model.zero_grad(set_to_none=True)
+    return observer.recorded(plan.device)
 
 
 def _offloaded(
@@ -151,7 +174,18 @@ def _run(plan: loop.StepPlan, default_loss: DefaultLoss) -> None:
         loop.infer(plan, lambda _: None)
 
 
-class _StepWatch(Watch):
+class _PhaseWatch(Watch):
+    """Sets the observer's phase."""
+
+    def __init__(self, observer: OperatorObserver) -> None:
+        self._observer = observer
+
+    def enter(self, phase: Phase, inputs: Any = None) -> None:
+        """Sets the phase; none between steps: a copy of the batch is no operator of the step."""
+        self._observer.phase = None if phase is Phase.BETWEEN_STEPS else phase
+
+
+class _StepWatch(_PhaseWatch):
     """Sets the observer's phase, and watches calls of the model."""
 
     def __init__(
@@ -160,14 +194,14 @@ class _StepWatch(Watch):
         self.calls: list[ModelCall] = []
         self.forward: Watched | None = None
         self.batch_tensors_bytes: tuple[int, ...] = ()
+        super().__init__(observer)
         self._model = model
-        self._observer = observer
         self._offload = offload
         self._watching = ExitStack()
 
     def enter(self, phase: Phase, inputs: Any = None) -> None:
-        """Sets the phase; none between steps: a copy of the batch is no operator of the step."""
-        self._observer.phase = None if phase is Phase.BETWEEN_STEPS else phase
+        """Sets the phase, and notes the tensors of a batch."""
+        super().enter(phase, inputs)
         if phase is Phase.FORWARD and inputs is not None:
             self.batch_tensors_bytes = tuple(
                 size_bytes(tensor) for _, tensor in tensors_of_batch(inputs)

@@ -22,7 +22,7 @@ from planner.wire.full_state import FullStateCounts
 from planner.wire.module_counts import ModelCounts, OperatorCalls, StepCounts
 from planner.wire.run_notes import StepNote
 from planner.wire.trace import Phase
-from planner.worker.count.counted_step import CountedStep, counted_step
+from planner.worker.count.counted_step import CountedStep, compiled_step, counted_step
 from planner.worker.count.counts import ModelCall
 from planner.worker.count.module_table import Forward, Table, module_table
 from planner.worker.drive import forward, loop
@@ -70,6 +70,8 @@ def inspect_model(
         whole = None if world is None else _Whole(world, torch.cuda.memory_allocated(device))
         with compiled.in_eager_mode(built.model):
             counts = _inspect(source, once, device, depth, log, built, whole)
+        if compiled.has_compiled_parts(built.model):
+            counts = _with_compiled_step(source, once, device, log, built, counts)
         return replace(counts, resident_bytes=resident_bytes)
     except PlannerError:
         raise
@@ -140,6 +142,24 @@ def _inspect(
         notes=(*log.notes, *table.notes),
         warnings=tuple(log.warnings),
     )
+
+
+def _with_compiled_step(
+    source: ModelSource,
+    config: StepConfig,
+    device: torch.device,
+    log: StepLog,
+    built: Built,
+    eager: ModelCounts,
+) -> ModelCounts:
+    """Returns the counts of the model as it is written, with the calls of the compiled step."""
+    log.during = "step 1"
+    model = built.model
+    prepared = prepare(source, config, model, device, StepLog())
+    note_step(StepNote(step=1, steps=1, modules=sum(1 for _ in model.modules()), compiles=True))
+    plan = replace(prepared.plan, average=weight_average(model, config.ema))
+    step = compiled_step(plan, _optimizer(prepared.job, StepLog(), None))
+    return replace(eager, operators=step.operators, order=step.order)
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ autograd keeps. Convention: a sum is of the module itself, without its submodule
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from planner.wire.trace import OperatorRecord, Phase
 from planner.worker.count.call_flops import has_formula
+from planner.worker.count.generated_kernels import call_of
 from planner.worker.count.module_path import ModulePath
 from planner.worker.count.operator_calls import (
     OperatorCall,
@@ -24,6 +25,7 @@ from planner.worker.count.operator_calls import (
     RecordedCalls,
     recorded_calls,
 )
+from planner.worker.engines.kernel_launches import heard
 from planner.worker.ranks import dtensors
 
 
@@ -83,6 +85,27 @@ class OperatorObserver(TorchDispatchMode):  # type: ignore[no-untyped-call] # un
         self._calls: list[tuple[Phase, OperatorCall]] = []
         self._repeated: list[OperatorCall] = []  # calls of the forward that backward makes again
         self._whole: set[Any] = set()  # operators that are not made of others
+
+    @classmethod
+    def is_infra_mode(cls) -> bool:
+        """Returns True: otherwise torch.compile would skip every frame while a mode is active."""
+        return True
+
+    @classmethod
+    def ignore_compile_internals(cls) -> bool:
+        """Returns True, for the same reason."""
+        return True
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Notes calls within the context, and kernels that the dispatcher does not see."""
+        with heard(self._launched), self:
+            yield
+
+    def _launched(self, kernel: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        call = None if self.phase is None else call_of(kernel, args, kwargs)
+        if call is not None:
+            self._note(call)
 
     def forget(self) -> None:
         """Forgets the calls in phases so far."""

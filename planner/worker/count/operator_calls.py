@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from planner.wire.call_order import CallOrder
-from planner.wire.kernel_facts import AttentionFacts, ConvolutionFacts
+from planner.wire.kernel_facts import AttentionFacts, ConvolutionFacts, LoopFacts
 from planner.wire.trace import FlopSource, OperatorRecord, Phase, TensorShape
 from planner.worker.count.call_facts import attention_facts, convolution_facts
 from planner.worker.count.call_flops import call_flops, has_formula
@@ -37,6 +37,7 @@ class OperatorCall:
     launches: int = 0
     attention: AttentionFacts | None = None
     convolution: ConvolutionFacts | None = None
+    loop: LoopFacts | None = None
 
     @property
     def computes(self) -> bool:
@@ -99,6 +100,7 @@ def recorded_calls(
             launches=call.launches,
             attention=call.attention,
             convolution=call.convolution,
+            loop=call.loop,
         )
         for (phase, call), number in folded.items()
     )
@@ -129,8 +131,8 @@ def _call(
     counted = has_formula(func)
     return OperatorCall(
         name=name,
-        inputs=tuple(_shapes((*args, *kwargs.values()))),
-        outputs=tuple(_shapes(out if isinstance(out, tuple) else (out,))),
+        inputs=tuple(shapes_of(_given(func, args, kwargs))),
+        outputs=tuple(shapes_of(out if isinstance(out, tuple) else (out,))),
         flops=call_flops(func, args, kwargs, out) if counted else None,
         flop_source=_flop_source(func, name, counted),
         read_bytes=read_bytes,
@@ -142,6 +144,12 @@ def _call(
     )
 
 
+def _given(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+    """Returns the arguments without those that only take a result (out=)."""
+    results = {one.name for one in func._schema.arguments if one.is_out}
+    return (*args, *(value for name, value in kwargs.items() if name not in results))
+
+
 def _flop_source(func: Any, name: str, counted: bool) -> FlopSource:
     if counted:
         return FlopSource.FORMULA
@@ -150,7 +158,8 @@ def _flop_source(func: Any, name: str, counted: bool) -> FlopSource:
     return FlopSource.UNKNOWN
 
 
-def _shapes(values: tuple[Any, ...]) -> Iterator[TensorShape]:
+def shapes_of(values: tuple[Any, ...]) -> Iterator[TensorShape]:
+    """Yields the shapes of the tensors among arguments, alike tensors of one argument as one."""
     for value in values:
         numbers = Counter(map(_shape, tensors_of(value)))
         for tensor, number in numbers.items():

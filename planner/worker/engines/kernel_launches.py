@@ -1,0 +1,120 @@
+"""Launches of kernels that torch's dispatcher does not see: Triton's, and compiled code's.
+
+In: functions that are called for each. Out: nothing. Convention: a kernel is the object whose `run`
+launches it, in the form that Triton and PyTorch's inductor give it; modules that define such
+kernels may be imported at any time.
+"""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.machinery
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+Listener = Callable[[Any, tuple[Any, ...], Mapping[str, Any]], None]
+"""Gets the kernel, and what it is launched with."""
+
+# Classes whose `run` launches kernels: Triton's own functions, and those that inductor makes.
+_LAUNCHERS = {
+    "triton.runtime.jit": ("JITFunction",),
+    "triton.runtime.autotuner": ("Autotuner", "Heuristics"),
+    "torch._inductor.runtime.triton_heuristics": ("CachingAutotuner",),
+}
+_COMPILING = "precompile"  # makes machine code of inductor's kernels
+_listeners: list[Listener] = []
+_told_alone: list[None] = []  # as long as it is not empty, nothing is compiled or launched
+
+
+@contextmanager
+def told_alone() -> Iterator[None]:
+    """Launches nothing within the context, and makes no machine code of compiled kernels.
+
+    A kernel whose launch only has to be known needs neither.
+    """
+    _told_alone.append(None)
+    try:
+        with heard(lambda *_: None):
+            yield
+    finally:
+        _told_alone.pop()
+
+
+@contextmanager
+def heard(listener: Listener) -> Iterator[None]:
+    """Calls `listener` before each launch within the context."""
+    finder = _Finder()
+    for name in _LAUNCHERS:
+        module = sys.modules.get(name)
+        if module is not None:
+            _watch(module)
+    sys.meta_path.insert(0, finder)
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
+        sys.meta_path.remove(finder)
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Wraps the launchers as soon as their module is imported."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """Returns the module's own spec, with a loader that wraps launchers afterwards."""
+        if fullname not in _LAUNCHERS:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Loader(spec.loader)
+        return spec
+
+
+class _Loader(importlib.abc.Loader):
+    def __init__(self, loader: Any) -> None:
+        self._loader = loader
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
+        found: ModuleType | None = self._loader.create_module(spec)
+        return found
+
+    def exec_module(self, module: ModuleType) -> None:
+        self._loader.exec_module(module)
+        _watch(module)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+
+def _watch(module: ModuleType) -> None:
+    for name in _LAUNCHERS[module.__name__]:
+        kind = getattr(module, name, None)
+        run = getattr(kind, "run", None)
+        if run is not None and not hasattr(run, "_planner_hears"):
+            kind.run = _telling(run)  # type: ignore[union-attr] # it has a `run`
+            if hasattr(kind, _COMPILING):
+                setattr(kind, _COMPILING, _waiting(getattr(kind, _COMPILING)))
+
+
+def _telling(run: Callable[..., Any]) -> Callable[..., Any]:
+    def telling(kernel: Any, *args: Any, **kwargs: Any) -> Any:
+        for listener in tuple(_listeners):
+            listener(kernel, args, kwargs)
+        if _told_alone:
+            return None
+        return run(kernel, *args, **kwargs)
+
+    telling._planner_hears = True  # type: ignore[attr-defined] # marks what is wrapped
+    return telling
+
+
+def _waiting(compile_: Callable[..., Any]) -> Callable[..., Any]:
+    def waiting(*args: Any, **kwargs: Any) -> Any:
+        return None if _told_alone else compile_(*args, **kwargs)
+
+    return waiting
