@@ -8,7 +8,8 @@ because other processes can only slow it down. Costs of an operator and of a vie
 the non-negative least squares over the models, as shares of their times. `--fit` writes them to
 planner/timing/issue.json, for the reference core. Models with convolutions are left out: there the
 emulated card asks cuDNN for its engines, which a real one does once; what convolutions take more
-is fitted on published steps (benchmarks.throughput). The real driver's part of a
+is fitted on published steps (benchmarks.throughput). The same models compiled by torch.compile give
+the cost of a call in compiled code, forward and backward together. The real driver's part of a
 launch, which the emulated one lacks, is about 2 us (https://developer.nvidia.com/blog/cuda-graphs).
 """
 
@@ -17,6 +18,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 import time
@@ -29,6 +31,7 @@ from planner.timing.issue import FILE
 from planner.wire.trace import Phase
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
+COMPILED = ("gpt2", "vit", "bert", "mlp", "t5")
 NAMES = ("gpt2", "vit", "bert", "lstm", "mlp", "t5")
 DRIVER_US = 2.0
 _WARM = 3
@@ -43,19 +46,23 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=30, help="steps of each model (30)")
     parser.add_argument("--fit", action="store_true", help="write planner/timing/issue.json")
     parser.add_argument("--model", help=argparse.SUPPRESS)
+    parser.add_argument("--compiled", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.model:
-        print(json.dumps(_measured(options.model, options.repeats)))
+        print(json.dumps(_measured(options.model, options.repeats, compiled=options.compiled)))
         return 0
     core = this_core_speed()
     found = {name: _in_child(name, options.repeats) for name in NAMES}
-    for name, phases in found.items():
+    compiled = {name: _in_child(name, options.repeats, "--compiled") for name in COMPILED}
+    rows = [*found.items(), *((f"{name} compiled", one) for name, one in compiled.items())]
+    for name, phases in rows:
         cells = (
             f"{phase} {one['us'] / 1e3:.2f} ms, {one['operators']} operators, {one['views']} views"
             for phase, one in phases.items()
         )
-        print(f"{name:6} {'; '.join(cells)}")
-    costs = {name: round(core * value, 2) for name, value in _costs(found).items()}
+        print(f"{name:13} {'; '.join(cells)}")
+    measured = {**_costs(found), "compiled_us": _compiled_us(compiled)}
+    costs = {name: round(core * value, 2) for name, value in measured.items()}
     print(f"on the reference core (this one has {core:.2f} of its speed): {costs}")
     if options.fit:
         basis = f"benchmarks.launch_overhead on a core of speed {core:.2f}"
@@ -65,15 +72,15 @@ def main() -> int:
     return 0
 
 
-def _in_child(name: str, repeats: int) -> Any:
-    command = [sys.executable, "-m", "benchmarks.launch_overhead", "--model", name]
+def _in_child(name: str, repeats: int, *options: str) -> Any:
+    command = [sys.executable, "-m", "benchmarks.launch_overhead", "--model", name, *options]
     done = subprocess.run(
         [*command, "--repeats", str(repeats)], stdout=subprocess.PIPE, text=True, check=True
     )
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def _measured(name: str, repeats: int) -> dict[str, dict[str, float]]:
+def _measured(name: str, repeats: int, *, compiled: bool) -> dict[str, dict[str, float]]:
     """Returns by phase the CPU time of a step in microseconds, and its calls."""
     _load_device()
     import torch
@@ -86,6 +93,8 @@ def _measured(name: str, repeats: int) -> dict[str, dict[str, float]]:
     file = _module(name)
     card = torch.device("cuda")
     model = file.build_model().to(card)
+    if compiled:
+        model.compile()
     batch = _moved(file.build_batch(2), card)
     optimizer = torch.optim.AdamW(model.parameters())
 
@@ -107,7 +116,7 @@ def _measured(name: str, repeats: int) -> dict[str, dict[str, float]]:
             for phase in _PHASES:
                 least_s[phase] = min(least_s[phase], clock.spent_s[phase])
     observer = OperatorObserver(ModulePath(torch.nn.Module()), emulation.launches)
-    with observer:
+    with observer.watching():
         step(lambda phase: setattr(observer, "phase", phase))
     found = observer.recorded(card)
     calls = dict.fromkeys(_PHASES, 0)
@@ -152,6 +161,8 @@ def _load_device() -> None:
     device = emulated_device(install)
     (budget,) = memory_budgets(["a100"], hardware_db=None, gpu_memory=None, reserve=0)
     emulation.load([str(one) for one in device.libraries])
+    os.environ["TRITON_LIBCUDA_PATH"] = str(device.driver_folder)
+    os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
     emulation.configure(ProfileFactory(torch=install, device=device).unlimited(budget))
 
 
@@ -196,6 +207,15 @@ def _costs(found: dict[str, Any]) -> dict[str, float]:
         points = [(one["operators"] / one["us"], one["views"] / one["us"]) for one in rows]
         costs[operator], costs[view] = _least_squares(points)
     return costs
+
+
+def _compiled_us(found: dict[str, Any]) -> float:
+    """Returns microseconds of a call in compiled code on this core."""
+    phases = [
+        one[phase.value] for one in found.values() for phase in (Phase.FORWARD, Phase.BACKWARD)
+    ]
+    points = [(one["operators"] / one["us"], 0.0) for one in phases]
+    return sum(a for a, _ in points) / sum(a * a for a, _ in points)
 
 
 def _least_squares(points: list[tuple[float, float]]) -> tuple[float, float]:

@@ -17,7 +17,7 @@ from typing import Any
 
 from planner.timing.same import Same
 from planner.wire.call_order import CallOrder
-from planner.wire.trace import OperatorRecord, Phase
+from planner.wire.trace import Issuer, OperatorRecord, Phase
 
 FILE = Path(__file__).with_name("issue.json")
 
@@ -40,6 +40,8 @@ class IssueCosts:
     """Each tensor in the lists of such an operator."""
     launch_s: float
     """The driver's part of a launch, which each kernel has."""
+    compiled_s: float
+    """A call in code that torch.compile has made: no autograd, no dispatch by keys."""
     convolution_s: float = 0.0
     """What a convolution takes more: its descriptors, and the kernel that cuDNN chooses."""
     convolution_backward_s: float = 0.0
@@ -47,7 +49,11 @@ class IssueCosts:
 
     def of(self, record: OperatorRecord) -> float:
         """Returns the seconds of one call, without the views before it."""
+        if record.issuer is Issuer.GRAPH:
+            return 0.0  # a node of a graph takes nanoseconds (CUDA 12.6 and later)
         launches_s = max(1, record.launches) * self.launch_s + self._convolution_s(record)
+        if record.issuer is Issuer.COMPILED:
+            return self.compiled_s + launches_s
         if record.phase is Phase.BACKWARD:
             return self.backward_s + launches_s
         if record.phase is Phase.OPTIMIZER_STEP:

@@ -89,8 +89,8 @@ class ScriptReport:
     `steps` are its optimizer steps that ended, `micro_batches` the backwards of such a step, and
     `batch_size` the samples of a micro-batch as far as seen (None: not seen; `batch_from` says
     where). `loader_batch_size` is that of its first training DataLoader. `autocast` is a dtype, ""
-    for none. `counted` is of a values pass, None where torch.compile hides operators
-    (`is_compiled`). `recovered_out_of_memory`: how often the card was full and the script went on.
+    for none. `counted` is of a values pass. `recovered_out_of_memory`: how often the card was full
+    and the script went on.
     `saved` are files that it saved without the bytes of tensors. `strategy` is how its model is
     spread over several GPUs, in the words of --parallel; "": not seen.
     """
@@ -106,7 +106,6 @@ class ScriptReport:
     batch_from: str = ""
     loader_batch_size: int | None = None
     autocast: str = ""
-    is_compiled: bool = False
     counted: ModelCounts | None = None
     used_card: bool = True
     recovered_out_of_memory: int = 0

@@ -171,6 +171,17 @@ class FlopSource(str, Enum):
     """No rule covers it: its number is not known."""
 
 
+class Issuer(str, Enum):
+    """Who issues a call to the card."""
+
+    EAGER = "eager"
+    """The model's own code, operator by operator, or autograd's threads."""
+    COMPILED = "compiled"
+    """Code that torch.compile has made."""
+    GRAPH = "graph"
+    """A CUDA graph, which the CPU launches as a whole."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorShape:
     """A tensor of an operator, or several alike tensors in a list argument."""
@@ -215,6 +226,8 @@ class OperatorRecord:
     """Of a convolution."""
     loop: LoopFacts | None = None
     """Of a kernel that Triton made."""
+    issuer: Issuer = Issuer.EAGER
+    """Who issues the calls."""
 
     @property
     def total_flops(self) -> int:

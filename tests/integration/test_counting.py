@@ -10,7 +10,8 @@ from child_runs import WriteModel, running
 
 from planner.config.step import Mode, Precision, StepConfig
 from planner.errors import ModelError
-from planner.wire.trace import Phase, RunOutcome
+from planner.wire.kernel_facts import LoopFacts
+from planner.wire.trace import Issuer, Phase, RunOutcome
 
 MODELS = Path(__file__).parents[2] / "models"
 LINEAR = """
@@ -101,3 +102,35 @@ def test_a_batch_that_no_host_holds() -> None:
             runner.count(profile, StepConfig(batch_size=size)).step for size in (1, 1 << 14)
         )
     assert many.step_flops == one.step_flops << 14
+
+
+COMPILED = """
+class Scaled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(256, 512, bias=False)
+
+    def forward(self, x):
+        return torch.sigmoid(self.layer(x)) * 2 + 1
+
+def build_model():
+    return torch.compile(Scaled())
+
+def build_batch(batch_size):
+    return torch.rand(batch_size, 256)
+"""
+
+
+def test_a_compiled_step_is_one_product_and_one_fused_loop(write_model: WriteModel) -> None:
+    rows = 64
+    with running(write_model(COMPILED)) as (runner, profile):
+        found = runner.count(profile, StepConfig(batch_size=rows, mode=Mode.INFER))
+    product, loop = found.operators
+    assert (product.name, product.issuer, product.calls) == ("aten::mm", Issuer.COMPILED, 1)
+    assert product.flops == found.step.step_flops == 2 * rows * 256 * 512
+    assert product.inputs[0].shape == (rows, 256)  # without the tensor that takes the result
+    assert loop.name.startswith("inductor::")
+    assert (loop.issuer, loop.calls, loop.launches) == (Issuer.COMPILED, 1, 1)
+    # it is read and written in place: sigmoid, the factor and the sum in one pass
+    assert loop.read_bytes == loop.written_bytes == 4 * rows * 512
+    assert loop.loop == LoopFacts(elements=rows * 512, reduced=1)

@@ -117,9 +117,7 @@ class ScriptRunner:
         found = self._counted.get(self._batch(config))
         if found is None:
             raise ChildError(
-                "the script is compiled (torch.compile), which hides its operators"
-                if self.report is not None and self.report.is_compiled
-                else "a step is counted once its optimizer has its state, in the second step: the "
+                "a step is counted once its optimizer has its state, in the second step: the "
                 "script has ended before, or has no model that is called"
             )
         return found

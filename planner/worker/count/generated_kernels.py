@@ -105,7 +105,7 @@ def _loop(kernel: Any, given: Mapping[str, Any]) -> LoopFacts:
     """Returns the sizes of the loops; hints are powers of two, for sizes that are not passed."""
     hints = dict(kernel.size_hints or {})
     sizes = {
-        name: _size(given.get(name), hints.get(name.removesuffix("numel").rstrip("_") or name))
+        name: _size(given.get(name), hints.get(name.removesuffix("numel")))
         for name in (*_SIZES, *_REDUCED)
     }
     outer = prod(size for name, size in sizes.items() if name in _SIZES and size)

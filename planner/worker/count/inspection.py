@@ -70,7 +70,7 @@ def inspect_model(
         whole = None if world is None else _Whole(world, torch.cuda.memory_allocated(device))
         with compiled.in_eager_mode(built.model):
             counts = _inspect(source, once, device, depth, log, built, whole)
-        if compiled.has_compiled_parts(built.model):
+        if compiled.is_compiled(once, built.model):
             counts = _with_compiled_step(source, once, device, log, built, counts)
         return replace(counts, resident_bytes=resident_bytes)
     except PlannerError:
@@ -97,7 +97,7 @@ def _inspect(
     world = None if whole is None else whole.world
     log.add(built)
     if compiled.is_compiled(config, built.model):
-        log.assumptions.append(compiled.EAGER_TIMES)
+        log.assumptions.append(compiled.COMPILED)
     model = compiled.original(built.model)
     # The operators of a compiled model are counted as they are written.
     as_written = replace(config, compile=None)
@@ -154,8 +154,8 @@ def _with_compiled_step(
 ) -> ModelCounts:
     """Returns the counts of the model as it is written, with the calls of the compiled step."""
     log.during = "step 1"
-    model = built.model
-    prepared = prepare(source, config, model, device, StepLog())
+    prepared = prepare(source, config, built.model, device, StepLog())
+    model = prepared.plan.model
     note_step(StepNote(step=1, steps=1, modules=sum(1 for _ in model.modules()), compiles=True))
     plan = replace(prepared.plan, average=weight_average(model, config.ema))
     step = compiled_step(plan, _optimizer(prepared.job, StepLog(), None))

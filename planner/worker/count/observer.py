@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from planner.wire.trace import OperatorRecord, Phase
+from planner.wire.trace import Issuer, OperatorRecord, Phase
 from planner.worker.count.call_flops import has_formula
 from planner.worker.count.generated_kernels import call_of
 from planner.worker.count.module_path import ModulePath
@@ -25,7 +25,7 @@ from planner.worker.count.operator_calls import (
     RecordedCalls,
     recorded_calls,
 )
-from planner.worker.engines.kernel_launches import heard
+from planner.worker.engines.kernel_launches import heard, in_compiled_code
 from planner.worker.ranks import dtensors
 
 
@@ -105,7 +105,7 @@ class OperatorObserver(TorchDispatchMode):  # type: ignore[no-untyped-call] # un
     def _launched(self, kernel: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         call = None if self.phase is None else call_of(kernel, args, kwargs)
         if call is not None:
-            self._note(call)
+            self._note(replace(call, issuer=_issuer()))
 
     def forget(self) -> None:
         """Forgets the calls in phases so far."""
@@ -152,7 +152,7 @@ class OperatorObserver(TorchDispatchMode):  # type: ignore[no-untyped-call] # un
         out = func(*args, **kwargs)
         if self.tally is not None or self.phase is not None:
             launched = self._launches() - before
-            self._note(self._costs.of(func, args, kwargs, out, launched))
+            self._note(self._costs.of(func, args, kwargs, out, launches=launched, issuer=_issuer()))
         return out
 
     def _note(self, call: OperatorCall) -> None:
@@ -163,6 +163,13 @@ class OperatorObserver(TorchDispatchMode):  # type: ignore[no-untyped-call] # un
             # Backward itself runs without gradients; a checkpoint switches them on to recompute.
             if self.phase is Phase.BACKWARD and torch.is_grad_enabled():
                 self._repeated.append(call)
+
+
+def _issuer() -> Issuer:
+    """Returns who issues the call of this moment."""
+    if not in_compiled_code():
+        return Issuer.EAGER
+    return Issuer.GRAPH if torch.cuda.is_current_stream_capturing() else Issuer.COMPILED
 
 
 class SavingHooks(Protocol):

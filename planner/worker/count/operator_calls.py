@@ -15,7 +15,7 @@ import torch
 
 from planner.wire.call_order import CallOrder
 from planner.wire.kernel_facts import AttentionFacts, ConvolutionFacts, LoopFacts
-from planner.wire.trace import FlopSource, OperatorRecord, Phase, TensorShape
+from planner.wire.trace import FlopSource, Issuer, OperatorRecord, Phase, TensorShape
 from planner.worker.count.call_facts import attention_facts, convolution_facts
 from planner.worker.count.call_flops import call_flops, has_formula
 from planner.worker.count.operator_rules import is_elementwise
@@ -38,6 +38,7 @@ class OperatorCall:
     attention: AttentionFacts | None = None
     convolution: ConvolutionFacts | None = None
     loop: LoopFacts | None = None
+    issuer: Issuer = Issuer.EAGER
 
     @property
     def computes(self) -> bool:
@@ -52,17 +53,26 @@ class OperatorCosts:
         self._known: dict[Any, OperatorCall] = {}
 
     def of(
-        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, launches: int = 0
+        self,
+        func: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        out: Any,
+        *,
+        launches: int = 0,
+        issuer: Issuer = Issuer.EAGER,
     ) -> OperatorCall:
         """Returns the call of the overload `func` that has given `out` and launched kernels."""
         seen: set[int] = set()  # a tensor that comes twice is read once
-        key = (func, _layout(args, seen), _layout(kwargs, seen), len(seen), _layout(out, set()))
+        layouts = _layout(args, seen), _layout(kwargs, seen), len(seen), _layout(out, set())
+        key = (func, layouts, issuer)
         try:
             known = self._known.get(key)
         except TypeError:  # an argument without a hash
-            return _call(func, args, kwargs, out, launches)
+            return replace(_call(func, args, kwargs, out, launches), issuer=issuer)
         if known is None:
-            known = self._known[key] = _call(func, args, kwargs, out, launches)
+            found = _call(func, args, kwargs, out, launches)
+            known = self._known[key] = replace(found, issuer=issuer)
         return known
 
 
@@ -101,6 +111,7 @@ def recorded_calls(
             attention=call.attention,
             convolution=call.convolution,
             loop=call.loop,
+            issuer=call.issuer,
         )
         for (phase, call), number in folded.items()
     )

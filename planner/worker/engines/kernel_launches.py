@@ -25,15 +25,25 @@ _LAUNCHERS = {
     "torch._inductor.runtime.triton_heuristics": ("CachingAutotuner",),
 }
 _COMPILING = "precompile"  # makes machine code of inductor's kernels
+_GRAPHS = "torch._inductor.output_code"
+_GRAPH = "CompiledFxGraph"  # its call runs the code that torch.compile has made
+_MODULES = (*_LAUNCHERS, _GRAPHS)
 _listeners: list[Listener] = []
 _told_alone: list[None] = []  # as long as it is not empty, nothing is compiled or launched
+_running: list[None] = []  # calls of compiled code that have not ended
+
+
+def in_compiled_code() -> bool:
+    """Returns whether code runs that torch.compile has made; known while launches are heard."""
+    return bool(_running)
 
 
 @contextmanager
 def told_alone() -> Iterator[None]:
-    """Launches nothing within the context, and makes no machine code of compiled kernels.
+    """Launches no kernel of compiled code within the context, and makes no machine code of it.
 
-    A kernel whose launch only has to be known needs neither.
+    A kernel whose launch only has to be known needs neither. Kernels by hand are launched: their
+    caller may use what Triton returns.
     """
     _told_alone.append(None)
     try:
@@ -47,7 +57,7 @@ def told_alone() -> Iterator[None]:
 def heard(listener: Listener) -> Iterator[None]:
     """Calls `listener` before each launch within the context."""
     finder = _Finder()
-    for name in _LAUNCHERS:
+    for name in _MODULES:
         module = sys.modules.get(name)
         if module is not None:
             _watch(module)
@@ -67,7 +77,7 @@ class _Finder(importlib.abc.MetaPathFinder):
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
         """Returns the module's own spec, with a loader that wraps launchers afterwards."""
-        if fullname not in _LAUNCHERS:
+        if fullname not in _MODULES:
             return None
         spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
         if spec is not None and spec.loader is not None:
@@ -92,20 +102,41 @@ class _Loader(importlib.abc.Loader):
 
 
 def _watch(module: ModuleType) -> None:
+    if module.__name__ == _GRAPHS:
+        _mark(getattr(module, _GRAPH, None))
+        return
     for name in _LAUNCHERS[module.__name__]:
         kind = getattr(module, name, None)
         run = getattr(kind, "run", None)
         if run is not None and not hasattr(run, "_planner_hears"):
-            kind.run = _telling(run)  # type: ignore[union-attr] # it has a `run`
-            if hasattr(kind, _COMPILING):
-                setattr(kind, _COMPILING, _waiting(getattr(kind, _COMPILING)))
+            compile_ = getattr(kind, _COMPILING, None)  # inductor's kernels alone have it
+            kind.run = _telling(run, is_compiled=compile_ is not None)  # type: ignore[union-attr] # it has a `run`
+            if compile_ is not None:
+                setattr(kind, _COMPILING, _waiting(compile_))
 
 
-def _telling(run: Callable[..., Any]) -> Callable[..., Any]:
+def _mark(kind: Any) -> None:
+    """Makes calls of compiled code known. A torch without this class runs all as eager code."""
+    call = vars(kind).get("__call__") if isinstance(kind, type) else None
+    if call is None or hasattr(call, "_planner_hears"):
+        return
+
+    def marked(*args: Any, **kwargs: Any) -> Any:
+        _running.append(None)
+        try:
+            return call(*args, **kwargs)
+        finally:
+            _running.pop()
+
+    marked._planner_hears = True  # type: ignore[attr-defined] # marks what is wrapped
+    type.__setattr__(kind, "__call__", marked)
+
+
+def _telling(run: Callable[..., Any], *, is_compiled: bool) -> Callable[..., Any]:
     def telling(kernel: Any, *args: Any, **kwargs: Any) -> Any:
         for listener in tuple(_listeners):
             listener(kernel, args, kwargs)
-        if _told_alone:
+        if is_compiled and _told_alone:
             return None
         return run(kernel, *args, **kwargs)
 

@@ -17,10 +17,9 @@ from planner.config.step import CompileMode, StepConfig
 from planner.errors import TargetError, UsageError
 
 _WRAPPER = "_orig_mod"  # attribute in which torch.compile keeps the module
-EAGER_TIMES = (
-    "the job is compiled (torch.compile): its memory is that of the compiled code, but operators "
-    "are counted, and times computed, as in eager mode; step 1 tunes its kernels, as where none "
-    "were compiled before, with a buffer as large as the card's L2 cache"
+COMPILED = (
+    "the job is compiled (torch.compile): memory and times are those of the compiled code; step 1 tunes "
+    "its kernels, as where none were compiled before, with a buffer as large as the card's L2 cache"
 )
 
 CUDA_GRAPHS = (

@@ -104,7 +104,6 @@ def report_of(
     answer = with_device_facts(found, values, unsupported)
     one_optimizer = len(seen.optimizers) == 1
     batch_size = seen.batch_size or loader_batch_size
-    is_compiled = _is_compiled(seen.all_models)
     return ScriptReport(
         end=end,
         answer=answer,
@@ -119,9 +118,8 @@ def report_of(
         autocast="" if seen.autocast is None else str(seen.autocast).removeprefix("torch."),
         used_card=torch.cuda.is_initialized(),  # type: ignore[no-untyped-call] # untyped in torch
         recovered_out_of_memory=peaks.out_of_memory if seen.error is None else 0,
-        is_compiled=is_compiled,
         counted=None
-        if counting is None or is_compiled
+        if counting is None
         else counting.found(seen.all_models, batch_size or 1, messages),
         refusal=seen.refusal,
         saved=tuple(dict.fromkeys(saved)),
@@ -166,6 +164,7 @@ def _trace(seen: Seen, peaks: TruePeaks, messages: CommunicationLog | None) -> S
         alloc_retries=peaks.alloc_retries,
         optimizer=_names(seen.optimizers.values()),
         counts=_counts(seen.all_models),
+        assumptions=(compiled.COMPILED,) if _is_compiled(seen.all_models) else (),
         warnings=_stage_words(),
         failure=failure,
         communicators=() if messages is None else messages.communicators(),

@@ -45,6 +45,7 @@ from planner.wire.trace import Phase
 from planner.wire.value_reads import ValuesPass
 from planner.worker.drive.step_events import step_events
 from planner.worker.engines import emulation
+from planner.worker.engines.kernel_launches import told_alone
 from planner.worker.ranks.communication import CommunicationLog
 from planner.worker.record.watch import Watch
 from planner.worker.script.counting import StepCounting
@@ -103,7 +104,8 @@ class RunningScript(Watch):
         self._finding = find(self._module_called)
         self._entered.enter_context(self._values.active())
         if self._counting is not None:
-            self._entered.enter_context(self._counting.observer)
+            self._entered.enter_context(told_alone())  # this pass gives values and counts alone
+            self._entered.enter_context(self._counting.observer.watching())
         atexit.register(self._at_exit)
         on_card: Any = torch.cuda._lazy_call
         on_card(self._recording.begin)

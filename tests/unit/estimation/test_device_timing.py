@@ -65,7 +65,7 @@ def alike_in_workers(monkeypatch: pytest.MonkeyPatch) -> None:
 LAUNCH_S = 1e-5
 COSTS = IssueCosts(
     forward_s=LAUNCH_S, forward_view_s=0.0, backward_s=LAUNCH_S, backward_view_s=0.0,
-    optimizer_s=LAUNCH_S, tensor_s=0.0, launch_s=0.0,
+    optimizer_s=LAUNCH_S, tensor_s=0.0, compiled_s=0.0, launch_s=0.0,
 )  # fmt: skip
 FREE_SPREAD = time_interval._free_spread
 FULL = Efficiencies(

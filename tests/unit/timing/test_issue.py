@@ -11,11 +11,11 @@ from operator_records import operator, relu, tensor
 from planner.timing.issue import FILE, IssueCosts, issue_costs, issue_times, read_costs
 from planner.wire.call_order import NO_ORDER, CallOrder
 from planner.wire.kernel_facts import ConvolutionFacts
-from planner.wire.trace import Phase
+from planner.wire.trace import Issuer, Phase
 
 COSTS = IssueCosts(
     forward_s=10.0, forward_view_s=1.0, backward_s=6.0, backward_view_s=0.5, optimizer_s=20.0,
-    tensor_s=2.0, launch_s=3.0, convolution_s=7.0, convolution_backward_s=30.0,
+    tensor_s=2.0, launch_s=3.0, compiled_s=4.0, convolution_s=7.0, convolution_backward_s=30.0,
 )  # fmt: skip
 FACTS = ConvolutionFacts(
     stride=(1, 1), padding=(1, 1), dilation=(1, 1), groups=1, is_transposed=False
@@ -41,6 +41,13 @@ def test_a_convolution_costs_more_and_its_gradients_most() -> None:
     backward = operator("convolution_backward", (IMAGES, IMAGES), (IMAGES,), phase=Phase.BACKWARD)
     assert COSTS.of(replace(forward, convolution=FACTS)) == COSTS.of(forward) + 7
     assert COSTS.of(replace(backward, convolution=FACTS)) == COSTS.of(backward) + 30
+
+
+@pytest.mark.parametrize("phase", [Phase.FORWARD, Phase.BACKWARD])
+def test_compiled_code_costs_less_and_a_graph_nothing(phase: Phase) -> None:
+    compiled = replace(relu(8), phase=phase, issuer=Issuer.COMPILED)
+    assert COSTS.of(compiled) == 4 + 3
+    assert COSTS.of(replace(compiled, issuer=Issuer.GRAPH)) == 0
 
 
 def test_views_count_where_they_were_called() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from operator_records import operator, product, relu, size_bytes, tensor
 
 from planner.timing.kernels import KernelKind, Pass, Product, kernels_of
+from planner.wire.kernel_facts import LoopFacts
 from planner.wire.trace import OperatorRecord, TensorShape
 
 
@@ -33,6 +36,17 @@ def test_a_batch_of_products_is_a_batch(name: str) -> None:
     record = operator(name, (*added, *operands), (tensor(12, 64, 64),), flops=1)
     (kernel,) = kernels_of(record)
     assert kernel.product == Product(batch=12, m=64, n=64, k=32)
+
+
+@pytest.mark.parametrize(
+    ("reduced", "kind"), [(1, KernelKind.LOOP), (512, KernelKind.LOOP_REDUCTION)]
+)
+def test_a_kernel_that_triton_made_is_a_loop(reduced: int, kind: KernelKind) -> None:
+    record = operator("inductor::poi_fused_mm_convolution_softmax", (tensor(8, 512),), ())
+    loop = LoopFacts(elements=8 * 512, reduced=reduced)
+    (kernel,) = kernels_of(replace(record, loop=loop))
+    assert kernel.kind is kind
+    assert kernel.moved_bytes == record.read_bytes + record.written_bytes
 
 
 @pytest.mark.parametrize("name", ["linear", "matmul", "convolution", "attention", "sum"])
