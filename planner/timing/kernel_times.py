@@ -26,6 +26,7 @@ from planner.timing.rates import Path, Rate
 
 _BY_TABLE = (KernelKind.NORM, KernelKind.SOFTMAX)
 _LONG = 1024  # keys: attention over fewer takes too small a part of a step to be told apart there
+_FEW = 64  # rows: reading the other operand takes all of the time
 # Of kernels without a table: what published steps leave of single kinds, and a card of another
 # maker, whose kernels were never measured.
 _FITTED_SPREAD, _FALLBACK_SPREAD = 0.25, 0.4
@@ -86,13 +87,16 @@ def table_time(kernel: Kernel, card: GpuSpec, *, tf32_matmul: bool = False) -> K
 def _has_table(kernel: Kernel, rate: Rate) -> bool:
     """Returns whether the kind is timed by its table.
 
-    Of products in 8 bits and less no step was published: their tables are all there is.
+    Of products in 8 bits and less, and of few rows, as where a language model writes a token for
+    each of a few sequences, no step was published: their tables are all there is.
     """
-    if kernel.kind is KernelKind.MATMUL:
+    product = kernel.product
+    if kernel.kind is KernelKind.MATMUL and product is not None:
         if net_name(kernel.dtype, rate) == NARROW:
             return True
-        is_batched = kernel.product is not None and kernel.product.batch > 1
-        return is_batched and rate.path is Path.CUDA_CORES
+        if product.batch == 1:
+            return product.m <= _FEW
+        return rate.path is Path.CUDA_CORES
     if kernel.kind is KernelKind.ATTENTION:
         facts = kernel.attention
         return facts is not None and not facts.has_bias and facts.keys >= _LONG

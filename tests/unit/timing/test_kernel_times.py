@@ -57,6 +57,8 @@ def on_h100_in_fp8() -> Kernel:
     [
         pytest.param(only(SOFTMAX), True, id="softmax"),
         pytest.param(attention(2048), True, id="long attention"),
+        pytest.param(only(product(8, 4096, 4096)), True, id="a product of few rows"),
+        pytest.param(only(product(4096, 4096, 8)), False, id="a product of few columns"),
         pytest.param(attention(512), False, id="short attention"),
         pytest.param(attention(2048, has_bias=True), False, id="attention with a bias"),
         pytest.param(batched("float32"), True, id="batched products of float32"),
