@@ -70,7 +70,7 @@ def inspect_model(
         whole = None if world is None else _Whole(world, torch.cuda.memory_allocated(device))
         with compiled.in_eager_mode(built.model):
             counts = _inspect(source, once, device, depth, log, built, whole)
-        if compiled.is_compiled(once, built.model):
+        if compiled.is_compiled(once, built.model) and compiled.has_compiled_times(once):
             counts = _with_compiled_step(source, once, device, log, built, counts)
         return replace(counts, resident_bytes=resident_bytes)
     except PlannerError:
@@ -97,7 +97,7 @@ def _inspect(
     world = None if whole is None else whole.world
     log.add(built)
     if compiled.is_compiled(config, built.model):
-        log.assumptions.append(compiled.COMPILED)
+        log.assumptions.append(compiled.words(config))
     model = compiled.original(built.model)
     # The operators of a compiled model are counted as they are written.
     as_written = replace(config, compile=None)

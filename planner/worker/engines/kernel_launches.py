@@ -27,7 +27,11 @@ _LAUNCHERS = {
 _COMPILING = "precompile"  # makes machine code of inductor's kernels
 _GRAPHS = "torch._inductor.output_code"
 _GRAPH = "CompiledFxGraph"  # its call runs the code that torch.compile has made
-_MODULES = (*_LAUNCHERS, _GRAPHS)
+_CONFIG = "torch._inductor.config"
+# Where kernels are chosen by their times, those of libraries are taken: an emulated card has no
+# times, and the FLOPs of a product that inductor writes itself are not known.
+_LIBRARIES = {"max_autotune_gemm_backends": "ATEN", "max_autotune_conv_backends": "ATEN"}
+_MODULES = (*_LAUNCHERS, _GRAPHS, _CONFIG)
 _listeners: list[Listener] = []
 _told_alone: list[None] = []  # as long as it is not empty, nothing is compiled or launched
 _running: list[None] = []  # calls of compiled code that have not ended
@@ -45,12 +49,16 @@ def told_alone() -> Iterator[None]:
     A kernel whose launch only has to be known needs neither. Kernels by hand are launched: their
     caller may use what Triton returns.
     """
+    config = sys.modules.get(_CONFIG)
+    before = {} if config is None else {name: getattr(config, name) for name in _LIBRARIES}
     _told_alone.append(None)
     try:
         with heard(lambda *_: None):
             yield
     finally:
         _told_alone.pop()
+        for name, value in before.items():
+            setattr(config, name, value)
 
 
 @contextmanager
@@ -102,6 +110,11 @@ class _Loader(importlib.abc.Loader):
 
 
 def _watch(module: ModuleType) -> None:
+    if module.__name__ == _CONFIG:
+        if _told_alone:
+            for name, value in _LIBRARIES.items():
+                setattr(module, name, value)
+        return
     if module.__name__ == _GRAPHS:
         _mark(getattr(module, _GRAPH, None))
         return

@@ -17,9 +17,17 @@ from planner.config.step import CompileMode, StepConfig
 from planner.errors import TargetError, UsageError
 
 _WRAPPER = "_orig_mod"  # attribute in which torch.compile keeps the module
-COMPILED = (
-    "the job is compiled (torch.compile): memory and times are those of the compiled code; step 1 tunes "
-    "its kernels, as where none were compiled before, with a buffer as large as the card's L2 cache"
+_TUNES = (
+    "step 1 tunes its kernels, as where none were compiled before, with a buffer as large as the "
+    "card's L2 cache"
+)
+_COMPILED = (
+    "the job is compiled (torch.compile): memory and times are those of the compiled code"
+    f"; {_TUNES}"
+)
+_COMPILED_RANK = (
+    "the job is compiled (torch.compile): its memory is that of the compiled code, but operators "
+    f"of a rank are counted, and times computed, as in eager mode; {_TUNES}"
 )
 
 CUDA_GRAPHS = (
@@ -44,6 +52,16 @@ def has_compiled_parts(model: nn.Module) -> bool:
         _WRAPPER in module._modules or getattr(module, "_compiled_call_impl", None) is not None
         for module in model.modules()
     )
+
+
+def has_compiled_times(config: StepConfig) -> bool:
+    """Returns whether the times of compiled steps are those of the compiled code."""
+    return config.parallel is None
+
+
+def words(config: StepConfig | None = None) -> str:
+    """Says what compiled code means for the figures; None: a script's."""
+    return _COMPILED if config is None or has_compiled_times(config) else _COMPILED_RANK
 
 
 def compiled_graphs() -> int:

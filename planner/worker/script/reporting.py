@@ -164,7 +164,7 @@ def _trace(seen: Seen, peaks: TruePeaks, messages: CommunicationLog | None) -> S
         alloc_retries=peaks.alloc_retries,
         optimizer=_names(seen.optimizers.values()),
         counts=_counts(seen.all_models),
-        assumptions=(compiled.COMPILED,) if _is_compiled(seen.all_models) else (),
+        assumptions=(compiled.words(),) if _is_compiled(seen.all_models) else (),
         warnings=_stage_words(),
         failure=failure,
         communicators=() if messages is None else messages.communicators(),

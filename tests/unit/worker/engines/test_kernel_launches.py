@@ -81,6 +81,20 @@ def test_where_launches_only_have_to_be_known_nothing_is_compiled_or_launched(
     assert fakes.done[1:] == ["machine code"]
 
 
+def test_where_kernels_are_chosen_by_times_those_of_libraries_are_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = ModuleType("torch._inductor.config")
+    config.max_autotune_gemm_backends = "ATEN,TRITON"  # type: ignore[attr-defined] # as inductor's
+    config.max_autotune_conv_backends = "TRITON"  # type: ignore[attr-defined] # the same
+    monkeypatch.setitem(sys.modules, "torch._inductor.config", config)
+    with told_alone():
+        assert config.max_autotune_gemm_backends == config.max_autotune_conv_backends == "ATEN"
+    assert config.max_autotune_gemm_backends == "ATEN,TRITON"
+    with heard(lambda *_: None):
+        assert config.max_autotune_conv_backends == "TRITON"
+
+
 def test_compiled_code_is_known_while_it_runs(fakes: _Fakes) -> None:
     with heard(lambda *_: None):
         assert fakes.graph()([])
