@@ -268,6 +268,8 @@ def _run_steps(plan: loop.StepPlan, recorder: peaks.PeakRecorder, log: _Log) -> 
         log.is_compiled = compiled.compiled_graphs() > graphs
         if log.is_compiled:
             log.assumptions.append(compiled.words(plan.config))
+            if compiled.has_chosen_kernels():
+                log.assumptions.append(compiled.CHOSEN)
             if compiled.has_cuda_graphs(plan.device):
                 log.assumptions.append(compiled.CUDA_GRAPHS)
         elif recorder.step_allocated_bytes and compiled.is_compiled(plan.config, plan.model):

@@ -34,6 +34,11 @@ CUDA_GRAPHS = (
     "CUDA graphs: their pools are those of PyTorch's allocator; what the driver itself takes "
     "for graphs is not included"
 )
+CHOSEN = (
+    "kernels of products were chosen by how long each takes (max-autotune), which an emulated card "
+    "does not tell: which of them won is chance, and another may take other memory; times are "
+    "those of cuBLAS and cuDNN"
+)
 NOT_COMPILED = (
     "the job is compiled (torch.compile), but this run could compile nothing of it: its memory is "
     "that of eager code"
@@ -68,6 +73,14 @@ def compiled_graphs() -> int:
     """Returns the number of graphs that the compiler has made in this process."""
     utilities = sys.modules.get("torch._dynamo.utils")
     return 0 if utilities is None else int(utilities.counters["stats"]["unique_graphs"])
+
+
+def has_chosen_kernels() -> bool:
+    """Returns whether the compiler has chosen kernels of this process by their times."""
+    utilities = sys.modules.get("torch._dynamo.utils")
+    return utilities is not None and bool(
+        utilities.counters["inductor"]["select_algorithm_autotune"]
+    )
 
 
 def has_cuda_graphs(device: torch.device) -> bool:
