@@ -16,6 +16,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import cast
 
+from planner.config.model_shapes import ModelShapes
 from planner.config.step import StepConfig
 from planner.config.target import Target
 from planner.emulator.build import EmulatedDevice
@@ -28,7 +29,16 @@ from planner.process.kept.runs import KeptRuns
 from planner.process.kept.state import now_ns
 from planner.process.values_runs import ValuesRuns
 from planner.wire.data_cost import DataCost
-from planner.wire.jobs import AnswerT, CountJob, DataJob, JobOf, NeedsValues, RunAnswer, RunJob
+from planner.wire.jobs import (
+    AnswerT,
+    CountJob,
+    DataJob,
+    JobOf,
+    NeedsValues,
+    RunAnswer,
+    RunJob,
+    ShapesJob,
+)
 from planner.wire.module_counts import ModelCounts
 from planner.wire.own_lever import OwnLever
 from planner.wire.protocol import (
@@ -264,6 +274,17 @@ class Runner:
             with self._another(self._request) as child:  # the first one is kept for its only run
                 found = self._ask(child, job)
         assert isinstance(found, DataCost), "no value of a card is read"
+        return found
+
+    def shapes(self) -> ModelShapes:
+        """Returns the shapes of the parameters of a published language model.
+
+        Raises:
+            WrongTargetError: the target is none.
+            ChildError: the child was killed before it delivered, or took too long.
+        """
+        found = self._ask(self._child, ShapesJob())
+        assert isinstance(found, ModelShapes), "no value of a card is read"
         return found
 
     def _ask(self, child: Child, job: JobOf[AnswerT]) -> AnswerT | NeedsValues:

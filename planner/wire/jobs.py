@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
+from planner.config.model_shapes import ModelShapes
 from planner.config.step import StepConfig
 from planner.wire.data_cost import DataCost
 from planner.wire.module_counts import ModelCounts
@@ -125,5 +126,22 @@ class DataJob(JobOf[DataCost]):
         return "timing the data set"
 
 
-Job = RunJob | CountJob | DataJob
-Answer = RunAnswer | ModelCounts | DataCost
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShapesJob(JobOf[ModelShapes]):
+    """Builds the published model on the meta device, for the shapes of its parameters."""
+
+    answer: ClassVar[type[Any]] = ModelShapes
+
+    @property
+    def doing(self) -> str:
+        """See JobOf."""
+        return "building the model without its weights"
+
+    @property
+    def name(self) -> str:
+        """See JobOf."""
+        return "building the model without its weights"
+
+
+Job = RunJob | CountJob | DataJob | ShapesJob
+Answer = RunAnswer | ModelCounts | DataCost | ModelShapes

@@ -17,10 +17,20 @@ from typing import Any, NoReturn
 import torch
 
 from planner.config.step import CompileMode
+from planner.config.model_shapes import ModelShapes
 from planner.config.target import Target, TargetKind
 from planner.errors import UsageError
 from planner.wire.data_cost import DataCost
-from planner.wire.jobs import Answer, CountJob, DataJob, Job, NeedsValues, RunAnswer, RunJob
+from planner.wire.jobs import (
+    Answer,
+    CountJob,
+    DataJob,
+    Job,
+    NeedsValues,
+    RunAnswer,
+    RunJob,
+    ShapesJob,
+)
 from planner.wire.module_counts import ModelCounts
 from planner.wire.own_lever import OwnLever
 from planner.wire.protocol import Engine
@@ -69,6 +79,7 @@ class Worker:
         if target.kind is TargetKind.FILE:
             sys.argv[:] = [target.location]  # as `python FILE` would
             sys.path.append(os.getcwd())
+        self._target = target
         self._source = load(target)
         if engine is Engine.EMULATED:
             emulation.preload_cudnn()
@@ -100,6 +111,8 @@ class Worker:
             return self._run(job, instead)
         if isinstance(job, CountJob):
             return self._count(job, instead)
+        if isinstance(job, ShapesJob):
+            return self._shapes()
         return self._time_data(job)
 
     def _run(self, job: RunJob, instead: Callable[[NeedsValues], NoReturn]) -> RunAnswer:
@@ -113,6 +126,11 @@ class Worker:
     def _time_data(self, job: DataJob) -> DataCost:
         torch.set_num_threads(1)  # as in a worker of a DataLoader
         return measure_data(self._source, job.seconds)
+
+    def _shapes(self) -> ModelShapes:
+        from planner.worker.published.shapes import published_shapes
+
+        return published_shapes(self._target)
 
     def _run_emulated(self, job: RunJob, instead: Callable[[NeedsValues], NoReturn]) -> RunAnswer:
         unsupported = self._prepare(job)

@@ -1,0 +1,69 @@
+"""What is asked of an engine that serves a language model, as data.
+
+In: nothing; questions/serving.py fills it. Out: frozen records. Convention: None stands for the
+engine's own default, which the result reports.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class EngineName(str, Enum):
+    """The engine that serves."""
+
+    VLLM = "vllm"
+    """vLLM: a share of the card's memory; the cache is what is left of it."""
+    SGLANG = "sglang"
+    """SGLang: a share of free memory for weights and cache together."""
+    TRTLLM = "trtllm"
+    """TensorRT-LLM: a share of the memory that is free after the weights, for the cache."""
+    LLAMACPP = "llamacpp"
+    """llama.cpp: the cache of the whole context, allocated at the start."""
+    TRANSFORMERS = "transformers"
+    """generate() of transformers: a cache that grows with each request."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """Requests that are to be served at once: prompt and output are tokens of each."""
+
+    users: int
+    prompt: int
+    output: int
+
+    @property
+    def length(self) -> int:
+        """Returns the tokens of a request at its end."""
+        return self.prompt + self.output
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServingConfig:
+    """An engine and its settings."""
+
+    engine: EngineName = EngineName.VLLM
+    version: tuple[int, ...] | None = None
+    """Of the engine; None: the newest that is known here."""
+    tensor_parallel: int = 1
+    """GPUs that share each layer."""
+    max_model_len: int | None = None
+    """Tokens of the longest request; None: all that the model can."""
+    utilization: float | None = None
+    """The share of memory that the engine may use, by its own rule."""
+    quant: str | None = None
+    """Format of the weights, like `awq` or `gguf:Q4_K_M`; None: 16 bits, or the config's own."""
+    kv_dtype: str | None = None
+    """Dtype of keys and values, in the words of the engine; None: that of the model."""
+    max_num_seqs: int | None = None
+    """Requests of a step at most."""
+    max_num_batched_tokens: int | None = None
+    """Tokens of a step at most."""
+    enforce_eager: bool = False
+    """Whether no CUDA graphs are captured."""
+    prefix_caching: bool | None = None
+    """Whether prefixes are kept for later requests; None: the engine's default for the model."""
+    speculative_tokens: int = 0
+    """Tokens that a head of the model itself (multi-token prediction) proposes for each step."""
+    load: Load | None = None

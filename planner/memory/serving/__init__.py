@@ -1,0 +1,1 @@
+"""The memory of an engine that serves a language model: weights, cache, and the rest."""

@@ -1,0 +1,18 @@
+"""The card as an engine that serves sees it.
+
+In: nothing; questions/serving.py fills it from the hardware database. Out: ServingCard.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServingCard:
+    """A card. `total_bytes` is what PyTorch reports; `context_bytes` that of a CUDA context."""
+
+    name: str
+    total_bytes: int
+    context_bytes: int
+    nvlink_bytes_per_s: float

@@ -1,0 +1,99 @@
+"""What all engines answer: the parts of a card's memory, the cache, and what it holds.
+
+In: nothing; each engine fills it. Out: frozen records. Convention: a Span is a figure between two
+bounds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """Bytes: the estimate, and the bounds between which nine of ten published starts are."""
+
+    low: int
+    middle: int
+    high: int
+
+
+class PartKind(str, Enum):
+    """A part of a card's memory under an engine."""
+
+    WEIGHTS = "weights"
+    """Weights of the rank, with tables of positions."""
+    OUTSIDE = "outside"
+    """Outside PyTorch: CUDA's and NCCL's own memory."""
+    ACTIVATIONS = "activations"
+    """Peak of a step above weights and cache."""
+    GRAPHS = "graphs"
+    """CUDA graphs."""
+    CACHE = "cache"
+    """Keys, values and states."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryPart:
+    """A part; `is_budgeted`: it comes out of the share that the engine may use."""
+
+    kind: PartKind
+    size_bytes: int
+    is_budgeted: bool = True
+
+
+class CachePool(Protocol):
+    """A cache of a given size, as an engine divides it."""
+
+    def request_bytes(self, length: int) -> int:
+        """Returns the bytes of one request of `length` tokens."""
+        ...
+
+    def requests_at_once(self, cache_bytes: int, length: int) -> float:
+        """Returns how many requests of `length` tokens the cache holds."""
+        ...
+
+    def tokens(self, cache_bytes: int, length: int) -> int:
+        """Returns the tokens of requests of `length` that the cache holds."""
+        ...
+
+    def longest(self, cache_bytes: int, limit: int) -> int:
+        """Returns the longest request that fits, up to `limit` tokens."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """A setting of the engine: its own name, the value, and whether it was given."""
+
+    name: str
+    value: str
+    is_given: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineMemory:
+    """A start of an engine on one card."""
+
+    version: str
+    """The version whose rules were taken."""
+    budget_bytes: int
+    """What the engine may use, by its own rule."""
+    budget_words: str
+    """That rule, in words."""
+    parts: tuple[MemoryPart, ...]
+    """All parts but the cache."""
+    cache: Span
+    """Bytes for keys, values and states; low may be negative: it may not start."""
+    pool: CachePool
+    max_model_len: int
+    max_sequences: int | None
+    """Requests of a step at most; None: the engine has no limit."""
+    settings: tuple[Setting, ...]
+    is_allocated: bool
+    """Whether the cache is allocated at the start; else it grows with the requests."""
+    basis: str
+    """Where the bounds are from."""
+    notes: tuple[str, ...] = ()
