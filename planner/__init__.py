@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # with no __getattr__ for it: a type checker sees a name that
 else:
     _QUESTIONS = (
         "advise", "compare", "curve", "estimate", "inspect", "learn", "learn_trace",
-        "max_batch_size", "parallelize", "run", "sweep", "verify",
+        "max_batch_size", "parallelize", "run", "serving", "sweep", "verify",
     )  # fmt: skip
     _SHOWN = ("export", "report")
 

@@ -23,10 +23,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--fit", action="store_true", help="write the constants of the terms anew")
     all_rows = rows()
     known = starts(all_rows)
-    if parser.parse_args(arguments).fit:
-        _write(fitted(known))
+    is_fit = parser.parse_args(arguments).fit
+    found = judge_all(known, fitted(known) if is_fit else fitted_terms())
+    if is_fit:
+        _write(fitted(known), sum(one.is_inside is True for one in found))
         fitted_terms.cache_clear()
-    found = judge_all(known, fitted_terms())
     for one in found:
         print(_line(one))
     PAGE.write_text(page(all_rows, found, fitted_terms()), encoding="utf-8")
@@ -41,12 +42,13 @@ def judge_all(known: Sequence[Start], terms: FittedTerms) -> list[Judged]:
     return [judged(start, terms, held_out[start.row.source]) for start in known]
 
 
-def _write(terms: FittedTerms) -> None:
+def _write(terms: FittedTerms, inside: int) -> None:
     document = {
         "constants": {name: round(value, 3) for name, value in asdict(terms.constants).items()},
         "ratios": list(terms.ratios),
         "starts": terms.starts,
         "sources": terms.sources,
+        "inside": inside,
     }
     FILE.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 

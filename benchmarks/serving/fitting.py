@@ -51,6 +51,7 @@ def fitted(starts: Sequence[Start]) -> FittedTerms:
         ratios=tuple(sorted(round(_ratio(start, terms), 4) for start in used)),
         starts=len(used),
         sources=len({start.row.source for start in used}),
+        inside=0,
     )
 
 
@@ -80,7 +81,7 @@ def _printed_constants(start: Start) -> Iterator[tuple[str, float]]:
     if row.activation_gib is None or is_now:  # a newer version prints graphs with them
         return
     peak = row.activation_gib * GIB
-    if (0, 7) <= settings.rules.version and not settings.rules.is_v1:
+    if settings.rules.version >= (0, 7) and not settings.rules.is_v1:
         ranks = start.case.config.tensor_parallel
         yield "forward_factor", peak / forward_bytes(start.model, settings.step_tokens, ranks)
     elif not settings.rules.has_sampling_kernel:
@@ -146,4 +147,4 @@ def _printed(start: Start) -> float:
 
 
 def _terms(constants: TermConstants) -> FittedTerms:
-    return FittedTerms(constants=constants, ratios=(1.0,), starts=0, sources=0)
+    return FittedTerms(constants=constants, ratios=(1.0,), starts=0, sources=0, inside=0)

@@ -72,14 +72,13 @@ def _start(row: Row, case: Case, database: GpuDatabase) -> Start:
     quant = case.config.quant
     weights = PLAIN
     if quant is not None:
-        weights = named_format(
-            quant, has_states=model.has_states, has_experts=model.experts > 0
-        )
+        weights = named_format(quant, has_states=model.has_states, has_experts=model.experts > 0)
     card = ServingCard(
         name=spec.name,
         total_bytes=total,
         context_bytes=spec.profile.context_overhead_bytes,
         nvlink_bytes_per_s=spec.nvlink_bytes_per_s,
+        compute_capability=spec.profile.compute_capability,
     )
     return Start(row=row, case=case, model=model, weights=weights, card=card)
 

@@ -26,6 +26,12 @@ _GROUPS: Mapping[str, Sequence[str]] = {
         "--task", "--like", "--lora-rank", "--lora-alpha", "--lora-targets", "--quant", "--freeze",
         "--image", "--frames", "--new-tokens", "--attention",
     ),
+    "The engine": (
+        "--engine", "--engine-version", "--tensor-parallel", "--utilization", "--kv-dtype",
+        "--max-model-len", "--max-num-seqs", "--max-num-batched-tokens", "--enforce-eager",
+        "--no-prefix-caching", "--prefix-caching", "--speculative-tokens",
+    ),
+    "The load": ("--users", "--prompt", "--find"),
     "The step": (
         "--mode", "--precision", "--optimizer", "--optimizer-arg", "--channels-last",
         "--checkpoint-activations", "--checkpoint-blocks", "--chunked-loss", "--compile",

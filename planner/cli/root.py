@@ -40,6 +40,10 @@ _COMMANDS = {
             "planner.cli.parallelize",
             "Search how to spread a step over several GPUs.",
         ),
+        "serving": (
+            "planner.cli.serving",
+            "Say how much a model that is served takes, and what its cache holds.",
+        ),
         "check": ("planner.cli.check", "Hold the limits of a project's file, for a CI job."),
         "diff": ("planner.cli.diff", "Say what grew between two results, revisions or options."),
         "run": ("planner.cli.run", "Run a training script, unchanged, on an emulated card."),

@@ -24,12 +24,14 @@ _KEYS = (
     "max_position_embeddings", "n_positions", "tie_word_embeddings", "layer_types",
     "layers_block_type", "sliding_window", "use_sliding_window", "max_window_layers",
     "attention_chunk_size", "kv_lora_rank", "qk_rope_head_dim", "qk_nope_head_dim", "v_head_dim",
-    "index_head_dim", "per_layer_config", "num_kv_shared_layers", "linear_conv_kernel_dim", "linear_num_key_heads",
+    "index_head_dim", "per_layer_config", "num_kv_shared_layers", "linear_conv_kernel_dim",
+    "linear_num_key_heads",
     "linear_num_value_heads", "linear_key_head_dim", "linear_value_head_dim", "mamba_ssm_dtype",
     "mamba_ssm_cache_dtype", "mamba_num_heads", "mamba_head_dim", "ssm_state_size", "n_groups",
     "conv_kernel", "moe_intermediate_size", "num_experts", "num_local_experts", "n_routed_experts",
     "num_experts_per_tok", "top_k_experts", "is_encoder_decoder", "alibi",
-    "rope_parameters", "rope_theta", "partial_rotary_factor", "rotary_dim",
+    "rope_parameters",
+    "rope_theta", "partial_rotary_factor", "rotary_dim",
 )  # fmt: skip
 # The part of a config with several parts that is the language model.
 _PARTS = ("text_config", "llm_config", "thinker_config")
@@ -112,7 +114,7 @@ def tensor_shapes(
 
 
 def deciding_keys(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the keys that decide the cache: of the language model, where there are other parts."""
+    """Returns the keys that decide the cache: of the language model where there are more parts."""
     part = next((config[one] for one in _PARTS if isinstance(config.get(one), Mapping)), None)
     own: Mapping[str, Any] = config if part is None else {**_shared(config), **deciding_keys(part)}
     return {key: own[key] for key in _KEYS if own.get(key) is not None}

@@ -26,12 +26,15 @@ class EngineName(str, Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Load:
-    """Requests that are to be served at once: prompt and output are tokens of each."""
+class ServingLoad:
+    """Requests that are to be served at once."""
 
     users: int
+    """How many there are at the same time."""
     prompt: int
+    """Tokens of each prompt."""
     output: int
+    """Tokens of each answer."""
 
     @property
     def length(self) -> int:
@@ -66,4 +69,4 @@ class ServingConfig:
     """Whether prefixes are kept for later requests; None: the engine's default for the model."""
     speculative_tokens: int = 0
     """Tokens that a head of the model itself (multi-token prediction) proposes for each step."""
-    load: Load | None = None
+    load: ServingLoad | None = None

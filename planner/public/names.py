@@ -24,6 +24,7 @@ from planner.config.parallel import (
     Schedule,
     TensorOptions,
 )
+from planner.config.serving import EngineName, ServingLoad
 from planner.config.step import (
     BuildOn,
     DataDependent,
@@ -64,6 +65,7 @@ from planner.input_pipeline.host_ram import HostRam, Room
 from planner.memory.peak import Breakdown, Held
 from planner.memory.probe import ProbeOutcome
 from planner.memory.recorded_batches import RecordedBatches
+from planner.memory.serving.engine import ByteSpan, EngineSetting, MemoryPart, PartKind
 from planner.public.export import export
 from planner.public.report import report
 from planner.questions.advise import advise
@@ -77,6 +79,7 @@ from planner.questions.learn_trace import learn_trace
 from planner.questions.max_batch_size import max_batch_size
 from planner.questions.parallelize import parallelize
 from planner.questions.run import run
+from planner.questions.serving import serving
 from planner.questions.sweep import sweep
 from planner.questions.verify import verify
 from planner.results.advice import Advice, CardChoice, Effect, Goal, Lever, Plan, Trial, TrialState
@@ -100,6 +103,13 @@ from planner.results.parallelization import (
 from planner.results.ranks import RankRow, RanksResult
 from planner.results.result import Result
 from planner.results.saved_file import load
+from planner.results.serving import (
+    BootVerdict,
+    CacheRoom,
+    ServingChoice,
+    ServingPlan,
+    ServingRemedy,
+)
 from planner.results.step_time import Gain, HostNeeds, StepTime
 from planner.results.values import ValuesResult
 from planner.results.verification import (
@@ -158,12 +168,15 @@ __all__ = [
     "AllocationEvent",
     "AllocationTrace",
     "AttentionFacts",
+    "BootVerdict",
     "Bottleneck",
     "Bound",
     "Breakdown",
     "BreakdownSummary",
     "BuildError",
     "BuildOn",
+    "ByteSpan",
+    "CacheRoom",
     "CallOrder",
     "CardChoice",
     "CardComparison",
@@ -190,6 +203,8 @@ __all__ = [
     "DocumentError",
     "Effect",
     "EmulatedCard",
+    "EngineName",
+    "EngineSetting",
     "EpochCost",
     "Estimate",
     "EstimateOptions",
@@ -219,6 +234,7 @@ __all__ = [
     "LeftOut",
     "Lever",
     "LibraryError",
+    "MemoryPart",
     "Mode",
     "ModelCounts",
     "ModelError",
@@ -237,6 +253,7 @@ __all__ = [
     "ParallelConfig",
     "ParallelPlan",
     "Parallelization",
+    "PartKind",
     "Phase",
     "PipelineOptions",
     "PipelineRecord",
@@ -255,6 +272,10 @@ __all__ = [
     "Room",
     "Schedule",
     "ScriptOptions",
+    "ServingChoice",
+    "ServingLoad",
+    "ServingPlan",
+    "ServingRemedy",
     "SizeAt",
     "SmallestJob",
     "SpreadMethod",
@@ -310,6 +331,7 @@ __all__ = [
     "parallelize",
     "report",
     "run",
+    "serving",
     "sweep",
     "verify",
 ]

@@ -179,6 +179,7 @@ def test_every_option_named_exists() -> None:
         "--known",
         "--shipped",
         "--fit",
+        "--shapes",
         "--lr",  # of a script
         "--nnodes",  # of torchrun
         "--nproc-per-node",

@@ -113,7 +113,7 @@ def test_what_a_record_holds_is_public_too(record: type) -> None:
 def test_what_a_function_returns_is_public() -> None:
     public = [getattr(planner, name) for name in NAMES]
     functions = [one for one in public if inspect.isfunction(one)]
-    assert len(functions) == 16
+    assert len(functions) == 17
     for function in functions:
         returned = inspect.signature(function).return_annotation
         assert returned in {*(one.__name__ for one in CLASSES), "int | None", "Path"}
@@ -156,7 +156,7 @@ def test_every_name_is_in_the_reference() -> None:
 def test_a_question_is_the_same_without_the_list_of_names() -> None:
     questions = (
         "advise", "compare", "curve", "estimate", "inspect", "learn", "learn_trace",
-        "max_batch_size", "parallelize", "run", "sweep", "verify",
+        "max_batch_size", "parallelize", "run", "serving", "sweep", "verify",
     )  # fmt: skip
     assert questions == planner._QUESTIONS  # type: ignore[attr-defined]
     for name in questions:

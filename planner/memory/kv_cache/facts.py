@@ -86,7 +86,9 @@ def served_model(shapes: ModelShapes) -> ServedModel:
         kv_heads=kv_heads,
         head_width=head_width,
         hidden_size=hidden,
-        intermediate_size=_number(keys, "intermediate_size", "ffn_dim", "n_inner", other=4 * hidden),
+        intermediate_size=_number(
+            keys, "intermediate_size", "ffn_dim", "n_inner", other=4 * hidden
+        ),
         vocabulary=_number(keys, "vocab_size"),
         longest_context=_number(keys, "max_position_embeddings", "n_positions", other=2048),
         experts=_number(keys, "num_experts", "num_local_experts", "n_routed_experts", other=0),
@@ -141,9 +143,7 @@ def _layers(
         )
     if keys.get("kv_lora_rank") and keys.get("qk_rope_head_dim"):
         width = keys["kv_lora_rank"] + keys["qk_rope_head_dim"]
-        return (
-            CacheLayers(kind=LayerKind.LATENT, count=len(kinds), kv_heads=1, key_width=width),
-        )
+        return (CacheLayers(kind=LayerKind.LATENT, count=len(kinds), kv_heads=1, key_width=width),)
     own = {int(layer): values for layer, values in (keys.get("per_layer_config") or {}).items()}
     counts: Counter[CacheLayers] = Counter()
     for position, kind in enumerate(kinds):

@@ -1,6 +1,6 @@
 """What the layers of a model keep of the tokens that they have read, in bytes.
 
-In: shapes of a layer, the ranks of a tensor-parallel group, the bytes of an element. Out: bytes of a
+In: shapes of a layer, the ranks of a tensor-parallel group, bytes of an element. Out: bytes of a
 token or of a request, for one layer on one rank. Convention: heads are divided over the ranks; with
 fewer heads than ranks each rank has one, and a latent is on every rank whole.
 """

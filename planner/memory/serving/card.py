@@ -16,3 +16,4 @@ class ServingCard:
     total_bytes: int
     context_bytes: int
     nvlink_bytes_per_s: float
+    compute_capability: tuple[int, int] = (9, 0)

@@ -1,7 +1,7 @@
 """What all engines answer: the parts of a card's memory, the cache, and what it holds.
 
-In: nothing; each engine fills it. Out: frozen records. Convention: a Span is a figure between two
-bounds.
+In: nothing; each engine fills it. Out: frozen records. Convention: a figure that is
+estimated has bounds.
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
+class ByteSpan:
     """Bytes: the estimate, and the bounds between which nine of ten published starts are."""
 
     low: int
+    """Bytes of the lower bound; may be negative: less than nothing is left."""
     middle: int
+    """Bytes of the estimate."""
     high: int
+    """Bytes of the upper bound."""
 
 
 class PartKind(str, Enum):
@@ -37,11 +40,14 @@ class PartKind(str, Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryPart:
-    """A part; `is_budgeted`: it comes out of the share that the engine may use."""
+    """A part of the memory of one card."""
 
     kind: PartKind
+    """What it is."""
     size_bytes: int
+    """Its bytes on one card."""
     is_budgeted: bool = True
+    """Whether it comes out of the share that the engine may use."""
 
 
 class CachePool(Protocol):
@@ -65,12 +71,15 @@ class CachePool(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
-    """A setting of the engine: its own name, the value, and whether it was given."""
+class EngineSetting:
+    """A setting of the engine."""
 
     name: str
+    """Its name in the engine's command line, without the dashes."""
     value: str
+    """Its value, as text."""
     is_given: bool
+    """Whether it was given; else it is the engine's default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,15 +94,15 @@ class EngineMemory:
     """That rule, in words."""
     parts: tuple[MemoryPart, ...]
     """All parts but the cache."""
-    cache: Span
+    cache: ByteSpan
     """Bytes for keys, values and states; low may be negative: it may not start."""
     pool: CachePool
     max_model_len: int
     max_sequences: int | None
     """Requests of a step at most; None: the engine has no limit."""
-    settings: tuple[Setting, ...]
+    settings: tuple[EngineSetting, ...]
     is_allocated: bool
     """Whether the cache is allocated at the start; else it grows with the requests."""
-    basis: str
-    """Where the bounds are from."""
+    basis: str | None
+    """Where the bounds are from; None: no published starts of the engine, so there are none."""
     notes: tuple[str, ...] = ()

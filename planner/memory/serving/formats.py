@@ -49,7 +49,7 @@ def grouped_bits(bits: float, scale_bits: float, zero_bits: float, group: int) -
 # Group sizes: AWQ and GPTQ, 128 (transformers, utils/quantization_config.py, AwqConfig and the
 # published GPTQ checkpoints), a 16-bit scale and a 4-bit zero point; compressed-tensors W4A16
 # without zero points. FP8: a float32 scale for 128 x 128 weights (weight_block_size of the
-# published Qwen3-*-FP8). NVFP4: an FP8 scale for 16 weights (group_size of NVIDIA's hf_quant_config).
+# published Qwen3-*-FP8). NVFP4: an FP8 scale for 16 weights (group_size of hf_quant_config.json).
 # MXFP4: an 8-bit exponent for 32 (OCP Microscaling Formats 1.0, section 5). bitsandbytes: a float32
 # maximum for 64 (bitsandbytes/functional.py, quantize_4bit).
 PLAIN = WeightFormat(name="16bit", words="weights in 16 bits", bits=lambda role: SIXTEEN)

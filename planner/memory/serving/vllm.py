@@ -14,13 +14,27 @@ from planner.errors import UsageError
 from planner.memory.kv_cache.blocks import BlockPool, PoolRules, block_pool
 from planner.memory.kv_cache.facts import ServedModel
 from planner.memory.serving.card import ServingCard
-from planner.memory.serving.engine import EngineMemory, MemoryPart, PartKind, Setting, Span
+from planner.memory.serving.engine import (
+    ByteSpan,
+    EngineMemory,
+    EngineSetting,
+    MemoryPart,
+    PartKind,
+)
 from planner.memory.serving.formats import WeightFormat
-from planner.memory.serving.vllm_rules import VllmSettings, vllm_settings
+from planner.memory.serving.vllm_rules import NEWEST, VllmSettings, vllm_settings
 from planner.memory.serving.vllm_terms import FittedTerms, Terms, fitted_terms, vllm_terms
 from planner.memory.serving.weights import proposing_head_bytes, rotary_bytes, weight_bytes
 from planner.units import format_significant
 
+# The least compute capability by format (get_min_capability of the classes in
+# vllm/model_executor/layers/quantization, 0.33.0), and that of bfloat16 (platforms/cuda.py).
+_LEAST_CAPABILITY: Mapping[str, tuple[int, int]] = {
+    "fp8": (7, 5), "int8": (7, 5), "awq": (7, 5), "w4a16": (7, 5), "nvfp4": (7, 5),
+    "mxfp4": (8, 0),
+}  # fmt: skip
+_BFLOAT16_CAPABILITY = (8, 0)
+_WITHOUT_NF4 = (0, 28)  # its QuantizationMethods lack bitsandbytes; those of 0.26 have it
 QUANTS = ("fp8", "int8", "awq", "gptq", "w4a16", "nvfp4", "mxfp4", "nf4")
 # Bytes of an element by --kv-cache-dtype (vllm/config/cache.py, CacheDType).
 KV_BYTES: Mapping[str, float] = {
@@ -45,6 +59,7 @@ def vllm_memory(
     Raises:
         UsageError: this version does not serve such a model.
     """
+    _check_format(weights, config, card)
     fitted = terms or fitted_terms()
     ranks = config.tensor_parallel
     settings = vllm_settings(
@@ -70,18 +85,33 @@ def vllm_memory(
         budget_bytes=budget,
         budget_words=f"{format_significant(settings.utilization)} of all memory",
         parts=_parts(held, found, counts=counts),
-        cache=Span(low=left - high, middle=left - unknown, high=left - low),
+        cache=ByteSpan(low=left - high, middle=left - unknown, high=left - low),
         pool=_pool(model, config, settings),
         max_model_len=settings.max_model_len,
         max_sequences=settings.sequences,
-        settings=_settings(config, settings),
+        settings=_settings(config, settings, card),
         is_allocated=True,
         basis=(
-            f"{fitted.starts} published starts of vLLM from {fitted.sources} sources: nine of ten "
-            "are inside"
+            f"{fitted.starts} published starts of vLLM from {fitted.sources} sources; with each "
+            f"source left out, {fitted.inside} are inside"
         ),
         notes=(_graphs_note(settings),),
     )
+
+
+def _check_format(weights: WeightFormat, config: ServingConfig, card: ServingCard) -> None:
+    if weights.name == "nf4" and (config.version or NEWEST) >= _WITHOUT_NF4:
+        raise UsageError(
+            "vllm does not know quant nf4 (bitsandbytes) any more: name a version before "
+            f"{_WITHOUT_NF4[0]}.{_WITHOUT_NF4[1]} (--engine-version), or another format"
+        )
+    least = _LEAST_CAPABILITY.get(weights.name, (0, 0))
+    if card.compute_capability < least:
+        raise UsageError(
+            f"vllm runs {weights.name} (--quant) from compute capability {least[0]}.{least[1]} on, "
+            f"and {card.name} has {card.compute_capability[0]}.{card.compute_capability[1]}: name "
+            "a newer card, or gptq"
+        )
 
 
 def _graphs_note(settings: VllmSettings) -> str:
@@ -135,13 +165,19 @@ def element_bytes(kv_dtype: str | None) -> float:
     return KV_BYTES[name]
 
 
-def _settings(config: ServingConfig, settings: VllmSettings) -> tuple[Setting, ...]:
+def _settings(
+    config: ServingConfig, settings: VllmSettings, card: ServingCard
+) -> tuple[EngineSetting, ...]:
     rows = (
         ("gpu-memory-utilization", format_significant(settings.utilization), config.utilization),
         ("max-model-len", str(settings.max_model_len), config.max_model_len),
         ("max-num-seqs", str(settings.sequences), config.max_num_seqs),
         ("max-num-batched-tokens", str(settings.step_tokens), config.max_num_batched_tokens),
     )
-    return tuple(
-        Setting(name=name, value=value, is_given=given is not None) for name, value, given in rows
-    )
+    found = [
+        EngineSetting(name=name, value=value, is_given=given is not None)
+        for name, value, given in rows
+    ]
+    if card.compute_capability < _BFLOAT16_CAPABILITY:  # the card has no bfloat16
+        found.append(EngineSetting(name="dtype", value="half", is_given=True))
+    return tuple(found)

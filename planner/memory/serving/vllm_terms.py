@@ -28,7 +28,9 @@ from planner.units import GIB
 FILE = Path(__file__).with_name("vllm_terms.json")
 SWITCHED_BYTES_PER_S = 300e9  # NVLink of cards on an NVSwitch; a bridge of two has less
 _COVERAGE_RANK = 0.05  # from each end: 90 % between
-FLOOR_BYTES = GIB  # added to both sums, so that a small one does not decide the bounds of large ones
+FLOOR_BYTES = (
+    GIB  # added to both sums, so that a small one does not decide the bounds of large ones
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +64,8 @@ class FittedTerms:
     """Measured over predicted sums of the terms, with FLOOR_BYTES added to both; ascending."""
     starts: int
     sources: int
+    inside: int
+    """Starts inside the bounds of constants and ratios from all other sources."""
 
     def bounds(self, sum_bytes: int) -> tuple[int, int]:
         """Returns the least and the greatest sum that a start with this predicted sum has.
@@ -98,6 +102,7 @@ def terms_from(document: Mapping[str, Any]) -> FittedTerms:
         ratios=tuple(sorted(document["ratios"])),
         starts=document["starts"],
         sources=document["sources"],
+        inside=document["inside"],
     )
 
 
@@ -131,7 +136,7 @@ def _logit(settings: VllmSettings, constants: TermConstants) -> float:
 
     From 0.7 on V0 samples with FlashInfer, whose peak is under that of a forward.
     """
-    if (0, 7) <= settings.rules.version and not settings.rules.is_v1:
+    if settings.rules.version >= (0, 7) and not settings.rules.is_v1:
         return 0.0
     return constants.kernel_logit if settings.rules.has_sampling_kernel else constants.sorted_logit
 
