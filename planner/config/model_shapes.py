@@ -39,7 +39,7 @@ _NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TensorShape:
+class WeightShape:
     """Parameters of a model that are alike: name with `*` for numbers, shape, dtype, how many."""
 
     name: str
@@ -58,7 +58,7 @@ class TensorShape:
 class ModelShapes:
     """A language model as shapes."""
 
-    tensors: tuple[TensorShape, ...]
+    tensors: tuple[WeightShape, ...]
     config: str
     """JSON object: the keys of the language model's config that decide its cache."""
     has_vision: bool
@@ -96,7 +96,7 @@ def shapes_from(document: Mapping[str, Any]) -> ModelShapes:
         has_vision=document["has_vision"],
         config=json.dumps(document["config"]),
         tensors=tuple(
-            TensorShape(name=name, shape=tuple(shape), dtype=dtype, count=count)
+            WeightShape(name=name, shape=tuple(shape), dtype=dtype, count=count)
             for name, shape, dtype, count in document["tensors"]
         ),
     )
@@ -104,11 +104,11 @@ def shapes_from(document: Mapping[str, Any]) -> ModelShapes:
 
 def tensor_shapes(
     tensors: Iterable[tuple[str, tuple[int, ...], str]],
-) -> tuple[TensorShape, ...]:
+) -> tuple[WeightShape, ...]:
     """Returns parameters by name, shape and dtype, with those of like layers put together."""
     counted = Counter((_NUMBER.sub("*", name), shape, dtype) for name, shape, dtype in tensors)
     return tuple(
-        TensorShape(name=name, shape=shape, dtype=dtype, count=count)
+        WeightShape(name=name, shape=shape, dtype=dtype, count=count)
         for (name, shape, dtype), count in counted.items()
     )
 

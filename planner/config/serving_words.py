@@ -16,7 +16,7 @@ from planner.errors import UsageError
 
 _COUNTS = ("tensor_parallel", "max_model_len", "max_num_seqs", "max_num_batched_tokens")
 _LOAD = ("users", "prompt", "output")
-_VERSION = re.compile(r"v?(\d+(?:\.\d+){0,2})\b.*")
+_VERSION = re.compile(r"v?(\d+(?:\.\d+){0,2})(?!\d).*")
 
 
 def serving_config(words: Mapping[str, Any]) -> ServingConfig:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from planner.config.model_shapes import ModelShapes, TensorShape
+from planner.config.model_shapes import ModelShapes, WeightShape
 from planner.errors import UsageError
 from planner.memory.kv_cache.layers import CacheLayers, LayerKind, StateShape
 
@@ -35,7 +35,7 @@ class ServedModel:
     """A language model as an engine that serves it sees it. Sizes are in elements."""
 
     model_type: str
-    tensors: tuple[TensorShape, ...]
+    tensors: tuple[WeightShape, ...]
     layers: tuple[CacheLayers, ...]
     """Layers that keep something, those that keep the same together."""
     num_layers: int

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from planner.config.model_shapes import TensorShape
+from planner.config.model_shapes import WeightShape
 from planner.errors import UsageError
 from planner.memory.serving.roles import Role, role_of
 
@@ -40,7 +40,7 @@ _EXPERTS_OF_MIXTRAL = 8
 class GgufModel:
     """What the mixture depends on besides the tensors."""
 
-    tensors: tuple[TensorShape, ...]
+    tensors: tuple[WeightShape, ...]
     is_tied: bool
     experts: int
     heads_per_kv_head: int
@@ -77,7 +77,7 @@ def gguf_bytes(model: GgufModel, mixture: str, *, on_the_card: bool = True) -> i
     return round(total / 8)
 
 
-def _tensor_bits(model: GgufModel, mixture: str, tensor: TensorShape, role: Role) -> float:
+def _tensor_bits(model: GgufModel, mixture: str, tensor: WeightShape, role: Role) -> float:
     if role in _FLOAT32:
         return tensor.elements * _BITS["F32"]
     each = tensor.elements / tensor.count
@@ -87,7 +87,7 @@ def _tensor_bits(model: GgufModel, mixture: str, tensor: TensorShape, role: Role
     )
 
 
-def _fitting(name: str, tensor: TensorShape) -> str:
+def _fitting(name: str, tensor: WeightShape) -> str:
     row = tensor.shape[-1]
     return _SMALLER[name] if name in _SMALLER and row % _BLOCK else name
 

@@ -1,6 +1,6 @@
 """The part that a tensor has in a language model, by its name.
 
-In: TensorShape. Out: Role. Convention: names are those of transformers' classes; a weight matrix
+In: WeightShape. Out: Role. Convention: names are those of transformers' classes; a weight matrix
 that is none of the named ones is LINEAR, which engines divide over ranks and quantise.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from enum import Enum
 
-from planner.config.model_shapes import TensorShape
+from planner.config.model_shapes import WeightShape
 
 
 class Role(str, Enum):
@@ -77,7 +77,7 @@ _PATTERNS: tuple[tuple[str, Role], ...] = (
 _COMPILED = tuple((re.compile(pattern), role) for pattern, role in _PATTERNS)
 
 
-def role_of(tensor: TensorShape) -> Role:
+def role_of(tensor: WeightShape) -> Role:
     """Returns the role of a tensor."""
     for pattern, role in _COMPILED:
         if pattern.search(tensor.name):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from math import ceil, prod
 
-from planner.config.model_shapes import TensorShape
+from planner.config.model_shapes import WeightShape
 from planner.errors import UsageError
 from planner.memory.kv_cache.facts import ServedModel
 from planner.memory.kv_cache.layers import LayerKind
@@ -75,7 +75,7 @@ def _filled_share(model: ServedModel, ranks: int) -> float:
     return hidden / model.hidden_size * ceil(wide / 128) * 128 / wide
 
 
-def _rank_elements(model: ServedModel, tensor: TensorShape, role: Role, ranks: int) -> float:
+def _rank_elements(model: ServedModel, tensor: WeightShape, role: Role, ranks: int) -> float:
     elements = float(tensor.elements)
     if role in _BY_VOCABULARY:
         rows = tensor.shape[0]
@@ -92,7 +92,7 @@ def _rank_elements(model: ServedModel, tensor: TensorShape, role: Role, ranks: i
     return elements / ranks
 
 
-def _kv_share(model: ServedModel, tensor: TensorShape, ranks: int) -> float:
+def _kv_share(model: ServedModel, tensor: WeightShape, ranks: int) -> float:
     """Returns the share of a matrix for keys or values that one rank has."""
     if model.head_width * model.kv_heads in tensor.shape:
         heads = model.kv_heads

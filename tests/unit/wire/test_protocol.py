@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from planner.config.model_shapes import ModelShapes, WeightShape
 from planner.config.step import InputSpec, OptimizerName, Precision, StepConfig
 from planner.config.target import Target, TargetKind
 from planner.errors import ChildError
 from planner.wire.data_cost import DataCost
-from planner.wire.jobs import CountJob, DataJob, NeedsValues, RunAnswer, RunJob
+from planner.wire.jobs import CountJob, DataJob, NeedsValues, RunAnswer, RunJob, ShapesJob
 from planner.wire.module_counts import FlopRules, ModelCounts, StepCounts, Structure
 from planner.wire.protocol import (
     ChildFailure,
@@ -116,6 +117,10 @@ COST = DataCost(
     items=3, cpu_mean_s=0.5, cpu_median_s=0.25, wall_mean_s=1.0, wall_median_s=1.0, item_bytes=None,
     collate_s=None,
 )  # fmt: skip
+SHAPES = ModelShapes(
+    tensors=(WeightShape(name="w", shape=(2, 3), dtype="float16", count=4),), config="{}",
+    has_vision=False, built_by="a class",
+)  # fmt: skip
 EVENTS = tuple(AllocationEvent(kind=kind, block=1, size_bytes=2) for kind in EventKind)
 
 
@@ -142,6 +147,8 @@ EVENTS = tuple(AllocationEvent(kind=kind, block=1, size_bytes=2) for kind in Eve
         ),
         JobRequest(number=9, job=CountJob(profile="", config=CONFIG, depth=0)),
         JobRequest(number=9, job=DataJob(seconds=0.5)),
+        JobRequest(number=9, job=ShapesJob()),
+        JobEnded(number=9, delivered=SHAPES, exit_code=0),
         JobEnded(number=7, delivered=RunAnswer(trace=TRACE), exit_code=0),
         JobEnded(number=7, delivered=RunAnswer(trace=TRACE, log=READ)),
         JobEnded(number=7, delivered=NeedsValues(), exit_code=0),

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from planner.catalog.served_shapes import catalog_shapes
-from planner.config.model_shapes import ModelShapes, TensorShape, tensor_shapes
+from planner.config.model_shapes import ModelShapes, WeightShape, tensor_shapes
 from planner.errors import UsageError
 from planner.memory.kv_cache.facts import ServedModel, served_model
 from planner.memory.serving.formats import FORMATS, PLAIN, format_of_config, named_format
@@ -27,8 +27,8 @@ KEYS = {
 }  # fmt: skip
 
 
-def tensor(name: str, *shape: int, count: int = 2, dtype: str = "bfloat16") -> TensorShape:
-    return TensorShape(name=name, shape=shape, dtype=dtype, count=count)
+def tensor(name: str, *shape: int, count: int = 2, dtype: str = "bfloat16") -> WeightShape:
+    return WeightShape(name=name, shape=shape, dtype=dtype, count=count)
 
 
 LAYER = "model.layers.*"
@@ -47,7 +47,7 @@ TENSORS = (
 ATTENTION, KV, WIDE = 64 * 64, 16 * 64, 64 * 256
 
 
-def made(*more: TensorShape, **keys: object) -> ServedModel:
+def made(*more: WeightShape, **keys: object) -> ServedModel:
     shapes = ModelShapes(
         tensors=(*TENSORS, *more), config=json.dumps({**KEYS, **keys}), has_vision=False,
         built_by="by hand",
@@ -68,7 +68,7 @@ def test_a_rank_has_its_share_and_a_head_of_keys_at_least() -> None:
 
 
 def test_query_key_and_value_in_one_matrix() -> None:
-    fused = TensorShape(name=f"{LAYER}.attn.qkv_proj.weight", shape=(96, 64), dtype="bfloat16",
+    fused = WeightShape(name=f"{LAYER}.attn.qkv_proj.weight", shape=(96, 64), dtype="bfloat16",
                         count=1)  # fmt: skip
     model = made()
     extra = weight_bytes(made(fused), PLAIN, 8) - weight_bytes(model, PLAIN, 8)
