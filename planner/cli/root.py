@@ -42,7 +42,7 @@ _COMMANDS = {
         ),
         "serving": (
             "planner.cli.serving",
-            "Say how much a model that is served takes, and what its cache holds.",
+            "Say what a model that is served takes, and what its cache holds.",
         ),
         "check": ("planner.cli.check", "Hold the limits of a project's file, for a CI job."),
         "diff": ("planner.cli.diff", "Say what grew between two results, revisions or options."),

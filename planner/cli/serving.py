@@ -154,7 +154,7 @@ def serving(
     gpu: str | None,
     **options: Any,
 ) -> None:
-    """Say how much a model that is served takes, and what its cache holds.
+    """Say what a model that is served takes, and what its cache holds.
 
     TARGET is a language model: hf:org/name, a name of `planner models`, or a config.json. Printed
     are whether the engine starts, the memory by part, the cache in GiB and tokens, requests at

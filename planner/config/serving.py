@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import TypedDict
 
 
 class EngineName(str, Enum):
@@ -70,3 +71,38 @@ class ServingConfig:
     speculative_tokens: int = 0
     """Tokens that a head of the model itself (multi-token prediction) proposes for each step."""
     load: ServingLoad | None = None
+
+
+class ServingOptions(TypedDict, total=False):
+    """The settings of an engine in the words of a caller; a missing one is the engine's default."""
+
+    engine: str | EngineName
+    """The engine: vllm, sglang, trtllm, llamacpp or transformers."""
+    engine_version: str | None
+    """Version of vllm, like "0.11.0"."""
+    tensor_parallel: int
+    """GPUs that share each layer."""
+    max_model_len: int | None
+    """Tokens of the longest request; without it those of the load, else all that the model can."""
+    utilization: float | None
+    """The share of memory that the engine may use, by its own rule."""
+    quant: str | None
+    """Format of the weights, like "awq" or "gguf:Q4_K_M"."""
+    kv_dtype: str | None
+    """Dtype of keys and values, in the words of the engine."""
+    max_num_seqs: int | None
+    """Requests of a step at most."""
+    max_num_batched_tokens: int | None
+    """Tokens of a step at most."""
+    enforce_eager: bool
+    """Whether no CUDA graphs are captured."""
+    prefix_caching: bool | None
+    """Whether prefixes are kept for later requests."""
+    speculative_tokens: int
+    """Tokens that a head of the model itself proposes for each step."""
+    users: int | None
+    """Requests to serve at once, with `prompt` and `output`."""
+    prompt: int | None
+    """Tokens of each prompt."""
+    output: int | None
+    """Tokens of each answer."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from planner.config.option_words import option_of
 from planner.config.parse import choice, flag
-from planner.config.serving import EngineName, ServingConfig, ServingLoad
+from planner.config.serving import EngineName, ServingConfig, ServingLoad, ServingOptions
 from planner.errors import UsageError
 
 _COUNTS = ("tensor_parallel", "max_model_len", "max_num_seqs", "max_num_batched_tokens")
@@ -25,6 +25,12 @@ def serving_config(words: Mapping[str, Any]) -> ServingConfig:
     Raises:
         UsageError: a value that an option does not take, or a load that is not whole.
     """
+    unknown = sorted(set(words) - set(ServingOptions.__annotations__))
+    if unknown:
+        raise UsageError(
+            f"serving takes no {', '.join(unknown)}; it takes "
+            f"{', '.join(ServingOptions.__annotations__)}"
+        )
     given = {name: value for name, value in words.items() if value is not None}
     load = _load(given)
     values: dict[str, Any] = {

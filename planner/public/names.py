@@ -24,7 +24,7 @@ from planner.config.parallel import (
     Schedule,
     TensorOptions,
 )
-from planner.config.serving import EngineName, ServingLoad
+from planner.config.serving import EngineName, ServingLoad, ServingOptions
 from planner.config.step import (
     BuildOn,
     DataDependent,
@@ -274,6 +274,7 @@ __all__ = [
     "ScriptOptions",
     "ServingChoice",
     "ServingLoad",
+    "ServingOptions",
     "ServingPlan",
     "ServingRemedy",
     "SizeAt",

@@ -13,9 +13,10 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from planner.config.options import Progress
-from planner.config.serving import EngineName, ServingConfig
+from planner.config.serving import EngineName, ServingConfig, ServingOptions
 from planner.config.serving_words import serving_config
 from planner.errors import UsageError
 from planner.estimation.request import DEFAULT_TIMEOUT_S
@@ -39,6 +40,9 @@ from planner.results.serving import (
 )
 from planner.units import format_bytes
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 _RANKS = (1, 2, 4, 8)
 _MOST_CHOICES = 6
 _ROUND = 256  # tokens to whose multiple a proposed length is rounded down
@@ -51,55 +55,22 @@ def serving(
     target: str,
     *,
     gpu: str = "auto",
-    engine: str | EngineName = EngineName.VLLM,
-    tensor_parallel: int = 1,
-    max_model_len: int | None = None,
-    utilization: float | None = None,
-    quant: str | None = None,
-    kv_dtype: str | None = None,
-    engine_version: str | None = None,
-    max_num_seqs: int | None = None,
-    max_num_batched_tokens: int | None = None,
-    enforce_eager: bool = False,
-    prefix_caching: bool | None = None,
-    speculative_tokens: int = 0,
-    users: int | None = None,
-    prompt: int | None = None,
-    output: int | None = None,
     find: bool = False,
     gpu_memory: str | int | None = None,
     hardware_db: str | os.PathLike[str] | None = None,
     timeout_s: float = DEFAULT_TIMEOUT_S,
     on_progress: Progress | None = None,
+    **options: Unpack[ServingOptions],
 ) -> ServingPlan:
     """Predicts a start of an engine: weights, cache, requests at once, longest context.
 
-    `target` is `hf:org/name`, a name of the catalog or a config.json. `users`, `prompt` and
-    `output` are a load: requests at once, and their tokens; without `max_model_len` their sum is
-    the longest request. With `find`, the smallest cards that serve it are searched.
+    `target` is `hf:org/name`, a name of the catalog or a config.json. With `find`, the smallest
+    cards that serve it are searched. All other `options`: planner.config.serving.ServingOptions.
 
     Raises:
         PlannerError: see errors.py. A start that fails is a result.
     """
-    config = serving_config(
-        {
-            "engine": engine,
-            "tensor_parallel": tensor_parallel,
-            "max_model_len": max_model_len,
-            "utilization": utilization,
-            "quant": quant,
-            "kv_dtype": kv_dtype,
-            "engine_version": engine_version,
-            "max_num_seqs": max_num_seqs,
-            "max_num_batched_tokens": max_num_batched_tokens,
-            "enforce_eager": enforce_eager,
-            "prefix_caching": prefix_caching,
-            "speculative_tokens": speculative_tokens,
-            "users": users,
-            "prompt": prompt,
-            "output": output,
-        }
-    )
+    config = serving_config(options)
     _check_of_vllm(config)
     database = None if hardware_db is None else Path(hardware_db)
     name = one_card(gpu, "gpu", "serving answers for one kind of card", database)

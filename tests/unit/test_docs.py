@@ -220,6 +220,12 @@ def test_every_option_of_parallelize_has_a_row_here_or_there() -> None:
     assert options_of(dict(commands(root))["parallelize"]) - {"-h", "--help"} <= here | there
 
 
+def test_every_option_of_serving_has_a_row_in_its_guide() -> None:
+    page = section(DOCUMENTS["docs/guides/serving.md"], "Options")
+    named = {*re.findall(r"`(--[a-z-]+)", page), "-h", "--help", "-v", "-q"}
+    assert options_of(dict(commands(root))["serving"]) <= named
+
+
 @pytest.mark.parametrize("name", ["curve", "compare"])
 def test_every_option_of_curve_and_compare_has_a_row_here_or_there(name: str) -> None:
     rows = re.findall(r"^\| (`--.*?) \| ", WHICH_CARD, re.M)

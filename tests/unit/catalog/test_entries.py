@@ -170,7 +170,7 @@ def _starcoder2(config: Config) -> int:
 
 def decoders() -> list[CatalogModel]:
     """Every text model that ends in a language model's head, but for mixed layers."""
-    others = {"deepseek_v2", "gpt_oss", "nemotron_h"}
+    others = {"deepseek_v2", "gpt_oss", "nemotron_h", "qwen3_next"}
     return [
         model
         for model in MODELS

@@ -182,6 +182,12 @@ def test_results(
     check(run("show", file), ESCAPED, coloured=on_terminal)
 
 
+def test_serving(on_terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = planner.serving("hf:meta-llama/Llama-3.1-8B", gpu="t4")
+    answer(monkeypatch, "serving", poisoned(made))
+    check(run("serving", "hf:model", "--gpu", "t4"), ESCAPED, coloured=on_terminal)
+
+
 @pytest.mark.parametrize("words", [(), ("show", "1")], ids=["list", "show"])
 def test_history(
     words: tuple[str, ...], on_terminal: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -216,7 +222,7 @@ def test_published_models(records: Path, on_terminal: bool) -> None:
 
 def test_every_command_is_tried_here() -> None:
     results = {"estimate", "curve", "compare", "inspect", "verify", "advise", "show", "history"}
-    results.add("parallelize")
+    results |= {"parallelize", "serving"}
     # each has a file of its own here; the report of run is that of estimate
     elsewhere = {"doctor", "cache", "check", "diff", "learn", "run", "sweep", "ui"}
     elsewhere |= {"export", "report"}  # files; tests of render hold their texts

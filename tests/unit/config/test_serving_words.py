@@ -44,6 +44,7 @@ def test_all_words() -> None:
         ({"engine_version": "newest"}, "write it like 0.11.0"),
         ({"users": 5, "prompt": 7}, r"without --output: .* like --users 50 --prompt 2000"),
         ({"quant": ""}, "must be a name"),
+        ({"tensor_paralel": 2}, "takes no tensor_paralel; it takes engine, engine_version"),
         ({"prefix_caching": "yes"}, "must be True or False"),
     ],
 )
