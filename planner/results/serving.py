@@ -58,6 +58,12 @@ class ServingRemedy:
     requests: float
     """Requests of the longest length at once, then, with the least cache of the interval."""
 
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the entry of the JSON list `remedies`."""
+        return {
+            "words": self.words, "flags": list(self.flags), "requests_at_once": self.requests,
+        }  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServingChoice:
@@ -73,6 +79,16 @@ class ServingChoice:
     """Requests of the longest length at once, with the least cache of the interval."""
     usd_per_hour: float | None
     """Rent of all of them; None: no price is known."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the entry of the JSON list `choices`."""
+        return {
+            "gpu": self.gpu,
+            "tensor_parallel": self.tensor_parallel,
+            "total_memory_bytes": self.total_bytes,
+            "requests_at_once": self.requests,
+            "usd_per_hour": self.usd_per_hour,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,35 +200,26 @@ class ServingPlan:
             "longest_context_length": self.middle.longest,
             "least": self._held(self.low) if self.has_interval else None,
             "greatest": self._held(self.high) if self.has_interval else None,
-            "load": None
-            if self.load is None
-            else {
-                "users": self.load.users,
-                "prompt_length": self.load.prompt,
-                "output_length": self.load.output,
-            },
+            "load": self._load(),
             "settings": [
                 {"name": one.name, "value": one.value, "is_given": one.is_given}
                 for one in self.settings
             ],
             "command": self.command,
-            "remedies": [
-                {"words": one.words, "flags": list(one.flags), "requests_at_once": one.requests}
-                for one in self.remedies
-            ],
-            "choices": [
-                {
-                    "gpu": one.gpu,
-                    "tensor_parallel": one.tensor_parallel,
-                    "total_memory_bytes": one.total_bytes,
-                    "requests_at_once": one.requests,
-                    "usd_per_hour": one.usd_per_hour,
-                }
-                for one in self.choices
-            ],
+            "remedies": [one.to_dict() for one in self.remedies],
+            "choices": [one.to_dict() for one in self.choices],
             "assumptions": list(self.assumptions),
             "notes": list(self.notes),
             "warnings": list(self.warnings),
+        }
+
+    def _load(self) -> dict[str, int] | None:
+        if self.load is None:
+            return None
+        return {
+            "users": self.load.users,
+            "prompt_length": self.load.prompt,
+            "output_length": self.load.output,
         }
 
     @staticmethod

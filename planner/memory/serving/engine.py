@@ -101,8 +101,6 @@ class EngineMemory:
     max_sequences: int | None
     """Requests of a step at most; None: the engine has no limit."""
     settings: tuple[EngineSetting, ...]
-    is_allocated: bool
-    """Whether the cache is allocated at the start; else it grows with the requests."""
     basis: str | None
     """Where the bounds are from; None: no published starts of the engine, so there are none."""
     notes: tuple[str, ...] = ()

@@ -75,7 +75,6 @@ def transformers_memory(
                 name="max_length", value=str(length), is_given=config.max_model_len is not None
             ),
         ),
-        is_allocated=False,
         basis=None,
         notes=(
             "the cache grows with the requests; a request holds the peak of reading its prompt too",

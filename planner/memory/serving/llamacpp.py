@@ -127,7 +127,6 @@ def llamacpp_memory(
                 name="parallel", value=str(slots), is_given=config.max_num_seqs is not None
             ),
         ),
-        is_allocated=False,
         basis=None,
         notes=(
             f"the cache of {slots} x {length} tokens is allocated at the start; the figure is the "

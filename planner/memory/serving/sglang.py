@@ -84,25 +84,24 @@ def sglang_memory(
         ),
         max_model_len=length,
         max_sequences=config.max_num_seqs,
-        settings=(
-            EngineSetting(
-                name="mem-fraction-static",
-                value=format_significant(fraction),
-                is_given=config.utilization is not None,
-            ),
-            EngineSetting(
-                name="context-length", value=str(length),
-                is_given=config.max_model_len is not None,
-            ),
-            EngineSetting(
-                name="chunked-prefill-size", value=str(chunk),
-                is_given=config.max_num_batched_tokens is not None,
-            ),
-        ),
-        is_allocated=True,
+        settings=_settings(config, fraction, length, chunk),
         basis=None,
         notes=("activations: what the fraction leaves free for steps and CUDA graphs",),
     )  # fmt: skip
+
+
+def _settings(
+    config: ServingConfig, fraction: float, length: int, chunk: int
+) -> tuple[EngineSetting, ...]:
+    rows = (
+        ("mem-fraction-static", format_significant(fraction), config.utilization),
+        ("context-length", str(length), config.max_model_len),
+        ("chunked-prefill-size", str(chunk), config.max_num_batched_tokens),
+    )
+    return tuple(
+        EngineSetting(name=name, value=value, is_given=given is not None)
+        for name, value, given in rows
+    )
 
 
 def _defaults(card: ServingCard, ranks: int) -> tuple[int, int]:

@@ -90,6 +90,5 @@ def trtllm_memory(
                 is_given=config.max_num_seqs is not None,
             ),
         ),
-        is_allocated=True,
         basis=None,
     )  # fmt: skip

@@ -90,7 +90,6 @@ def vllm_memory(
         max_model_len=settings.max_model_len,
         max_sequences=settings.sequences,
         settings=_settings(config, settings, card),
-        is_allocated=True,
         basis=(
             f"{fitted.starts} published starts of vLLM from {fitted.sources} sources; with each "
             f"source left out, {fitted.inside} are inside"

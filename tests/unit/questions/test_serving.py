@@ -68,6 +68,14 @@ def test_a_load_needs_a_cache_for_all_of_its_users() -> None:
     assert all("--max-model-len" not in one.flags for one in many.remedies)
 
 
+def test_more_users_than_a_step_holds_are_warned_about() -> None:
+    found = serving("Qwen/Qwen3-0.6B", gpu="l40s", users=300, prompt=100, output=28)
+    assert found.fits
+    assert found.warnings == (
+        "a step has at most 256 requests, so some of 300 wait: --max-num-seqs",
+    )
+
+
 def test_a_share_that_is_not_free_is_refused_by_the_engine() -> None:
     found = serving(LLAMA, gpu="l40s", utilization=1.0)
     assert found.verdict is BootVerdict.FAILS
@@ -75,6 +83,12 @@ def test_a_share_that_is_not_free_is_refused_by_the_engine() -> None:
     assert "more than the" in warning
     share = warning.partition("--utilization ")[2].split()[0]
     assert serving(LLAMA, gpu="l40s", utilization=float(share)).verdict is BootVerdict.STARTS
+
+
+def test_a_model_that_reads_images_has_a_warning() -> None:
+    found = serving("Qwen/Qwen3-VL-8B-Instruct", gpu="a100")
+    assert any("reads images" in one for one in found.warnings)
+    assert not serving(LLAMA, gpu="a100").warnings
 
 
 def test_graphs_on_top_of_the_budget_are_warned_about() -> None:
