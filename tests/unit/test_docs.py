@@ -188,6 +188,7 @@ def test_every_option_named_exists() -> None:
         "--mixed-precision",
         "--num",  # --num_gpus of deepspeed
         "--hook-stage",  # of pre-commit
+        "--ctx-size",  # of llama-server
     }
     for _, command in commands(root):
         known |= options_of(command)
