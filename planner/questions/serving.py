@@ -171,6 +171,7 @@ def _assumptions(found: FoundShapes, memory: EngineMemory) -> Iterator[str]:
         yield "no published starts of this engine were compared: its figures have no interval"
     else:
         yield f"interval of the cache: {memory.basis}"
+    yield from memory.notes
 
 
 def _warnings(

@@ -7,7 +7,7 @@ of 39 published starts that print all of its parts (docs/serving-record.md).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from planner.config.serving import ServingConfig
 from planner.errors import UsageError
@@ -94,7 +94,7 @@ def vllm_memory(
             f"{fitted.starts} published starts of vLLM from {fitted.sources} sources; with each "
             f"source left out, {fitted.inside} are inside"
         ),
-        notes=(_graphs_note(settings),),
+        notes=tuple(_notes(settings)),
     )
 
 
@@ -111,6 +111,16 @@ def _check_format(weights: WeightFormat, config: ServingConfig, card: ServingCar
             f"and {card.name} has {card.compute_capability[0]}.{card.compute_capability[1]}: name "
             "a newer card, or gptq"
         )
+
+
+def _notes(settings: VllmSettings) -> Iterator[str]:
+    version = settings.rules.version
+    known = ".".join(map(str, NEWEST))
+    if version > NEWEST:
+        yield f"rules: those of {known}, the newest that is known"
+    if not settings.rules.is_v1:
+        yield "engine V0, whose prompts are not cut into chunks"
+    yield _graphs_note(settings)
 
 
 def _graphs_note(settings: VllmSettings) -> str:

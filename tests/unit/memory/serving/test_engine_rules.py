@@ -95,6 +95,14 @@ def test_vllm_divides_its_budget() -> None:
     assert not graphs.is_budgeted
 
 
+def test_a_version_that_is_not_known_has_the_newest_rules_and_says_so() -> None:
+    newer, _ = engine_memory(model(), config(version=(9, 9)), CARD)
+    newest, _ = engine_memory(model(), config(), CARD)
+    assert newer.cache == newest.cache
+    assert newer.notes[0] == "rules: those of 0.33.0, the newest that is known"
+    assert engine_memory(model(), config(version=(0, 7)), CARD)[0].notes[0].startswith("engine V0")
+
+
 def test_no_graphs_without_capturing() -> None:
     eager, _ = engine_memory(model(), config(enforce_eager=True), CARD)
     assert eager.parts[-1].size_bytes == 0
