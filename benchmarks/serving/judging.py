@@ -103,6 +103,7 @@ def judged(start: Start, terms: FittedTerms, terms_of_others: FittedTerms) -> Ju
 
 def _tokens_error(memory: EngineMemory, row: Row) -> float | None:
     """Returns the error of the tokens of the printed cache."""
-    if row.kv_gib is None or row.kv_gib < 0 or row.tokens is None:
+    judges = row.case is not None and row.case.judges_tokens
+    if not judges or row.kv_gib is None or row.kv_gib < 0 or row.tokens is None:
         return None
     return memory.pool.tokens(int(row.kv_gib * GIB), memory.max_model_len) / row.tokens - 1
