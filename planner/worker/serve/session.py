@@ -16,8 +16,8 @@ from typing import Any, NoReturn
 
 import torch
 
-from planner.config.step import CompileMode
 from planner.config.model_shapes import ModelShapes
+from planner.config.step import CompileMode
 from planner.config.target import Target, TargetKind
 from planner.errors import UsageError
 from planner.wire.data_cost import DataCost
