@@ -130,8 +130,6 @@ def _environment(folder: Path, order: ScriptOrder) -> dict[str, str]:
         STATE_VARIABLE: str(folder / ORDER_FILE),
         "PYTHONPATH": environment_of(str(inject)),
         "TRITON_LIBCUDA_PATH": order.driver_folder,
-        # As in worker/serve/compiler_folder.py: the peak of compiled code depends on no cache.
-        "TORCHINDUCTOR_CACHE_DIR": str(folder / "torchinductor_script"),
     }
 
 

@@ -13,8 +13,10 @@ from typing import Any
 
 from planner.wire.script import order_of
 from planner.worker.engines import emulation
+from planner.worker.serve import compiler_folder
 
 _SEED = 0
+_COMPILED = "torchinductor_script"  # in the folder of the order: a name as torch's own
 
 
 def before_torch(text: str) -> None:
@@ -23,6 +25,7 @@ def before_torch(text: str) -> None:
     emulation.load(order.libraries)
     emulation.configure(order.profile)
     os.environ["TRITON_LIBCUDA_PATH"] = order.driver_folder
+    compiler_folder.use(os.path.join(order.folder, _COMPILED))
 
 
 def after_torch(text: str) -> None:
