@@ -27,6 +27,7 @@ from planner.config.parallel import (
 from planner.config.serving import EngineName, ServingLoad, ServingOptions
 from planner.config.step import (
     BuildOn,
+    CompileMode,
     DataDependent,
     InputSpec,
     Mode,
@@ -133,7 +134,7 @@ from planner.wire.call_order import CallOrder
 from planner.wire.communication import CollectiveRecord
 from planner.wire.communicators import CommunicatorUse
 from planner.wire.full_state import FullStateCounts
-from planner.wire.kernel_facts import AttentionFacts, ConvolutionFacts
+from planner.wire.kernel_facts import AttentionFacts, ConvolutionFacts, LoopFacts
 from planner.wire.module_counts import (
     FlopRules,
     ModelCounts,
@@ -155,6 +156,7 @@ from planner.wire.trace import (
     Counts,
     EventKind,
     FlopSource,
+    Issuer,
     OperatorRecord,
     Origin,
     Phase,
@@ -188,6 +190,7 @@ __all__ = [
     "CommunicatorUse",
     "CompareOptions",
     "ComparedCard",
+    "CompileMode",
     "ComputeDtype",
     "ConvolutionFacts",
     "Counts",
@@ -227,6 +230,7 @@ __all__ = [
     "InputSpec",
     "InspectOptions",
     "Inspection",
+    "Issuer",
     "KernelComparison",
     "LargestBlock",
     "Learned",
@@ -234,6 +238,7 @@ __all__ = [
     "LeftOut",
     "Lever",
     "LibraryError",
+    "LoopFacts",
     "MemoryPart",
     "Mode",
     "ModelCounts",
