@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from math import prod
 from typing import Any
 
 import torch
 
-from planner.wire.kernel_facts import LoopFacts
+from planner.wire.kernel_facts import AttentionFacts, LoopFacts
 from planner.wire.trace import FlopSource
 from planner.worker.count.operator_calls import OperatorCall, shapes_of
 from planner.worker.count.traffic import occupied_bytes
@@ -27,6 +28,8 @@ COMPILED, BY_HAND = "inductor", "triton"
 _TUNERS = ("Autotuner", "Heuristics")
 _SIZES = ("xnumel", "ynumel", "znumel")
 _REDUCED = ("r0_numel", "r1_numel")
+_TEMPLATE = "triton_tem_"
+_ATTENTION = ("arg_Q", "arg_K", "arg_V")  # of flex_attention's templates
 _NUMBER = re.compile(r"_\d+$")  # inductor's own, of the kernels of a graph
 
 
@@ -69,12 +72,12 @@ def _fused(
     A kernel moves all of a tensor, but not more elements than its loops have: of a table only the
     selected part.
     """
+    if name.startswith(_TEMPLATE):
+        return _template(name, tensors)
     record = kernel.inductor_meta
     loop = _loop(kernel, given)
     read = {name: one for name, one in tensors.items() if name.startswith("in_")}
     written = {name: one for name, one in tensors.items() if "out_ptr" in name}
-    if not read and not written:  # a template: its arguments have names of their own
-        return _by_hand(name, tensors)
     loads = record.get("num_load") or len(read)
     stores = record.get("num_store") or len(written)
     return OperatorCall(
@@ -88,6 +91,42 @@ def _fused(
         devices=_devices(tensors.values()),
         launches=1,
         loop=loop,
+    )
+
+
+def _template(name: str, tensors: Mapping[str, torch.Tensor]) -> OperatorCall:
+    """Returns the call of a kernel that inductor fills in: flex_attention, or a product of its own.
+
+    Attention is counted as if every query saw every key: which blocks a mask leaves out is not
+    known. Of a product by a template only the tensors are known.
+    """
+    query, key, value = (tensors.get(name) for name in _ATTENTION)
+    found = _by_hand(name, tensors)
+    words = f"{COMPILED}::{_NUMBER.sub('', name).removeprefix('triton_')}"
+    if query is None or key is None or value is None:
+        return replace(found, name=words)
+    batch, heads, queries, width = query.shape
+    facts = AttentionFacts(
+        backend="flex",
+        batch=batch,
+        query_heads=heads,
+        key_heads=key.shape[1],
+        queries=queries,
+        keys=key.shape[2],
+        head_width=width,
+        value_width=value.shape[3],
+        is_causal=False,
+    )
+    # Two products forward; backward three of the heads' width and two of the values'.
+    wide = 3 * width + 2 * facts.value_width if "backward" in name else width + facts.value_width
+    return replace(
+        found,
+        name=words,
+        inputs=tuple(shapes_of((query, key, value))),
+        flops=2 * batch * heads * queries * facts.keys * wide,
+        flop_source=FlopSource.FORMULA,
+        attention=facts,
+        loop=None,
     )
 
 

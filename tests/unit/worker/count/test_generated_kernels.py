@@ -5,9 +5,11 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import torch
 
 from planner.wire.kernel_facts import LoopFacts
+from planner.wire.trace import FlopSource
 from planner.worker.count.generated_kernels import call_of
 
 ROWS, WIDTH = 32, 512
@@ -122,3 +124,31 @@ def test_a_tuner_and_a_warm_up_launch_nothing_themselves() -> None:
 
     kernel.arg_names = ["a"]  # type: ignore[attr-defined] # as Triton's functions
     assert call_of(kernel, (_half(8),), {"grid": (1,), "warmup": True}) is None
+
+
+HEADS, TOKENS, HEAD = 8, 128, 64
+
+
+@pytest.mark.parametrize(
+    ("word", "products"), [("", 2), ("_backward", 5)], ids=["forward", "backward"]
+)
+def test_flex_attention_is_attention_over_all_pairs(word: str, products: int) -> None:
+    names = ["arg_Q", "arg_K", "arg_V", "arg_LSE", "out_ptr0"]
+    kernel = CachingAutotuner(names, {}, name=f"triton_tem_fused_flex_attention{word}_2")
+    heads, few = _half(2, HEADS, TOKENS, HEAD), _half(2, 2, TOKENS, HEAD)
+    found = call_of(kernel, (heads, few, few, _half(2, HEADS, TOKENS), heads), {"stream": 0})
+    assert found is not None
+    assert found.name == f"inductor::tem_fused_flex_attention{word}"
+    assert found.flops == products * 2 * 2 * HEADS * TOKENS * TOKENS * HEAD
+    assert found.attention is not None
+    assert (found.attention.query_heads, found.attention.key_heads) == (HEADS, 2)
+    assert found.read_bytes + found.written_bytes == 2 * (
+        2 * heads.numel() + 2 * few.numel() + 2 * HEADS * TOKENS
+    )
+
+
+def test_of_a_product_by_a_template_the_flops_are_not_known() -> None:
+    kernel = CachingAutotuner(["arg_A", "arg_B", "out_ptr0"], {}, name="triton_tem_fused_mm_0")
+    found = call_of(kernel, (_half(8, 8), _half(8, 8), _half(8, 8)), {"stream": 0})
+    assert found is not None
+    assert (found.flops, found.flop_source) == (None, FlopSource.UNKNOWN)
