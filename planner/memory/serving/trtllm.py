@@ -3,7 +3,8 @@
 In: ServedModel, WeightFormat, ServingConfig, the card. Out: EngineMemory. Convention: KvCacheConfig
 of the LLM API (https://nvidia.github.io/TensorRT-LLM/llm-api/reference/KvCacheConfig.html, read
 2026-11-30): free_gpu_memory_fraction 0.9, tokens_per_block 32; max_num_tokens 8192, max_batch_size
-2048 (TorchLlmArgs). The peak of the trial step is that of a forward as vLLM's model of it has it.
+2048 (BuildConfig, tensorrt_llm/builder.py at 008b2b8). The peak of the trial step is that of a
+forward as vLLM's model of it has it.
 """
 
 from __future__ import annotations
