@@ -62,20 +62,8 @@ def timm_inference(card: str, *, fused: bool) -> Callable[[Source, Row], Iterato
     """
 
     def read(source: Source, row: Row) -> Iterator[Case]:
-        found = _timm(
-            source,
-            row,
-            "infer",
-            Step(
-                model=row["model"],
-                card=card,
-                batch_size=int(row["infer_batch_size"]),
-                model_file=_TIMM_INFER,
-                arguments=(("name", row["model"]), *(() if fused else (("fused", False),))),
-                options=(("mode", "infer"),),
-                image_size=int(row["infer_img_size"]),
-            ),
-        )
+        arguments = () if fused else (("fused", False),)
+        found = _timm(source, row, "infer", _inference(row, card, *arguments))
         is_other = not fused and row["model"].startswith(_WRITTEN_OUT_ATTENTION)
         yield replace(found, use=Use.DOUBTFUL, doubt=_OTHER_ATTENTION) if is_other else found
 
@@ -84,21 +72,22 @@ def timm_inference(card: str, *, fused: bool) -> Callable[[Source, Row], Iterato
 
 def timm_compiled(source: Source, row: Row) -> Iterator[Case]:
     """Yields inference of a network that torch.compile has compiled (torch 2.9.1)."""
-    found = _timm(
-        source,
-        row,
-        "infer",
-        Step(
-            model=row["model"],
-            card=row["card"],
-            batch_size=int(row["infer_batch_size"]),
-            model_file=_TIMM_INFER,
-            arguments=(("name", row["model"]), ("compiled", True)),
-            options=(("mode", "infer"),),
-            image_size=int(row["infer_img_size"]),
-        ),
-    )
+    step = _inference(row, row["card"], ("compiled", True))
+    found = _timm(source, row, "infer", step)
     yield replace(found, name=f"{found.name}-{row['card']}")
+
+
+def _inference(row: Row, card: str, *arguments: tuple[str, Scalar]) -> Step:
+    """Returns a step of timm's inference; `arguments` of build_model beside the name."""
+    return Step(
+        model=row["model"],
+        card=card,
+        batch_size=int(row["infer_batch_size"]),
+        model_file=_TIMM_INFER,
+        arguments=(("name", row["model"]), *arguments),
+        options=(("mode", "infer"),),
+        image_size=int(row["infer_img_size"]),
+    )
 
 
 def h100(source: Source, row: Row) -> Iterator[Case]:

@@ -66,7 +66,6 @@ def of_precision(subject: Subject) -> list[LeverRow]:
 def of_the_compiler(subject: Subject) -> list[LeverRow]:
     """Returns the lever of torch.compile: to use it, or not to."""
     note = "the same numbers, up to rounding; "
-    excludes = ("loss", "activation offload")
     if subject.is_compiled:
         return [
             LeverRow(
@@ -93,7 +92,7 @@ def of_the_compiler(subject: Subject) -> list[LeverRow]:
             else "",
             is_slow=True,
             promise=((_SAVED, 0.2),),
-            excludes=excludes,
+            excludes=("loss", "activation offload"),
         )
     ]
 

@@ -82,6 +82,14 @@ class EngineSetting:
     """Whether it was given; else it is the engine's default."""
 
 
+def settings_of(*rows: tuple[str, str, object]) -> tuple[EngineSetting, ...]:
+    """Returns settings from names, values, and what was given for each (None: nothing)."""
+    return tuple(
+        EngineSetting(name=name, value=value, is_given=given is not None)
+        for name, value, given in rows
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineMemory:
     """A start of an engine on one card."""

@@ -16,9 +16,9 @@ from planner.memory.serving.card import ServingCard
 from planner.memory.serving.engine import (
     ByteSpan,
     EngineMemory,
-    EngineSetting,
     MemoryPart,
     PartKind,
+    settings_of,
 )
 from planner.memory.serving.formats import WeightFormat
 from planner.memory.serving.token_pool import TokenPool
@@ -70,11 +70,7 @@ def transformers_memory(
         ),
         max_model_len=length,
         max_sequences=config.max_num_seqs,
-        settings=(
-            EngineSetting(
-                name="max_length", value=str(length), is_given=config.max_model_len is not None
-            ),
-        ),
+        settings=settings_of(("max_length", str(length), config.max_model_len)),
         basis=None,
         notes=(
             "the cache grows with the requests; a request holds the peak of reading its prompt too",

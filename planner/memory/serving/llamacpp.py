@@ -20,9 +20,9 @@ from planner.memory.serving.card import ServingCard
 from planner.memory.serving.engine import (
     ByteSpan,
     EngineMemory,
-    EngineSetting,
     MemoryPart,
     PartKind,
+    settings_of,
 )
 from planner.memory.serving.gguf import gguf_bytes
 from planner.memory.serving.token_pool import longest_request
@@ -118,14 +118,9 @@ def llamacpp_memory(
         ),
         max_model_len=length,
         max_sequences=slots,
-        settings=(
-            EngineSetting(
-                name="ctx-size", value=str(length * slots),
-                is_given=config.max_model_len is not None,
-            ),
-            EngineSetting(
-                name="parallel", value=str(slots), is_given=config.max_num_seqs is not None
-            ),
+        settings=settings_of(
+            ("ctx-size", str(length * slots), config.max_model_len),
+            ("parallel", str(slots), config.max_num_seqs),
         ),
         basis=None,
         notes=(

@@ -17,9 +17,9 @@ from planner.memory.serving.card import ServingCard
 from planner.memory.serving.engine import (
     ByteSpan,
     EngineMemory,
-    EngineSetting,
     MemoryPart,
     PartKind,
+    settings_of,
 )
 from planner.memory.serving.formats import WeightFormat
 from planner.memory.serving.token_pool import TokenPool
@@ -84,24 +84,14 @@ def sglang_memory(
         ),
         max_model_len=length,
         max_sequences=config.max_num_seqs,
-        settings=_settings(config, fraction, length, chunk),
+        settings=settings_of(
+            ("mem-fraction-static", format_significant(fraction), config.utilization),
+            ("context-length", str(length), config.max_model_len),
+            ("chunked-prefill-size", str(chunk), config.max_num_batched_tokens),
+        ),
         basis=None,
         notes=("activations: what the fraction leaves free for steps and CUDA graphs",),
     )  # fmt: skip
-
-
-def _settings(
-    config: ServingConfig, fraction: float, length: int, chunk: int
-) -> tuple[EngineSetting, ...]:
-    rows = (
-        ("mem-fraction-static", format_significant(fraction), config.utilization),
-        ("context-length", str(length), config.max_model_len),
-        ("chunked-prefill-size", str(chunk), config.max_num_batched_tokens),
-    )
-    return tuple(
-        EngineSetting(name=name, value=value, is_given=given is not None)
-        for name, value, given in rows
-    )
 
 
 def _defaults(card: ServingCard, ranks: int) -> tuple[int, int]:

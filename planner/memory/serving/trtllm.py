@@ -18,9 +18,9 @@ from planner.memory.serving.card import ServingCard
 from planner.memory.serving.engine import (
     ByteSpan,
     EngineMemory,
-    EngineSetting,
     MemoryPart,
     PartKind,
+    settings_of,
 )
 from planner.memory.serving.formats import WeightFormat
 from planner.memory.serving.token_pool import TokenPool
@@ -73,23 +73,15 @@ def trtllm_memory(
         ),
         max_model_len=length,
         max_sequences=config.max_num_seqs or _BATCH,
-        settings=(
-            EngineSetting(
-                name="kv_cache_free_gpu_memory_fraction",
-                value=format_significant(fraction),
-                is_given=config.utilization is not None,
+        settings=settings_of(
+            (
+                "kv_cache_free_gpu_memory_fraction",
+                format_significant(fraction),
+                config.utilization,
             ),
-            EngineSetting(
-                name="max_seq_len", value=str(length), is_given=config.max_model_len is not None
-            ),
-            EngineSetting(
-                name="max_num_tokens", value=str(tokens),
-                is_given=config.max_num_batched_tokens is not None,
-            ),
-            EngineSetting(
-                name="max_batch_size", value=str(config.max_num_seqs or _BATCH),
-                is_given=config.max_num_seqs is not None,
-            ),
+            ("max_seq_len", str(length), config.max_model_len),
+            ("max_num_tokens", str(tokens), config.max_num_batched_tokens),
+            ("max_batch_size", str(config.max_num_seqs or _BATCH), config.max_num_seqs),
         ),
         basis=None,
     )  # fmt: skip

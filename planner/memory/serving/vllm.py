@@ -20,6 +20,7 @@ from planner.memory.serving.engine import (
     EngineSetting,
     MemoryPart,
     PartKind,
+    settings_of,
 )
 from planner.memory.serving.formats import WeightFormat
 from planner.memory.serving.vllm_rules import NEWEST, VllmSettings, vllm_settings
@@ -177,16 +178,12 @@ def element_bytes(kv_dtype: str | None) -> float:
 def _settings(
     config: ServingConfig, settings: VllmSettings, card: ServingCard
 ) -> tuple[EngineSetting, ...]:
-    rows = (
+    found = settings_of(
         ("gpu-memory-utilization", format_significant(settings.utilization), config.utilization),
         ("max-model-len", str(settings.max_model_len), config.max_model_len),
         ("max-num-seqs", str(settings.sequences), config.max_num_seqs),
         ("max-num-batched-tokens", str(settings.step_tokens), config.max_num_batched_tokens),
     )
-    found = [
-        EngineSetting(name=name, value=value, is_given=given is not None)
-        for name, value, given in rows
-    ]
     if card.compute_capability < _BFLOAT16_CAPABILITY:  # the card has no bfloat16
-        found.append(EngineSetting(name="dtype", value="half", is_given=True))
-    return tuple(found)
+        return (*found, EngineSetting(name="dtype", value="half", is_given=True))
+    return found

@@ -7,13 +7,13 @@ kernels may be imported at any time.
 
 from __future__ import annotations
 
-import importlib.abc
-import importlib.machinery
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
+
+from planner.worker.engines.after_import import after_import
 
 Listener = Callable[[Any, tuple[Any, ...], Mapping[str, Any]], None]
 """Gets the kernel, and what it is launched with."""
@@ -32,6 +32,7 @@ _CONFIG = "torch._inductor.config"
 # times, and the FLOPs of a product that inductor writes itself are not known.
 _LIBRARIES = {"max_autotune_gemm_backends": "ATEN", "max_autotune_conv_backends": "ATEN"}
 _MODULES = (*_LAUNCHERS, _GRAPHS, _CONFIG)
+_awaited: set[str] = set()  # modules that are watched from their import on
 _listeners: list[Listener] = []
 _told_alone: list[None] = []  # as long as it is not empty, nothing is compiled or launched
 _running: list[None] = []  # calls of compiled code that have not ended
@@ -64,49 +65,15 @@ def told_alone() -> Iterator[None]:
 @contextmanager
 def heard(listener: Listener) -> Iterator[None]:
     """Calls `listener` before each launch within the context."""
-    finder = _Finder()
     for name in _MODULES:
-        module = sys.modules.get(name)
-        if module is not None:
-            _watch(module)
-    sys.meta_path.insert(0, finder)
+        if name in sys.modules or name not in _awaited:
+            _awaited.add(name)
+            after_import(name, _watch)
     _listeners.append(listener)
     try:
         yield
     finally:
         _listeners.remove(listener)
-        sys.meta_path.remove(finder)
-
-
-class _Finder(importlib.abc.MetaPathFinder):
-    """Wraps the launchers as soon as their module is imported."""
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        """Returns the module's own spec, with a loader that wraps launchers afterwards."""
-        if fullname not in _MODULES:
-            return None
-        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
-        if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader)
-        return spec
-
-
-class _Loader(importlib.abc.Loader):
-    def __init__(self, loader: Any) -> None:
-        self._loader = loader
-
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
-        found: ModuleType | None = self._loader.create_module(spec)
-        return found
-
-    def exec_module(self, module: ModuleType) -> None:
-        self._loader.exec_module(module)
-        _watch(module)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._loader, name)
 
 
 def _watch(module: ModuleType) -> None:

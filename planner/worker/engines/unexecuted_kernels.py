@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.abc
-import importlib.machinery
 import re
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
+
+from planner.worker.engines.after_import import after_import
 
 _COMPILER = "triton.backends.nvidia.compiler"
 _KEY = "planner: without machine code"
@@ -27,32 +26,7 @@ _Stage = Callable[[Any, dict[str, Any]], Any]
 
 def install() -> None:
     """Leaves the stages out from the import of Triton's compiler on."""
-    module = sys.modules.get(_COMPILER)
-    if module is not None:
-        _leave_out(module)
-    elif not any(isinstance(finder, _Finder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Finder())
-
-
-class _Finder(importlib.abc.MetaPathFinder):
-    """Finds Triton's compiler as always, and leaves the stages out once it is loaded."""
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        """Returns the spec of Triton's compiler; None for any other module."""
-        if fullname != _COMPILER:
-            return None
-        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
-        if spec is not None and spec.loader is not None:
-            load = spec.loader.exec_module
-
-            def loaded(module: ModuleType) -> None:
-                load(module)
-                _leave_out(module)
-
-            spec.loader.exec_module = loaded  # type: ignore[method-assign] # of this spec alone
-        return spec
+    after_import(_COMPILER, _leave_out)
 
 
 def _leave_out(compiler: ModuleType) -> None:

@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from planner.worker.engines.after_import import after_import
 from planner.worker.model.tensors import size_bytes, tensors_in
-from planner.worker.script.after_import import after_import
 
 _SAFETENSORS = "safetensors.torch"
 _DEPTH = 6  # of lists and dicts in a checkpoint

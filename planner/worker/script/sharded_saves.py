@@ -11,7 +11,7 @@ import functools
 from types import ModuleType
 from typing import Any
 
-from planner.worker.script.after_import import after_import
+from planner.worker.engines.after_import import after_import
 
 _UTILS = "torch.distributed.checkpoint.utils"
 _PLANNER = "torch.distributed.checkpoint.default_planner"

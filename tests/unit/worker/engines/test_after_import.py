@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from planner.worker.script.after_import import after_import
+from planner.worker.engines.after_import import after_import
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Calls a function on a module as soon as a script has imported it.
+"""Calls a function on a module as soon as it has been imported.
 
 In: the name of a module. Out: nothing. Convention: the module is complete when the function sees
 it, and no other code has it yet.
