@@ -1,4 +1,4 @@
-"""Judges published starts of vLLM and writes docs/serving-record.md; see the package."""
+"""Judges published starts and speeds of engines and writes their pages; see the package."""
 
 from __future__ import annotations
 
@@ -12,9 +12,15 @@ from benchmarks.serving.cases import rows
 from benchmarks.serving.fitting import fitted
 from benchmarks.serving.judging import Judged, Start, judged, starts
 from benchmarks.serving.page import page
+from benchmarks.serving.speed_cases import speed_rows
+from benchmarks.serving.speed_fitting import fitted_speed
+from benchmarks.serving.speed_judging import SpeedJudged
+from benchmarks.serving.speed_page import speed_page
 from planner.memory.serving.vllm_terms import FILE, FittedTerms, fitted_terms
+from planner.timing.serving.host_terms import FILE as SPEED_TERMS
 
 PAGE = Path(__file__).parents[2] / "docs" / "serving-record.md"
+SPEED_PAGE = PAGE.with_name("serving-speed-record.md")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -31,6 +37,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for one in found:
         print(_line(one))
     PAGE.write_text(page(all_rows, found, fitted_terms()), encoding="utf-8")
+    document, judged_speeds = fitted_speed(speed_rows())
+    if is_fit:
+        SPEED_TERMS.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    for speed in judged_speeds:
+        print(_speed_line(speed))
+    SPEED_PAGE.write_text(speed_page(judged_speeds, document), encoding="utf-8")
 
 
 def judge_all(known: Sequence[Start], terms: FittedTerms) -> list[Judged]:
@@ -62,6 +74,14 @@ def _line(one: Judged) -> str:
     return (
         f"{row.case_id[:32]:32} {one.start.case.model[-24:]:24} cache {percent(one.cache_error)} "
         f"tokens {percent(one.tokens_error)} weights {percent(one.weights_error)} {inside}"
+    )
+
+
+def _speed_line(one: SpeedJudged) -> str:
+    row = one.row
+    return (
+        f"{row.source[:24]:24} {row.model[-20:]:20} {row.config.tensor_parallel} x {row.card:12} "
+        f"{row.name:20} {one.figure.value:16} published over predicted seconds {one.ratio:.2f}"
     )
 
 

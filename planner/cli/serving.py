@@ -20,14 +20,15 @@ _EXAMPLES = (
     "--max-model-len 32768",
     "planner serving hf:Qwen/Qwen3.5-27B --gpu rtx4090 --engine llamacpp --quant gguf:Q4_K_M "
     "--max-model-len 16384",
-    "planner serving hf:Qwen/Qwen3-8B --gpu l4 --users 50 --prompt 2000 --output 500 --find",
+    "planner serving hf:Qwen/Qwen3-8B --gpu l4 --users 50 --prompt 2000 --output 500 --ttft 2s "
+    "--tpot 50ms --find",
 )
 _EXIT_CODES = """\b
 Exit codes:
-  0  done, and the engine starts and holds the load, by the estimate
+  0  done, and the engine starts, holds the load and its limits, by the estimate
   1  error: the model cannot be built, a file cannot be read
   2  wrong usage: an option, a value, an unknown card or model
-  3  done, and it does not start, or does not hold the load
+  3  done, and it does not start, does not hold the load, or is too slow for its limits
 """
 
 
@@ -136,7 +137,27 @@ Exit codes:
     help="Tokens of an answer, like 500.",
 )
 @click.option(
-    "--find", is_flag=True, help="Search the smallest cards, and the fewest of each, that serve it."
+    "--ttft",
+    metavar="TIME",
+    show_default="no limit",
+    help="Longest time to the first token, in the mean, like 500ms.",
+)
+@click.option(
+    "--tpot",
+    metavar="TIME",
+    show_default="no limit",
+    help="Longest time per output token, in the mean, like 50ms.",
+)
+@click.option(
+    "--price",
+    metavar="PRICE",
+    show_default="the rents of the card's record",
+    help="Rent of a card, like '2.49 USD/h', for the cost of a million tokens.",
+)
+@click.option(
+    "--find",
+    is_flag=True,
+    help="Search the cards, and the fewest of each, that serve it; with a load the cheapest.",
 )
 @shared.timeout("Longest wait for building the model without its weights: seconds, or 10m.")
 @shared.hardware_db
@@ -159,6 +180,7 @@ def serving(
     TARGET is a language model: hf:org/name, a name of `planner models`, or a config.json. Printed
     are whether the engine starts, the memory by part, the cache in GiB and tokens, requests at
     once, the longest context, what to change where it does not start, and the engine's command.
+    With --users, --prompt and --output also tokens per second, times to tokens, and their cost.
     """
     with shown_progress(quiet) as progress:
         found = planner.serving(target, gpu=gpu or "auto", on_progress=progress, **options)

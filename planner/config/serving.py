@@ -71,6 +71,10 @@ class ServingConfig:
     speculative_tokens: int = 0
     """Tokens that a head of the model itself (multi-token prediction) proposes for each step."""
     load: ServingLoad | None = None
+    ttft_s: float | None = None
+    """The longest time to the first token that the load may have, in the mean."""
+    tpot_s: float | None = None
+    """The longest time per output token, in the mean."""
 
 
 class ServingOptions(TypedDict, total=False):
@@ -106,3 +110,7 @@ class ServingOptions(TypedDict, total=False):
     """Tokens of each prompt."""
     output: int | None
     """Tokens of each answer."""
+    ttft: str | None
+    """The longest time to the first token, in the mean, like "500ms"; with a load."""
+    tpot: str | None
+    """The longest time per output token, in the mean, like "50ms"; with a load."""

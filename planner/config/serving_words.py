@@ -13,9 +13,11 @@ from planner.config.option_words import option_of
 from planner.config.parse import choice, flag
 from planner.config.serving import EngineName, ServingConfig, ServingLoad, ServingOptions
 from planner.errors import UsageError
+from planner.units import parse_short_time
 
 _COUNTS = ("tensor_parallel", "max_model_len", "max_num_seqs", "max_num_batched_tokens")
 _LOAD = ("users", "prompt", "output")
+_TIMES = ("ttft", "tpot")
 _VERSION = re.compile(r"v?(\d+(?:\.\d+){0,2})(?!\d).*")
 
 
@@ -50,6 +52,9 @@ def serving_config(words: Mapping[str, Any]) -> ServingConfig:
     for name in ("quant", "kv_dtype"):
         if name in given:
             values[name] = _text(name, given[name])
+    for name in _TIMES:
+        if name in given:
+            values[f"{name}_s"] = _time(name, given[name], load)
     return ServingConfig(
         engine=choice(EngineName, given.get("engine", EngineName.VLLM), "engine"),
         load=load,
@@ -68,6 +73,15 @@ def _load(given: Mapping[str, Any]) -> ServingLoad | None:
             "prompts and of the answers, like --users 50 --prompt 2000 --output 500"
         )
     return ServingLoad(**{name: _count(name, given[name], 1) for name in _LOAD})
+
+
+def _time(name: str, value: Any, load: ServingLoad | None) -> float:
+    if load is None:
+        raise UsageError(
+            f"{name} ({option_of(name)}) limits a load, and none was named: add --users, --prompt "
+            "and --output, like --users 50 --prompt 2000 --output 500"
+        )
+    return parse_short_time(str(value), name)
 
 
 def _count(name: str, value: Any, least: int) -> int:

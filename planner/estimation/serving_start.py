@@ -1,25 +1,24 @@
-"""Whether an engine starts on a card, which single change makes it start, and which cards do.
+"""Whether an engine starts on a card, and which single change makes it start.
 
-In: ServedModel, ServingConfig, the card. Out: BootVerdict, ServingRemedy, ServingChoice.
-Convention: a remedy and a choice start also with the least cache of the interval.
+In: ServedModel, ServingConfig, the card. Out: BootVerdict, ServingRemedy. Convention: a remedy
+starts also with the least cache of the interval.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 from planner.config.serving import EngineName, ServingConfig
 from planner.errors import UsageError
-from planner.hardware.specs import GpuSpec, Vendor
+from planner.hardware.specs import GpuSpec
 from planner.memory.kv_cache.facts import ServedModel
 from planner.memory.serving.card import ServingCard
 from planner.memory.serving.engine import EngineMemory
 from planner.memory.serving.engines import ENGINES, engine_memory
-from planner.results.serving import BootVerdict, ServingChoice, ServingRemedy
+from planner.results.serving import BootVerdict, ServingRemedy
 
-_RANKS = (1, 2, 4, 8)
-_MOST_CHOICES = 6
+RANKS = (1, 2, 4, 8)
 _ROUND = 256  # tokens to whose multiple a proposed length is rounded down
 _FEW_SEQUENCES = 64
 _HIGH_UTILIZATION = 0.95
@@ -126,46 +125,10 @@ def _changes(config: ServingConfig, free_share: float) -> Iterator[_Change]:
     if config.quant is None:
         for quant in _SMALLER_QUANTS:
             yield "a quantised checkpoint", ("--quant", quant), replace(config, quant=quant)
-    for ranks in _RANKS:
+    for ranks in RANKS:
         if ranks > config.tensor_parallel:
             yield (
                 f"{ranks} cards",
                 ("--tensor-parallel", str(ranks)),
                 replace(config, tensor_parallel=ranks),
             )
-
-
-def choices(
-    model: ServedModel, config: ServingConfig, specs: Iterable[GpuSpec]
-) -> tuple[ServingChoice, ...]:
-    """Returns the smallest cards, each with the fewest of them, that serve it surely."""
-    found: list[ServingChoice] = []
-    for spec in specs:
-        if spec.vendor is not Vendor.NVIDIA:
-            continue
-        choice = _smallest(model, config, spec)
-        if choice is not None:
-            found.append(choice)
-    found.sort(key=lambda one: (one.total_bytes, one.tensor_parallel))
-    return tuple(found[:_MOST_CHOICES])
-
-
-def _smallest(model: ServedModel, config: ServingConfig, spec: GpuSpec) -> ServingChoice | None:
-    for ranks in _RANKS:
-        changed = replace(config, tensor_parallel=ranks)
-        try:
-            card = serving_card(spec, spec.usable_memory_bytes)
-            memory, _ = engine_memory(model, changed, card)
-        except UsageError:
-            continue  # the heads, or the engine, do not take this number
-        if verdict_of(memory, needed_bytes(memory, changed), card) is not BootVerdict.STARTS:
-            continue
-        rents = [one.usd_per_hour for one in spec.prices if one.usd_per_hour is not None]
-        return ServingChoice(
-            gpu=spec.id,
-            tensor_parallel=ranks,
-            total_bytes=ranks * spec.usable_memory_bytes,
-            requests=memory.pool.requests_at_once(memory.cache.low, memory.max_model_len),
-            usd_per_hour=ranks * min(rents) if rents else None,
-        )
-    return None

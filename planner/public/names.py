@@ -111,6 +111,14 @@ from planner.results.serving import (
     ServingPlan,
     ServingRemedy,
 )
+from planner.results.serving_speed import (
+    ServingLimit,
+    ServingLimitKind,
+    ServingLimitVerdict,
+    ServingSpeed,
+    SpeedSpan,
+    TokenCost,
+)
 from planner.results.step_time import Gain, HostNeeds, StepTime
 from planner.results.values import ValuesResult
 from planner.results.verification import (
@@ -278,12 +286,17 @@ __all__ = [
     "Schedule",
     "ScriptOptions",
     "ServingChoice",
+    "ServingLimit",
+    "ServingLimitKind",
+    "ServingLimitVerdict",
     "ServingLoad",
     "ServingOptions",
     "ServingPlan",
     "ServingRemedy",
+    "ServingSpeed",
     "SizeAt",
     "SmallestJob",
+    "SpeedSpan",
     "SpreadMethod",
     "SpreadState",
     "SpreadTrial",
@@ -303,6 +316,7 @@ __all__ = [
     "TimedMessage",
     "TimedOperator",
     "TimedOperators",
+    "TokenCost",
     "Trial",
     "TrialState",
     "UnknownCpuError",

@@ -18,19 +18,21 @@ from typing import TYPE_CHECKING
 from planner.config.options import Progress
 from planner.config.serving import EngineName, ServingConfig, ServingOptions
 from planner.config.serving_words import serving_config
-from planner.errors import UsageError
+from planner.cost.price import HourlyPrice, parse_price, rent
+from planner.errors import UnknownLinkError, UsageError
 from planner.estimation.request import DEFAULT_TIMEOUT_S
 from planner.estimation.served_shapes import FoundShapes, found_shapes
+from planner.estimation.serving_choices import choices
 from planner.estimation.serving_command import command_of
+from planner.estimation.serving_speed import ServedBy, has_speed, serving_speed, speed_words
 from planner.estimation.serving_start import (
-    choices,
     free_share,
     needed_bytes,
     remedies,
     serving_card,
     verdict_of,
 )
-from planner.hardware.database import load_gpus
+from planner.hardware.database import LinkDatabase, load_gpus, load_links
 from planner.memory.budget import MemoryBudget, memory_budgets
 from planner.memory.card_words import one_card
 from planner.memory.kv_cache.facts import ServedModel, served_model
@@ -55,21 +57,25 @@ def serving(
     gpu: str = "auto",
     find: bool = False,
     gpu_memory: str | int | None = None,
+    price: str | None = None,
     hardware_db: str | os.PathLike[str] | None = None,
     timeout_s: float = DEFAULT_TIMEOUT_S,
     on_progress: Progress | None = None,
     **options: Unpack[ServingOptions],
 ) -> ServingPlan:
-    """Predicts a start of an engine: weights, cache, requests at once, longest context.
+    """Predicts a start of an engine: weights, cache, longest context, and the speed of a load.
 
-    `target` is `hf:org/name`, a name of the catalog or a config.json. With `find`, the smallest
-    cards that serve it are searched. All other `options`: planner.config.serving.ServingOptions.
+    `target` is `hf:org/name`, a name of the catalog or a config.json. With `find`, the cards that
+    serve it are searched. `price` is the rent of a card, like "2.49 USD/h"; else that of its
+    record. All other `options`: planner.config.serving.ServingOptions.
 
     Raises:
         PlannerError: see errors.py. A start that fails is a result.
     """
     config = serving_config(options)
     _check_of_vllm(config)
+    _check_speed(config)
+    rate = None if price is None else parse_price(price)
     database = None if hardware_db is None else Path(hardware_db)
     name = one_card(gpu, "gpu", "serving answers for one kind of card", database)
     (budget,) = memory_budgets([name], hardware_db=database, gpu_memory=gpu_memory, reserve=0)
@@ -77,8 +83,10 @@ def serving(
     model = served_model(found.shapes)
     config = _with_format_of_config(config, found)
     plan = _plan(str(target), found, model, config, budget)
+    links = load_links(database)
+    plan = _with_speed(plan, model, config, budget, links, rate or rent(budget.spec.prices))
     if find:
-        found_cards = choices(model, config, load_gpus(database).all())
+        found_cards = choices(model, config, load_gpus(database).all(), links)
         plan = replace(plan, choices=found_cards, searched=True)
     return plan
 
@@ -99,6 +107,46 @@ def _check_of_vllm(config: ServingConfig) -> None:
                 f"with it: leave it out, or take --engine vllm in the place of "
                 f"{config.engine.value}"
             )
+
+
+def _check_speed(config: ServingConfig) -> None:
+    """Refuses limits of times for an engine whose speed is not known."""
+    limited = config.ttft_s is not None or config.tpot_s is not None
+    if limited and not has_speed(config.engine):
+        known = ", ".join(one.value for one in EngineName if has_speed(one))
+        raise UsageError(
+            f"ttft and tpot (--ttft, --tpot) limit a speed, and that of {config.engine.value} is "
+            f"not known here: leave them out, or take one of {known}"
+        )
+
+
+def _with_speed(
+    plan: ServingPlan,
+    model: ServedModel,
+    config: ServingConfig,
+    budget: MemoryBudget,
+    links: LinkDatabase,
+    price: HourlyPrice | None,
+) -> ServingPlan:
+    """Returns the plan with the speed of its load, where the cache holds a request of it."""
+    load = config.load
+    if load is None or plan.middle.requests < 1:
+        return plan
+    card = serving_card(budget.spec, budget.usable_memory_bytes)
+    memory, _ = engine_memory(model, config, card)
+    served = ServedBy(model=model, config=config, memory=memory, card=budget.spec, links=links)
+    try:
+        speed = serving_speed(served, load, price)
+    except UnknownLinkError as error:
+        return replace(plan, warnings=(*plan.warnings, f"the speed is not answered: {error}"))
+    if speed is None:
+        words = f"the speed of {config.engine.value} is not known here, only its memory"
+        return replace(plan, notes=(*plan.notes, words), assumptions=(*plan.assumptions, words))
+    return replace(
+        plan,
+        speed=speed,
+        assumptions=(*plan.assumptions, *speed_words(speed, model)),
+    )
 
 
 def _with_format_of_config(config: ServingConfig, found: FoundShapes) -> ServingConfig:

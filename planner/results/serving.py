@@ -13,6 +13,7 @@ from typing import Any
 from planner.config.serving import EngineName, ServingLoad
 from planner.memory.serving.engine import ByteSpan, EngineSetting, MemoryPart
 from planner.results.estimate import SCHEMA_VERSION
+from planner.results.serving_speed import ServingSpeed
 
 
 class BootVerdict(str, Enum):
@@ -78,7 +79,11 @@ class ServingChoice:
     requests: float
     """Requests of the longest length at once, with the least cache of the interval."""
     usd_per_hour: float | None
-    """Rent of all of them; None: no price is known."""
+    """Lowest rent of all of them; None: no price is known."""
+    output_tokens_per_s: float | None = None
+    """Tokens of answers per second under the load; None: there is none, or it is not known."""
+    cost_per_million: float | None = None
+    """Rent in USD for a million of them; None: it is not known."""
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the entry of the JSON list `choices`."""
@@ -88,6 +93,8 @@ class ServingChoice:
             "total_memory_bytes": self.total_bytes,
             "requests_at_once": self.requests,
             "usd_per_hour": self.usd_per_hour,
+            "output_tokens_per_s": self.output_tokens_per_s,
+            "cost_per_million_output_tokens": self.cost_per_million,
         }
 
 
@@ -145,10 +152,12 @@ class ServingPlan:
     """The command that starts the engine so."""
     load: ServingLoad | None = None
     """The requests that are to be served at once; None: none were named."""
+    speed: ServingSpeed | None = None
+    """How fast the load is served; None: there is no load, or it is not known for the engine."""
     remedies: tuple[ServingRemedy, ...] = ()
     """Single changes that make it start; none where it starts surely."""
     choices: tuple[ServingChoice, ...] = ()
-    """The smallest cards that serve it surely, where they were searched."""
+    """Cards that serve it surely and keep the limits, where they were searched."""
     searched: bool = False
     """Whether cards were searched (`--find`)."""
     assumptions: tuple[str, ...] = ()
@@ -160,8 +169,8 @@ class ServingPlan:
 
     @property
     def fits(self) -> bool:
-        """Returns whether it starts and holds the load, by the estimate."""
-        return self.verdict.is_expected
+        """Returns whether it starts, holds the load and keeps its limits, by the estimate."""
+        return self.verdict.is_expected and (self.speed is None or self.speed.holds_limits)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the JSON document of `planner serving --json`."""
@@ -201,6 +210,7 @@ class ServingPlan:
             "least": self._held(self.low) if self.has_interval else None,
             "greatest": self._held(self.high) if self.has_interval else None,
             "load": self._load(),
+            "speed": None if self.speed is None else self.speed.to_dict(),
             "settings": [
                 {"name": one.name, "value": one.value, "is_given": one.is_given}
                 for one in self.settings

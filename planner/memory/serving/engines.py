@@ -80,7 +80,7 @@ def engine_memory(
         mixture = _mixture(config)
         found = llamacpp.llamacpp_memory(model, mixture, config, card)
         return found, f"GGUF {mixture}"
-    weights = _format(engine, model, config)
+    weights = weight_format(model, config)
     return engine.memory(model, weights, config, card), weights.words
 
 
@@ -94,7 +94,13 @@ def _mixture(config: ServingConfig) -> str:
     return check_mixture(quant[len(GGUF) :])
 
 
-def _format(engine: Engine, model: ServedModel, config: ServingConfig) -> WeightFormat:
+def weight_format(model: ServedModel, config: ServingConfig) -> WeightFormat:
+    """Returns the format of the weights, of an engine that takes no GGUF files.
+
+    Raises:
+        UsageError: the engine, or the model, does not have it.
+    """
+    engine = ENGINES[config.engine]
     if config.quant is None:
         return PLAIN
     name = config.quant.lower()

@@ -32,6 +32,11 @@ class WeightFormat:
     vllm_argument: str | None = None
     """The value of vLLM's --quantization, where the checkpoint alone does not say it."""
 
+    @property
+    def bits_of_products(self) -> float:
+        """Returns the bits of a weight of the wide part, or of experts where these have fewer."""
+        return min(self.bits(Role.UP), self.bits(Role.EXPERT_UP))
+
 
 def _linear(bits: float) -> Callable[[Role], float]:
     return lambda role: SIXTEEN if role in _KEPT else bits

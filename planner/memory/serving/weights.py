@@ -106,6 +106,11 @@ def _kv_share(model: ServedModel, tensor: WeightShape, ranks: int) -> float:
     return max(1, heads // ranks) / heads
 
 
+def rank_share(model: ServedModel, tensor: WeightShape, role: Role, ranks: int) -> float:
+    """Returns the share of a matrix that one of `ranks` has."""
+    return _rank_elements(model, tensor, role, ranks) / tensor.elements
+
+
 def check_ranks(model: ServedModel, ranks: int) -> None:
     """Refuses a number of ranks over which the model cannot be divided.
 

@@ -14,7 +14,8 @@ from rich.text import Text
 from planner.config.serving import EngineName
 from planner.memory.serving.engine import PartKind
 from planner.render.terminal.layout import FittedTable, closing, verdict_lines, warning_line
-from planner.results.serving import BootVerdict, ServingPlan
+from planner.render.terminal.serving_speed import speed_lines
+from planner.results.serving import BootVerdict, ServingChoice, ServingPlan
 from planner.units import counted, format_bytes, format_significant
 
 _PARTS = {
@@ -43,7 +44,7 @@ def render(found: ServingPlan, *, verbose: bool = False) -> RenderableType:
     ]
     sections = (
         ("what would make it start", list(_remedies(found))),
-        ("smallest cards that serve it", list(_choices(found))),
+        (_searched(found), list(_choices(found))),
         ("settings", [_setting(found, place) for place in range(len(found.settings))]),
     )
     return Group(*parts, *closing(sections, found, verbose=verbose))
@@ -53,9 +54,11 @@ def _verdict(found: ServingPlan) -> list[tuple[str, Text]]:
     style = "bold green" if found.fits else "bold red"
     words = _VERDICTS[found.verdict]
     if found.load is not None:
-        words += f" and holds {_load(found)}" if found.fits else f" or hold {_load(found)}"
+        starts = found.verdict.is_expected
+        words += f" and holds {_load(found)}" if starts else f" or hold {_load(found)}"
     lines = [
         (found.gpu, Text(f"{words}; {_cache(found)}", style=style)),
+        *speed_lines(found.speed),
         ("requests", Text(_requests(found))),
         ("longest", Text(_longest(found))),
         ("start", Text(found.command)),
@@ -143,10 +146,25 @@ def _choices(found: ServingPlan) -> Iterator[str]:
         rent = "" if one.usd_per_hour is None else f", {format_significant(one.usd_per_hour)} USD/h"
         yield (
             f"{one.tensor_parallel} x {one.gpu}: {format_bytes(one.total_bytes)}, at least "
-            f"{format_significant(one.requests)} requests at once{rent}"
+            f"{format_significant(one.requests)} requests at once{rent}{_speed(one)}"
         )
     if found.searched and not found.choices:
         yield "none of the database, up to 8 of a kind"
+
+
+def _searched(found: ServingPlan) -> str:
+    is_cost = any(one.cost_per_million is not None for one in found.choices)
+    return "cards that serve it, cheapest tokens first" if is_cost else (
+        "smallest cards that serve it"
+    )  # fmt: skip
+
+
+def _speed(one: ServingChoice) -> str:
+    if one.output_tokens_per_s is None:
+        return ""
+    cost = one.cost_per_million
+    money = "" if cost is None else f", {format_significant(cost)} USD for a million"
+    return f"; {one.output_tokens_per_s:,.0f} tokens/s{money}"
 
 
 def _setting(found: ServingPlan, place: int) -> str:

@@ -38,6 +38,23 @@ def test_a_start_that_fails_is_exit_code_3() -> None:
     assert "--tensor-parallel 4: 4 cards" in done.stdout
 
 
+def test_a_load_has_its_speed_and_limits_decide_on_the_exit_code() -> None:
+    load = ("--users", "20", "--prompt", "1000", "--output", "200")
+    done = run(LLAMA, "--gpu", "h100", *load, "--ttft", "5s", "--price", "2 USD/h")
+    assert done.exit_code == 0, done.stderr
+    labels = [line.partition(":")[0] for line in done.stdout.splitlines()]
+    for label in ("speed", "first", "token", "money", "limit", "users"):
+        assert label in labels, label
+    slow = run(LLAMA, "--gpu", "h100", *load, "--tpot", "1ms")
+    assert slow.exit_code == 3
+    assert "time per output token 1.00 ms: too slow" in slow.stdout
+    document = json.loads(run(LLAMA, "--gpu", "h100", *load, "--json").stdout)
+    speed = document["speed"]
+    low, high = speed["output_tokens_per_s_interval"]
+    assert low < speed["output_tokens_per_s"] < high
+    assert speed["limits"] == []
+
+
 def test_json() -> None:
     done = run(LLAMA, "--gpu", "l40s", "--json", "--find")
     assert done.exit_code == 0, done.stderr

@@ -98,21 +98,90 @@ def test_graphs_on_top_of_the_budget_are_warned_about() -> None:
 
 
 def test_cards_are_searched_from_the_smallest_on() -> None:
-    found = serving(LLAMA, gpu="l40s", users=4, prompt=2000, output=48, find=True)
+    found = serving(LLAMA, gpu="l40s", max_model_len=8192, find=True)
     sizes = [one.total_bytes for one in found.choices]
     assert sizes == sorted(sizes)
     first = found.choices[0]
-    again = serving(
-        LLAMA, gpu=first.gpu, tensor_parallel=first.tensor_parallel, users=4, prompt=2000,
-        output=48,
-    )  # fmt: skip
+    assert first.output_tokens_per_s is None
+    ranks = first.tensor_parallel
+    again = serving(LLAMA, gpu=first.gpu, tensor_parallel=ranks, max_model_len=8192)
     assert again.verdict is BootVerdict.STARTS
-    if first.tensor_parallel > 1:
-        fewer = serving(
-            LLAMA, gpu=first.gpu, tensor_parallel=first.tensor_parallel // 2, users=4,
-            prompt=2000, output=48,
-        )  # fmt: skip
+    if ranks > 1:
+        fewer = serving(LLAMA, gpu=first.gpu, tensor_parallel=ranks // 2, max_model_len=8192)
         assert fewer.verdict is not BootVerdict.STARTS
+
+
+def test_with_a_load_the_cheapest_tokens_come_first() -> None:
+    load = {"users": 20, "prompt": 2000, "output": 500}
+    found = serving(LLAMA, gpu="l40s", tpot="40ms", find=True, **load)  # type: ignore[arg-type]
+    costs = [one.cost_per_million for one in found.choices if one.cost_per_million is not None]
+    assert costs == sorted(costs)
+    for one in found.choices[:3]:
+        again = serving(
+            LLAMA, gpu=one.gpu, tensor_parallel=one.tensor_parallel, tpot="40ms",
+            **load,  # type: ignore[arg-type]
+        )  # fmt: skip
+        assert again.speed is not None
+        assert again.speed.tpot_s.middle <= 40e-3
+        assert again.speed.output_tokens_per_s.middle == pytest.approx(one.output_tokens_per_s)
+        assert again.speed.cost is not None
+        assert again.speed.cost.middle == pytest.approx(one.cost_per_million)
+
+
+def test_a_load_has_a_speed_with_an_interval() -> None:
+    """vLLM 0.11 on an H100 with 4 users of ShareGPT: 496.88 tokens/s, 7.38 ms per token."""
+    found = serving("Qwen/Qwen3-8B", gpu="h100", users=4, prompt=233, output=221)
+    speed = found.speed
+    assert speed is not None
+    assert speed.output_tokens_per_s.middle == pytest.approx(496.88, rel=0.1)
+    assert speed.output_tokens_per_s.low < 496.88 < speed.output_tokens_per_s.high
+    assert speed.tpot_s.middle == pytest.approx(7.38e-3, rel=0.1)
+    assert speed.tpot_s.low < 7.38e-3 < speed.tpot_s.high
+    rate, tokens = speed.requests_per_s, speed.output_tokens_per_s
+    assert tokens.middle == pytest.approx(221 * rate.middle)
+    assert serving(LLAMA, gpu="h100").speed is None
+
+
+def test_a_million_tokens_cost_the_rent_of_all_cards() -> None:
+    load = {"users": 8, "prompt": 1000, "output": 100}
+    found = serving(LLAMA, gpu="h100", tensor_parallel=2, price="2.50 EUR/h", **load)  # type: ignore[arg-type]
+    assert found.speed is not None
+    assert found.speed.cost is not None
+    tokens = found.speed.output_tokens_per_s
+    assert found.speed.cost.middle == pytest.approx(2 * 2.5 / 3600 / tokens.middle * 1e6)
+    assert found.speed.cost.high == pytest.approx(2 * 2.5 / 3600 / tokens.low * 1e6)
+    assert found.speed.cost.currency == "EUR"
+
+
+@pytest.mark.parametrize(
+    ("tpot", "verdict", "fits"),
+    [("60ms", "holds", True), ("15ms", "likely", True), ("8ms", "unlikely", False),
+     ("2ms", "fails", False)],
+)  # fmt: skip
+def test_limits_of_a_load(tpot: str, verdict: str, fits: bool) -> None:
+    load = {"users": 20, "prompt": 1000, "output": 200}
+    found = serving(LLAMA, gpu="h100", tpot=tpot, **load)  # type: ignore[arg-type]
+    assert found.speed is not None
+    (limit,) = found.speed.limits
+    assert limit.verdict.value == verdict
+    assert found.fits is fits
+    assert found.verdict is BootVerdict.STARTS
+    most = found.speed.most_users
+    assert most is not None
+    assert (most >= 20) is fits
+    if most:
+        now = serving(LLAMA, gpu="h100", **{**load, "users": most})  # type: ignore[arg-type]
+        assert now.speed is not None
+        assert now.speed.tpot_s.middle <= limit.limit_s
+
+
+def test_an_engine_whose_speed_is_not_known_says_so() -> None:
+    load = {"users": 2, "prompt": 1000, "output": 200}
+    found = serving(LLAMA, gpu="l40s", engine="llamacpp", max_num_seqs=2, **load)  # type: ignore[arg-type]
+    assert found.speed is None
+    assert "the speed of llamacpp is not known here, only its memory" in found.notes
+    with pytest.raises(UsageError, match="take one of vllm, sglang, trtllm"):
+        serving(LLAMA, gpu="l40s", engine="llamacpp", tpot="50ms", **load)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -167,6 +236,9 @@ def test_names_of_the_catalog_need_no_prefix() -> None:
         ("models/gpt2.py", {"gpu": "l40s"}, WrongTargetError, "a file of Python"),
         ("timm:resnet50", {"gpu": "l40s"}, WrongTargetError, "is no language model"),
         (LLAMA, {"gpu": "l40s,t4"}, UsageError, "one kind of card"),
+        (LLAMA, {"gpu": "l40s", "tpot": "50ms"}, UsageError, "add --users, --prompt"),
+        (LLAMA, {"gpu": "l40s", "users": 1, "prompt": 9, "output": 9, "ttft": "50"}, UsageError,
+         "not a time with a unit"),
         (LLAMA, {"gpu": "l40s", "engine": "sglang", "engine_version": "0.5"}, UsageError,
          "take --engine vllm"),
         (LLAMA, {"gpu": "l40s", "users": 1, "prompt": 200_000, "output": 1}, UsageError,
