@@ -155,7 +155,7 @@ def test_a_million_tokens_cost_the_rent_of_all_cards() -> None:
 
 @pytest.mark.parametrize(
     ("tpot", "verdict", "fits"),
-    [("60ms", "holds", True), ("15ms", "likely", True), ("8ms", "unlikely", False),
+    [("60ms", "holds", True), ("15ms", "likely", True), ("9ms", "unlikely", False),
      ("2ms", "fails", False)],
 )  # fmt: skip
 def test_limits_of_a_load(tpot: str, verdict: str, fits: bool) -> None:
