@@ -113,7 +113,27 @@ Exit codes:
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="Tokens that the model's own head proposes in each step, like 3 (vllm).",
+    help="Tokens that the model's own head, or --draft, proposes in each step, like 3 (vllm).",
+)
+@click.option(
+    "--draft",
+    metavar="TARGET",
+    show_default="the model's own head",
+    help="A separate model that proposes tokens, like hf:Qwen/Qwen3-0.6B (vllm).",
+)
+@click.option(
+    "--lora-rank",
+    metavar="N",
+    type=shared.AT_LEAST_1,
+    show_default="no adapters",
+    help="Highest rank of LoRA adapters, like 16 (vllm).",
+)
+@click.option(
+    "--lora-max",
+    metavar="N",
+    type=shared.AT_LEAST_1,
+    show_default="1",
+    help="LoRA adapters of a step at most, like 4 (vllm).",
 )
 @click.option(
     "--users",

@@ -71,6 +71,12 @@ class ServingConfig:
     speculative_tokens: int = 0
     """Tokens that a head of the model itself (multi-token prediction) proposes for each step."""
     load: ServingLoad | None = None
+    draft: str | None = None
+    """The separate model that proposes tokens, in the caller's words."""
+    lora_rank: int | None = None
+    """The highest rank of LoRA adapters; None: there are none."""
+    lora_max: int = 1
+    """LoRA adapters of a step at most."""
     ttft_s: float | None = None
     """The longest time to the first token that the load may have, in the mean."""
     tpot_s: float | None = None
@@ -103,7 +109,13 @@ class ServingOptions(TypedDict, total=False):
     prefix_caching: bool | None
     """Whether prefixes are kept for later requests."""
     speculative_tokens: int
-    """Tokens that a head of the model itself proposes for each step."""
+    """Tokens that a head of the model itself, or `draft`, proposes for each step."""
+    draft: str | None
+    """A separate model that proposes them, like "hf:Qwen/Qwen3-0.6B"."""
+    lora_rank: int | None
+    """The highest rank of LoRA adapters, like 16."""
+    lora_max: int | None
+    """LoRA adapters of a step at most, with `lora_rank`; without it 1."""
     users: int | None
     """Requests to serve at once, with `prompt` and `output`."""
     prompt: int | None

@@ -15,7 +15,10 @@ from planner.config.serving import EngineName, ServingConfig, ServingLoad, Servi
 from planner.errors import UsageError
 from planner.units import parse_short_time
 
-_COUNTS = ("tensor_parallel", "max_model_len", "max_num_seqs", "max_num_batched_tokens")
+_COUNTS = (
+    "tensor_parallel", "max_model_len", "max_num_seqs", "max_num_batched_tokens", "lora_rank",
+    "lora_max",
+)  # fmt: skip
 _LOAD = ("users", "prompt", "output")
 _TIMES = ("ttft", "tpot")
 _VERSION = re.compile(r"v?(\d+(?:\.\d+){0,2})(?!\d).*")
@@ -46,10 +49,20 @@ def serving_config(words: Mapping[str, Any]) -> ServingConfig:
         values["version"] = _version(given["engine_version"])
     if "speculative_tokens" in given:
         values["speculative_tokens"] = _count("speculative_tokens", given["speculative_tokens"], 0)
+    if "lora_max" in given and "lora_rank" not in given:
+        raise UsageError(
+            "lora_max (--lora-max) was given without lora_rank: adapters have a rank, like "
+            "--lora-rank 16 --lora-max 4"
+        )
+    if "draft" in given and not values.get("speculative_tokens"):
+        raise UsageError(
+            "draft (--draft) was given without speculative_tokens: a draft model proposes some in "
+            "each step, like --speculative-tokens 5"
+        )
     for name in ("enforce_eager", "prefix_caching"):
         if name in given:
             values[name] = flag(given[name], name)
-    for name in ("quant", "kv_dtype"):
+    for name in ("quant", "kv_dtype", "draft"):
         if name in given:
             values[name] = _text(name, given[name])
     for name in _TIMES:

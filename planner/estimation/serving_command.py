@@ -7,6 +7,7 @@ which is marked.
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Iterator
 
@@ -69,9 +70,11 @@ def _of_vllm(config: ServingConfig) -> Iterator[str]:
         yield "--enforce-eager"
     if config.prefix_caching is not None:
         yield "--enable-prefix-caching" if config.prefix_caching else "--no-enable-prefix-caching"
+    if config.lora_rank is not None:
+        yield "--enable-lora"
     if config.speculative_tokens:
-        tokens = config.speculative_tokens
-        yield from (
-            "--speculative-config",
-            f'{{"method": "mtp", "num_speculative_tokens": {tokens}}}',
-        )
+        proposer = {"method": "mtp"} if config.draft is None else {
+            "model": config.draft.removeprefix("hf:")
+        }  # fmt: skip
+        words = {**proposer, "num_speculative_tokens": config.speculative_tokens}
+        yield from ("--speculative-config", json.dumps(words))

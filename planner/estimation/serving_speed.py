@@ -127,7 +127,7 @@ def holding_of(memory: EngineMemory, engine: EngineName, load: ServingLoad) -> H
     )
 
 
-def speed_words(speed: ServingSpeed, model: ServedModel) -> tuple[str, ...]:
+def speed_words(speed: ServingSpeed, model: ServedModel, config: ServingConfig) -> tuple[str, ...]:
     """Returns what the speed rests on, a sentence each."""
     found = [
         "speed: each user asks again when the answer is whole, and users are not in step; prompts "
@@ -139,6 +139,10 @@ def speed_words(speed: ServingSpeed, model: ServedModel) -> tuple[str, ...]:
         found.append("speed: kernels of states (Mamba, delta net) by their bytes alone")
     if model.experts:
         found.append("speed: tokens choose experts evenly")
+    if config.speculative_tokens:
+        found.append("speed: without what speculative tokens gain or cost")
+    if config.lora_rank is not None:
+        found.append("speed: without the kernels of adapters")
     if speed.cost is not None:
         found.append(f"money: {speed.cost.basis}")
     return tuple(found)

@@ -81,6 +81,9 @@ def serving(
     (budget,) = memory_budgets([name], hardware_db=database, gpu_memory=gpu_memory, reserve=0)
     found = found_shapes(str(target), timeout_s, on_progress or (lambda _: None))
     model = served_model(found.shapes)
+    if config.draft is not None:
+        proposing = found_shapes(config.draft, timeout_s, on_progress or (lambda _: None))
+        model = replace(model, draft=served_model(proposing.shapes))
     config = _with_format_of_config(config, found)
     plan = _plan(str(target), found, model, config, budget)
     links = load_links(database)
@@ -99,6 +102,7 @@ def _check_of_vllm(config: ServingConfig) -> None:
         ("engine_version", config.version is not None),
         ("prefix_caching", config.prefix_caching is not None),
         ("speculative_tokens", config.speculative_tokens > 0),
+        ("lora_rank", config.lora_rank is not None),
     )
     for name, is_given in given:
         if is_given:
@@ -145,7 +149,7 @@ def _with_speed(
     return replace(
         plan,
         speed=speed,
-        assumptions=(*plan.assumptions, *speed_words(speed, model)),
+        assumptions=(*plan.assumptions, *speed_words(speed, model, config)),
     )
 
 

@@ -57,6 +57,8 @@ class ServedModel:
     has_vision: bool
     rotary_widths: tuple[int, ...]
     """Elements of a head that are turned by position, for each table of angles; none: no table."""
+    draft: ServedModel | None = None
+    """A separate model that proposes tokens in front of this one."""
 
     @property
     def has_states(self) -> bool:

@@ -28,6 +28,10 @@ class PartKind(str, Enum):
 
     WEIGHTS = "weights"
     """Weights of the rank, with tables of positions."""
+    ADAPTERS = "adapters"
+    """Slots for LoRA adapters."""
+    DRAFT = "draft"
+    """Weights of a separate model that proposes tokens."""
     OUTSIDE = "outside"
     """Outside PyTorch: CUDA's and NCCL's own memory."""
     ACTIVATIONS = "activations"

@@ -13,6 +13,12 @@ from planner.config.serving import ServingConfig
 from planner.errors import UsageError
 from planner.memory.kv_cache.blocks import BlockPool, PoolRules, block_pool
 from planner.memory.kv_cache.facts import ServedModel
+from planner.memory.serving.adapters import (
+    MOST_VOCABULARY,
+    RANKS,
+    adapter_bytes,
+    has_vocabulary,
+)
 from planner.memory.serving.card import ServingCard
 from planner.memory.serving.engine import (
     ByteSpan,
@@ -22,10 +28,15 @@ from planner.memory.serving.engine import (
     PartKind,
     settings_of,
 )
-from planner.memory.serving.formats import WeightFormat
+from planner.memory.serving.formats import PLAIN, WeightFormat
 from planner.memory.serving.vllm_rules import NEWEST, VllmSettings, vllm_settings
 from planner.memory.serving.vllm_terms import FittedTerms, Terms, fitted_terms, vllm_terms
-from planner.memory.serving.weights import proposing_head_bytes, rotary_bytes, weight_bytes
+from planner.memory.serving.weights import (
+    check_ranks,
+    proposing_head_bytes,
+    rotary_bytes,
+    weight_bytes,
+)
 from planner.units import format_significant
 
 # The least compute capability by format (get_min_capability of the classes in
@@ -61,6 +72,9 @@ def vllm_memory(
         UsageError: this version does not serve such a model.
     """
     _check_format(weights, config, card)
+    _check_adapters(model, config)
+    if model.draft is not None:
+        check_ranks(model.draft, config.tensor_parallel)
     fitted = terms or fitted_terms()
     ranks = config.tensor_parallel
     settings = vllm_settings(
@@ -74,18 +88,19 @@ def vllm_memory(
         constants=fitted.constants,
     )
     held = weight_bytes(model, weights, weight_ranks or ranks) + rotary_bytes(model)
-    if config.speculative_tokens:
+    if config.speculative_tokens and model.draft is None:
         held += proposing_head_bytes(model, weight_ranks or ranks)
+    more = tuple(_more_parts(model, config))
     budget = int(settings.utilization * card.total_bytes)
     counts = settings.rules.counts_graphs
     unknown = found.outside + found.peak + (found.graphs if counts else 0)
     low, high = fitted.bounds(unknown)
-    left = budget - held
+    left = budget - held - sum(part.size_bytes for part in more)
     return EngineMemory(
         version=".".join(map(str, settings.rules.version)),
         budget_bytes=budget,
         budget_words=f"{format_significant(settings.utilization)} of all memory",
-        parts=_parts(held, found, counts=counts),
+        parts=_parts(held, more, found, counts=counts),
         cache=ByteSpan(low=left - high, middle=left - unknown, high=left - low),
         pool=_pool(model, config, settings),
         max_model_len=settings.max_model_len,
@@ -114,6 +129,22 @@ def _check_format(weights: WeightFormat, config: ServingConfig, card: ServingCar
         )
 
 
+def _check_adapters(model: ServedModel, config: ServingConfig) -> None:
+    """Refuses ranks and vocabularies for which vLLM has no adapters."""
+    if config.lora_rank is None:
+        return
+    if config.lora_rank not in RANKS:
+        raise UsageError(
+            f"vllm has no slots for adapters of rank {config.lora_rank} (--lora-rank): it has them "
+            f"of {', '.join(map(str, RANKS))}; take the next above that of the adapters"
+        )
+    if has_vocabulary(model) and model.vocabulary > MOST_VOCABULARY:
+        raise UsageError(
+            f"vllm serves no adapters (--lora-rank) with a vocabulary above {MOST_VOCABULARY}, and "
+            f"the model has {model.vocabulary}: leave them out, or merge them into the weights"
+        )
+
+
 def _notes(settings: VllmSettings) -> Iterator[str]:
     version = settings.rules.version
     known = ".".join(map(str, NEWEST))
@@ -132,9 +163,27 @@ def _graphs_note(settings: VllmSettings) -> str:
     return "CUDA graphs come on top of the budget: leave room for them (before 0.20)"
 
 
-def _parts(held: int, terms: Terms, *, counts: bool) -> tuple[MemoryPart, ...]:
+def _more_parts(model: ServedModel, config: ServingConfig) -> Iterator[MemoryPart]:
+    """Yields slots of adapters, and the weights of a draft model, on one rank.
+
+    A draft model is divided over the same ranks, in 16 bits
+    (vllm/config/speculative.py, draft_tensor_parallel_size).
+    """
+    ranks = config.tensor_parallel
+    if config.lora_rank is not None:
+        slots = adapter_bytes(model, ranks, rank=config.lora_rank, slots=config.lora_max)
+        yield MemoryPart(kind=PartKind.ADAPTERS, size_bytes=slots)
+    if model.draft is not None:
+        size = weight_bytes(model.draft, PLAIN, ranks) + rotary_bytes(model.draft)
+        yield MemoryPart(kind=PartKind.DRAFT, size_bytes=size)
+
+
+def _parts(
+    held: int, more: tuple[MemoryPart, ...], terms: Terms, *, counts: bool
+) -> tuple[MemoryPart, ...]:
     return (
         MemoryPart(kind=PartKind.WEIGHTS, size_bytes=held),
+        *more,
         MemoryPart(kind=PartKind.OUTSIDE, size_bytes=terms.outside),
         MemoryPart(kind=PartKind.ACTIVATIONS, size_bytes=terms.peak),
         MemoryPart(kind=PartKind.GRAPHS, size_bytes=terms.graphs, is_budgeted=counts),
@@ -150,14 +199,16 @@ def _pool(model: ServedModel, config: ServingConfig, settings: VllmSettings) -> 
             states_per_request=2 if config.prefix_caching else 1,
             tokens_by_requests=rules.tokens_by_requests,
         )
+    has_head = model.draft is None
+    layers = model.layers if model.draft is None else (*model.layers, *model.draft.layers)
     return block_pool(
-        model.layers,
+        layers,
         ranks=config.tensor_parallel,
         element_bytes=element_bytes(config.kv_dtype),
         model_element_bytes=2,
         step_tokens=settings.step_tokens,
         rules=rules,
-        speculative_tokens=config.speculative_tokens,
+        speculative_tokens=config.speculative_tokens if has_head else 0,
     )
 
 
@@ -184,6 +235,12 @@ def _settings(
         ("max-num-seqs", str(settings.sequences), config.max_num_seqs),
         ("max-num-batched-tokens", str(settings.step_tokens), config.max_num_batched_tokens),
     )
+    if config.lora_rank is not None:
+        adapters = settings_of(
+            ("max-loras", str(config.lora_max), config.lora_max),
+            ("max-lora-rank", str(config.lora_rank), config.lora_rank),
+        )
+        found = (*found, *adapters)
     if card.compute_capability < _BFLOAT16_CAPABILITY:  # the card has no bfloat16
         return (*found, EngineSetting(name="dtype", value="half", is_given=True))
     return found

@@ -98,6 +98,8 @@ class VllmSettings:
     step_tokens: int
     sequences: int
     graph_sizes: tuple[int, ...]
+    graph_sets: int = 1
+    """2 with adapters: each graph is captured with and without them."""
 
 
 def vllm_settings(
@@ -119,6 +121,8 @@ def vllm_settings(
         step_tokens=tokens,
         sequences=sequences,
         graph_sizes=() if config.enforce_eager else graph_sizes(sequences, tokens),
+        # cudagraph_specialize_lora, on by default (vllm/config/compilation.py, 0.33.0)
+        graph_sets=1 if config.lora_rank is None else 2,
     )
 
 

@@ -164,4 +164,7 @@ def graph_layers(model: ServedModel, settings: VllmSettings) -> int:
     vllm/config/compilation.py, FULL_AND_PIECEWISE, the default since 0.11.
     """
     whole = sum(size <= settings.sequences for size in settings.graph_sizes)
-    return model.num_layers * (len(settings.graph_sizes) + whole)
+    layers = model.num_layers if model.draft is None else (
+        model.num_layers + model.draft.num_layers
+    )  # fmt: skip
+    return settings.graph_sets * layers * (len(settings.graph_sizes) + whole)

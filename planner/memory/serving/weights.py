@@ -20,6 +20,7 @@ from planner.memory.serving.roles import Role, role_of
 
 VOCABULARY_MULTIPLE = 64  # DEFAULT_VOCAB_PADDING_SIZE
 _WHOLE = frozenset({Role.SMALL, Role.ROUTER, Role.PATCHES, Role.LATENT_DOWN})
+INTO_HIDDEN = frozenset({Role.DOWN, Role.EXPERT_DOWN, Role.ATTENTION_OUT})
 _BY_VOCABULARY = frozenset({Role.EMBEDDING, Role.HEAD})
 _EXPERTS = frozenset({Role.EXPERT_UP, Role.EXPERT_DOWN})
 _OF_A_LAYER = frozenset(
@@ -106,9 +107,26 @@ def _kv_share(model: ServedModel, tensor: WeightShape, ranks: int) -> float:
     return max(1, heads // ranks) / heads
 
 
-def rank_share(model: ServedModel, tensor: WeightShape, role: Role, ranks: int) -> float:
-    """Returns the share of a matrix that one of `ranks` has."""
-    return _rank_elements(model, tensor, role, ranks) / tensor.elements
+def out_and_in(model: ServedModel, role: Role, shape: tuple[int, ...]) -> tuple[int, int]:
+    """Returns the sides of a matrix: elements that come out, and those that go in.
+
+    A weight is (out, in) or, as in GPT-2 and gpt-oss, (in, out): the hidden size says which.
+    """
+    first, second = shape
+    hidden = model.hidden_size
+    is_turned = first == hidden != second
+    if role in INTO_HIDDEN:
+        is_turned = second == hidden != first
+    return (second, first) if is_turned else (first, second)
+
+
+def rank_sides(model: ServedModel, tensor: WeightShape, role: Role, ranks: int) -> tuple[int, int]:
+    """Returns the sides of a matrix on one of `ranks`, out and in."""
+    out, into = out_and_in(model, role, tensor.shape[-2:])
+    share = _rank_elements(model, tensor, role, ranks) / tensor.elements
+    if role in INTO_HIDDEN:
+        return out, max(1, round(share * into))
+    return max(1, round(share * out)), into
 
 
 def check_ranks(model: ServedModel, ranks: int) -> None:

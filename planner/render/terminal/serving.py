@@ -20,6 +20,8 @@ from planner.units import counted, format_bytes, format_significant
 
 _PARTS = {
     PartKind.WEIGHTS: "weights",
+    PartKind.ADAPTERS: "adapters",
+    PartKind.DRAFT: "draft model",
     PartKind.OUTSIDE: "outside PyTorch",
     PartKind.ACTIVATIONS: "activations",
     PartKind.GRAPHS: "CUDA graphs",

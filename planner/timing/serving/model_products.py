@@ -2,7 +2,7 @@
 
 In: ServedModel, WeightFormat, ranks. Out: ServedProduct, alike ones together. Convention: a product
 is (tokens, k) x (k, n); engines multiply query, key and value at once, and so both halves of the
-wide part. A weight is (out, in) or, as in GPT-2 and gpt-oss, (in, out): the hidden size says which.
+wide part.
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ from planner.config.model_shapes import WeightShape
 from planner.memory.kv_cache.facts import ServedModel
 from planner.memory.serving.formats import WeightFormat
 from planner.memory.serving.roles import Role, role_of
-from planner.memory.serving.weights import rank_share
+from planner.memory.serving.weights import rank_sides
 
 _EXPERTS = frozenset({Role.EXPERT_UP, Role.EXPERT_DOWN})
-_INTO_HIDDEN = frozenset({Role.DOWN, Role.EXPERT_DOWN, Role.ATTENTION_OUT})
 _AT_ONCE = {
     Role.QUERY: "query, key, value", Role.KEY: "query, key, value", Role.VALUE: "query, key, value",
     Role.UP: "wide part", Role.EXPERT_UP: "wide part of experts",
@@ -86,22 +85,8 @@ def _product(
     if role in _EXPERTS:
         experts = tensor.shape[0] if len(tensor.shape) == 3 else model.experts
         calls = tensor.count if len(tensor.shape) == 3 else tensor.count / max(1, model.experts)
-    n, k = _out_and_in(model, role, tensor.shape[-2:])
-    share = rank_share(model, tensor, role, ranks)
-    if role in _INTO_HIDDEN:
-        k = max(1, round(share * k))
-    else:
-        n = max(1, round(share * n))
+    n, k = rank_sides(model, tensor, role, ranks)
     bits = 32.0 if tensor.dtype == "float32" else weights.bits(role)
     return ServedProduct(
         role=role, n=n, k=k, calls=calls, bits=bits, experts=experts, of_last=role is Role.HEAD
     )
-
-
-def _out_and_in(model: ServedModel, role: Role, shape: tuple[int, ...]) -> tuple[int, int]:
-    first, second = shape
-    hidden = model.hidden_size
-    is_turned = first == hidden != second
-    if role in _INTO_HIDDEN:
-        is_turned = second == hidden != first
-    return (second, first) if is_turned else (first, second)
