@@ -23,12 +23,15 @@ if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.files import Files
 
-_SCHEMA = ast.parse((TOP / "planner/results/schema.py").read_text(encoding="utf-8"))
+_FILES = ("planner/results/schema.py", "planner/results/serving_schema.py")
+_SCHEMA = [
+    node for file in _FILES for node in ast.parse((TOP / file).read_text(encoding="utf-8")).body
+]
 PAGE = TOP / "docs/reference/json.md"
 _HEAD = """\
 # JSON
 
-<!-- Written by docs/hooks/json_page.py from planner/results/schema.py. -->
+<!-- Written by docs/hooks/json_page.py from planner/results/schema.py and serving_schema.py. -->
 
 `--json` prints one document, `schema_version` 1. Keys may be added; none is changed or removed.
 Sizes are bytes, times seconds, and a range is `[low, high]`. What is not known is null. `from_dict`
@@ -83,9 +86,7 @@ _KINDS_OF_PAGE = {kind.document.__name__.removesuffix("Document") for kind in KI
 
 def _ordered(name: str, properties: dict[str, Any]) -> list[str]:
     """Keys in the order of the class, those of its bases last; msgspec sorts them by name."""
-    body = next(
-        node for node in _SCHEMA.body if isinstance(node, ast.ClassDef) and node.name == name
-    )
+    body = next(node for node in _SCHEMA if isinstance(node, ast.ClassDef) and node.name == name)
     own = [
         node.target.id
         for node in body.body

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,7 +11,7 @@ import planner
 from planner.cli import options as shared
 from planner.cli.exit_codes import fits_or_not
 from planner.cli.grouped_help import GroupedCommand
-from planner.cli.output import print_result
+from planner.cli.output import print_result, save
 from planner.cli.progress import shown_progress
 from planner.config.serving import EngineName
 
@@ -181,6 +182,7 @@ Exit codes:
 )
 @shared.timeout("Longest wait for building the model without its weights: seconds, or 10m.")
 @shared.hardware_db
+@shared.save
 @shared.as_json
 @shared.verbose
 @shared.quiet
@@ -189,6 +191,7 @@ def serving(
     context: click.Context,
     /,
     target: str,
+    save_file: Path | None,
     as_json: bool,
     verbose: bool,
     quiet: bool,
@@ -205,4 +208,5 @@ def serving(
     with shown_progress(quiet) as progress:
         found = planner.serving(target, gpu=gpu or "auto", on_progress=progress, **options)
     print_result(found, "serving", as_json=as_json, verbose=verbose)
+    save(found, save_file)
     context.exit(fits_or_not(found.fits))

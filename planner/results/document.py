@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from planner.errors import DocumentError, PlannerError
-from planner.results import reading, schema
+from planner.results import reading, schema, serving_reading, serving_schema
 from planner.results.advice import Advice
 from planner.results.comparison import CardComparison
 from planner.results.curve import Curve
@@ -23,6 +23,7 @@ from planner.results.estimate import SCHEMA_VERSION, Estimate
 from planner.results.inspection import Inspection
 from planner.results.parallelization import Parallelization
 from planner.results.result import Result
+from planner.results.serving import ServingPlan
 from planner.results.verification import Verification
 
 RECORD = "record"
@@ -89,6 +90,13 @@ KINDS = (
         document=schema.ParallelizationDocument,
         key="spreads",
         read=reading.parallelization_of,
+    ),
+    DocumentKind(
+        command="serving",
+        result=ServingPlan,
+        document=serving_schema.ServingDocument,
+        key="budget_bytes",
+        read=serving_reading.serving_of,
     ),
 )
 

@@ -20,6 +20,7 @@ from planner.results.inspection import Inspection
 from planner.results.one_line import plan_words, ranked_by, verdict_words
 from planner.results.parallelization import Parallelization, SpreadMethod
 from planner.results.parts_bar import parts_bar
+from planner.results.serving import ServingPlan
 from planner.results.verification import COMPARED, Verification
 from planner.results.words import (
     fit_words,
@@ -202,6 +203,18 @@ def _(found: Parallelization) -> str:
     ]
     columns = ("spread", "result", "device total", "step", "samples/s")
     return _table(caption, columns, rows, found.warnings)
+
+
+@html_form.register
+def _(found: ServingPlan) -> str:
+    cards = counted(found.tensor_parallel, "card")
+    caption = (
+        f"{found.target} by {found.engine.value} on {cards} {found.gpu_name}: "
+        f"{found.verdict.value}, {found.middle.tokens:,} tokens in the cache"
+    )
+    rows = [(part.kind.value, format_bytes(part.size_bytes)) for part in found.parts]
+    rows.append(("cache", format_bytes(max(0, found.cache.middle))))
+    return _table(caption, ("on one card", "size"), rows, found.warnings)
 
 
 def _card_row(entry: DeviceEstimate, *, is_drawn: bool = False) -> tuple[str, ...]:

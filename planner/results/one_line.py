@@ -15,6 +15,7 @@ from planner.results.device_estimate import DeviceEstimate
 from planner.results.estimate import Estimate
 from planner.results.inspection import Inspection
 from planner.results.parallelization import Parallelization
+from planner.results.serving import ServingPlan
 from planner.results.verification import DeviceKind, Verification
 from planner.results.words import (
     fit_words,
@@ -127,6 +128,17 @@ def _(found: Parallelization) -> str:
     head = f"{found.target!r} on {gpus} {printable(found.gpu)}"
     plan = "nothing that was tried fits" if found.plan is None else found.plan.spread.words
     return _closed("Parallelization", f"{head}: {printable(plan)}", found.warnings)
+
+
+@one_line.register
+def _(found: ServingPlan) -> str:
+    cards = f"{counted(found.tensor_parallel, 'card')} {printable(found.gpu)}"
+    head = f"{found.target!r} by {found.engine.value} on {cards}"
+    parts = [found.verdict.value, f"{found.middle.tokens:,} tokens in the cache"]
+    if found.speed is not None:
+        tokens = format_significant(found.speed.output_tokens_per_s.middle)
+        parts.append(f"{tokens} output tokens/s")
+    return _closed("ServingPlan", f"{head}: {', '.join(parts)}", found.warnings)
 
 
 def plan_words(plan: Plan | None) -> str:

@@ -1,7 +1,7 @@
 """The base of all results: writes a JSON document, and reads it back.
 
 In: nothing. Out: Result, the base of Estimate, Curve, CardComparison, Inspection, Verification,
-Advice and Parallelization.
+Advice, Parallelization and ServingPlan.
 """
 
 from __future__ import annotations

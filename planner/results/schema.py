@@ -24,6 +24,9 @@ def _is(description: str) -> Meta:
     return Meta(description=description)
 
 
+described = _is  # for the modules that have the documents of other commands
+
+
 class VersionsDocument(TypedDict):
     """What the figures were made with."""
 

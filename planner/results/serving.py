@@ -13,7 +13,9 @@ from typing import Any
 from planner.config.serving import EngineName, ServingLoad
 from planner.memory.serving.engine import ByteSpan, EngineSetting, MemoryPart
 from planner.results.estimate import SCHEMA_VERSION
+from planner.results.result import Result
 from planner.results.serving_speed import ServingSpeed
+from planner.results.shown import Shown
 
 
 class BootVerdict(str, Enum):
@@ -98,8 +100,8 @@ class ServingChoice:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServingPlan:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class ServingPlan(Result, Shown):
     """A start of an engine: its memory by part, its cache, and what that holds."""
 
     target: str
@@ -218,6 +220,7 @@ class ServingPlan:
             "command": self.command,
             "remedies": [one.to_dict() for one in self.remedies],
             "choices": [one.to_dict() for one in self.choices],
+            "is_searched": self.searched,
             "assumptions": list(self.assumptions),
             "notes": list(self.notes),
             "warnings": list(self.warnings),

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+import planner
 from planner.cli.root import root
 
 LLAMA = "hf:meta-llama/Llama-3.1-8B"
@@ -53,6 +55,21 @@ def test_a_load_has_its_speed_and_limits_decide_on_the_exit_code() -> None:
     low, high = speed["output_tokens_per_s_interval"]
     assert low < speed["output_tokens_per_s"] < high
     assert speed["limits"] == []
+
+
+def test_a_saved_answer_is_shown_again(tmp_path: Path) -> None:
+    file = tmp_path / "plan.planner"
+    load = ("--users", "20", "--prompt", "1000", "--output", "200", "--tpot", "20ms")
+    done = run(LLAMA, "--gpu", "h100", *load, "--find", "--save", str(file))
+    assert done.exit_code == 0, done.stderr
+    again = CliRunner().invoke(root, ["show", str(file)])
+    assert again.exit_code == 0, again.stderr
+    assert again.stdout == done.stdout
+    found = planner.load(file)
+    assert isinstance(found, planner.ServingPlan)
+    assert found == planner.ServingPlan.from_dict(found.to_complete_dict())
+    assert "by vllm on 1 card h100-sxm5-80gb: starts" in repr(found)
+    assert "<table" in found._repr_html_()
 
 
 def test_json() -> None:
