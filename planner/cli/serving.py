@@ -176,6 +176,13 @@ Exit codes:
     help="Rent of a card, like '2.49 USD/h', for the cost of a million tokens.",
 )
 @click.option(
+    "--beside",
+    metavar="SIZE|FILE",
+    show_default="nothing",
+    help="What else is on the card, like 20GiB, or a training step that planner estimate --save "
+    "has kept; vllm gets the share that is left.",
+)
+@click.option(
     "--find",
     is_flag=True,
     help="Search the cards, and the fewest of each, that serve it; with a load the cheapest.",

@@ -77,6 +77,8 @@ class ServingConfig:
     """The highest rank of LoRA adapters; None: there are none."""
     lora_max: int = 1
     """LoRA adapters of a step at most."""
+    beside_bytes: int = 0
+    """Memory of each card that something else holds."""
     ttft_s: float | None = None
     """The longest time to the first token that the load may have, in the mean."""
     tpot_s: float | None = None

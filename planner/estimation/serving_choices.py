@@ -47,7 +47,7 @@ def _fewest(
 ) -> ServingChoice | None:
     for ranks in RANKS:
         changed = replace(config, tensor_parallel=ranks)
-        card = serving_card(spec, spec.usable_memory_bytes)
+        card = serving_card(spec, spec.usable_memory_bytes, config.beside_bytes)
         try:
             memory, _ = engine_memory(model, changed, card)
         except UsageError:

@@ -25,20 +25,21 @@ _HIGH_UTILIZATION = 0.95
 _SMALLER_QUANTS = ("fp8", "awq", "gguf:Q4_K_M")
 
 
-def serving_card(spec: GpuSpec, total_bytes: int) -> ServingCard:
-    """Returns a card of the database with this memory."""
+def serving_card(spec: GpuSpec, total_bytes: int, beside_bytes: int = 0) -> ServingCard:
+    """Returns a card of the database with this memory, and what else is on it."""
     return ServingCard(
         name=spec.name,
         total_bytes=total_bytes,
         context_bytes=spec.profile.context_overhead_bytes,
         nvlink_bytes_per_s=spec.nvlink_bytes_per_s,
         compute_capability=spec.profile.compute_capability,
+        beside_bytes=beside_bytes,
     )
 
 
 def free_share(card: ServingCard) -> float:
     """Returns the share of the card that is free before a start, rounded down."""
-    return int(100 * (card.total_bytes - card.context_bytes) / card.total_bytes) / 100
+    return int(100 * card.free_bytes / card.total_bytes) / 100
 
 
 def needed_bytes(memory: EngineMemory, config: ServingConfig) -> int:
@@ -56,7 +57,7 @@ def needed_bytes(memory: EngineMemory, config: ServingConfig) -> int:
 def verdict_of(memory: EngineMemory, needed: int, card: ServingCard) -> BootVerdict:
     """Returns whether the engine starts: its budget is free, and its cache holds what is needed."""
     cache = memory.cache
-    if memory.budget_bytes > card.total_bytes - card.context_bytes:
+    if memory.budget_bytes > card.free_bytes:
         return BootVerdict.FAILS  # vLLM refuses a share that is not free (request_memory)
     if cache.low >= needed:
         return BootVerdict.STARTS
@@ -114,7 +115,7 @@ def _changes(config: ServingConfig, free_share: float) -> Iterator[_Change]:
             ("--max-num-seqs", str(_FEW_SEQUENCES)),
             replace(config, max_num_seqs=_FEW_SEQUENCES),
         )
-    if config.engine is EngineName.VLLM:
+    if config.engine is EngineName.VLLM and not config.beside_bytes:
         share = min(_HIGH_UTILIZATION, free_share)
         if config.utilization != share:
             yield (

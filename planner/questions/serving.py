@@ -22,6 +22,7 @@ from planner.cost.price import HourlyPrice, parse_price, rent
 from planner.errors import UnknownLinkError, UsageError
 from planner.estimation.request import DEFAULT_TIMEOUT_S
 from planner.estimation.served_shapes import FoundShapes, found_shapes
+from planner.estimation.serving_beside import Beside, beside_of
 from planner.estimation.serving_choices import choices
 from planner.estimation.serving_command import command_of
 from planner.estimation.serving_speed import ServedBy, has_speed, serving_speed, speed_words
@@ -58,6 +59,7 @@ def serving(
     find: bool = False,
     gpu_memory: str | int | None = None,
     price: str | None = None,
+    beside: str | None = None,
     hardware_db: str | os.PathLike[str] | None = None,
     timeout_s: float = DEFAULT_TIMEOUT_S,
     on_progress: Progress | None = None,
@@ -67,7 +69,9 @@ def serving(
 
     `target` is `hf:org/name`, a name of the catalog or a config.json. With `find`, the cards that
     serve it are searched. `price` is the rent of a card, like "2.49 USD/h"; else that of its
-    record. All other `options`: planner.config.serving.ServingOptions.
+    record. `beside` is what else is on the card: a size, or the file of a saved estimate, as of a
+    training step; then vllm gets the share that is left. All other `options`:
+    planner.config.serving.ServingOptions.
 
     Raises:
         PlannerError: see errors.py. A start that fails is a result.
@@ -85,7 +89,12 @@ def serving(
         proposing = found_shapes(config.draft, timeout_s, on_progress or (lambda _: None))
         model = replace(model, draft=served_model(proposing.shapes))
     config = _with_format_of_config(config, found)
+    other = None if beside is None else beside_of(beside, budget.spec.id)
+    if other is not None:
+        config = _with_share_left(config, budget, other)
     plan = _plan(str(target), found, model, config, budget)
+    if other is not None:
+        plan = replace(plan, assumptions=(*plan.assumptions, other.words))
     links = load_links(database)
     plan = _with_speed(plan, model, config, budget, links, rate or rent(budget.spec.prices))
     if find:
@@ -113,6 +122,21 @@ def _check_of_vllm(config: ServingConfig) -> None:
             )
 
 
+def _with_share_left(config: ServingConfig, budget: MemoryBudget, other: Beside) -> ServingConfig:
+    """Returns the settings with what else is on the card, and vllm's share of what is left."""
+    size = other.size_bytes
+    card = serving_card(budget.spec, budget.usable_memory_bytes, size)
+    share = config.utilization
+    if share is None and config.engine is EngineName.VLLM:
+        share = free_share(card)
+    if share == 0:
+        raise UsageError(
+            f"beside (--beside) holds {format_bytes(size)}, and nothing is left on {card.name} of "
+            f"{format_bytes(card.total_bytes)}: name a larger card, or a smaller step"
+        )
+    return replace(config, beside_bytes=size, utilization=share)
+
+
 def _check_speed(config: ServingConfig) -> None:
     """Refuses limits of times for an engine whose speed is not known."""
     limited = config.ttft_s is not None or config.tpot_s is not None
@@ -136,7 +160,7 @@ def _with_speed(
     load = config.load
     if load is None or plan.middle.requests < 1:
         return plan
-    card = serving_card(budget.spec, budget.usable_memory_bytes)
+    card = serving_card(budget.spec, budget.usable_memory_bytes, config.beside_bytes)
     memory, _ = engine_memory(model, config, card)
     served = ServedBy(model=model, config=config, memory=memory, card=budget.spec, links=links)
     try:
@@ -177,7 +201,7 @@ def _plan(
     config: ServingConfig,
     budget: MemoryBudget,
 ) -> ServingPlan:
-    card = serving_card(budget.spec, budget.usable_memory_bytes)
+    card = serving_card(budget.spec, budget.usable_memory_bytes, config.beside_bytes)
     memory, format_words = engine_memory(model, config, card)
     needed = needed_bytes(memory, config)
     verdict = verdict_of(memory, needed, card)
@@ -202,6 +226,7 @@ def _plan(
         max_model_len=memory.max_model_len,
         max_sequences=memory.max_sequences,
         needed_bytes=needed,
+        beside_bytes=config.beside_bytes,
         verdict=verdict,
         low=_held(memory, memory.cache.low, model),
         middle=_held(memory, memory.cache.middle, model),
@@ -230,11 +255,12 @@ def _warnings(
     memory: EngineMemory, config: ServingConfig, card: ServingCard, model: ServedModel
 ) -> Iterator[str]:
     """Yields why it may fail or wait in spite of its cache."""
-    free = card.total_bytes - card.context_bytes
+    free = card.free_bytes
+    where = " beside the rest" if card.beside_bytes else " on an idle card"
     if memory.budget_bytes > free:
         yield (
             f"the budget of {format_bytes(memory.budget_bytes)} is more than the "
-            f"{format_bytes(free)} that are free on an idle card: the engine refuses to start; "
+            f"{format_bytes(free)} that are free{where}: the engine refuses to start; "
             f"--utilization {free_share(card)} is the most"
         )
         return

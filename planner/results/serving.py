@@ -152,6 +152,8 @@ class ServingPlan(Result, Shown):
     """The engine's settings, given or by default."""
     command: str
     """The command that starts the engine so."""
+    beside_bytes: int = 0
+    """Memory of each card that something else holds (`--beside`)."""
     load: ServingLoad | None = None
     """The requests that are to be served at once; None: none were named."""
     speed: ServingSpeed | None = None
@@ -200,6 +202,7 @@ class ServingPlan(Result, Shown):
             ],
             "verdict": self.verdict.value,
             "needed_bytes": self.needed_bytes,
+            "beside_bytes": self.beside_bytes,
             "cache_bytes": self.cache.middle,
             "cache_interval_bytes": (
                 [self.cache.low, self.cache.high] if self.has_interval else None

@@ -60,6 +60,7 @@ def serving_of(document: Document) -> ServingPlan:
         max_model_len=document["max_model_length"],
         max_sequences=document["max_sequences"],
         needed_bytes=document["needed_bytes"],
+        beside_bytes=document.get("beside_bytes", 0),
         verdict=BootVerdict(document["verdict"]),
         low=middle if document["least"] is None else _room(document["least"]),
         middle=middle,

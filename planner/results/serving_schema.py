@@ -122,6 +122,7 @@ class ServingDocument(TypedDict):
     parts: Annotated[list[MemoryPartDocument], described("memory by part, without the cache")]
     verdict: Annotated[str, described("`starts`, `likely`, `unlikely` or `fails`")]
     needed_bytes: Annotated[int, described("cache that the start, or the load, needs")]
+    beside_bytes: Annotated[int, described("of each card, held by something else (`--beside`)")]
     cache_bytes: Annotated[int, described("of one card; below 0: too little before any cache")]
     cache_interval_bytes: Annotated[list[int] | None, described("null: no published starts")]
     max_model_length: Annotated[int, described("tokens of the longest request")]

@@ -54,7 +54,7 @@ def transformers_memory(
 
     held = weight_bytes(model, weights, 1)
     length = config.max_model_len or model.longest_context
-    budget = card.total_bytes - card.context_bytes
+    budget = card.free_bytes
     left = budget - held
     return EngineMemory(
         version=VERSION,

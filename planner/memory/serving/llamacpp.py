@@ -99,7 +99,7 @@ def llamacpp_memory(
     compute = _MICRO_BATCH * (
         _FLOAT_BYTES * (model.vocabulary + model.hidden_size) + _MASK_BYTES * length * slots
     )
-    budget = card.total_bytes - card.context_bytes
+    budget = card.free_bytes
     cache = budget - held - compute
     return EngineMemory(
         version=VERSION,

@@ -57,7 +57,7 @@ def sglang_memory(
     fraction = config.utilization
     if fraction is None:
         fraction = round(1 - reserve_mib * MIB / card.total_bytes, 3)
-    free = card.total_bytes - card.context_bytes
+    free = card.free_bytes
     budget = int(fraction * free)
     held = weight_bytes(model, weights, ranks) + rotary_bytes(model)
     cache = budget - held

@@ -52,7 +52,7 @@ def trtllm_memory(
     held = weight_bytes(model, weights, ranks) + rotary_bytes(model)
     peak = round(constants.forward_factor * forward_bytes(model, tokens, ranks))
     fraction = _FRACTION if config.utilization is None else config.utilization
-    free = card.total_bytes - card.context_bytes - held - peak
+    free = card.free_bytes - held - peak
     budget = int(fraction * free)
     length = config.max_model_len or model.longest_context
     return EngineMemory(

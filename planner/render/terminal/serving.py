@@ -61,11 +61,19 @@ def _verdict(found: ServingPlan) -> list[tuple[str, Text]]:
     lines = [
         (found.gpu, Text(f"{words}; {_cache(found)}", style=style)),
         *speed_lines(found.speed),
+        *_beside(found),
         ("requests", Text(_requests(found))),
         ("longest", Text(_longest(found))),
         ("start", Text(found.command)),
     ]
     return [*lines, *warning_line(found)]
+
+
+def _beside(found: ServingPlan) -> Iterator[tuple[str, Text]]:
+    if found.beside_bytes:
+        share = next((one for one in found.settings if one.name == "gpu-memory-utilization"), None)
+        left = "" if share is None else f"; the engine's share is {share.value}"
+        yield "beside", Text(f"{format_bytes(found.beside_bytes)} of something else{left}")
 
 
 def _load(found: ServingPlan) -> str:
