@@ -41,6 +41,7 @@ from planner.memory.serving.card import ServingCard
 from planner.memory.serving.engine import EngineMemory
 from planner.memory.serving.engines import ENGINES, engine_memory
 from planner.memory.serving.formats import format_of_config
+from planner.memory.serving.vision import image_bytes
 from planner.results.serving import (
     BootVerdict,
     CacheRoom,
@@ -274,7 +275,8 @@ def _warnings(
     load, most = config.load, memory.max_sequences
     if load is not None and most is not None and load.users > most:
         yield f"a step has at most {most} requests, so some of {load.users} wait: --max-num-seqs"
-    if model.has_vision and config.engine is not EngineName.LLAMACPP:
+    knows_image = config.engine is EngineName.VLLM and image_bytes(model, 1) is not None
+    if model.has_vision and config.engine is not EngineName.LLAMACPP and not knows_image:
         yield "the model reads images, and what reading one takes at its peak is not counted"
 
 

@@ -29,6 +29,7 @@ from planner.memory.serving.engine import (
     settings_of,
 )
 from planner.memory.serving.formats import PLAIN, WeightFormat
+from planner.memory.serving.vision import image_bytes
 from planner.memory.serving.vllm_rules import NEWEST, VllmSettings, vllm_settings
 from planner.memory.serving.vllm_terms import FittedTerms, Terms, fitted_terms, vllm_terms
 from planner.memory.serving.weights import (
@@ -110,7 +111,7 @@ def vllm_memory(
             f"{fitted.starts} published starts of vLLM from {fitted.sources} sources; with each "
             f"source left out, {fitted.inside} are inside"
         ),
-        notes=tuple(_notes(settings)),
+        notes=tuple(_notes(settings, model)),
     )
 
 
@@ -145,7 +146,7 @@ def _check_adapters(model: ServedModel, config: ServingConfig) -> None:
         )
 
 
-def _notes(settings: VllmSettings) -> Iterator[str]:
+def _notes(settings: VllmSettings, model: ServedModel) -> Iterator[str]:
     version = settings.rules.version
     known = ".".join(map(str, NEWEST))
     if version > NEWEST:
@@ -153,6 +154,11 @@ def _notes(settings: VllmSettings) -> Iterator[str]:
     if not settings.rules.is_v1:
         yield "engine V0, whose prompts are not cut into chunks"
     yield _graphs_note(settings)
+    if settings.rules.is_v1 and image_bytes(model, 1) is not None:
+        yield (
+            "the profile run reads the largest image; vllm's --language-model-only leaves the "
+            "encoder out, which is not counted here"
+        )
 
 
 def _graphs_note(settings: VllmSettings) -> str:

@@ -9,6 +9,7 @@ rows and what remains.
 2. The peak of the profile run: a forward of a whole step, or sampling for all sequences of a step,
    whichever is larger. Sampling sorts all logits up to 0.16 (v1/sample/ops/topk_topp_sampler.py),
    and has a kernel for it from 0.17 on (topk_topp_triton.py).
+   Before it the largest image is read, where a model reads some (vision.py).
 3. CUDA graphs, captured for each batch size, in pieces and, up to the number of sequences, whole.
 """
 
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from planner.memory.kv_cache.facts import ServedModel
+from planner.memory.serving.vision import image_bytes
 from planner.memory.serving.vllm_rules import VllmSettings
 from planner.units import GIB
 
@@ -124,9 +126,11 @@ def vllm_terms(
         outside = constants.ranks_by_switch if switched else by_bus
     forward = constants.forward_factor * forward_bytes(model, settings.step_tokens, ranks)
     sampling = _logit(settings, constants) * logits(model, settings)
+    image = image_bytes(model, ranks) if settings.rules.is_v1 else None
+    kept, read = (0, 0) if image is None else (image.kept, image.peak)
     return Terms(
         outside=round(outside),
-        peak=round(max(forward, sampling)),
+        peak=round(max(forward + kept, sampling + kept, read)),
         graphs=round(constants.graph * graph_layers(model, settings)),
     )
 

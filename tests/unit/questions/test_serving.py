@@ -86,8 +86,11 @@ def test_a_share_that_is_not_free_is_refused_by_the_engine() -> None:
 
 
 def test_a_model_that_reads_images_has_a_warning() -> None:
-    found = serving("Qwen/Qwen3-VL-8B-Instruct", gpu="a100")
+    found = serving("google/gemma-4-26B-A4B", gpu="a100")
     assert any("reads images" in one for one in found.warnings)
+    known = serving("Qwen/Qwen3-VL-8B-Instruct", gpu="a100")
+    assert not known.warnings
+    assert any("--language-model-only" in one for one in known.notes)
     assert not serving(LLAMA, gpu="a100").warnings
 
 
