@@ -13,7 +13,7 @@ from planner.cli.exit_codes import fits_or_not
 from planner.cli.grouped_help import GroupedCommand
 from planner.cli.output import print_result, save
 from planner.cli.progress import shown_progress
-from planner.config.serving import EngineName
+from planner.config.serving import EngineName, Runner
 
 _EXAMPLES = (
     "planner serving hf:meta-llama/Llama-3.1-8B --gpu l40s",
@@ -117,6 +117,12 @@ Exit codes:
     help="Tokens that the model's own head, or --draft, proposes in each step, like 3 (vllm).",
 )
 @click.option(
+    "--runner",
+    type=shared.words(Runner),
+    show_default="pooling of an encoder, else generate",
+    help="What is given for a text: generate, or pooling for embeddings and rerankers (vllm).",
+)
+@click.option(
     "--draft",
     metavar="TARGET",
     show_default="the model's own head",
@@ -155,7 +161,7 @@ Exit codes:
     metavar="N",
     type=shared.AT_LEAST_1,
     show_default="no load",
-    help="Tokens of an answer, like 500.",
+    help="Tokens of an answer, like 500; none with --runner pooling.",
 )
 @click.option(
     "--ttft",
@@ -207,7 +213,8 @@ def serving(
 ) -> None:
     """Say what a model that is served takes, and what its cache holds.
 
-    TARGET is a language model: hf:org/name, a name of `planner models`, or a config.json. Printed
+    TARGET is a language model, or a text encoder for embeddings: hf:org/name, a name of `planner
+    models`, or a config.json. Printed
     are whether the engine starts, the memory by part, the cache in GiB and tokens, requests at
     once, the longest context, what to change where it does not start, and the engine's command.
     With --users, --prompt and --output also tokens per second, times to tokens, and their cost.

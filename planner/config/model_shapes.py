@@ -65,6 +65,8 @@ class ModelShapes:
     """Whether it reads images: its config has a part for them."""
     built_by: str
     """The class, and the version of the library that has it."""
+    is_encoder: bool = False
+    """Whether it reads a text in both directions, and writes none (BERT)."""
 
     @property
     def parameters(self) -> int:
@@ -79,6 +81,7 @@ class ModelShapes:
     def to_dict(self) -> dict[str, Any]:
         """Returns the JSON form, which `shapes_from` reads."""
         return {
+            **({"is_encoder": True} if self.is_encoder else {}),
             "built_by": self.built_by,
             "has_vision": self.has_vision,
             "config": self.keys(),
@@ -95,6 +98,7 @@ def shapes_from(document: Mapping[str, Any]) -> ModelShapes:
         built_by=document["built_by"],
         has_vision=document["has_vision"],
         config=json.dumps(document["config"]),
+        is_encoder=document.get("is_encoder", False),
         tensors=tuple(
             WeightShape(name=name, shape=tuple(shape), dtype=dtype, count=count)
             for name, shape, dtype, count in document["tensors"]

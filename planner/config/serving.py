@@ -26,6 +26,15 @@ class EngineName(str, Enum):
     """generate() of transformers: a cache that grows with each request."""
 
 
+class Runner(str, Enum):
+    """What an engine gives for a text, in the words of vllm's --runner."""
+
+    GENERATE = "generate"
+    """A text."""
+    POOLING = "pooling"
+    """A vector or a score: embedding models and rerankers."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServingLoad:
     """Requests that are to be served at once."""
@@ -35,7 +44,7 @@ class ServingLoad:
     prompt: int
     """Tokens of each prompt."""
     output: int
-    """Tokens of each answer."""
+    """Tokens of each answer; 0: a vector or a score is given."""
 
     @property
     def length(self) -> int:
@@ -71,6 +80,8 @@ class ServingConfig:
     speculative_tokens: int = 0
     """Tokens that a head of the model itself (multi-token prediction) proposes for each step."""
     load: ServingLoad | None = None
+    runner: Runner | None = None
+    """What is given for a text; None: a text, and of an encoder a vector."""
     draft: str | None = None
     """The separate model that proposes tokens, in the caller's words."""
     lora_rank: int | None = None
@@ -112,6 +123,8 @@ class ServingOptions(TypedDict, total=False):
     """Whether prefixes are kept for later requests."""
     speculative_tokens: int
     """Tokens that a head of the model itself, or `draft`, proposes for each step."""
+    runner: str | Runner | None
+    """What is given for a text: "generate", or "pooling" for vectors and scores."""
     draft: str | None
     """A separate model that proposes them, like "hf:Qwen/Qwen3-0.6B"."""
     lora_rank: int | None
@@ -119,7 +132,7 @@ class ServingOptions(TypedDict, total=False):
     lora_max: int | None
     """LoRA adapters of a step at most, with `lora_rank`; without it 1."""
     users: int | None
-    """Requests to serve at once, with `prompt` and `output`."""
+    """Requests to serve at once, with `prompt` and, where a text is written, `output`."""
     prompt: int | None
     """Tokens of each prompt."""
     output: int | None

@@ -11,7 +11,13 @@ from typing import Any
 
 from planner.config.option_words import option_of
 from planner.config.parse import choice, flag
-from planner.config.serving import EngineName, ServingConfig, ServingLoad, ServingOptions
+from planner.config.serving import (
+    EngineName,
+    Runner,
+    ServingConfig,
+    ServingLoad,
+    ServingOptions,
+)
 from planner.errors import UsageError
 from planner.units import parse_short_time
 
@@ -69,6 +75,7 @@ def serving_config(words: Mapping[str, Any]) -> ServingConfig:
         if name in given:
             values[f"{name}_s"] = _time(name, given[name], load)
     return ServingConfig(
+        runner=choice(Runner, given["runner"], "runner") if "runner" in given else None,
         engine=choice(EngineName, given.get("engine", EngineName.VLLM), "engine"),
         load=load,
         **values,
@@ -79,13 +86,16 @@ def _load(given: Mapping[str, Any]) -> ServingLoad | None:
     named = [name for name in _LOAD if name in given]
     if not named:
         return None
-    if len(named) < len(_LOAD):
+    if set(named) != set(_LOAD) and set(named) != {"users", "prompt"}:
         missing = ", ".join(option_of(name) for name in _LOAD if name not in given)
         raise UsageError(
             f"{', '.join(named)} was given without {missing}: a load has users, tokens of their "
             "prompts and of the answers, like --users 50 --prompt 2000 --output 500"
         )
-    return ServingLoad(**{name: _count(name, given[name], 1) for name in _LOAD})
+    counts = {name: _count(name, given[name], 1) for name in named}
+    return ServingLoad(
+        users=counts["users"], prompt=counts["prompt"], output=counts.get("output", 0)
+    )
 
 
 def _time(name: str, value: Any, load: ServingLoad | None) -> float:

@@ -11,10 +11,11 @@ import json
 import shlex
 from collections.abc import Iterator
 
-from planner.config.serving import EngineName, ServingConfig
+from planner.config.serving import EngineName, Runner, ServingConfig
 from planner.memory.serving.engine import EngineMemory
 from planner.memory.serving.formats import FORMATS
 
+_WITH_RUNNER = (0, 10, 1)  # before, vllm has --task (its PR 21470)
 _HEADS = {
     EngineName.VLLM: ("vllm", "serve"),
     EngineName.SGLANG: ("python", "-m", "sglang.launch_server", "--model-path"),
@@ -72,6 +73,9 @@ def _of_vllm(config: ServingConfig) -> Iterator[str]:
         yield "--enable-prefix-caching" if config.prefix_caching else "--no-enable-prefix-caching"
     if config.lora_rank is not None:
         yield "--enable-lora"
+    if config.runner is Runner.POOLING:
+        is_old = config.version is not None and config.version < _WITH_RUNNER
+        yield from ("--task", "embed") if is_old else ("--runner", "pooling")
     if config.speculative_tokens:
         proposer = {"method": "mtp"} if config.draft is None else {
             "model": config.draft.removeprefix("hf:")

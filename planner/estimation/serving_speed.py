@@ -72,12 +72,15 @@ def serving_speed(
         low=found.requests_per_s / high, middle=found.requests_per_s,
         high=found.requests_per_s / low,
     )  # fmt: skip
-    tokens = rate.times(load.output)
+    is_pooled = served.model.is_pooled
+    tokens = rate.times(load.prompt if is_pooled else load.output)
     tpot = SpeedSpan(low=found.tpot_s * low, middle=found.tpot_s, high=found.tpot_s * high)
     ttft = _ttft(found, _widened(terms.first.bounds(), found.spread))
     limits = _limits(served.config, ttft, tpot)
     return ServingSpeed(
-        output_tokens_per_s=tokens,
+        output_tokens_per_s=rate.times(load.output),
+        prompt_tokens_per_s=rate.times(load.prompt),
+        is_pooled=is_pooled,
         requests_per_s=rate,
         tpot_s=tpot,
         ttft_s=ttft,
@@ -135,6 +138,10 @@ def speed_words(speed: ServingSpeed, model: ServedModel, config: ServingConfig) 
         f"interval of the speed: nine of ten of {speed.loads} published figures from "
         f"{speed.sources} sources, each with constants from the others",
     ]
+    if model.is_pooled:
+        found.append(
+            "speed: of models that write text; no published run of vectors or scores was compared"
+        )
     if model.has_states:
         found.append("speed: kernels of states (Mamba, delta net) by their bytes alone")
     if model.experts:
@@ -149,7 +156,7 @@ def speed_words(speed: ServingSpeed, model: ServedModel, config: ServingConfig) 
 
 
 def _steady(served: ServedBy, stepper: Stepper, load: ServingLoad) -> SteadyLoad:
-    demand = Demand(users=load.users, prompt=load.prompt, output=load.output)
+    demand = Demand(users=load.users, prompt=load.prompt, output=max(1, load.output))
     return steady_load(stepper, demand, holding_of(served.memory, served.config.engine, load))
 
 

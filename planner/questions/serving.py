@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from planner.config.options import Progress
-from planner.config.serving import EngineName, ServingConfig, ServingOptions
+from planner.config.serving import EngineName, Runner, ServingConfig, ServingOptions
+from planner.config.serving_pooling import with_runner
 from planner.config.serving_words import serving_config
 from planner.cost.price import HourlyPrice, parse_price, rent
 from planner.errors import UnknownLinkError, UsageError
@@ -41,6 +42,7 @@ from planner.memory.serving.card import ServingCard
 from planner.memory.serving.engine import EngineMemory
 from planner.memory.serving.engines import ENGINES, engine_memory
 from planner.memory.serving.formats import format_of_config
+from planner.memory.serving.pooling import pooled
 from planner.memory.serving.vision import image_bytes
 from planner.results.serving import (
     BootVerdict,
@@ -89,6 +91,9 @@ def serving(
     if config.draft is not None:
         proposing = found_shapes(config.draft, timeout_s, on_progress or (lambda _: None))
         model = replace(model, draft=served_model(proposing.shapes))
+    config = with_runner(config, is_encoder=model.is_encoder)
+    if config.runner is Runner.POOLING:
+        model = pooled(model)
     config = _with_format_of_config(config, found)
     other = None if beside is None else beside_of(beside, budget.spec.id)
     if other is not None:
@@ -227,6 +232,7 @@ def _plan(
         max_model_len=memory.max_model_len,
         max_sequences=memory.max_sequences,
         needed_bytes=needed,
+        has_cache=not model.is_encoder,
         beside_bytes=config.beside_bytes,
         verdict=verdict,
         low=_held(memory, memory.cache.low, model),

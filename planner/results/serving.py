@@ -152,6 +152,8 @@ class ServingPlan(Result, Shown):
     """The engine's settings, given or by default."""
     command: str
     """The command that starts the engine so."""
+    has_cache: bool = True
+    """Whether tokens are kept; an encoder keeps none, and what is left for a cache stays free."""
     beside_bytes: int = 0
     """Memory of each card that something else holds (`--beside`)."""
     load: ServingLoad | None = None
@@ -203,6 +205,7 @@ class ServingPlan(Result, Shown):
             "verdict": self.verdict.value,
             "needed_bytes": self.needed_bytes,
             "beside_bytes": self.beside_bytes,
+            "has_cache": self.has_cache,
             "cache_bytes": self.cache.middle,
             "cache_interval_bytes": (
                 [self.cache.low, self.cache.high] if self.has_interval else None

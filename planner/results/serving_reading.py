@@ -60,6 +60,7 @@ def serving_of(document: Document) -> ServingPlan:
         max_model_len=document["max_model_length"],
         max_sequences=document["max_sequences"],
         needed_bytes=document["needed_bytes"],
+        has_cache=document.get("has_cache", True),
         beside_bytes=document.get("beside_bytes", 0),
         verdict=BootVerdict(document["verdict"]),
         low=middle if document["least"] is None else _room(document["least"]),
@@ -119,6 +120,8 @@ def _speed(document: Document | None) -> ServingSpeed | None:
         return None
     return ServingSpeed(
         output_tokens_per_s=_span(document, "output_tokens_per_s"),
+        prompt_tokens_per_s=_span(document, "prompt_tokens_per_s"),
+        is_pooled=document["is_pooled"],
         requests_per_s=_span(document, "requests_per_s"),
         tpot_s=_span(document, "time_per_output_token_s", "time_per_output_token_interval_s"),
         ttft_s=_span(document, "time_to_first_token_s", "time_to_first_token_interval_s"),
@@ -148,7 +151,8 @@ def _span(document: Document, name: str, interval: str | None = None) -> SpeedSp
 
 
 def _cost(document: Document) -> TokenCost | None:
-    name = "cost_per_million_output_tokens"
+    kind = "prompt" if document["is_pooled"] else "output"
+    name = f"cost_per_million_{kind}_tokens"
     if document[name] is None:
         return None
     span = _span(document, name)

@@ -48,6 +48,9 @@ class ServingSpeedDocument(TypedDict):
 
     output_tokens_per_s: Annotated[float, described("of all users together")]
     output_tokens_per_s_interval: Annotated[Range, described("its interval")]
+    prompt_tokens_per_s: Annotated[float, described("tokens of prompts, of all users together")]
+    prompt_tokens_per_s_interval: Annotated[Range, described("its interval")]
+    is_pooled: Annotated[bool, described("whether vectors or scores are given, and no text")]
     user_tokens_per_s: Annotated[float, described("that one user sees after the first; 0: none")]
     user_tokens_per_s_interval: Annotated[Range, described("its interval")]
     requests_per_s: Annotated[float, described("of all users together")]
@@ -67,6 +70,10 @@ class ServingSpeedDocument(TypedDict):
         float | None, described("rent of all cards; null: no price is known")
     ]
     cost_per_million_output_tokens_interval: Annotated[Range | None, described("its interval")]
+    cost_per_million_prompt_tokens: Annotated[
+        float | None, described("the same of vectors and scores; null: text is written")
+    ]
+    cost_per_million_prompt_tokens_interval: Annotated[Range | None, described("its interval")]
     currency: Annotated[str | None, described("three letters")]
     price: Annotated[str | None, described("where the rent is from")]
     limits: Annotated[list[ServingLimitDocument], described("those of `--ttft` and `--tpot`")]
@@ -123,6 +130,7 @@ class ServingDocument(TypedDict):
     verdict: Annotated[str, described("`starts`, `likely`, `unlikely` or `fails`")]
     needed_bytes: Annotated[int, described("cache that the start, or the load, needs")]
     beside_bytes: Annotated[int, described("of each card, held by something else (`--beside`)")]
+    has_cache: Annotated[bool, described("false: an encoder, which keeps none of its tokens")]
     cache_bytes: Annotated[int, described("of one card; below 0: too little before any cache")]
     cache_interval_bytes: Annotated[list[int] | None, described("null: no published starts")]
     max_model_length: Annotated[int, described("tokens of the longest request")]

@@ -99,6 +99,10 @@ class ServingSpeed:
 
     output_tokens_per_s: SpeedSpan
     """Tokens of answers per second, of all users together."""
+    prompt_tokens_per_s: SpeedSpan
+    """Tokens of prompts per second, of all users together."""
+    is_pooled: bool
+    """Whether vectors or scores are given, so that answers have no tokens."""
     requests_per_s: SpeedSpan
     """Requests per second."""
     tpot_s: SpeedSpan
@@ -116,7 +120,7 @@ class ServingSpeed:
     prompt_steps: float
     """Share of the engine's steps that read prompts."""
     cost: TokenCost | None
-    """Money for a million output tokens; None: no price is known."""
+    """Money for a million output tokens, of vectors and scores prompt tokens; None: not known."""
     limits: tuple[ServingLimit, ...]
     """The limits that were given."""
     most_users: int | None
@@ -144,6 +148,9 @@ class ServingSpeed:
         return {
             "output_tokens_per_s": self.output_tokens_per_s.middle,
             "output_tokens_per_s_interval": _ends(self.output_tokens_per_s),
+            "prompt_tokens_per_s": self.prompt_tokens_per_s.middle,
+            "prompt_tokens_per_s_interval": _ends(self.prompt_tokens_per_s),
+            "is_pooled": self.is_pooled,
             "user_tokens_per_s": self.user_tokens_per_s.middle,
             "user_tokens_per_s_interval": _ends(self.user_tokens_per_s),
             "requests_per_s": self.requests_per_s.middle,
@@ -157,10 +164,7 @@ class ServingSpeed:
             "writing_requests": self.writing,
             "is_waiting": self.is_waiting,
             "prompt_steps": self.prompt_steps,
-            "cost_per_million_output_tokens": None if self.cost is None else self.cost.middle,
-            "cost_per_million_output_tokens_interval": (
-                None if self.cost is None else [self.cost.low, self.cost.high]
-            ),
+            **self._money(),
             "currency": None if self.cost is None else self.cost.currency,
             "price": None if self.cost is None else self.cost.basis,
             "limits": [
@@ -171,6 +175,18 @@ class ServingSpeed:
             "interval_loads": self.loads,
             "interval_sources": self.sources,
         }
+
+    def _money(self) -> dict[str, Any]:
+        """Returns the cost under the tokens that it is of."""
+        cost = self.cost
+        middle = None if cost is None else cost.middle
+        ends = None if cost is None else [cost.low, cost.high]
+        names = ("cost_per_million_output_tokens", "cost_per_million_prompt_tokens")
+        found: dict[str, Any] = {}
+        for name, is_of in zip(names, (not self.is_pooled, self.is_pooled), strict=True):
+            found[name] = middle if is_of else None
+            found[f"{name}_interval"] = ends if is_of else None
+        return found
 
 
 def _ends(span: SpeedSpan) -> list[float]:

@@ -39,8 +39,27 @@ def test_a_config_of_a_file(tmp_path: Path) -> None:
     assert any("LlamaForCausalLM of transformers" in one for one in found.assumptions)
 
 
-def test_a_model_that_writes_no_text_is_refused(tmp_path: Path) -> None:
+BERT = {
+    "model_type": "bert", "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+    "num_attention_heads": 4, "vocab_size": 1024, "max_position_embeddings": 128,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("head", ["BertModel", "BertForSequenceClassification"])
+def test_an_encoder_embeds_and_a_reranker_has_its_head(tmp_path: Path, head: str) -> None:
     pytest.importorskip("transformers", reason="install 'vram-planner[hf]' to run this")
-    target = config(tmp_path, model_type="bert", architectures=["BertForMaskedLM"])
-    with pytest.raises(WrongTargetError, match="writes no text"):
-        planner.serving(target, gpu="t4")
+    (tmp_path / "config.json").write_text(json.dumps({**BERT, "architectures": [head]}))
+    found = planner.serving(f"hf:{tmp_path}", gpu="t4", users=8, prompt=64)
+    assert not found.has_cache
+    assert found.fits
+    assert found.speed is not None
+    assert any(f"{head} of transformers" in one for one in found.assumptions)
+
+
+def test_a_model_of_images_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("transformers", reason="install 'vram-planner[hf]' to run this")
+    (tmp_path / "config.json").write_text(
+        json.dumps({"model_type": "vit", "architectures": ["ViTForImageClassification"]})
+    )
+    with pytest.raises(WrongTargetError, match="writes no text and embeds none"):
+        planner.serving(f"hf:{tmp_path}", gpu="t4")

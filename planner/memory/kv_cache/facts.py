@@ -27,6 +27,8 @@ _KINDS: Mapping[str, LayerKind | None] = {
     "mlp": None,
 }
 _FLOAT32_BYTES = 4
+_ROBERTAS = ("roberta", "xlm-roberta", "camembert", "xlm-roberta-xl")
+_PADDED = 2  # pad_token_id 1, and one (vllm/model_executor/models/roberta.py)
 _DTYPE_BYTES = {"float32": _FLOAT32_BYTES, "float16": 2, "bfloat16": 2}
 
 
@@ -59,6 +61,10 @@ class ServedModel:
     """Elements of a head that are turned by position, for each table of angles; none: no table."""
     draft: ServedModel | None = None
     """A separate model that proposes tokens in front of this one."""
+    is_encoder: bool = False
+    """Whether it reads a text in both directions: it keeps nothing of its tokens."""
+    is_pooled: bool = False
+    """Whether it gives vectors or scores in the place of text: its output layer is not there."""
 
     @property
     def has_states(self) -> bool:
@@ -92,14 +98,22 @@ def served_model(shapes: ModelShapes) -> ServedModel:
             keys, "intermediate_size", "ffn_dim", "n_inner", other=4 * hidden
         ),
         vocabulary=_number(keys, "vocab_size"),
-        longest_context=_number(keys, "max_position_embeddings", "n_positions", other=2048),
+        longest_context=_longest(keys),
         experts=_number(keys, "num_experts", "num_local_experts", "n_routed_experts", other=0),
         experts_per_token=_number(keys, "num_experts_per_tok", "top_k_experts", other=0),
         expert_size=expert_size,
         is_tied=bool(keys.get("tie_word_embeddings")),
         has_vision=shapes.has_vision,
         rotary_widths=_rotary_widths(keys, head_width),
+        is_encoder=shapes.is_encoder,
+        is_pooled=shapes.is_encoder,
     )
+
+
+def _longest(keys: Mapping[str, Any]) -> int:
+    """Returns the tokens of the longest text; RoBERTa's positions begin after its padding."""
+    positions = _number(keys, "max_position_embeddings", "n_positions", other=2048)
+    return positions - _PADDED if keys.get("model_type") in _ROBERTAS else positions
 
 
 def _number(keys: Mapping[str, Any], *names: str, other: int | None = None) -> int:

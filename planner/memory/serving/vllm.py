@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 from planner.config.serving import ServingConfig
 from planner.errors import UsageError
-from planner.memory.kv_cache.blocks import BlockPool, PoolRules, block_pool
+from planner.memory.kv_cache.blocks import PoolRules, block_pool
 from planner.memory.kv_cache.facts import ServedModel
 from planner.memory.serving.adapters import (
     MOST_VOCABULARY,
@@ -22,6 +22,7 @@ from planner.memory.serving.adapters import (
 from planner.memory.serving.card import ServingCard
 from planner.memory.serving.engine import (
     ByteSpan,
+    CachePool,
     EngineMemory,
     EngineSetting,
     MemoryPart,
@@ -29,6 +30,7 @@ from planner.memory.serving.engine import (
     settings_of,
 )
 from planner.memory.serving.formats import PLAIN, WeightFormat
+from planner.memory.serving.pooling import NoCache
 from planner.memory.serving.vision import image_bytes
 from planner.memory.serving.vllm_rules import NEWEST, VllmSettings, vllm_settings
 from planner.memory.serving.vllm_terms import FittedTerms, Terms, fitted_terms, vllm_terms
@@ -79,7 +81,11 @@ def vllm_memory(
     fitted = terms or fitted_terms()
     ranks = config.tensor_parallel
     settings = vllm_settings(
-        config, total_bytes=card.total_bytes, card=card.name, longest=model.longest_context
+        config,
+        total_bytes=card.total_bytes,
+        card=card.name,
+        longest=model.longest_context,
+        reads_whole=model.is_encoder,
     )
     found = vllm_terms(
         model,
@@ -196,7 +202,9 @@ def _parts(
     )
 
 
-def _pool(model: ServedModel, config: ServingConfig, settings: VllmSettings) -> BlockPool:
+def _pool(model: ServedModel, config: ServingConfig, settings: VllmSettings) -> CachePool:
+    if model.is_encoder:
+        return NoCache(step_tokens=settings.step_tokens, sequences=settings.sequences)
     rules = settings.rules.pool
     if config.prefix_caching is not None:
         rules = PoolRules(

@@ -103,16 +103,25 @@ class VllmSettings:
 
 
 def vllm_settings(
-    config: ServingConfig, *, total_bytes: int, card: str, longest: int
+    config: ServingConfig,
+    *,
+    total_bytes: int,
+    card: str,
+    longest: int,
+    reads_whole: bool = False,
 ) -> VllmSettings:
-    """Returns the settings of a start; `longest`: what the model can."""
+    """Returns the settings of a start; `longest`: what the model can.
+
+    `reads_whole`: an encoder, whose texts are not cut into chunks (is_chunked_prefill_supported,
+    vllm/config/model.py), so that a step holds a whole one.
+    """
     rules = VllmRules(version=config.version or NEWEST)
     length = config.max_model_len or longest
     sequences = config.max_num_seqs or rules.sequences(total_bytes, card)
     tokens = config.max_num_batched_tokens
     if tokens is None:
         tokens = rules.step_tokens(total_bytes, card, length)
-        tokens = min(tokens, sequences * length)
+        tokens = min(max(tokens, length if reads_whole else 0), sequences * length)
     sequences = min(sequences, tokens)
     return VllmSettings(
         rules=rules,

@@ -125,7 +125,9 @@ def vllm_terms(
             by_bus = constants.ranks_by_bus_now
         outside = constants.ranks_by_switch if switched else by_bus
     forward = constants.forward_factor * forward_bytes(model, settings.step_tokens, ranks)
-    sampling = _logit(settings, constants) * logits(model, settings)
+    sampling = 0.0
+    if not model.is_pooled:
+        sampling = _logit(settings, constants) * logits(model, settings)
     image = image_bytes(model, ranks) if settings.rules.is_v1 else None
     kept, read = (0, 0) if image is None else (image.kept, image.peak)
     return Terms(

@@ -78,16 +78,16 @@ def _beside(found: ServingPlan) -> Iterator[tuple[str, Text]]:
 
 def _load(found: ServingPlan) -> str:
     assert found.load is not None, "there is a load"
-    return (
-        f"{counted(found.load.users, 'request')} of {found.load.prompt} + {found.load.output} "
-        "tokens"
-    )
+    answer = f" + {found.load.output}" if found.load.output else ""
+    return f"{counted(found.load.users, 'request')} of {found.load.prompt}{answer} tokens"
 
 
 def _cache(found: ServingPlan) -> str:
     what = "memory for the cache" if found.engine is EngineName.LLAMACPP else "cache"
     if found.cache.middle < 0:
         return f"{format_bytes(-found.cache.middle)} too little before any cache"
+    if not found.has_cache:
+        return f"{format_bytes(found.cache.middle)} stay free, since an encoder keeps no tokens"
     size = f"{what} {format_bytes(found.cache.middle)}"
     if found.has_interval:
         low, high = max(0, found.cache.low), found.cache.high
@@ -96,6 +96,8 @@ def _cache(found: ServingPlan) -> str:
 
 
 def _requests(found: ServingPlan) -> str:
+    if not found.has_cache:
+        return f"{found.middle.requests:.0f} of {found.max_model_len:,} tokens in a step"
     at_once = format_significant(found.middle.requests)
     if found.has_interval:
         ends = (format_significant(found.low.requests), format_significant(found.high.requests))
@@ -132,7 +134,8 @@ def _table(found: ServingPlan) -> RenderableType:
         for part in found.parts
         if part.size_bytes
     ]
-    rows.append((_PARTS[PartKind.CACHE], max(0, found.cache.middle), ""))
+    name = _PARTS[PartKind.CACHE] if found.has_cache else "left"
+    rows.append((name, max(0, found.cache.middle), ""))
     rows.append(("budget", found.budget_bytes, found.budget_words))
     return FittedTable(
         columns=("on one card", "size", ""),

@@ -40,21 +40,26 @@ def speed_lines(speed: ServingSpeed | None) -> list[tuple[str, Text]]:
         lines.append(("token", Text(_token(speed))))
     if speed.cost is not None:
         money = SpeedSpan(low=speed.cost.low, middle=speed.cost.middle, high=speed.cost.high)
-        text = f"{_span(money)} {speed.cost.currency} for a million output tokens"
+        kind = "prompt" if speed.is_pooled else "output"
+        text = f"{_span(money)} {speed.cost.currency} for a million {kind} tokens"
         lines.append(("money", Text(text)))
     lines += [("limit", _limit(one)) for one in speed.limits]
     return [*lines, *_most(speed)]
 
 
 def _rates(speed: ServingSpeed) -> str:
-    tokens, requests = speed.output_tokens_per_s, speed.requests_per_s
-    words = f"{_span(tokens)} output tokens/s of all users, {_span(requests)} requests/s"
+    tokens, kind = speed.output_tokens_per_s, "output"
+    if speed.is_pooled:
+        tokens, kind = speed.prompt_tokens_per_s, "prompt"
+    requests = _span(speed.requests_per_s)
+    words = f"{_span(tokens)} {kind} tokens/s of all users, {requests} requests/s"
     return f"{words}; requests wait for a place" if speed.is_waiting else words
 
 
 def _first(speed: ServingSpeed) -> str:
     return (
-        f"{_times(speed.ttft_s)} to the first token in the mean; alone "
+        f"{_times(speed.ttft_s)} to the {'answer' if speed.is_pooled else 'first token'} in the "
+        "mean; alone "
         f"{format_duration(speed.alone_ttft_s)}, the last of all at once "
         f"{format_duration(speed.last_ttft_s)}"
     )

@@ -45,6 +45,8 @@ class Heads:
     queries: int
     ranks: int
     element_bytes: float
+    is_causal: bool = True
+    """Whether a token sees only those before it; those of an encoder see all."""
 
 
 def writing_attention(
@@ -82,7 +84,7 @@ def reading_attention(layer: CacheLayers, prompts: Prompts, heads: Heads, card: 
     is_latent = layer.kind is LayerKind.LATENT
     kv_heads = heads.queries if is_latent else layer.rank_heads(heads.ranks)
     width = 192 if is_latent else layer.key_width
-    own = _prompt_part(layer, prompts, kv_heads, heads, width, card, is_causal=True)
+    own = _prompt_part(layer, prompts, kv_heads, heads, width, card, is_causal=heads.is_causal)
     past = layer.kept_tokens(prompts.past)
     if not past:
         return own

@@ -68,6 +68,8 @@ def model_products(
 
 def _tied_head(model: ServedModel, ranks: int) -> Iterator[ServedProduct]:
     """Yields the output layer of a model whose embedding is its weight."""
+    if model.is_pooled:
+        return
     if not any(role_of(tensor) is Role.HEAD for tensor in model.tensors):
         yield ServedProduct(
             role=Role.HEAD, n=-(-model.vocabulary // ranks), k=model.hidden_size, calls=1,

@@ -143,6 +143,7 @@ class Stepper:
             queries=max(1, self.model.attention_heads // self.ranks),
             ranks=self.ranks,
             element_bytes=self.kv_element_bytes,
+            is_causal=not self.model.is_encoder,
         )
         found = []
         for layer in self.model.layers:
@@ -172,7 +173,8 @@ class Stepper:
             kernels += _SCALING_KERNELS
         moved = 4 * hidden + 3 * rows * wide * _HALF_BYTES / self.ranks
         layer_s = _NORMS * norm_s + kernels * fixed_s + moved / rate
-        logits = (step.requests + step.ended) * model.vocabulary * _LOGIT_BYTES
+        drawn = 0 if model.is_pooled else step.requests + step.ended
+        logits = drawn * model.vocabulary * _LOGIT_BYTES
         return model.num_layers * layer_s + _SAMPLING_KERNELS * fixed_s + logits / rate
 
     def _messages_s(self, step: ServedStep) -> float:
@@ -180,7 +182,8 @@ class Stepper:
             return 0.0
         size = step.rows * self.model.hidden_size * _HALF_BYTES
         each_s = reduce_s(size, self.ranks, self.card, self.topology)
-        drawn = (step.requests + step.ended) * self.model.vocabulary * _HALF_BYTES
+        ended = 0 if self.model.is_pooled else step.requests + step.ended
+        drawn = ended * self.model.vocabulary * _HALF_BYTES
         gathered_s = reduce_s(drawn / 2, self.ranks, self.card, self.topology)
         return (_REDUCES * self.model.num_layers + 1) * each_s + gathered_s
 

@@ -7,6 +7,7 @@ kind of the model, built on the meta device from the config alone.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -20,7 +21,8 @@ from planner.worker.published.kinds import Kind, auto_class, class_of, kind_of
 from planner.worker.published.ties import untie_as_published
 from planner.worker.published.transformers_config import transformers_config
 
-_SERVED = (Kind.CAUSAL, Kind.IMAGE_TEXT)
+_SERVED = (Kind.CAUSAL, Kind.IMAGE_TEXT, Kind.MASKED)
+_CLASSIFIER = "ForSequenceClassification"  # of a reranker
 
 
 def published_shapes(target: Target) -> ModelShapes:
@@ -40,10 +42,11 @@ def published_shapes(target: Target) -> ModelShapes:
     kind = kind_of(config, model.name)
     if kind not in _SERVED:
         raise WrongTargetError(
-            f"{model.name} ({config.model_type}, {kind.value}) writes no text: an engine serves "
-            "language models; name one, like hf:meta-llama/Llama-3.1-8B"
+            f"{model.name} ({config.model_type}, {kind.value}) writes no text and embeds none: an "
+            "engine serves language models and text encoders; name one, like "
+            "hf:meta-llama/Llama-3.1-8B"
         )
-    model_class = class_of(auto_class(kind, config, Task.GENERATE), config)
+    model_class = class_of(auto_class(kind, config, _task(kind, keys)), config)
     dtype = _dtype(config)
     with torch.device("meta"):
         built = model_class._from_config(config, dtype=dtype)
@@ -56,7 +59,16 @@ def published_shapes(target: Target) -> ModelShapes:
         config=json.dumps(deciding_keys(built.config.to_dict())),
         has_vision=getattr(config, "vision_config", None) is not None,
         built_by=f"{model_class.__name__} of transformers {version}",
+        is_encoder=kind is Kind.MASKED,
     )
+
+
+def _task(kind: Kind, keys: Mapping[str, Any]) -> Task:
+    """Returns the task whose head is served: that of a reranker, none of another encoder."""
+    if kind is not Kind.MASKED:
+        return Task.GENERATE
+    named = (keys.get("architectures") or [""])[0]
+    return Task.INFER if named.endswith(_CLASSIFIER) else Task.EMBED
 
 
 def _dtype(config: Any) -> torch.dtype:

@@ -42,7 +42,7 @@ def test_all_words() -> None:
         ({"tensor_parallel": 0}, r"tensor_parallel \(--tensor-parallel\) must be a whole number"),
         ({"max_model_len": True}, "not True"),
         ({"engine_version": "newest"}, "write it like 0.11.0"),
-        ({"users": 5, "prompt": 7}, r"without --output: .* like --users 50 --prompt 2000"),
+        ({"users": 5, "output": 7}, r"without --prompt: .* like --users 50 --prompt 2000"),
         ({"quant": ""}, "must be a name"),
         ({"tensor_paralel": 2}, "takes no tensor_paralel; it takes engine, engine_version"),
         ({"prefix_caching": "yes"}, "must be True or False"),
