@@ -15,13 +15,13 @@ import click
 
 from planner.cli import completion
 from planner.cli.types import BATCH, Words
+from planner.config.generation import JobMode
 from planner.config.parse import choice
 from planner.config.step import (
     EMA_DECAY,
     BuildOn,
     CompileMode,
     DataDependent,
-    Mode,
     Offload,
     OptimizerName,
     Precision,
@@ -172,10 +172,10 @@ _VALUES_OPTIONS: tuple[Decorator, ...] = (
 _STEP_OPTIONS: tuple[Decorator, ...] = (
     click.option(
         "--mode",
-        type=words(Mode),
+        type=words(JobMode),
         default=DEFAULTS.mode.value,
         show_default=True,
-        help="A training step, or a forward pass alone.",
+        help="A training step, a forward pass alone, or what a published model generates.",
     ),
     precision(
         "Dtype of weights and arithmetic, like bf16; amp-* is autocast over the weights as built."

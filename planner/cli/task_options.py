@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from planner.cli.options import AT_LEAST_1, only_given, words
+from planner.config.generation import KvCache
 from planner.config.published import Attention, Like, Quant, Task
 from planner.published.words import NAMES
 
@@ -75,6 +76,19 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         type=AT_LEAST_1,
         show_default="128",
         help="Tokens that --task generate writes, like 256.",
+    ),
+    click.option(
+        "--num-beams",
+        metavar="N",
+        type=AT_LEAST_1,
+        show_default="1, greedy",
+        help="Beams of --task generate, like 4.",
+    ),
+    click.option(
+        "--kv-cache",
+        type=words(KvCache),
+        show_default="dynamic",
+        help="Cache of --task generate: it grows with each token, or has room for all of them.",
     ),
     click.option(
         "--attention",

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict
 
+from planner.config.generation import JobMode, KvCache
 from planner.config.inputs import Inputs
 from planner.config.published import Attention, Like, Quant, Task
 from planner.config.step import (
@@ -35,8 +36,8 @@ class StepOptions(TypedDict, total=False):
 
     sequence_length: int | None
     """Tokens of a sample, for a build_batch that takes a sequence length; None: its own."""
-    mode: str | Mode
-    """"train" or "infer"."""
+    mode: str | Mode | JobMode
+    """"train", "infer", or "generate" of a published model."""
     precision: str | Precision | None
     """"fp32", "amp-bf16" ...; None casts nothing."""
     optimizer: str | OptimizerName | None
@@ -130,6 +131,10 @@ class TaskOptions(TypedDict, total=False):
     """Frames of a clip."""
     new_tokens: int | None
     """Tokens that the task generate writes."""
+    num_beams: int | None
+    """Beams of the task generate; None: one, greedy."""
+    kv_cache: str | KvCache | None
+    """"dynamic" or "static": whether the cache of the task generate grows."""
     attention: str | Attention | None
     """"sdpa" or "eager"."""
     like: str | Like | None

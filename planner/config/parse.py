@@ -49,9 +49,9 @@ _FLAGS = (
 )  # fmt: skip
 _NUMBERS = ("clip_grad_norm", "ema")
 _COUNTS = ("batch_size", "sequence_length", "accumulate", "steps", "chunked_loss")
-# `parallel` of StepConfig is made of several options.
+_MADE = ("parallel", "window")  # of several options; where a generation is run in parts
 NAMES = (
-    *(field.name for field in fields(StepConfig) if field.name != "parallel"), *PARALLEL_NAMES
+    *(field.name for field in fields(StepConfig) if field.name not in _MADE), *PARALLEL_NAMES
 )  # fmt: skip
 
 

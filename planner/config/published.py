@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from enum import Enum
 
+from planner.config.generation import KvCache
 from planner.config.scalars import Scalar
 
 
@@ -110,6 +111,10 @@ class TaskConfig:
     """Frames of a clip; None: those of the model."""
     new_tokens: int | None = None
     """Tokens that generate writes; None: a default, which is reported."""
+    num_beams: int | None = None
+    """Beams of generate; None: one, greedy."""
+    kv_cache: KvCache | None = None
+    """The cache of generate; None: one that grows."""
     attention: Attention | None = None
     """Implementation of attention; None: that of the library."""
     like: Like = Like.TRAINER

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 
+from planner.config.generation import TokenWindow
 from planner.config.levers import check_levers
 from planner.config.parallel import ParallelConfig
 from planner.config.target import Scalar
@@ -207,6 +208,8 @@ class StepConfig:
     """Parts that are kept in the RAM of the host, in the order of Offload."""
     parallel: ParallelConfig | None = None
     """How the job is spread over several GPUs; None: it runs on one."""
+    window: TokenWindow | None = None
+    """The part of a generation that is run; None: the whole one."""
 
     @property
     def compiles(self) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from planner.config.step import StepConfig
@@ -62,7 +62,9 @@ class ProfileFactory:
 class RunContext:
     """The requested step, and the means to run it; shared by the runs of all cards.
 
-    `network` joins the GPUs of a job on several; None: it runs on one.
+    `network` joins the GPUs of a job on several; None: it runs on one. `wrapped` makes of the runs
+    of a child those of the step, where they are parts of it. With `confirms`, a run on a card with
+    its limit runs the whole step.
     """
 
     config: StepConfig
@@ -71,6 +73,12 @@ class RunContext:
     cards: ProfileFactory
     progress: Progress
     network: Network | None = None
+    wrapped: Callable[[StepRunner], StepRunner] = lambda runner: runner
+    confirms: bool = True
+
+    def over(self, runner: StepRunner) -> RunContext:
+        """Returns the same step, run by another runner."""
+        return replace(self, runner=self.wrapped(runner))
 
     def with_outside(self, budget: MemoryBudget, trace: StepTrace) -> MemoryBudget:
         """Returns the card with what a run takes outside PyTorch's allocator, NCCL included."""

@@ -15,6 +15,7 @@ from planner.cost.energy import StepCost, StepLoad, step_cost, typical_power_w
 from planner.cost.price import HourlyPrice, rent
 from planner.estimation.data_source import item_of_batch, unlike_words
 from planner.estimation.device_memory import DeviceMemory
+from planner.estimation.generation.times import token_times
 from planner.estimation.host_needs import checkpoint_bytes, host_needs
 from planner.estimation.job import JobConfig
 from planner.estimation.offload import offload_words
@@ -216,6 +217,7 @@ def _time(
     spread: TimeSpread | None,
 ) -> StepTime:
     times = parts.input
+    tokens = token_times(step)
     samples_per_s, length = step.samples_per_s(parts), step.config.sequence_length
     return StepTime(
         step_s=parts.step_s,
@@ -237,6 +239,9 @@ def _time(
             step.counted, step.card, seconds=parts.step_s, micro_batches=parts.micro_batches
         ),
         scaling_efficiency=_scaling_efficiency(step, parts),
+        first_token_s=None if tokens is None else tokens.first_s,
+        token_s=None if tokens is None else tokens.later_s,
+        new_tokens_per_s=None if tokens is None else samples_per_s * tokens.tokens,
         interval_s=None if spread is None else interval_s(parts, spread),
         interval_coverage=None if spread is None or step.network else spread.coverage,
         interval_basis=None if spread is None else interval_basis(step, spread),

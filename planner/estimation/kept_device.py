@@ -61,7 +61,7 @@ def answers_from_kept(
     Raises:
         PlannerError: as the runs themselves would.
     """
-    silent = replace(setup, runner=kept, progress=lambda _: None)
+    silent = replace(setup.over(kept), progress=lambda _: None)
     try:
         if is_survey:
             answers = answers_by_group(silent, budgets, search=search)

@@ -5,7 +5,7 @@ In: the recorded run of the requested step, and runs at other values. Out: Large
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from planner.config.step import StepConfig
 from planner.estimation.probes import ProbeRuns, SearchAxis
@@ -74,7 +74,7 @@ class AxisSearch:
         """Returns the largest value that fits on the card."""
         asked, values = self._asked(), self._values()
         sample = self._sample() if asked in values else None
-        return largest(
+        found = largest(
             self.runs.tries(),
             self.runs.setup.replayed_card(self.runs.budget),
             SearchStart(
@@ -85,6 +85,8 @@ class AxisSearch:
                 trouble=self._trouble(),
             ),
         )
+        confirms = self.runs.setup.confirms
+        return replace(found, is_confirmed=found.is_confirmed and confirms)
 
     def _asked(self) -> int | None:
         """Returns the requested value in units of the axis; None: it is no whole number of them."""

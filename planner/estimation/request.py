@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from planner.config.options import CurveOptions, EstimateOptions, InspectOptions, Progress
 from planner.config.parse import arguments, flag, step_config, texts
-from planner.config.step import StepConfig
+from planner.config.published import Task
+from planner.config.step import Mode, StepConfig
 from planner.config.target import Scalar, Target
 from planner.errors import UsageError
 from planner.estimation.job import speed_words
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 DEFAULT_TIMEOUT_S = 600.0
+_GENERATE = Task.GENERATE.value
 _FUNCTIONS = ("build_batch", "training_step", "build_optimizer", "inference_step")
 _OF_THE_MODEL = (*_FUNCTIONS, "model_arguments", "timeout_s", "on_progress", "cache")
 _OF_THE_CARD = ("gpu_memory", "reserve", "alloc_conf", "calibration", "hardware_db")
@@ -62,6 +64,7 @@ def model_request(target: Any, **options: Unpack[InspectOptions]) -> ModelReques
     own = {name: words.pop(name) for name in _OF_THE_MODEL if name in words}
     of_task = {name: words.pop(name) for name in TASK_NAMES if name in words}
     given = arguments(own.get("model_arguments") or {}, "model_arguments")
+    _settle_generate(target, words, of_task)
     config = step_config(words)
     functions = ModelFunctions(**{name: own.get(name) for name in _FUNCTIONS})
     if isinstance(target, (str, os.PathLike)):
@@ -94,6 +97,28 @@ def model_request(target: Any, **options: Unpack[InspectOptions]) -> ModelReques
         progress=own.get("on_progress") or (lambda _: None),
         cache=flag(own.get("cache", True), "cache"),
     )
+
+
+def _settle_generate(target: Any, words: dict[str, Any], of_task: dict[str, Any]) -> None:
+    """Puts the task generate in the place of the mode of that name.
+
+    Raises:
+        UsageError: another task was given too, or the target is no published model.
+    """
+    if str(getattr(words.get("mode"), "value", words.get("mode"))).lower() != _GENERATE:
+        return
+    task = of_task.get("task")
+    if task not in (None, Task.GENERATE, _GENERATE):
+        raise UsageError(
+            f"mode generate and task {getattr(task, 'value', task)} were given (--mode, --task): "
+            "leave one of the two out"
+        )
+    if not isinstance(target, (str, os.PathLike)) or named_model(os.fspath(target)) is None:
+        raise UsageError(
+            "mode generate (--mode) is for a published model, whose tokens are written by "
+            "transformers: a model file calls generate() in its inference_step, and has mode infer"
+        )
+    words["mode"], of_task["task"] = Mode.INFER, Task.GENERATE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,7 @@ from planner.errors import PlannerError
 from planner.estimation.alloc_conf import allocator_plan, check_environment
 from planner.estimation.context import ProfileFactory, Progress, RunContext
 from planner.estimation.data_source import measured_data
+from planner.estimation.generation.target import is_run_whole, runs_of
 from planner.estimation.job import JobConfig, job_config
 from planner.estimation.ranks import check_host
 from planner.estimation.request import EstimateRequest
@@ -157,7 +158,7 @@ class EstimationSession:
         def count(batch_size: int) -> ModelCounts:
             self.setup.progress(f"counting batch {batch_size}")
             config = replace(self.setup.config, batch_size=batch_size)
-            return self.child.runner.count(profile, config)
+            return self.setup.runner.count(profile, config)
 
         return BatchCounts(count, self.setup.config.batch_size)
 
@@ -222,7 +223,9 @@ def estimation_session(
             cards=child.cards,
             progress=progress,
             network=network,
-        )
+            wrapped=runs_of(asked, plan),
+            confirms=is_run_whole(asked),
+        ).over(child.runner)
         yield EstimationSession(
             child=child,
             setup=setup,

@@ -27,6 +27,7 @@ from planner.timing.power_limit import bandwidth_at
 from planner.timing.queues import calls_in_order, stall_s, waits_of
 from planner.timing.roofline import Change, GpuTime, gpu_time
 from planner.timing.timed_operators import TimedOperator, TimedOperators
+from planner.wire.call_order import NO_ORDER
 from planner.wire.module_counts import ModelCounts
 from planner.wire.trace import OperatorRecord, Phase
 
@@ -164,6 +165,8 @@ class TimedStep:
 
         Beyond the longer of both sums; more micro-batches than two add the same each.
         """
+        if self.counted.serial_parts:
+            return max(0.0, sum(self.serial_s(variant)) - self._longer_s(variant))
         operators = self.counted.operators
         waits = waits_of(operators)
         if not any(waits):
@@ -188,6 +191,25 @@ class TimedStep:
         of_step = [call for call, is_step in zip(calls, steps, strict=True) if is_step]
         one_s, two_s = (stall_s(times * of_batch + of_step) for times in (1, 2))
         return max(0.0, one_s + (self.config.accumulate - 1) * (two_s - one_s))
+
+    def serial_s(self, variant: Variant = AS_ASKED) -> list[float]:
+        """Returns the seconds of each part of the step that ends before the next one begins."""
+        found, begin = [], 0
+        slower = self._issue_ratio()
+        whole_s = sum(self.launch_s())
+        calls_s = slower * issue_times(self.counted.operators, NO_ORDER).micro_batch_s
+        for part in self.counted.serial_parts:
+            records = self.counted.operators[begin : begin + part.operators]
+            begin += part.operators
+            issue_s = slower * issue_times(records, NO_ORDER).micro_batch_s
+            views_s = (whole_s - calls_s) * (issue_s / calls_s if calls_s else 0.0)
+            card_s = self._card_time(records, variant, grown=self._growth(variant)).total_s
+            found.append(max(issue_s + views_s, card_s))
+        return found
+
+    def _longer_s(self, variant: Variant) -> float:
+        """Returns the seconds of the card, or of the CPU where it takes longer."""
+        return max(self.gpu_times(variant)[0].total_s, sum(self.launch_s()))
 
     def parts(self, variant: Variant = AS_ASKED) -> StepParts:
         """Returns the seconds of the step."""

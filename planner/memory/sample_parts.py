@@ -45,7 +45,7 @@ class SampleParts:
         self.place: dict[int, tuple[int, int]] = {}  # scratch block: its place in `scratch`
         self.lasting: list[tuple[EventKind, int, int]] = []
         self._number: dict[int, int] = {}
-        self._take_apart(_short_lived(sample.requests))
+        self._take_apart(short_lived(sample.requests))
         self._settle_frees()
 
     def _take_apart(self, scratch: set[int]) -> None:
@@ -90,7 +90,7 @@ class SampleParts:
         return self._number[block]
 
 
-def _short_lived(requests: Sequence[Request]) -> set[int]:
+def short_lived(requests: Sequence[Request]) -> set[int]:
     """Returns the blocks that are freed before any request except scratch."""
     scratch: set[int] = set()
     for _ in range(_NESTING):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from planner.config.step import StepConfig
+from planner.wire.module_counts import ModelCounts
 from planner.wire.trace import AllocationTrace, RequestLog, StepTrace
 
 
@@ -20,6 +21,10 @@ class StepRunner(Protocol):
 
     def requests(self, profile: str, config: StepConfig) -> tuple[StepTrace, RequestLog | None]:
         """Runs it and records each request to the allocator; None: it was not recorded."""
+        ...
+
+    def count(self, profile: str, config: StepConfig) -> ModelCounts:
+        """Counts the cost of it for the whole model."""
         ...
 
     def record(self, profile: str, config: StepConfig) -> tuple[StepTrace, AllocationTrace | None]:

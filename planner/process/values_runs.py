@@ -47,6 +47,10 @@ class ValuesRuns:
         profile = without_limit(job.profile)  # values depend on the card, not on its capacity
         key = (profile, replace(job.config, alloc_conf=None), seed)
         log = self._logs.get(key)
+        if log is None and job.config.window is None:
+            answered = self._as_its_window(ask, job, key)
+            if answered is not None:
+                return answered
         if log is None:
             found = _with_values(
                 ask(
@@ -63,8 +67,27 @@ class ValuesRuns:
             log = found.log
             with self._lock:
                 self._logs[key] = log
-        answered = ValuesRequest(kind=ValuesPass.ANSWERED, seed=seed, log=log)
-        return _with_values(ask(replace(job, values=answered)))
+        return _answered(ask, job, log)
+
+    def _as_its_window(
+        self, ask: Callable[[RunJob], RunAnswer | NeedsValues], job: RunJob, key: _Key
+    ) -> RunAnswer | None:
+        """Runs a whole generation with the log of its beginning; None: it has read more than that.
+
+        What generate() reads is read before its first token, unless the model itself reads.
+        """
+        with self._lock:
+            logs = [
+                log
+                for (profile, config, seed), log in self._logs.items()
+                if (profile, replace(config, window=None), seed) == key
+                and config.window is not None
+                and not config.window.skipped
+            ]
+        if not logs:
+            return None
+        found = _answered(ask, job, logs[0])
+        return None if found.trace.parted_reads else found
 
     def count(
         self, ask: Callable[[CountJob], ModelCounts | NeedsValues], job: CountJob
@@ -82,9 +105,18 @@ class ValuesRuns:
         return _with_values(ask(replace(job, values=values_request(job.config))))
 
 
+def _answered(
+    ask: Callable[[RunJob], RunAnswer | NeedsValues], job: RunJob, log: ReadLog
+) -> RunAnswer:
+    request = ValuesRequest(kind=ValuesPass.ANSWERED, seed=log.seed, log=log)
+    return _with_values(ask(replace(job, values=request)))
+
+
 def _kind_of(config: StepConfig) -> StepConfig:
-    """Returns the step without its sizes and the allocator's setting."""
-    return replace(config, batch_size=1, sequence_length=None, accumulate=1, alloc_conf=None)
+    """Returns the step without its sizes, its window and the allocator's setting."""
+    return replace(
+        config, batch_size=1, sequence_length=None, accumulate=1, alloc_conf=None, window=None
+    )
 
 
 def _with_values(answer: AnswerT | NeedsValues) -> AnswerT:

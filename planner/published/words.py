@@ -11,6 +11,7 @@ from dataclasses import fields
 from enum import Enum
 from typing import Any
 
+from planner.config.generation import KvCache
 from planner.config.option_words import option_of
 from planner.config.parse import choice
 from planner.config.published import Attention, Library, Like, Quant, Task, TaskConfig
@@ -19,9 +20,10 @@ from planner.published.names import FORMS
 
 NAMES = tuple(field.name for field in fields(TaskConfig))
 _CHOICES: Mapping[str, type[Enum]] = {
-    "task": Task, "quant": Quant, "attention": Attention, "like": Like,
+    "task": Task, "quant": Quant, "attention": Attention, "like": Like, "kv_cache": KvCache,
 }  # fmt: skip
-_COUNTS = ("lora_rank", "lora_alpha", "frames", "new_tokens")
+_COUNTS = ("lora_rank", "lora_alpha", "frames", "new_tokens", "num_beams")
+_OF_GENERATE = ("new_tokens", "num_beams", "kv_cache")
 _OF_ADAPTERS = ("lora_rank", "lora_alpha", "lora_targets")
 # The tasks of libraries whose models have no tokens, and the words for their models.
 _TASKS: Mapping[Library, tuple[Task, ...]] = {
@@ -89,11 +91,12 @@ def _check_together(config: TaskConfig, words: Mapping[str, Any], library: Libra
             "--like trl stands for the training of a language model of transformers, and this "
             f"model is one of {library.package}: use --like trainer or loop"
         )
-    if config.new_tokens is not None and config.task is not Task.GENERATE:
-        raise UsageError(
-            f"new_tokens was given (--new-tokens), and the task is {config.task.value}: it "
-            "belongs to --task generate"
-        )
+    for name in _OF_GENERATE:
+        if words.get(name) and config.task is not Task.GENERATE:
+            raise UsageError(
+                f"{name} was given ({option_of(name)}), and the task is {config.task.value}: it "
+                "belongs to --task generate"
+            )
 
 
 def _value(name: str, value: Any) -> Any:

@@ -122,7 +122,7 @@ def estimate_on_cards(
     if counted is not None:
         unlimited = child.cards.unlimited(known.budgets[0])
         setup = with_stage_counts(
-            setup, chosen, lambda config: child.runner.count(unlimited, config)
+            setup, chosen, lambda config: setup.runner.count(unlimited, config)
         )
         speeds = device_timings(answers, setup.config, counted, request, setup.network)
     found = assemble(
@@ -179,7 +179,7 @@ def _answered(
         if found is not None:
             return found.answers, found.counted, ()
     unlimited = child.cards.unlimited(budgets[0])
-    counting = beside(lambda: child.runner.count(unlimited, setup.config))
+    counting = beside(lambda: setup.runner.count(unlimited, setup.config))
     if is_survey:
         answers = answers_by_group(setup, budgets, search=search)
     else:

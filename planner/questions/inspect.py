@@ -13,6 +13,7 @@ from planner.config.options import InspectOptions
 from planner.config.weights import settled
 from planner.emulator.torch_install import find_torch
 from planner.errors import UsageError
+from planner.estimation.generation.target import prompt_alone
 from planner.estimation.request import check_one_gpu, model_request
 from planner.estimation.session import loaded_target
 from planner.memory.budget import memory_budgets
@@ -62,7 +63,8 @@ def inspect(
         cache=asked.cache,
     ) as child:
         asked.progress("counting")
-        counts = child.runner.inspect(child.cards.unlimited(budget), asked.config, depth)
+        counted, note_of_prompt = prompt_alone(asked)
+        counts = child.runner.inspect(child.cards.unlimited(budget), counted, depth)
         not_kept = child.runner.not_kept()
         note = () if budget.note is None else (budget.note,)
         values = ValuesResult(reads=counts.value_reads, data_dependent=asked.config.data_dependent)
@@ -74,7 +76,13 @@ def inspect(
             gpu_id=budget.spec.id,
             model=counts,
             versions=child.versions,
-            assumptions=(*note, *counts.assumptions, *values.assumptions(), *not_kept),
+            assumptions=(
+                *note,
+                *note_of_prompt,
+                *counts.assumptions,
+                *values.assumptions(),
+                *not_kept,
+            ),
             notes=(*counts.notes, *not_kept),
             warnings=(*counts.warnings, *values.warnings(), *child.runner.warnings),
             values=values,

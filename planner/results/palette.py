@@ -20,6 +20,7 @@ CATEGORY_COLOURS: dict[str, str] = {
     TensorCategory.TEMPORARY.value: "#F0E442",
     TensorCategory.WORKSPACE.value: "#E69F00",
     TensorCategory.INPUT.value: "#56B4E9",
+    TensorCategory.CACHE.value: "#882255",  # of Paul Tol
     TensorCategory.UNATTRIBUTED.value: "#777777",
     ROUNDING: "#AAAAAA",
 }
@@ -27,8 +28,9 @@ CATEGORY_COLOURS: dict[str, str] = {
 
 STACK = (
     TensorCategory.PARAMETER, TensorCategory.BUFFER, TensorCategory.OPTIMIZER_STATE,
-    TensorCategory.INPUT, TensorCategory.GRADIENT, TensorCategory.SAVED_ACTIVATION,
-    TensorCategory.UNATTRIBUTED, TensorCategory.TEMPORARY, TensorCategory.WORKSPACE,
+    TensorCategory.INPUT, TensorCategory.CACHE, TensorCategory.GRADIENT,
+    TensorCategory.SAVED_ACTIVATION, TensorCategory.UNATTRIBUTED, TensorCategory.TEMPORARY,
+    TensorCategory.WORKSPACE,
 )  # fmt: skip
 """Order of areas upon each other: what stays from step to step is at the bottom."""
 
@@ -83,7 +85,11 @@ ON_DARK: dict[str, str] = {
 }
 """Colours of lines, bars and words on a dark ground, where they are others."""
 
-CATEGORIES_ON_DARK = {**CATEGORY_COLOURS, TensorCategory.BUFFER.value: "#8F80E0"}
+CATEGORIES_ON_DARK = {
+    **CATEGORY_COLOURS,
+    TensorCategory.BUFFER.value: "#8F80E0",
+    TensorCategory.CACHE.value: "#D2608F",
+}
 """CATEGORY_COLOURS on a dark ground."""
 
 PHASE_GREYS_ON_DARK: dict[Phase, str] = {

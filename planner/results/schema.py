@@ -259,6 +259,15 @@ class TimeDocument(TypedDict):
         float | None,
         _is("time of the step without other GPUs over its time with them; null: one GPU"),
     ]
+    first_token_s: Annotated[
+        float | None, _is("time until a generation has its first token; null: it is none")
+    ]
+    token_s: Annotated[
+        float | None, _is("time of each later token, on average; null: no generation")
+    ]
+    new_tokens_per_s: Annotated[
+        float | None, _is("tokens that a generation writes over its time; null: it is none")
+    ]
     gpu_s: Annotated[float, _is("time that the card is busy")]
     launch_s: Annotated[float, _is("time that the CPU takes to launch all kernels")]
     loader_s: Annotated[float | None, _is("time of the loader; null: no host or no data")]

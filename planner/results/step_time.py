@@ -85,6 +85,12 @@ class StepTime:
     scaling_efficiency: float | None = None
     """Time of the step if no other GPU were waited for over its time; None: the job runs on one
     GPU."""
+    first_token_s: float | None = None
+    """Seconds of a generation until its first token; None: the step is none."""
+    token_s: float | None = None
+    """Seconds of each later token, on average; None: the step is no generation."""
+    new_tokens_per_s: float | None = None
+    """Tokens that a generation writes for all samples over its time; None: it is none."""
     interval_s: tuple[float, float] | None = None
     """Low and high end of `step_s` in a share `interval_coverage` of cases; None: no past errors
     are known."""
@@ -109,6 +115,9 @@ class StepTime:
             "tokens_per_s_per_gpu": self.tokens_per_s_per_gpu,
             "mfu": self.mfu,
             "scaling_efficiency": self.scaling_efficiency,
+            "first_token_s": self.first_token_s,
+            "token_s": self.token_s,
+            "new_tokens_per_s": self.new_tokens_per_s,
             "gpu_s": self.gpu_s,
             "launch_s": self.launch_s,
             "loader_s": self.loader_s,

@@ -105,6 +105,16 @@ class ModuleCounts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SerialPart:
+    """A part of a step that ends on the card before the CPU begins the next one."""
+
+    operators: int
+    """Number of its OperatorRecords, which follow those of the part before."""
+    passes: int
+    """How often it is run; the calls of its records are those of all passes together."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCounts:
     """All that was counted for one model."""
 
@@ -127,6 +137,9 @@ class ModelCounts:
     zero_grad and the copy of the batch."""
     order: CallOrder = NO_ORDER
     """The calls of these operators, as the CPU issues them; empty: that is not known."""
+    serial_parts: tuple[SerialPart, ...] = ()
+    """Parts of the step that come one after another, as the tokens of a generation do, with all
+    its operators; none: the CPU is ahead of the card throughout."""
     batch_tensors_bytes: tuple[int, ...] = ()
     """Size of each tensor of that micro-batch."""
     offloaded: Offloaded | None = None

@@ -79,6 +79,8 @@ class TensorCategory(str, Enum):
     """Requested by cuBLAS or cuDNN."""
     INPUT = "input"
     """The batch."""
+    CACHE = "cache"
+    """Keys, values and states that a generation keeps of its tokens."""
     UNATTRIBUTED = "unattributed"
     """Not known."""
 
@@ -129,6 +131,8 @@ class AllocationTrace:
     """The requests, in order."""
     origins: tuple[Origin, ...] = (Origin(),)
     """Origins of the requests; events refer to them by index."""
+    rounds: tuple[tuple[int, ...], ...] = ()
+    """Events at which a loop that writes tokens begins a round, for each step with such a loop."""
 
 
 class Recording(str, Enum):
@@ -145,7 +149,8 @@ class RequestLog:
 
     Entry i of each column belongs to request i. A block is numbered in order of allocation, and
     its end has the number and size of its beginning; stream 0 is the default one.
-    `workspace_sizes_bytes` are the sizes of workspaces that cuDNN has reported.
+    `workspace_sizes_bytes` are the sizes of workspaces that cuDNN has reported. `rounds` are the
+    entries at which a loop that writes tokens begins a round, for each step with such a loop.
     """
 
     kinds: tuple[EventKind, ...]
@@ -153,6 +158,7 @@ class RequestLog:
     sizes_bytes: tuple[int, ...]
     streams: tuple[int, ...]
     workspace_sizes_bytes: tuple[int, ...] = ()
+    rounds: tuple[tuple[int, ...], ...] = ()
 
     def __post_init__(self) -> None:
         columns = (self.kinds, self.blocks, self.sizes_bytes, self.streams)

@@ -191,9 +191,10 @@ class Trials:
         """Counts a step, that without changes by module; None: it cannot be counted."""
         session = self.session_of(self.request_of(found.changes))
         profile, runner = session.child.cards.unlimited(self.budget), session.child.runner
+        runs = session.setup.runner
         with suppress(PlannerError):  # without counts there is no time, and the memory is known
-            if found.changes:
-                return runner.count(profile, config)
+            if found.changes or runs is not runner:
+                return runs.count(profile, config)
             return runner.inspect(profile, config, _BLOCK_DEPTH)
         return None
 

@@ -24,7 +24,8 @@ from planner.wire.trace import Phase
 
 _MILLION = 1_000_000
 _LABELS = (
-    "step time", "time interval", "throughput", "per GPU", "scaling efficiency",
+    "step time", "time interval", "throughput", "first token", "later tokens", "per GPU",
+    "scaling efficiency",
     *(f"- {phase.value}" for phase in Phase),
     "- offload", "messages", "pipeline bubble", "bound", "next bound", "cores needed", "workers",
     "host memory", "shared memory", "energy", "cost", "epoch", "epoch energy", "epoch cost",
@@ -70,6 +71,11 @@ def _time_rows(time: StepTime, *, fits: bool) -> dict[str, str]:
         **{f"- {phase.value}": format_duration(seconds) for phase, seconds in time.phases_s},
         "bound": bound_words(time),
     }
+    if time.first_token_s is not None and time.token_s is not None:
+        rows["first token"] = f"after {format_duration(time.first_token_s)}"
+        rows["later tokens"] = f"{format_duration(time.token_s)} each"
+    if time.new_tokens_per_s is not None:
+        rows["throughput"] = f"{format_significant(time.new_tokens_per_s)} new tokens/s"
     if time.samples_per_s_per_gpu is not None:
         rows["per GPU"] = _of_a_gpu(time, time.samples_per_s_per_gpu)
     if time.scaling_efficiency is not None:

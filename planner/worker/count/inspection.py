@@ -28,6 +28,7 @@ from planner.worker.count.module_table import Forward, Table, module_table
 from planner.worker.drive import forward, loop
 from planner.worker.drive.job import Job
 from planner.worker.drive.prepare import StepLog, prepare
+from planner.worker.drive.token_loop import loops
 from planner.worker.model import compiled
 from planner.worker.model.construct import Built, construct, count
 from planner.worker.model.weight_average import weight_average
@@ -68,7 +69,10 @@ def inspect_model(
             shape = partial(ranks.shape, source, once, world, device)
         built = construct(source, once, device, shape=shape)
         whole = None if world is None else _Whole(world, torch.cuda.memory_allocated(device))
-        with compiled.in_eager_mode(built.model):
+        with (
+            compiled.in_eager_mode(built.model),
+            loops.watched(config.window, lambda cache: None),
+        ):
             counts = _inspect(source, once, device, depth, log, built, whole)
         if compiled.is_compiled(once, built.model) and compiled.has_compiled_times(once):
             counts = _with_compiled_step(source, once, device, log, built, counts)

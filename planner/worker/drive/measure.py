@@ -17,12 +17,13 @@ from planner.errors import ModelError, TargetError, UsageError
 from planner.wire.pipeline import PipelineRecord
 from planner.wire.run_notes import StepNote
 from planner.wire.trace import AllocationTrace, Counts, Failure, RequestLog, RunOutcome, StepTrace
-from planner.worker.drive import forward, loop
+from planner.worker.drive import forward, loop, token_loop
 from planner.worker.drive.accumulation import Accumulation, shortened
 from planner.worker.drive.gradients import missing_gradients
 from planner.worker.drive.loss import DefaultLoss
 from planner.worker.drive.prepare import StepLog, prepare
 from planner.worker.drive.step_events import optimizers_noted
+from planner.worker.drive.token_loop import loops
 from planner.worker.engines import peaks
 from planner.worker.model import compiled, meta
 from planner.worker.model.construct import construct, count
@@ -126,7 +127,8 @@ def _measure(
     outcome, failure = RunOutcome.COMPLETED, None
     watch.begin()
     try:
-        _run(source, config, device, recorder, log, watch, real_values, chain)
+        with loops.watched(config.window, watch.token):
+            _run(source, config, device, recorder, log, watch, real_values, chain)
     except (TargetError, UsageError):
         raise
     except BaseException as error:  # the user's code may raise any
@@ -135,6 +137,8 @@ def _measure(
     finally:
         watch.end()
     recorder.finish()
+    if loops.has_run:
+        log.assumptions.append(token_loop.WORDS)
     return StepTrace(
         outcome=outcome,
         batch_size=config.batch_size,

@@ -26,7 +26,12 @@ from planner.worker.published.adapters import (
     with_adapters,
 )
 from planner.worker.published.batches import batches
-from planner.worker.published.generation import DEFAULT_NEW_TOKENS, generation_step
+from planner.worker.published.generation import (
+    drop_masks,
+    generation_step,
+    generation_words,
+    prompt_batches,
+)
 from planner.worker.published.kinds import Kind, auto_class, class_of, kind_of
 from planner.worker.published.quantisation import (
     import_bitsandbytes,
@@ -84,16 +89,17 @@ def transformers_source(target: Target, model: PublishedModel) -> ModelSource:
         freeze(built, task.freeze)
         if fuses:
             fuse_head(built)
+        if generates:
+            drop_masks(built)
         return built
 
     generates = task.task is Task.GENERATE
-    new_tokens = task.new_tokens or DEFAULT_NEW_TOKENS
     name = f"{model_class.__name__} of transformers {version}"
     return ModelSource(
         build_model=build_model,
-        build_batch=made.build,
+        build_batch=prompt_batches(made.build) if generates else made.build,
         training_step=training_step(habits, is_autocast=model.autocast is not None),
-        inference_step=generation_step(new_tokens) if generates else None,
+        inference_step=generation_step(task) if generates else None,
         label=target.label,
         checkpoint=checkpoint_transformers,
         settles_dtypes=True,
@@ -104,7 +110,7 @@ def transformers_source(target: Target, model: PublishedModel) -> ModelSource:
             *((adapter_words(task, targets),) if targets else ()),
             *made.assumptions,
             *((habits.words(quantised=quant is not None),) if task.task.trains else ()),
-            *((f"generate: {new_tokens} tokens after the prompt, greedy",) if generates else ()),
+            *((generation_words(task),) if generates else ()),
         ),
     )
 

@@ -24,6 +24,7 @@ from planner.worker.record.allocator_history import History, TracedRequest, bloc
 from planner.worker.record.holders import Holding
 from planner.worker.record.module_calls import ModuleCall
 from planner.worker.record.operator_sites import Site, SiteRequest
+from planner.worker.record.rounds import rounds_at
 
 # Operators in which cuBLAS and cuDNN request a workspace from PyTorch.
 _LIBRARY_WORDS = ("conv", "cudnn", "mm", "matmul", "mv", "dot", "linear", "rnn", "lstm", "gru")
@@ -34,6 +35,7 @@ _PRECEDENCE = (
     TensorCategory.OPTIMIZER_STATE,
     TensorCategory.INPUT,  # before a sparse gradient, whose indices may be those of the batch
     TensorCategory.GRADIENT,
+    TensorCategory.CACHE,
 )
 # Workspace that torch gives cuBLAS (up to 2.14 for good): below compute capability 9, and from 9.
 _CUBLAS_BYTES = (8_519_680, 32 << 20)
@@ -63,7 +65,8 @@ class Observed:
 
     `end` is the position at the last step's end. From the position `sites_begin` on, `sites` holds
     every allocation; `built_bytes` are the sizes of the blocks that are live there, by address.
-    With `owns_step` the user's own code steps the optimizers.
+    With `owns_step` the user's own code steps the optimizers. `rounds` are positions at which a
+    loop that writes tokens begins a round, in each step.
     """
 
     history: History
@@ -75,6 +78,7 @@ class Observed:
     sites: Sequence[SiteRequest] = ()
     calls: Sequence[ModuleCall] = ()
     owns_step: bool = False
+    rounds: Sequence[Sequence[int]] = ()
 
 
 _BUILD = Mark(position=0, step=0, phase=Phase.BUILD)
@@ -176,6 +180,8 @@ class _Meaning:
 
     def __init__(self, recording: Observed) -> None:
         self._end = recording.end
+        self._rounds = recording.rounds
+        self._places = recording.history.places[: recording.end]
         self._calls = recording.calls
         # where the model's code, or that of the user's step, may keep what it makes
         self._users = (*_FORWARD, Phase.OPTIMIZER_STEP) if recording.owns_step else _FORWARD
@@ -190,9 +196,11 @@ class _Meaning:
     ) -> AllocationTrace:
         """Returns an event for each request; a block's end has the meaning of its beginning."""
         named = {b: self._name(b) for b in dict.fromkeys(blocks) if b is not None}
-        events = []
+        events: list[AllocationEvent] = []
+        before = []
         position = 0
         for request, block in zip(requests, blocks, strict=True):
+            before.append(len(events))
             mark = self._mark(position)
             position += request.kind not in (EventKind.FREE_COMPLETED, EventKind.EMPTY_CACHE)
             if block is None:
@@ -215,7 +223,12 @@ class _Meaning:
                     origin=origin,
                 )
             )
-        return AllocationTrace(events=tuple(events), origins=tuple(self._origins))
+        before.append(len(events))
+        return AllocationTrace(
+            events=tuple(events),
+            origins=tuple(self._origins),
+            rounds=rounds_at(self._rounds, self._places, before),
+        )
 
     def _name(self, block: _Block) -> tuple[TensorCategory, int]:
         holdings = _foremost(block.holdings)

@@ -6,7 +6,7 @@ run: only torch's own observers are used, and no tensor is kept alive.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
 from typing import Any
@@ -86,6 +86,18 @@ class Recorder(RequestRecorder):
         if inputs is not None:
             self._note(position, self._holders.inputs(inputs))
 
+    def token(self, cache: Iterable[torch.Tensor]) -> None:
+        """Begins a round of a loop that writes tokens, and notes what it has kept of them."""
+        if self._holders is None:
+            return
+        super().token(cache)
+        kept = (
+            Holding(address=one.untyped_storage().data_ptr(), category=TensorCategory.CACHE)
+            for one in cache
+            if one.untyped_storage().nbytes()
+        )
+        self._note(self._position(), kept)
+
     def stepped(self, optimizer: Any, *, by_user: bool) -> None:
         """Adds an optimizer that begins its step, to name its state."""
         self._owns_step |= by_user
@@ -135,6 +147,7 @@ class Recorder(RequestRecorder):
             sites=self._sites,
             calls=self._modules.calls if self._modules else (),
             owns_step=self._owns_step,
+            rounds=self._rounds,
         )
         with collector_stopped():
             return attribute(recording)

@@ -6,8 +6,10 @@ next one; what ends a step ends its last phase.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+import torch
 from torch import nn
 
 from planner.wire.trace import Phase
@@ -27,6 +29,9 @@ class Watch:
 
     def enter(self, phase: Phase, inputs: Any = None) -> None:
         """Begins `phase`; `inputs` is the batch on the card, where it is new."""
+
+    def token(self, cache: Iterable[torch.Tensor]) -> None:
+        """Begins a round of a loop that writes tokens; `cache` is what it has kept of them."""
 
     def stepped(self, optimizer: Any, *, by_user: bool) -> None:
         """Reports an optimizer that begins its step; `by_user`: in the user's own training_step."""

@@ -1,7 +1,8 @@
 """What is changed in torch before any code of the user runs on the emulated card.
 
 In: an imported torch. Out: one card is counted, kernels of attention are noted, what would read
-values outside of an operator reads them openly, and Triton makes no machine code. Convention:
+values outside of an operator reads them openly, generate() of transformers ends by its length, and
+Triton makes no machine code. Convention:
 planned runs and scripts alike.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 from planner.worker.engines import emulation, unexecuted_kernels
 from planner.worker.record import attention
-from planner.worker.values import lengths, printing
+from planner.worker.values import generation_ends, lengths, printing
 
 
 def install() -> None:
@@ -19,3 +20,4 @@ def install() -> None:
     attention.install()
     printing.install()
     lengths.install()
+    generation_ends.install()

@@ -1,0 +1,1 @@
+"""Requests of a whole generation, from its first and its last tokens."""
