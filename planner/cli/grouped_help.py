@@ -24,7 +24,7 @@ _GROUPS: Mapping[str, Sequence[str]] = {
     "The model": ("--model-arg", "--input", "--batch-from-data", "--build-on"),
     "A published model": (
         "--task", "--like", "--lora-rank", "--lora-alpha", "--lora-targets", "--quant", "--freeze",
-        "--image", "--frames", "--new-tokens", "--attention",
+        "--image", "--frames", "--new-tokens", "--num-beams", "--kv-cache", "--attention",
     ),
     "The engine": (
         "--engine", "--engine-version", "--tensor-parallel", "--utilization", "--kv-dtype",

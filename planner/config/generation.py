@@ -41,4 +41,6 @@ class TokenWindow:
     """
 
     skipped: int
+    """Tokens of the generation before its own, which are a part of the prompt."""
     tokens: int
+    """Tokens that it writes."""

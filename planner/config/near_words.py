@@ -10,12 +10,18 @@ import difflib
 from collections.abc import Iterable
 from enum import Enum
 
+from planner.config.generation import JobMode
 from planner.config.step import Mode, OptimizerName, Precision
 
 _FP16 = "fp16 (weights cast) or amp-fp16 (autocast)"
 _BF16 = "bf16 (weights cast) or amp-bf16 (autocast)"
 _AMP = "amp-bf16 or amp-fp16 (autocast)"
 _QUANTIZED = "as-built, with a build_model that quantizes its weights itself"
+_MODES = {
+    **dict.fromkeys(("training", "fit", "finetune", "fine-tune"), "train"),
+    **dict.fromkeys(("inference", "eval", "predict", "test", "forward"), "infer"),
+    **dict.fromkeys(("generation", "sample", "decode"), "generate"),
+}
 _MEANT: dict[type[Enum], dict[str, str]] = {
     Precision: {
         **dict.fromkeys(("float16", "half", "16", "f16", "16-true"), _FP16),
@@ -29,10 +35,8 @@ _MEANT: dict[type[Enum], dict[str, str]] = {
         **dict.fromkeys(("int8", "int4", "8bit", "4bit", "8-bit", "4-bit", "nf4"), _QUANTIZED),
         **dict.fromkeys(("none", "default"), "as-built"),
     },
-    Mode: {
-        **dict.fromkeys(("training", "fit", "finetune", "fine-tune"), "train"),
-        **dict.fromkeys(("inference", "eval", "predict", "test", "forward", "generate"), "infer"),
-    },
+    Mode: _MODES,
+    JobMode: _MODES,
     OptimizerName: {
         "momentum": "sgd-momentum",
         **dict.fromkeys(("adam-8bit", "8bit-adam", "bnb-adam"), "adam8bit"),

@@ -7,6 +7,7 @@ and imports this module when the first of them is used.
 from __future__ import annotations
 
 from planner._version import __version__
+from planner.config.generation import TokenWindow
 from planner.config.options import (
     CompareOptions,
     CurveOptions,
@@ -148,6 +149,7 @@ from planner.wire.module_counts import (
     ModelCounts,
     ModuleCounts,
     OperatorCalls,
+    SerialPart,
     StepCounts,
     Structure,
 )
@@ -285,6 +287,7 @@ __all__ = [
     "Room",
     "Schedule",
     "ScriptOptions",
+    "SerialPart",
     "ServingChoice",
     "ServingLimit",
     "ServingLimitKind",
@@ -317,6 +320,7 @@ __all__ = [
     "TimedOperator",
     "TimedOperators",
     "TokenCost",
+    "TokenWindow",
     "Trial",
     "TrialState",
     "UnknownCpuError",

@@ -121,6 +121,11 @@ class GenerationRunner:
         )
 
     @property
+    def reasons(self) -> tuple[str, ...]:
+        """Returns why steps that follow no rule were run whole."""
+        return tuple(dict.fromkeys(self._rules.values()))
+
+    @property
     def _is_short(self) -> bool:
         return self.tokens <= 2 * RECORDED
 

@@ -191,7 +191,8 @@ def test_a_sequence_length_beside_inputs_is_wrong_usage() -> None:
 
 def test_every_field_of_the_step_has_an_option() -> None:
     parameters = {parameter.name for parameter in command.params}
-    assert {field.name for field in fields(StepConfig)} <= parameters
+    made = {"window"}  # where a generation is run in parts
+    assert {field.name for field in fields(StepConfig)} - made <= parameters
 
 
 def test_table_goes_to_stdout_and_progress_to_stderr(fake: Fake) -> None:

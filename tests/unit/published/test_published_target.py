@@ -86,12 +86,33 @@ def test_the_mode_infer_is_the_task_infer(config: str) -> None:
     assert dict(request.given) == {"task": "infer"}
 
 
+@pytest.mark.parametrize("words", [{}, {"task": "generate"}, {"new_tokens": 3}])
+def test_the_mode_generate_is_the_task_generate(config: str, words: dict[str, Any]) -> None:
+    request = model_request(config, mode="generate", **words)
+    assert request.config.mode is Mode.INFER
+    assert dict(request.given) == {"task": "generate", **words}
+
+
+def test_the_mode_generate_and_another_task_contradict(config: str) -> None:
+    with pytest.raises(UsageError, match="mode generate and task lora were given"):
+        model_request(config, mode="generate", task="lora")
+
+
+@pytest.mark.parametrize("target", ["models/gpt2.py", lambda: None])
+def test_only_a_published_model_has_the_mode_generate(target: Any) -> None:
+    with pytest.raises(UsageError, match=r"a model file calls generate\(\) in its inference_step"):
+        model_request(target, mode="generate")
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
         ({"lora_rank": 8}, "adapters belong to --task lora or qlora"),
         ({"task": "finetune", "quant": "nf4"}, "quantised ones stay frozen"),
         ({"task": "lora", "new_tokens": 4}, "it belongs to --task generate"),
+        ({"task": "infer", "num_beams": 4}, "it belongs to --task generate"),
+        ({"task": "infer", "kv_cache": "static"}, "it belongs to --task generate"),
+        ({"task": "generate", "kv_cache": "paged"}, "dynamic, static"),
         ({"task": "lora", "lora_rank": 0}, "at least 1"),
         ({"task": "lora", "lora_targets": [1]}, "text or a list of texts"),
         ({"task": "lorra"}, "'lorra' is not one of"),

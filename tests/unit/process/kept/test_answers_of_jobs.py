@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from planner.config.generation import TokenWindow
 from planner.config.parallel import DataParallel, ParallelConfig
 from planner.config.step import (
     BuildOn,
@@ -112,6 +113,7 @@ OTHER_VALUES: dict[str, Any] = {
     "compile": CompileMode.DEFAULT,
     "optimizer_in_backward": True, "offload": (Offload.ACTIVATIONS,),
     "parallel": ParallelConfig(gpus=8, data=DataParallel.FSDP, shard=8),
+    "window": TokenWindow(skipped=4, tokens=4),
 }  # fmt: skip
 OTHER_JOBS: dict[str, RunJob | CountJob] = {
     **{

@@ -9,12 +9,15 @@ import pytest
 import torch
 from torch import nn
 
+from planner.config.generation import KvCache, TokenWindow
 from planner.config.published import Library, Like, PublishedModel, Task, TaskConfig
 from planner.config.target import Target, TargetKind
 from planner.errors import WrongTargetError
 from planner.worker.drive.forward import call
+from planner.worker.drive.token_loop import loops
 from planner.worker.published.source import published_source
 from planner.worker.target.source import ModelSource
+from planner.worker.values import generation_ends
 
 pytest.importorskip("transformers", reason="install 'vram-planner[hf]' to run these")
 
@@ -204,21 +207,46 @@ def test_the_tasks_of_a_text_encoder() -> None:
         source(BERT, task=Task.GENERATE)
 
 
-@pytest.mark.parametrize("name", ["llama", "t5"])
-def test_generation_writes_the_same_tokens_as_transformers(name: str) -> None:
-    found = source(ALL[name], dtype="float32", task=Task.GENERATE, new_tokens=5)
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("llama", {}),
+        ("t5", {}),
+        ("llama", {"num_beams": 2}),
+        ("llama", {"kv_cache": KvCache.STATIC}),
+    ],
+)
+def test_generation_writes_the_same_tokens_as_transformers(
+    name: str, options: dict[str, Any]
+) -> None:
+    found = source(ALL[name], dtype="float32", task=Task.GENERATE, new_tokens=5, **options)
     model: Any = found.build_model().eval()
     assert found.build_batch is not None
     assert found.inference_step is not None
     batch = found.build_batch(2, sequence_length=7)
     with torch.inference_mode():
         written = found.inference_step(model, batch)
-        batch["attention_mask"] = torch.ones_like(batch["input_ids"])
-        right = model.generate(
-            **batch, max_new_tokens=5, min_new_tokens=5, do_sample=False, eos_token_id=None,
-            pad_token_id=0,
-        )  # fmt: skip
+        beams = options.get("num_beams", 1)
+        right = model.generate(**batch, max_new_tokens=5, do_sample=False, num_beams=beams)
     assert written.tolist() == right.tolist()
+
+
+def test_a_window_has_a_longer_prompt_and_its_own_tokens() -> None:
+    found = source(LLAMA, dtype="float32", task=Task.GENERATE, new_tokens=9)
+    assert found.build_batch is not None
+    assert found.inference_step is not None
+    model = found.build_model().eval()
+    with loops.watched(TokenWindow(skipped=6, tokens=2), lambda cache: None):
+        batch = found.build_batch(2, sequence_length=7)
+        assert {name: tuple(one.shape) for name, one in batch.items()} == {
+            "input_ids": (2, 13), "attention_mask": (2, 13),
+        }  # fmt: skip
+        generation_ends.install()
+        with torch.inference_mode():
+            assert found.inference_step(model, batch).shape == (2, 15)
+        encoded = source(T5, task=Task.GENERATE, new_tokens=9).build_batch
+        assert encoded is not None
+        assert encoded(2, sequence_length=7)["decoder_input_ids"].shape == (2, 7)
 
 
 def test_types_without_a_class() -> None:

@@ -1,0 +1,1 @@
+"""Generations of published models: told from parts, run whole, and by arithmetic."""
