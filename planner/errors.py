@@ -7,6 +7,7 @@
     |  |- UnknownHostError            2   no such host; likewise
     |  |- UnknownLinkError            2   no such link between cards or hosts; likewise
     |  |- UnknownModelError           2   no such model in the catalog; likewise
+    |  |- LengthError                 2   a text longer than the positions of its model
     |  `- WrongTargetError            2   a target that cannot be a model; also a TargetError
     |- HardwareDatabaseError          1   a YAML record that cannot be used; names file and key
     |- CatalogError                   1   a file of the catalog of models, likewise
@@ -57,6 +58,10 @@ class UnknownLinkError(UsageError):
 
 class UnknownModelError(UsageError):
     """A model that is not in the catalog of published models."""
+
+
+class LengthError(UsageError):
+    """A text that is longer than the table of positions of its model."""
 
 
 class HardwareDatabaseError(PlannerError):

@@ -19,8 +19,14 @@ def text_length(value_of: Callable[[str], object], usual: int) -> int:
 
     `value_of` gives the value of a key of the config; None where it has none.
     """
+    most = longest_text(value_of)
+    return usual if most is None else min(usual, most)
+
+
+def longest_text(value_of: Callable[[str], object]) -> int | None:
+    """Returns the tokens that the config names as the most; None: it names none."""
     known = map(value_of, _KEYS)
-    most = min((one for one in known if isinstance(one, int) and one > 0), default=usual)
-    if value_of("model_type") in _PADDED:
+    most = min((one for one in known if isinstance(one, int) and one > 0), default=None)
+    if most is not None and value_of("model_type") in _PADDED:
         most -= 2
-    return min(usual, most)
+    return most

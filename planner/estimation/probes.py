@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from planner.config.step import StepConfig
+from planner.errors import LengthError
 from planner.estimation.context import RunContext, side_by_side
 from planner.memory.allocator.replay import requests_of
 from planner.memory.budget import MemoryBudget
@@ -76,7 +77,10 @@ class ProbeRuns:
         self._say(f"recording {self.axis.label} {value * self.axis.unit}")
         setup = self.setup
         config = self.axis.at(setup.config, value)
-        trace, log = setup.runner.requests(setup.cards.unlimited(self.budget), config)
+        try:
+            trace, log = setup.runner.requests(setup.cards.unlimited(self.budget), config)
+        except LengthError:
+            return None
         if log is None or trace.outcome is not RunOutcome.COMPLETED:
             return None
         return sample_of(value, log)
@@ -85,7 +89,10 @@ class ProbeRuns:
         self._say(f"searching the largest {self.axis.label}: trying {value * self.axis.unit}")
         setup = self.setup
         config = self.axis.at(setup.config, value)
-        return probe_of(value, setup.runner.run(setup.cards.limited(self.budget), config))
+        try:
+            return probe_of(value, setup.runner.run(setup.cards.limited(self.budget), config))
+        except LengthError as error:
+            return Probe(value=value, outcome=ProbeOutcome.MODEL_ERROR, detail=str(error))
 
     def _say(self, text: str) -> None:
         self.setup.progress(f"{self.budget.requested}: {text}")

@@ -16,7 +16,7 @@ from planner.estimation.alloc_conf import AllocatorPlan
 from planner.estimation.request import EstimateRequest, ModelRequest
 from planner.process.step_runner import StepRunner
 
-MOST_RUN = 128  # tokens of a generation that is run whole: 5 to 20 s for each run
+MOST_RUN = 256  # tokens of a generation that is run whole: 10 to 20 s for each run
 Wrapped = Callable[[StepRunner], StepRunner]
 
 

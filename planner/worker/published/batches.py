@@ -7,6 +7,7 @@ full, so there is no attention mask: transformers drops one that is all ones, af
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from planner.worker.published.media_batches import (
     speech,
     speech_to_text,
 )
+from planner.worker.published.positions import within_positions
 from planner.worker.published.tokens import Batches, decoder_prompt, image_size, tokens
 
 _NO_MASK = "no mask (transformers drops a mask of ones; padding would keep it, and need more)"
@@ -28,10 +30,13 @@ _NO_MASK = "no mask (transformers drops a mask of ones; padding would keep it, a
 def batches(kind: Kind, config: Any, task: TaskConfig, dtype: torch.dtype) -> Batches:
     """Returns the maker of batches for the task."""
     labelled = task.task.trains
-    if kind in (Kind.CAUSAL, Kind.MASKED):
-        return _text(kind, config, task, labelled=labelled)
-    if kind is Kind.SEQ2SEQ:
-        return _pairs(config, task, labelled=labelled)
+    if kind in (Kind.CAUSAL, Kind.MASKED, Kind.SEQ2SEQ):
+        made = (
+            _pairs(config, task, labelled=labelled)
+            if kind is Kind.SEQ2SEQ
+            else _text(kind, config, task, labelled=labelled)
+        )
+        return replace(made, build=within_positions(made.build, config, task))
     if kind is Kind.CONTRASTIVE:
         return contrastive(config, task, dtype, labelled=labelled)
     if kind is Kind.IMAGE_TEXT:

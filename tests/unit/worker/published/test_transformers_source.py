@@ -12,7 +12,7 @@ from torch import nn
 from planner.config.generation import KvCache, TokenWindow
 from planner.config.published import Library, Like, PublishedModel, Task, TaskConfig
 from planner.config.target import Target, TargetKind
-from planner.errors import WrongTargetError
+from planner.errors import LengthError, WrongTargetError
 from planner.worker.drive.forward import call
 from planner.worker.drive.token_loop import loops
 from planner.worker.published.source import published_source
@@ -277,3 +277,30 @@ def test_weights_that_are_published_quantised_are_said_to_be_whole() -> None:
     config = {**LLAMA, "quantization_config": {"quant_method": "fp8"}}
     assert any("published quantised" in said for said in source(config).assumptions)
     assert not any("quantised" in said for said in source(LLAMA).assumptions)
+
+
+GPT2 = {
+    "model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "n_embd": 16, "n_layer": 1,
+    "n_head": 2, "vocab_size": 96, "n_positions": 32,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("task", "length"),
+    [
+        ({"task": Task.INFER}, 32),
+        ({"task": Task.GENERATE, "new_tokens": 9}, 24),  # the last new token is not read
+    ],
+)
+def test_texts_beyond_a_table_of_positions_are_refused(task: dict[str, Any], length: int) -> None:
+    build = source(GPT2, **task).build_batch
+    assert build is not None
+    assert build(1, sequence_length=length)["input_ids"].shape == (1, length)
+    with pytest.raises(LengthError, match=r"gpt2 has positions for 32: .* ask for less"):
+        build(1, sequence_length=length + 1)
+
+
+def test_positions_that_are_computed_have_no_end() -> None:
+    build = source(LLAMA, task=Task.INFER).build_batch
+    assert build is not None
+    assert build(1, sequence_length=640)["input_ids"].shape == (1, 640)
