@@ -17,8 +17,8 @@ from planner.hardware.fields import Fields
 
 BUILT = "built"  # of parameters_source: counted on the model that the class makes of the config
 
-_HUB_ID = r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?"
-_CLASS = r"[A-Z]\w+"
+HUB_ID_FORM = r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?"
+CLASS_FORM = r"[A-Z]\w+"
 _MOST_PARAMETERS = 10**13
 _MOST_LEVELS = 12  # a published config has under 6
 _MOST_VALUES = 5000  # and under 500
@@ -123,20 +123,20 @@ def read_family(value: object, file: str) -> tuple[CatalogModel, ...]:
 
 
 def _read_model(entry: Fields, family: str) -> CatalogModel:
-    name = entry.text("name", _HUB_ID)
+    name = entry.text("name", HUB_ID_FORM)
     library = entry.word("library", Library)
-    config = _read_config(entry)
+    config = read_config(entry)
     if library is Library.TRANSFORMERS and not isinstance(config.get("model_type"), str):
         raise entry.fail("config.model_type", "is missing: transformers finds the class by it")
     for alias in (aliases := entry.texts("aliases")):
-        if re.fullmatch(_HUB_ID, alias) is None:
-            raise entry.fail("aliases", f"{alias!r} does not have the form {_HUB_ID}")
+        if re.fullmatch(HUB_ID_FORM, alias) is None:
+            raise entry.fail("aliases", f"{alias!r} does not have the form {HUB_ID_FORM}")
     model = CatalogModel(
         name=name,
         aliases=aliases,
         family=family,
         library=library,
-        model_class=entry.text("model_class", _CLASS),
+        model_class=entry.text("model_class", CLASS_FORM),
         config=config,
         dtype=entry.text("dtype", "float32|float16|bfloat16"),
         parameters=entry.whole("parameters", 1, _MOST_PARAMETERS),
@@ -149,7 +149,7 @@ def _read_model(entry: Fields, family: str) -> CatalogModel:
     return model
 
 
-def _read_config(entry: Fields) -> dict[str, Any]:
+def read_config(entry: Fields) -> dict[str, Any]:
     config = entry.mapping("config")
     if not config:
         raise entry.fail("config", "is empty")
