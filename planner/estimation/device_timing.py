@@ -225,6 +225,7 @@ def _time(
         gpu_s=parts.gpu_s,
         launch_s=parts.launch_s,
         phases_s=parts.phases_s,
+        stages_s=step.stages_s(),
         bottleneck=found,
         loader_s=None if times is None else parts.loader_s,
         copy_s=None if times is None or times.copy_s is None else parts.copy_s,

@@ -3,7 +3,8 @@
 In: ModelCounts, the card's link, JobConfig, StepConfig. Out: bytes, OffloadTimes, sentences.
 Convention: pinned copies at the rate of copies to the card, both ways. Those of activations and of
 the optimizer do not overlap the kernels, those of FSDP's shards do. Bytes are those of one rank;
-the ranks of a machine share the bandwidth of its memory.
+the ranks of a machine share the bandwidth of its memory. Models of a pipeline are in pageable
+memory, as accelerate keeps them.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from planner.input_pipeline.host_ram import pinned_bytes
 from planner.timing.bottleneck import OffloadTimes, ShardCopies
 from planner.units import format_bytes, format_significant
 from planner.wire.module_counts import ModelCounts
-from planner.wire.offload import Offloaded, OffloadedShards
+from planner.wire.offload import Offloaded, OffloadedShards, OffloadedWeights
 from planner.wire.trace import Phase
 
 # Eight channels of DDR4-3200: a socket of the servers that most A100 are in
@@ -45,6 +46,8 @@ def offloaded_bytes(counted: ModelCounts) -> int:
         sizes = (*found.shards.parameter_sizes_bytes, *found.shards.gradient_sizes_bytes)
         total += pinned_bytes(sizes) if found.shards.pinned else sum(sizes)
         total += found.shards.state_bytes
+    if found.weights is not None:
+        total += found.weights.resident_bytes
     return total
 
 
@@ -65,6 +68,11 @@ def offload_times(
     rate = link_bytes_per_s(link, request)
     if found.shards is not None:
         return _of_shards(found.shards, rate, memory_bytes_per_s(request, config), config)
+    if found.weights is not None:
+        moved = found.weights.to_card_bytes + found.weights.to_host_bytes
+        return OffloadTimes(
+            optimizer_copy_s=0.0 if rate is None else moved / (rate * PAGEABLE_FRACTION)
+        )
     activations, optimizer = found.activations, found.optimizer
     copied, stepped, updated = 0, 0, 0
     if activations is not None:
@@ -144,6 +152,8 @@ def offload_words(
     rate = link_bytes_per_s(link, request)
     if rate is None:
         words.append("offload: the card's link is not known, so the step time lacks its copies")
+    elif found.weights is not None:
+        words.append(_copies_of_weights(found.weights, rate))
     elif found.shards is not None:
         words.append(_copies_of_shards(found.shards, rate, memory_bytes_per_s(request, config)))
     else:
@@ -165,6 +175,15 @@ def offload_words(
                 'init_process_group("cuda:nccl,cpu:gloo")'
             )
     return tuple(words)
+
+
+def _copies_of_weights(weights: OffloadedWeights, rate: float) -> str:
+    return (
+        f"offload: {format_bytes(weights.to_card_bytes)} to the card and "
+        f"{format_bytes(weights.to_host_bytes)} back in a generation, at "
+        f"{format_significant(rate * PAGEABLE_FRACTION / 1e9)} GB/s: copies from pageable memory, "
+        "which the kernels wait for"
+    )
 
 
 def _copies_of_shards(shards: OffloadedShards, link_rate: float, memory_rate: float) -> str:
@@ -215,6 +234,8 @@ def _parts(found: Offloaded) -> str:
             ("gradients", found.shards.to_host_bytes),
             ("states", found.shards.state_bytes),
         )
+    elif found.weights is not None:
+        pinned, sizes = False, (("weights", found.weights.resident_bytes),)
     words += [f"{format_bytes(size_bytes)} of {name}" for name, size_bytes in sizes]
     rounding = "; PyTorch pins powers of two" if pinned else ""
     return f"for {', '.join(words)}{rounding}"

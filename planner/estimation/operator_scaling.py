@@ -157,7 +157,7 @@ def _structure(record: OperatorRecord) -> tuple[object, ...]:
         [(len(each.shape), each.dtype, each.number, each.channels_last) for each in group]
         for group in (record.inputs, record.outputs)
     ]
-    return record.name, record.phase, record.calls, record.flop_source, tensors
+    return record.name, record.phase, record.stage, record.calls, record.flop_source, tensors
 
 
 def _shapes(

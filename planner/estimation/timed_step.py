@@ -145,6 +145,16 @@ class TimedStep:
             tf32_matmul=self.counted.tf32_matmul,
         )
 
+    def stages_s(self) -> tuple[tuple[str, float], ...]:
+        """Returns the seconds of the card in each stage of a pipeline, in order; else none."""
+        stages = dict.fromkeys(one.stage for one in self.counted.operators if one.stage)
+        return tuple(
+            (name, self._card_time(self._of_stage(name), AS_ASKED).total_s) for name in stages
+        )
+
+    def _of_stage(self, name: str) -> list[OperatorRecord]:
+        return [one for one in self.counted.operators if one.stage == name]
+
     def _growth(self, variant: Variant) -> float:
         """Returns the batch of a variant over that of the step."""
         return (variant.batch_size or self.config.batch_size) / self.config.batch_size

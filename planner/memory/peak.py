@@ -11,6 +11,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from planner.memory.block_size import block_bytes_of, rounded
+from planner.memory.stages import StagePeak, stage_peaks
 from planner.wire.trace import (
     FREES,
     AllocationEvent,
@@ -21,7 +23,6 @@ from planner.wire.trace import (
     TensorCategory,
 )
 
-_ROUNDING_BYTES = 512  # kMinBlockSize, c10/core/CachingDeviceAllocator.h
 ROUNDING = "rounding"  # next to the categories: ends of large blocks, too short to be split off
 
 
@@ -62,6 +63,8 @@ class Breakdown:
     """Peak allocated beyond the sum of the blocks, where their sizes are not known."""
     fragmentation_bytes: int | None = None
     """Peak reserved minus peak allocated; None: peak reserved is not known."""
+    stages: tuple[StagePeak, ...] = ()
+    """The peak within each stage of a pipeline, in their order; none: the target is no pipeline."""
 
     def total(self) -> int:
         """Returns peak allocated in bytes."""
@@ -69,7 +72,7 @@ class Breakdown:
 
     def by_category(self) -> dict[str, int]:
         """Sums by TensorCategory, sizes rounded up to 512 bytes; the rest of blocks is ROUNDING."""
-        sums = self._sums(lambda b: b.category.value, lambda b: _rounded(b.size_bytes))
+        sums = self._sums(lambda b: b.category.value, lambda b: rounded(b.size_bytes))
         rounding = self.total() - sum(sums.values())
         return _falling({**sums, **({ROUNDING: rounding} if rounding else {})})
 
@@ -148,6 +151,7 @@ def breakdown(
         fragmentation_bytes=None
         if peak_reserved_bytes is None
         else peak_reserved_bytes - allocated,
+        stages=stage_peaks(trace),
     )
 
 
@@ -211,15 +215,6 @@ def _held(event: AllocationEvent, trace: AllocationTrace) -> Held:
         phase=event.phase,
         origin=trace.origins[event.origin],
     )
-
-
-def block_bytes_of(event: AllocationEvent) -> int:
-    """Returns the bytes that the allocator took for a request, or those that it takes at least."""
-    return event.block_bytes or _rounded(event.size_bytes)
-
-
-def _rounded(size_bytes: int) -> int:
-    return -(-size_bytes // _ROUNDING_BYTES) * _ROUNDING_BYTES
 
 
 def _falling(sums: dict[str, int]) -> dict[str, int]:

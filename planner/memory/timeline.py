@@ -12,7 +12,8 @@ from itertools import accumulate
 
 from planner.memory.allocator.levels import Levels
 from planner.memory.allocator.replay import Request
-from planner.memory.peak import block_bytes_of, live_after
+from planner.memory.block_size import block_bytes_of
+from planner.memory.peak import live_after
 from planner.memory.sample_parts import Sample, SampleParts
 from planner.wire.trace import (
     FREES,

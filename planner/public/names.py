@@ -68,6 +68,7 @@ from planner.memory.peak import Breakdown, Held
 from planner.memory.probe import ProbeOutcome
 from planner.memory.recorded_batches import RecordedBatches
 from planner.memory.serving.engine import ByteSpan, EngineSetting, MemoryPart, PartKind
+from planner.memory.stages import StagePeak
 from planner.public.export import export
 from planner.public.report import report
 from planner.questions.advise import advise
@@ -158,6 +159,7 @@ from planner.wire.offload import (
     OffloadedActivations,
     OffloadedOptimizer,
     OffloadedShards,
+    OffloadedWeights,
 )
 from planner.wire.pipeline import PipelineRecord
 from planner.wire.trace import (
@@ -170,6 +172,7 @@ from planner.wire.trace import (
     OperatorRecord,
     Origin,
     Phase,
+    StageMark,
     TensorCategory,
     TensorShape,
 )
@@ -259,6 +262,7 @@ __all__ = [
     "OffloadedActivations",
     "OffloadedOptimizer",
     "OffloadedShards",
+    "OffloadedWeights",
     "OomMessage",
     "OperatorCalls",
     "OperatorRecord",
@@ -303,6 +307,8 @@ __all__ = [
     "SpreadMethod",
     "SpreadState",
     "SpreadTrial",
+    "StageMark",
+    "StagePeak",
     "StepConfig",
     "StepCost",
     "StepCounts",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from planner.memory.peak import Breakdown
+from planner.memory.stages import StagePeak
 from planner.wire.trace import Origin, Phase, TensorCategory
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ class BreakdownSummary:
     """Peak of the last step; None without a step."""
     fragmentation_bytes: int | None = None
     """Peak reserved - peak allocated; None where that is not known."""
+    stages: tuple[StagePeak, ...] = ()
+    """The peak within each stage of a pipeline, in their order; none: the target is no pipeline."""
 
     def by_category(self) -> dict[str, int]:
         """Returns the categories as a dict, in bytes."""
@@ -89,4 +92,5 @@ def summary_of(found: Breakdown) -> BreakdownSummary:
         first_step_peak_bytes=found.first_step_peak_bytes,
         steady_step_peak_bytes=found.steady_step_peak_bytes,
         fragmentation_bytes=found.fragmentation_bytes,
+        stages=found.stages,
     )

@@ -249,6 +249,7 @@ def _breakdown_dict(found: BreakdownSummary | None) -> BreakdownDocument:
             "steady_step_peak_bytes": None,
             "fragmentation_bytes": None,
             "module_bytes": None,
+            "stage_peaks": None,
             "largest_tensors": None,
         }
     return {
@@ -259,5 +260,14 @@ def _breakdown_dict(found: BreakdownSummary | None) -> BreakdownDocument:
         "steady_step_peak_bytes": found.steady_step_peak_bytes,
         "fragmentation_bytes": found.fragmentation_bytes,
         "module_bytes": dict(found.modules),
+        "stage_peaks": [
+            {
+                "stage": one.stage,
+                "peak_bytes": one.peak_bytes,
+                "weights_bytes": one.weights_bytes,
+            }
+            for one in found.stages
+        ]
+        or None,
         "largest_tensors": [block.to_dict() for block in found.largest_blocks],
     }

@@ -18,6 +18,7 @@ from planner.config.weights import WeightDtype
 from planner.cost.energy import StepCost
 from planner.cost.price import HourlyPrice
 from planner.input_pipeline.host_ram import HostRam, Room
+from planner.memory.stages import StagePeak
 from planner.results.advice import Advice, CardChoice, Lever, Plan, Trial
 from planner.results.breakdown_summary import BreakdownSummary, LargestBlock
 from planner.results.comparison import CardComparison
@@ -254,6 +255,7 @@ def _summary(entry: Document) -> BreakdownSummary | None:
         entry,
         categories=_pairs(entry["breakdown_bytes"]),
         modules=_pairs(entry["module_bytes"]),
+        stages=tuple(_record(StagePeak, one) for one in entry.get("stage_peaks") or ()),
         largest_blocks=tuple(
             LargestBlock(
                 block_bytes=one["bytes"],
@@ -278,6 +280,7 @@ def _time(time: Document) -> StepTime:
         time,
         bottleneck=found,
         phases_s=tuple((Phase(phase), seconds) for phase, seconds in time["phases_s"].items()),
+        stages_s=tuple((time.get("stages_s") or {}).items()),
         interval_s=_range(time, "interval_s", "interval"),
         time_sources=tuple(
             (TimeSource(source), share) for source, share in time.get("time_sources", {}).items()

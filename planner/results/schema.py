@@ -290,6 +290,9 @@ class TimeDocument(TypedDict):
         float | None, _is("time that the GPU waits for other stages; null: no pipeline")
     ]
     phases_s: Annotated[dict[str, float], _is("time of the card by phase")]
+    stages_s: Annotated[
+        dict[str, float] | None, _is("time of the card by stage of a pipeline; null: it is none")
+    ]
     bound: Annotated[str, _is("what the step waits for")]
     shares: Annotated[
         dict[str, float], _is("share of the step by bound; what overlaps counts for each")
@@ -356,6 +359,14 @@ class CostDocument(TypedDict):
     basis: Annotated[list[str], _is("what each figure rests on")]
 
 
+class StagePeakDocument(TypedDict):
+    """The highest moment within one stage of a pipeline."""
+
+    stage: Annotated[str, _is("model that runs, as the pipeline names it")]
+    peak_bytes: Annotated[int, _is("allocated at that moment")]
+    weights_bytes: Annotated[int, _is("of it parameters and buffers, of every model on the card")]
+
+
 class BreakdownDocument(TypedDict):
     """What the peak is made of."""
 
@@ -370,6 +381,10 @@ class BreakdownDocument(TypedDict):
     module_bytes: Annotated[
         dict[str, int] | None,
         _is('the peak allocated by module, two names deep; `""` is outside of any submodule'),
+    ]
+    stage_peaks: Annotated[
+        list[StagePeakDocument] | None,
+        _is("the peak within each stage of a pipeline; null: the target is none"),
     ]
     largest_tensors: Annotated[list[HeldDocument] | None, _is("the ten largest blocks at the peak")]
 

@@ -104,6 +104,8 @@ class StepTime:
     """Changes that would make it faster, the largest first."""
     uncounted_operators: tuple[str, ...] = ()
     """Operators without a rule: only their bytes are counted."""
+    stages_s: tuple[tuple[str, float], ...] = ()
+    """Seconds of the card in each stage of a pipeline; none: the target is no pipeline."""
 
     def to_dict(self) -> TimeDocument:
         """Returns the JSON object `time`."""
@@ -128,6 +130,7 @@ class StepTime:
             "exposed_messages_s": self.exposed_messages_s,
             "bubble_s": self.bubble_s,
             "phases_s": {phase.value: seconds for phase, seconds in self.phases_s},
+            "stages_s": dict(self.stages_s) or None,
             "bound": found.bound.value,
             "shares": {bound.value: share for bound, share in found.shares},
             "runner_up": None if found.runner_up is None else found.runner_up.value,

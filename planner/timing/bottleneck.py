@@ -60,7 +60,7 @@ class OffloadTimes:
     activations_s: float = 0.0
     """Copies of saved tensors of a micro-batch, both ways."""
     optimizer_copy_s: float = 0.0
-    """Copies of gradients and weights of an optimizer step."""
+    """Copies of gradients and weights of an optimizer step, or of the models of a pipeline."""
     update_s: float = 0.0
     """The update of an optimizer step on the host."""
     shards: ShardCopies | None = None

@@ -77,6 +77,18 @@ class OffloadedShards:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OffloadedWeights:
+    """Models of a pipeline that are on the host while they do not run; one generation."""
+
+    resident_bytes: int = 0
+    """Bytes of all weights."""
+    to_card_bytes: int = 0
+    """Bytes of all copies to the card."""
+    to_host_bytes: int = 0
+    """Bytes of all copies back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Offloaded:
     """What a step keeps on its host; None: on the card, as usual."""
 
@@ -86,3 +98,5 @@ class Offloaded:
     """The optimizer."""
     shards: OffloadedShards | None = None
     """Parameters, gradients and states of one rank, with FSDP's CPUOffloadPolicy."""
+    weights: OffloadedWeights | None = None
+    """Models of a pipeline."""

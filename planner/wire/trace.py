@@ -124,6 +124,16 @@ class AllocationEvent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StageMark:
+    """The moment at which another model of a pipeline begins to run."""
+
+    event: int
+    """Index of its first event in AllocationTrace.events."""
+    stage: str
+    """Name of the model in the pipeline."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AllocationTrace:
     """Every request of a run, from the first parameter to the end of the last step."""
 
@@ -133,6 +143,8 @@ class AllocationTrace:
     """Origins of the requests; events refer to them by index."""
     rounds: tuple[tuple[int, ...], ...] = ()
     """Events at which a loop that writes tokens begins a round, for each step with such a loop."""
+    stages: tuple[StageMark, ...] = ()
+    """Where the stages of a pipeline begin, in order; none: the target is no pipeline."""
 
 
 class Recording(str, Enum):
@@ -234,6 +246,8 @@ class OperatorRecord:
     """Of a kernel that Triton made."""
     issuer: Issuer = Issuer.EAGER
     """Who issues the calls."""
+    stage: str = ""
+    """Model of a pipeline that ran; "": the target is no pipeline."""
 
     @property
     def total_flops(self) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from planner.config.generation import DEFAULT_NEW_TOKENS, TokenWindow
-from planner.config.published import Task
+from planner.config.published import Library, Task
 from planner.config.step import StepConfig
 from planner.config.target import Target
 from planner.estimation.alloc_conf import AllocatorPlan
@@ -25,6 +25,8 @@ def new_tokens_of(target: object) -> int | None:
     published = target.published if isinstance(target, Target) else None
     if published is None or published.task.task is not Task.GENERATE:
         return None
+    if published.library is Library.DIFFUSERS:
+        return None  # a pipeline makes images
     return published.task.new_tokens or DEFAULT_NEW_TOKENS
 
 

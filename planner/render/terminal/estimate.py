@@ -22,6 +22,7 @@ from planner.render.terminal.heading import software, step_words, values_line
 from planner.render.terminal.largest import largest_batch_in_full, longest_sequence, suggested_batch
 from planner.render.terminal.layout import closing, verdict_lines
 from planner.render.terminal.sparkline import StepSparkline, bar
+from planner.render.terminal.stages import stages_table
 from planner.render.terminal.step_time import faster, speed_rows
 from planner.render.terminal.verdict import verdict
 from planner.results import words
@@ -77,6 +78,9 @@ def render(estimate: Estimate, *, verbose: bool = False) -> RenderableType:
     cards = every_card(estimate) if estimate.is_survey else table
     parts: list[RenderableType] = [verdict_lines(verdict(estimate)), Text()]
     parts += [_heading(estimate), Text(), cards]
+    if not estimate.is_survey:
+        for found in filter(None, map(stages_table, estimate.gpus)):
+            parts += [Text(), found]
     peak = estimate.gpus[0].breakdown
     if verbose and not estimate.is_survey and any(estimate.allocations[:1]):
         trace = estimate.allocations[0]

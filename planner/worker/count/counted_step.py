@@ -27,6 +27,7 @@ from planner.worker.count.module_path import ModulePath, takes_hooks
 from planner.worker.count.module_table import Watched
 from planner.worker.count.observer import OperatorObserver, SavedStorages, SavingHooks, Tally
 from planner.worker.count.operator_calls import RecordedCalls
+from planner.worker.count.pipeline_stages import stages_counted, weights_on_host
 from planner.worker.drive import loop
 from planner.worker.drive.batch_objects import tensors_of_batch
 from planner.worker.drive.loss import DefaultLoss
@@ -105,7 +106,7 @@ def counted_step(
         shards = dtensors.copies_of_shards(plan.model)
         if shards is not None:
             shards.count_from_here(lambda: observer.phase)
-        with watch.hooked(), observer.watching():
+        with watch.hooked(), observer.watching(), stages_counted(plan.model, observer):
             _run(replace(plan, optimizer=optimizer, watch=watch), default_loss)
         messages.phase = lambda: None
         offloaded = _offloaded(plan, optimizer, observer)  # of the step, without what comes next
@@ -156,6 +157,8 @@ def _offloaded(
     if shards is not None:
         found = shards.counts(plan.model, states_of(optimizer), updated_bytes(_HOST_OF_SHARDS))
         return Offloaded(shards=found)
+    if plan.config.pipeline_offload is not None:
+        return Offloaded(weights=weights_on_host(plan.model))
     if not plan.config.offload:
         return None
     on_host = None

@@ -22,6 +22,7 @@ from planner.worker.count.module_path import ModulePath
 from planner.worker.count.operator_calls import (
     OperatorCall,
     OperatorCosts,
+    Place,
     RecordedCalls,
     recorded_calls,
 )
@@ -79,10 +80,13 @@ class OperatorObserver(TorchDispatchMode):  # type: ignore[no-untyped-call] # un
         super().__init__()  # type: ignore[no-untyped-call] # untyped in torch
         self._launches = launches
         self.tally: Tally | None = None
-        self.phase: Phase | None = None
+        self._phase: Phase | None = None
         self._path = path
         self._costs = OperatorCosts()
-        self._calls: list[tuple[Phase, OperatorCall]] = []
+        self._stage = ""
+        self._place: Place | None = None
+        self._calls: list[tuple[Place, OperatorCall]] = []
+        self._iterations: list[int] = []  # numbers of calls at the ends of steps of a pipeline
         self._repeated: list[OperatorCall] = []  # calls of the forward that backward makes again
         self._whole: set[Any] = set()  # operators that are not made of others
 
@@ -95,6 +99,31 @@ class OperatorObserver(TorchDispatchMode):  # type: ignore[no-untyped-call] # un
     def ignore_compile_internals(cls) -> bool:
         """Returns True, for the same reason."""
         return True
+
+    @property
+    def phase(self) -> Phase | None:
+        """The phase of the calls; None: they are not noted."""
+        return self._phase
+
+    @phase.setter
+    def phase(self, phase: Phase | None) -> None:
+        self._phase = phase
+        self._place = None if phase is None else Place(phase, self._stage)
+
+    def begin_stage(self, name: str) -> None:
+        """Begins a stage of a pipeline."""
+        self._stage = name
+        self.phase = self._phase
+
+    def end_iteration(self) -> None:
+        """Ends a step of the loop of a pipeline."""
+        self._iterations.append(len(self._calls))
+
+    def repeat_iteration(self, times: int) -> None:
+        """Notes the calls of the last whole step of the loop of a pipeline `times` more."""
+        if len(self._iterations) >= 2:
+            begin, end = self._iterations[-2:]
+            self._calls[end:end] = self._calls[begin:end] * times
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -110,6 +139,7 @@ class OperatorObserver(TorchDispatchMode):  # type: ignore[no-untyped-call] # un
     def forget(self) -> None:
         """Forgets the calls in phases so far."""
         self._calls.clear()
+        self._iterations.clear()
         self._repeated.clear()
 
     def recorded(self, device: torch.device) -> RecordedCalls:
@@ -158,10 +188,10 @@ class OperatorObserver(TorchDispatchMode):  # type: ignore[no-untyped-call] # un
     def _note(self, call: OperatorCall) -> None:
         if self.tally is not None:
             self.tally.add(self._path.current, call)
-        if self.phase is not None:
-            self._calls.append((self.phase, call))
+        if self._place is not None:
+            self._calls.append((self._place, call))
             # Backward itself runs without gradients; a checkpoint switches them on to recompute.
-            if self.phase is Phase.BACKWARD and torch.is_grad_enabled():
+            if self._phase is Phase.BACKWARD and torch.is_grad_enabled():
                 self._repeated.append(call)
 
 

@@ -76,6 +76,14 @@ class OperatorCosts:
         return known
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a step a call was made: the phase, and the stage of a pipeline."""
+
+    phase: Phase
+    stage: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedCalls:
     """Alike calls as one record, in order of first appearance, and the order of all calls."""
@@ -85,21 +93,21 @@ class RecordedCalls:
 
 
 def recorded_calls(
-    calls: Sequence[tuple[Phase, OperatorCall]], device: torch.device
+    calls: Sequence[tuple[Place, OperatorCall]], device: torch.device
 ) -> RecordedCalls:
     """Returns the calls with a kernel on `device`."""
-    same = Counter((phase, id(call)) for phase, call in calls)  # cheaper to hash than their values
-    folded: Counter[tuple[Phase, OperatorCall]] = Counter()
-    places: dict[tuple[Phase, int], int] = {}
-    known: dict[tuple[Phase, OperatorCall], int] = {}
-    for phase, call in {(phase, id(call)): (phase, call) for phase, call in calls}.values():
+    same = Counter((place, id(call)) for place, call in calls)  # cheaper to hash than their values
+    folded: Counter[tuple[Place, OperatorCall]] = Counter()
+    numbers: dict[tuple[Place, int], int] = {}
+    known: dict[tuple[Place, OperatorCall], int] = {}
+    for place, call in {(place, id(call)): (place, call) for place, call in calls}.values():
         if call.computes and device.type in call.devices:
-            folded[phase, call] += same[phase, id(call)]
-            places[phase, id(call)] = known.setdefault((phase, call), len(known))
+            folded[place, call] += same[place, id(call)]
+            numbers[place, id(call)] = known.setdefault((place, call), len(known))
     operators = tuple(
         OperatorRecord(
             name=call.name,
-            phase=phase,
+            phase=place.phase,
             inputs=call.inputs,
             outputs=call.outputs,
             calls=number,
@@ -112,23 +120,24 @@ def recorded_calls(
             convolution=call.convolution,
             loop=call.loop,
             issuer=call.issuer,
+            stage=place.stage,
         )
-        for (phase, call), number in folded.items()
+        for (place, call), number in folded.items()
     )
-    return RecordedCalls(operators=operators, order=_order(calls, places))
+    return RecordedCalls(operators=operators, order=_order(calls, numbers))
 
 
 def _order(
-    calls: Sequence[tuple[Phase, OperatorCall]], places: dict[tuple[Phase, int], int]
+    calls: Sequence[tuple[Place, OperatorCall]], numbers: dict[tuple[Place, int], int]
 ) -> CallOrder:
-    """Returns the order of the calls that have a place; the others are views before them."""
+    """Returns the order of the calls that have a number; the others are views before them."""
     operators, views, since = [], [], 0
-    for phase, call in calls:
-        place = places.get((phase, id(call)))
-        if place is None:
+    for place, call in calls:
+        number = numbers.get((place, id(call)))
+        if number is None:
             since += 1
             continue
-        operators.append(place)
+        operators.append(number)
         views.append(since)
         since = 0
     return CallOrder(operators=tuple(operators), views=tuple(views))

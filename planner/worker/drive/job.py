@@ -17,6 +17,7 @@ from planner.config.step import Mode, OptimizerName, Precision, StepConfig
 from planner.errors import UsageError
 from planner.worker.drive import lightning
 from planner.worker.model import precision
+from planner.worker.model.pipeline_model import PipelineModel
 from planner.worker.optimizers.choice import Chosen, choose
 from planner.worker.target.source import ModelSource, owns_step
 
@@ -50,6 +51,11 @@ def job_of(
     Raises:
         UsageError: an option that a step of this kind cannot use.
     """
+    if config.mode is Mode.TRAIN and isinstance(model, PipelineModel):
+        raise UsageError(
+            "build_pipeline() makes a pipeline of several models, which is run in inference alone: "
+            "add --mode infer"
+        )
     if config.mode is not Mode.TRAIN:
         return Job(choose=lambda: Chosen(optimizer=None, name="none"))
     scaler = precision.grad_scaler(config, device, real_values=real_values)

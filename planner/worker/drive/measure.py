@@ -27,6 +27,7 @@ from planner.worker.drive.token_loop import loops
 from planner.worker.engines import peaks
 from planner.worker.model import compiled, meta
 from planner.worker.model.construct import construct, count
+from planner.worker.model.pipeline_model import growth_warnings
 from planner.worker.model.weight_average import weight_average
 from planner.worker.record import attention
 from planner.worker.record.quiet import collector_paused
@@ -228,6 +229,7 @@ def _run(
         ranks.check_messages(source, world)
     log.assumptions += micro_batches.assumptions()
     log.warnings += micro_batches.warnings()
+    log.warnings += growth_warnings(model, recorder.allocated_bytes)
 
 
 def _run_steps(plan: loop.StepPlan, recorder: peaks.PeakRecorder, log: _Log) -> None:

@@ -147,7 +147,7 @@ def _activation_offload(
     Raises:
         UsageError: there is no card, or the model is compiled.
     """
-    if not config.offload:
+    if not config.offload or config.pipeline_offload is not None:
         return None
     asked = f"an offload was asked for (--offload {config.offload[0].value})"
     if device.type != "cuda":

@@ -19,7 +19,9 @@ from planner.wire.trace import Counts
 from planner.worker.drive import lightning
 from planner.worker.engines import peaks
 from planner.worker.model import meta, precision
+from planner.worker.model.host_weights import keep_on_host
 from planner.worker.model.initialisers import no_redraw_on_cuda
+from planner.worker.model.pipeline_model import PipelineModel
 from planner.worker.target.frames import first_line, text_of, user_frames
 from planner.worker.target.source import ModelSource
 
@@ -110,8 +112,7 @@ def _without_weights(
     model = source.ahead.pop() if source.ahead else _on_meta(source)
     cast = precision.cast_model(model, config, keep_dtypes=source.settles_dtypes)
     built = _shaped(model, shape, BuildOn.META, cast)
-    _place(built.model, device)
-    return built
+    return _placed(built, source, config, device)
 
 
 def _on_meta(source: ModelSource) -> nn.Module:
@@ -132,8 +133,7 @@ def _on_cpu(
     without_weights = meta.has_meta(model)  # a live module arrives so
     cast = precision.cast_model(model, config, keep_dtypes=source.settles_dtypes)
     built = _shaped(model, shape, BuildOn.META if without_weights else BuildOn.CPU, cast)
-    _place(built.model, device)
-    return built
+    return _placed(built, source, config, device)
 
 
 def _on_device(
@@ -167,9 +167,28 @@ def _shaped(
     )
 
 
-def _place(model: nn.Module, device: torch.device) -> None:
-    meta.to_device(model, device)
-    lightning.placed(model, device)
+def _placed(built: Built, source: ModelSource, config: StepConfig, device: torch.device) -> Built:
+    """Brings the model to the device; a pipeline may leave its models on the host.
+
+    Raises:
+        UsageError: models were to stay on the host, and the target is no pipeline.
+    """
+    words: tuple[str, ...] = ()
+    if config.pipeline_offload is not None:
+        if source.offload is None or device.type != "cuda":
+            raise UsageError(
+                f"offload {config.pipeline_offload.value} was given (--offload), which belongs to "
+                "a pipeline on a card: a target like diffusers:NAME with --task generate, or a "
+                "model file with build_pipeline() that returns a pipeline of diffusers"
+            )
+        kept_bytes = keep_on_host(built.model)
+        if isinstance(built.model, PipelineModel):
+            built.model.resident_bytes = kept_bytes
+        words = source.offload(built.model, config)
+    else:
+        meta.to_device(built.model, device)
+    lightning.placed(built.model, device)
+    return replace(built, assumptions=(*built.assumptions, *words))
 
 
 def _host_is_too_small(error: Exception) -> bool:

@@ -80,7 +80,7 @@ def to_device(model: nn.Module, device: torch.device) -> None:
         if not isinstance(tensor, nn.Parameter):
             return placed
         try:
-            _become(tensor, placed)
+            become(tensor, placed)
         except RuntimeError as error:
             raise NotPlaceableError(f"a parameter is referred to from elsewhere: {error}") from None
         return tensor.detach()
@@ -96,11 +96,13 @@ def _moved_by_itself(tensor: torch.Tensor, device: torch.device) -> torch.Tensor
     if not isinstance(tensor, nn.Parameter) or is_wrapper(tensor):
         return on_host.to(device)
     try:
-        _become(tensor, on_host)
+        become(tensor, on_host)
     except RuntimeError as error:
         raise NotPlaceableError(f"a parameter is referred to from elsewhere: {error}") from None
     del on_host
-    return tensor.to(device)
+    hidden: Any = torch._C._DisableTorchDispatch
+    with hidden():  # no pass of values learns bytes that were never there
+        return tensor.to(device)
 
 
 def has_meta(model: nn.Module) -> bool:
@@ -123,12 +125,12 @@ def _drop_storage(module: nn.Module, name: str, parameter: nn.Parameter) -> None
     if parameter.device.type != "cpu" or type(parameter.data) is not torch.Tensor:
         return
     try:
-        _become(parameter, torch.empty_like(parameter, device="meta"))
+        become(parameter, torch.empty_like(parameter, device="meta"))
     except RuntimeError:
         return  # referred to from elsewhere: this one keeps its storage and is copied later
 
 
-def _become(parameter: nn.Parameter, data: torch.Tensor) -> None:
+def become(parameter: nn.Parameter, data: torch.Tensor) -> None:
     """Gives `parameter` the tensor `data`, keeping the Python object and its attributes.
 
     `.data =` cannot do this: it refuses tensors of another device type.

@@ -18,6 +18,7 @@ from planner.wire.trace import (
     EventKind,
     Origin,
     Phase,
+    StageMark,
     TensorCategory,
 )
 from planner.worker.record.allocator_history import History, TracedRequest, block_numbers
@@ -52,6 +53,14 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """The beginning of a stage of a pipeline, at `position`."""
+
+    position: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
     """The memory that was held at `position`."""
 
@@ -79,6 +88,7 @@ class Observed:
     calls: Sequence[ModuleCall] = ()
     owns_step: bool = False
     rounds: Sequence[Sequence[int]] = ()
+    stages: Sequence[Stage] = ()
 
 
 _BUILD = Mark(position=0, step=0, phase=Phase.BUILD)
@@ -190,6 +200,7 @@ class _Meaning:
         self._steps = [mark.step for mark in self._marks]
         self._last_step = max((m.step for m in self._marks if m.position < self._end), default=0)
         self._origins: dict[Origin, int] = {Origin(): 0}
+        self._stages = recording.stages
 
     def trace(
         self, requests: Sequence[TracedRequest], blocks: Sequence[_Block | None]
@@ -198,9 +209,12 @@ class _Meaning:
         named = {b: self._name(b) for b in dict.fromkeys(blocks) if b is not None}
         events: list[AllocationEvent] = []
         before = []
+        waiting, stages = list(reversed(self._stages)), []
         position = 0
         for request, block in zip(requests, blocks, strict=True):
             before.append(len(events))
+            while waiting and waiting[-1].position <= position:
+                stages.append(StageMark(event=len(events), stage=waiting.pop().name))
             mark = self._mark(position)
             position += request.kind not in (EventKind.FREE_COMPLETED, EventKind.EMPTY_CACHE)
             if block is None:
@@ -228,6 +242,7 @@ class _Meaning:
             events=tuple(events),
             origins=tuple(self._origins),
             rounds=rounds_at(self._rounds, self._places, before),
+            stages=tuple(stages),
         )
 
     def _name(self, block: _Block) -> tuple[TensorCategory, int]:

@@ -39,6 +39,7 @@ class Holders:
     def __init__(self, model: nn.Module, optimizer: Any | None, scaler: Any | None) -> None:
         self._parameters: list[tuple[nn.Parameter, str, str]] = []
         self._modules: list[tuple[str, nn.Module]] = []
+        self._paths: dict[int, str] = {}
         self._owners: dict[int, tuple[str, str]] = {}
         self.add_model(model)
         self._optimizers: list[Any] = []
@@ -55,6 +56,7 @@ class Holders:
             self._owners[id(parameter)] = module, tensor
         for name, owner in model.named_modules(prefix=path):
             self._modules.append((plain_path(name), owner))
+            self._paths[id(owner)] = plain_path(name)
 
     def add_optimizer(self, optimizer: Any) -> None:
         """Adds an optimizer, and the tensors that it trains outside the model."""
@@ -78,6 +80,17 @@ class Holders:
         for module, owner in self._modules:
             for tensor, buffer in owner._buffers.items():
                 yield from _holding(buffer, TensorCategory.BUFFER, module, tensor)
+
+    def moved(self, module: nn.Module, name: str | None) -> Iterator[Holding]:
+        """Yields what has come to the card anew: a weight of a module, or (None) any weight."""
+        if name is None:
+            yield from self.weights()
+            return
+        path = self._paths.get(id(module))
+        if path is not None and name in module._parameters:
+            yield from _holding(module._parameters[name], TensorCategory.PARAMETER, path, name)
+        elif path is not None:
+            yield from _holding(module._buffers.get(name), TensorCategory.BUFFER, path, name)
 
     def attributes(self) -> Iterator[Holding]:
         """Yields tensors that the model's code keeps without registering them."""

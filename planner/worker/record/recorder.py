@@ -7,6 +7,7 @@ run: only torch's own observers are used, and no tensor is kept alive.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from itertools import chain
 from typing import Any
@@ -15,12 +16,13 @@ import torch
 from torch import nn
 
 from planner.wire.trace import AllocationTrace, Phase, TensorCategory
-from planner.worker.record.attribution import Mark, Note, Observed, attribute
+from planner.worker.record.attribution import Mark, Note, Observed, Stage, attribute
 from planner.worker.record.holders import Holders, Holding
 from planner.worker.record.module_calls import ModuleCalls
 from planner.worker.record.operator_sites import OperatorSites, SiteRequest
 from planner.worker.record.quiet import collector_stopped
 from planner.worker.record.request_recorder import RequestRecorder
+from planner.worker.record.stages import moves_noted, stages_noted
 
 # Prefix of the module name for tensors of a copy that averages the weights.
 AVERAGE = "ema"
@@ -41,6 +43,8 @@ class Recorder(RequestRecorder):
         self._sites_begin = 0
         self._built_bytes: dict[int, int] = {}
         self._owns_step = False
+        self._stages: list[Stage] = []
+        self._hooks = ExitStack()
 
     def built(self, model: nn.Module, optimizer: Any | None, scaler: Any | None) -> None:
         """Starts the observers: the model is on the card, the first step begins."""
@@ -56,6 +60,8 @@ class Recorder(RequestRecorder):
         super().built(model, optimizer, scaler)
         self._mark(self._sites_begin)
         self._modules.start()
+        self._hooks.enter_context(stages_noted(model, self._begin_stage))
+        self._hooks.enter_context(moves_noted(model, self._weight_moved))
         self._operators.start()
 
     def joined(self, model: nn.Module, path: str) -> None:
@@ -124,6 +130,7 @@ class Recorder(RequestRecorder):
             held = chain(self._holders.gradients(), self._holders.optimizer_state())
             self._note(self._position(), held)
         self._modules.stop()
+        self._hooks.close()
         with collector_stopped():
             self._sites = self._operators.stop()
 
@@ -148,9 +155,17 @@ class Recorder(RequestRecorder):
             calls=self._modules.calls if self._modules else (),
             owns_step=self._owns_step,
             rounds=self._rounds,
+            stages=self._stages,
         )
         with collector_stopped():
             return attribute(recording)
+
+    def _begin_stage(self, name: str) -> None:
+        self._stages.append(Stage(position=self._position(), name=name))
+
+    def _weight_moved(self, module: nn.Module, name: str | None) -> None:
+        if self._holders is not None:
+            self._note(self._position(), self._holders.moved(module, name))
 
     def _on_root(self, begins: bool) -> None:
         """Sets the phase: in a step of one function, the loss follows the model's forward."""
