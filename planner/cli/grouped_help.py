@@ -25,6 +25,7 @@ _GROUPS: Mapping[str, Sequence[str]] = {
     "A published model": (
         "--task", "--like", "--lora-rank", "--lora-alpha", "--lora-targets", "--quant", "--freeze",
         "--image", "--frames", "--new-tokens", "--num-beams", "--kv-cache", "--attention",
+        "--denoise-steps", "--vae",
     ),
     "The engine": (
         "--engine", "--engine-version", "--tensor-parallel", "--utilization", "--kv-dtype",

@@ -240,7 +240,8 @@ _STEP_OPTIONS: tuple[Decorator, ...] = (
         multiple=True,
         type=words(Offload),
         show_default="nothing",
-        help="Keep activations or optimizer in the RAM of the host; repeatable.",
+        help="Keep activations or optimizer in the RAM of the host; of a pipeline (--task "
+        "generate) what does not run, by model or sequential; repeatable.",
     ),
     click.option(
         "--accumulate",

@@ -94,7 +94,21 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         "--attention",
         type=words(Attention),
         show_default="that of the library",
-        help="Implementation of attention in transformers.",
+        help="Implementation of attention in transformers, or of the denoiser of a pipeline.",
+    ),
+    click.option(
+        "--denoise-steps",
+        metavar="N",
+        type=AT_LEAST_1,
+        show_default="those of the pipeline",
+        help="Steps of denoising of a pipeline of diffusers, like 28.",
+    ),
+    click.option(
+        "--vae",
+        metavar="HOW",
+        multiple=True,
+        show_default="whole",
+        help="How the decoder of a pipeline saves memory, like slicing or tiling; repeatable.",
     ),
     click.option(
         "--like",

@@ -17,6 +17,7 @@ from planner.errors import UsageError
 
 ALL_BLOCKS = "all"
 _TRAIN = "train"
+_OF_PIPELINES = ("model", "sequential")  # members of Offload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +89,7 @@ def check_levers(config: Step) -> None:
         _check_optimizer_in_backward(config)
     if config.offloads_optimizer:
         _check_optimizer_offload(config)
+    _check_pipeline_offload(config)
 
 
 def block_rule(words: str) -> BlockRule:
@@ -116,7 +118,7 @@ def _check_mode(config: Step) -> None:
         ("optimizer_in_backward", config.optimizer_in_backward),
         ("checkpoint_blocks", config.checkpoint_blocks is not None),
         ("chunked_loss", config.chunked_loss is not None),
-        ("offload", bool(config.offload)),
+        ("offload", any(one not in _OF_PIPELINES for one in config.offload)),
     )
     for name, is_asked in asked:
         if is_asked and config.mode != _TRAIN:
@@ -195,6 +197,16 @@ def _check_optimizer_offload(config: Step) -> None:
                 f"the optimizer was to be offloaded (--offload optimizer), and {reason}: leave one "
                 "of the two out"
             )
+
+
+def _check_pipeline_offload(config: Step) -> None:
+    """Models of a pipeline are on the host in one way; worker/model/construct.py refuses others."""
+    chosen = [_word(one) for one in config.offload if one in _OF_PIPELINES]
+    if len(chosen) > 1:
+        raise UsageError(
+            "offload model and sequential were given (--offload): each layer on the host leaves "
+            "no whole model on the card; leave one of the two out"
+        )
 
 
 def _word(name: object) -> str:

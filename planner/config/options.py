@@ -12,7 +12,7 @@ from typing import Any, TypedDict
 
 from planner.config.generation import JobMode, KvCache
 from planner.config.inputs import Inputs
-from planner.config.published import Attention, Like, Quant, Task
+from planner.config.published import Attention, Decoding, Like, Quant, Task
 from planner.config.step import (
     BuildOn,
     CompileMode,
@@ -136,7 +136,11 @@ class TaskOptions(TypedDict, total=False):
     kv_cache: str | KvCache | None
     """"dynamic" or "static": whether the cache of the task generate grows."""
     attention: str | Attention | None
-    """"sdpa" or "eager"."""
+    """"sdpa" or "eager"; of a pipeline "sliced", too."""
+    denoise_steps: int | None
+    """Steps of denoising of a pipeline of diffusers."""
+    vae: str | Sequence[str | Decoding] | None
+    """How the decoder of a pipeline saves memory: "slicing", "tiling" or both."""
     like: str | Like | None
     """The training program whose habits are taken: "trainer" or "loop"."""
 

@@ -19,7 +19,7 @@ class Library(str, Enum):
     TRANSFORMERS = "hf"
     """transformers of Hugging Face: hf:org/name, or hf:path/to/config.json."""
     DIFFUSERS = "diffusers"
-    """diffusers of Hugging Face: one denoiser, not a whole pipeline."""
+    """diffusers of Hugging Face: one denoiser, or with --task generate the whole pipeline."""
     TIMM = "timm"
     """timm: timm:resnet50."""
     TORCHVISION = "torchvision"
@@ -45,7 +45,8 @@ class Task(str, Enum):
     EMBED = "embed"
     """The body of the model without its head, forward alone."""
     GENERATE = "generate"
-    """Reads a prompt, then writes tokens one by one with a growing cache of keys and values."""
+    """Reads a prompt, then writes tokens one by one with a growing cache of keys and values; a
+    pipeline of diffusers makes an image or a clip of it."""
     INFER = "infer"
     """One forward."""
 
@@ -70,12 +71,23 @@ class Quant(str, Enum):
 
 
 class Attention(str, Enum):
-    """The implementation of attention in transformers."""
+    """The implementation of attention in transformers, or in the denoiser of a pipeline."""
 
     SDPA = "sdpa"
     """scaled_dot_product_attention of PyTorch."""
     EAGER = "eager"
     """Plain matrix products: the scores of all pairs of tokens are tensors."""
+    SLICED = "sliced"
+    """The same for a part of the heads at a time: enable_attention_slicing() of diffusers."""
+
+
+class Decoding(str, Enum):
+    """How the decoder of a pipeline saves memory."""
+
+    SLICING = "slicing"
+    """Sample by sample: enable_slicing() of diffusers."""
+    TILING = "tiling"
+    """Tile by tile, where the image is larger than one: enable_tiling() of diffusers."""
 
 
 class Like(str, Enum):
@@ -117,6 +129,10 @@ class TaskConfig:
     """The cache of generate; None: one that grows."""
     attention: Attention | None = None
     """Implementation of attention; None: that of the library."""
+    denoise_steps: int | None = None
+    """Steps of denoising of a pipeline; None: those of its class."""
+    vae: tuple[Decoding, ...] = ()
+    """How the decoder of a pipeline saves memory, in the order of Decoding; none: it does not."""
     like: Like = Like.TRAINER
     """The training program whose habits are taken."""
 
@@ -142,7 +158,7 @@ def _scalar(value: object) -> Scalar:
     if isinstance(value, tuple):
         if value and isinstance(value[0], int):
             return "x".join(map(str, value))
-        return ",".join(map(str, value))
+        return ",".join(str(one.value if isinstance(one, Enum) else one) for one in value)
     assert value is None or isinstance(value, (bool, int, float, str)), "no other kind of field"
     return value
 
@@ -155,7 +171,8 @@ class PublishedModel:
     name: str
     """The model as the caller named it, without the library."""
     config: str = ""
-    """The text of config.json; empty for a library that has its own (timm, torchvision)."""
+    """The text of config.json; empty for a library that has its own (timm, torchvision). Of a
+    pipeline: the document of its components."""
     origin: str = ""
     """A sentence on the place and the date of the config."""
     dtype: str | None = None

@@ -102,6 +102,10 @@ class Offload(str, Enum):
     """What autograd saves, by torch.autograd.graph.save_on_cpu(pin_memory=True)."""
     OPTIMIZER = "optimizer"
     """The optimizer with its states, over copies of the weights; its update runs on the host."""
+    MODEL = "model"
+    """In a pipeline, each model but the one that runs: enable_model_cpu_offload() of diffusers."""
+    SEQUENTIAL = "sequential"
+    """In a pipeline, each layer but the one that runs: enable_sequential_cpu_offload()."""
 
 
 class CompileMode(str, Enum):
@@ -225,6 +229,12 @@ class StepConfig:
     def offloads_optimizer(self) -> bool:
         """Returns whether the optimizer is on the host."""
         return Offload.OPTIMIZER in self.offload
+
+    @property
+    def pipeline_offload(self) -> Offload | None:
+        """Returns how the models of a pipeline are on the host; None: they are on the card."""
+        found = [one for one in (Offload.MODEL, Offload.SEQUENTIAL) if one in self.offload]
+        return found[0] if found else None
 
     @property
     def precision_name(self) -> str:

@@ -14,7 +14,7 @@ from planner.config.target import Target
 from planner.errors import WrongTargetError
 from planner.preflight.source import Source, read_source
 
-_MODEL_NAMES = ("build_model", "model")
+_MODEL_NAMES = ("build_model", "model", "build_pipeline")
 # Names of the contract that are not the model; see worker/target/lookup.py.
 _OTHERS = (
     "build_batch", "training_step", "build_optimizer", "build_dataset", "inference_step", "collate",

@@ -12,13 +12,14 @@ from typing import Any
 
 from planner.config.habits import HABITS
 from planner.config.parse import choice
-from planner.config.published import Library, PublishedModel, TaskConfig
+from planner.config.published import Library, PublishedModel, Task, TaskConfig
 from planner.config.scalars import Scalar
 from planner.config.step import Mode, Precision
 from planner.config.target import Target, TargetKind
 from planner.published.lookup import FoundConfig, find_config
 from planner.published.names import NamedModel
 from planner.published.packages import check_packages
+from planner.published.pipelines import find_document
 from planner.published.words import task_config
 
 _DTYPES = {
@@ -59,7 +60,7 @@ def settle(
     mode = choice(Mode, step_words.get("mode") or Mode.TRAIN, "mode")
     task = task_config(task_words, model.library, infers=mode is Mode.INFER)
     check_packages(model.library, task)
-    found = _config_of(model)
+    found = _config_of(model, task)
     words = _with_habits(step_words, task)
     named, precision = _precision_of(step_words), _precision_of(words)
     published = PublishedModel(
@@ -75,7 +76,9 @@ def settle(
     return SettledModel(target=target, step_words=words, given=(*given, *task.given()))
 
 
-def _config_of(model: NamedModel) -> FoundConfig:
+def _config_of(model: NamedModel, task: TaskConfig) -> FoundConfig:
+    if model.library is Library.DIFFUSERS and task.task is Task.GENERATE:
+        return find_document(model)
     if model.library in (Library.TRANSFORMERS, Library.DIFFUSERS):
         return find_config(model)
     return FoundConfig(text="", origin="")

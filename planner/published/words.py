@@ -14,7 +14,15 @@ from typing import Any
 from planner.config.generation import KvCache
 from planner.config.option_words import option_of
 from planner.config.parse import choice
-from planner.config.published import Attention, Library, Like, Quant, Task, TaskConfig
+from planner.config.published import (
+    Attention,
+    Decoding,
+    Library,
+    Like,
+    Quant,
+    Task,
+    TaskConfig,
+)
 from planner.errors import UsageError
 from planner.published.names import FORMS
 
@@ -22,14 +30,21 @@ NAMES = tuple(field.name for field in fields(TaskConfig))
 _CHOICES: Mapping[str, type[Enum]] = {
     "task": Task, "quant": Quant, "attention": Attention, "like": Like, "kv_cache": KvCache,
 }  # fmt: skip
-_COUNTS = ("lora_rank", "lora_alpha", "frames", "new_tokens", "num_beams")
+_COUNTS = ("lora_rank", "lora_alpha", "frames", "new_tokens", "num_beams", "denoise_steps")
 _OF_GENERATE = ("new_tokens", "num_beams", "kv_cache")
 _OF_ADAPTERS = ("lora_rank", "lora_alpha", "lora_targets")
 # The tasks of libraries whose models have no tokens, and the words for their models.
 _TASKS: Mapping[Library, tuple[Task, ...]] = {
     Library.TIMM: (Task.PRETRAIN, Task.FINETUNE, Task.EMBED, Task.INFER),
     Library.TORCHVISION: (Task.PRETRAIN, Task.FINETUNE, Task.EMBED, Task.INFER),
-    Library.DIFFUSERS: (Task.PRETRAIN, Task.FINETUNE, Task.LORA, Task.QLORA, Task.INFER),
+    Library.DIFFUSERS: (
+        Task.PRETRAIN,
+        Task.FINETUNE,
+        Task.LORA,
+        Task.QLORA,
+        Task.GENERATE,
+        Task.INFER,
+    ),
 }
 
 
@@ -91,11 +106,34 @@ def _check_together(config: TaskConfig, words: Mapping[str, Any], library: Libra
             "--like trl stands for the training of a language model of transformers, and this "
             f"model is one of {library.package}: use --like trainer or loop"
         )
+    _check_generation(config, words, library)
     for name in _OF_GENERATE:
         if words.get(name) and config.task is not Task.GENERATE:
             raise UsageError(
                 f"{name} was given ({option_of(name)}), and the task is {config.task.value}: it "
                 "belongs to --task generate"
+            )
+
+
+def _check_generation(config: TaskConfig, words: Mapping[str, Any], library: Library) -> None:
+    """Refuses words of a pipeline elsewhere, and words of language models for a pipeline."""
+    is_pipeline = library is Library.DIFFUSERS and config.task is Task.GENERATE
+    of_pipelines = (
+        ("denoise_steps", config.denoise_steps),
+        ("vae", config.vae),
+        ("attention", config.attention if config.attention is Attention.SLICED else None),
+    )
+    for name, value in of_pipelines:
+        if value and not is_pipeline:
+            raise UsageError(
+                f"{name} was given ({option_of(name)}), which belongs to a pipeline that makes "
+                "images: diffusers:NAME with --task generate"
+            )
+    for name in _OF_GENERATE:
+        if is_pipeline and words.get(name):
+            raise UsageError(
+                f"{name} was given ({option_of(name)}), and a pipeline of diffusers writes no "
+                "tokens: leave it out; its steps are --denoise-steps"
             )
 
 
@@ -108,10 +146,25 @@ def _value(name: str, value: Any) -> Any:
         return value
     if name == "image":
         return _image(value)
+    if name == "vae":
+        return _decoding(value)
     texts = value.split(",") if isinstance(value, str) else value
     if not isinstance(texts, (tuple, list)) or not all(isinstance(one, str) for one in texts):
         raise UsageError(f"{name} must be text or a list of texts, not {value!r}")
     return tuple(part.strip() for one in texts for part in one.split(",") if part.strip())
+
+
+def _decoding(value: Any) -> tuple[Decoding, ...]:
+    """Returns the words of "slicing,tiling" or of a list, in the order of Decoding."""
+    given = value.split(",") if isinstance(value, str) else value
+    if isinstance(given, Decoding):
+        given = (given,)
+    found = {
+        choice(Decoding, one.strip() if isinstance(one, str) else one, "vae")
+        for item in given
+        for one in (item.split(",") if type(item) is str else (item,))
+    }
+    return tuple(one for one in Decoding if one in found)
 
 
 def _image(value: Any) -> tuple[int, int]:

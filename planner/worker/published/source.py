@@ -11,7 +11,7 @@ import os
 import warnings
 from dataclasses import replace
 
-from planner.config.published import Library, PublishedModel
+from planner.config.published import Library, PublishedModel, Task
 from planner.config.target import Target
 from planner.worker.model.compiler import load_compiler
 from planner.worker.published.card_queries import card_stays_untouched
@@ -52,6 +52,11 @@ def _source(target: Target, model: PublishedModel) -> ModelSource:
         from planner.worker.published.torchvision_source import torchvision_source
 
         return torchvision_source(target, model)
+    if model.task.task is Task.GENERATE:
+        load_compiler()  # its encoders are of transformers
+        from planner.worker.published.pipelines.source import pipeline_source
+
+        return pipeline_source(target, model)
     from planner.worker.published.diffusers_source import diffusers_source
 
     return diffusers_source(target, model)

@@ -23,6 +23,7 @@ from planner.worker.target import transport
 from planner.worker.target.imports import import_file, import_module
 from planner.worker.target.lookup import find_model
 from planner.worker.target.own_levers import own_levers
+from planner.worker.target.pipeline_file import is_pipeline_file, pipeline_of_file
 from planner.worker.target.source import MODEL, SEQUENCE_LENGTH, ModelSource, owns_step, takes_model
 
 __all__ = ["ModelSource", "load"]
@@ -64,6 +65,13 @@ def _load(target: Target) -> ModelSource:
     else:
         module = import_module(target.location)
     given = {name: _optional(module, name) for name in _OPTIONAL}
+    if is_pipeline_file(module, target):
+        return pipeline_of_file(
+            module,
+            target,
+            build_batch=given["build_batch"],
+            inference_step=given["inference_step"],
+        )
     return ModelSource(
         build_model=lightning.completed(find_model(module, target)),
         build_batch=given["build_batch"],

@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import nn
 
+from planner.config.step import StepConfig
 from planner.wire.own_lever import OwnLever
 
 SEQUENCE_LENGTH = "sequence_length"  # the parameter's name, and passed by it
@@ -117,7 +118,8 @@ class ModelSource:
     `checkpoint` switches activation checkpointing on in a model, and returns how; None: as the
     model itself, or block by block. With `settles_dtypes` the model has the dtypes of the requested
     precision when it is built, and is not cast. `assumptions` are sentences on what was assumed.
-    `levers` are changes that the file offers.
+    `levers` are changes that the file offers. `offload` has a pipeline move its models between host
+    and card, and returns how; None: the target is no pipeline.
 
     `path` is the file of the user, where there is one. `build_model` may be called repeatedly; each
     call gives a new model. With `builds_alike` each is the same, and building reads nothing that a
@@ -131,6 +133,7 @@ class ModelSource:
     build_dataset: Callable[[], Any] | None = None
     parallelize: Callable[[nn.Module, Any], Any] | None = None
     inference_step: Callable[[nn.Module, Any], Any] | None = None
+    offload: Callable[[nn.Module, StepConfig], tuple[str, ...]] | None = None
     collate: Callable[[Any], Any] | None = None
     label: str = ""
     path: str | None = None

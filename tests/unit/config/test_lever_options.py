@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from planner.config.parse import step_config
-from planner.config.step import CompileMode, StepConfig
+from planner.config.step import CompileMode, Offload, StepConfig
 from planner.errors import UsageError
 
 
@@ -120,6 +120,13 @@ def test_other_parts_are_refused(given: Any) -> None:
 def test_an_optimizer_on_the_host_goes_without(beside: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         step_config({"offload": "optimizer", **beside})
+
+
+def test_models_of_a_pipeline_are_offloaded_in_one_way() -> None:
+    assert step_config({"offload": "model", "mode": "infer"}).pipeline_offload is Offload.MODEL
+    assert step_config({"offload": "activations"}).pipeline_offload is None
+    with pytest.raises(UsageError, match="offload model and sequential were given"):
+        step_config({"offload": ["model", "sequential"], "mode": "infer"})
 
 
 def test_activations_are_offloaded_in_training_alone() -> None:
