@@ -17,6 +17,7 @@ from planner.estimation.advice.memory_levers import (
 )
 from planner.estimation.advice.model_levers import (
     of_precision,
+    of_quantised_weights,
     of_the_compiler,
     of_the_file,
     of_the_task,
@@ -29,6 +30,7 @@ def lever_rows(subject: Subject) -> tuple[LeverRow, ...]:
     """Returns all levers."""
     makers: tuple[Callable[[Subject], list[LeverRow]], ...] = (
         of_the_allocator, of_activations, of_micro_batches, of_precision, of_the_optimizer,
-        of_the_loss, of_the_input, of_the_compiler, of_the_task, of_the_file, of_the_host,
+        of_the_loss, of_the_input, of_the_compiler, of_the_task,
+        of_quantised_weights, of_the_file, of_the_host,
     )  # fmt: skip
     return tuple(row for make in makers for row in make(subject))
