@@ -20,8 +20,8 @@ _QUANTIZED = "as-built, with a build_model that quantizes its weights itself"
 _MODES = {
     **dict.fromkeys(("training", "fit", "finetune", "fine-tune"), "train"),
     **dict.fromkeys(("inference", "eval", "predict", "test", "forward"), "infer"),
-    **dict.fromkeys(("generation", "sample", "decode"), "generate"),
 }
+_OF_JOBS = dict.fromkeys(("generation", "sample", "decode"), "generate")
 _MEANT: dict[type[Enum], dict[str, str]] = {
     Precision: {
         **dict.fromkeys(("float16", "half", "16", "f16", "16-true"), _FP16),
@@ -36,7 +36,7 @@ _MEANT: dict[type[Enum], dict[str, str]] = {
         **dict.fromkeys(("none", "default"), "as-built"),
     },
     Mode: _MODES,
-    JobMode: _MODES,
+    JobMode: {**_MODES, **_OF_JOBS},
     OptimizerName: {
         "momentum": "sgd-momentum",
         **dict.fromkeys(("adam-8bit", "8bit-adam", "bnb-adam"), "adam8bit"),

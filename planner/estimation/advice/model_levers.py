@@ -5,7 +5,7 @@ In: Subject. Out: LeverRows.
 
 from __future__ import annotations
 
-from planner.config.published import Library, Quant, Task
+from planner.config.published import Library, Task
 from planner.config.step import CompileMode, Precision, StepConfig
 from planner.estimation.advice.lever_row import LeverRow, Subject
 from planner.results.advice import Effect
@@ -151,27 +151,6 @@ def of_the_task(subject: Subject) -> list[LeverRow]:
             )
         )
     return rows
-
-
-def of_quantised_weights(subject: Subject) -> list[LeverRow]:
-    """Returns the levers that round the weights of a model that does not train."""
-    task = subject.task
-    if task is None or subject.library is not Library.TRANSFORMERS or task.task.trains:
-        return []
-    cannot = "" if task.weights_quant is None else f"they are in {task.weights_quant.value} already"
-    return [
-        LeverRow(
-            name=f"weights in {bits} bits",
-            options={"quant": quant.value},
-            family="quantisation",
-            effect=Effect.LARGE,
-            note=f"linear layers are rounded to {bits} bits (bitsandbytes): other answers",
-            code=f"BitsAndBytesConfig(load_in_{bits}bit=True), for from_pretrained",
-            cannot=cannot,
-            promise=((_PARAMETER, share),),
-        )
-        for quant, bits, share in ((Quant.INT8, 8, 0.45), (Quant.NF4, 4, 0.7))
-    ]
 
 
 def of_the_file(subject: Subject) -> list[LeverRow]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from planner.config.parse import NAMES, step_config
-from planner.config.published import Library, Task, TaskConfig
+from planner.config.published import Decoding, Library, Quant, Task, TaskConfig
 from planner.config.step import InputSpec, Mode, Offload, OptimizerName, Precision, StepConfig
 from planner.config.weights import WeightDtype
 from planner.estimation.advice.combine import go_together, merged
@@ -191,3 +191,32 @@ def test_offloads_are_added_up_and_exclude_a_step_in_backward() -> None:
     assert not go_together(both[1:], rows["optimizer in backward"])
     assert not go_together([rows["optimizer in backward"]], both[1])
     assert go_together(both[:1], rows["optimizer in backward"])
+
+
+def test_weights_of_a_model_that_does_not_train_may_be_rounded() -> None:
+    generates = {"library": Library.TRANSFORMERS, "task": TaskConfig(task=Task.GENERATE)}
+    rows = rows_of(**generates)
+    assert rows["weights in 4 bits"].lever.flags == ("--quant", "nf4")
+    assert rows["weights in 8 bits"].options == {"quant": "int8"}
+    assert "token" in rows["torch.compile"].cannot
+    quantised = TaskConfig(task=Task.GENERATE, quant=Quant.NF4)
+    assert rows_of(library=Library.TRANSFORMERS, task=quantised)["weights in 8 bits"].cannot
+    assert "weights in 4 bits" not in rows_of(library=Library.TRANSFORMERS, task=TaskConfig())
+    assert "weights in 4 bits" not in rows_of(
+        library=Library.TIMM, task=TaskConfig(task=Task.INFER)
+    )
+
+
+def test_a_pipeline_has_levers_of_its_own() -> None:
+    sliced = TaskConfig(task=Task.GENERATE, vae=(Decoding.SLICING,))
+    rows = rows_of(library=Library.DIFFUSERS, task=sliced)
+    assert rows["decoder by image"].cannot == "it is on already"
+    assert rows["decoder by tiles"].options == {"vae": ["slicing", "tiling"]}
+    assert rows["model offload"].lever.flags == ("--offload", "model")
+    assert rows["layer offload"].options == {"offload": ["sequential"]}
+    assert rows["weights in 4 bits"].options == {"quant": "nf4"}
+    offloaded = StepConfig(mode=Mode.INFER, offload=(Offload.MODEL,))
+    again = rows_of(library=Library.DIFFUSERS, task=sliced, config=offloaded)
+    assert again["layer offload"].cannot
+    denoiser = rows_of(library=Library.DIFFUSERS, task=TaskConfig(task=Task.INFER))
+    assert "model offload" not in denoiser
