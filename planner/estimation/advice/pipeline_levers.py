@@ -86,7 +86,7 @@ def of_a_pipeline(subject: Subject) -> list[LeverRow]:
                 promise=((_PARAMETER, share),),
             )
             for way, words, note, strength, share in (
-                (Offload.MODEL, "model", "models wait in the RAM of the host", 1, 0.4),
+                (Offload.MODEL, "model", "models wait in the RAM of the host", 1, 0.7),
                 (Offload.SEQUENTIAL, "layer", "layers wait in the RAM of the host", 2, 0.9),
             )
         ),
