@@ -27,10 +27,11 @@ def cache_bytes(token: int) -> int:
     return (PROMPT + token - 1) * TOKEN_BYTES
 
 
-def generation(tokens: int, *, skipped: int = 0, jump: int = 0) -> RecordedTokens:
+def generation(tokens: int, *, skipped: int = 0, jump: int = 0, steady: int = 0) -> RecordedTokens:
     """Returns the recording of a run that writes `tokens` after a prompt longer by `skipped`.
 
-    With `jump`, the cache of a token has so many bytes more each time that its number is odd.
+    With `jump`, the cache of a token has so many bytes more each time that its number is odd. With
+    `steady`, each later token has a tensor of that size.
     """
     rows: list[Request] = []
     rounds: list[list[int]] = []
@@ -48,7 +49,7 @@ def generation(tokens: int, *, skipped: int = 0, jump: int = 0) -> RecordedToken
     written = None
     for _ in range(STEPS):
         rounds.append([])
-        prompt = alloc(8 * (PROMPT + skipped))
+        prompt, older = alloc(8 * (PROMPT + skipped)), None
         if written is not None:
             free(written)
         cache = [alloc(cache_bytes(skipped + 1)) for _ in range(LAYERS)]
@@ -65,11 +66,15 @@ def generation(tokens: int, *, skipped: int = 0, jump: int = 0) -> RecordedToken
                     free(activation)
                 free(logits)
                 logits = alloc(5000)
+                indices = alloc(steady) if steady else None
             longer = alloc(8 * (PROMPT + token))
-            free(prompt)
-            prompt = longer
+            if steady and token > skipped + 1:
+                free(indices)
+            if older is not None:
+                free(older)  # as with beams: two rounds later
+            older, prompt = prompt, longer
         rounds[-1].append(len(rows))
-        for block in (*cache, logits):
+        for block in (*cache, logits, older):
             free(block)
         written = prompt
     return RecordedTokens(requests=tuple(rows), rounds=rounds)

@@ -3,7 +3,7 @@
 In: two recordings with marks of their rounds: the first tokens after the prompt, and the last ones.
 Out: the requests of all rounds, or why there are none. Convention: rounds make the same lasting
 requests, and each size is affine in the number of the round, as a cache that grows by a token is;
-both recordings have two rounds by which that is checked. Scratch is that of the nearer recording.
+both recordings have rounds by which that is checked. Scratch is that of the nearer recording.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from planner.memory.allocator.requests import Request
 from planner.memory.generation.rounds import Round, taken_apart, unknown_frees, unlike
 from planner.wire.trace import EventKind
 
-RECORDED = 4
+RECORDED = 5
 """Rounds of a recording. The first one ends the prompt, the second may give back what is left of
-it; the last two are alike."""
+it; the last three are alike."""
+_OLDEST = 2  # rounds that a block may outlive its own: that of beams does
 
 _ALLOC = EventKind.ALLOC
 
@@ -84,9 +85,9 @@ def unrolled(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pattern:
-    """The last round of a recording, and the one before."""
+    """The last round of a recording, and those before, the oldest first."""
 
-    before: Round
+    before: tuple[Round, ...]
     round: Round
     number: int
     is_of_last: bool
@@ -113,12 +114,13 @@ class _Making:
         if reason:
             return reason
         self._copy_until(self._first.rounds[step][RECORDED])
-        held = [[self._name(block) for block in one.blocks] for one in (early.before, early.round)]
+        known = (*early.before, early.round)
+        held = [[self._name(block) for block in one.blocks] for one in known]
         for number in self._added:
             nearer = early if 2 * number < RECORDED + self._tokens else late
             sizes = _sizes(early, late, number)
-            held = [held[1], self._add_round(nearer, sizes, held[1])]
-        for one, names in zip((early.before, early.round), held, strict=True):
+            held = [*held[1:], self._add_round(nearer, sizes, held)]
+        for one, names in zip(known, held, strict=True):
             self._names |= dict(zip(one.blocks, names, strict=True))
         self.rounds = RECORDED + len(self._added)
         return ""
@@ -131,8 +133,9 @@ class _Making:
         heads = of.rounds[step]
         older: list[Round] = []
         for begin, end in pairwise(heads[1:]):
-            older.append(taken_apart(of.requests, begin, end, older[-1:]))
-        return _Pattern(before=older[-2], round=older[-1], number=number, is_of_last=is_of_last)
+            older.append(taken_apart(of.requests, begin, end, older[-_OLDEST:]))
+        *before, last = older[-_OLDEST - 1 :]
+        return _Pattern(before=tuple(before), round=last, number=number, is_of_last=is_of_last)
 
     def _copy_until(self, end: int) -> None:
         for index in range(self._written, end):
@@ -145,9 +148,9 @@ class _Making:
         return self._names.get(block, block)
 
     def _add_round(
-        self, pattern: _Pattern, sizes: Sequence[int], before: Sequence[int]
+        self, pattern: _Pattern, sizes: Sequence[int], before: Sequence[Sequence[int]]
     ) -> list[int]:
-        """Adds a round; returns the names of its lasting blocks."""
+        """Adds a round after those `before`; returns the names of its lasting blocks."""
         own: list[int] = []
         scratch: dict[int, int] = {}
         for kind, ref, of_scratch, size_bytes, stream, place in pattern.round.rows:
@@ -161,7 +164,7 @@ class _Making:
                 block, size_bytes = self._new(), sizes[ref.number]
                 own.append(block)
             else:
-                block = (own, before)[ref.age][ref.number]
+                block = (before[-ref.age] if ref.age else own)[ref.number]
             request = Request(kind, block, size_bytes, stream)
             self.rows.append(UnrolledRow(request, pattern.is_of_last, place))
         return own
@@ -174,36 +177,56 @@ class _Making:
 def _unlike(early: _Pattern, late: _Pattern) -> str:
     """Says why no rule holds for the rounds between two patterns; "": one holds."""
     if unknown_frees(early.round) or unknown_frees(late.round):
-        return "a round gives memory back that is older than the round before it"
+        return f"a round gives memory back that is older than the {_OLDEST} rounds before it"
     reason = unlike(early.round, late.round)
     if reason:
         return reason
-    counts = {len(one.blocks) for one in (early.before, early.round, late.before, late.round)}
+    alike = (*early.before, early.round, *late.before, late.round)
+    counts = {len(one.blocks) for one in alike}
     if len(counts) > 1:
         return "a round keeps another number of tensors than the one before it"
-    for known in (
-        (early.before, early.number - 1), (late.before, late.number - 1)
-    ):  # fmt: skip
-        if list(known[0].sizes_bytes) != _sizes(early, late, known[1]):
-            return "a tensor does not grow by the same size with each token"
+    steady = _steady(early, late)
+    for pattern in (early, late):
+        for age, one in enumerate(reversed(pattern.before), start=1):
+            right = zip(one.sizes_bytes, _sizes(early, late, pattern.number - age), strict=True)
+            if any(a != b and not still for (a, b), still in zip(right, steady, strict=True)):
+                return "a tensor does not grow by the same size with each token"
     return ""
 
 
 def _sizes(early: _Pattern, late: _Pattern, number: int) -> list[int]:
-    """Returns the sizes of lasting blocks in a round, on the line through both patterns."""
+    """Returns the sizes of lasting blocks in a round, on the line through both patterns.
+
+    A block that has the same size in all rounds of each recording, and another in each, has the
+    larger one: the longer prompt may have made it smaller (indices of beams), or it grows seldom.
+    """
     above, whole = number - early.number, late.number - early.number
+    sizes = zip(early.round.sizes_bytes, late.round.sizes_bytes, strict=True)
     return [
-        one + (other - one) * above // whole
-        for one, other in zip(early.round.sizes_bytes, late.round.sizes_bytes, strict=True)
+        max(one, other) if steady else one + (other - one) * above // whole
+        for (one, other), steady in zip(sizes, _steady(early, late), strict=True)
     ]
 
 
+def _steady(early: _Pattern, late: _Pattern) -> list[bool]:
+    """Returns for each lasting block whether its size is the same in all rounds of a recording."""
+    found = []
+    for of in (early, late):
+        columns = zip(*(one.sizes_bytes for one in (*of.before, of.round)), strict=True)
+        found.append([len(set(column)) == 1 for column in columns])
+    return [one and other for one, other in zip(*found, strict=True)]
+
+
 def _chosen(begin: int, end: int, most: int) -> list[int]:
-    """Returns at most `most` whole numbers from `begin` to `end`, evenly apart, with `end`."""
+    """Returns at most `most` whole numbers from `begin` to `end`: evenly apart, then the last ones.
+
+    The last ones are neighbours, because a tensor is copied from one that is a token shorter.
+    """
     numbers = end - begin + 1
     if numbers <= most:
         return list(range(begin, end + 1))
-    return list(_evenly(begin, end, most))
+    last = _OLDEST + 1
+    return [*_evenly(begin, end - last, most - last), *range(end - last + 1, end + 1)]
 
 
 def _evenly(begin: int, end: int, most: int) -> Iterator[int]:

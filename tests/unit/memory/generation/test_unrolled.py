@@ -42,7 +42,7 @@ def replayed(requests: tuple[Request, ...]) -> ReplayResult:
     return replay(requests, SETTINGS, capacity_bytes=1 << 40)
 
 
-@pytest.mark.parametrize("tokens", [9, 12, 33, 64])
+@pytest.mark.parametrize("tokens", [11, 12, 33, 64])
 def test_the_lasting_requests_are_those_of_the_whole_run(tokens: int) -> None:
     found = told(tokens)
     assert isinstance(found, Unrolled)
@@ -76,14 +76,14 @@ def test_the_peak_is_that_of_the_last_token_also_where_tokens_are_left_out() -> 
     assert found.tokens == 4000
     caches = LAYERS * cache_bytes(4000) + cache_bytes(3999)
     peak = replayed(found.requests).peak_allocated_bytes
-    assert WEIGHT_BYTES + caches < peak < WEIGHT_BYTES + caches + 100_000 + 3 * MIB
+    assert WEIGHT_BYTES + caches < peak < WEIGHT_BYTES + caches + 200_000 + 3 * MIB
     right = replayed(tuple(generation(4000).requests)).peak_allocated_bytes
     assert peak == pytest.approx(right, abs=MIB)
 
 
 def test_each_row_names_the_row_that_it_is_made_after() -> None:
     first, last = generation(RECORDED), generation(RECORDED, skipped=20)
-    found = unrolled(first, last, 24, 1000)
+    found = unrolled(first, last, 20 + RECORDED, 1000)
     assert isinstance(found, Unrolled)
     for row in found.rows:
         like = (last if row.is_of_last else first).requests[row.place]
@@ -118,9 +118,20 @@ def test_a_round_that_makes_more_requests_than_another_is_told_apart() -> None:
         requests=(*last.requests[:begin], kept, *last.requests[begin:]),
         rounds=[[at if at <= begin else at + 1 for at in one] for one in last.rounds],
     )
-    found = unrolled(first, longer, 24, 100)
+    found = unrolled(first, longer, 20 + RECORDED, 100)
     assert isinstance(found, Unlike)
     assert "requests in one round" in found.reason or "alloc" in found.reason
+
+
+def test_a_tensor_that_is_steady_in_both_runs_has_the_larger_size() -> None:
+    """As the indices of beams, which have a place for each token after the prompt of the run."""
+    first = generation(RECORDED, steady=900)
+    last = generation(RECORDED, skipped=20, steady=100)
+    found = unrolled(first, last, 20 + RECORDED, 1000)
+    assert isinstance(found, Unrolled)
+    sizes = [row.request.size_bytes for row in found.rows]
+    assert sizes.count(900) == STEPS * (20 + RECORDED - 1)
+    assert 100 not in sizes
 
 
 def test_every_step_is_there() -> None:
