@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from planner.config.step import StepConfig
+from planner.config.step import Mode, StepConfig
 from planner.emulator.torch_install import TorchInstall
 from planner.estimation.alloc_conf import AllocatorPlan, allocator_plan
 from planner.estimation.assemble import assemble
@@ -19,7 +19,8 @@ from planner.estimation.device_timing import DeviceTiming, device_timings
 from planner.estimation.job import job_config
 from planner.estimation.largest_search import RecordedStep, recorded_step
 from planner.estimation.replayed_card import replayed_on_card
-from planner.estimation.script import AUTOCAST, recoveries, reported_versions
+from planner.estimation.script import AUTOCAST, reported_versions
+from planner.estimation.script_words import INFERS, idle_optimizers, recoveries
 from planner.memory.budget import MemoryBudget, with_outside
 from planner.process.script.block import BlockReports
 from planner.results.estimate import Estimate
@@ -33,6 +34,7 @@ _UNCOUNTED = (
     "no step time: a step is counted once its optimizer has its state, in the second step, and "
     "torch.compile hides operators"
 )
+_NO_MODEL = "no step time: the block has no model that is called"
 
 
 def estimate_block(
@@ -45,10 +47,12 @@ def estimate_block(
 ) -> Estimate:
     """Returns the Estimate of a block on the one card of `known`."""
     here = reports.here
+    infers = reports.infers
     config = StepConfig(
         batch_size=here.batch_size or here.loader_batch_size or 1,
+        mode=Mode.INFER if infers else Mode.TRAIN,
         accumulate=here.micro_batches,
-        steps=steps,
+        steps=1 if infers else steps,
         precision=AUTOCAST.get(here.autocast),
     )
     plan = allocator_plan((), torch.version)
@@ -62,13 +66,18 @@ def estimate_block(
         config,
         [answer],
         reported_versions(torch, here),
-        (*_warnings(here, steps), *([] if count else [_UNCOUNTED]), *known.warnings),
+        (
+            *_warnings(here, steps, infers=infers),
+            *([] if count else [_NO_MODEL if infers else _UNCOUNTED]),
+            *known.warnings,
+        ),
         plan=plan,
         counted=count,
         spreads=known.spreads,
         speeds=speeds,
     )
-    return replace(found, assumptions=(*_assumptions(here, steps, answer), *found.assumptions))
+    said = (*([INFERS.format(what="block")] if infers else []), *_assumptions(here, steps, answer))
+    return replace(found, assumptions=(*said, *found.assumptions))
 
 
 def _answer(reports: BlockReports, known: CalibratedBudgets, plan: AllocatorPlan) -> DeviceMemory:
@@ -95,8 +104,10 @@ def _on_card(budget: MemoryBudget, free: RecordedStep, plan: AllocatorPlan) -> S
     return free.trace if free.trace.peak_reserved_bytes <= budget.capacity_bytes else None
 
 
-def _warnings(report: ScriptReport, steps: int) -> Iterator[str]:
-    if report.end is not ScriptEnd.STEPS_DONE:
+def _warnings(report: ScriptReport, steps: int, *, infers: bool) -> Iterator[str]:
+    if infers:
+        yield from idle_optimizers(report, "block")
+    elif report.end is not ScriptEnd.STEPS_DONE:
         yield (
             f"the block ended by itself after {report.steps} of {steps} optimizer steps: the peak "
             "of later steps may be higher"

@@ -1,19 +1,19 @@
-"""Estimates a training script: its runs, its search along the batch, one Estimate.
+"""Estimates a script: its runs, its search along the batch, one Estimate.
 
 In: a command, cards, limits. Out: Estimate, made as that of a planned step is; what the script
-decides itself (steps, batch, precision) is what was seen of it.
+decides itself (training or inference, steps, batch, precision) is what was seen of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from planner._version import __version__
 from planner.config.parallel import DataParallel, ParallelConfig
-from planner.config.step import Precision, StepConfig
+from planner.config.step import Mode, Precision, StepConfig
 from planner.emulator.build import emulated_device
 from planner.emulator.torch_install import TorchInstall
 from planner.errors import ModelError, PlannerError
@@ -24,17 +24,17 @@ from planner.estimation.device_memory import DeviceMemory, DeviceMemorySearch
 from planner.estimation.device_timing import DeviceTiming, device_operators, device_timings
 from planner.estimation.job import job_config
 from planner.estimation.more_batches import more_samples
+from planner.estimation.script_words import script_assumptions, script_warnings
 from planner.memory.budget import MemoryBudget
+from planner.process.script.ends import ScriptLimits
 from planner.process.script.interpreter import Interpreter
-from planner.process.script.runner import ScriptLimits, ScriptRunner, early_end
+from planner.process.script.runner import ScriptRunner
 from planner.process.script.words import ScriptCommand, batch_place
 from planner.results.estimate import Estimate, Versions
-from planner.units import counted
 from planner.verification.calibrated_budgets import CalibratedBudgets
 from planner.wire.module_counts import ModelCounts
-from planner.wire.script import PlayedRank, ScriptEnd, ScriptReport
+from planner.wire.script import PlayedRank, ScriptReport
 from planner.wire.trace import RunOutcome
-from planner.wire.warden import ShieldKind
 
 if TYPE_CHECKING:
     from planner.estimation.network import Network
@@ -86,8 +86,12 @@ class ScriptRequest:
     progress: Progress
 
 
-def estimate_script(request: ScriptRequest, known: CalibratedBudgets) -> Estimate:
+def estimate_script(
+    request: ScriptRequest, known_of: Callable[[Mode], CalibratedBudgets]
+) -> Estimate:
     """Runs the script on each card and returns its Estimate.
+
+    `known_of` returns the cards with the spreads of a mode, which the first run shows.
 
     Raises:
         PlannerError: see errors.py. A script that does not fit is a result, not an error.
@@ -102,9 +106,12 @@ def estimate_script(request: ScriptRequest, known: CalibratedBudgets) -> Estimat
         on_progress=request.progress,
     )
     cards = ProfileFactory(torch=torch, device=device)
+    known = known_of(Mode.TRAIN)
     report = runner.first(cards.unlimited(known.budgets[0]))
     _check_failure(report)
-    config = _config(request, report)
+    if runner.infers:
+        known = known_of(Mode.INFER)
+    config = _config(request, report, infers=runner.infers)
     runner.own_batch = config.batch_size
     network = _network(request, config)
     setup = RunContext(
@@ -115,7 +122,8 @@ def estimate_script(request: ScriptRequest, known: CalibratedBudgets) -> Estimat
         progress=request.progress,
         network=network,
     )
-    can_search = request.batch_argument is not None or report.loader_batch_size is not None
+    has_loader = report.loader_batch_size is not None and not runner.infers
+    can_search = request.batch_argument is not None or has_loader
     search = request.search and can_search
 
     def answered(budget: MemoryBudget) -> DeviceMemory:
@@ -128,13 +136,16 @@ def estimate_script(request: ScriptRequest, known: CalibratedBudgets) -> Estimat
         config,
         answers,
         reported_versions(torch, report),
-        (*_warnings(request, report, runner), *trouble, *known.warnings),
+        (*script_warnings(request, report, runner), *trouble, *known.warnings),
         plan=setup.plan,
         counted=counts,
         spreads=known.spreads,
         speeds=speeds,
     )
-    said = (*_assumptions(request, report, runner, can_search=can_search), *_of_options(found))
+    said = (
+        *script_assumptions(request, report, runner, can_search=can_search),
+        *_of_options(found),
+    )
     if config.parallel is not None:
         from planner.estimation.ranks import of_several_gpus
 
@@ -180,19 +191,20 @@ def _check_failure(report: ScriptReport) -> None:
         )
 
 
-def _config(request: ScriptRequest, report: ScriptReport) -> StepConfig:
+def _config(request: ScriptRequest, report: ScriptReport, *, infers: bool) -> StepConfig:
     """Returns how the script runs its step, as far as that was seen."""
     batch_size = report.batch_size or 1
     if request.batch_argument is not None:
         words = request.command.words
         index, head = batch_place(words, request.batch_argument)
         batch_size = int(words[index][len(head) :])
-    elif report.loader_batch_size is not None:
+    elif report.loader_batch_size is not None and not infers:
         batch_size = report.loader_batch_size
     return StepConfig(
         batch_size=batch_size,
         accumulate=report.micro_batches,
-        steps=request.limits.steps,
+        mode=Mode.INFER if infers else Mode.TRAIN,
+        steps=1 if infers else request.limits.steps,
         precision=AUTOCAST.get(report.autocast),
         parallel=_parallel(request.limits.ranks, report.strategy),
     )
@@ -238,76 +250,3 @@ def reported_versions(torch: TorchInstall, report: ScriptReport) -> Versions:
         python=report.python,
         planner=__version__,
     )
-
-
-def _warnings(request: ScriptRequest, report: ScriptReport, runner: ScriptRunner) -> Iterator[str]:
-    ended = None if runner.result is None else runner.result.ended
-    early = early_end(report, request.limits, ended)
-    if early is not None:
-        yield early
-    yield from recoveries(report, "script")
-
-
-def recoveries(report: ScriptReport, what: str) -> Iterator[str]:
-    """Yields a warning where the card was full and the script or block went on."""
-    if report.recovered_out_of_memory:
-        yield (
-            f"the card was full {counted(report.recovered_out_of_memory, 'time')} and the {what} "
-            "went on by itself: its figures are of what it did then"
-        )
-
-
-def _assumptions(
-    request: ScriptRequest, report: ScriptReport, runner: ScriptRunner, *, can_search: bool
-) -> Iterator[str]:
-    if request.stand_in_note is not None:
-        yield request.stand_in_note
-    if report.end is ScriptEnd.STEPS_DONE:
-        yield (
-            f"the script was ended where optimizer step {request.limits.steps + 1} began: what it "
-            "does later (evaluation, checkpoints) is not in the figures; --steps goes further"
-        )
-    if report.batch_from:
-        yield f"the batch size is that of {_batch_source(request, report)}"
-    else:
-        yield "the batch size of the script is not known: it counts as 1"
-    if request.search and not can_search:
-        yield (
-            "no largest batch: the script makes no DataLoader that shuffles; name the argument "
-            "of the command that holds the batch with --batch-arg"
-        )
-    elif request.search and request.batch_argument is None:
-        yield (
-            "other batches are runs with another batch_size of the first DataLoader that shuffles; "
-            "--batch-arg names an argument of the command in its place"
-        )
-    yield from _said_of_shield(runner)
-    if report.saved:
-        yield f"saved without the bytes of tensors, and thrown away: {_listed(report.saved)}"
-
-
-def _batch_source(request: ScriptRequest, report: ScriptReport) -> str:
-    if request.batch_argument is not None:
-        return f"{request.batch_argument} in the command"
-    if report.loader_batch_size is not None:
-        return "the first DataLoader that shuffles"
-    return report.batch_from
-
-
-def _said_of_shield(runner: ScriptRunner) -> Iterator[str]:
-    result = runner.result
-    assert result is not None, "there was a run"
-    if result.shield.kind is ShieldKind.NAMESPACES:
-        yield "what the script wrote was thrown away, and it had no network"
-    elif result.shield.kind is ShieldKind.LANDLOCK:
-        yield (
-            "this machine allows no namespaces: writes of the script failed, outside of the "
-            "folders of --allow-writes and of its temporary files; it had the network"
-        )
-    else:
-        yield "the script could write everywhere, as --allow-writes / says; it had the network"
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - 3
-    return ", ".join(names[:3]) + (f" and {more} more" if more > 0 else "")

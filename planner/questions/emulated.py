@@ -25,7 +25,7 @@ from planner.memory.card_words import card_words
 from planner.process.script.block import BlockRun, ends_block
 from planner.questions.run import DEFAULT_STEPS
 from planner.results.estimate import Estimate
-from planner.verification.calibrated_budgets import calibrated_budgets
+from planner.verification.calibrated_budgets import CalibratedBudgets, calibrated_budgets
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -62,18 +62,21 @@ class EmulatedCard:
                 "block in a fresh process, before anything imports torch"
             )
         self._torch = find_torch()
-        self._known = calibrated_budgets(
-            self._budgets,
-            torch=self._torch.version,
-            mode=Mode.TRAIN,
-            from_history=self._options.get("calibration", True),
-        )
+        known = self._known_of(Mode.TRAIN)
         progress = self._options.get("on_progress") or (lambda _: None)
         device = emulated_device(self._torch, progress)
-        profile = ProfileFactory(torch=self._torch, device=device).unlimited(self._known.budgets[0])
+        profile = ProfileFactory(torch=self._torch, device=device).unlimited(known.budgets[0])
         self._run = BlockRun(device=device, profile=profile, steps=self._steps)
         self._run.begin(self._options.get("timeout_s", DEFAULT_TIMEOUT_S))
         return self
+
+    def _known_of(self, mode: Mode) -> CalibratedBudgets:
+        return calibrated_budgets(
+            self._budgets,
+            torch=self._torch.version,
+            mode=mode,
+            from_history=self._options.get("calibration", True),
+        )
 
     def __exit__(
         self,
@@ -86,7 +89,7 @@ class EmulatedCard:
         if reports is not None:
             self._estimate = estimate_block(
                 reports,
-                self._known,
+                self._known_of(Mode.INFER if reports.infers else Mode.TRAIN),
                 self._torch,
                 steps=self._steps,
                 database=self._database,
@@ -111,9 +114,10 @@ def emulated(
     """Runs the block of a `with` on an emulated card: `with planner.emulated("h100") as card:`.
 
     The block is ended where its optimizer begins step `steps` + 1; `card.estimate` then has its
-    memory and time. Use it in a fresh process: torch must not have been imported, and the process
-    has no other card afterwards. A fork runs the block first, for the values that it reads, without
-    its output; what the block writes to the disk stays. To train after it, start another process.
+    memory and time. A block that trains nothing is one step of inference. Use it in a fresh
+    process: torch must not have been imported, and the process has no other card afterwards. A fork
+    runs the block first, for the values that it reads, without its output; what the block writes to
+    the disk stays. To train after it, start another process.
 
     Raises:
         PlannerError: see errors.py. A block that does not fit is a result, not an error.

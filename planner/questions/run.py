@@ -1,8 +1,9 @@
-"""run(): a training script, unchanged, on emulated cards.
+"""run(): a training or inference script, unchanged, on emulated cards.
 
 command, cards, limits
   -> the script's own Python and torch, and the emulated device for it
-  -> runs of the whole command, each ended after its optimizer steps; what it writes is thrown away
+  -> runs of the whole command, each ended after its optimizer steps (inference: by itself); what it
+     writes is thrown away
   -> Estimate
 """
 
@@ -24,14 +25,14 @@ from planner.estimation.script import ScriptRequest, estimate_script
 from planner.hardware.database import load_gpus
 from planner.memory.budget import MemoryBudget, memory_budgets
 from planner.memory.card_words import card_words, is_every_card, stand_ins
+from planner.process.script.ends import ScriptLimits
 from planner.process.script.interpreter import interpreter_of
 from planner.process.script.launchers import launch_of
 from planner.process.script.notebook import notebook_as_script
-from planner.process.script.runner import ScriptLimits
 from planner.process.script.words import ScriptCommand, batch_place, script_command
 from planner.results.estimate import Estimate
 from planner.units import counted
-from planner.verification.calibrated_budgets import calibrated_budgets
+from planner.verification.calibrated_budgets import CalibratedBudgets, calibrated_budgets
 from planner.wire.script import PlayedRank
 
 if TYPE_CHECKING:
@@ -54,13 +55,14 @@ def run(
     keep_batches: int = 0,
     **options: Unpack[ScriptOptions],
 ) -> Estimate:
-    """Runs a training script on emulated cards: it believes that it trains.
+    """Runs a script on emulated cards: it believes that it trains, or infers.
 
     `command` is run as it is, like ["python", "train.py", "--lr", "0.1"], or the cells of a
-    notebook, ["train.ipynb"]. It is ended where its optimizer begins step `steps` + 1. What it
-    writes is thrown away, except below the folders of `allow_writes`. `batch_argument` names the
-    argument with the batch, like "--batch_size" or "batch_size=", for the largest batch; None: the
-    first DataLoader that shuffles is varied. With `num_gpus` it plays one of so many ranks, on
+    notebook, ["train.ipynb"]. It is ended where its optimizer begins step `steps` + 1; a script
+    that trains nothing runs to its end, as one step of inference. What it writes is thrown away,
+    except below the folders of `allow_writes`. `batch_argument` names the argument with the batch,
+    like "--batch_size" or "batch_size=", for the largest batch; None: the first DataLoader that
+    shuffles is varied, in training. With `num_gpus` it plays one of so many ranks, on
     `num_hosts` machines, as under torchrun; a launcher in the command says them itself. With
     `keep_allocations` the result holds each allocation of the recorded runs, which `Estimate.save`
     writes too; `keep_batches` runs as many batches more for it, where the batch can be varied.
@@ -80,12 +82,6 @@ def run(
         asked = _command(words, given, working, batch_argument)
         asked, ranks = _of_one_rank(asked, working, num_gpus, num_hosts)
         interpreter = interpreter_of(asked.interpreter, working)
-        known = calibrated_budgets(
-            budgets,
-            torch=interpreter.torch.version,
-            mode=Mode.TRAIN,
-            from_history=options.get("calibration", True),
-        )
         request = ScriptRequest(
             command=asked,
             interpreter=interpreter,
@@ -104,7 +100,16 @@ def run(
             database=records,
             progress=options.get("on_progress") or (lambda _: None),
         )
-        return estimate_script(request, known)
+
+        def known_of(mode: Mode) -> CalibratedBudgets:
+            return calibrated_budgets(
+                budgets,
+                torch=interpreter.torch.version,
+                mode=mode,
+                from_history=options.get("calibration", True),
+            )
+
+        return estimate_script(request, known_of)
 
 
 def _budgets(

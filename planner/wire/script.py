@@ -69,6 +69,7 @@ class ScriptOrder:
     `libraries` are the emulated device and `profile` the card. A process that has made `steps`
     optimizer steps reports into `folder` and ends. `batch_size` replaces that of the first
     training DataLoader; None leaves it. `ranks` is the rank to play; None: there is one GPU.
+    `infers`: an earlier run has trained nothing, so the whole run is one step of inference.
     """
 
     libraries: tuple[str, ...]
@@ -80,6 +81,7 @@ class ScriptOrder:
     values: ValuesRequest = _WITH_VALUES
     batch_size: int | None = None
     ranks: PlayedRank | None = None
+    infers: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +94,8 @@ class ScriptReport:
     for none. `counted` is of a values pass. `recovered_out_of_memory`: how often the card was full
     and the script went on.
     `saved` are files that it saved without the bytes of tensors. `strategy` is how its model is
-    spread over several GPUs, in the words of --parallel; "": not seen.
+    spread over several GPUs, in the words of --parallel; "": not seen. `called_backward`: since the
+    last step. `idle_optimizers` are classes of optimizers that it made, and that made no step.
     """
 
     end: ScriptEnd
@@ -112,6 +115,8 @@ class ScriptReport:
     refusal: str = ""
     saved: tuple[str, ...] = ()
     strategy: str = ""
+    called_backward: bool = False
+    idle_optimizers: tuple[str, ...] = ()
 
 
 def order_text(order: ScriptOrder) -> str:

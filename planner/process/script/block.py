@@ -2,8 +2,9 @@
 
 In: the emulated device, a profile, the steps. Out: the ScriptReport of the block in this process.
 Convention: the fork runs the same lines first, for the values that they read; its output is thrown
-away. Nothing keeps what the block writes from the disk. From `begin` on this process is itself the
-side that has torch.
+away. Where it trains nothing, a second fork counts all of it as one step of inference. Nothing
+keeps what the block writes from the disk. From `begin` on this process is itself the side that has
+torch.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from planner.emulator.build import EmulatedDevice
 from planner.errors import ChildError, ChildTimeoutError, ModelError, UsageError
 from planner.machine.processes import kill
 from planner.process.exit_reasons import hint, signal_name
-from planner.process.script.runner import check_card_used
+from planner.process.script.ends import check_card_used, is_inference, without_step
 from planner.process.script.watched_command import reports_in
 from planner.wire.script import ENDED_CODE, ScriptEnd, ScriptOrder, ScriptReport, StepsDone
 from planner.wire.trace import Recording
@@ -34,11 +35,15 @@ _KILL = 9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockReports:
-    """The report of the block in this process, and of its fork, which kept values."""
+    """The report of the block in this process, and of its fork, which kept values.
+
+    `infers`: the block makes no optimizer step, and all of it is one step of inference.
+    """
 
     here: ScriptReport
     of_values: ScriptReport
     log: ReadLog
+    infers: bool = False
 
 
 class _RunningBlock(Protocol):
@@ -72,20 +77,29 @@ class BlockRun:
         sys.stdout.flush()
         sys.stderr.flush()
         worker = import_module("planner.worker.script.block")
-        here = os.getpid()
-        fork = os.fork()
-        if fork == 0:
-            values = ValuesRequest(kind=ValuesPass.VALUES)
-            self._running = worker.begin_in_fork(replace(self._order, values=values), here)
-            return
-        self._of_values = _checked(self._report_of(fork, timeout_s))
+        here, report = os.getpid(), None
+        while report is None or self._begins_to_infer(report):
+            fork = os.fork()
+            if fork == 0:
+                values = ValuesRequest(kind=ValuesPass.VALUES)
+                self._running = worker.begin_in_fork(replace(self._order, values=values), here)
+                return
+            report = self._report_of(fork, timeout_s)
+        self._of_values = _checked(report)
         answered = ValuesRequest(kind=ValuesPass.ANSWERED, log=self._of_values.answer.log)
         order = replace(self._order, values=answered, recording=Recording.EVENTS)
         self._running = worker.begin_here(order)
 
+    def _begins_to_infer(self, report: ScriptReport) -> bool:
+        """Returns whether the fork has shown that the block infers; another one counts it then."""
+        if self._order.infers or not is_inference([report]):
+            return False
+        self._order = replace(self._order, infers=True)
+        return True
+
     def _report_of(self, fork: int, timeout_s: float) -> ScriptReport:
         status = _waited(fork, timeout_s)
-        reports = list(reports_in(Path(self._folder.name)))
+        reports = list(reports_in(Path(self._folder.name), process=fork))
         if reports:
             return reports[0]
         code = os.waitstatus_to_exitcode(status)
@@ -101,11 +115,13 @@ class BlockRun:
         report = self._running.finish(error)
         self._folder.cleanup()
         of_values = self._of_values
+        if report is not None and report.refusal:
+            raise UsageError(report.refusal)
         if report is None or report.end is ScriptEnd.EXCEPTION or of_values is None:
             return None
         log = of_values.answer.log
         assert log is not None, "it is there where the fork did not fail"
-        return BlockReports(here=report, of_values=of_values, log=log)
+        return BlockReports(here=report, of_values=of_values, log=log, infers=self._order.infers)
 
 
 def ends_block(error: BaseException | None) -> bool:
@@ -148,9 +164,6 @@ def _checked(report: ScriptReport) -> ScriptReport:
             failure.frames,
         )
     if not report.steps:
-        raise ModelError(
-            "the block ended before an optimizer made a step; optimizers are seen that are "
-            "subclasses of torch.optim.Optimizer"
-        )
+        raise ModelError(f"the block ended {without_step(report)}")
     check_card_used(report, "block")
     return report

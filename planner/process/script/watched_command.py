@@ -188,13 +188,14 @@ def _is_final(folder: Path) -> bool:
     return any(any(folder.glob(f"{REPORT_PREFIX}{end.name.lower()}-*")) for end in _FINAL)
 
 
-def reports_in(folder: Path) -> Iterator[ScriptReport]:
-    """Yields what processes have reported into the folder of a run.
+def reports_in(folder: Path, process: int | None = None) -> Iterator[ScriptReport]:
+    """Yields what processes have reported into the folder of a run; or one process, by its number.
 
     Raises:
         ChildError: a report cannot be read.
     """
-    for file in sorted(folder.glob(f"{REPORT_PREFIX}*")):
+    number = "" if process is None else f"-{process}"
+    for file in sorted(folder.glob(f"{REPORT_PREFIX}*{number}")):
         try:
             yield msgspec.convert(json.loads(file.read_bytes()), ScriptReport)
         except (ValueError, msgspec.ValidationError) as error:

@@ -29,9 +29,12 @@ AVERAGE = "ema"
 
 
 class Recorder(RequestRecorder):
-    """Records one run on `device`; records nothing if no history is kept."""
+    """Records one run on `device`; records nothing if no history is kept.
 
-    def __init__(self, device: torch.device) -> None:
+    Without `has_loss`, no loss follows the model's forward.
+    """
+
+    def __init__(self, device: torch.device, *, has_loss: bool = True) -> None:
         super().__init__(device, lines=True)
         self._operators = OperatorSites(device)
         self._holders: Holders | None = None
@@ -45,6 +48,7 @@ class Recorder(RequestRecorder):
         self._owns_step = False
         self._stages: list[Stage] = []
         self._hooks = ExitStack()
+        self._has_loss = has_loss
 
     def built(self, model: nn.Module, optimizer: Any | None, scaler: Any | None) -> None:
         """Starts the observers: the model is on the card, the first step begins."""
@@ -169,7 +173,7 @@ class Recorder(RequestRecorder):
 
     def _on_root(self, begins: bool) -> None:
         """Sets the phase: in a step of one function, the loss follows the model's forward."""
-        if torch.is_inference_mode_enabled():
+        if not self._has_loss or torch.is_inference_mode_enabled():
             return
         before, after = (Phase.LOSS, Phase.FORWARD) if begins else (Phase.FORWARD, Phase.LOSS)
         if self._phase is before:

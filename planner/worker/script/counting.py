@@ -2,7 +2,8 @@
 
 In: the marks of step_events.py. Out: operator records and sizes of the batch. Convention: the
 second step is counted, as the first makes the optimizer's state; with several micro-batches, the
-last one and the optimizer's step.
+last one and the optimizer's step. A script of inference has one step, and all of it is counted from
+the first call of a model on.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ from planner.worker.ranks.communication import CommunicationLog
 from planner.worker.record.watch import Watch
 
 _CARD = torch.device("cuda", 0)
-_COUNTED_STEP = 2
 _OF_FORWARD = (Phase.FORWARD, Phase.LOSS)
 
 
 class StepCounting(Watch):
     """Sets what the observer adds up; `observer` is to be entered for the whole run."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, infers: bool = False) -> None:
+        self._counted_step = 1 if infers else 2
         self.observer = OperatorObserver(ModulePath(nn.Module()), launches)
         self._step = 1
         self._has_backward = False
@@ -47,7 +48,7 @@ class StepCounting(Watch):
 
     @property
     def _counts_now(self) -> bool:
-        return self._step == _COUNTED_STEP
+        return self._step == self._counted_step
 
     def enter(self, phase: Phase, inputs: Any = None) -> None:
         """Sets the phase of the operators that follow."""
@@ -76,7 +77,7 @@ class StepCounting(Watch):
         """Returns the counts of the step; None where it did not come to its end."""
         recorded = self.observer.recorded(_CARD)
         operators = recorded.operators
-        if self._step <= _COUNTED_STEP or not operators or model is None:
+        if self._step <= self._counted_step or not operators or model is None:
             return None
         forward = sum(one.total_flops for one in operators if one.phase in _OF_FORWARD)
         backward = sum(one.total_flops for one in operators if one.phase is Phase.BACKWARD)

@@ -1,11 +1,13 @@
 """The recorders of a script's run: the same as those of a planned step, without a plan.
 
 In: the marks of step_events.py, and the model once the script calls it. Out: as of the recorder.
-Convention: the run may stop within a step, which then counts as the last one.
+Convention: the run may stop within a step, which then counts as the last one. A script of inference
+has one step of one phase: its forward.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -23,15 +25,16 @@ class ScriptRecording(Watch):
     A recorder needs the card's allocator: what happens before the first use is no part of it.
     """
 
-    def __init__(self, recording: Recording) -> None:
+    def __init__(self, recording: Recording, *, infers: bool = False) -> None:
         self._kind = recording
+        self._infers = infers
         self._recorder: Recorder | RequestRecorder | None = None
 
     def begin(self) -> None:
         """Starts the recorder; the card was just used for the first time."""
         device = torch.device("cuda", 0)
         if self._kind is Recording.EVENTS:
-            self._recorder = Recorder(device)
+            self._recorder = Recorder(device, has_loss=not self._infers)
         elif self._kind is Recording.REQUESTS:
             self._recorder = RequestRecorder(device)
         if self._recorder is not None:
@@ -52,6 +55,11 @@ class ScriptRecording(Watch):
         if self._recorder is not None:
             self._recorder.enter(phase, inputs)
 
+    def token(self, cache: Iterable[torch.Tensor]) -> None:
+        """Begins a round of generate() of transformers; `cache` is what it has kept so far."""
+        if self._recorder is not None:
+            self._recorder.token(cache)
+
     def stepped(self, optimizer: Any, *, by_user: bool) -> None:
         """Adds an optimizer that begins its step, to name its state."""
         if self._recorder is not None:
@@ -67,7 +75,8 @@ class ScriptRecording(Watch):
         recorder = self._recorder
         if recorder is None:
             return None, None
-        recorder.enter(Phase.OPTIMIZER_STEP)  # so that all requests up to now are of the run
+        if not self._infers:
+            recorder.enter(Phase.OPTIMIZER_STEP)  # so that all requests up to now are of the run
         recorder.end_steps()
         recorder.end()
         if isinstance(recorder, Recorder):

@@ -6,7 +6,7 @@ In: what was seen of the script, its peaks, its values, its recording. Out: Scri
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +24,9 @@ from planner.wire.trace import (
     RunOutcome,
     StepTrace,
 )
+from planner.worker.drive import token_loop
 from planner.worker.drive.batch_objects import samples_in, tensors_of_batch
+from planner.worker.drive.token_loop import loops
 from planner.worker.model import compiled
 from planner.worker.model.construct import count
 from planner.worker.ranks.communication import CommunicationLog
@@ -43,7 +45,7 @@ class Seen:
     profile_note: str | None
     models: list[nn.Module] = field(default_factory=list)
     modules: set[int] = field(default_factory=set)  # of all models, by id
-    optimizers: dict[int, Any] = field(default_factory=dict)
+    optimizers: dict[int, Any] = field(default_factory=dict)  # that have stepped
     steps: int = 0
     backwards: int = 0  # since the last step
     micro_batches: int = 1  # of the last step
@@ -94,9 +96,13 @@ def report_of(
     counting: StepCounting | None,
     loader_batch_size: int | None,
     saved: Sequence[str],
+    optimizers: Sequence[str],
     messages: CommunicationLog | None = None,
 ) -> ScriptReport:
-    """Returns the report of this process at its end; `messages` are those to other ranks."""
+    """Returns the report of this process at its end.
+
+    `optimizers` are the classes of those that it made; `messages` are those to other ranks.
+    """
     found = RunAnswer(
         trace=_trace(seen, peaks, messages), allocations=recorded[0], requests=recorded[1]
     )
@@ -124,6 +130,8 @@ def report_of(
         refusal=seen.refusal,
         saved=tuple(dict.fromkeys(saved)),
         strategy=_strategy(seen),
+        called_backward=seen.backwards > 0,
+        idle_optimizers=() if seen.optimizers else tuple(optimizers),
     )
 
 
@@ -164,11 +172,18 @@ def _trace(seen: Seen, peaks: TruePeaks, messages: CommunicationLog | None) -> S
         alloc_retries=peaks.alloc_retries,
         optimizer=_names(seen.optimizers.values()),
         counts=_counts(seen.all_models),
-        assumptions=(compiled.words(),) if _is_compiled(seen.all_models) else (),
+        assumptions=tuple(_assumptions(seen)),
         warnings=_stage_words(),
         failure=failure,
         communicators=() if messages is None else messages.communicators(),
     )
+
+
+def _assumptions(seen: Seen) -> Iterator[str]:
+    if _is_compiled(seen.all_models):
+        yield compiled.words()
+    if loops.has_run:
+        yield token_loop.WORDS
 
 
 def _failure(error: BaseException, steps: int) -> Failure:

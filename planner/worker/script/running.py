@@ -44,6 +44,7 @@ from planner.wire.script import (
 from planner.wire.trace import Phase
 from planner.wire.value_reads import ValuesPass
 from planner.worker.drive.step_events import step_events
+from planner.worker.drive.token_loop import loops
 from planner.worker.engines import emulation
 from planner.worker.engines.kernel_launches import told_alone
 from planner.worker.ranks.communication import CommunicationLog
@@ -51,6 +52,7 @@ from planner.worker.record.watch import Watch
 from planner.worker.script.counting import StepCounting
 from planner.worker.script.initialising import leave_large_weights
 from planner.worker.script.loaders import TrainingLoader
+from planner.worker.script.optimizers import MadeOptimizers
 from planner.worker.script.recording import ScriptRecording
 from planner.worker.script.reporting import Seen, report_of
 from planner.worker.script.saves import Saves
@@ -74,8 +76,10 @@ class RunningScript(Watch):
         self._peaks = TruePeaks()
         self._saves = Saves()
         self._loader = TrainingLoader(order.batch_size)
-        self._recording = ScriptRecording(order.recording)
-        self._counting = StepCounting() if order.values.kind is ValuesPass.VALUES else None
+        self._made = MadeOptimizers()
+        self._recording = ScriptRecording(order.recording, infers=order.infers)
+        counts = order.values.kind is ValuesPass.VALUES
+        self._counting = StepCounting(infers=order.infers) if counts else None
         self._values = pass_of_values(order.values, lambda: None)
         self._seen = Seen(profile_note=None)
         self._steps: Counter[int] = Counter()
@@ -95,6 +99,7 @@ class RunningScript(Watch):
         self._peaks.watch()
         self._saves.watch()
         self._loader.watch()
+        self._made.watch()
         before: Any = register_optimizer_step_pre_hook
         before(self._before_step)
         self._entered.enter_context(step_events(self, self._around_backward))
@@ -102,6 +107,8 @@ class RunningScript(Watch):
         after(self._after_step)
         find: Any = register_module_forward_pre_hook
         self._finding = find(self._module_called)
+        if self._order.infers:
+            self._entered.enter_context(loops.watched(None, self._recording.token))
         self._entered.enter_context(self._values.active())
         if self._counting is not None:
             self._entered.enter_context(told_alone())  # this pass gives values and counts alone
@@ -155,7 +162,9 @@ class RunningScript(Watch):
         if torch.is_autocast_enabled("cuda"):
             seen.autocast = torch.get_autocast_dtype("cuda")
         if id(module) not in seen.modules:
-            if not torch.is_grad_enabled() or not any(p.is_cuda for p in module.parameters()):
+            if not (self._order.infers or torch.is_grad_enabled()):
+                return
+            if not any(p.is_cuda for p in module.parameters()):
                 return
             path = seen.add(module)
             if path:
@@ -169,20 +178,36 @@ class RunningScript(Watch):
 
     @contextlib.contextmanager
     def _around_backward(self) -> Iterator[None]:
+        self._refuse_training()
         self._seen.backwards += 1
         yield
 
     def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         if not self._is_mine():
             return
+        self._refuse_training()
         if self._steps[id(optimizer)] >= self._order.steps:
             self._end(ScriptEnd.STEPS_DONE)
         seen = self._seen
         seen.optimizers[id(optimizer)] = optimizer
-        if not seen.models and torch.cuda.is_initialized():  # type: ignore[no-untyped-call] # untyped in torch
-            none = nn.Module()  # the script has none that is called
-            seen.add(none)
+        self._without_a_model(optimizer)
+
+    def _without_a_model(self, optimizer: Any | None) -> None:
+        """Takes an empty model where the script uses the card and calls none."""
+        if not self._seen.models and torch.cuda.is_initialized():  # type: ignore[no-untyped-call] # untyped in torch
+            none = nn.Module()
+            self._seen.add(none)
             self._recording.built(none, optimizer, None)
+
+    def _refuse_training(self) -> None:
+        """Ends a script of inference that begins to train."""
+        if self._order.infers and self._is_mine():
+            self._seen.refusal = (
+                "the script trained nothing in its first run, and calls a backward or steps an "
+                "optimizer in a later one: what it does must not depend on chance, on the time or "
+                "on files that it writes"
+            )
+            self._end(ScriptEnd.REFUSED)
 
     def _after_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         if not self._is_mine():
@@ -190,11 +215,14 @@ class RunningScript(Watch):
         self._steps[id(optimizer)] += 1
         made = self._steps[id(optimizer)]
         if made > self._seen.steps:
-            self._seen.end_step(made)
-            self._peaks.collect()
-            self._recording.end_step()
-            if self._counting is not None:
-                self._counting.end_step()
+            self._end_step(made)
+
+    def _end_step(self, number: int) -> None:
+        self._seen.end_step(number)
+        self._peaks.collect()
+        self._recording.end_step()
+        if self._counting is not None:
+            self._counting.end_step()
 
     def _at_exit(self) -> None:
         if not self._is_mine():
@@ -227,6 +255,9 @@ class RunningScript(Watch):
     def _finished(self, end: ScriptEnd) -> ScriptReport:
         """Stops to watch and returns the report."""
         self._reported = True
+        if self._order.infers and end is ScriptEnd.ENDED and torch.cuda.is_initialized():  # type: ignore[no-untyped-call] # untyped in torch
+            self._without_a_model(None)
+            self._end_step(1)
         self._peaks.collect()
         self._values.reads.stop()
         recorded = self._recording.finish()
@@ -239,6 +270,7 @@ class RunningScript(Watch):
             counting=self._counting,
             loader_batch_size=self._loader.batch_size,
             saved=self._saves.files,
+            optimizers=self._made.names,
             messages=self._messages,
         )
 

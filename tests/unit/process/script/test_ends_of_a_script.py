@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from planner.errors import ChildError, ChildTimeoutError, ModelError, PlannerError, UsageError
-from planner.process.script.runner import ScriptLimits, early_end, report_of
+from planner.process.script.ends import ScriptLimits, early_end, report_of
 from planner.process.script.watched_command import CommandResult
 from planner.wire.jobs import RunAnswer
 from planner.wire.script import ScriptEnd, ScriptReport
