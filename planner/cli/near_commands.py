@@ -41,7 +41,7 @@ _MEANT: dict[str, tuple[str, str]] = {
     ),
     **dict.fromkeys(("difference", "delta", "regression"), ("diff", "it says what grew")),
     **dict.fromkeys(
-        ("train", "script", "launch", "exec"), ("run", "it runs a training script")
+        ("train", "script", "launch", "exec"), ("run", "it runs a script as it is")
     ),
     **dict.fromkeys(("gpu", "card", "list", "devices", "ls"), ("gpus", "it lists the cards")),
     **dict.fromkeys(

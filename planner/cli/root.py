@@ -46,7 +46,7 @@ _COMMANDS = {
         ),
         "check": ("planner.cli.check", "Hold the limits of a project's file, for a CI job."),
         "diff": ("planner.cli.diff", "Say what grew between two results, revisions or options."),
-        "run": ("planner.cli.run", "Run a training script, unchanged, on an emulated card."),
+        "run": ("planner.cli.run", "Run a script, unchanged, on an emulated card."),
         "sweep": (
             "planner.cli.sweep",
             "Answer a grid of targets, cards and options; resumable.",

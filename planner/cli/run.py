@@ -1,4 +1,4 @@
-"""`planner run -- python train.py`: a training script, unchanged, on an emulated card."""
+"""`planner run -- python train.py`: a script, unchanged, on an emulated card."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ _EXAMPLES = (
     "planner run --gpu h100 -- python train.py --lr 0.1",
     "planner run --gpu a100 --batch-arg --batch_size -- python train.py --batch_size 8",
     "planner run --gpu t4 --steps 5 -- accelerate launch train.py",
+    "planner run --gpu t4 -- python generate.py",
 )
 _EXIT_CODES = """\b
 Exit codes:
@@ -104,11 +105,11 @@ def run(
     quiet: bool,
     **options: Any,
 ) -> None:
-    """Run a training script, unchanged, on an emulated card.
+    """Run a script, unchanged, on an emulated card.
 
     COMMAND is run as it is, from here, in its own Python: it believes that it trains. After some
-    optimizer steps it is ended, and the report is that of `planner estimate`. A notebook
-    (train.ipynb) is run cell by cell.
+    optimizer steps it is ended, and the report is that of `planner estimate`. A script that trains
+    nothing runs to its end, as one step of inference. A notebook (train.ipynb) is run cell by cell.
     """
     # without a command nothing is run
     with _announced() if command else nullcontext(), shown_progress(quiet) as progress:

@@ -7,8 +7,7 @@ decides itself (training or inference, steps, batch, precision) is what was seen
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from planner._version import __version__
@@ -19,17 +18,16 @@ from planner.emulator.torch_install import TorchInstall
 from planner.errors import ModelError, PlannerError
 from planner.estimation.alloc_conf import allocator_plan
 from planner.estimation.assemble import assemble, with_recordings
-from planner.estimation.context import ProfileFactory, Progress, RunContext, side_by_side
+from planner.estimation.context import ProfileFactory, RunContext, side_by_side
 from planner.estimation.device_memory import DeviceMemory, DeviceMemorySearch
 from planner.estimation.device_timing import DeviceTiming, device_operators, device_timings
 from planner.estimation.job import job_config
 from planner.estimation.more_batches import more_samples
+from planner.estimation.script_request import ScriptRequest
 from planner.estimation.script_words import script_assumptions, script_warnings
 from planner.memory.budget import MemoryBudget
-from planner.process.script.ends import ScriptLimits
-from planner.process.script.interpreter import Interpreter
 from planner.process.script.runner import ScriptRunner
-from planner.process.script.words import ScriptCommand, batch_place
+from planner.process.script.words import batch_place
 from planner.results.estimate import Estimate, Versions
 from planner.verification.calibrated_budgets import CalibratedBudgets
 from planner.wire.module_counts import ModelCounts
@@ -61,29 +59,6 @@ _RANK_0 = (
     "one process plays rank 0 of the launcher's; the others are taken to do the same at the same "
     "time, and sums of small tensors are those of equal ranks"
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScriptRequest:
-    """A command, its Python, and how it is run.
-
-    `batch_argument` names the argument with its batch; without one, that of its first DataLoader
-    is varied. `search` asks for the largest batch; `keep_batches` is a number of further batches to
-    record; `stand_in_note` names the card taken where
-    none was requested.
-    """
-
-    command: ScriptCommand
-    interpreter: Interpreter
-    working: Path
-    limits: ScriptLimits
-    batch_argument: str | None
-    search: bool
-    keep_allocations: bool
-    keep_batches: int
-    stand_in_note: str | None
-    database: Path | None
-    progress: Progress
 
 
 def estimate_script(

@@ -6,17 +6,13 @@ In: the request, the report that counts, the last run. Out: assumptions and warn
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
+from planner.estimation.script_request import ScriptRequest
 from planner.process.script.ends import early_end, further_processes
 from planner.process.script.runner import ScriptRunner
 from planner.units import counted
 from planner.wire.script import ScriptEnd, ScriptReport
 from planner.wire.warden import ShieldKind
-
-if TYPE_CHECKING:
-    from planner.estimation.script import ScriptRequest
-
 
 INFERS = (
     "the {what} makes no optimizer step: its whole run counts as one step of inference, timed from "

@@ -21,7 +21,8 @@ from planner.config.parallel_words import parallel_config
 from planner.config.step import Mode
 from planner.errors import UsageError
 from planner.estimation.request import DEFAULT_TIMEOUT_S
-from planner.estimation.script import ScriptRequest, estimate_script
+from planner.estimation.script import estimate_script
+from planner.estimation.script_request import ScriptRequest
 from planner.hardware.database import load_gpus
 from planner.memory.budget import MemoryBudget, memory_budgets
 from planner.memory.card_words import card_words, is_every_card, stand_ins

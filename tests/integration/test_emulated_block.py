@@ -95,6 +95,28 @@ def test_a_block_has_the_figures_of_the_same_script_and_ends_after_its_steps(
 
 
 @pytest.mark.slow
+def test_a_block_that_trains_nothing_is_one_step_of_inference(tmp_path: Path) -> None:
+    done = _block(
+        tmp_path,
+        "import torch\n"
+        "model = torch.nn.Linear(1024, 4096).cuda()\n"
+        "inputs = torch.ones(64, 1024).cuda()\n"
+        "with torch.inference_mode():\n"
+        "    outputs = [model(inputs) for _ in range(3)]\n",
+        after="found, config = card.estimate.gpus[0], card.estimate.config\n"
+        "print(json.dumps([found.peak_allocated_bytes, card.estimate.step.step_flops,\n"
+        "    config.mode, config.steps, config.batch_size, card.estimate.warnings]))",
+    )
+    assert done.returncode == 0, done.stderr
+    peak_bytes, flops, *others = json.loads(done.stdout)
+    assert others == ["infer", 1, 64, []]
+    assert flops == 3 * 2 * 64 * 1024 * 4096
+    tensors_bytes = 4 * (1024 * 4096 + 4096 + 64 * 1024 + 3 * 64 * 4096)
+    workspace_bytes = peak_bytes - tensors_bytes  # of cuBLAS, as it is for a T4
+    assert workspace_bytes == 8519680
+
+
+@pytest.mark.slow
 def test_a_block_that_does_not_fit_is_a_result_and_swallows_no_step(tmp_path: Path) -> None:
     caught = "try:\n" + "".join(f"    {line}\n" for line in _TRAINING.splitlines())
     done = _block(

@@ -7,7 +7,13 @@ from dataclasses import replace
 import pytest
 
 from planner.errors import ChildError, ChildTimeoutError, ModelError, PlannerError, UsageError
-from planner.process.script.ends import ScriptLimits, early_end, report_of
+from planner.process.script.ends import (
+    ScriptLimits,
+    early_end,
+    further_processes,
+    is_inference,
+    report_of,
+)
 from planner.process.script.watched_command import CommandResult
 from planner.wire.jobs import RunAnswer
 from planner.wire.script import ScriptEnd, ScriptReport
@@ -116,6 +122,70 @@ def test_what_gives_no_figure_is_said(
 ) -> None:
     with pytest.raises(kind, match=said):
         report_of(result, LIMITS)
+
+
+INFERS = replace(IDLE, used_card=True)
+
+
+def _with_peak(report: ScriptReport, peak_bytes: int) -> ScriptReport:
+    trace = replace(TRACE, peak_allocated_bytes=peak_bytes, peak_reserved_bytes=peak_bytes)
+    return replace(report, answer=RunAnswer(trace=trace))
+
+
+def test_a_first_run_that_trains_nothing_is_one_of_inference() -> None:
+    result = replace(RESULT, reports=(IDLE, INFERS))
+    assert report_of(result, LIMITS, infers=None) is INFERS
+    assert is_inference(result.reports)
+
+
+@pytest.mark.parametrize(
+    ("report", "code", "said"),
+    [
+        pytest.param(IDLE, 0, "without using the card", id="no card"),
+        pytest.param(_with_peak(INFERS, 0), 0, "put nothing on the card", id="nothing on it"),
+        pytest.param(replace(INFERS, called_backward=True), 0, "after a backward", id="backward"),
+        pytest.param(INFERS, 3, "with exit code 3 before an optimizer", id="exit code"),
+    ],
+)
+def test_other_first_runs_without_a_step_are_errors(
+    report: ScriptReport, code: int, said: str
+) -> None:
+    result = replace(RESULT, reports=(report,), ended=CommandEnded(code=code, left=0))
+    with pytest.raises(ModelError, match=said):
+        report_of(result, LIMITS, infers=None)
+
+
+def test_a_process_that_trains_keeps_a_command_from_inference() -> None:
+    backward = replace(INFERS, called_backward=True)
+    with pytest.raises(ModelError, match="before an optimizer made a step"):
+        report_of(replace(RESULT, reports=(INFERS, backward)), LIMITS, infers=None)
+    assert report_of(replace(RESULT, reports=(INFERS, DONE)), LIMITS, infers=None) is DONE
+
+
+def test_of_several_processes_that_infer_the_highest_peak_counts() -> None:
+    low, high = (_with_peak(replace(INFERS, steps=1), peak) for peak in (5, 7))
+    result = replace(RESULT, reports=(low, high, IDLE))
+    assert report_of(result, LIMITS, infers=True) is high
+    assert further_processes(result) == 1
+
+
+def test_a_later_run_of_an_inference_must_end_alike() -> None:
+    full = replace(INFERS, steps=1, recovered_out_of_memory=2)
+    result = replace(RESULT, reports=(full,), ended=CommandEnded(code=1, left=0))
+    with pytest.raises(ModelError, match=r"exit code 1, and in .* with 0; .* 2 times"):
+        report_of(result, LIMITS, infers=True)
+
+
+@pytest.mark.parametrize(
+    ("infers", "said"),
+    [
+        (None, "did not make 3 optimizer steps, nor end, within 60 s"),
+        (True, "did not end within 60 s"),
+    ],
+)
+def test_a_script_that_goes_on_is_told_what_it_did_not(infers: bool | None, said: str) -> None:
+    with pytest.raises(ChildTimeoutError, match=said):
+        report_of(replace(RESULT, ended=None, timed_out=True), LIMITS, infers=infers)
 
 
 def test_a_script_with_few_data_is_a_warning() -> None:

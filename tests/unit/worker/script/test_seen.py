@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
 import torch
 from torch import nn
 
 from planner.wire.trace import Phase
 from planner.worker.record.holders import Holders
 from planner.worker.script.counting import StepCounting
+from planner.worker.script.optimizers import MadeOptimizers
 from planner.worker.script.reporting import Seen
 
 
@@ -60,3 +64,36 @@ def test_of_the_second_step_the_last_micro_batch_is_counted() -> None:
     counting.end_step()
     assert counting.observer.phase is None
     assert counting.found(nn.Linear(2, 2), 8) is None  # nothing ran on a card
+
+
+def test_of_an_inference_its_one_step_is_counted_from_the_first_call_on() -> None:
+    counting = StepCounting(infers=True)
+    assert counting.observer.phase is None
+    for _ in range(3):  # the calls of a model that writes tokens
+        counting.enter(Phase.FORWARD)
+        assert counting.observer.phase is Phase.FORWARD
+        counting.observer._calls.append((Phase.FORWARD, None))  # type: ignore[arg-type] # any call
+    assert len(counting.observer._calls) == 3
+    counting.end_step()
+    assert counting.observer.phase is None
+
+
+@pytest.fixture
+def made() -> Iterator[MadeOptimizers]:
+    """Watches the making of optimizers; the class is as before at the end."""
+    before = torch.optim.Optimizer.__init__
+    found = MadeOptimizers()
+    found.watch()
+    yield found
+    torch.optim.Optimizer.__init__ = before  # type: ignore[method-assign] # as it was
+
+
+def test_optimizers_are_seen_that_never_step(made: MadeOptimizers) -> None:
+    weights = [nn.Parameter(torch.ones(2))]
+    with pytest.raises(ValueError, match="learning rate"):
+        torch.optim.SGD(weights, lr=-1.0)
+    assert not made.names
+    for _ in range(2):
+        torch.optim.AdamW(weights)
+    torch.optim.SGD(weights)
+    assert made.names == ("AdamW", "SGD")
