@@ -20,6 +20,7 @@ from planner.cli.repeat import report_kept
 from planner.cli.speed_options import speed_options
 from planner.cli.step_command import StepCommand, no_config
 from planner.cli.task_options import task_options
+from planner.config.generation import SearchedSize
 from planner.errors import UsageError
 from planner.memory.card_words import ALL_CARDS, DEFAULT_CARDS, OWN_CARD
 
@@ -85,6 +86,13 @@ Progress, errors and whatever the model prints go to stderr.
     is_flag=True,
     callback=shared.inverted,
     help="Do not search the largest batch.",
+)
+@click.option(
+    "--largest",
+    type=shared.words(SearchedSize),
+    multiple=True,
+    help="Search the largest image or clip of a pipeline too, from --image or --frames on, like "
+    "--largest image; repeatable.",
 )
 @shared.no_calibration
 @speed_options

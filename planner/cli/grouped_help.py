@@ -19,7 +19,7 @@ _GROUPS: Mapping[str, Sequence[str]] = {
     ),
     "The batch": (
         "--batch", "--batches", "--global-batch", "--batch-arg", "--max-batch", "--no-max-batch",
-        "--seq", "--accumulate",
+        "--largest", "--seq", "--accumulate",
     ),
     "The model": ("--model-arg", "--input", "--batch-from-data", "--build-on"),
     "A published model": (

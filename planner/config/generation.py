@@ -1,4 +1,4 @@
-"""Generation of tokens as data: how it is done, and which of its tokens a run writes.
+"""Generation as data: how it is done, which of its tokens a run writes, the size of an image.
 
 In: nothing. Out: frozen records. Convention: tokens are counted from 1, the first one after the
 prompt.
@@ -30,6 +30,27 @@ class KvCache(str, Enum):
     """It grows with each token: DynamicCache."""
     STATIC = "static"
     """It has room for all tokens from the start: StaticCache."""
+
+
+class SearchedSize(str, Enum):
+    """A size of what a pipeline makes, whose largest value is searched."""
+
+    IMAGE = "image"
+    """Height and width, at the ratio of the requested ones."""
+    FRAMES = "frames"
+    """Frames of a clip."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageSize:
+    """A size of the image or clip of a pipeline, in the place of that of its task."""
+
+    height: int | None = None
+    """Pixels; None: as the task has it."""
+    width: int | None = None
+    """Pixels; None: as the task has it."""
+    frames: int | None = None
+    """Frames of the clip; None: as the task has it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,7 +49,7 @@ _FLAGS = (
 )  # fmt: skip
 _NUMBERS = ("clip_grad_norm", "ema")
 _COUNTS = ("batch_size", "sequence_length", "accumulate", "steps", "chunked_loss")
-_MADE = ("parallel", "window")  # of several options; where a generation is run in parts
+_MADE = ("parallel", "window", "size")  # of several options; by runs of their own
 NAMES = (
     *(field.name for field in fields(StepConfig) if field.name not in _MADE), *PARALLEL_NAMES
 )  # fmt: skip

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 
-from planner.config.generation import TokenWindow
+from planner.config.generation import ImageSize, TokenWindow
 from planner.config.levers import check_levers
 from planner.config.parallel import ParallelConfig
 from planner.config.target import Scalar
@@ -214,6 +214,8 @@ class StepConfig:
     """How the job is spread over several GPUs; None: it runs on one."""
     window: TokenWindow | None = None
     """The part of a generation that is run; None: the whole one."""
+    size: ImageSize | None = None
+    """Size of what a pipeline makes; None: that of its task."""
 
     @property
     def compiles(self) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import zip_longest
+from typing import TypeVar
 
 from planner.config.step import StepConfig
 from planner.config.weights import settled
@@ -21,7 +22,8 @@ from planner.estimation.full_state import (
     unknown_full_state,
 )
 from planner.estimation.prediction_interval import PredictionInterval, outlook
-from planner.estimation.probes import SearchAxis
+from planner.estimation.probes import Axis, SearchAxis
+from planner.estimation.size_axes import FramesAxis, ImageAxis
 from planner.memory.budget import Calibration
 from planner.memory.interval import ErrorInterval, NoInterval
 from planner.memory.largest import LargestValue, Method
@@ -35,6 +37,7 @@ from planner.units import format_bytes
 from planner.wire.module_counts import ModelCounts
 from planner.wire.trace import Counts
 
+_SizeT = TypeVar("_SizeT", ImageAxis, FramesAxis)
 _View = tuple[DeviceMemory, PredictionInterval | None]
 
 _READS_SHOWN = 5
@@ -138,6 +141,7 @@ def _gpu(answer: DeviceMemory, seen: PredictionInterval | None) -> DeviceEstimat
     budget, trace, batch, sequence = answer.budget, answer.trace, answer.batch, answer.sequence
     samples = answer.batch_capacity
     tokens = None if sequence is None else sequence.limited
+    image, frames = _sized(answer, ImageAxis), _sized(answer, FramesAxis)
     return DeviceEstimate(
         requested=budget.requested,
         name=budget.card.name,
@@ -159,6 +163,10 @@ def _gpu(answer: DeviceMemory, seen: PredictionInterval | None) -> DeviceEstimat
         max_batch_method=batch.method.value if batch and samples else None,
         max_sequence_length=None if tokens is None else tokens.largest * SearchAxis.SEQUENCE.unit,
         max_sequence_confirmed=_confirmed(answer, sequence) if tokens else None,
+        max_image=None if image is None else image[0].image(image[1].capacity.largest),
+        max_image_confirmed=None if image is None else _confirmed(answer, image[1]),
+        max_frames=None if frames is None else frames[0].clip(frames[1].capacity.largest),
+        max_frames_confirmed=None if frames is None else _confirmed(answer, frames[1]),
         batch_1_missing_bytes=_batch_1_missing(answer),
         attention_backends=trace.attention_backends,
         note=budget.note,
@@ -173,6 +181,14 @@ def _gpu(answer: DeviceMemory, seen: PredictionInterval | None) -> DeviceEstimat
         suggested_margin_bytes=None if seen is None else seen.suggested_margin_bytes,
         suggested_batch_reason=None if seen is None else seen.suggested_batch_reason,
     )
+
+
+def _sized(answer: DeviceMemory, kind: type[_SizeT]) -> tuple[_SizeT, LargestValue] | None:
+    """Returns an axis of this kind and its largest value; None: not searched, or no limit."""
+    for axis, found in answer.sizes:
+        if isinstance(axis, kind) and found.limited is not None:
+            return axis, found
+    return None
 
 
 def _confirmed(answer: DeviceMemory, found: LargestValue | None) -> bool | None:
@@ -236,6 +252,7 @@ def _searches(answer: DeviceMemory) -> tuple[str, ...]:
         *(emptied if answer.empties_cache else ()),
         *_by_runs(answer.batch, SearchAxis.BATCH),
         *_by_runs(answer.sequence, SearchAxis.SEQUENCE),
+        *(text for axis, found in answer.sizes for text in _by_runs(found, axis)),
     )
 
 
@@ -251,7 +268,7 @@ def _calibration(found: Calibration | None) -> tuple[str, ...]:
     return (": ".join([found.basis, *([", ".join(figures)] if figures else [])]),)
 
 
-def _by_runs(found: LargestValue | None, axis: SearchAxis) -> tuple[str, ...]:
+def _by_runs(found: LargestValue | None, axis: Axis) -> tuple[str, ...]:
     if found is None or found.method is not Method.RUNS:
         return ()
     return (f"the largest {axis.label} was searched by runs: {found.reason}",)
@@ -264,6 +281,11 @@ def _warnings(answer: DeviceMemory, _: PredictionInterval | None) -> tuple[str, 
         *_paged(answer),
         *_limits(answer.budget.requested, answer.batch, SearchAxis.BATCH),
         *_limits(answer.budget.requested, answer.sequence, SearchAxis.SEQUENCE),
+        *(
+            text
+            for axis, found in answer.sizes
+            for text in _limits(answer.budget.requested, found, axis)
+        ),
     )
 
 
@@ -279,7 +301,7 @@ def _paged(answer: DeviceMemory) -> Iterator[str]:
         )
 
 
-def _limits(card: str, found: LargestValue | None, axis: SearchAxis) -> Iterator[str]:
+def _limits(card: str, found: LargestValue | None, axis: Axis) -> Iterator[str]:
     """Names the limit of an axis where it is not memory."""
     if found is None:
         return
@@ -288,12 +310,12 @@ def _limits(card: str, found: LargestValue | None, axis: SearchAxis) -> Iterator
     elif found.capacity.is_bound:
         yield (
             f"{card}: the search for the largest {axis.label} stopped at its bound of "
-            f"{BOUND * axis.unit}; memory is not what limits it"
+            f"{axis.words(BOUND)}; memory is not what limits it"
         )
     error = found.capacity.error
     if error is not None:
         yield (
-            f"{card}: {axis.label} {error.value * axis.unit} fails for another reason than "
+            f"{card}: {axis.label} {axis.words(error.value)} fails for another reason than "
             f"memory: {error.detail}"
         )
 

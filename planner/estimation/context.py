@@ -24,6 +24,7 @@ from planner.wire.trace import StepTrace
 
 if TYPE_CHECKING:
     from planner.estimation.network import Network
+    from planner.estimation.size_axes import SizeAxis
 
 Progress = Callable[[str], None]
 _Asked = TypeVar("_Asked")
@@ -64,7 +65,8 @@ class RunContext:
 
     `network` joins the GPUs of a job on several; None: it runs on one. `wrapped` makes of the runs
     of a child those of the step, where they are parts of it. With `confirms`, a run on a card with
-    its limit runs the whole step.
+    its limit runs the whole step. `size_axes` are sizes of an image or clip that are searched
+    besides the batch.
     """
 
     config: StepConfig
@@ -75,6 +77,7 @@ class RunContext:
     network: Network | None = None
     wrapped: Callable[[StepRunner], StepRunner] = lambda runner: runner
     confirms: bool = True
+    size_axes: tuple[SizeAxis, ...] = ()
 
     def over(self, runner: StepRunner) -> RunContext:
         """Returns the same step, run by another runner."""

@@ -16,7 +16,8 @@ from planner.estimation.context import RunContext, side_by_side
 from planner.estimation.drawn_runs import drawn_runs
 from planner.estimation.found_so_far import largest_found, peak_found
 from planner.estimation.largest_search import AxisSearch, RecordedStep, recorded_run
-from planner.estimation.probes import ProbeRuns, SearchAxis
+from planner.estimation.probes import Axis, ProbeRuns, SearchAxis
+from planner.estimation.size_axes import SizeAxis
 from planner.memory.allocator.replay import Request
 from planner.memory.budget import MemoryBudget
 from planner.memory.largest import LargestValue
@@ -36,8 +37,9 @@ class DeviceMemory:
     """The answer for one card; `batch` is None when no largest batch was requested.
 
     `sequence` is the longest sequence at the requested batch, in units of SearchAxis.SEQUENCE; None
-    where no length was given. `breakdown` and `allocations` are of the run in `trace`, None where
-    that could not be recorded. `requests` are those of the run without a limit to the allocator,
+    where no length was given. `sizes` are axes of an image or clip with their largest values.
+    `breakdown` and `allocations` are of the run in `trace`, None where that could not be recorded.
+    `requests` are those of the run without a limit to the allocator,
     empty where it could not be recorded. `batch_1` is the run of batch 1 without a limit, where no
     batch fits and another was requested. `empties_cache`: how often the model's code gave cached
     memory back. `values` are those that the run in `trace` read; where drawn numbers decided its
@@ -50,6 +52,7 @@ class DeviceMemory:
     fits: bool
     batch: LargestValue | None = None
     sequence: LargestValue | None = None
+    sizes: tuple[tuple[SizeAxis, LargestValue], ...] = ()
     breakdown: Breakdown | None = None
     allocations: AllocationTrace | None = None
     requests: tuple[Request, ...] = ()
@@ -96,9 +99,10 @@ class DeviceMemorySearch:
         self._say(
             peak_found(self.budget, held.trace, fits=fits), _SEARCHING if search else _FINISHING
         )
-        axes = [SearchAxis.BATCH] if search else []
+        axes: list[Axis] = [SearchAxis.BATCH] if search else []
         if search and sequence and setup.config.sequence_length is not None:
             axes.append(SearchAxis.SEQUENCE)
+        axes += setup.size_axes
         largest = dict(
             zip(axes, side_by_side(partial(self._largest, free, fits), axes), strict=True)
         )
@@ -111,6 +115,7 @@ class DeviceMemorySearch:
             fits=fits,
             batch=batch,
             sequence=largest.get(SearchAxis.SEQUENCE),
+            sizes=tuple((axis, largest[axis]) for axis in setup.size_axes),
             breakdown=held.breakdown,
             allocations=held.allocations,
             requests=free.requests,
@@ -128,7 +133,7 @@ class DeviceMemorySearch:
         trace = setup.runner.run(setup.cards.unlimited(self.budget), config)
         return trace if trace.outcome is RunOutcome.COMPLETED else None
 
-    def _largest(self, free: RecordedStep, fits: bool, axis: SearchAxis) -> LargestValue:
+    def _largest(self, free: RecordedStep, fits: bool, axis: Axis) -> LargestValue:
         runs = ProbeRuns(setup=self.setup, budget=self.budget, axis=axis)
         found = AxisSearch(runs=runs, recorded=free, fits=fits).largest()
         self._say(largest_found(axis, found), _FINISHING)

@@ -6,7 +6,7 @@ the result stays on the line, the next action does not.
 
 from __future__ import annotations
 
-from planner.estimation.probes import SearchAxis
+from planner.estimation.probes import Axis
 from planner.memory.budget import MemoryBudget
 from planner.memory.largest import LargestValue
 from planner.units import format_bytes
@@ -24,12 +24,12 @@ def peak_found(budget: MemoryBudget, trace: StepTrace, *, fits: bool) -> str:
     )
 
 
-def largest_found(axis: SearchAxis, found: LargestValue) -> str:
+def largest_found(axis: Axis, found: LargestValue) -> str:
     """Returns the largest value along an axis in words; "" where nothing limits it."""
     capacity = found.limited
     if capacity is None:
         return ""
     if not capacity.largest:
-        return f"not even {axis.label} {axis.unit} fits"
+        return f"not even {axis.label} {axis.words(1)} fits"
     more = " or more" if capacity.is_bound else ""
-    return f"largest {axis.label} {capacity.largest * axis.unit}{more}"
+    return f"largest {axis.label} {axis.words(capacity.largest)}{more}"

@@ -137,6 +137,8 @@ class ReplayedDevice:
         Raises:
             NotKeptError: only a run can give it.
         """
+        if self.setup.size_axes:
+            raise NotKeptError  # kept runs of other sizes are not looked up
         job = _runs_like(self.setup, self.kept, self.budget)[0]
         free = recorded_run(self.kept, job.profile, job.config)
         outside, values = (
@@ -263,7 +265,7 @@ class ReplayedDevice:
         """Returns the kept runs on the same card along an axis, by their value."""
         found: dict[int, Sample] = {}
         for other in self.kept.answers.recorded(job.profile, job.config, _AXES[axis]):
-            is_whole = not _size_of(other.config, axis) % axis.unit
+            is_whole = not axis.size_of(other.config) % axis.unit
             if other.profile != job.profile or not is_whole:
                 continue
             if other.config.alloc_conf != job.config.alloc_conf:
@@ -325,14 +327,8 @@ def _samples_alone(samples: dict[int, Sample]) -> ProbeFns:
     )
 
 
-def _size_of(config: StepConfig, axis: SearchAxis) -> int:
-    size = config.batch_size if axis is SearchAxis.BATCH else config.sequence_length
-    assert size is not None, "the axis needs a length that was asked for"
-    return size
-
-
 def _value_of(config: StepConfig, axis: SearchAxis) -> int:
-    return max(1, _size_of(config, axis) // axis.unit)
+    return max(1, axis.size_of(config) // axis.unit)
 
 
 def _multiprocessors(profile: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Prepares the search for a card's largest batch or sequence: its samples, start, known results.
+"""Prepares the search for a card's largest batch, sequence or image: samples, start, known results.
 
 In: the recorded run of the requested step, and runs at other values. Out: LargestValue.
 """
@@ -94,11 +94,7 @@ class AxisSearch:
         return None if size % unit else size // unit
 
     def _size(self) -> int:
-        config = self.runs.setup.config
-        if self.runs.axis is SearchAxis.BATCH:
-            return config.batch_size
-        assert config.sequence_length is not None, "the axis needs a length that was asked for"
-        return config.sequence_length
+        return self.runs.axis.size_of(self.runs.setup.config)
 
     def _known(self) -> tuple[Probe, ...]:
         asked = self._asked()
@@ -127,19 +123,25 @@ class AxisSearch:
         asked = max(1, self._size() // self.runs.axis.unit)
         if self.runs.axis is SearchAxis.SEQUENCE:
             return (asked, 2 * asked, 3 * asked)
-        first = max(FIRST_ALIKE, asked)
-        guess = self._guess()
-        return (first, guess if guess != first else first + 1)
+        first = asked if self.runs.axis.degree > 1 else max(FIRST_ALIKE, asked)
+        values, guess = [first], self._guess(asked)
+        between = [(first + guess) // 2] * (self.runs.axis.degree - 1)
+        for value in (*between, guess):
+            while value in values:
+                value += 1
+            values.append(value)
+        return tuple(values)
 
-    def _guess(self) -> int:
-        """Estimates the batch at which the memory that grows with it would fill the card."""
-        found, batch = self.recorded.breakdown, self.runs.setup.config.batch_size
+    def _guess(self, asked: int) -> int:
+        """Estimates the value at which the memory that grows with it would fill the card."""
+        found, degree = self.recorded.breakdown, self.runs.axis.degree
         if found is None:
-            return _WITHOUT_BREAKDOWN * batch
+            return _WITHOUT_BREAKDOWN * asked
         sums = found.by_category()
         fixed = sum(sums.get(category.value, 0) for category in _FIXED)
         growing = max(1, found.total() - fixed)
-        guess = (self.runs.budget.capacity_bytes - fixed) * batch // growing
+        room = max(0, self.runs.budget.capacity_bytes - fixed)
+        guess = room * asked // growing if degree == 1 else int(asked * (room / growing) ** 0.5)
         return max(FIRST_ALIKE, min(guess, _LARGEST_GUESS))
 
     def _start(self) -> int:

@@ -1,4 +1,4 @@
-"""Runs one step on one card, at other batches or sequence lengths than the requested one.
+"""Runs one step on one card, at another batch, length or size of an image than the requested one.
 
 In: the budget of the card and the setup of the step. Out: samples for a replay, and probes that
 show which values fit. PyTorch's own allocator decides on a card of that size whether a step fits,
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Protocol
 
 from planner.config.step import StepConfig
 from planner.errors import LengthError
@@ -20,6 +21,37 @@ from planner.memory.largest import ProbeFns
 from planner.memory.probe import Probe, ProbeOutcome, is_about_memory, probe_outcome
 from planner.memory.scaling import Sample
 from planner.wire.trace import RequestLog, RunOutcome, StepTrace
+
+
+class Axis(Protocol):
+    """A quantity that a search increases until it no longer fits, in whole units."""
+
+    @property
+    def label(self) -> str:
+        """Returns the axis in words."""
+        ...
+
+    @property
+    def unit(self) -> int:
+        """Returns the least step of `size_of`."""
+        ...
+
+    @property
+    def degree(self) -> int:
+        """Returns the degree of the polynomial in the axis that sizes of tensors follow."""
+        ...
+
+    def size_of(self, config: StepConfig) -> int:
+        """Returns the requested quantity; a value is a number of units of it."""
+        ...
+
+    def at(self, config: StepConfig, value: int) -> StepConfig:
+        """Returns the step with `value` units."""
+        ...
+
+    def words(self, value: int) -> str:
+        """Returns the quantity of `value` units in words."""
+        ...
 
 
 class SearchAxis(Enum):
@@ -39,6 +71,21 @@ class SearchAxis(Enum):
         """Returns the samples or tokens in one unit of the axis."""
         return self.value[1]
 
+    @property
+    def degree(self) -> int:
+        """Returns the degree of the polynomial in the axis that sizes of tensors follow."""
+        return 1 if self is SearchAxis.BATCH else 2
+
+    def size_of(self, config: StepConfig) -> int:
+        """Returns the requested samples or tokens."""
+        size = config.batch_size if self is SearchAxis.BATCH else config.sequence_length
+        assert size is not None, "the axis needs a length that was asked for"
+        return size
+
+    def words(self, value: int) -> str:
+        """Returns the samples or tokens of `value` units."""
+        return str(value * self.unit)
+
     def at(self, config: StepConfig, value: int) -> StepConfig:
         """Returns the step with `value` units."""
         size = value * self.unit
@@ -53,7 +100,7 @@ class ProbeRuns:
 
     setup: RunContext
     budget: MemoryBudget
-    axis: SearchAxis
+    axis: Axis
 
     def tries(self) -> ProbeFns:
         """Returns the runs as functions for the search."""
@@ -74,7 +121,7 @@ class ProbeRuns:
         return [probe for probe in found if isinstance(probe, Probe)], sample
 
     def _sample(self, value: int) -> Sample | None:
-        self._say(f"recording {self.axis.label} {value * self.axis.unit}")
+        self._say(f"recording {self.axis.label} {self.axis.words(value)}")
         setup = self.setup
         config = self.axis.at(setup.config, value)
         try:
@@ -86,7 +133,7 @@ class ProbeRuns:
         return sample_of(value, log)
 
     def _probe(self, value: int) -> Probe:
-        self._say(f"searching the largest {self.axis.label}: trying {value * self.axis.unit}")
+        self._say(f"searching the largest {self.axis.label}: trying {self.axis.words(value)}")
         setup = self.setup
         config = self.axis.at(setup.config, value)
         try:

@@ -7,7 +7,7 @@ and imports this module when the first of them is used.
 from __future__ import annotations
 
 from planner._version import __version__
-from planner.config.generation import TokenWindow
+from planner.config.generation import ImageSize, TokenWindow
 from planner.config.options import (
     CompareOptions,
     CurveOptions,
@@ -241,6 +241,7 @@ __all__ = [
     "HostNeeds",
     "HostRam",
     "HourlyPrice",
+    "ImageSize",
     "InputSpec",
     "InspectOptions",
     "Inspection",

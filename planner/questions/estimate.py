@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from planner.estimation.device_memory import DeviceMemory
     from planner.estimation.device_timing import DeviceTiming
+    from planner.estimation.size_axes import SizeAxis
     from planner.results.estimate import Estimate
     from planner.wire.module_counts import ModelCounts
 
@@ -39,6 +40,7 @@ def estimate(
     device: str | None = None,
     memory: str | int | None = None,
     max_batch: bool = True,
+    largest: str | Sequence[str] = (),
     keep_allocations: bool = False,
     keep_batches: int = 0,
     **options: Unpack[EstimateOptions],
@@ -48,7 +50,8 @@ def estimate(
     `target` is a model file, "FILE:NAME", "package.module:NAME", a live nn.Module or a function
     that builds one. `gpu` is a card, several as "a100,t4" or a list, "auto" (that of this machine)
     or "all"; none: the cards of `host`, else this machine's, else a few usual ones, named in the
-    assumptions. device="cpu" replaces `gpu`, with at most `memory` of RAM. Of several `alloc_conf`
+    assumptions. `largest` is "image" or "frames" of a pipeline, or a list of both: that size is
+    searched too. device="cpu" replaces `gpu`, with at most `memory` of RAM. Of several `alloc_conf`
     the first is in force, the others are compared with it by replay. With `calibration`, past
     verifications on a card correct its figures. With `keep_allocations` the result holds each
     allocation of the recorded runs (some MB), which `Estimate.save` writes too, and the requests at
@@ -62,19 +65,41 @@ def estimate(
     names = card_words(gpu)
     device = device_word(device)
     asked = estimate_request(target, **options)
+    is_survey = is_every_card(names)
+    if largest:
+        _check_largest(device, is_survey)
     if device is not None or memory is not None:
         _check_cpu(device, names, asked)
         found = _on_cpu(asked, memory, search=max_batch)
     else:
+        axes = _size_axes(asked, largest)
         with estimation_session(asked, names, may_stand_in=True) as step:
             found = estimate_on_cards(
-                step,
-                is_survey=is_every_card(names),
+                replace(step, setup=replace(step.setup, size_axes=axes)),
+                is_survey=is_survey,
                 search=max_batch,
                 keep_allocations=keep_allocations or keep_batches > 0,
                 keep_batches=keep_batches,
             )
     return replace(found, model_arguments=asked.given)
+
+
+def _size_axes(asked: EstimateRequest, largest: str | Sequence[str]) -> tuple[SizeAxis, ...]:
+    if not largest:
+        return ()
+    from planner.estimation.size_axes import size_axes
+
+    return size_axes(asked, largest)
+
+
+def _check_largest(device: str | None, is_survey: bool) -> None:
+    """Raises UsageError where sizes of images are not searched."""
+    if device is not None or is_survey:
+        asked = f"device {device}" if device is not None else "every card (gpu all)"
+        raise UsageError(
+            f"the largest image or clip was asked for (--largest), and {asked}: it is searched on "
+            "cards that are named, like --gpu rtx4090"
+        )
 
 
 def _on_cpu(asked: EstimateRequest, memory: str | int | None, *, search: bool) -> Estimate:

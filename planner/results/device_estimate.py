@@ -102,6 +102,15 @@ class DeviceEstimate(Shown):
     length was given."""
     max_sequence_confirmed: bool | None = None
     """As `max_batch_confirmed`, for the longest sequence."""
+    max_image: tuple[int, int] | None = None
+    """Height and width of the largest image at the requested ratio; zeros: not even one unit of the
+    search fits; None: not searched."""
+    max_image_confirmed: bool | None = None
+    """As `max_batch_confirmed`, for the largest image."""
+    max_frames: int | None = None
+    """Most frames of a clip; 0: not even one fits; None: not searched."""
+    max_frames_confirmed: bool | None = None
+    """As `max_batch_confirmed`, for the most frames."""
     batch_1_missing_bytes: int | None = None
     """By how much batch 1 exceeds the card; None: it fits, or it is not known."""
     attention_backends: tuple[str, ...] = ()
@@ -212,6 +221,10 @@ class DeviceEstimate(Shown):
             "max_batch_method": self.max_batch_method,
             "max_sequence_length": self.max_sequence_length,
             "max_sequence_confirmed": self.max_sequence_confirmed,
+            "max_image": None if self.max_image is None else list(self.max_image),
+            "max_image_confirmed": self.max_image_confirmed,
+            "max_frames": self.max_frames,
+            "max_frames_confirmed": self.max_frames_confirmed,
             "batch_1_missing_bytes": self.batch_1_missing_bytes,
             "attention_backends": list(self.attention_backends),
             "note": self.note,

@@ -477,6 +477,15 @@ class DeviceDocument(BreakdownDocument, IntervalDocument):
         int | None, _is("longest sequence in tokens; null without `--seq`")
     ]
     max_sequence_confirmed: Annotated[bool | None, _is("as `max_batch_confirmed`")]
+    max_image: Annotated[
+        list[int] | None,
+        _is("height and width of the largest image; zeros: none fits; null: not searched"),
+    ]
+    max_image_confirmed: Annotated[bool | None, _is("as `max_batch_confirmed`")]
+    max_frames: Annotated[
+        int | None, _is("most frames of a clip; 0: none fits; null: not searched")
+    ]
+    max_frames_confirmed: Annotated[bool | None, _is("as `max_batch_confirmed`")]
     batch_1_missing_bytes: Annotated[
         int | None, _is("by how much batch 1 does not fit, where that was found")
     ]

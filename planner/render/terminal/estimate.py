@@ -19,7 +19,13 @@ from planner.render.terminal.breakdown import largest_tensors
 from planner.render.terminal.every_card import every_card
 from planner.render.terminal.fits import fits_cell_in_full
 from planner.render.terminal.heading import software, step_words, values_line
-from planner.render.terminal.largest import largest_batch_in_full, longest_sequence, suggested_batch
+from planner.render.terminal.largest import (
+    largest_batch_in_full,
+    largest_image,
+    longest_sequence,
+    most_frames,
+    suggested_batch,
+)
 from planner.render.terminal.layout import closing, verdict_lines
 from planner.render.terminal.sparkline import StepSparkline, bar
 from planner.render.terminal.stages import stages_table
@@ -54,7 +60,7 @@ _STATE_ROWS = (
 _GROUPS: tuple[tuple[str, ...], ...] = (
     ("card", "fits", "peak allocated", "peak reserved", "context overhead", "outside PyTorch",
      "device total", "interval", "kept free", "usable memory", "attention"),
-    ("largest batch", "suggested batch", "longest sequence"),
+    ("largest batch", "suggested batch", "longest sequence", "largest image", "most frames"),
     ("peak is in", *_PARTS_OF_PEAK),
     ("step time", "time interval", "throughput", "first token", "later tokens", *_PARTS_OF_STEP,
      "- offload", "messages", "pipeline bubble", "bound", "next bound"),
@@ -229,6 +235,8 @@ def _cells(entry: DeviceEstimate, *, is_ascii: bool) -> dict[str, Text]:
         "largest batch": Text(largest_batch_in_full(entry)),
         "suggested batch": Text(suggested_batch(entry)),
         "longest sequence": Text(longest_sequence(entry)),
+        "largest image": Text(largest_image(entry)),
+        "most frames": Text(most_frames(entry)),
         "attention": Text(", ".join(entry.attention_backends)),
         **_breakdown_cells(entry, is_ascii=is_ascii),
         **_state_cells(entry),

@@ -1,4 +1,4 @@
-"""The largest batch, the suggested one and the longest sequence of a card, in words.
+"""The largest batch, the suggested one, the longest sequence and largest image, in words.
 
 In: DeviceEstimate. Out: text, "" where nothing was searched.
 """
@@ -52,3 +52,22 @@ def longest_sequence(entry: DeviceEstimate) -> str:
     if not entry.max_sequence_length:
         return "less than 128"
     return f"{entry.max_sequence_length}{_UNCONFIRMED * (entry.max_sequence_confirmed is False)}"
+
+
+def largest_image(entry: DeviceEstimate) -> str:
+    """Returns height x width of the largest image that fits at the requested batch."""
+    if entry.max_image is None:
+        return ""
+    if not entry.max_image[0]:
+        return "none"
+    size = "x".join(map(str, entry.max_image))
+    return f"{size}{_UNCONFIRMED * (entry.max_image_confirmed is False)}"
+
+
+def most_frames(entry: DeviceEstimate) -> str:
+    """Returns how many frames of a clip fit at the requested batch."""
+    if entry.max_frames is None:
+        return ""
+    if not entry.max_frames:
+        return _NONE
+    return f"{entry.max_frames}{_UNCONFIRMED * (entry.max_frames_confirmed is False)}"

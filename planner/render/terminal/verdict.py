@@ -14,7 +14,12 @@ from rich.text import Text
 from planner.input_pipeline.host_ram import Room
 from planner.render.terminal.advice import changes_that_take_less
 from planner.render.terminal.fits import STYLES
-from planner.render.terminal.largest import largest_batch_in_full, longest_sequence
+from planner.render.terminal.largest import (
+    largest_batch_in_full,
+    largest_image,
+    longest_sequence,
+    most_frames,
+)
 from planner.render.terminal.layout import warning_line
 from planner.render.terminal.step_time import speed_rows
 from planner.results import words as shown
@@ -80,7 +85,9 @@ def _largest(entry: DeviceEstimate) -> str:
         over = entry.batch_1_missing_bytes
         return "not even batch 1 fits" + (f" ({format_bytes(over)} too much)" if over else "")
     found = (("largest batch", largest_batch_in_full(entry)),
-             ("longest sequence", longest_sequence(entry)))  # fmt: skip
+             ("longest sequence", longest_sequence(entry)),
+             ("largest image", largest_image(entry)),
+             ("most frames", most_frames(entry)))  # fmt: skip
     return "; ".join(f"{label} {size}" for label, size in found if size)
 
 

@@ -61,6 +61,20 @@ def construct(
         ModelError: `build_on` is META and the constructor reads parameter values.
         Exception: whatever the user's constructor raises on the CPU or on the device.
     """
+    built = _constructed(source, config, device, real_values=real_values, shape=shape)
+    if isinstance(built.model, PipelineModel):
+        built.model.size = config.size
+    return built
+
+
+def _constructed(
+    source: ModelSource,
+    config: StepConfig,
+    device: torch.device,
+    *,
+    real_values: bool,
+    shape: Shape | None,
+) -> Built:
     with no_redraw_on_cuda():
         if config.build_on is BuildOn.DEVICE:
             return _on_device(source, config, device, shape)

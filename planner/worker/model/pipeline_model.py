@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from planner.config.generation import ImageSize
 from planner.errors import ModelError
 from planner.units import format_bytes
 from planner.worker.model.host_weights import WeightCopies, moved_without_bytes
@@ -64,10 +65,12 @@ class Iterations:
 class PipelineModel(nn.Module):
     """Holds a pipeline and its models; it is never called itself.
 
-    `resident_bytes` are the weights that are kept on the host, and `copies` their moves.
+    `resident_bytes` are the weights that are kept on the host, and `copies` their moves. `size` is
+    that of the image or clip of this run; None: that of the task.
     """
 
     resident_bytes: int
+    size: ImageSize | None
 
     def __init__(self, pipeline: Any) -> None:
         """Takes the models of `pipeline`.
@@ -79,13 +82,14 @@ class PipelineModel(nn.Module):
         self.pipeline = pipeline
         self.copies = WeightCopies()
         self.resident_bytes = 0
+        self.size = None
         self.iterations = Iterations()
         for name, model in models_of(pipeline).items():
             self.add_module(name, model)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Keeps a pipeline that is a module itself out of the children: its models are these."""
-        if name in ("pipeline", "copies", "iterations", "resident_bytes"):
+        if name in ("pipeline", "copies", "iterations", "resident_bytes", "size"):
             object.__setattr__(self, name, value)
         else:
             super().__setattr__(name, value)

@@ -17,7 +17,7 @@ from planner.config.step import StepConfig
 from planner.estimation.job import NAMES as JOB_NAMES
 
 ROOT = Path(__file__).parents[3]
-STEP = {field.name for field in fields(StepConfig)} - {"parallel", "window"}
+STEP = {field.name for field in fields(StepConfig)} - {"parallel", "window", "size"}
 MODEL = {
     "build_batch", "training_step", "build_optimizer", "inference_step", "model_arguments",
     "timeout_s", "on_progress", "cache",

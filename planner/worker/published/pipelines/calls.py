@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 
+from planner.config.generation import ImageSize
 from planner.config.published import TaskConfig
 from planner.errors import UsageError
 
@@ -46,6 +48,15 @@ def denoise_steps(pipeline_class: Any, task: TaskConfig) -> int:
 def prompts(batch_size: int, sequence_length: int = DEFAULT_PROMPT) -> torch.Tensor:
     """Returns a tensor without bytes that says how many prompts of how many tokens there are."""
     return torch.empty(batch_size, sequence_length, 0)
+
+
+def sized(task: TaskConfig, size: ImageSize | None) -> TaskConfig:
+    """Returns the task with another size of the image or clip, where there is one."""
+    if size is None:
+        return task
+    if size.height is not None and size.width is not None:
+        task = replace(task, image=(size.height, size.width))
+    return task if size.frames is None else replace(task, frames=size.frames)
 
 
 def run(pipeline: Any, task: TaskConfig, batch: torch.Tensor) -> Any:

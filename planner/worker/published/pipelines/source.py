@@ -7,13 +7,13 @@ holds the components, and whose step is one call of the pipeline.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import diffusers
 from torch import nn
 
-from planner.config.published import PublishedModel
+from planner.config.published import PublishedModel, TaskConfig
 from planner.config.target import Target
 from planner.errors import UsageError
 from planner.worker.model.pipeline_model import PipelineModel, pipeline_step
@@ -22,6 +22,7 @@ from planner.worker.published.pipelines.calls import (
     denoise_steps,
     prompts,
     run,
+    sized,
     skipped_steps,
     steps_words,
 )
@@ -66,7 +67,7 @@ def pipeline_source(target: Target, model: PublishedModel) -> ModelSource:
     return ModelSource(
         build_model=build_model,
         build_batch=prompts,
-        inference_step=pipeline_step(lambda pipeline, batch: run(pipeline, task, batch)),
+        inference_step=_step(task),
         offload=offload_model,
         label=target.label,
         settles_dtypes=True,
@@ -77,6 +78,17 @@ def pipeline_source(target: Target, model: PublishedModel) -> ModelSource:
             *saving_words(task),
         ),
     )
+
+
+def _step(task: TaskConfig) -> Callable[[nn.Module, Any], Any]:
+    """Returns the call of the pipeline, which makes an image of the size that the run asks for."""
+
+    def inference_step(model: nn.Module, batch: Any) -> Any:
+        assert isinstance(model, PipelineModel), "build_model made it"
+        asked = sized(task, model.size)
+        return pipeline_step(lambda pipeline, batch: run(pipeline, asked, batch))(model, batch)
+
+    return inference_step
 
 
 def _words(

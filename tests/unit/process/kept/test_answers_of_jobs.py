@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from planner.config.generation import TokenWindow
+from planner.config.generation import ImageSize, TokenWindow
 from planner.config.parallel import DataParallel, ParallelConfig
 from planner.config.step import (
     BuildOn,
@@ -114,6 +114,7 @@ OTHER_VALUES: dict[str, Any] = {
     "optimizer_in_backward": True, "offload": (Offload.ACTIVATIONS,),
     "parallel": ParallelConfig(gpus=8, data=DataParallel.FSDP, shard=8),
     "window": TokenWindow(skipped=4, tokens=4),
+    "size": ImageSize(height=64, width=64),
 }  # fmt: skip
 OTHER_JOBS: dict[str, RunJob | CountJob] = {
     **{
