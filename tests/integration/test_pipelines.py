@@ -158,3 +158,14 @@ def test_slicing_decodes_one_sample_at_a_time(tiny: str) -> None:
     whole, sliced = peaks
     assert sliced["vae"] < whole["vae"]
     assert sliced["unet"] == whole["unet"]
+
+
+def test_the_largest_image_fits_and_the_next_one_does_not(tiny: str) -> None:
+    options = {"gpu_memory": "1GiB", "batch_size": 1}
+    found = generated(tiny, image="64x64", largest="image", **options)
+    assert found.max_image_confirmed
+    assert found.max_image is not None
+    side, width = found.max_image
+    assert side == width > 64
+    assert generated(tiny, image=(side, side), **options).fits
+    assert not generated(tiny, image=(side + 64, side + 64), **options).fits

@@ -78,6 +78,7 @@ def test_defaults_are_those_of_the_library(fake: Fake) -> None:
         "gpu": ("t4",), "model_arguments": {}, "gpu_memory": None, "reserve": "0",
         "max_batch": True, "calibration": True, "timeout_s": 600.0, "hardware_db": None,
         "device": None, "memory": None, "keep_allocations": False, "cache": True,
+        "largest": (),
     }  # fmt: skip
 
 
@@ -90,7 +91,8 @@ def test_every_option_reaches_the_library(fake: Fake) -> None:
         "--checkpoint-activations", "--accumulate", "4", "--no-set-to-none", "--steps", "2",
         "--build-on", "device", "--gpu-memory", "24GiB", "--reserve", "5%",
         "--alloc-conf", "expandable_segments:True", "--alloc-conf", "max_split_size_mb:64",
-        "--no-max-batch", "--no-calibration", "--timeout", "10m",
+        "--no-max-batch", "--largest", "image", "--largest", "frames",
+        "--no-calibration", "--timeout", "10m",
         "--hardware-db", "cards", "--json", "-q",
     )  # fmt: skip
     assert result.exit_code in (0, 3), result.output
@@ -113,6 +115,7 @@ def test_every_option_reaches_the_library(fake: Fake) -> None:
     assert fake.options["model_arguments"] == {"depth": 12, "name": "big"}
     assert (fake.options["gpu_memory"], fake.options["reserve"]) == ("24GiB", "5%")
     assert fake.options["max_batch"] is False
+    assert fake.options["largest"] == ("image", "frames")
     assert fake.options["calibration"] is False
     assert fake.options["timeout_s"] == 600.0
     assert str(fake.options["hardware_db"]) == "cards"
@@ -191,7 +194,7 @@ def test_a_sequence_length_beside_inputs_is_wrong_usage() -> None:
 
 def test_every_field_of_the_step_has_an_option() -> None:
     parameters = {parameter.name for parameter in command.params}
-    made = {"window"}  # where a generation is run in parts
+    made = {"window", "size"}  # where a generation is run in parts, or at other sizes
     assert {field.name for field in fields(StepConfig)} - made <= parameters
 
 

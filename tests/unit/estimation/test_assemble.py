@@ -11,6 +11,7 @@ from planner.config.step import StepConfig
 from planner.estimation.alloc_conf import AllocatorPlan
 from planner.estimation.assemble import assemble
 from planner.estimation.device_memory import DeviceMemory
+from planner.estimation.size_axes import FramesAxis, ImageAxis
 from planner.memory.budget import Calibration, calibrated, memory_budgets, with_outside
 from planner.memory.interval import ErrorInterval, NoInterval
 from planner.memory.largest import LargestValue, Method
@@ -148,6 +149,41 @@ def test_a_largest_batch_comes_with_how_it_was_found() -> None:
 def test_a_longest_sequence_is_in_tokens() -> None:
     (card,) = summary(answer(batch=largest(12), sequence=largest(5))).gpus
     assert (card.max_sequence_length, card.max_sequence_confirmed) == (640, True)
+
+
+IMAGES, CLIPS = ImageAxis(height=512, width=768, unit=64), FramesAxis(frames=17, unit=4)
+
+
+def test_the_largest_image_and_the_most_frames_are_in_pixels_and_frames() -> None:
+    sizes = ((IMAGES, largest(16)), (CLIPS, largest(8, is_confirmed=False)))
+    (card,) = summary(replace(answer(), sizes=sizes)).gpus
+    assert (card.max_image, card.max_image_confirmed) == ((1024, 1536), True)
+    assert (card.max_frames, card.max_frames_confirmed) == (29, False)
+    assert card.to_dict()["max_image"] == [1024, 1536]
+    (card,) = summary(answer()).gpus
+    assert (card.max_image, card.max_image_confirmed) == (None, None)
+    assert (card.max_frames, card.max_frames_confirmed) == (None, None)
+
+
+def test_what_ended_the_search_of_a_size_is_said() -> None:
+    beyond = Probe(value=17, outcome=ProbeOutcome.MODEL_ERROR, detail="too many positions")
+    by_runs = largest(8, method=Method.RUNS, reason="they are not alike")
+    found = summary(replace(answer(), sizes=((IMAGES, largest(16, beyond)), (CLIPS, by_runs))))
+    assert found.warnings == (
+        "t4: image 1088x1664 fails for another reason than memory: too many positions",
+    )
+    assert found.assumptions == (
+        "the largest number of frames was searched by runs: they are not alike",
+    )
+
+
+def test_a_size_that_no_memory_depends_on_has_no_largest_one() -> None:
+    endless = largest(BOUND, has_no_limit=True)
+    found = summary(replace(answer(), sizes=((IMAGES, endless),)))
+    assert found.gpus[0].max_image is None
+    assert found.warnings == (
+        "no memory of the step depends on the image: there is no largest one",
+    )
 
 
 def test_why_a_search_took_runs_is_said() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from planner.estimation.found_so_far import largest_found, peak_found
-from planner.estimation.probes import SearchAxis
+from planner.estimation.probes import Axis, SearchAxis
+from planner.estimation.size_axes import FramesAxis, ImageAxis
 from planner.memory.budget import memory_budgets
 from planner.memory.largest import LargestValue, Method
 from planner.memory.search import Capacity
@@ -50,9 +51,12 @@ def test_a_run_that_did_not_end_has_no_peak() -> None:
         (SearchAxis.BATCH, largest(0), "not even batch 1 fits"),
         (SearchAxis.BATCH, largest(64, has_no_limit=True), ""),
         (SearchAxis.SEQUENCE, largest(3), "largest sequence length 384"),
+        (ImageAxis(height=512, width=512, unit=64), largest(3), "largest image 192x192"),
+        (ImageAxis(height=512, width=512, unit=64), largest(0), "not even image 64x64 fits"),
+        (FramesAxis(frames=17, unit=8), largest(3), "largest number of frames 17"),
     ],
 )
 def test_the_largest_value_is_said_with_what_is_known(
-    axis: SearchAxis, found: LargestValue, words: str
+    axis: Axis, found: LargestValue, words: str
 ) -> None:
     assert largest_found(axis, found) == words

@@ -11,7 +11,12 @@ from rich.console import Console
 from planner.config.step import Mode, Precision, StepConfig
 from planner.config.weights import WeightDtype
 from planner.render.terminal.estimate import render
-from planner.render.terminal.largest import largest_batch_in_full, longest_sequence
+from planner.render.terminal.largest import (
+    largest_batch_in_full,
+    largest_image,
+    longest_sequence,
+    most_frames,
+)
 from planner.results.device_estimate import DeviceEstimate
 from planner.results.estimate import Estimate
 from planner.units import GIB, MIB
@@ -174,6 +179,22 @@ def test_a_largest_batch_that_no_run_has_shown(a100: DeviceEstimate) -> None:
     tokens = replace(a100, max_sequence_length=1024, max_sequence_confirmed=False)
     assert longest_sequence(tokens) == "1024, not confirmed"
     assert longest_sequence(replace(tokens, max_sequence_confirmed=True)) == "1024"
+
+
+def test_the_largest_image_and_the_most_frames_have_rows(
+    estimate: Estimate, a100: DeviceEstimate
+) -> None:
+    card = replace(
+        a100, max_image=(1024, 1536), max_image_confirmed=False, max_frames=81,
+        max_frames_confirmed=True,
+    )  # fmt: skip
+    rows = [line.split() for line in shown(replace(estimate, gpus=(card,)), 100).splitlines()]
+    assert ["largest", "image", "1024x1536,", "not", "confirmed"] in rows
+    assert ["most", "frames", "81"] in rows
+    rows = [line.split() for line in shown(replace(estimate, gpus=(a100,)), 100).splitlines()]
+    assert not [row for row in rows if row[:2] in (["largest", "image"], ["most", "frames"])]
+    nothing = replace(a100, max_image=(0, 0), max_frames=0)
+    assert (largest_image(nothing), most_frames(nothing)) == ("none", "none, not even 1")
 
 
 def test_the_table_of_all_cards_says_which_batches_are_confirmed(

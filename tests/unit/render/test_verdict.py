@@ -100,6 +100,8 @@ def test_whether_it_fits_is_said_with_what_is_known(
         ({"max_batch_confirmed": False}, "largest batch 57, not confirmed"),
         ({"max_batch_is_bound": True}, "largest batch 57 or more"),
         ({"max_sequence_length": 1024}, "largest batch 57; longest sequence 1024"),
+        ({"max_image": (768, 512)}, "largest batch 57; largest image 768x512"),
+        ({"max_frames": 81}, "largest batch 57; most frames 81"),
         ({"max_batch_size": 0}, "not even batch 1 fits"),
         (
             {"max_batch_size": 0, "batch_1_missing_bytes": 3 * GIB},
