@@ -28,7 +28,6 @@ from planner.results.values import NO_VALUES_READ, ValuesResult
 from planner.units import format_bytes
 from planner.wire.trace import AllocationTrace, EventKind, RunOutcome, StepTrace
 
-_SEARCHING = f"searching the largest {SearchAxis.BATCH.label}"
 _FINISHING = "finishing its figures"
 
 
@@ -96,13 +95,12 @@ class DeviceMemorySearch:
             fits, held = False, RecordedStep(trace=beyond_all_cards(free.trace))
         else:
             fits, held = self._on_full_card(free)
-        self._say(
-            peak_found(self.budget, held.trace, fits=fits), _SEARCHING if search else _FINISHING
-        )
         axes: list[Axis] = [SearchAxis.BATCH] if search else []
         if search and sequence and setup.config.sequence_length is not None:
             axes.append(SearchAxis.SEQUENCE)
         axes += setup.size_axes
+        following = f"searching the largest {axes[0].label}" if axes else _FINISHING
+        self._say(peak_found(self.budget, held.trace, fits=fits), following)
         largest = dict(
             zip(axes, side_by_side(partial(self._largest, free, fits), axes), strict=True)
         )
