@@ -91,6 +91,7 @@ Progress, errors and whatever the model prints go to stderr.
     "--largest",
     type=shared.words(SearchedSize),
     multiple=True,
+    show_default="not searched",
     help="Search the largest image or clip of a pipeline too, from --image or --frames on, like "
     "--largest image; repeatable.",
 )

@@ -64,10 +64,10 @@ def estimate(
     """
     names = card_words(gpu)
     device = device_word(device)
-    asked = estimate_request(target, **options)
     is_survey = is_every_card(names)
     if largest:
         _check_largest(device, is_survey)
+    asked = estimate_request(target, **options)
     if device is not None or memory is not None:
         _check_cpu(device, names, asked)
         found = _on_cpu(asked, memory, search=max_batch)

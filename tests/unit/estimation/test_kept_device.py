@@ -10,7 +10,8 @@ import pytest
 from planner.config.step import StepConfig
 from planner.emulator.profile import UNLIMITED_BYTES
 from planner.estimation.context import RunContext
-from planner.estimation.kept_device import _runs_like
+from planner.estimation.kept_device import ReplayedDevice, _runs_like
+from planner.estimation.size_axes import ImageAxis
 from planner.memory.budget import MemoryBudget
 from planner.process.kept.answers import FinishedSearch
 from planner.process.kept.runs import KeptRuns, NotKeptError
@@ -57,3 +58,20 @@ def test_nothing_stands_for_a_search_of_its_own_that_was_finished() -> None:
 def test_nothing_stands_where_nothing_was_finished() -> None:
     with pytest.raises(NotKeptError):
         chosen()
+
+
+def test_nothing_stands_for_a_search_of_the_largest_image() -> None:
+    """Kept runs at other sizes are not looked up, so an answer would leave the size out."""
+    cards = SimpleNamespace(
+        unlimited=lambda _: profile("3090"), limited=lambda _: profile("3090", 24)
+    )
+    axis = ImageAxis(height=512, width=512, unit=64)
+    setup = SimpleNamespace(config=CONFIG, cards=cards, size_axes=(axis,))
+    answers: Any = SimpleNamespace(finished=lambda job: [finished("a40", 48)])
+    device = ReplayedDevice(
+        setup=cast(RunContext, setup),
+        kept=KeptRuns(answers=answers),
+        budget=cast(MemoryBudget, None),
+    )
+    with pytest.raises(NotKeptError):
+        device.answer(True)

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+import planner
 from planner.config.generation import ImageSize
 from planner.config.parallel import ParallelConfig
 from planner.config.published import Library, PublishedModel, Task, TaskConfig
@@ -188,3 +189,16 @@ def test_the_most_frames_are_searched_by_runs() -> None:
     found, runner = searched(axis, ImageSize(frames=81))
     assert axis.clip(found.capacity.largest) == 901
     assert {ImageSize(frames=901), ImageSize(frames=905)} <= set(runner.ran)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"gpu": "all"}, "every card .gpu all."),
+        ({"device": "cpu"}, "device cpu"),
+    ],
+    ids=str,
+)
+def test_a_size_is_searched_on_named_cards_alone(options: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=f"{message}: it is searched on cards that are named"):
+        planner.estimate("diffusers:org/name", task="generate", largest="image", **options)
