@@ -15,8 +15,8 @@ from planner.config.step import StepConfig
 from planner.results.estimate import asked_config_dict
 
 # Not parts of the step: the search changes the batch, `steps` is how often the step is run, and a
-# verification runs no `window` of a generation.
-OF_THE_RUN = ("batch_size", "steps", "window")
+# verification runs no `window` of a generation and no other `size` than that of the task.
+OF_THE_RUN = ("batch_size", "steps", "window", "size")
 _ARGUMENTS = "model_arguments"
 _WEIGHTS = "weight_dtypes"
 _IN_ENTRY = ("mode", "precision", "clip_grad_norm", "ema")  # fields of the HistoryEntry itself

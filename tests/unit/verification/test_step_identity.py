@@ -101,8 +101,9 @@ def kept(*verifications: Verification) -> tuple[HistoryEntry, ...]:
     return history.entries()
 
 
-# The window of a generation is no setting of a caller: a verification runs the whole.
-SETTINGS = [field.name for field in fields(StepConfig) if field.name != "window"]
+# No settings of a caller: a verification runs a whole generation, at the size of its task.
+_MADE = ("window", "size")
+SETTINGS = [field.name for field in fields(StepConfig) if field.name not in _MADE]
 
 
 @pytest.mark.parametrize("name", SETTINGS)
