@@ -108,7 +108,8 @@ def weight_format(model: ServedModel, config: ServingConfig) -> WeightFormat:
         others = [one.name.value for one in ENGINES.values() if name in one.quants]
         if name.startswith(GGUF):
             others = [EngineName.LLAMACPP.value]
-        known = f"; {' and '.join(others)} know it" if others else ""
+        verb = "knows" if len(others) == 1 else "know"
+        known = f"; {' and '.join(others)} {verb} it" if others else ""
         if not others and name not in FORMATS:
             known = "; no engine here does"
         raise UsageError(
