@@ -68,10 +68,13 @@ def test_every_file_of_the_package_and_of_the_database_is_in_it(wheel: Path) -> 
         packed = {name for name in archive.namelist() if ".dist-info/" not in name}
     database = {f"planner/{name}" for name in files_below(ROOT / "hardware_db")}
     assert len(database) > 100
-    folder = ROOT / "models" / "catalog"
-    catalog = {f"planner/catalog_db/{path.name}" for path in folder.iterdir()}
+    catalog, pipelines = (
+        {f"planner/{there}/{path.name}" for path in (ROOT / "models" / here).iterdir()}
+        for here, there in (("catalog", "catalog_db"), ("pipelines", "pipelines_db"))
+    )
     assert len(catalog) > 50
-    assert packed == files_below(ROOT / "planner") | database | catalog
+    assert pipelines
+    assert packed == files_below(ROOT / "planner") | database | catalog | pipelines
 
 
 def test_it_answers_as_the_checkout_does(

@@ -191,7 +191,7 @@ def test_transformers_holds_the_peak_of_the_prompt() -> None:
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        (config(quant="gguf:Q4_K_M"), "vllm does not know quant .*; llamacpp know it"),
+        (config(quant="gguf:Q4_K_M"), "vllm does not know quant .*; llamacpp knows it"),
         (config(quant="exl3"), "no engine here does"),
         (config(EngineName.TRTLLM, quant="gptq"), "vllm and sglang and transformers know it"),
         (config(EngineName.LLAMACPP, quant="awq"), "it takes GGUF files"),
