@@ -47,6 +47,15 @@ STEPS = st.lists(
     max_size=150,
 )
 MIBS = st.integers(1, 64)
+
+
+def as_torch_takes_it(found: AllocatorSettings) -> AllocatorSettings:
+    """torch refuses a max_split_size_mb below the size of large segments, and so do we."""
+    if found.max_split_bytes is None:
+        return found
+    return replace(found, max_split_bytes=max(found.max_split_bytes, found.large_segment_bytes))
+
+
 SETTINGS = st.builds(
     AllocatorSettings,
     version=st.sampled_from(["2.6.0", "2.9.0", "2.12.0", "2.14.1"]).map(TorchVersion.parse),
@@ -63,7 +72,7 @@ SETTINGS = st.builds(
     garbage_collection_threshold=st.just(0.0) | st.floats(0.01, 0.99),
     memory_fraction=st.none() | st.floats(0.0, 1.0),
     reject_above_fraction=st.booleans(),
-)
+).map(as_torch_takes_it)
 CAPACITIES = st.sampled_from([WITHOUT_LIMIT_BYTES, 0, -MIB]) | st.integers(MIB, 700 * MIB)
 TOTALS = st.none() | st.integers(MIB, 900 * MIB)
 
