@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from enum import Enum
 
-from planner.config.generation import KvCache
+from planner.config.generation import DEFAULT_NEW_TOKENS, KvCache
 from planner.config.scalars import Scalar
 
 
@@ -135,6 +135,13 @@ class TaskConfig:
     """How the decoder of a pipeline saves memory, in the order of Decoding; none: it does not."""
     like: Like = Like.TRAINER
     """The training program whose habits are taken."""
+
+    @property
+    def tokens_written(self) -> int:
+        """Returns the tokens that generate writes for each sample; 0 for another task."""
+        if self.task is not Task.GENERATE:
+            return 0
+        return self.new_tokens or DEFAULT_NEW_TOKENS
 
     @property
     def weights_quant(self) -> Quant | None:

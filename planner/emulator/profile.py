@@ -56,6 +56,11 @@ def device_profile(
     return "".join(f"{key}={value}\n" for key, value in values.items())
 
 
+def profile_values(profile: str) -> dict[str, str]:
+    """Returns the values of a profile by key."""
+    return dict(line.split("=", 1) for line in profile.splitlines() if "=" in line)
+
+
 def without_limit(profile: str) -> str:
     """Returns the profile with the capacity UNLIMITED_BYTES."""
     kept = [line for line in profile.splitlines() if not line.startswith("capacity_bytes=")]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from planner.config.step import StepConfig
-from planner.emulator.profile import UNLIMITED_BYTES
+from planner.emulator.profile import UNLIMITED_BYTES, profile_values
 from planner.estimation.alloc_conf import what_ifs
 from planner.estimation.context import RunContext
 from planner.estimation.device_memory import DeviceMemory, empties_cache
@@ -37,7 +37,6 @@ from planner.wire.module_counts import ModelCounts
 from planner.wire.trace import Recording, TensorCategory
 
 _AXES = {SearchAxis.BATCH: KeptAxis.BATCH, SearchAxis.SEQUENCE: KeptAxis.SEQUENCE}
-_NAME = "name="
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,8 +118,7 @@ def _runs_like(setup: RunContext, kept: KeptRuns, budget: MemoryBudget) -> list[
 
 
 def _shown_name(profile: str) -> str:
-    names = [line.removeprefix(_NAME) for line in profile.splitlines() if line.startswith(_NAME)]
-    return names[0].removesuffix(" (emulated)") if names else ""
+    return profile_values(profile).get("name", "").removesuffix(" (emulated)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -331,11 +329,10 @@ def _value_of(config: StepConfig, axis: SearchAxis) -> int:
     return max(1, axis.size_of(config) // axis.unit)
 
 
-def _multiprocessors(profile: str) -> list[str]:
-    return [line for line in profile.splitlines() if line.startswith("multiprocessors=")]
+def _multiprocessors(profile: str) -> str | None:
+    return profile_values(profile).get("multiprocessors")
 
 
 def _total_memory(profile: str) -> int:
     """Returns the memory of the card of a profile."""
-    values = dict(line.split("=", 1) for line in profile.splitlines() if "=" in line)
-    return int(values.get("total_memory_bytes", UNLIMITED_BYTES))
+    return int(profile_values(profile).get("total_memory_bytes", UNLIMITED_BYTES))

@@ -176,7 +176,8 @@ class TimedStep:
         Beyond the longer of both sums; more micro-batches than two add the same each.
         """
         if self.counted.serial_parts:
-            return max(0.0, sum(self.serial_s(variant)) - self._longer_s(variant))
+            parts = self._serial_parts(variant)
+            return sum(map(max, parts)) - max(map(sum, zip(*parts, strict=True)))
         operators = self.counted.operators
         waits = waits_of(operators)
         if not any(waits):
@@ -204,6 +205,10 @@ class TimedStep:
 
     def serial_s(self, variant: Variant = AS_ASKED) -> list[float]:
         """Returns the seconds of each part of the step that ends before the next one begins."""
+        return list(map(max, self._serial_parts(variant)))
+
+    def _serial_parts(self, variant: Variant) -> list[tuple[float, float]]:
+        """Returns the seconds of CPU and card for each of these parts."""
         found, begin = [], 0
         slower = self._issue_ratio()
         whole_s = sum(self.launch_s())
@@ -214,12 +219,8 @@ class TimedStep:
             issue_s = slower * issue_times(records, NO_ORDER).micro_batch_s
             views_s = (whole_s - calls_s) * (issue_s / calls_s if calls_s else 0.0)
             card_s = self._card_time(records, variant, grown=self._growth(variant)).total_s
-            found.append(max(issue_s + views_s, card_s))
+            found.append((issue_s + views_s, card_s))
         return found
-
-    def _longer_s(self, variant: Variant) -> float:
-        """Returns the seconds of the card, or of the CPU where it takes longer."""
-        return max(self.gpu_times(variant)[0].total_s, sum(self.launch_s()))
 
     def parts(self, variant: Variant = AS_ASKED) -> StepParts:
         """Returns the seconds of the step."""

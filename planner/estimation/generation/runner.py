@@ -8,18 +8,20 @@ is run everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Generic, TypeVar
 
 from planner.config.generation import TokenWindow
 from planner.config.step import StepConfig
-from planner.emulator.profile import UNLIMITED_BYTES, without_limit
+from planner.emulator.profile import UNLIMITED_BYTES, profile_values, without_limit
 from planner.estimation.context import side_by_side
 from planner.estimation.generation.counts import generated_counts
 from planner.estimation.generation.target import MOST_RUN
 from planner.memory.allocator.device_memory import WITHOUT_LIMIT_BYTES
-from planner.memory.allocator.replay import ReplayResult, Request, replay, requests_of
+from planner.memory.allocator.replay import replay, requests_of
 from planner.memory.allocator.settings import AllocatorSettings
+from planner.memory.block_size import rounded
 from planner.memory.generation.unrolled import (
     RECORDED,
     RecordedTokens,
@@ -41,7 +43,18 @@ from planner.wire.trace import (
 
 _STEPS = 2  # the second one finds the memory that the first has cached, as all later ones
 _MOST_ROUNDS = 160  # whose requests are made
-_ROUNDING_BYTES = 512  # kMinBlockSize, c10/core/CachingDeviceAllocator.h
+
+_RecordingT = TypeVar("_RecordingT", RequestLog, AllocationTrace)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts(Generic[_RecordingT]):
+    """Both runs, with the trace of the first one, and the requests of the whole generation."""
+
+    trace: StepTrace
+    first: _RecordingT
+    last: _RecordingT
+    made: Unrolled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,10 +69,6 @@ class GenerationRunner:
     settings: AllocatorSettings | None
     _rules: dict[StepConfig, str] = field(default_factory=dict)  # why a step follows no rule
 
-    def over(self, inner: StepRunner) -> GenerationRunner:
-        """Returns the same over other runs."""
-        return replace(self, inner=inner, _rules={})
-
     def run(self, profile: str, config: StepConfig, seed: int = 0) -> StepTrace:
         """Runs the generation: whole on a card with its limit, if it has few tokens."""
         config = _as_generated(config)
@@ -72,36 +81,24 @@ class GenerationRunner:
         config = _as_generated(config)
         if not self._is_told(config):
             return self.inner.requests(profile, config)
-        free = without_limit(profile)
-        (trace, first), (other, last) = side_by_side(
-            lambda window: self.inner.requests(free, replace(config, window=window)),
-            self._windows(),
-        )
-        for ended in (trace, other):
-            if ended.outcome is not RunOutcome.COMPLETED:
-                return ended, None
-        made = self._made(first, last)
-        if not isinstance(made, Unrolled) or first is None:
-            return self._whole(config, made).requests(profile, config)
-        return self._ended(profile, trace, made), _log(made, first)
+        parts = self._parts(self.inner.requests, profile, config)
+        if isinstance(parts, StepTrace):
+            return parts, None
+        if parts is None:
+            return self.inner.requests(profile, config)
+        return self._ended(profile, parts.trace, parts.made), _log(parts.made, parts.first)
 
     def record(self, profile: str, config: StepConfig) -> tuple[StepTrace, AllocationTrace | None]:
         """Tells the purpose of each request; None: they could not be recorded."""
         config = _as_generated(config)
         if not self._is_told(config):
             return self.inner.record(profile, config)
-        free = without_limit(profile)
-        (trace, first), (other, last) = side_by_side(
-            lambda window: self.inner.record(free, replace(config, window=window)),
-            self._windows(),
-        )
-        for ended in (trace, other):
-            if ended.outcome is not RunOutcome.COMPLETED:
-                return ended, None
-        made = self._made(first, last)
-        if not isinstance(made, Unrolled) or first is None or last is None:
-            return self._whole(config, made).record(profile, config)
-        return self._ended(profile, trace, made), _events(made, first, last)
+        parts = self._parts(self.inner.record, profile, config)
+        if isinstance(parts, StepTrace):
+            return parts, None
+        if parts is None:
+            return self.inner.record(profile, config)
+        return self._ended(profile, parts.trace, parts.made), _events(parts)
 
     def count(self, profile: str, config: StepConfig) -> ModelCounts:
         """Counts the prompt, and each token as the mean of the first and the last ones."""
@@ -136,30 +133,49 @@ class GenerationRunner:
     def _is_told(self, config: StepConfig) -> bool:
         return not self._is_short and self.settings is not None and config not in self._rules
 
-    def _windows(self) -> tuple[TokenWindow, TokenWindow]:
-        return (
-            TokenWindow(skipped=0, tokens=RECORDED),
-            TokenWindow(skipped=self.tokens - RECORDED, tokens=RECORDED),
-        )
-
-    def _whole(self, config: StepConfig, why: Unlike | Unrolled) -> GenerationRunner:
-        """Notes that a step follows no rule, and why: it is run whole from now on."""
-        self._rules[config] = why.reason if isinstance(why, Unlike) else ""
-        return self
-
-    def _made(
+    def _parts(
         self,
-        first: RequestLog | AllocationTrace | None,
-        last: RequestLog | AllocationTrace | None,
-    ) -> Unrolled | Unlike:
+        recorded: Callable[[str, StepConfig], tuple[StepTrace, _RecordingT | None]],
+        profile: str,
+        config: StepConfig,
+    ) -> _Parts[_RecordingT] | StepTrace | None:
+        """Runs the first and the last tokens without a limit, and tells all of them.
+
+        Returns the trace of a run that failed; None where the step follows no rule, which is noted:
+        it is run whole from now on.
+        """
+        free = without_limit(profile)
+        windows = [
+            TokenWindow(skipped=skipped, tokens=RECORDED) for skipped in (0, self.tokens - RECORDED)
+        ]
+
+        def run(window: TokenWindow) -> tuple[StepTrace, _RecordingT | None]:
+            return recorded(free, replace(config, window=window))
+
+        early, late = side_by_side(run, windows)
+        for ended in (early[0], late[0]):
+            if ended.outcome is not RunOutcome.COMPLETED:
+                return ended
+        first, last = early[1], late[1]
         if first is None or last is None:
-            return Unlike(reason="the requests could not be recorded")
-        return unrolled(_tokens_of(first), _tokens_of(last), self.tokens, _MOST_ROUNDS)
+            self._rules[config] = "the requests could not be recorded"
+            return None
+        made = unrolled(_tokens_of(first), _tokens_of(last), self.tokens, _MOST_ROUNDS)
+        if isinstance(made, Unlike):
+            self._rules[config] = made.reason
+            return None
+        return _Parts(trace=early[0], first=first, last=last, made=made)
 
     def _ended(self, profile: str, trace: StepTrace, made: Unrolled) -> StepTrace:
         """Returns the trace with the peaks of the whole generation on the card of `profile`."""
         assert self.settings is not None, "the generation is told"
-        peaks = _replayed(made.requests, self.settings, profile)
+        capacity_bytes = _capacity_bytes(profile)
+        peaks = replay(
+            made.requests,
+            self.settings,
+            capacity_bytes=WITHOUT_LIMIT_BYTES if capacity_bytes is None else capacity_bytes,
+            total_memory_bytes=int(profile_values(profile)["total_memory_bytes"]),
+        )
         has_room = peaks.out_of_memory is None
         words = _words(made)
         return replace(
@@ -180,27 +196,10 @@ def _as_generated(config: StepConfig) -> StepConfig:
     return replace(config, steps=min(config.steps, _STEPS))
 
 
-def _values_of(profile: str) -> dict[str, str]:
-    lines = (line.partition("=") for line in profile.splitlines())
-    return {name: value for name, _, value in lines}
-
-
 def _capacity_bytes(profile: str) -> int | None:
     """Returns the limit of the card of a profile; None: it has none."""
-    capacity_bytes = int(_values_of(profile)["capacity_bytes"])
+    capacity_bytes = int(profile_values(profile)["capacity_bytes"])
     return None if capacity_bytes >= UNLIMITED_BYTES else capacity_bytes
-
-
-def _replayed(
-    requests: Sequence[Request], settings: AllocatorSettings, profile: str
-) -> ReplayResult:
-    capacity_bytes = _capacity_bytes(profile)
-    return replay(
-        requests,
-        settings,
-        capacity_bytes=WITHOUT_LIMIT_BYTES if capacity_bytes is None else capacity_bytes,
-        total_memory_bytes=int(_values_of(profile)["total_memory_bytes"]),
-    )
 
 
 def _tokens_of(recorded: RequestLog | AllocationTrace) -> RecordedTokens:
@@ -238,13 +237,14 @@ def _log(made: Unrolled, first: RequestLog) -> RequestLog:
     )
 
 
-def _events(made: Unrolled, first: AllocationTrace, last: AllocationTrace) -> AllocationTrace:
+def _events(parts: _Parts[AllocationTrace]) -> AllocationTrace:
+    first, last = parts.first, parts.last
     origins: dict[Origin, int] = {origin: place for place, origin in enumerate(first.origins)}
     places = [origins.setdefault(origin, len(origins)) for origin in last.origins]
     step = 0
     events: list[AllocationEvent] = []
     made_of: dict[int, AllocationEvent] = {}
-    for row in made.rows:
+    for row in parts.made.rows:
         kind, block, size_bytes, _ = row.request
         like = (last if row.is_of_last else first).events[row.place]
         step = step if row.is_of_last else like.step
@@ -255,12 +255,8 @@ def _events(made: Unrolled, first: AllocationTrace, last: AllocationTrace) -> Al
                 like,
                 block=block,
                 size_bytes=size_bytes,
-                block_bytes=like.block_bytes if is_same else _rounded(size_bytes),
+                block_bytes=like.block_bytes if is_same else rounded(size_bytes),
                 origin=places[like.origin] if row.is_of_last else like.origin,
             )
         events.append(replace(begun, kind=kind, step=step, phase=like.phase))
     return AllocationTrace(events=tuple(events), origins=tuple(origins))
-
-
-def _rounded(size_bytes: int) -> int:
-    return -(-size_bytes // _ROUNDING_BYTES) * _ROUNDING_BYTES

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from planner.config.generation import DEFAULT_NEW_TOKENS, TokenWindow
-from planner.config.published import Library, Task
+from planner.config.generation import TokenWindow
+from planner.config.published import Library
 from planner.config.step import StepConfig
 from planner.config.target import Target
 from planner.estimation.alloc_conf import AllocatorPlan
@@ -23,11 +23,9 @@ Wrapped = Callable[[StepRunner], StepRunner]
 def new_tokens_of(target: object) -> int | None:
     """Returns the tokens that the step of a target writes; None: it does not generate."""
     published = target.published if isinstance(target, Target) else None
-    if published is None or published.task.task is not Task.GENERATE:
-        return None
-    if published.library is Library.DIFFUSERS:
+    if published is None or published.library is Library.DIFFUSERS:
         return None  # a pipeline makes images
-    return published.task.new_tokens or DEFAULT_NEW_TOKENS
+    return published.task.tokens_written or None
 
 
 def prompt_alone(asked: ModelRequest) -> tuple[StepConfig, tuple[str, ...]]:

@@ -7,7 +7,7 @@ it anew for each length. A lasting block of a round has the number of its reques
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -103,8 +103,3 @@ def unlike(one: Round, other: Round) -> str:
 def unknown_frees(one: Round) -> bool:
     """Returns whether the round gives a block back that is older than the rounds before it."""
     return any(row.ref is None and row.scratch is None and row.kind in FREES for row in one.rows)
-
-
-def names_of(one: Round, names: Sequence[int]) -> Mapping[int, int]:
-    """Returns the new name of each lasting block of a round."""
-    return dict(zip(one.blocks, names, strict=True))

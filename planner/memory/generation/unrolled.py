@@ -92,6 +92,11 @@ class _Pattern:
     number: int
     is_of_last: bool
 
+    @property
+    def rounds(self) -> tuple[Round, ...]:
+        """Returns all of them, the oldest first."""
+        return (*self.before, self.round)
+
 
 class _Making:
     """Writes the rows step by step; blocks get new names where rounds are added."""
@@ -113,14 +118,15 @@ class _Making:
         reason = _unlike(early, late)
         if reason:
             return reason
+        line = _Line(early, late)
+        if not line.holds():
+            return "a tensor does not grow by the same size with each token"
         self._copy_until(self._first.rounds[step][RECORDED])
-        known = (*early.before, early.round)
-        held = [[self._name(block) for block in one.blocks] for one in known]
+        held = [[self._name(block) for block in one.blocks] for one in early.rounds]
         for number in self._added:
             nearer = early if 2 * number < RECORDED + self._tokens else late
-            sizes = _sizes(early, late, number)
-            held = [*held[1:], self._add_round(nearer, sizes, held)]
-        for one, names in zip(known, held, strict=True):
+            held = [*held[1:], self._add_round(nearer, line.at(number), held)]
+        for one, names in zip(early.rounds, held, strict=True):
             self._names |= dict(zip(one.blocks, names, strict=True))
         self.rounds = RECORDED + len(self._added)
         return ""
@@ -174,47 +180,55 @@ class _Making:
         return self._next - 1
 
 
+class _Line:
+    """The sizes of lasting blocks in any round: on a line through the last rounds of two patterns.
+
+    A block that has the same size in all rounds of each recording, and another in each, has the
+    larger one: the longer prompt may have made it smaller (indices of beams), or it grows seldom.
+    """
+
+    def __init__(self, early: _Pattern, late: _Pattern) -> None:
+        self._early, self._late = early, late
+        of_each = [_is_steady(pattern) for pattern in (early, late)]
+        self._steady = [one and other for one, other in zip(*of_each, strict=True)]
+
+    def at(self, number: int) -> list[int]:
+        """Returns the sizes in a round."""
+        above, whole = number - self._early.number, self._late.number - self._early.number
+        ends = (self._early.round.sizes_bytes, self._late.round.sizes_bytes)
+        return [
+            max(one, other) if steady else one + (other - one) * above // whole
+            for one, other, steady in zip(*ends, self._steady, strict=True)
+        ]
+
+    def holds(self) -> bool:
+        """Returns whether the rounds before the last ones are on the line too."""
+        return all(
+            steady or size == right
+            for pattern in (self._early, self._late)
+            for age, one in enumerate(reversed(pattern.before), start=1)
+            for size, right, steady in zip(
+                one.sizes_bytes, self.at(pattern.number - age), self._steady, strict=True
+            )
+        )
+
+
+def _is_steady(pattern: _Pattern) -> list[bool]:
+    """Returns for each lasting block whether it has the same size in all rounds of a recording."""
+    columns = zip(*(one.sizes_bytes for one in pattern.rounds), strict=True)
+    return [len(set(column)) == 1 for column in columns]
+
+
 def _unlike(early: _Pattern, late: _Pattern) -> str:
-    """Says why no rule holds for the rounds between two patterns; "": one holds."""
+    """Says why the rounds of two patterns are not alike; "": in all but sizes they are."""
     if unknown_frees(early.round) or unknown_frees(late.round):
         return f"a round gives memory back that is older than the {_OLDEST} rounds before it"
     reason = unlike(early.round, late.round)
     if reason:
         return reason
-    alike = (*early.before, early.round, *late.before, late.round)
-    counts = {len(one.blocks) for one in alike}
-    if len(counts) > 1:
+    if len({len(one.blocks) for one in (*early.rounds, *late.rounds)}) > 1:
         return "a round keeps another number of tensors than the one before it"
-    steady = _steady(early, late)
-    for pattern in (early, late):
-        for age, one in enumerate(reversed(pattern.before), start=1):
-            right = zip(one.sizes_bytes, _sizes(early, late, pattern.number - age), strict=True)
-            if any(a != b and not still for (a, b), still in zip(right, steady, strict=True)):
-                return "a tensor does not grow by the same size with each token"
     return ""
-
-
-def _sizes(early: _Pattern, late: _Pattern, number: int) -> list[int]:
-    """Returns the sizes of lasting blocks in a round, on the line through both patterns.
-
-    A block that has the same size in all rounds of each recording, and another in each, has the
-    larger one: the longer prompt may have made it smaller (indices of beams), or it grows seldom.
-    """
-    above, whole = number - early.number, late.number - early.number
-    sizes = zip(early.round.sizes_bytes, late.round.sizes_bytes, strict=True)
-    return [
-        max(one, other) if steady else one + (other - one) * above // whole
-        for (one, other), steady in zip(sizes, _steady(early, late), strict=True)
-    ]
-
-
-def _steady(early: _Pattern, late: _Pattern) -> list[bool]:
-    """Returns for each lasting block whether its size is the same in all rounds of a recording."""
-    found = []
-    for of in (early, late):
-        columns = zip(*(one.sizes_bytes for one in (*of.before, of.round)), strict=True)
-        found.append([len(set(column)) == 1 for column in columns])
-    return [one and other for one, other in zip(*found, strict=True)]
 
 
 def _chosen(begin: int, end: int, most: int) -> list[int]:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from planner.config.generation import DEFAULT_NEW_TOKENS, KvCache
+from planner.config.generation import KvCache
 from planner.config.published import TaskConfig
 from planner.worker.drive.token_loop import loops
 from planner.worker.published.tokens import BuildBatch
@@ -24,7 +24,6 @@ _PROMPT = ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids")
 
 def generation_step(task: TaskConfig) -> Callable[[nn.Module, Any], Any]:
     """Returns the step that writes the new tokens after the prompt of each sample."""
-    new_tokens = task.new_tokens or DEFAULT_NEW_TOKENS
     options: dict[str, Any] = {
         "do_sample": False,
         "num_beams": task.num_beams or 1,
@@ -37,7 +36,7 @@ def generation_step(task: TaskConfig) -> Callable[[nn.Module, Any], Any]:
         from transformers import GenerationMixin
 
         written: torch.Tensor = GenerationMixin.generate(  # Whisper has one of its own around it
-            model, **batch, **options, max_new_tokens=new_tokens - _skipped()
+            model, **batch, **options, max_new_tokens=task.tokens_written - _skipped()
         )
         return written
 
@@ -82,10 +81,9 @@ def drop_masks(model: nn.Module) -> None:
 
 def generation_words(task: TaskConfig) -> str:
     """Says what is generated."""
-    tokens = task.new_tokens or DEFAULT_NEW_TOKENS
     how = f"{task.num_beams} beams" if (task.num_beams or 1) > 1 else "greedy"
     cache = (task.kv_cache or KvCache.DYNAMIC).value
-    return f"generate: {tokens} tokens after the prompt, {how}, {cache} cache"
+    return f"generate: {task.tokens_written} tokens after the prompt, {how}, {cache} cache"
 
 
 def _skipped() -> int:

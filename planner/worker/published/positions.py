@@ -10,8 +10,7 @@ from __future__ import annotations
 from functools import wraps
 from typing import Any
 
-from planner.config.generation import DEFAULT_NEW_TOKENS
-from planner.config.published import Task, TaskConfig
+from planner.config.published import TaskConfig
 from planner.config.text_lengths import longest_text
 from planner.errors import LengthError
 from planner.worker.published.tokens import BuildBatch
@@ -29,18 +28,16 @@ def within_positions(build: BuildBatch, config: Any, task: TaskConfig) -> BuildB
     most = longest_text(lambda key: getattr(config, key, None))
     if config.model_type not in _WITH_TABLE or most is None:
         return build
-    generates, longest = task.task is Task.GENERATE, most
-    # The last token that is written is not read.
-    written = (task.new_tokens or DEFAULT_NEW_TOKENS) - 1 if generates else 0
+    longest, written = most, task.tokens_written
+    read_again = max(0, written - 1)  # the last token that is written is not read
+    after = f" and {written} new ones (--new-tokens)" if written else ""
+    is_pair = getattr(config, "is_encoder_decoder", False)
 
     @wraps(build)
     def build_batch(*sizes: int, **named: int) -> dict[str, Any]:
         batch = build(*sizes, **named)
         length = batch["input_ids"].shape[1]
-        is_pair = getattr(config, "is_encoder_decoder", False)
-        read, after = (max(length, written), "") if is_pair else (length + written, "")
-        if generates:
-            after = f" and {written + 1} new ones (--new-tokens)"
+        read = max(length, read_again) if is_pair else length + read_again
         if read > longest:
             raise LengthError(
                 f"a text of {length} tokens (--seq){after} was asked for, and {config.model_type} "
