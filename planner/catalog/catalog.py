@@ -11,11 +11,20 @@ import json
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from planner.catalog.records import CatalogModel, Library, read_family
 from planner.errors import CatalogError, HardwareDatabaseError
 from planner.hardware.records import users_files
 from planner.hardware.yaml_files import data_folder, parsed, read_text, record_files
+
+
+class _Named(Protocol):
+    @property
+    def names(self) -> tuple[str, ...]: ...
+
+
+_NamedT = TypeVar("_NamedT", bound=_Named)
 
 _MOST_FILE_BYTES = 131_072  # the longest of ours has under a third of it
 _MOST_NEAR = 4
@@ -36,11 +45,21 @@ def find_model(name: str, extra_dir: Path | None = None) -> CatalogModel | None:
     if not wanted:
         return None
     for models in (_models_of(_users_files(extra_dir), wanted), _models_of(_own_files(), wanted)):
-        exact = [model for model in models if wanted in _folded(model.names)]
-        last = [model for model in models if wanted in _last_parts(model.names)]
-        if exact or len(last) == 1:
-            return (exact or last)[0]
+        found = named(models, wanted)
+        if found is not None:
+            return found
     return None
+
+
+def named(records: Iterable[_NamedT], wanted: str) -> _NamedT | None:
+    """Returns the record with this name, or the only one with this last part of a name; None: none.
+
+    `wanted` is casefolded.
+    """
+    known = list(records)
+    exact = [one for one in known if wanted in _folded(one.names)]
+    last = [one for one in known if wanted in _last_parts(one.names)]
+    return (exact or last)[0] if exact or len(last) == 1 else None
 
 
 def all_models(extra_dir: Path | None = None) -> tuple[CatalogModel, ...]:

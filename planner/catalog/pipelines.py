@@ -14,15 +14,20 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from planner.catalog.catalog import find_model
-from planner.catalog.records import CLASS_FORM, HUB_ID_FORM, Library, read_config
+from planner.catalog.catalog import find_model, named
+from planner.catalog.records import (
+    CLASS_FORM,
+    DATE_FORM,
+    DTYPES,
+    HUB_ID_FORM,
+    Library,
+    read_config,
+)
 from planner.errors import CatalogError, HardwareDatabaseError
 from planner.hardware.fields import Fields
 from planner.hardware.yaml_files import data_folder, parsed, read_text, record_files
 
 _MOST_FILE_BYTES = 65_536
-_DTYPES = "float32|float16|bfloat16"
-_DATE = r"\d{4}-\d{2}-\d{2}"
 _ROLE = r"[a-z][a-z0-9_]*"
 _MOST_TOKENS = 1 << 20
 
@@ -98,13 +103,7 @@ def find_pipeline(name: str) -> CatalogPipeline | None:
     Raises:
         CatalogError: a file cannot be read or does not follow the schema.
     """
-    wanted = name.strip().casefold()
-    known = _records().pipelines
-    exact = [one for one in known if wanted in (text.casefold() for text in one.names)]
-    last = [
-        one for one in known if wanted in (text.rpartition("/")[2].casefold() for text in one.names)
-    ]
-    return exact[0] if exact else last[0] if len(last) == 1 else None
+    return named(_records().pipelines, name.strip().casefold())
 
 
 def all_pipelines() -> tuple[CatalogPipeline, ...]:
@@ -205,7 +204,7 @@ def _read_part(entry: Fields) -> PipelinePart:
         config=read_config(entry),
         source=entry.text("source"),
     )
-    entry.text("date", _DATE)
+    entry.text("date", DATE_FORM)
     entry.finish()
     return part
 
@@ -215,10 +214,10 @@ def _read_pipeline(entry: Fields) -> CatalogPipeline:
         name=entry.text("name", HUB_ID_FORM),
         aliases=entry.texts("aliases"),
         pipeline_class=entry.text("pipeline_class", CLASS_FORM),
-        dtype=entry.text("dtype", _DTYPES),
+        dtype=entry.text("dtype", DTYPES),
         components=tuple(_read_component(one) for one in entry.sections("components")),
         source=entry.text("source"),
-        date=entry.text("date", _DATE),
+        date=entry.text("date", DATE_FORM),
         notes=entry.optional_text("notes"),
     )
     if not pipeline.components:
@@ -233,7 +232,7 @@ def _read_component(entry: Fields) -> Component:
         part=entry.optional_text("part"),
         model=entry.optional_text("model", HUB_ID_FORM),
         tokens=entry.optional_whole("tokens", 1, _MOST_TOKENS),
-        dtype=entry.optional_text("dtype", _DTYPES),
+        dtype=entry.optional_text("dtype", DTYPES),
     )
     given = [one for one in (component.part, component.model, component.tokens) if one is not None]
     if len(given) != 1:

@@ -19,6 +19,8 @@ BUILT = "built"  # of parameters_source: counted on the model that the class mak
 
 HUB_ID_FORM = r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?"
 CLASS_FORM = r"[A-Z]\w+"
+DATE_FORM = r"\d{4}-\d{2}-\d{2}"
+DTYPES = "float32|float16|bfloat16"
 _MOST_PARAMETERS = 10**13
 _MOST_LEVELS = 12  # a published config has under 6
 _MOST_VALUES = 5000  # and under 500
@@ -138,11 +140,11 @@ def _read_model(entry: Fields, family: str) -> CatalogModel:
         library=library,
         model_class=entry.text("model_class", CLASS_FORM),
         config=config,
-        dtype=entry.text("dtype", "float32|float16|bfloat16"),
+        dtype=entry.text("dtype", DTYPES),
         parameters=entry.whole("parameters", 1, _MOST_PARAMETERS),
         parameters_source=entry.text("parameters_source"),
         source=entry.text("source"),
-        date=entry.text("date", r"\d{4}-\d{2}-\d{2}"),
+        date=entry.text("date", DATE_FORM),
         notes=entry.optional_text("notes"),
     )
     entry.finish()

@@ -43,15 +43,22 @@ def checked_text(content: bytes, library: Library, place: str) -> str:
     Raises:
         WrongTargetError: it is too large, no JSON object, or names no model.
     """
+    check_config(parsed_config(content, place), library, place)
+    return content.decode()
+
+
+def parsed_config(content: bytes, place: str) -> Any:
+    """Returns the value of the content of a config.
+
+    Raises:
+        WrongTargetError: it is too large, or no JSON.
+    """
     if len(content) > MOST_BYTES:
         raise WrongTargetError(f"{place} is too large for a config.json of a model")
     try:
-        text = content.decode()
-        found: Any = json.loads(text)
+        return json.loads(content.decode())
     except (ValueError, RecursionError) as error:
         raise WrongTargetError(f"{place} is not JSON: {error}") from None
-    check_config(found, library, place)
-    return text
 
 
 def check_config(found: object, library: Library, place: str) -> None:

@@ -40,7 +40,7 @@ def find_config(model: NamedModel) -> FoundConfig:
     path = Path(model.name).expanduser()
     if _is_path(model.name, path):
         text = read_config(path, model.library)
-        return FoundConfig(text=text, origin=f"config: {_file_of(path)}, {_date(_file_of(path))}")
+        return FoundConfig(text=text, origin=f"config: {_file_of(path)}, {date_of(_file_of(path))}")
     if not is_hub_name(model.name):
         raise WrongTargetError(
             f"{model.name!r} is neither a name like org/name nor the path of a config.json"
@@ -57,7 +57,7 @@ def find_config(model: NamedModel) -> FoundConfig:
     if cached is not None:
         text = read_config(cached, model.library)
         return FoundConfig(
-            text=text, origin=f"config: the cache of Hugging Face, {_date(cached)} ({cached})"
+            text=text, origin=f"config: the cache of Hugging Face, {date_of(cached)} ({cached})"
         )
     from planner.published.hub import hub_config  # http.client loads slowly, and is seldom needed
 
@@ -99,5 +99,6 @@ def _file_of(path: Path) -> Path:
     return path / FILE_NAME if path.is_dir() else path
 
 
-def _date(file: Path) -> str:
+def date_of(file: Path) -> str:
+    """Returns the day on which a file was written, like `of 2026-11-28`."""
     return "of " + time.strftime("%Y-%m-%d", time.gmtime(file.stat().st_mtime))

@@ -7,7 +7,6 @@ class and config of each component. Convention: configs alone are read, never we
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,9 @@ from planner.catalog.pipelines import all_pipelines, pipeline_json
 from planner.catalog.pipelines import find_pipeline as in_catalog
 from planner.config.published import Library
 from planner.errors import WrongTargetError
-from planner.published.config_text import MOST_BYTES
+from planner.published.config_text import MOST_BYTES, parsed_config
 from planner.published.hf_cache import cached_config
-from planner.published.lookup import FoundConfig
+from planner.published.lookup import FoundConfig, date_of
 from planner.published.names import NamedModel, is_hub_name
 
 INDEX = "model_index.json"
@@ -68,8 +67,7 @@ def _of_folder(folder: Path, place: str) -> FoundConfig:
             return opened.read(MOST_BYTES + 1)
 
     text = json.dumps(document(read, place))
-    day = time.strftime("%Y-%m-%d", time.gmtime((folder / INDEX).stat().st_mtime))
-    return FoundConfig(text=text, origin=f"configs: {place}, of {day}")
+    return FoundConfig(text=text, origin=f"configs: {place}, {date_of(folder / INDEX)}")
 
 
 def _of_hub(name: str) -> FoundConfig:
@@ -146,12 +144,7 @@ def _object(read: Read, name: str, place: str) -> dict[str, Any] | None:
     content = read(name)
     if content is None:
         return None
-    if len(content) > MOST_BYTES:
-        raise WrongTargetError(f"{place}/{name} is too large for a config")
-    try:
-        found = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise WrongTargetError(f"{place}/{name} is not JSON: {error}") from None
+    found = parsed_config(content, f"{place}/{name}")
     if not isinstance(found, dict):
         raise WrongTargetError(f"{place}/{name} holds a {type(found).__name__}, not an object")
     return found

@@ -34,7 +34,7 @@ from planner.estimation.serving_start import (
     serving_card,
     verdict_of,
 )
-from planner.hardware.database import LinkDatabase, load_gpus, load_links
+from planner.hardware.database import load_gpus, load_links
 from planner.memory.budget import MemoryBudget, memory_budgets
 from planner.memory.card_words import one_card
 from planner.memory.kv_cache.facts import ServedModel, served_model
@@ -98,11 +98,14 @@ def serving(
     other = None if beside is None else beside_of(beside, budget.spec.id)
     if other is not None:
         config = _with_share_left(config, budget, other)
-    plan = _plan(str(target), found, model, config, budget)
+    links = load_links(database)
+    card = serving_card(budget.spec, budget.usable_memory_bytes, config.beside_bytes)
+    memory, format_words = engine_memory(model, config, card)
+    served = ServedBy(model=model, config=config, memory=memory, card=budget.spec, links=links)
+    plan = _plan(str(target), found, served, card, budget, format_words)
     if other is not None:
         plan = replace(plan, assumptions=(*plan.assumptions, other.words))
-    links = load_links(database)
-    plan = _with_speed(plan, model, config, budget, links, rate or rent(budget.spec.prices))
+    plan = _with_speed(plan, served, rate or rent(budget.spec.prices))
     if find:
         found_cards = choices(model, config, load_gpus(database).all(), links)
         plan = replace(plan, choices=found_cards, searched=True)
@@ -154,21 +157,11 @@ def _check_speed(config: ServingConfig) -> None:
         )
 
 
-def _with_speed(
-    plan: ServingPlan,
-    model: ServedModel,
-    config: ServingConfig,
-    budget: MemoryBudget,
-    links: LinkDatabase,
-    price: HourlyPrice | None,
-) -> ServingPlan:
+def _with_speed(plan: ServingPlan, served: ServedBy, price: HourlyPrice | None) -> ServingPlan:
     """Returns the plan with the speed of its load, where the cache holds a request of it."""
-    load = config.load
+    config, load = served.config, served.config.load
     if load is None or plan.middle.requests < 1:
         return plan
-    card = serving_card(budget.spec, budget.usable_memory_bytes, config.beside_bytes)
-    memory, _ = engine_memory(model, config, card)
-    served = ServedBy(model=model, config=config, memory=memory, card=budget.spec, links=links)
     try:
         speed = serving_speed(served, load, price)
     except UnknownLinkError as error:
@@ -179,7 +172,7 @@ def _with_speed(
     return replace(
         plan,
         speed=speed,
-        assumptions=(*plan.assumptions, *speed_words(speed, model, config)),
+        assumptions=(*plan.assumptions, *speed_words(speed, served.model, config)),
     )
 
 
@@ -203,12 +196,12 @@ def _with_format_of_config(config: ServingConfig, found: FoundShapes) -> Serving
 def _plan(
     target: str,
     found: FoundShapes,
-    model: ServedModel,
-    config: ServingConfig,
+    served: ServedBy,
+    card: ServingCard,
     budget: MemoryBudget,
+    format_words: str,
 ) -> ServingPlan:
-    card = serving_card(budget.spec, budget.usable_memory_bytes, config.beside_bytes)
-    memory, format_words = engine_memory(model, config, card)
+    model, config, memory = served.model, served.config, served.memory
     needed = needed_bytes(memory, config)
     verdict = verdict_of(memory, needed, card)
     changes = () if verdict is BootVerdict.STARTS else tuple(remedies(model, config, card))
