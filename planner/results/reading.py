@@ -9,7 +9,7 @@ not hold have their defaults: the blocks of a breakdown, the other names of a ca
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar, get_type_hints
+from typing import Any
 
 import msgspec
 
@@ -24,6 +24,7 @@ from planner.results.breakdown_summary import BreakdownSummary, LargestBlock
 from planner.results.comparison import CardComparison
 from planner.results.curve import Curve
 from planner.results.device_estimate import DeviceEstimate, WhatIf
+from planner.results.document_record import Document, record_of
 from planner.results.estimate import Estimate
 from planner.results.full_state import FullState
 from planner.results.inspection import Inspection
@@ -44,14 +45,11 @@ from planner.wire.module_counts import ModelCounts, OperatorCalls, StepCounts
 from planner.wire.trace import Counts, Origin, Phase, TensorCategory
 from planner.wire.value_reads import ValueRead
 
-Document = Mapping[str, Any]
-_Record = TypeVar("_Record")
-
 
 def estimate_of(document: Document) -> Estimate:
     """Returns the Estimate of a document."""
     config, counts = document["config"], document["counts"]
-    return _record(
+    return record_of(
         Estimate,
         {
             **document,
@@ -69,7 +67,7 @@ def estimate_of(document: Document) -> Estimate:
 
 def curve_of(document: Document) -> Curve:
     """Returns the Curve of a document."""
-    return _record(
+    return record_of(
         Curve,
         document,
         config=_config(document["config"]),
@@ -80,7 +78,7 @@ def curve_of(document: Document) -> Curve:
 
 def comparison_of(document: Document) -> CardComparison:
     """Returns the CardComparison of a document; its cards are in the order of the ranking."""
-    return _record(
+    return record_of(
         CardComparison,
         document,
         config=_config(document["config"]),
@@ -92,15 +90,15 @@ def comparison_of(document: Document) -> CardComparison:
 def inspection_of(document: Document) -> Inspection:
     """Returns the Inspection of a document; its config has batch, precision, inputs, sequence."""
     config, counts = document["config"], document["counts"]
-    model = _record(
+    model = record_of(
         ModelCounts,
         {**document, **config, **counts},
         counts=_counts(counts),
-        step=_record(StepCounts, counts, uncounted_operators=_uncounted(counts)),
+        step=record_of(StepCounts, counts, uncounted_operators=_uncounted(counts)),
         assumptions=(),
         warnings=(),
     )
-    return _record(
+    return record_of(
         Inspection,
         {**document, "depth": config["depth"]},
         config=_config({**config, "build_on": None}),
@@ -114,12 +112,12 @@ def verification_of(document: Document) -> Verification:
     config, predicted, measured = (
         document["config"], document["predicted"], document["measured"],
     )  # fmt: skip
-    return _record(
+    return record_of(
         Verification,
         {**document, "optimizer": config["optimizer"]},
         config=_config({**config, "optimizer": config.get("optimizer_requested")}),
-        predicted=_record(Figures, predicted),
-        measured=_record(Figures, measured),
+        predicted=record_of(Figures, predicted),
+        measured=record_of(Figures, measured),
         predicted_categories=_pairs(predicted.get("breakdown_bytes")),
         measured_categories=_pairs(measured.get("breakdown_bytes")),
         weight_dtypes=_weights(document),
@@ -130,16 +128,16 @@ def verification_of(document: Document) -> Verification:
 def advice_of(document: Document) -> Advice:
     """Returns the Advice of a document."""
     plan = document["plan"]
-    return _record(
+    return record_of(
         Advice,
         document,
         config=_config(document["config"]),
         weight_dtypes=_weights(document),
-        baseline=_record(Trial, document["baseline"]),
-        plan=None if plan is None else _record(Plan, plan),
-        trials=tuple(_record(Trial, one) for one in document["trials"]),
-        levers=tuple(_record(Lever, one) for one in document["levers"]),
-        other_cards=tuple(_record(CardChoice, one) for one in document["other_cards"]),
+        baseline=record_of(Trial, document["baseline"]),
+        plan=None if plan is None else record_of(Plan, plan),
+        trials=tuple(record_of(Trial, one) for one in document["trials"]),
+        levers=tuple(record_of(Lever, one) for one in document["levers"]),
+        other_cards=tuple(record_of(CardChoice, one) for one in document["other_cards"]),
         **_shared(document),
     )
 
@@ -147,22 +145,22 @@ def advice_of(document: Document) -> Advice:
 def parallelization_of(document: Document) -> Parallelization:
     """Returns the Parallelization of a document."""
     plan = document["plan"]
-    return _record(
+    return record_of(
         Parallelization,
         document,
         config=_config(document["config"]),
         weight_dtypes=_weights(document),
-        plan=None if plan is None else _record(ParallelPlan, plan, spread=_spread(plan)),
+        plan=None if plan is None else record_of(ParallelPlan, plan, spread=_spread(plan)),
         spreads=tuple(_spread(one) for one in document["spreads"]),
-        held=tuple(_record(HeldBytes, one) for one in document["held"]),
-        smallest=tuple(_record(SmallestJob, one) for one in document["smallest"]),
-        levers=tuple(_record(Lever, one) for one in document["levers"]),
+        held=tuple(record_of(HeldBytes, one) for one in document["held"]),
+        smallest=tuple(record_of(SmallestJob, one) for one in document["smallest"]),
+        levers=tuple(record_of(Lever, one) for one in document["levers"]),
         **_shared(document),
     )
 
 
 def _spread(document: Document) -> SpreadTrial:
-    return _record(SpreadTrial, document, cost_per_million=_range(document, "cost_per_million"))
+    return record_of(SpreadTrial, document, cost_per_million=_range(document, "cost_per_million"))
 
 
 def _shared(document: Document) -> dict[str, Any]:
@@ -176,7 +174,7 @@ def _shared(document: Document) -> dict[str, Any]:
 
 def _config(config: Document) -> StepConfig:
     sizes = config.get("size_at") or {}
-    return _record(
+    return record_of(
         StepConfig,
         config,
         optimizer_arguments=_pairs(config.get("optimizer_arguments")),
@@ -194,7 +192,7 @@ def _ranks(document: Document) -> RanksResult | None:
 
 
 def _counts(counts: Document) -> Counts:
-    return _record(Counts, counts, weight_dtypes=_weights(counts))
+    return record_of(Counts, counts, weight_dtypes=_weights(counts))
 
 
 def _weights(document: Document) -> tuple[WeightDtype, ...]:
@@ -207,7 +205,7 @@ def _weights(document: Document) -> tuple[WeightDtype, ...]:
 def _step_counts(counts: Document) -> StepCounts | None:
     if counts.get("step_flops") is None:
         return None
-    return _record(StepCounts, counts, uncounted_operators=_uncounted(counts))
+    return record_of(StepCounts, counts, uncounted_operators=_uncounted(counts))
 
 
 def _uncounted(counts: Document) -> tuple[OperatorCalls, ...]:
@@ -216,11 +214,11 @@ def _uncounted(counts: Document) -> tuple[OperatorCalls, ...]:
 
 
 def _values(values: Document) -> ValuesResult:
-    return _record(
+    return record_of(
         ValuesResult,
         values,
         reads=tuple(
-            _record(
+            record_of(
                 ValueRead, read, bounds=_range(read, "possible"), is_fixed=read.get("size_given")
             )
             for read in values["reads"]
@@ -229,10 +227,10 @@ def _values(values: Document) -> ValuesResult:
 
 
 def _device(entry: Document) -> DeviceEstimate:
-    return _record(
+    return record_of(
         DeviceEstimate,
         entry,
-        what_ifs=tuple(_record(WhatIf, one) for one in entry.get("alloc_conf_what_ifs") or ()),
+        what_ifs=tuple(record_of(WhatIf, one) for one in entry.get("alloc_conf_what_ifs") or ()),
         breakdown_summary=_summary(entry),
         time=None if entry.get("time") is None else _time(entry["time"]),
         host=None if entry.get("host") is None else _host(entry["host"]),
@@ -244,24 +242,24 @@ def _device(entry: Document) -> DeviceEstimate:
 def _full_state(entry: Document) -> FullState | None:
     """Returns it; None also for a document of an older planner."""
     found = entry.get("full_state")
-    return None if found is None else _record(FullState, found)
+    return None if found is None else record_of(FullState, found)
 
 
 def _summary(entry: Document) -> BreakdownSummary | None:
     if entry.get("breakdown_bytes") is None:
         return None
-    return _record(
+    return record_of(
         BreakdownSummary,
         entry,
         categories=_pairs(entry["breakdown_bytes"]),
         modules=_pairs(entry["module_bytes"]),
-        stages=tuple(_record(StagePeak, one) for one in entry.get("stage_peaks") or ()),
+        stages=tuple(record_of(StagePeak, one) for one in entry.get("stage_peaks") or ()),
         largest_blocks=tuple(
             LargestBlock(
                 block_bytes=one["bytes"],
                 category=TensorCategory(one["category"]),
                 phase=Phase(one["phase"]),
-                origin=_record(Origin, one),
+                origin=record_of(Origin, one),
             )
             for one in entry["largest_tensors"]
         ),
@@ -275,7 +273,7 @@ def _time(time: Document) -> StepTime:
         runner_up=None if time["runner_up"] is None else Bound(time["runner_up"]),
         takes_over_factor=time["takes_over_factor"],
     )
-    return _record(
+    return record_of(
         StepTime,
         time,
         bottleneck=found,
@@ -300,7 +298,7 @@ def _host(host: Document) -> HostNeeds:
         offloaded_bytes=parts.get("offloaded", 0),
         shm_peak_bytes=host["shm_peak_bytes"],
     )
-    return _record(
+    return record_of(
         HostNeeds,
         host,
         ram=ram,
@@ -311,7 +309,7 @@ def _host(host: Document) -> HostNeeds:
 
 def _cost(cost: Document) -> StepCost:
     price = cost["price_per_hour"]
-    return _record(
+    return record_of(
         StepCost,
         cost,
         price=None
@@ -331,14 +329,3 @@ def _range(document: Document, *names: str) -> Any:
             low, high = document[name]
             return low, high
     return None
-
-
-def _record(kind: type[_Record], document: Document, **made: Any) -> _Record:
-    """Returns a record: its fields are `made`, else keys of the document, else defaults."""
-    hints = get_type_hints(kind)
-    given = {
-        name: msgspec.convert(document[name], hint)
-        for name, hint in hints.items()
-        if name not in made and name in document
-    }
-    return kind(**given, **made)

@@ -6,13 +6,10 @@ interval was printed, its ends are the estimate.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from planner.config.serving import EngineName, ServingLoad
-from planner.memory.serving.engine import ByteSpan, EngineSetting, MemoryPart, PartKind
+from planner.config.serving import ServingLoad
+from planner.memory.serving.engine import ByteSpan, MemoryPart, PartKind
+from planner.results.document_record import Document, record_of
 from planner.results.serving import (
-    BootVerdict,
     CacheRoom,
     ServingChoice,
     ServingPlan,
@@ -27,26 +24,17 @@ from planner.results.serving_speed import (
     TokenCost,
 )
 
-Document = Mapping[str, Any]
-
 
 def serving_of(document: Document) -> ServingPlan:
     """Returns the ServingPlan of a document."""
     middle, ends = _room(document), document["cache_interval_bytes"]
     cache = document["cache_bytes"]
     low, high = ends or (cache, cache)
-    return ServingPlan(
-        target=str(document["target"]),
-        origin=document["origin"],
-        engine=EngineName(document["engine"]),
-        engine_version=document["engine_version"],
-        gpu=document["gpu"],
-        gpu_name=document["gpu_name"],
+    return record_of(
+        ServingPlan,
+        document,
         total_bytes=document["total_memory_bytes"],
-        tensor_parallel=document["tensor_parallel"],
         quant=document["weights_format"],
-        kv_dtype=document["kv_dtype"],
-        budget_bytes=document["budget_bytes"],
         budget_words=document["budget"],
         parts=tuple(
             MemoryPart(
@@ -58,29 +46,17 @@ def serving_of(document: Document) -> ServingPlan:
         cache=ByteSpan(low=low, middle=cache, high=high),
         has_interval=ends is not None,
         max_model_len=document["max_model_length"],
-        max_sequences=document["max_sequences"],
-        needed_bytes=document["needed_bytes"],
-        has_cache=document.get("has_cache", True),
-        beside_bytes=document.get("beside_bytes", 0),
-        verdict=BootVerdict(document["verdict"]),
         low=middle if document["least"] is None else _room(document["least"]),
         middle=middle,
         high=middle if document["greatest"] is None else _room(document["greatest"]),
-        settings=tuple(EngineSetting(**one) for one in document["settings"]),
-        command=document["command"],
         load=_load(document["load"]),
         speed=_speed(document.get("speed")),
         remedies=tuple(
-            ServingRemedy(
-                words=one["words"], flags=tuple(one["flags"]), requests=one["requests_at_once"]
-            )
+            record_of(ServingRemedy, one, requests=one["requests_at_once"])
             for one in document["remedies"]
         ),
         choices=tuple(map(_choice, document["choices"])),
         searched=document.get("is_searched", bool(document["choices"])),
-        assumptions=tuple(document["assumptions"]),
-        notes=tuple(document["notes"]),
-        warnings=tuple(document["warnings"]),
     )  # fmt: skip
 
 
@@ -104,13 +80,11 @@ def _load(document: Document | None) -> ServingLoad | None:
 
 
 def _choice(document: Document) -> ServingChoice:
-    return ServingChoice(
-        gpu=document["gpu"],
-        tensor_parallel=document["tensor_parallel"],
+    return record_of(
+        ServingChoice,
+        document,
         total_bytes=document["total_memory_bytes"],
         requests=document["requests_at_once"],
-        usd_per_hour=document["usd_per_hour"],
-        output_tokens_per_s=document.get("output_tokens_per_s"),
         cost_per_million=document.get("cost_per_million_output_tokens"),
     )
 
@@ -118,18 +92,17 @@ def _choice(document: Document) -> ServingChoice:
 def _speed(document: Document | None) -> ServingSpeed | None:
     if document is None:
         return None
-    return ServingSpeed(
+    return record_of(
+        ServingSpeed,
+        document,
         output_tokens_per_s=_span(document, "output_tokens_per_s"),
         prompt_tokens_per_s=_span(document, "prompt_tokens_per_s"),
-        is_pooled=document["is_pooled"],
         requests_per_s=_span(document, "requests_per_s"),
         tpot_s=_span(document, "time_per_output_token_s", "time_per_output_token_interval_s"),
         ttft_s=_span(document, "time_to_first_token_s", "time_to_first_token_interval_s"),
         alone_ttft_s=document["time_to_first_token_alone_s"],
         last_ttft_s=document["time_to_last_first_token_s"],
         writing=document["writing_requests"],
-        is_waiting=document["is_waiting"],
-        prompt_steps=document["prompt_steps"],
         cost=_cost(document),
         limits=tuple(
             ServingLimit(
@@ -139,7 +112,6 @@ def _speed(document: Document | None) -> ServingSpeed | None:
             )
             for one in document["limits"]
         ),
-        most_users=document["most_users"],
         loads=document["interval_loads"],
         sources=document["interval_sources"],
     )
