@@ -27,12 +27,9 @@ from planner.estimation.size_axes import FramesAxis, ImageAxis
 from planner.memory.budget import Calibration
 from planner.memory.interval import ErrorInterval, NoInterval
 from planner.memory.largest import LargestValue, Method
-from planner.memory.recorded_batches import RecordedBatches
-from planner.memory.sample_parts import Sample
 from planner.memory.search import BOUND
 from planner.results.device_estimate import DeviceEstimate
 from planner.results.estimate import Estimate, Versions
-from planner.timing.timed_operators import TimedOperators
 from planner.units import format_bytes
 from planner.wire.module_counts import ModelCounts
 from planner.wire.trace import Counts
@@ -106,28 +103,6 @@ def assemble(
         is_survey=is_survey,
         values=answers[0].values,
         allocator_setting=None if plan is None or plan.in_force is None else plan.text,
-    )
-
-
-def with_recordings(
-    found: Estimate,
-    answers: Sequence[DeviceMemory],
-    more: Sequence[Sequence[Sample]] = (),
-    operators: tuple[TimedOperators, ...] = (),
-) -> Estimate:
-    """Returns the estimate with what was recorded on each card, `more` besides the search.
-
-    `operators` are those of the step on each card, with their times.
-    """
-    scaled = [None if answer.batch is None else answer.batch.scaled for answer in answers]
-    return replace(
-        found,
-        allocations=tuple(answer.allocations for answer in answers),
-        batches=tuple(
-            None if one is None else RecordedBatches.of(one, besides or ())
-            for one, besides in zip_longest(scaled, more)
-        ),
-        operators=operators,
     )
 
 

@@ -17,12 +17,12 @@ from planner.emulator.build import emulated_device
 from planner.emulator.torch_install import TorchInstall
 from planner.errors import ModelError, PlannerError
 from planner.estimation.alloc_conf import allocator_plan
-from planner.estimation.assemble import assemble, with_recordings
+from planner.estimation.assemble import assemble
 from planner.estimation.context import ProfileFactory, RunContext, side_by_side
 from planner.estimation.device_memory import DeviceMemory, DeviceMemorySearch
-from planner.estimation.device_timing import DeviceTiming, device_operators, device_timings
+from planner.estimation.device_timing import DeviceTiming, device_timings
 from planner.estimation.job import job_config
-from planner.estimation.more_batches import more_samples
+from planner.estimation.kept_recordings import with_recordings
 from planner.estimation.script_request import ScriptRequest
 from planner.estimation.script_words import script_assumptions, script_warnings
 from planner.memory.budget import MemoryBudget
@@ -88,14 +88,13 @@ def estimate_script(
         known = known_of(Mode.INFER)
     config = _config(request, report, infers=runner.infers)
     runner.own_batch = config.batch_size
-    network = _network(request, config)
     setup = RunContext(
         config=config,
         plan=allocator_plan((), torch.version),
         runner=runner,
         cards=cards,
         progress=request.progress,
-        network=network,
+        network=_network(request, config),
     )
     has_loader = report.loader_batch_size is not None and not runner.infers
     can_search = request.batch_argument is not None or has_loader
@@ -127,13 +126,9 @@ def estimate_script(
         said += (_RANK_0, *of_several_gpus(answers))
     if request.keep_allocations:
         job = job_config(hardware_db=request.database)
-        timed = (
-            device_operators(answers, config, counts, job, network)
-            if speeds and counts is not None
-            else ()
+        found = with_recordings(
+            found, setup, answers, counts, job, more_batches=request.keep_batches
         )
-        more = [more_samples(setup, answer, request.keep_batches) for answer in answers]
-        found = with_recordings(found, answers, more, timed)
     has_stand_ins = request.stand_in_note is not None
     return replace(found, assumptions=(*said, *found.assumptions), has_stand_ins=has_stand_ins)
 

@@ -133,8 +133,8 @@ def estimate_on_cards(
     Raises:
         PlannerError: see errors.py.
     """
-    from planner.estimation.assemble import assemble, with_recordings
-    from planner.estimation.device_timing import device_operators, device_timings
+    from planner.estimation.assemble import assemble
+    from planner.estimation.device_timing import device_timings
     from planner.estimation.ranks import of_several_gpus, with_stage_counts, with_worst_rank
 
     child, known = step.child, step.known
@@ -172,15 +172,9 @@ def estimate_on_cards(
         notes=(*found.notes, *not_kept),
     )
     if keep_allocations:
-        from planner.estimation.more_batches import more_samples
+        from planner.estimation.kept_recordings import with_recordings
 
-        more = [more_samples(setup, answer, keep_batches) for answer in answers]
-        timed = (
-            device_operators(answers, setup.config, counted, request, setup.network)
-            if speeds and counted is not None
-            else ()
-        )
-        found = with_recordings(found, answers, more, timed)
+        found = with_recordings(found, setup, answers, counted, request, more_batches=keep_batches)
     if step.stand_in_note is None:
         return found
     assumptions = (step.stand_in_note, *found.assumptions)
