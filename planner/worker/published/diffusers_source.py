@@ -6,7 +6,6 @@ side; the loss is the mean square of output and noise, as in the training script
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -20,6 +19,7 @@ from planner.config.published import PublishedModel
 from planner.config.target import Target
 from planner.errors import UsageError, WrongTargetError
 from planner.worker.published.adapters import adapter_words, freeze, import_peft, with_adapters
+from planner.worker.published.constructing import built_in, known_keys
 from planner.worker.published.latents import latent_batch
 from planner.worker.published.vision import dtype_named
 from planner.worker.target.source import ModelSource
@@ -50,12 +50,8 @@ def diffusers_source(target: Target, model: PublishedModel) -> ModelSource:
         import_peft()
 
     def build_model() -> nn.Module:
-        usual = torch.get_default_dtype()
-        torch.set_default_dtype(dtype)
-        try:
-            built: nn.Module = made.from_config(_known(made, values))
-        finally:
-            torch.set_default_dtype(usual)
+        with built_in(dtype):
+            built: nn.Module = made.from_config(known_keys(made, values))
         if task.task.has_adapters:
             built.requires_grad_(False)
             built = with_adapters(built, task, peft_task=None, targets=targets)
@@ -80,11 +76,6 @@ def diffusers_source(target: Target, model: PublishedModel) -> ModelSource:
             *batch.assumptions,
         ),
     )
-
-
-def _known(made: Any, values: Mapping[str, Any]) -> dict[str, Any]:
-    taken = inspect.signature(made.__init__).parameters
-    return {key: value for key, value in values.items() if key in taken}
 
 
 def _training_step(model: nn.Module, batch: Mapping[str, Any]) -> torch.Tensor:

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from planner.config.published import Quant
+from planner.worker.published.constructing import built_in
 
 
 def import_bitsandbytes() -> None:
@@ -31,27 +32,25 @@ def quantised(
     from transformers.integrations.bitsandbytes import replace_with_bnb_linear
     from transformers.quantizers.base import get_keys_to_not_convert
 
-    is_nf4 = quant is Quant.NF4
-    options: dict[str, Any] = {"load_in_8bit": not is_nf4}
-    if is_nf4:
-        options = {
-            "load_in_4bit": True,
-            "bnb_4bit_quant_type": "nf4",
-            "bnb_4bit_use_double_quant": True,
-            "bnb_4bit_compute_dtype": compute,
-        }
-    usual = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
+    with built_in(dtype):
         replaced: Any = replace_with_bnb_linear(
             model,
             modules_to_not_convert=get_keys_to_not_convert(model),
-            quantization_config=BitsAndBytesConfig(**options),
+            quantization_config=BitsAndBytesConfig(**bitsandbytes_options(quant, compute)),
         )
-    finally:
-        torch.set_default_dtype(usual)
-    for name in ("is_loaded_in_4bit",) if is_nf4 else ("is_loaded_in_8bit",):
-        setattr(replaced, name, True)
+    setattr(replaced, f"is_loaded_in_{4 if quant is Quant.NF4 else 8}bit", True)
     replaced.is_quantized = True
     found: nn.Module = replaced
     return found.requires_grad_(False)
+
+
+def bitsandbytes_options(quant: Quant, compute: torch.dtype) -> dict[str, Any]:
+    """Returns the options of a BitsAndBytesConfig; `compute` is the dtype of products of NF4."""
+    if quant is not Quant.NF4:
+        return {"load_in_8bit": True}
+    return {
+        "load_in_4bit": True,
+        "bnb_4bit_quant_type": "nf4",
+        "bnb_4bit_use_double_quant": True,
+        "bnb_4bit_compute_dtype": compute,
+    }

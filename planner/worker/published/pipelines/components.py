@@ -18,6 +18,7 @@ from torch import nn
 
 from planner.config.published import Quant
 from planner.errors import WrongTargetError
+from planner.worker.published.constructing import built_in, known_keys
 from planner.worker.published.pipelines.calls import DENOISERS
 from planner.worker.published.pipelines.quantised import halve_int8_weights, quantised_denoiser
 from planner.worker.published.pipelines.tokenizers import tokenizer
@@ -111,13 +112,8 @@ def _of_transformers(
 def _of_diffusers(
     role: str, made: Any, config: Mapping[str, Any], dtype: torch.dtype, weights: Weights
 ) -> nn.Module:
-    taken = inspect.signature(made.__init__).parameters
-    usual = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        built: nn.Module = made.from_config({k: v for k, v in config.items() if k in taken})
-    finally:
-        torch.set_default_dtype(usual)
+    with built_in(dtype):
+        built: nn.Module = made.from_config(known_keys(made, config))
     if weights.quant is not None and role in DENOISERS:
         return quantised_denoiser(built, weights.quant, dtype).eval()
     _keep_in_float32(built, getattr(made, "_keep_in_fp32_modules", None))

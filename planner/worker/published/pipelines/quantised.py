@@ -12,6 +12,8 @@ import torch
 from torch import nn
 
 from planner.config.published import Quant
+from planner.worker.published.constructing import built_in
+from planner.worker.published.quantisation import bitsandbytes_options
 
 
 def halve_int8_weights(model: nn.Module) -> None:
@@ -32,22 +34,12 @@ def quantised_denoiser(model: nn.Module, quant: Quant, dtype: torch.dtype) -> nn
     from diffusers import BitsAndBytesConfig
     from diffusers.quantizers.bitsandbytes.utils import replace_with_bnb_linear
 
-    options: dict[str, Any] = {"load_in_8bit": True}
-    if quant is Quant.NF4:
-        options = {
-            "load_in_4bit": True,
-            "bnb_4bit_quant_type": "nf4",
-            "bnb_4bit_use_double_quant": True,
-            "bnb_4bit_compute_dtype": dtype,
-        }
-    usual = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
+    with built_in(dtype):
         replaced: Any = replace_with_bnb_linear(
-            model, modules_to_not_convert=[], quantization_config=BitsAndBytesConfig(**options)
+            model,
+            modules_to_not_convert=[],
+            quantization_config=BitsAndBytesConfig(**bitsandbytes_options(quant, dtype)),
         )
-    finally:
-        torch.set_default_dtype(usual)
     found: nn.Module = replaced
     if quant is Quant.INT8:
         halve_int8_weights(found)
