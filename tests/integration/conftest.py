@@ -6,11 +6,11 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from child_runs import WriteModel
 
 from planner.emulator.build import EmulatedDevice, emulated_device
 from planner.emulator.cache import VARIABLE
 from planner.emulator.torch_install import find_torch
+from tests.integration.child_runs import WriteModel
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
-from child_runs import WriteModel
 
 import planner
 from planner.config.step import StepConfig
@@ -21,6 +20,7 @@ from planner.memory.budget import memory_budgets
 from planner.process.client import Runner
 from planner.wire.trace import StepTrace
 from planner.wire.variables import ALLOC_CONF_VARIABLES
+from tests.integration.child_runs import WriteModel
 
 pytestmark = pytest.mark.slow
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from child_runs import WriteModel, traces
+
+from tests.integration.child_runs import WriteModel, traces
 
 pytestmark = pytest.mark.slow
 

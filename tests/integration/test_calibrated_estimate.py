@@ -6,8 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from child_runs import WriteModel
-from made_traces import MadeTrace
 
 import planner
 from planner.config.step import StepConfig
@@ -16,6 +14,8 @@ from planner.results.estimate import Versions
 from planner.results.verification import DeviceKind, Figures, Verification, VerifiedDevice
 from planner.units import GIB, MIB
 from planner.verification import history
+from tests.integration.child_runs import WriteModel
+from tests.made_traces import MadeTrace
 
 pytestmark = pytest.mark.slow
 

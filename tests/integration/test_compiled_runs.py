@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from child_runs import WriteModel, running
 from click.testing import CliRunner
 
 from planner.cli.root import root
 from planner.config.parse import step_config
 from planner.errors import PlannerError, TargetError, UsageError
 from planner.wire.trace import StepTrace
+from tests.integration.child_runs import WriteModel, running
 
 MIB = 1 << 20
 ROWS_MIB = 64  # of the batch: 16 samples of 2^20 float32

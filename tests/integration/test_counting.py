@@ -6,12 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from child_runs import WriteModel, running
 
 from planner.config.step import Mode, Precision, StepConfig
 from planner.errors import ModelError
 from planner.wire.kernel_facts import LoopFacts
 from planner.wire.trace import Issuer, Phase, RunOutcome
+from tests.integration.child_runs import WriteModel, running
 
 MODELS = Path(__file__).parents[2] / "models"
 LINEAR = """

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from child_runs import WriteModel, running
 
 from planner.errors import ModelError, PlannerError, TargetError
 from planner.wire.data_cost import DataCost
+from tests.integration.child_runs import WriteModel, running
 
 DATA = """
 import time

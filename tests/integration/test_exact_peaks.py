@@ -8,13 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from child_runs import CUBLAS_KEEPS_WORKSPACES, WriteModel, traces
 
 import planner
 from planner.emulator.build import EmulatedDevice
 from planner.emulator.torch_install import find_torch
 from planner.estimation.context import ProfileFactory
 from planner.memory.budget import memory_budgets
+from tests.integration.child_runs import CUBLAS_KEEPS_WORKSPACES, WriteModel, traces
 
 pytestmark = pytest.mark.slow
 

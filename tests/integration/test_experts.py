@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from child_runs import WriteModel, running
 
 import planner
 from planner.config.parse import step_config
 from planner.errors import UsageError
 from planner.memory.peak import breakdown
 from planner.wire.trace import TensorCategory
+from tests.integration.child_runs import WriteModel, running
 
 pytestmark = pytest.mark.slow
 

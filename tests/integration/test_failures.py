@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from child_runs import WriteModel
 
 import planner
 from planner.config.parse import step_config
@@ -26,6 +25,7 @@ from planner.hardware.specs import EmulationProfile
 from planner.machine.processes import living_processes
 from planner.memory.budget import memory_budgets
 from planner.process.client import Runner
+from tests.integration.child_runs import WriteModel
 
 pytestmark = pytest.mark.slow
 

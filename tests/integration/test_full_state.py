@@ -5,12 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from child_runs import PLANNED, WriteModel, block_of_matrices, net_of_blocks, running
 
 import planner
 from planner.config.parse import step_config
 from planner.results.reading import estimate_of
 from planner.wire.module_counts import ModelCounts
+from tests.integration.child_runs import (
+    PLANNED,
+    WriteModel,
+    block_of_matrices,
+    net_of_blocks,
+    running,
+)
 
 LAYERS, WIDTH, ROWS = 4, 512, 64
 BLOCKS = net_of_blocks(block_of_matrices(WIDTH), layers=LAYERS, width=WIDTH) + PLANNED

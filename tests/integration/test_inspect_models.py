@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from child_runs import WriteModel
 
 import planner
 from planner.errors import ModelError
+from tests.integration.child_runs import WriteModel
 
 MODELS = Path(__file__).parents[2] / "models"
 TARGETS = [*sorted(path.name for path in MODELS.glob("*.py")), "llama.py:llama_8b", "t5.py:t5_base"]

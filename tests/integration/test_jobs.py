@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from child_runs import WriteModel, running
 
 from planner.config.parse import step_config
 from planner.estimation.largest_search import RecordedStep, recorded_run
 from planner.units import KIB, MIB
 from planner.wire.trace import RunOutcome, TensorCategory
+from tests.integration.child_runs import WriteModel, running
 
 pytestmark = pytest.mark.slow
 

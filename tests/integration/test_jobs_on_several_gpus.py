@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from child_runs import PLANNED, WriteModel, block_of_matrices, net_of_blocks, running, traces
 
 import planner
 from planner.config.parse import step_config
@@ -13,6 +12,14 @@ from planner.errors import UsageError
 from planner.memory.peak import breakdown
 from planner.results.reading import estimate_of
 from planner.wire.trace import RunOutcome, StepTrace, TensorCategory
+from tests.integration.child_runs import (
+    PLANNED,
+    WriteModel,
+    block_of_matrices,
+    net_of_blocks,
+    running,
+    traces,
+)
 
 LAYERS, WIDTH, ROWS = 4, 512, 64
 BLOCKS = net_of_blocks(block_of_matrices(WIDTH), layers=LAYERS, width=WIDTH) + PLANNED

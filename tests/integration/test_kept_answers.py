@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from child_runs import WriteModel
 
 import planner
 from planner.process import client
+from tests.integration.child_runs import WriteModel
 
 pytestmark = pytest.mark.slow
 

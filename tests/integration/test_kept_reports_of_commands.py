@@ -11,10 +11,10 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from child_runs import WriteModel
 
 from planner.process.kept.sources import PACKAGE
 from planner.process.kept.store import Store, answers_folder
+from tests.integration.child_runs import WriteModel
 
 pytestmark = pytest.mark.slow
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from child_runs import WriteModel
 
 import planner
 from planner.config.parse import step_config
@@ -14,6 +13,7 @@ from planner.estimation.context import ProfileFactory
 from planner.memory.budget import memory_budgets
 from planner.process.client import Runner
 from planner.wire.trace import RunOutcome
+from tests.integration.child_runs import WriteModel
 
 pytestmark = pytest.mark.slow
 

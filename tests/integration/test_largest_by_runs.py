@@ -8,7 +8,6 @@ import sys
 from dataclasses import replace
 
 import pytest
-from child_runs import WriteModel
 
 import planner
 from planner.config.parse import step_config
@@ -22,6 +21,7 @@ from planner.memory.budget import memory_budgets
 from planner.process.client import Runner
 from planner.units import GIB
 from planner.wire.trace import RunOutcome
+from tests.integration.child_runs import WriteModel
 
 pytestmark = pytest.mark.slow
 

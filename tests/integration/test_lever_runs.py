@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from child_runs import WriteModel, net_of_blocks, traces
 
 import planner
 from planner.results.estimate import Estimate
+from tests.integration.child_runs import WriteModel, net_of_blocks, traces
 
 WIDTH, LAYERS, BATCH = 256, 6, 64
 MATRIX_BYTES = 4 * WIDTH * WIDTH

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from child_runs import WriteModel, net_of_blocks, traces
 
 import planner
+from tests.integration.child_runs import WriteModel, net_of_blocks, traces
 
 WIDTH, BATCH, LAYERS = 256, 512, 3
 # Transposed inputs are saved as they are, not contiguous: their copies go through the card.

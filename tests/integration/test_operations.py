@@ -6,10 +6,10 @@ import subprocess
 import sys
 
 import pytest
-from child_runs import CUBLAS_KEEPS_WORKSPACES, WriteModel, traces
 
 import planner
 from planner.results.estimate import Estimate
+from tests.integration.child_runs import CUBLAS_KEEPS_WORKSPACES, WriteModel, traces
 
 pytestmark = pytest.mark.slow
 

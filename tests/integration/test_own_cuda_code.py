@@ -6,7 +6,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from child_runs import WriteModel, running, traces
 
 import planner
 from planner.config.parse import step_config
@@ -14,6 +13,7 @@ from planner.emulator.torch_install import find_torch
 from planner.errors import LibraryError
 from planner.units import MIB
 from planner.wire.trace import RunOutcome
+from tests.integration.child_runs import WriteModel, running, traces
 
 pytestmark = pytest.mark.slow
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from child_runs import WriteModel, block_of_matrices, running, traces
 
 import planner
 from planner.config.parse import step_config
 from planner.errors import UsageError
 from planner.memory.peak import breakdown
 from planner.wire.trace import TensorCategory
+from tests.integration.child_runs import WriteModel, block_of_matrices, running, traces
 
 WIDTH, ROWS, LAYERS, MATRICES = 512, 64, 8, 2
 MATRIX_BYTES = WIDTH * WIDTH * 4

@@ -8,8 +8,6 @@ import sys
 from typing import Any
 
 import pytest
-from child_runs import WriteModel, running
-from recorded_runs import ROOT
 
 import planner
 from planner.config.parse import step_config
@@ -20,6 +18,8 @@ from planner.memory.budget import memory_budgets
 from planner.process.environment import child_environment
 from planner.units import MIB
 from planner.wire.trace import StepTrace
+from tests.integration.child_runs import WriteModel, running
+from tests.integration.recorded_runs import ROOT
 
 pytestmark = pytest.mark.slow
 

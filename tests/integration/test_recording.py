@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from child_runs import CUBLAS_KEEPS_WORKSPACES
-from recorded_runs import ROOT, Recorded, Run, recorded_runs, settled
 
 from planner.emulator.build import EmulatedDevice
 from planner.units import MIB
 from planner.wire.trace import AllocationEvent, EventKind, Phase, TensorCategory
+from tests.integration.child_runs import CUBLAS_KEEPS_WORKSPACES
+from tests.integration.recorded_runs import ROOT, Recorded, Run, recorded_runs, settled
 
 FILES = sorted(path.stem for path in (ROOT / "models").glob("*.py"))
 # Variants under which other paths of torch allocate.

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from real_browser import NEEDS_CHROMIUM, chromium
 
 import planner
 from planner.render.html.page import page_of
 from planner.results.estimate import Estimate
 from planner.results.result import Result
 from planner.results.timelines import timelines_of
+from tests.integration.real_browser import NEEDS_CHROMIUM, chromium
 from tests.unit.cli.test_advise import made_advice
 from tests.unit.cli.test_curve_and_compare import made_comparison, made_curve
 from tests.unit.cli.test_parallelize import made_parallelization

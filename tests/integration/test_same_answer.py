@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from child_runs import WriteModel
 
 from planner.cli.root import root
 from planner.emulator.build import EmulatedDevice
 from planner.emulator.cache import VARIABLE
+from tests.integration.child_runs import WriteModel
 
 pytestmark = pytest.mark.slow
 

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from child_runs import WriteModel, traces
 
 import planner
+from tests.integration.child_runs import WriteModel, traces
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from child_runs import WriteModel, block_of_matrices, net_of_blocks, running, traces
 
 import planner
 from planner.config.parse import step_config
@@ -15,6 +14,13 @@ from planner.errors import UsageError
 from planner.memory.peak import breakdown
 from planner.wire.offload import OffloadedShards
 from planner.wire.trace import TensorCategory
+from tests.integration.child_runs import (
+    WriteModel,
+    block_of_matrices,
+    net_of_blocks,
+    running,
+    traces,
+)
 
 pytestmark = pytest.mark.slow
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from child_runs import WriteModel
 from click.testing import CliRunner
 
 import planner
@@ -12,6 +11,7 @@ from planner.errors import ModelError, TargetError
 from planner.timing.bottleneck import Bound
 from planner.units import GIB
 from planner.wire.trace import Phase
+from tests.integration.child_runs import WriteModel
 
 pytestmark = pytest.mark.slow
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from child_runs import WriteModel
 
 import planner
 from planner.results.estimate import Estimate
+from tests.integration.child_runs import WriteModel
 
 # Two hidden matrices of 256 x 256 with biases, a batch norm, a head of 256 x 10 without a bias.
 NETWORK = """

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from child_runs import WriteModel
 
 import planner
 from planner.sweeps.case import SweepOutcome, SweepRow
 from planner.sweeps.store import FILE, reading
+from tests.integration.child_runs import WriteModel
 
 pytestmark = pytest.mark.slow
 

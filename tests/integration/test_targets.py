@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from child_runs import CUBLAS_KEEPS_WORKSPACES, WriteModel
 
 import planner
 from planner.results.estimate import Estimate
+from tests.integration.child_runs import CUBLAS_KEEPS_WORKSPACES, WriteModel
 
 pytestmark = pytest.mark.slow
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from child_runs import WriteModel
-from real_browser import NEEDS_CHROMIUM, chromium, playwright
-from ui_server import Server, server
+
+from tests.integration.child_runs import WriteModel
+from tests.integration.real_browser import NEEDS_CHROMIUM, chromium, playwright
+from tests.integration.ui_server import Server, server
 
 pytestmark = NEEDS_CHROMIUM
 if TYPE_CHECKING:

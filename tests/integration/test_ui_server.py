@@ -11,10 +11,10 @@ import threading
 from pathlib import Path
 
 import pytest
-from child_runs import WriteModel
-from ui_server import Page, Server, server, wait_for
 
 from planner.results.estimate import Estimate
+from tests.integration.child_runs import WriteModel
+from tests.integration.ui_server import Page, Server, server, wait_for
 
 FOREVER = """
     import subprocess, sys, time

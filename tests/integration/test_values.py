@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from child_runs import WriteModel, running
 
 import planner
 from planner.config.parse import step_config
@@ -17,6 +16,7 @@ from planner.errors import ChildTimeoutError
 from planner.results.estimate import Estimate
 from planner.wire.trace import RunOutcome, StepTrace
 from planner.wire.value_reads import Decision, ValuesState, values_state
+from tests.integration.child_runs import WriteModel, running
 
 PROGRAMS = str(Path(__file__).parent / "programs_that_read.py")
 ROUTED = """

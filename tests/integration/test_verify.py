@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from child_runs import WriteModel
 
 import planner
 from planner.config.parse import step_config
@@ -32,6 +31,7 @@ from planner.results.verification import ProbeRecord, Verification
 from planner.units import GIB
 from planner.verification.probes import ProbeRunner
 from planner.wire.protocol import Engine
+from tests.integration.child_runs import WriteModel
 
 pytestmark = pytest.mark.slow
 

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-from child_runs import WriteModel
 from click.testing import CliRunner
 
 import planner
@@ -15,6 +14,7 @@ from planner.errors import UsageError
 from planner.memory.probe import ProbeOutcome
 from planner.results.verification import DeviceKind
 from planner.units import MIB
+from tests.integration.child_runs import WriteModel
 
 pytestmark = pytest.mark.slow
 

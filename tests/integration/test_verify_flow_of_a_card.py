@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from child_runs import WriteModel
 
 import planner
 from planner.config.step import StepConfig
@@ -28,6 +27,7 @@ from planner.process.client import Runner
 from planner.units import GIB, MIB
 from planner.verification import history
 from planner.wire.trace import AllocationTrace, CardReading, StepTrace
+from tests.integration.child_runs import WriteModel
 
 pytestmark = pytest.mark.slow
 

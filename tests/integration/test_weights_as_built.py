@@ -6,10 +6,10 @@ import json
 
 import pytest
 import torch
-from child_runs import WriteModel
 from torch import nn
 
 import planner
+from tests.integration.child_runs import WriteModel
 
 # A frozen base of 512 x 512 in bfloat16, and adapters of 512 x 8 and 8 x 512 in float32.
 ADAPTED = """

@@ -10,9 +10,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from child_runs import WriteModel
 
 import planner
+from tests.integration.child_runs import WriteModel
 
 pytestmark = pytest.mark.slow
 

@@ -15,7 +15,6 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
-from made_traces import MadeTrace
 from rich.console import Console
 
 import planner
@@ -31,6 +30,7 @@ from planner.errors import PlannerError, UsageError
 from planner.memory.card_words import DEFAULT_CARDS
 from planner.render.terminal.estimate import render
 from planner.results.estimate import Estimate
+from tests.made_traces import MadeTrace
 
 ROOT = Path(__file__).parents[2]
 FILES = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"))]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from accuracy_cases import bracket, figure
 
 from benchmarks.accuracy.judging import (
     judge,
@@ -19,6 +18,7 @@ from benchmarks.accuracy.sources import SOURCES
 from benchmarks.accuracy.statistics import bracket_statistics, errors_of
 from benchmarks.record.rows import fitting_half
 from benchmarks.record.statistics import error_statistics, quantile
+from tests.unit.benchmarks.accuracy_cases import bracket, figure
 
 H100, TRAIN, A100 = SOURCES["h100-peaks"], SOURCES["timm-train"], SOURCES["gpumemnet"]
 ADAPTERS, SEVERAL = SOURCES["peft-metamath"], SOURCES["several-gpus"]

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from accuracy_cases import VERSIONS, bracket, figure
 
 from benchmarks.accuracy import __main__ as command
 from benchmarks.accuracy import results
@@ -15,6 +14,7 @@ from benchmarks.accuracy.page import page
 from benchmarks.accuracy.records import Judged, Quantity
 from benchmarks.accuracy.running import groups
 from benchmarks.accuracy.sources import SOURCES
+from tests.unit.benchmarks.accuracy_cases import VERSIONS, bracket, figure
 
 
 def judged_cases() -> list[Judged]:

@@ -9,8 +9,6 @@ from hashlib import sha256
 
 import pytest
 import torch
-from given_efficiencies import use_efficiencies
-from operator_records import operator, product, relu, tensor
 
 from benchmarks.record.records import Step, step_of
 from benchmarks.record.rows import half_of, held_out, read_cases
@@ -27,6 +25,8 @@ from planner.timing import roofline
 from planner.timing.issue import issue_costs
 from planner.timing.measured.kernel_time import TimeSource
 from planner.wire.kernel_facts import ConvolutionFacts
+from tests.unit.given_efficiencies import use_efficiencies
+from tests.unit.operator_records import operator, product, relu, tensor
 
 
 def case(name: str, measured_s: float = 0.01) -> Case:

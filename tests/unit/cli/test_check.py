@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from budget_records import block, card, estimate_of
 from click.testing import CliRunner, Result
 
 from planner.cli.root import root
@@ -16,6 +15,7 @@ from planner.errors import ModelError
 from planner.questions import check as question
 from planner.results.estimate import Estimate
 from planner.units import GIB
+from tests.unit.budget_records import block, card, estimate_of
 
 TWO = """
 [defaults]

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from budget_records import VERSIONS, block, card, estimate_of
 from click.testing import CliRunner, Result
 
 from planner.cli.root import root
@@ -17,6 +16,7 @@ from planner.questions import diff as question
 from planner.results.estimate import Estimate
 from planner.results.inspection import Inspection
 from planner.units import MIB
+from tests.unit.budget_records import VERSIONS, block, card, estimate_of
 
 BEFORE = estimate_of(card(block(1024, "a", "/x/net.py:3"), block(2, "b", "/x/net.py:4")))
 AFTER = replace(

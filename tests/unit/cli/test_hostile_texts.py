@@ -16,10 +16,6 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 from rich.console import Console
-from test_advise import made_advice
-from test_curve_and_compare import made_comparison, made_curve
-from test_history_command import KEPT
-from test_parallelize import made_parallelization
 
 import planner
 from planner.cli import output, tables
@@ -29,6 +25,10 @@ from planner.errors import ModelError, TargetError
 from planner.hardware.yaml_files import own_folder
 from planner.render.outside_text import shown, shown_lines, shown_record
 from planner.verification import history
+from tests.unit.cli.test_advise import made_advice
+from tests.unit.cli.test_curve_and_compare import made_comparison, made_curve
+from tests.unit.cli.test_history_command import KEPT
+from tests.unit.cli.test_parallelize import made_parallelization
 
 # A title, a cleared screen, a colour; rich markup, right and wrong; text from right to left; an
 # 8-bit control; an emoji of rich; half of a pair; lines.

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from made_traces import T4, MadeTrace
-from test_hostile_texts import HOSTILE, is_clean
 
 import planner
 from planner.cli.root import root
@@ -18,6 +16,8 @@ from planner.verification import history
 from planner.verification.profiler_trace import profiler_trace
 from planner.verification.store import VARIABLE
 from planner.verification.traced_records import record_of
+from tests.made_traces import T4, MadeTrace
+from tests.unit.cli.test_hostile_texts import HOSTILE, is_clean
 
 ELEMENTS = 50_000_000
 MESSAGES = Path(__file__).parents[1] / "verification" / "messages"

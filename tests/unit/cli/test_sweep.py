@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from sweep_rows import case, made_row
 
 import planner
 from planner.cli.root import root
 from planner.sweeps.case import COLUMNS, SweepRow
 from planner.sweeps.result import SweepResult
 from planner.sweeps.store import writing
+from tests.unit.sweep_rows import case, made_row
 
 ROWS = (
     made_row(2.0, 0.3, target="a|b.py", gpu="t4"),

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from given_efficiencies import use_efficiencies
-from operator_records import operator, product, relu, tensor
 
 from planner.config.parse import step_config
 from planner.config.step import Mode, Precision, StepConfig
@@ -54,6 +52,8 @@ from planner.units import GIB, MIB
 from planner.wire.communication import CollectiveRecord
 from planner.wire.module_counts import FlopRules, ModelCounts, StepCounts, Structure
 from planner.wire.trace import Counts, OperatorRecord, Phase, RunOutcome, StepTrace
+from tests.unit.given_efficiencies import use_efficiencies
+from tests.unit.operator_records import operator, product, relu, tensor
 
 
 @pytest.fixture(autouse=True)

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from own_records import written
 
 from planner.errors import HardwareDatabaseError, UnknownCpuError, UnknownHostError, UsageError
 from planner.hardware.cpu_specs import CpuVendor
 from planner.hardware.database import load_cpus, load_gpus, load_hosts
 from planner.units import GIB, MIB
+from tests.unit.hardware.own_records import written
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from own_records import written
 
 from planner.errors import HardwareDatabaseError, UnknownGpuError, UsageError
 from planner.hardware.database import load_gpus
 from planner.hardware.specs import ContextKind
 from planner.units import GIB, MIB
+from tests.unit.hardware.own_records import written
 
 
 @pytest.fixture

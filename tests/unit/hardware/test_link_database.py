@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from own_records import written
 
 from planner.errors import HardwareDatabaseError, UnknownLinkError
 from planner.hardware.database import load_gpus, load_hosts, load_links
 from planner.hardware.link_specs import Collective
+from tests.unit.hardware.own_records import written
 
 
 @pytest.fixture

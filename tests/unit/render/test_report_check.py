@@ -11,7 +11,6 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from budget_records import VERSIONS, block, card, estimate_of
 from rich.console import Console
 
 from planner.config.limits import parse_limits
@@ -24,6 +23,7 @@ from planner.results.card_figures import CardFigures, figures_of
 from planner.results.device_estimate import DeviceEstimate
 from planner.results.difference import Side, difference
 from planner.results.peak_parts import Change, PartKind
+from tests.unit.budget_records import VERSIONS, block, card, estimate_of
 
 ROOT = Path(__file__).parents[3]
 HOSTILE = "a|b <script>*`@me`\x1b[31m\x00"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from budget_records import block, card
-
 from planner.preflight.source_names import SourceName, source_name
 from planner.results.peak_parts import (
     MOST_NAMES,
@@ -18,6 +16,7 @@ from planner.results.peak_parts import (
     parts_of_summary,
 )
 from planner.units import MIB
+from tests.unit.budget_records import block, card
 
 
 def named(source: str) -> SourceName:

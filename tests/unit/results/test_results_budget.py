@@ -6,7 +6,6 @@ import json
 from dataclasses import replace
 
 import pytest
-from budget_records import VERSIONS, block, card
 
 from planner.config.limits import parse_limits
 from planner.errors import DocumentError
@@ -18,6 +17,7 @@ from planner.results.device_estimate import DeviceEstimate
 from planner.results.limit_verdict import LimitVerdict
 from planner.results.step_time import StepTime
 from planner.units import GIB, MIB
+from tests.unit.budget_records import VERSIONS, block, card
 
 
 def named(source: str) -> SourceName:

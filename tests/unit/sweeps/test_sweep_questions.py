@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sweep_rows import made_row
 
 import planner
 from planner.errors import ChildError, OutputError, UnknownGpuError, UsageError
@@ -18,6 +17,7 @@ from planner.questions import sweep as sweeping
 from planner.sweeps.case import SweepOutcome
 from planner.sweeps.jobs import SweepJob, answer_of
 from planner.sweeps.store import SweepStore
+from tests.unit.sweep_rows import made_row
 
 Answer = Callable[[SweepJob], str]
 

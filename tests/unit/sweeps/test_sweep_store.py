@@ -6,10 +6,10 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from sweep_rows import case, made_row
 
 from planner.errors import DocumentError, OutputError
 from planner.sweeps.store import FILE, SweepStore, reading, writing
+from tests.unit.sweep_rows import case, made_row
 
 
 def test_rows_come_back_in_the_order_of_the_cases(tmp_path: Path) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from sweep_rows import made_row
 
 from planner.errors import UsageError
 from planner.sweeps.case import SweepRow
 from planner.sweeps.views import chosen, column, grouped, pivoted, ranked, varied_options
+from tests.unit.sweep_rows import made_row
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from itertools import pairwise
 from math import sqrt
 
 import pytest
-from link_examples import INTRA, NETWORK, measured
 
 from planner.errors import UsageError
 from planner.hardware.database import load_links
@@ -16,6 +15,7 @@ from planner.hardware.specs import Confidence
 from planner.timing.collectives import collective_time
 from planner.timing.nccl_model import Algorithm
 from planner.timing.topology import RankGroup, Topology
+from tests.unit.timing.link_examples import INTRA, NETWORK, measured
 
 ONE_HOST = Topology(cards_per_host=8, hosts=1, intra=INTRA)
 FOUR_HOSTS = Topology(

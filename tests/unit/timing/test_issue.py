@@ -6,12 +6,12 @@ import json
 from dataclasses import replace
 
 import pytest
-from operator_records import operator, relu, tensor
 
 from planner.timing.issue import FILE, IssueCosts, issue_costs, issue_times, read_costs
 from planner.wire.call_order import NO_ORDER, CallOrder
 from planner.wire.kernel_facts import ConvolutionFacts
 from planner.wire.trace import Issuer, Phase
+from tests.unit.operator_records import operator, relu, tensor
 
 COSTS = IssueCosts(
     forward_s=10.0, forward_view_s=1.0, backward_s=6.0, backward_view_s=0.5, optimizer_s=20.0,

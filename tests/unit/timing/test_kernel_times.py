@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from given_efficiencies import use_efficiencies
-from operator_records import operator, product, tensor
 
 from planner.hardware.database import load_gpus
 from planner.timing.efficiency import Efficiencies, efficiencies
@@ -16,6 +14,8 @@ from planner.timing.kernels import Kernel, kernels_of
 from planner.timing.measured.kernel_time import TimeSource
 from planner.timing.roofline import gpu_time
 from planner.wire.kernel_facts import AttentionFacts
+from tests.unit.given_efficiencies import use_efficiencies
+from tests.unit.operator_records import operator, product, tensor
 
 A100 = load_gpus().find("a100-sxm4-80gb").spec
 H100 = load_gpus().find("h100-sxm5-80gb").spec

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from operator_records import operator, product, relu, size_bytes, tensor
 
 from planner.timing.kernels import KernelKind, Pass, Product, kernels_of
 from planner.wire.kernel_facts import LoopFacts
 from planner.wire.trace import OperatorRecord, TensorShape
+from tests.unit.operator_records import operator, product, relu, size_bytes, tensor
 
 
 def test_a_product_has_its_three_sizes() -> None:

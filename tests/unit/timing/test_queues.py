@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from operator_records import operator, relu, tensor
 
 from planner.timing.queues import Call, calls_in_order, stall_s, step_s, waits_of
 from planner.wire.call_order import CallOrder
+from tests.unit.operator_records import operator, relu, tensor
 
 
 def call(issue_s: float, card_s: float, *, waits: bool = False) -> Call:

@@ -6,8 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from given_efficiencies import use_efficiencies
-from operator_records import operator, product, relu, tensor
 
 from planner.hardware.database import load_gpus
 from planner.hardware.specs import ArithmeticRates, GpuSpec
@@ -21,6 +19,8 @@ from planner.timing.rates import arithmetic_rate, memory_rate
 from planner.timing.roofline import gpu_time
 from planner.timing.tiling import product_s
 from planner.wire.trace import FlopSource, OperatorRecord, Phase
+from tests.unit.given_efficiencies import use_efficiencies
+from tests.unit.operator_records import operator, product, relu, tensor
 
 FULL = Efficiencies(
     compute={}, bandwidth={}, kernel_s=0.0, cache_gain=0.0, cache_reach=1.0,

@@ -6,7 +6,6 @@ import math
 from dataclasses import replace
 
 import pytest
-from operator_records import product
 
 from planner.hardware.database import load_gpus
 from planner.timing.measured.kernel_time import TimeSource
@@ -22,6 +21,7 @@ from planner.timing.spread import (
     step_precision,
     text_of,
 )
+from tests.unit.operator_records import product
 
 SCALES = Scales(
     sources={

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from link_examples import INTRA, NETWORK
 
 from planner.errors import UnknownLinkError, UsageError
 from planner.hardware.database import load_gpus, load_hosts, load_links
@@ -13,6 +12,7 @@ from planner.timing.topology import (
     topology_of_card,
     topology_of_host,
 )
+from tests.unit.timing.link_examples import INTRA, NETWORK
 
 LINKS = load_links()
 TWO_BY_FOUR = Topology(

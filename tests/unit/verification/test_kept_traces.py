@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_traces import T4
-from operator_records import operator, product, relu, tensor
 
 from planner.config.step import Mode
 from planner.errors import HistoryError, UsageError
@@ -22,6 +20,8 @@ from planner.verification import history
 from planner.verification.calibrated_budgets import calibrated_budgets
 from planner.verification.kept_traces import TraceEntry, card_kernels, trace_document
 from planner.verification.kernel_factors import MeasuredKernels, MeasuredOperator, compared
+from tests.made_traces import T4
+from tests.unit.operator_records import operator, product, relu, tensor
 
 KIND = "elementwise, single"
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from given_efficiencies import use_efficiencies
-from made_traces import T4, MadeTrace
-from operator_records import operator, product, relu, tensor
 
 from planner.hardware.database import load_gpus
 from planner.timing import kernel_roofs
@@ -22,6 +19,9 @@ from planner.verification.kernel_factors import (
 )
 from planner.verification.profiler_trace import profiler_trace
 from planner.verification.traced_records import measured_kernels
+from tests.made_traces import T4, MadeTrace
+from tests.unit.given_efficiencies import use_efficiencies
+from tests.unit.operator_records import operator, product, relu, tensor
 
 SMALL_S = 5e-6
 FULL = Efficiencies(

@@ -8,11 +8,11 @@ import time
 from typing import Any
 
 import pytest
-from made_traces import AUTOGRAD, MAIN, T4, MadeTrace
 
 from planner.errors import UsageError
 from planner.verification.profiler_trace import ProfilerTrace, profiler_trace
 from planner.wire.trace import Phase
+from tests.made_traces import AUTOGRAD, MAIN, T4, MadeTrace
 
 
 def operators(trace: MadeTrace) -> dict[str, tuple[int, int, float]]:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from budget_records import block, card, estimate_of
 
 import planner
 from planner.cli.plugins.pytest_plugin import Vram
 from planner.errors import UsageError
 from planner.results.device_estimate import DeviceEstimate
+from tests.unit.budget_records import block, card, estimate_of
 
 ROOT = Path(planner.__file__).parents[1]
 

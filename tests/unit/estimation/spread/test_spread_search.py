@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
-from test_spread_arithmetic import facts
 
 from planner.config.parallel import DataParallel
 from planner.errors import ModelError
@@ -24,6 +23,7 @@ from planner.memory.budget import MemoryBudget, memory_budgets
 from planner.results.advice import TrialState
 from planner.results.parallelization import SpreadMethod, SpreadState, SpreadTrial
 from planner.units import MIB
+from tests.unit.estimation.spread.test_spread_arithmetic import facts
 
 LEVELS: dict[str, dict[str, Any]] = {"none": {}, "all": {"checkpoint_activations": True}}
 SAMPLE_BYTES = {"none": 4 * MIB, "all": MIB}

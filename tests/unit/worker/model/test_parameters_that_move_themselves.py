@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from test_composite import Packed, packed
 from torch import nn
 
 from planner.worker.model import stand_ins
 from planner.worker.model.meta import parameters_on_meta, to_device
+from tests.unit.worker.model.test_composite import Packed, packed
 
 CPU = torch.device("cpu")
 MIB = 1 << 20

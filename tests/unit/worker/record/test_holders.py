@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from test_composite import packed
 from torch import nn
 
 from planner.wire.trace import TensorCategory
 from planner.worker.record import holders
 from planner.worker.record.holders import Holders, Holding
+from tests.unit.worker.model.test_composite import packed
 
 
 class Net(nn.Module):
