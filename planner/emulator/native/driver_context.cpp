@@ -54,7 +54,7 @@ EXPORT CUresult cuDeviceGetName(char* name, int size, CUdevice) {
   return CUDA_SUCCESS;
 }
 EXPORT CUresult cuDeviceGetUuid(CUuuid* uuid, CUdevice device) {
-  for (int i = 0; i < 16; i++) uuid->bytes[i] = static_cast<char>(i + 16 * device + 1);
+  *uuid = device_uuid(device);
   return CUDA_SUCCESS;
 }
 EXPORT CUresult cuDeviceTotalMem(size_t* bytes, CUdevice) {

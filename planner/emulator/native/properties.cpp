@@ -117,6 +117,21 @@ int device_attribute(int attribute) {
   }
 }
 
+CUuuid device_uuid(int device) {
+  CUuuid uuid;
+  for (int i = 0; i < 16; i++) uuid.bytes[i] = static_cast<char>(i + 16 * device + 1);
+  return uuid;
+}
+
+int pci_bus(int device) { return 1 + device; }
+
+int device_at_pci_bus(const char* text) {
+  unsigned domain = 0, bus = 0;
+  if (sscanf(text, "%x:%x:", &domain, &bus) != 2 || domain != 0) return -1;
+  const int device = static_cast<int>(bus) - 1;
+  return valid_device(device) ? device : -1;
+}
+
 }  // namespace emulated
 
 EXPORT cudaError_t cudaGetDeviceProperties(cudaDeviceProp* out, int device) {
@@ -124,7 +139,7 @@ EXPORT cudaError_t cudaGetDeviceProperties(cudaDeviceProp* out, int device) {
   const Profile& p = profile();
   memset(out, 0, sizeof *out);
   snprintf(out->name, sizeof out->name, "%s", p.name.c_str());
-  for (int i = 0; i < 16; i++) out->uuid.bytes[i] = static_cast<char>(i + 16 * device + 1);
+  out->uuid = device_uuid(device);
   out->totalGlobalMem = p.total_memory_bytes;
   out->sharedMemPerBlock = kSharedPerBlockBytes;
   out->regsPerBlock = kRegisters;
@@ -143,7 +158,7 @@ EXPORT cudaError_t cudaGetDeviceProperties(cudaDeviceProp* out, int device) {
   out->multiProcessorCount = p.multiprocessors;
   out->canMapHostMemory = out->concurrentKernels = out->unifiedAddressing = 1;
   out->asyncEngineCount = 2;
-  out->pciBusID = 1 + device;
+  out->pciBusID = pci_bus(device);
   out->memoryBusWidth = p.bus_bits;
   out->l2CacheSize = static_cast<int>(p.l2_bytes);
   out->persistingL2CacheMaxSize = persisting_l2_bytes();
@@ -181,11 +196,13 @@ EXPORT cudaError_t cudaRuntimeGetVersion(int* version) {
   return cudaSuccess;
 }
 EXPORT cudaError_t cudaDeviceGetPCIBusId(char* text, int size, int device) {
-  snprintf(text, static_cast<size_t>(size), "0000:%02X:00.0", device + 1);
+  snprintf(text, static_cast<size_t>(size), "0000:%02X:00.0", pci_bus(device));
   return cudaSuccess;
 }
-EXPORT cudaError_t cudaDeviceGetByPCIBusId(int* device, const char*) {
-  *device = 0;
+EXPORT cudaError_t cudaDeviceGetByPCIBusId(int* device, const char* text) {
+  const int found = device_at_pci_bus(text);
+  if (found < 0) return report(cudaErrorInvalidDevice);
+  *device = found;
   return cudaSuccess;
 }
 EXPORT cudaError_t cudaDeviceCanAccessPeer(int* can, int device, int peer) {
