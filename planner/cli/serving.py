@@ -189,6 +189,12 @@ Exit codes:
     "has kept; vllm gets the share that is left.",
 )
 @click.option(
+    "--own-start",
+    is_flag=True,
+    help="Let the vllm that is installed here start on the emulated card, and take its own "
+    "figures: one to ten minutes.",
+)
+@click.option(
     "--find",
     is_flag=True,
     help="Search the cards, and the fewest of each, that serve it; with a load the cheapest.",

@@ -35,6 +35,8 @@ class FoundShapes:
     name: str
     origin: str
     """A sentence on the place of the config."""
+    config: str
+    """The text of its config.json."""
     quantization: dict[str, Any]
     """The quantization_config of its config; empty: it has none."""
 
@@ -68,6 +70,7 @@ def found_shapes(target: str, timeout_s: float, progress: Progress) -> FoundShap
         shapes=shapes,
         name=named.name if of_catalog is None else _whole_name(named.name, of_catalog.names),
         origin=found.origin,
+        config=found.text,
         quantization=keys.get("quantization_config") or {},
     )
 

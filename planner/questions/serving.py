@@ -26,6 +26,7 @@ from planner.estimation.served_shapes import FoundShapes, found_shapes
 from planner.estimation.serving_beside import Beside, beside_of
 from planner.estimation.serving_choices import choices
 from planner.estimation.serving_command import command_of
+from planner.estimation.serving_own_start import own_version, with_own_start
 from planner.estimation.serving_speed import ServedBy, has_speed, serving_speed, speed_words
 from planner.estimation.serving_start import (
     free_share,
@@ -63,6 +64,7 @@ def serving(
     gpu_memory: str | int | None = None,
     price: str | None = None,
     beside: str | None = None,
+    own_start: bool = False,
     hardware_db: str | os.PathLike[str] | None = None,
     timeout_s: float = DEFAULT_TIMEOUT_S,
     on_progress: Progress | None = None,
@@ -73,7 +75,8 @@ def serving(
     `target` is `hf:org/name`, a name of the catalog or a config.json. With `find`, the cards that
     serve it are searched. `price` is the rent of a card, like "2.49 USD/h"; else that of its
     record. `beside` is what else is on the card: a size, or the file of a saved estimate, as of a
-    training step; then vllm gets the share that is left. All other `options`:
+    training step; then vllm gets the share that is left. With `own_start` the vllm that is
+    installed starts on the emulated card, and the figures are its own. All other `options`:
     planner.config.serving.ServingOptions.
 
     Raises:
@@ -100,7 +103,18 @@ def serving(
         config = _with_share_left(config, budget, other)
     links = load_links(database)
     card = serving_card(budget.spec, budget.usable_memory_bytes, config.beside_bytes)
+    if own_start:
+        config = replace(config, version=own_version(config, model))
     memory, format_words = engine_memory(model, config, card)
+    if own_start:
+        memory = with_own_start(
+            memory,
+            config,
+            config_json=found.config,
+            budget=budget,
+            timeout_s=timeout_s,
+            progress=on_progress or (lambda _: None),
+        )
     served = ServedBy(model=model, config=config, memory=memory, card=budget.spec, links=links)
     plan = _plan(str(target), found, served, card, budget, format_words)
     if other is not None:
@@ -227,6 +241,7 @@ def _plan(
         needed_bytes=needed,
         has_cache=not model.is_encoder,
         beside_bytes=config.beside_bytes,
+        is_own_start=memory.is_own_start,
         verdict=verdict,
         low=_held(memory, memory.cache.low, model),
         middle=_held(memory, memory.cache.middle, model),

@@ -152,6 +152,8 @@ class ServingPlan(Result, Shown):
     """The engine's settings, given or by default."""
     command: str
     """The command that starts the engine so."""
+    is_own_start: bool = False
+    """Whether the figures are those of vLLM itself, which started on the emulated card."""
     has_cache: bool = True
     """Whether tokens are kept; an encoder keeps none, and what is left for a cache stays free."""
     beside_bytes: int = 0
@@ -205,6 +207,7 @@ class ServingPlan(Result, Shown):
             "verdict": self.verdict.value,
             "needed_bytes": self.needed_bytes,
             "beside_bytes": self.beside_bytes,
+            "is_own_start": self.is_own_start,
             "has_cache": self.has_cache,
             "cache_bytes": self.cache.middle,
             "cache_interval_bytes": (

@@ -130,6 +130,7 @@ class ServingDocument(TypedDict):
     verdict: Annotated[str, described("`starts`, `likely`, `unlikely` or `fails`")]
     needed_bytes: Annotated[int, described("cache that the start, or the load, needs")]
     beside_bytes: Annotated[int, described("of each card, held by something else (`--beside`)")]
+    is_own_start: Annotated[bool, described("vllm itself started on the emulated card")]
     has_cache: Annotated[bool, described("false: an encoder, which keeps none of its tokens")]
     cache_bytes: Annotated[int, described("of one card; below 0: too little before any cache")]
     cache_interval_bytes: Annotated[list[int] | None, described("null: no published starts")]

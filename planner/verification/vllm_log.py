@@ -1,7 +1,7 @@
 """Reads what vLLM prints about memory while it starts.
 
 In: text of `plain`. Out: VllmBoot. Convention: where several processes print, the first one counts;
-a figure that is not printed is None. Read in vLLM 0.2 to 0.28: vllm/worker/worker.py,
+a figure that is not printed is None. Read in vLLM 0.2 to 0.33: vllm/worker/worker.py,
 vllm/v1/worker/gpu_worker.py and vllm/v1/core/kv_cache_utils.py
 (https://github.com/vllm-project/vllm).
 """
@@ -35,6 +35,8 @@ _PATTERNS: dict[str, tuple[str, ...]] = {
         rf"{_GIB} for peak activation",
     ),
     "outside": (rf"non_torch_memory takes {_GIB}", rf"{_GIB} for non-torch memory"),
+    "consumed": (rf"{_GIB} for consumed memory",),
+    "graphs_estimate": (rf"CUDA graph pool memory: [0-9.]+ GiB \(actual\), {_GIB} \(estimated\)",),
     "graphs": (
         rf"Graph capturing finished in [0-9.]+ secs?, took {_GIB}",
         rf"{_GIB} for CUDAGraph memory",
@@ -79,9 +81,12 @@ class VllmBoot:
     activation_bytes: int | None
     """Most that a step takes while vLLM profiles it."""
     outside_bytes: int | None
-    """Memory outside of PyTorch that came after vLLM began to count, so without the context."""
+    """What stays beside the weights: memory outside of PyTorch that came after vLLM began to count,
+    so without the context; in newer versions also tensors of the engine itself."""
     graphs_bytes: int | None
     """CUDA graphs."""
+    graphs_estimate_bytes: int | None
+    """CUDA graphs as vLLM estimates them before it captures them; a part of `activation_bytes`."""
     kv_cache_bytes: int | None
     """KV cache; negative: nothing was left for it."""
     kv_cache_needed_bytes: int | None
@@ -110,13 +115,18 @@ def vllm_boot(text: str) -> VllmBoot | None:
     has_failed = _FAILED.search(text) is not None
     if not has_failed and all(found[name] is None for name in _OWN):
         return None
+    weights, outside = _gib(found["weights"]), _gib(found["outside"])
+    consumed = _gib(found["consumed"])
+    if outside is None and consumed is not None and weights is not None:
+        outside = consumed - weights
     return VllmBoot(
         total_bytes=_gib(found["total"]),
         utilization=None if found["utilization"] is None else float(found["utilization"]),
-        weights_bytes=_gib(found["weights"]),
+        weights_bytes=weights,
         activation_bytes=_gib(found["activation"]),
-        outside_bytes=_gib(found["outside"]),
+        outside_bytes=outside,
         graphs_bytes=_gib(found["graphs"]),
+        graphs_estimate_bytes=_gib(found["graphs_estimate"]),
         kv_cache_bytes=_gib(found["kv_cache"]),
         kv_cache_needed_bytes=_gib(found["needed"]),
         kv_cache_tokens=_whole(found["tokens"]),

@@ -116,3 +116,5 @@ class EngineMemory:
     basis: str | None
     """Where the bounds are from; None: no published starts of the engine, so there are none."""
     notes: tuple[str, ...] = ()
+    is_own_start: bool = False
+    """Whether the engine itself said the figures, started on the emulated card."""

@@ -22,8 +22,8 @@ NOTES_IN_WORDS = {
     "cudnn-batch-norm-model": "cuDNN's batch-norm workspaces are taken as 0",
     "nccl": "memory that NCCL takes outside PyTorch's allocator is not included",
     "memory-pool": "cudaMallocAsync pools are emulated without their own caching",
-    "nvml-sensor": "an emulated card has no load, temperature, power or clock: where they are read, "
-    "they are 0",
+    "nvml-sensor": "an emulated card has no load, temperature, power or clock: who reads them "
+    "gets 0",
     "size-unknown-cufft": "cuFFT workspaces are taken as 0",
     "size-unknown-cusolver": "cuSOLVER workspaces are taken as 256 bytes",
     "size-unknown-cusparse": "cuSPARSE workspaces are taken as 256 bytes",

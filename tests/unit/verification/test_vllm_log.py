@@ -42,6 +42,29 @@ def test_the_second_engine() -> None:
     assert found.weights_bytes is None
 
 
+def test_an_engine_that_says_what_is_consumed() -> None:
+    # What vLLM 0.33.0 prints: graphs are captured twice, and the peak has the estimate of them.
+    found = boot(
+        """
+INFO Model loading took 15.0 GiB memory and 10.81 seconds
+INFO Graph capturing finished in 4 secs, took 0.25 GiB
+INFO Available KV cache memory: 55.97 GiB
+INFO GPU KV cache size: 458,496 tokens, Maximum concurrency for 131,072 tokens per request: 3.50x
+INFO Graph capturing finished in 4 secs, took 0.26 GiB
+INFO CUDA graph pool memory: 0.26 GiB (actual), 0.54 GiB (estimated), difference: 0.28 GiB (107.6%).
+INFO Free memory on device (79.06/79.09 GiB) on startup. Desired GPU memory utilization is
+(0.92, 72.76 GiB). Actual usage is 15.15 GiB for consumed memory (weights + non-torch), 1.64 GiB for
+peak activation, and 0.26 GiB for CUDAGraph memory.
+""".replace("is\n(", "is (").replace("for\npeak", "for peak")
+    )
+    assert (found.total_bytes, found.utilization) == (gib(79.09), 0.92)
+    assert found.weights_bytes == gib(15)
+    assert found.outside_bytes == gib(15.15) - gib(15)
+    assert found.activation_bytes == gib(1.64)
+    assert (found.graphs_bytes, found.graphs_estimate_bytes) == (gib(0.25), gib(0.54))
+    assert (found.kv_cache_bytes, found.kv_cache_tokens) == (gib(55.97), 458_496)
+
+
 @pytest.mark.parametrize(
     ("text", "name", "expected"),
     [
