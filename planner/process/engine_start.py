@@ -34,7 +34,10 @@ _ALWAYS = {
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
 }
-_FOLDERS = ("VLLM_CACHE_ROOT", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
+_FOLDERS = (
+    "VLLM_CACHE_ROOT", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR",
+    "FLASHINFER_AUTOTUNE_CACHE_DIR",
+)  # fmt: skip
 # The lines that torch, Python and ninja print last: what went wrong.
 _ERROR = re.compile(r"^(?:\S*\[rank\d+\]:)?\s*([A-Za-z_][\w.]*(?:Error|Exception)\b.*)$", re.M)
 

@@ -40,6 +40,12 @@ def test_a_start_that_fails_is_exit_code_3() -> None:
     assert "--tensor-parallel 4: 4 cards" in done.stdout
 
 
+def test_only_vllm_starts_itself() -> None:
+    done = run(LLAMA, "--gpu", "l40s", "--engine", "sglang", "--own-start")
+    assert done.exit_code == 2
+    assert "take --engine vllm" in done.stderr
+
+
 def test_a_load_has_its_speed_and_limits_decide_on_the_exit_code() -> None:
     load = ("--users", "20", "--prompt", "1000", "--output", "200")
     done = run(LLAMA, "--gpu", "h100", *load, "--ttft", "5s", "--price", "2 USD/h")
