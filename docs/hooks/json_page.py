@@ -1,6 +1,6 @@
 """Writes docs/reference/json.md from the types of the documents, and their JSON Schemas.
 
-Run `python docs/hooks/json_page.py` after a change of planner/results/schema.py; a test compares
+Run `python docs/hooks/json_page.py` after a change in planner/results/schema/; a test compares
 the page. As a hook of mkdocs it adds the schemas to the site as reference/schema/COMMAND.json.
 """
 
@@ -23,15 +23,16 @@ if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.files import Files
 
-_FILES = ("planner/results/schema.py", "planner/results/serving_schema.py")
 _SCHEMA = [
-    node for file in _FILES for node in ast.parse((TOP / file).read_text(encoding="utf-8")).body
+    node
+    for file in sorted((TOP / "planner/results/schema").glob("*.py"))
+    for node in ast.parse(file.read_text(encoding="utf-8")).body
 ]
 PAGE = TOP / "docs/reference/json.md"
 _HEAD = """\
 # JSON
 
-<!-- Written by docs/hooks/json_page.py from planner/results/schema.py and serving_schema.py. -->
+<!-- Written by docs/hooks/json_page.py from planner/results/schema/. -->
 
 `--json` prints one document, `schema_version` 1. Keys may be added; none is changed or removed.
 Sizes are bytes, times seconds, and a range is `[low, high]`. What is not known is null. `from_dict`

@@ -13,7 +13,7 @@ from planner.memory.stages import StagePeak
 from planner.wire.trace import Origin, Phase, TensorCategory
 
 if TYPE_CHECKING:
-    from planner.results.schema import HeldDocument
+    from planner.results.schema.memory import HeldDocument
 
 _MODULE_DEPTH = 2
 _LARGEST_TENSORS = 10

@@ -30,7 +30,7 @@ from planner.results.values import NO_VALUES_READ, ValuesResult
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from planner.results.schema import ComparedCardDocument, ComparisonDocument
+    from planner.results.schema.comparison import ComparedCardDocument, ComparisonDocument
 
 _COLUMNS = (
     "rank", "requested", "name", "usable_memory_bytes", "fits", "max_batch_size", "batch_size",

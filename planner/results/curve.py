@@ -29,7 +29,7 @@ from planner.units import format_percent
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from planner.results.schema import CurveDocument, PointDocument
+    from planner.results.schema.curve import CurveDocument, PointDocument
 
 # From this share of the best throughput a larger batch gains too little speed. A convention.
 KNEE_SHARE = 0.95

@@ -17,12 +17,8 @@ from planner.results.shown import Shown
 from planner.results.step_time import HostNeeds, StepTime, cost_document
 
 if TYPE_CHECKING:
-    from planner.results.schema import (
-        BreakdownDocument,
-        DeviceDocument,
-        IntervalDocument,
-        WhatIfDocument,
-    )
+    from planner.results.schema.memory import BreakdownDocument, DeviceDocument, IntervalDocument
+    from planner.results.schema.step import WhatIfDocument
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from planner.errors import DocumentError, PlannerError
-from planner.results import reading, schema, serving_reading, serving_schema
+from planner.results import reading, serving_reading
 from planner.results.advice import Advice
 from planner.results.comparison import CardComparison
 from planner.results.curve import Curve
@@ -23,6 +23,14 @@ from planner.results.estimate import SCHEMA_VERSION, Estimate
 from planner.results.inspection import Inspection
 from planner.results.parallelization import Parallelization
 from planner.results.result import Result
+from planner.results.schema.advice import AdviceDocument
+from planner.results.schema.comparison import ComparisonDocument
+from planner.results.schema.curve import CurveDocument
+from planner.results.schema.estimate import EstimateDocument
+from planner.results.schema.inspection import InspectionDocument
+from planner.results.schema.parallelization import ParallelizationDocument
+from planner.results.schema.serving import ServingDocument
+from planner.results.schema.verification import VerificationDocument
 from planner.results.serving import ServingPlan
 from planner.results.verification import Verification
 
@@ -45,56 +53,56 @@ KINDS = (
     DocumentKind(
         command="estimate",
         result=Estimate,
-        document=schema.EstimateDocument,
+        document=EstimateDocument,
         key="gpus",
         read=reading.estimate_of,
     ),
     DocumentKind(
         command="curve",
         result=Curve,
-        document=schema.CurveDocument,
+        document=CurveDocument,
         key="points",
         read=reading.curve_of,
     ),
     DocumentKind(
         command="compare",
         result=CardComparison,
-        document=schema.ComparisonDocument,
+        document=ComparisonDocument,
         key="left_out",
         read=reading.comparison_of,
     ),
     DocumentKind(
         command="inspect",
         result=Inspection,
-        document=schema.InspectionDocument,
+        document=InspectionDocument,
         key="modules",
         read=reading.inspection_of,
     ),
     DocumentKind(
         command="verify",
         result=Verification,
-        document=schema.VerificationDocument,
+        document=VerificationDocument,
         key="probes",
         read=reading.verification_of,
     ),
     DocumentKind(
         command="advise",
         result=Advice,
-        document=schema.AdviceDocument,
+        document=AdviceDocument,
         key="trials",
         read=reading.advice_of,
     ),
     DocumentKind(
         command="parallelize",
         result=Parallelization,
-        document=schema.ParallelizationDocument,
+        document=ParallelizationDocument,
         key="spreads",
         read=reading.parallelization_of,
     ),
     DocumentKind(
         command="serving",
         result=ServingPlan,
-        document=serving_schema.ServingDocument,
+        document=ServingDocument,
         key="budget_bytes",
         read=serving_reading.serving_of,
     ),

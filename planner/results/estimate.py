@@ -31,13 +31,9 @@ from planner.wire.trace import AllocationTrace, Counts
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from planner.results.schema import (
-        ConfigDocument,
-        EstimateDocument,
-        StepCountsDocument,
-        VersionsDocument,
-        WeightDtypeDocument,
-    )
+    from planner.results.schema.estimate import EstimateDocument
+    from planner.results.schema.job import ConfigDocument, VersionsDocument
+    from planner.results.schema.step import StepCountsDocument, WeightDtypeDocument
 
 SCHEMA_VERSION: Literal[1] = 1
 EMULATED = "emulated"  # the engine of a card that is not there

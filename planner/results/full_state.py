@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from planner.units import format_bytes
 
 if TYPE_CHECKING:
-    from planner.results.schema import FullStateDocument
+    from planner.results.schema.memory import FullStateDocument
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,7 @@ from planner.wire.trace import OperatorRecord, TensorShape
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from planner.results.schema import (
+    from planner.results.schema.inspection import (
         InspectionDocument,
         ModuleDocument,
         OperatorDocument,

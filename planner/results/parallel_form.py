@@ -12,7 +12,7 @@ from planner.config.parallel import ParallelConfig
 from planner.units import counted
 
 if TYPE_CHECKING:
-    from planner.results.schema import ParallelDocument
+    from planner.results.schema.job import ParallelDocument
 
 
 def parallel_document(config: ParallelConfig) -> ParallelDocument:

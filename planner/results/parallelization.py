@@ -26,7 +26,7 @@ from planner.results.shown import Shown
 from planner.results.values import NO_VALUES_READ, ValuesResult
 
 if TYPE_CHECKING:
-    from planner.results.schema import (
+    from planner.results.schema.parallelization import (
         HeldBytesDocument,
         ParallelizationDocument,
         ParallelPlanDocument,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from planner.results.schema import RanksDocument
+    from planner.results.schema.estimate import RanksDocument
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

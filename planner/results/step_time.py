@@ -15,7 +15,7 @@ from planner.timing.measured.kernel_time import TimeSource
 from planner.wire.trace import Phase
 
 if TYPE_CHECKING:
-    from planner.results.schema import (
+    from planner.results.schema.step import (
         CostDocument,
         EpochDocument,
         GainDocument,

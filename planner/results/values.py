@@ -23,7 +23,7 @@ from planner.wire.value_reads import (
 )
 
 if TYPE_CHECKING:
-    from planner.results.schema import ReadDocument, ValuesDocument
+    from planner.results.schema.values import ReadDocument, ValuesDocument
 
 _SHOWN = 3
 _BACKWARD = "backward"

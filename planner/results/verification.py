@@ -26,11 +26,11 @@ from planner.results.shown import Shown
 from planner.results.values import NO_VALUES_READ, ValuesResult
 
 if TYPE_CHECKING:
-    from planner.results.schema import (
+    from planner.results.schema.job import VerifiedConfigDocument
+    from planner.results.schema.verification import (
         FiguresDocument,
         ProbeDocument,
         VerificationDocument,
-        VerifiedConfigDocument,
         VerifiedDeviceDocument,
     )
 

@@ -1,13 +1,10 @@
-"""The JSON document of `planner serving`, key by key, as schema.py has those of other commands.
-
-In: nothing. Out: TypedDicts that ServingPlan.to_dict returns. Convention: as in schema.py.
-"""
+"""`planner serving`."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal, TypedDict
 
-from planner.results.schema import Range, described
+from planner.results.schema.described import Range, described
 
 
 class MemoryPartDocument(TypedDict):
