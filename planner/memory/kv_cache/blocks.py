@@ -28,8 +28,23 @@ class PoolRules:
     """A kind with up to this times the layers of the smallest makes the group (padding)."""
     states_per_request: int = 2
     """Blocks of a request in a group of states: 1, and 2 where prefixes are kept (`align`)."""
+    checkpoints_mamba: bool = False
+    """Whether a request of a kept prefix has a block more, for the state where its prompt ends."""
+    checkpoints_delta_net: bool = False
+    """The same of gated delta nets."""
     tokens_by_requests: bool = True
     """Whether the printed tokens are requests at once times their length."""
+    steps_in_flight: int = 1
+    """Steps whose tokens a window keeps besides its own: 2 where the next one is scheduled while
+    the last one runs."""
+
+    def states_of(self, layer: CacheLayers) -> int:
+        """Returns the blocks of a request in a group of these layers, if they keep states."""
+        if layer.state is None or self.states_per_request == 1:
+            return self.states_per_request
+        is_delta_net = layer.state.is_delta_net
+        checkpoints = self.checkpoints_delta_net if is_delta_net else self.checkpoints_mamba
+        return self.states_per_request + checkpoints
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,17 +57,17 @@ class BlockGroup:
     window: int | None = None
     states: int = 0
 
-    def request_blocks(self, length: int, step_tokens: int) -> int:
+    def request_blocks(self, length: int, in_flight_tokens: int) -> int:
         """Returns the blocks of one request of `length`, over all groups.
 
-        A window holds its own tokens and those of a step; + 1, because it may begin inside a block
+        A window holds its own tokens and those in flight; + 1, because it may begin inside a block
         (SlidingWindowSpec.max_memory_usage_bytes, v1/kv_cache_interface.py).
         """
         if self.kind is LayerKind.STATE:
             return self.groups * self.states
         if self.window is None:
             return self.groups * ceil(length / self.block_tokens)
-        kept = min(self.window - 1 + step_tokens, length)
+        kept = min(self.window - 1 + in_flight_tokens, length)
         return self.groups * (ceil(kept / self.block_tokens) + 1)
 
 
@@ -63,7 +78,8 @@ class BlockPool:
     block_bytes: int
     """Of a block, with the pages of all layers of a group."""
     groups: tuple[BlockGroup, ...]
-    step_tokens: int
+    in_flight_tokens: int
+    """Tokens of the steps that are not settled."""
     tokens_by_requests: bool
 
     def blocks(self, cache_bytes: int) -> int:
@@ -72,7 +88,7 @@ class BlockPool:
 
     def request_blocks(self, length: int) -> int:
         """Returns the blocks of one request of `length` tokens."""
-        return sum(group.request_blocks(length, self.step_tokens) for group in self.groups)
+        return sum(group.request_blocks(length, self.in_flight_tokens) for group in self.groups)
 
     def request_bytes(self, length: int) -> int:
         """Returns the bytes of one request of `length` tokens, in whole blocks."""
@@ -146,11 +162,11 @@ def block_pool(
                 groups=ceil(count / group_layers),
                 block_tokens=pages.own_block_tokens(layer, blocks, page_bytes),
                 window=layer.window,
-                states=rules.states_per_request + speculative_tokens,
+                states=rules.states_of(layer) + speculative_tokens,
             )
             for layer, count in counts.items()
         ),
-        step_tokens=step_tokens,
+        in_flight_tokens=step_tokens * rules.steps_in_flight,
         tokens_by_requests=rules.tokens_by_requests,
     )
 

@@ -221,6 +221,7 @@ def _state(keys: Mapping[str, Any]) -> StateShape:
             heads=value_heads,
             head_elements=key_width * value_width,
             head_element_bytes=element_bytes,
+            is_delta_net=True,
         )
     heads, width = _number(keys, "mamba_num_heads"), _number(keys, "mamba_head_dim")
     state = _number(keys, "ssm_state_size")

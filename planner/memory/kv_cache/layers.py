@@ -36,6 +36,8 @@ class StateShape:
     """Elements of the recurrent state of one head."""
     head_element_bytes: int | None
     """Bytes of each; None: those of the model's own dtype."""
+    is_delta_net: bool = False
+    """Whether it is that of a gated delta net; else of Mamba-2."""
 
     def rank_bytes(self, ranks: int, element_bytes: int) -> int:
         """Returns the bytes of one request on one of `ranks`; `element_bytes`: the model's dtype.

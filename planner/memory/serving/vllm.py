@@ -8,10 +8,11 @@ of 39 published starts that print all of its parts (docs/serving-record.md).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from planner.config.serving import ServingConfig
 from planner.errors import UsageError
-from planner.memory.kv_cache.blocks import PoolRules, block_pool
+from planner.memory.kv_cache.blocks import block_pool
 from planner.memory.kv_cache.facts import ServedModel
 from planner.memory.serving.adapters import (
     MOST_VOCABULARY,
@@ -109,7 +110,7 @@ def vllm_memory(
         budget_words=f"{format_significant(settings.utilization)} of all memory",
         parts=_parts(held, more, found, counts=counts),
         cache=ByteSpan(low=left - high, middle=left - unknown, high=left - low),
-        pool=_pool(model, config, settings),
+        pool=_pool(model, config, settings, card),
         max_model_len=settings.max_model_len,
         max_sequences=settings.sequences,
         settings=_settings(config, settings, card),
@@ -202,17 +203,14 @@ def _parts(
     )
 
 
-def _pool(model: ServedModel, config: ServingConfig, settings: VllmSettings) -> CachePool:
+def _pool(
+    model: ServedModel, config: ServingConfig, settings: VllmSettings, card: ServingCard
+) -> CachePool:
     if model.is_encoder:
         return NoCache(step_tokens=settings.step_tokens, sequences=settings.sequences)
-    rules = settings.rules.pool
+    rules = settings.rules.pool_on(card.compute_capability)
     if config.prefix_caching is not None:
-        rules = PoolRules(
-            knows_kinds=rules.knows_kinds,
-            padding_factor=rules.padding_factor,
-            states_per_request=2 if config.prefix_caching else 1,
-            tokens_by_requests=rules.tokens_by_requests,
-        )
+        rules = replace(rules, states_per_request=2 if config.prefix_caching else 1)
     has_head = model.draft is None
     layers = model.layers if model.draft is None else (*model.layers, *model.draft.layers)
     return block_pool(

@@ -8,7 +8,7 @@ it. Before 0.8 the engine is V0.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from planner.config.serving import ServingConfig
 from planner.memory.kv_cache.blocks import PoolRules
@@ -52,14 +52,30 @@ class VllmRules:
 
     @property
     def pool(self) -> PoolRules:
-        """Returns how the pool of blocks is made (vllm/v1/core/kv_cache_utils.py)."""
+        """Returns how the pool of blocks is made (vllm/v1/core/kv_cache_utils.py).
+
+        From 0.26 on a window keeps the tokens of all steps in flight (VllmConfig.
+        max_in_flight_tokens, vllm/config/vllm.py): two, since a step is scheduled while one runs.
+        """
         padding = 1.0 if self.version < (0, 12) else 1.25 if self.version < (0, 18) else 1.5
         return PoolRules(
             knows_kinds=self.version >= (0, 10),
             padding_factor=padding,
             states_per_request=2 if self.keeps_prefixes_of_hybrids else 1,
             tokens_by_requests=self.version >= (0, 20, 2),
+            checkpoints_mamba=self.version >= (0, 32),
+            steps_in_flight=2 if self.version >= (0, 26) else 1,
         )
+
+    def pool_on(self, compute_capability: tuple[int, int]) -> PoolRules:
+        """Returns the same for a card: FlashInfer's kernels keep a state more of a delta net.
+
+        _resolve_gdn_prefill_backend, model_executor/layers/mamba/gdn/qwen_gdn_linear_attn.py, in
+        the wheels for CUDA 13.
+        """
+        has_kernels = compute_capability == (9, 0) or compute_capability[0] in (10, 12)
+        keeps = self.version >= (0, 33) and has_kernels
+        return replace(self.pool, checkpoints_delta_net=keeps)
 
     @property
     def keeps_prefixes_of_hybrids(self) -> bool:

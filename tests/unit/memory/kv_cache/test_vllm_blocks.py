@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,6 +64,56 @@ def test_published_starts_to_the_token(
     rounded = [found.tokens(int(each * GIB), length) for each in (gib - 0.005, gib + 0.005)]
     assert rounded[0] <= tokens <= rounded[1]
     assert rounded[1] - rounded[0] < 0.01 * tokens
+
+
+# What vLLM 0.33.0 itself printed when it started on an emulated H100, with steps of 2048 tokens and
+# weights without values (planner serving --own-start --max-num-batched-tokens 2048).
+@pytest.mark.parametrize(
+    ("name", "gib", "length", "tokens"),
+    [
+        ("google/gemma-3-1b-it", 70.56, 32768, 10_016_879),
+        ("google/gemma-3-1b-it", 69.97, 8192, 4_181_089),
+        ("openai/gpt-oss-20b", 33.29, 131072, 1_409_043),
+        ("google/gemma-2-2b-it", 67.55, 8192, 680_359),
+        ("mistralai/Mistral-7B-v0.1", 59.03, 32768, 1_930_565),
+        ("microsoft/Phi-3-mini-4k-instruct", 65.48, 4096, 178_120),
+        ("bigcode/starcoder2-7b", 59.11, 16384, 1_932_960),
+        ("nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-BF16", 13.47, 262144, 2_133_244),
+        ("deepseek-ai/DeepSeek-V2-Lite", 42.72, 163840, 1_474_704),
+    ],
+)
+def test_own_starts_of_vllm_to_the_token(name: str, gib: float, length: int, tokens: int) -> None:
+    found = block_pool(
+        model(name).layers, ranks=1, element_bytes=2, model_element_bytes=2, step_tokens=2048,
+        rules=VllmRules(version=(0, 33)).pool_on((9, 0)),
+    )  # fmt: skip
+    rounded = [found.tokens(int(each * GIB), length) for each in (gib - 0.005, gib + 0.005)]
+    assert rounded[0] <= tokens <= rounded[1]
+    assert rounded[1] - rounded[0] < 0.01 * tokens
+
+
+def test_a_window_keeps_the_tokens_of_all_steps_in_flight() -> None:
+    # From 0.26 on two steps of 256 tokens: 127 + 512 tokens are 40 blocks, and one more.
+    old, new = (
+        pool((WINDOW, FULL), rules=VllmRules(version=version).pool)
+        for version in ((0, 25), (0, 26))
+    )
+    full = -(-10_000 // 16)
+    assert old.request_blocks(10_000) == 3 * (24 + 1) + full
+    assert new.request_blocks(10_000) == 3 * (40 + 1) + full
+
+
+def test_the_state_where_a_prompt_ends_is_a_block_more() -> None:
+    assert STATE.state is not None
+    net = replace(STATE, state=replace(STATE.state, is_delta_net=True))
+    versions = ((0, 25), (0, 31), (0, 32), (0, 33))
+    rules = [VllmRules(version=version) for version in versions]
+    on_ada = [one.pool_on((8, 9)) for one in rules]
+    on_hopper = [one.pool_on((9, 0)) for one in rules]
+    assert [one.states_of(STATE) for one in on_ada] == [1, 2, 3, 3]
+    assert [one.states_of(STATE) for one in on_hopper] == [1, 2, 3, 3]
+    assert [one.states_of(net) for one in on_ada] == [1, 2, 2, 2]
+    assert [one.states_of(net) for one in on_hopper] == [1, 2, 2, 3]
 
 
 def test_a_block_holds_sixteen_tokens_of_every_layer() -> None:
