@@ -35,6 +35,7 @@ from planner.wire.engine_start import EngineStart
 _OF_CONFIG = ("fp8",)  # what vLLM makes of 16-bit weights while it loads them
 _NO_MEMORY = ("OutOfMemoryError", "CUDA out of memory")
 _BUILD = "Ninja build failed"
+_DOWNLOAD = "Failed to get checksums"  # of FlashInfer's compiled kernels
 _NAMES = {"max-num-seqs": "max_num_seqs", "max-num-batched-tokens": "max_num_batched_tokens"}
 
 
@@ -159,6 +160,11 @@ def _why(log: StartLog) -> str:
             "vllm's own start compiles kernels of FlashInfer, and the CUDA toolkit for it is not "
             "whole here: set VLLM_USE_FLASHINFER_SAMPLER=0 in the environment, and vllm samples "
             f"without them ({error})"
+        )
+    if _DOWNLOAD in log.text:
+        return (
+            "vllm's own start has no network, and FlashInfer wants to download kernels for this "
+            f"card: pip install flashinfer-cubin of its version ({error})"
         )
     return f"vllm's own start fails: {error}"
 

@@ -179,6 +179,7 @@ def test_the_version_is_that_which_is_installed(monkeypatch: pytest.MonkeyPatch)
     [
         ("torch.OutOfMemoryError: CUDA out of memory.", "torch.OutOfMemoryError: x", "out of the"),
         ("RuntimeError: Ninja build failed.", "RuntimeError: x", "VLLM_USE_FLASHINFER_SAMPLER=0"),
+        ("AssertionError: Failed to get checksums.txt", "AssertionError: x", "flashinfer-cubin"),
         ("", "ValueError: no such architecture", "ValueError: no such architecture"),
         ("", "", "printed nothing"),
     ],
