@@ -12,7 +12,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from planner.config.serving import EngineName
-from planner.memory.serving.engine import PartKind
+from planner.memory.serving.engine import MemoryPart, PartKind
 from planner.render.terminal.layout import FittedTable, closing, verdict_lines, warning_line
 from planner.render.terminal.serving_speed import speed_lines
 from planner.results.serving import BootVerdict, ServingChoice, ServingPlan
@@ -130,7 +130,7 @@ def _heading(found: ServingPlan) -> RenderableType:
 
 def _table(found: ServingPlan) -> RenderableType:
     rows = [
-        (_PARTS[part.kind], part.size_bytes, "" if part.is_budgeted else "beside the budget")
+        (_PARTS[part.kind], part.size_bytes, _remark(part, found))
         for part in found.parts
         if part.size_bytes
     ]
@@ -144,6 +144,13 @@ def _table(found: ServingPlan) -> RenderableType:
         left_out_first=(2,),
         folded=2,
     )
+
+
+def _remark(part: MemoryPart, found: ServingPlan) -> str:
+    if not part.is_budgeted:
+        return "beside the budget"
+    has_tensors = found.is_own_start and part.kind is PartKind.OUTSIDE
+    return "and tensors of the engine" if has_tensors else ""
 
 
 def _remedies(found: ServingPlan) -> Iterator[str]:
