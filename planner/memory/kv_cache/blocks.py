@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from math import ceil
+from math import ceil, lcm
 
 from planner.errors import UsageError
 from planner.memory.kv_cache.layers import CacheLayers, LayerKind
 
+_CHECKPOINT_TOKENS = 64
 BLOCK_TOKENS = 16  # CacheConfig.DEFAULT_BLOCK_SIZE, vllm/config/cache.py
 
 
@@ -31,12 +32,21 @@ class PoolRules:
     checkpoints_mamba: bool = False
     """Whether a request of a kept prefix has a block more, for the state where its prompt ends."""
     checkpoints_delta_net: bool = False
-    """The same of gated delta nets."""
+    """The same of gated delta nets, whose blocks then have a multiple of 64 tokens."""
     tokens_by_requests: bool = True
     """Whether the printed tokens are requests at once times their length."""
     steps_in_flight: int = 1
     """Steps whose tokens a window keeps besides its own: 2 where the next one is scheduled while
     the last one runs."""
+
+    def alignment(self, layers: tuple[CacheLayers, ...]) -> int:
+        """Returns the tokens of which the block of a model with states is a multiple.
+
+        FLASHINFER_GDN_CHECKPOINT_ALIGNMENT, v1/attention/backends/gdn_attn.py.
+        """
+        is_aligned = self.checkpoints_delta_net and self.states_per_request > 1
+        has_nets = any(one.state is not None and one.state.is_delta_net for one in layers)
+        return _CHECKPOINT_TOKENS if is_aligned and has_nets else 1
 
     def states_of(self, layer: CacheLayers) -> int:
         """Returns the blocks of a request in a group of these layers, if they keep states."""
@@ -150,7 +160,7 @@ def block_pool(
     if speculative_tokens:
         layers = tuple(_with_proposals(layers, speculative_tokens))
     pages = _Pages(ranks=ranks, element_bytes=element_bytes, model_bytes=model_element_bytes)
-    blocks = pages.block_tokens(layers, block_tokens)
+    blocks = pages.block_tokens(layers, lcm(block_tokens, rules.alignment(layers)), block_tokens)
     page_bytes = pages.page_bytes(layers, blocks)
     counts = _merged_counts(layers)
     group_layers = _group_layers(list(counts.values()), rules.padding_factor)
@@ -233,8 +243,8 @@ class _Pages:
         assert layer.state is not None, "a layer of states"
         return layer.state.rank_bytes(self.ranks, self.model_bytes)
 
-    def block_tokens(self, layers: tuple[CacheLayers, ...], smallest: int) -> int:
-        """Returns the tokens of a block: with states so many that a page holds one state.
+    def block_tokens(self, layers: tuple[CacheLayers, ...], unit: int, smallest: int) -> int:
+        """Returns the tokens of a block: with states as many units as a page needs to hold one.
 
         Platform._align_hybrid_block_size, vllm/platforms/interface.py.
         """
@@ -242,7 +252,7 @@ class _Pages:
         states = [self.state_bytes(one) for one in layers if one.kind is LayerKind.STATE]
         if not states or not tokens:
             return smallest
-        return max(smallest, smallest * ceil(max(states) / (smallest * max(tokens))))
+        return max(smallest, unit * ceil(max(states) / (unit * max(tokens))))
 
     def page_bytes(self, layers: tuple[CacheLayers, ...], block_tokens: int) -> int:
         """Returns the bytes of a page, which all layers share: those of the largest."""

@@ -92,6 +92,26 @@ def test_own_starts_of_vllm_to_the_token(name: str, gib: float, length: int, tok
     assert rounded[1] - rounded[0] < 0.01 * tokens
 
 
+@pytest.mark.parametrize(
+    ("capability", "gib", "tokens"), [((8, 9), 37.91, 9_813_747), ((9, 0), 69.89, 17_930_649)]
+)
+def test_own_starts_of_delta_nets_to_the_token(
+    capability: tuple[int, int], gib: float, tokens: int
+) -> None:
+    # Qwen3-Next with 8 of its 48 layers, on an emulated L40S and an emulated H100.
+    layers = tuple(
+        replace(one, count=6 if one.kind is LayerKind.STATE else 2)
+        for one in model("Qwen/Qwen3-Next-80B-A3B-Instruct").layers
+    )
+    found = block_pool(
+        layers, ranks=1, element_bytes=2, model_element_bytes=2, step_tokens=2048,
+        rules=VllmRules(version=(0, 33)).pool_on(capability),
+    )  # fmt: skip
+    rounded = [found.tokens(int(each * GIB), 262144) for each in (gib - 0.005, gib + 0.005)]
+    assert rounded[0] <= tokens <= rounded[1]
+    assert rounded[1] - rounded[0] < 0.001 * tokens
+
+
 def test_a_window_keeps_the_tokens_of_all_steps_in_flight() -> None:
     # From 0.26 on two steps of 256 tokens: 127 + 512 tokens are 40 blocks, and one more.
     old, new = (
