@@ -163,8 +163,8 @@ def _why(log: StartLog) -> str:
         )
     if _DOWNLOAD in log.text:
         return (
-            "vllm's own start has no network, and FlashInfer wants to download kernels for this "
-            f"card: pip install flashinfer-cubin of its version ({error})"
+            "vllm's own start has FlashInfer download kernels for this card, and it cannot: pip "
+            f"install flashinfer-cubin of its version, or give it a network ({error})"
         )
     return f"vllm's own start fails: {error}"
 

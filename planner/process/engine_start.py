@@ -1,8 +1,8 @@
 """Lets vLLM start in a process of its own on the emulated card, and returns what it printed.
 
 In: an EngineStart. Out: its log. Convention: what vLLM and its compilers keep goes into a folder
-that is thrown away, since no program of the user may take what an emulated card has tuned; it has
-no network, and of the model only the config.
+that is thrown away, since no program of the user may take what an emulated card has tuned; it asks
+no hub, and of the model it has the config alone.
 """
 
 from __future__ import annotations
