@@ -145,8 +145,9 @@ def arguments(memory: EngineMemory, config: ServingConfig, config_json: str) -> 
 
 def _with_log(memory: EngineMemory, log: StartLog) -> EngineMemory:
     boot = vllm_boot(log.text)
-    stands = boot is not None and (not log.error or boot.has_failed)
-    if boot is None or not stands or boot.kv_cache_bytes is None or boot.weights_bytes is None:
+    if boot is None or boot.kv_cache_bytes is None or boot.weights_bytes is None:
+        raise ModelError(_why(log))
+    if log.error and not boot.has_failed:
         raise ModelError(_why(log))
     return with_boot(memory, boot)
 

@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from tests.integration.ui_server import wait_for
+
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
@@ -80,6 +82,16 @@ def site(tmp_path: Path) -> Path:
     return tmp_path / "site"
 
 
+def environment(site: Path, how: str) -> dict[str, str]:
+    """That of a start which ends `how`, with the packages of the folder."""
+    return {
+        **os.environ,
+        "PYTHONPATH": f"{ROOT}:{site}",
+        "STAND_IN": how,
+        "STAND_IN_NOTES": str(site / "notes.json"),
+    }
+
+
 def served(site: Path, *words: str, how: str = "") -> tuple[subprocess.CompletedProcess[str], Any]:
     """The command, and what the stand-in has noted."""
     notes = site / "notes.json"
@@ -88,12 +100,7 @@ def served(site: Path, *words: str, how: str = "") -> tuple[subprocess.Completed
         capture_output=True,
         text=True,
         cwd=site.parent,
-        env={
-            **os.environ,
-            "PYTHONPATH": f"{ROOT}:{site}",
-            "STAND_IN": how,
-            "STAND_IN_NOTES": str(notes),
-        },
+        env=environment(site, how),
         timeout=300,
     )
     return done, json.loads(notes.read_text()) if notes.exists() else None
@@ -169,29 +176,15 @@ def test_nothing_is_left_of_a_start_when_planner_is_killed(site: Path) -> None:
         [sys.executable, "-m", "planner", "serving", SMALL, "--gpu", "l4", "--own-start"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env={
-            **os.environ,
-            "PYTHONPATH": f"{ROOT}:{site}",
-            "STAND_IN": "hang",
-            "STAND_IN_NOTES": str(notes),
-        },
+        env=environment(site, "hang"),
     )
     try:
-        pid = _when(lambda: notes.exists() and json.loads(notes.read_text() or "{}").get("pid"))
+        wait_for(lambda: notes.exists() and notes.read_text().endswith("}"), 120)
+        pid = json.loads(notes.read_text())["pid"]
     finally:
         planner.kill()
         planner.wait()
-    assert _when(lambda: not is_alive(pid))
-
-
-def _when(answer: Any) -> Any:
-    """The answer, as soon as there is one."""
-    for _ in range(1200):
-        found = answer()
-        if found:
-            return found
-        time.sleep(0.1)
-    raise AssertionError("it did not come")
+    wait_for(lambda: not is_alive(pid), 120)
 
 
 def test_without_vllm_it_says_what_to_do(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ variable is set that another process could inherit.
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -61,6 +62,17 @@ def load(libraries: Sequence[str]) -> None:
     _STATE["libraries"] = handles
 
 
+def load_card(libraries: Sequence[str], profile: str, driver_folder: str) -> None:
+    """Loads the emulated device as the card of `profile`, also for who looks for a driver's file.
+
+    Raises:
+        RuntimeError, OSError: see load. ValueError: see configure.
+    """
+    load(libraries)
+    configure(profile)
+    os.environ["TRITON_LIBCUDA_PATH"] = driver_folder
+
+
 def configure(profile: str) -> None:
     """Makes the device the card that `profile` describes (see emulator/profile.py).
 
@@ -84,6 +96,16 @@ def count_one_card() -> None:
     private: Any = torch
     private.cuda._device_count_nvml = lambda: -1
     private._C._cuda_getDeviceCount = lambda: 1
+
+
+def settle(profile: str) -> str | None:
+    """Makes the device the card of `profile` with the architecture of torch's kernels.
+
+    Returns an assumption, if no kernel of this torch fits.
+    """
+    settled, note = settle_architecture(profile)
+    configure(settled)
+    return note
 
 
 def settle_architecture(profile: str) -> tuple[str, str | None]:

@@ -19,13 +19,10 @@ def main() -> int:
     """Starts the engine; returns when it stands."""
     start = start_of(sys.stdin.readline())
     threading.Thread(target=_end_with_planner, daemon=True).start()
-    emulation.load(start.libraries)
-    emulation.configure(start.profile)
-    os.environ["TRITON_LIBCUDA_PATH"] = start.driver_folder
+    emulation.load_card(start.libraries, start.profile, start.driver_folder)
     import torch  # noqa: F401  # with the emulated device, before vllm asks for it
 
-    profile, _ = emulation.settle_architecture(start.profile)
-    emulation.configure(profile)
+    emulation.settle(start.profile)
     emulation.count_one_card()
     import vllm  # type: ignore[import-not-found,unused-ignore] # in the environment of the user
 

@@ -22,9 +22,7 @@ _COMPILED = "torchinductor_script"  # in the folder of the order: a name as torc
 def before_torch(text: str) -> None:
     """Loads the emulated device and makes it the card of the order."""
     order = order_of(text)
-    emulation.load(order.libraries)
-    emulation.configure(order.profile)
-    os.environ["TRITON_LIBCUDA_PATH"] = order.driver_folder
+    emulation.load_card(order.libraries, order.profile, order.driver_folder)
     compiler_folder.use(os.path.join(order.folder, _COMPILED))
 
 

@@ -89,8 +89,7 @@ class RunningScript(Watch):
     def begin(self) -> None:
         """Starts to watch."""
         self._play_rank()
-        settled, self._seen.profile_note = emulation.settle_architecture(self._order.profile)
-        emulation.configure(settled)
+        self._seen.profile_note = emulation.settle(self._order.profile)
         torch_hooks.install()
         leave_large_weights()
         ctypes.CDLL(None).prctl(_PR_SET_NAME, _TITLE, 0, 0, 0)

@@ -140,9 +140,7 @@ def _load(request: LoadRequest, notes: int, compiled: str | None) -> tuple[Loade
 def _load_torch(request: LoadRequest) -> None:
     try:
         if request.engine is Engine.EMULATED:
-            emulation.load(request.libraries)
-            emulation.configure(request.profile)
-            os.environ["TRITON_LIBCUDA_PATH"] = request.driver_folder
+            emulation.load_card(request.libraries, request.profile, request.driver_folder)
         alloc_conf.choose(request.alloc_conf)
         import torch  # noqa: F401  # from here on, what fails is the user's code
     except Exception as error:

@@ -167,8 +167,7 @@ class Worker:
     def _prepare(self, job: RunJob | CountJob) -> tuple[str, ...]:
         """Makes the device the card; returns the assumptions."""
         torch.set_num_threads(self._threads)
-        settled, unsupported = emulation.settle_architecture(job.profile)
-        emulation.configure(settled)
+        unsupported = emulation.settle(job.profile)
         with warnings.catch_warnings():
             if unsupported:  # torch has a long warning for the sentence in `unsupported`
                 warnings.simplefilter("ignore", UserWarning)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 
 from planner.emulator.build import EmulatedDevice
+from tests.unit.emulator.device_programs import answer_of
 
 pytestmark = pytest.mark.slow
 
@@ -66,15 +64,9 @@ print(json.dumps(result))
 
 def run(device: EmulatedDevice, body: str, *, kept: bool = True) -> dict[str, Any]:
     """Runs lines with the functions of PROGRAM; returns what they have kept."""
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM % {"kept": kept, "body": body}],
-        input=json.dumps([str(path) for path in device.libraries]),
-        capture_output=True,
-        text=True,
-        timeout=60,
+    answer: dict[str, Any] = answer_of(
+        PROGRAM % {"kept": kept, "body": body}, [str(path) for path in device.libraries]
     )
-    assert done.returncode == 0, done.stderr
-    answer: dict[str, Any] = json.loads(done.stdout)
     return answer
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from planner.emulator.build import EmulatedDevice, find_compiler
+from tests.unit.emulator.device_programs import answer_of
 
 pytestmark = pytest.mark.slow
 
@@ -77,19 +76,8 @@ def allocator(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def on_device(device: EmulatedDevice, allocator: Path, lag: str, statements: str) -> Any:
     """The value of `result` after the statements."""
     libraries = [str(path) for path in device.libraries]
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            PROGRAM.replace("RESULT", f"{statements}\nprint(json.dumps(result))"),
-        ],
-        input=json.dumps([libraries, str(allocator), f"launch_lag={lag}\n"]),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    program = PROGRAM.replace("RESULT", f"{statements}\nprint(json.dumps(result))")
+    return answer_of(program, [libraries, str(allocator), f"launch_lag={lag}\n"])
 
 
 def test_an_event_is_reached_when_so_many_launches_came_after_it(

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from planner.emulator.build import EmulatedDevice
+from tests.unit.emulator.device_programs import answer_of
 
 pytestmark = pytest.mark.slow
 
@@ -64,15 +62,7 @@ RESULT
 def on_device(device: EmulatedDevice, statements: str) -> Any:
     """The value of `result` after the statements."""
     program = PROGRAM.replace("RESULT", f"{statements}\njson.dump(result, sys.stdout)")
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        input=json.dumps([str(path) for path in device.libraries]),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return answer_of(program, [str(path) for path in device.libraries])
 
 
 def test_unified_memory_is_on_the_card_and_the_host_may_use_it(device: EmulatedDevice) -> None:

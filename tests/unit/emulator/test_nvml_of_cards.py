@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 
 from planner.emulator.build import EmulatedDevice
+from tests.unit.emulator.device_programs import answer_of
 
 pytestmark = pytest.mark.slow
 
@@ -50,17 +48,8 @@ PROFILE = (
 
 def answered(device: EmulatedDevice, statements: str) -> Any:
     """The value of `result` after the statements."""
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM.replace("RESULT", statements)],
-        input=json.dumps(
-            {"libraries": [str(path) for path in device.libraries], "profile": PROFILE}
-        ),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    given = {"libraries": [str(path) for path in device.libraries], "profile": PROFILE}
+    return answer_of(PROGRAM.replace("RESULT", statements), given)
 
 
 def test_cards_are_those_of_the_profile_and_are_told_apart(device: EmulatedDevice) -> None:
